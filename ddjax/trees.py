@@ -1,0 +1,51 @@
+"""The little pytree arithmetic that `jax.tree` and `optax.tree` lack."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def record(*, static: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
+    """A frozen, keyword-only dataclass that is a pytree; `static` fields are metadata (hashable, compared by jit).
+
+    A transformation puts anything into the other fields (tracers, axes, shapes, None), so their annotations
+    say what they hold outside of one and nothing checks them on construction.
+    """
+
+    def wrap(cls: type[T]) -> type[T]:
+        cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        data = [f.name for f in dataclasses.fields(cls) if f.name not in static]
+        return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=list(static))
+
+    return wrap
+
+
+def size(tree: Any) -> int:
+    """Number of scalars in all leaves."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def stack(trees: list[T]) -> T:
+    """[tree, tree, ...] -> one tree whose leaves gained a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def take(tree: T, index: Any) -> T:
+    """Member `index` of a stacked tree; the index may be traced."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def put(tree: T, index: Any, member: T) -> T:
+    """The stacked tree with member `index` replaced."""
+    return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, member)
+
+
+def where(condition: Any, yes: T, no: T) -> T:
+    """Leafwise `jnp.where` with one scalar condition: a step taken or not taken, without a branch."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -1,0 +1,91 @@
+"""The nouns of the library: what one layer hands to the next.
+
+The same letters mean the same axes in every file: n real rows, m distilled rows, b rows of a batch, k classes,
+d features, p members of a pool, s students; h w c are height, width and channels of an image.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float, Int, Key, Shaped
+
+from ddjax.trees import record
+
+PRNGKey = Key[Array, ""]
+Images = Float[Array, "n h w c"]
+Params = Any  # a pytree of arrays; a network with batch norm keeps its running statistics under "batch_stats"
+Metrics = dict[str, Array]
+
+PIXELS = "pixels"  # the space of raw uint8 images; every other space is named by a Preprocess's fingerprint
+
+
+@record(static=("num_classes", "space"))
+class TrainSet:
+    """What a method may see: images, the labels as given (perhaps wrong), and ids. Never the truth."""
+
+    images: Shaped[Array, "n h w c"]
+    labels: Int[Array, "n"]
+    ids: Int[Array, "n"]
+    num_classes: int
+    space: str = PIXELS
+
+
+@record(static=("num_classes",))
+class Audit:
+    """The clean labels by id. Only measurements receive one; no distiller, feed or expert can."""
+
+    ids: Int[Array, "n"]
+    labels: Int[Array, "n"]
+    num_classes: int
+
+
+@record(static=("num_classes", "space"))
+class TestSet:
+    """Clean test images and labels, read once, after training."""
+
+    __test__ = False  # pytest must not collect it
+
+    images: Shaped[Array, "n h w c"]
+    labels: Int[Array, "n"]
+    num_classes: int
+    space: str = PIXELS
+
+
+class Model(NamedTuple):
+    """A network as distillers see it: no framework, no variables, no mutable collections.
+
+    `apply` and `features` are the test-time functions. `train` is `apply` in training mode: it also takes a 0/1
+    weight per image (padding of a last batch) and hands back the params with running statistics moved on; for a
+    network without batch norm that is `apply` and the params unchanged.
+    """
+
+    init: Callable[[PRNGKey], Params]
+    apply: Callable[[Params, Images], Float[Array, "n k"]]
+    features: Callable[[Params, Images], Float[Array, "n d"]]  # what the last layer reads
+    train: Callable[[Params, Images, Float[Array, "n"]], tuple[Float[Array, "n k"], Params]]
+
+
+class Feed(NamedTuple):
+    """Batches as a function of the step. `data` holds the arrays, so none is compiled in as a constant."""
+
+    data: Any
+    at: Callable[[Any, Int[Array, ""]], Any]
+
+
+class Distiller(NamedTuple):
+    """A method as three pure functions; jit, vmap, scan, sharding and donation are applied by whoever holds it."""
+
+    init: Callable[[PRNGKey, Any], Any]  # (key, start) -> state
+    step: Callable[[Any, Any], tuple[Any, Metrics]]  # (state, batch) -> the same structure, shapes and dtypes
+    extract: Callable[[Any], "Any"]  # state -> DistilledSet
+
+
+class Method(NamedTuple):
+    """A distiller with all that an experiment needs to run it; a fork adds one file that defines one of these."""
+
+    config: type  # a frozen dataclass whose defaults run
+    prepare: Callable[
+        ..., tuple[Any, Feed]
+    ]  # (config, train, model, key) -> what init starts from, and the feed
+    build: Callable[..., Distiller]  # (config, model) -> the three functions
+    steps: Callable[[Any], int]  # config -> how many steps a whole run takes

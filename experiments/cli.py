@@ -1,0 +1,20 @@
+"""What every command has in common: typed flags, and one clear line instead of a traceback for a user's mistake."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(command: Callable[..., Any], description: str | None = None) -> None:
+    """Run `command` with flags read from its signature by tyro; a ValueError or OSError ends with status 2."""
+    import tyro
+
+    try:
+        status = tyro.cli(command, description=description)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status or 0)
