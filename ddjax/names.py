@@ -23,7 +23,5 @@ def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise ValueError(
-                f"{what} {name!r} is read as module:ATTRIBUTE, and that failed: {error}"
-            ) from error
+            raise ValueError(f"{what} {name!r} is read as module:ATTRIBUTE, and that failed: {error}") from error
     raise unknown(what, name, table)

@@ -7,7 +7,7 @@ d features, p members of a pool, s students; h w c are height, width and channel
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Float, Int, Key
 
 from ddjax.trees import record
 
@@ -23,9 +23,9 @@ PIXELS = "pixels"  # the space of raw uint8 images; every other space is named b
 class TrainSet:
     """What a method may see: images, the labels as given (perhaps wrong), and ids. Never the truth."""
 
-    images: Shaped[Array, "n h w c"]
-    labels: Int[Array, "n"]
-    ids: Int[Array, "n"]
+    images: Any  # [n h w c], uint8 pixels or floats of `space`
+    labels: Any  # int32 [n]
+    ids: Any  # int32 [n], the canonical index of each example
     num_classes: int
     space: str = PIXELS
 
@@ -34,8 +34,8 @@ class TrainSet:
 class Audit:
     """The clean labels by id. Only measurements receive one; no distiller, feed or expert can."""
 
-    ids: Int[Array, "n"]
-    labels: Int[Array, "n"]
+    ids: Any  # int32 [n], the canonical index of each example
+    labels: Any  # int32 [n]
     num_classes: int
 
 
@@ -45,8 +45,8 @@ class TestSet:
 
     __test__ = False  # pytest must not collect it
 
-    images: Shaped[Array, "n h w c"]
-    labels: Int[Array, "n"]
+    images: Any  # [n h w c], uint8 pixels or floats of `space`
+    labels: Any  # int32 [n]
     num_classes: int
     space: str = PIXELS
 
@@ -84,8 +84,6 @@ class Method(NamedTuple):
     """A distiller with all that an experiment needs to run it; a fork adds one file that defines one of these."""
 
     config: type  # a frozen dataclass whose defaults run
-    prepare: Callable[
-        ..., tuple[Any, Feed]
-    ]  # (config, train, model, key) -> what init starts from, and the feed
+    prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> what init starts from, and the feed
     build: Callable[..., Distiller]  # (config, model) -> the three functions
     steps: Callable[[Any], int]  # config -> how many steps a whole run takes

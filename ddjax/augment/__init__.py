@@ -1,0 +1,1 @@
+"""Pure image augmentations."""

@@ -1,0 +1,1 @@
+"""Networks as records of pure functions."""

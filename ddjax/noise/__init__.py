@@ -1,0 +1,1 @@
+"""Label noise: transition matrices, samplers, human and instance-dependent labels, long tails."""

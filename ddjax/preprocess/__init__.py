@@ -1,0 +1,1 @@
+"""Pixels -> the space a method works in, and back."""
