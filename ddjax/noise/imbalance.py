@@ -1,0 +1,53 @@
+"""Long-tailed subsets of a balanced training set."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ddjax.noise.labels import as_labels, class_counts
+
+
+def long_tail_counts(num_classes: int, ratio: float, n_max: int) -> Int[np.ndarray, "k"]:
+    """n_c = int(n_max ratio^(-c / (k - 1))): the profile of Cui et al. 2019 and LDAM, truncated and not rounded.
+
+    `ratio` is that of the largest class to the smallest one; class 0 is the head.
+    """
+    if not (np.isfinite(ratio) and ratio >= 1):
+        raise ValueError(f"ratio of the largest to the smallest class must be at least 1, got {ratio}")
+    if num_classes < 2 or n_max < 1:
+        raise ValueError(f"a long tail needs 2 classes and n_max of 1, got {num_classes} classes and n_max={n_max}")
+    return np.array([int(n_max * ratio ** (-c / (num_classes - 1))) for c in range(num_classes)], np.int64)
+
+
+def long_tail(
+    labels: Any, ratio: float, n_max: int | None = None, seed: int = 0, num_classes: int | None = None
+) -> Int[np.ndarray, "m"]:
+    """Ascending positions of a long-tailed subset by *clean* label; corrupt the labels of the subset afterwards.
+
+    One legacy random stream shuffles the positions of class 0, 1, ... in turn and the first n_c of each are kept.
+    `n_max` is the size of the largest class if not given, `num_classes` one more than the largest label.
+    """
+    return np.sort(np.concatenate(long_tail_by_class(labels, ratio, n_max, seed, num_classes)))
+
+
+def long_tail_by_class(
+    labels: Any, ratio: float, n_max: int | None = None, seed: int = 0, num_classes: int | None = None
+) -> list[Int[np.ndarray, "m"]]:
+    """`long_tail` class by class, each in the order in which its examples were drawn."""
+    if num_classes is None:
+        num_classes = int(np.max(labels)) + 1
+    labels = as_labels(labels, num_classes)
+    sizes = class_counts(labels, num_classes)
+    counts = long_tail_counts(num_classes, ratio, int(sizes.max()) if n_max is None else n_max)
+    short = np.flatnonzero(counts > sizes)
+    if short.size:
+        c = short[0]
+        raise ValueError(f"class {c} has {sizes[c]} examples where the long tail needs {counts[c]}; lower n_max")
+    stream = np.random.RandomState(seed)
+    kept = []
+    for c, count in enumerate(counts):
+        members = np.flatnonzero(labels == c)
+        stream.shuffle(members)
+        kept.append(members[:count])
+    return kept

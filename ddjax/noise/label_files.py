@@ -1,0 +1,158 @@
+"""Label arrays from .pt, .npy and .csv files, without torch and without running anything a file contains."""
+
+import io
+import pathlib
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are under 3 MB
+
+
+class Refused(ValueError):
+    """A file asks for more than reading labels takes."""
+
+
+def read(path: str | pathlib.Path) -> dict[str, Any] | Int[np.ndarray, "n"]:
+    """Named label vectors (name -> integer array or list), or a single one as an array.
+
+    .pt: a dict saved by torch, zip or legacy format. .npy: an integer array, or a dict inside an object array.
+    .csv: columns under a header; a single column may come without one, and is read as a single vector.
+    """
+    path = pathlib.Path(path)
+    readers = {".pt": _read_pt, ".npy": _read_npy, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise ValueError(f"label file {path} must end in one of {', '.join(readers)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"label file {path} does not exist")
+    if path.stat().st_size == 0:
+        raise ValueError(f"label file {path} is empty (0 bytes); fetch it again")
+    content = _guarded(path, readers[path.suffix])
+    if isinstance(content, dict) and all(isinstance(name, str) for name in content):
+        return content
+    if isinstance(content, np.ndarray) and content.dtype.kind in "iu" and content.ndim == 1:
+        return content
+    shape = f"{content.dtype} {list(content.shape)}" if isinstance(content, np.ndarray) else type(content).__name__
+    raise ValueError(f"label file {path} must hold integers [n] or a dict of named label vectors, not {shape}")
+
+
+def _guarded(path: pathlib.Path, reader: Callable[[pathlib.Path], Any]) -> Any:
+    try:
+        return reader(path)
+    except Refused as error:
+        raise ValueError(f"label file {path}: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:  # damaged pickles and arrays raise nearly anything
+        raise ValueError(
+            f"label file {path} is truncated or not a label file: {error or type(error).__name__}"
+        ) from error
+
+
+def _read_pt(path: pathlib.Path) -> Any:
+    data = path.read_bytes()
+    if data[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = [info for info in archive.infolist() if info.filename.split("/")[-1] == "data.pkl"]
+            if len(members) != 1 or members[0].file_size > MAX_BYTES:
+                raise ValueError("the archive does not hold one data.pkl of reasonable size")
+            return unpickle(io.BytesIO(archive.read(members[0])))
+    stream = io.BytesIO(data)
+    first = unpickle(stream)
+    if first != TORCH_MAGIC:
+        return first
+    unpickle(stream), unpickle(stream)  # protocol number, facts about the machine
+    return unpickle(stream)
+
+
+def _read_npy(path: pathlib.Path) -> Any:
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        if read_header(file)[2].hasobject:
+            return unpickle(file)
+    return np.load(path, allow_pickle=False)
+
+
+def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
+    with open(path, encoding="utf-8") as file:
+        header = [name.strip() for name in file.readline().split(",")]
+    headless = len(header) == 1 and re.fullmatch(r"-?\d+", header[0]) is not None
+    columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
+    if columns.shape[1] != len(header):
+        raise ValueError(f"its header names {len(header)} columns, but there are {columns.shape[1]}")
+    if len(header) == 1:
+        return columns[:, 0]
+    if any(re.fullmatch(r"-?\d+", name) for name in header):
+        raise ValueError(f"its first line must name the columns, but is {','.join(header)!r}")
+    return dict(zip(header, columns.T, strict=True))
+
+
+def unpickle(stream: io.BufferedIOBase) -> Any:
+    """The next pickle of `stream`, which may hold numbers, strings, containers and integer NumPy arrays, only."""
+    return _plain(_LabelUnpickler(stream, encoding="latin1").load())
+
+
+class _LabelUnpickler(pickle.Unpickler):
+    """Every callable a pickle may name is one of ours, so even NumPy's own reconstruction code never runs."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy._core", "numpy.core")
+        known = {
+            ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
+            ("numpy.core.numeric", "_frombuffer"): lambda data, dtype, shape, order: _Array(data, dtype, shape, order),
+            ("numpy", "ndarray"): "ndarray",  # only ever an argument of _reconstruct
+            ("numpy", "dtype"): _DType,
+            ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
+        }
+        if (module, name) not in known:
+            raise Refused(
+                f"it asks for {module}.{name}, and a label file has no use for that; nothing of it was run. "
+                "Only dicts and lists of integers or of integer NumPy arrays are read"
+            )
+        return known[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise Refused("it holds torch tensors; save NumPy arrays instead (tensor.numpy())")
+
+
+class _DType:
+    """What a pickle says about a dtype: 'i8' and then its byte order, or 'O8'."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not re.fullmatch(r"[iu][1248]|O8?", code):
+            raise Refused(f"it holds an array of dtype {code!r}; labels are integers")
+        self.code, self.byte_order = code, "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.byte_order = {"<": "<", ">": ">"}.get(state[1], "=")
+
+
+class _Array:
+    """What a pickle says about an array, kept until all of it is known."""
+
+    def __init__(self, data: Any = b"", dtype: Any = None, shape: Any = (0,), order: str = "C") -> None:
+        self.data, self.dtype, self.shape, self.order = data, dtype, shape, order
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.shape, self.dtype, fortran, self.data = state
+        self.order = "F" if fortran else "C"
+
+    def plain(self) -> Any:
+        if self.dtype.code.startswith("O"):
+            (only,) = self.data  # the published files wrap a single dict
+            return _plain(only)
+        data = self.data.encode("latin1") if isinstance(self.data, str) else self.data
+        return np.frombuffer(data, self.dtype.byte_order + self.dtype.code).reshape(self.shape, order=self.order).copy()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value.plain() if isinstance(value, _Array) else value

@@ -1,0 +1,67 @@
+"""Label vectors: what counts as one, and the numbers that identify it."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Int32
+
+
+def as_labels(labels: Any, num_classes: int, what: str = "labels") -> Int32[np.ndarray, "n"]:
+    """A fresh int32 [n] of anything integer shaped [n] or [n, 1]; each entry must be one of 0..num_classes-1."""
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"{what} must be integers (class numbers), got {labels.dtype} {list(labels.shape)}; "
+            "round or decode them first, and make one-hot or soft targets after the noise"
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ValueError(f"{what} must have shape [n] or [n, 1], got {list(labels.shape)}")
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if outside.size:
+        at = int(outside[0])
+        raise ValueError(
+            f"{what} must lie in 0..{num_classes - 1} (num_classes={num_classes}), but {what}[{at}] = {labels[at]} "
+            f"({outside.size} of {labels.size} are outside)"
+        )
+    return labels.astype(np.int32)
+
+
+def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
+    """Canonical indices as int64 [n], 0..n-1 when None is given; negative and repeated ones are refused."""
+    if ids is None:
+        return np.arange(n)
+    ids = np.asarray(ids)
+    if not np.issubdtype(ids.dtype, np.integer) or ids.shape != (n,):
+        raise ValueError(f"ids must be integers of shape [{n}], one per label, got {ids.dtype} {list(ids.shape)}")
+    ids = ids.astype(np.int64)
+    if n and (ids.min() < 0 or len(np.unique(ids)) != n):
+        raise ValueError("ids must be canonical indices: none negative, none twice")
+    return ids
+
+
+def class_counts(labels: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "k"]:
+    """How many examples carry each label."""
+    return np.bincount(labels, minlength=num_classes)
+
+
+def checksum(labels: Int[np.ndarray, "n"], num_classes: int) -> str:
+    """First 16 hex digits of SHA-256 over the labels as uint8, or little-endian uint16 for more than 256 classes."""
+    dtype = "<u1" if num_classes <= 256 else "<u2"
+    return hashlib.sha256(np.ascontiguousarray(labels, dtype).tobytes()).hexdigest()[:16]
+
+
+def confusion(
+    clean: Int[np.ndarray, "n"], given: Int[np.ndarray, "n"], num_classes: int
+) -> tuple[Float[np.ndarray, "k k"], Int[np.ndarray, "k"]]:
+    """Share of each clean class (row) that received each label (column), and the size of each clean class.
+
+    The row of a class without examples is that of the identity.
+    """
+    pairs = np.bincount(clean.astype(np.int64) * num_classes + given, minlength=num_classes**2)
+    pairs = pairs.reshape(num_classes, num_classes)
+    sizes = pairs.sum(axis=1)
+    shares = np.where(sizes[:, None] > 0, pairs / np.maximum(sizes, 1)[:, None], np.eye(num_classes))
+    return shares, sizes

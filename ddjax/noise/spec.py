@@ -1,0 +1,207 @@
+"""One description of label noise of any kind, applied in one place, with a record of what came out."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int32
+
+from ddjax import names
+from ddjax.noise import human, instance, transition
+from ddjax.noise.corrupt import SAMPLERS, checked_seed
+from ddjax.noise.labels import as_ids, as_labels, checksum, class_counts
+from ddjax.noise.orders import corrupt_in_order, md5_order
+
+ORDERS = ("original", "tfds")
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseSpec:
+    """Which noise, how much, and which draw of it.
+
+    Attributes:
+        kind: a name in KINDS, or a fork's matrix builder as `module:ATTRIBUTE`.
+        rate: nominal share of flips, 0..1. Kinds whose labels or matrix come from a file have none: leave it at 0.
+        seed: of the sampler; the published noise has 0.
+        sampler: "numpy_legacy" (bit-exact to published noise) or "jax" (a key per id); see `corrupt`.
+        order: in which "numpy_legacy" walks the examples: "original" is ascending id, "tfds" that of a TFDS read.
+        labels_file: of human kinds; by default the published file in TFDS's folder for manual downloads.
+        matrix_file: of kind "custom", .npy or .csv.
+    """
+
+    kind: str = "clean"
+    rate: float = 0.0
+    seed: int = 0
+    sampler: str = "numpy_legacy"
+    order: str = "original"
+    labels_file: str | None = None
+    matrix_file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no kind could mean."""
+        names.choose(KINDS, self.kind, "noise kind")
+        names.choose(SAMPLERS, self.sampler, "sampler")
+        if self.order not in ORDERS:
+            raise names.unknown("noise order", self.order, ORDERS)
+        checked_seed(self.seed)
+        if transition.checked_rate(self.rate) and self.kind in RATELESS:
+            raise ValueError(f"noise kind {self.kind!r} brings its own rate; leave rate at 0 instead of {self.rate}")
+        if (self.kind == "custom") != (self.matrix_file is not None):
+            raise ValueError(f"matrix_file goes with kind 'custom'; got kind {self.kind!r} and {self.matrix_file!r}")
+
+
+class Noisy(NamedTuple):
+    """Given labels in the order of the clean ones, and a JSON-ready record of how they came about."""
+
+    labels: Int32[np.ndarray, "n"]
+    record: dict[str, Any]
+
+
+class Truth(NamedTuple):
+    """What a kind may draw from: the clean labels, ascending by id, and whatever else was handed over."""
+
+    labels: Any  # int32 [n]
+    ids: Any  # int [n]
+    num_classes: int
+    dataset: str | None
+    images: Any  # [n h w c] or None
+    probabilities: Any  # [n k] or None
+
+
+def apply(
+    spec: NoiseSpec,
+    labels: Any,
+    ids: Any,
+    num_classes: int,
+    dataset: str | None = None,
+    *,
+    images: Any = None,
+    probabilities: Any = None,
+) -> Noisy:
+    """Given labels for the clean `labels` [n] or [n, 1] of the examples `ids` [n].
+
+    Whatever their order here, "numpy_legacy" walks the examples by ascending id (or along `spec.order`), so hand over
+    the whole canonical set and take subsets of the result. Only a long tail is cut out first, by clean label.
+
+    Args:
+        spec: the noise.
+        labels: clean labels; not modified. Coarse ones for noisy100_coarse.
+        ids: canonical indices.
+        num_classes: k.
+        dataset: name, for kinds that are defined per data set.
+        images: [n h w c] for part_dependent; uint8 is divided by 255, floats are taken as they are.
+        probabilities: [n k] soft predictions of a teacher for pmd.
+    """
+    clean = as_labels(labels, num_classes)
+    ids = as_ids(ids, len(clean))
+    ascending = np.argsort(ids, kind="stable")
+
+    sorted_already = np.array_equal(ascending, np.arange(len(ids)))
+
+    def sort(array):
+        return array if array is None or sorted_already else np.asarray(array)[ascending]
+
+    truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities))
+    drawn, facts = KINDS.get(spec.kind, _matrix_kind)(spec, truth)
+    given = np.empty_like(clean)
+    given[ascending] = drawn
+    walked = md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
+    flips = int(np.sum(given != clean))
+    return Noisy(
+        given,
+        {
+            "kind": spec.kind,
+            "rate": float(spec.rate),
+            "effective_rate": flips / max(len(clean), 1),
+            "n": len(clean),
+            "flips": flips,
+            "checksum": checksum(drawn, num_classes),  # by ascending id
+            "checksum_in_order": checksum(drawn[walked], num_classes),  # as the sampler walked
+            "sampler": None,
+            "seed": None,
+            "order": spec.order,
+            "clean_counts": class_counts(clean, num_classes).tolist(),
+            "given_counts": class_counts(given, num_classes).tolist(),
+            **facts,
+        },
+    )
+
+
+def _unchanged(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    return truth.labels, {}
+
+
+def _from_matrix(spec: NoiseSpec, truth: Truth, matrix: np.ndarray) -> tuple[Any, dict]:
+    order = md5_order(truth.ids.tolist()) if spec.order == "tfds" else np.arange(len(truth.ids))
+    drawn = corrupt_in_order(truth.labels, matrix, order, sampler=spec.sampler, seed=spec.seed, ids=truth.ids)
+    return drawn, {"sampler": spec.sampler, "seed": spec.seed}
+
+
+def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    counts = class_counts(truth.labels, truth.num_classes)
+    matrix = transition.matrix(spec.kind, spec.rate, truth.num_classes, truth.dataset, counts)
+    return _from_matrix(spec, truth, matrix)
+
+
+def _custom(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    return _from_matrix(spec, truth, transition.load_matrix(spec.matrix_file, truth.num_classes))
+
+
+def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tuple[Any, dict]:
+    expected = human.SETS[name]
+    if (truth.dataset or expected.dataset).removesuffix("_n") != expected.dataset or (
+        truth.num_classes != expected.num_classes
+    ):
+        raise ValueError(
+            f"human labels {name!r} are for {expected.dataset} with {expected.num_classes} classes, not for "
+            f"{truth.dataset!r} with {truth.num_classes}"
+        )
+    if not surrogate:
+        found = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
+        return found.given, {}
+    everyone = human.human_labels(name, path=spec.labels_file)
+    matrix = transition.estimate(everyone.clean, everyone.given, everyone.num_classes)
+    return _from_matrix(spec, truth, matrix)
+
+
+def _part_dependent(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    if not spec.rate:
+        return truth.labels, {}
+    if truth.images is None:
+        raise ValueError("part_dependent noise looks at the images: pass images=[n h w c] to apply()")
+    key = jax.random.key(spec.seed)
+    drawn = instance.part_dependent(truth.images, truth.labels, truth.num_classes, spec.rate, key, ids=truth.ids)
+    pixels = "uint8 / 255" if truth.images.dtype == np.uint8 else f"{truth.images.dtype} as given"
+    return drawn, {"sampler": "jax", "seed": spec.seed, "pixels": pixels}
+
+
+def _pmd(spec: NoiseSpec, truth: Truth, *, kind: str) -> tuple[Any, dict]:
+    if not spec.rate:
+        return truth.labels, {}
+    shape = (len(truth.labels), truth.num_classes)
+    if truth.probabilities is None or truth.probabilities.shape != shape:
+        raise ValueError(f"pmd noise needs a teacher: pass its soft predictions {list(shape)} as probabilities=")
+    probabilities = jnp.asarray(truth.probabilities, jnp.float32)
+    factor = instance.tune_factor(probabilities, jnp.asarray(truth.labels), spec.rate, kind=kind)
+    ids = jnp.asarray(truth.ids, jnp.uint32)
+    drawn = instance.pmd(probabilities, ids, jax.random.key(spec.seed), kind=kind, factor=factor)
+    return np.asarray(drawn), {"sampler": "jax", "seed": spec.seed, "factor": factor}
+
+
+KINDS: dict[str, Callable[..., tuple[Any, dict]]] = {
+    "clean": _unchanged,
+    **dict.fromkeys(transition.KINDS, _matrix_kind),
+    "custom": _custom,
+    **{name: partial(_human, name=name, surrogate=False) for name in human.SETS},
+    **{f"human_surrogate:{name}": partial(_human, name=name, surrogate=True) for name in human.SETS},
+    "part_dependent": _part_dependent,
+    "pmd": partial(_pmd, kind="I"),
+    **{f"pmd:{kind}": partial(_pmd, kind=kind) for kind in instance.KEEP},
+}
+RATELESS = frozenset(
+    name for name, draw in KINDS.items() if draw in (_unchanged, _custom) or getattr(draw, "func", None) is _human
+)

@@ -1,0 +1,183 @@
+"""What a kind of label noise does to a data set: rates, class sizes, checksum, and the matrix as a picture.
+
+python -m experiments.noise --dataset cifar10 --kind symmetric --rate 0.4 --plot noise.png
+"""
+
+import json as json_format
+import pathlib
+from typing import Literal
+
+import numpy as np
+
+from ddjax import noise
+from ddjax.noise import human, taxonomy
+from ddjax.noise.labels import confusion
+from ddjax.noise.spec import RATELESS
+from experiments.cli import main
+
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "digits": "Digits"}
+SUPERCLASSES = tuple(taxonomy.CIFAR100_SUPERCLASSES)
+
+
+def inspect(
+    dataset: Literal["cifar10", "cifar100", "tiny_imagenet", "digits"] = "cifar10",
+    kind: str = "symmetric",
+    rate: float = 0.0,
+    seed: int = 0,
+    sampler: str = "numpy_legacy",
+    order: Literal["original", "tfds"] = "original",
+    labels: pathlib.Path | None = None,
+    matrix: pathlib.Path | None = None,
+    json: bool = False,
+    plot: pathlib.Path | None = None,
+) -> None:
+    """Corrupt the training labels of a data set and say what came out. No images are needed, bar digits' own.
+
+    Args:
+        dataset: whose labels. CIFAR's are read from the CIFAR-N label files, Tiny-ImageNet's are 500 of each class.
+        kind: clean, a kind of matrix noise, a human label set, human_surrogate:SET, custom, or module:ATTRIBUTE.
+        rate: nominal noise rate; 0 for kinds that bring their own.
+        seed: of the sampler.
+        sampler: numpy_legacy (published noise, bit for bit) or jax (a key per example).
+        order: in which numpy_legacy walks the examples.
+        labels: clean labels of CIFAR (and human ones) in a .pt, .npy or .csv file, if not in the usual place.
+        matrix: .npy or .csv file with the transition matrix of kind custom.
+        json: print the record as one JSON line, last.
+        plot: write the matrix as a picture (.png, .pdf, .svg) to this file.
+    """
+    human_kind = kind.removeprefix("human_surrogate:") in human.SETS
+    spec = noise.NoiseSpec(
+        kind=kind,
+        rate=rate,
+        seed=seed,
+        sampler=sampler,
+        order=order,
+        labels_file=str(labels) if labels and human_kind else None,
+        matrix_file=str(matrix) if matrix else None,
+    )
+    clean, names, images = load(dataset, labels, coarse=kind.endswith("noisy100_coarse"))
+    given, record = noise.apply(spec, clean, np.arange(len(clean)), len(names), dataset, images=images)
+    record = {"dataset": dataset, **record}
+    print(summary(record, names))
+    if plot:
+        draw(plot, confusion(clean, given, len(names))[0], record, names)
+        print(f"picture         {plot}")
+    if json:
+        print(json_format.dumps(record))
+
+
+def load(
+    dataset: str, file: pathlib.Path | None, coarse: bool
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
+    """Clean training labels [n], class names [k], and images where the data set is small enough to carry them."""
+    if dataset in human.FILES:
+        clean = noise.clean_labels(dataset, file)
+        if dataset == "cifar10":
+            return clean, taxonomy.CIFAR10, None
+        if coarse:
+            return taxonomy.CIFAR100_COARSE[clean], SUPERCLASSES, None
+        return clean, tuple(str(c) for c in range(100)), None
+    if file:
+        raise ValueError(f"--labels is for cifar10 and cifar100; the labels of {dataset} are known without a file")
+    if dataset == "tiny_imagenet":
+        return np.repeat(np.arange(200), 500), tuple(str(c) for c in range(200)), None
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.target, tuple(str(c) for c in range(10)), (digits.images / 16).astype(np.float32)
+
+
+def summary(record: dict, names: tuple[str, ...]) -> str:
+    """The record as lines for a reader."""
+    before, after = record["clean_counts"], record["given_counts"]
+    lines = [
+        f"noise           {record['kind']} on {record['dataset']}, {record['n']} training labels, {len(names)} classes",
+        f"nominal rate    {record['rate'] if record['kind'] not in RATELESS else 'none: this kind brings its own'}",
+        f"realised rate   {record['effective_rate']:.5f} ({record['flips']} labels changed)",
+        f"sampler         {record['sampler'] or 'none: nothing is drawn'}, seed {record['seed']}",
+        f"checksum        {record['checksum']} (original order)",
+    ]
+    if record["order"] == "tfds":
+        lines.append(f"                {record['checksum_in_order']} (tfds order, as drawn)")
+    if len(names) > 20:
+        return "\n".join([*lines, f"class sizes     {min(before)}..{max(before)} -> {min(after)}..{max(after)}"])
+    width = max(map(len, names))
+    sizes = [f"  {name:<{width}} {was:>6} -> {now:>6}" for name, was, now in zip(names, before, after, strict=True)]
+    return "\n".join([*lines, "class sizes     clean -> given", *sizes])
+
+
+def draw(path: pathlib.Path, shares: np.ndarray, record: dict, names: tuple[str, ...]) -> None:
+    """Heat map of the realised matrix [k k]: each row says how one clean class is labelled."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import colors, pyplot
+
+    k = len(names)
+    grouped = record["dataset"] == "cifar100" and k == 100
+    if grouped:
+        members = np.concatenate([*taxonomy.CIFAR100_SUPERCLASSES.values()])
+        shares = shares[np.ix_(members, members)]
+    small = k <= 20
+    side = 2.9 + 0.46 * k if small else 8.5
+    figure, axes = pyplot.subplots(figsize=(side + 0.9, side), layout="constrained")
+    scale = colors.PowerNorm(0.5 if small else 0.35, 0, 1)  # a percent spread over many classes should still show
+    image = axes.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])
+    bar.ax.set_yticklabels(["0", "1 %", "5 %", "10 %", "25 %", "50 %", "75 %", "100 %"])
+    bar.outline.set_visible(False)
+    if small:
+        label_cells(axes, shares)
+        ticks, tick_names = np.arange(k), [name.replace("_", " ") for name in names]
+        axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+    elif grouped:
+        ticks, tick_names = np.arange(2, 100, 5), [name.replace("_", " ") for name in SUPERCLASSES]
+        for edge in np.arange(4.5, 99, 5):
+            axes.axhline(edge, color="0.85", linewidth=0.5)
+            axes.axvline(edge, color="0.85", linewidth=0.5)
+    else:
+        ticks = np.arange(0, k, k // 10)
+        tick_names = [names[i] for i in ticks]
+    tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, tick_names)) > 3 else {}
+    axes.set_xticks(ticks, tick_names, fontsize=8 if grouped else 10, **tilt)
+    axes.set_yticks(ticks, tick_names, fontsize=8 if grouped else 10)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("given label")
+    axes.set_ylabel("clean label")
+    nominal = f", nominal rate {record['rate']:g}" if record["rate"] else ""
+    axes.set_title(
+        f"{TITLES[record['dataset']]}: {record['kind'].replace('_', ' ')}{nominal}",
+        loc="left",
+        fontweight="bold",
+        pad=22,
+    )
+    drawn = f", seed {record['seed']}, {record['order']} order" if record["sampler"] == "numpy_legacy" else ""
+    unit = "; in % of each clean class" if small else ""
+    axes.annotate(
+        f"{record['effective_rate']:.2%} of {record['n']} labels changed{drawn}{unit}",
+        (0, 1),
+        (0, 7),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        color="0.35",
+        fontsize=10,
+    )
+    figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15)
+    pyplot.close(figure)
+
+
+def label_cells(axes, shares: np.ndarray) -> None:
+    """Percentages in the cells, light on dark; cells under half a percent stay empty."""
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            text = f"{100 * share:.0f}" if share >= 0.0995 or len(shares) > 10 else f"{100 * share:.1f}"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=9, color="white" if share > 0.35 else "0.15"
+            )
+
+
+if __name__ == "__main__":
+    main(inspect, description=__doc__)
