@@ -12,7 +12,9 @@ LAYER = {
     **dict.fromkeys(["trees", "names", "files"], 0),
     "types": 1,
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "distill", "results"], 2),
+    "decode": 2,
     "distilled": 3,
+    "saving": 4,
     **dict.fromkeys(["data", "training"], 4),
     **dict.fromkeys(["experts", "evaluate"], 5),
     "distillers": 6,
@@ -21,7 +23,7 @@ LAYER = {
 # a package -> the only files that may import it
 DOORS = {
     "tensorflow": ["ddjax/data/tfds.py", "ddjax/data/stream.py"],
-    "tensorflow_datasets": ["ddjax/data/tfds.py", "ddjax/data/stream.py"],
+    "tensorflow_datasets": ["ddjax/data/tfds.py", "ddjax/data/stream.py", "ddjax/data/tiny_imagenet_builder.py"],
     "neural_tangents": ["ddjax/kernels/tangent.py"],
     "flax": ["ddjax/models/", "ddjax/checkpoint.py"],
     "matplotlib": ["experiments/"],

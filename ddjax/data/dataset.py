@@ -1,0 +1,95 @@
+"""The record every loader returns: arrays on the host, rows named by a stable id."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Images and labels as they came, in ascending canonical id.
+
+    An id is the position of an example in its published training set (CIFAR batches 1..5 concatenated, rows of a
+    file, class folders sorted by name and files inside them sorted as strings). It never changes: not by reading
+    order, not by leaving out damaged files, not by taking a subset. Label noise, long tails and seeds refer to it.
+    The arrays may be read-only views of files on disk.
+    """
+
+    name: str
+    images: UInt8[np.ndarray, "n h w c"]
+    labels: Int32[np.ndarray, "n"]  # as they came with the data: clean for the benchmark sets
+    ids: Int32[np.ndarray, "n"]  # strictly ascending
+    test_images: UInt8[np.ndarray, "m h w c"]
+    test_labels: Int32[np.ndarray, "m"]
+    class_names: tuple[str, ...]
+    keys: np.ndarray | None = None  # str [n]: what the source calls each example (TFDS id, relative path, row)
+    extra_labels: Mapping[str, Int32[np.ndarray, "n"]] = dataclasses.field(default_factory=dict)
+    canonical: bool = False  # the whole published training set: published label vectors and checksums apply
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON: source, version, decoder, digest
+
+    def __post_init__(self):
+        """Refuse rows that do not fit together; what the values mean is checked where they are read."""
+        rows = {"labels": self.labels, "ids": self.ids, "keys": self.keys, **self.extra_labels}
+        for what, array in rows.items():
+            if array is not None and array.shape != (len(self.images),):
+                raise ValueError(f"{self.name}: {what} has shape {array.shape} beside {len(self.images)} images")
+        if self.test_labels.shape != (len(self.test_images),):
+            raise ValueError(
+                f"{self.name}: test_labels has shape {self.test_labels.shape} beside {len(self.test_images)} images"
+            )
+        if (np.diff(self.ids) <= 0).any():
+            raise ValueError(f"{self.name}: ids must be strictly ascending; sort the rows by id and drop duplicates")
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are, seen or not."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return tuple(self.images.shape[1:])
+
+
+def _rows(dataset: Dataset, rows: slice | np.ndarray) -> Dataset:
+    whole = len(dataset.images[rows]) == len(dataset.images)
+    return dataclasses.replace(
+        dataset,
+        images=dataset.images[rows],
+        labels=dataset.labels[rows],
+        ids=dataset.ids[rows],
+        keys=None if dataset.keys is None else dataset.keys[rows],
+        extra_labels={name: labels[rows] for name, labels in dataset.extra_labels.items()},
+        canonical=dataset.canonical and whole,
+        provenance={**dataset.provenance, **({} if whole else {"rows": len(dataset.labels[rows])})},
+    )
+
+
+def subset(dataset: Dataset, count: int) -> Dataset:
+    """The first `count` training examples in canonical order; the test set stays whole.
+
+    Where the canonical order is sorted by class (image folders, Tiny-ImageNet) the first examples are all of the
+    first classes: use `select` with ids of your choice there.
+    """
+    if not 1 <= count <= len(dataset.ids):
+        raise ValueError(f"subset() takes a count from 1 to {len(dataset.ids)} for {dataset.name}; got {count}")
+    return _rows(dataset, slice(count))
+
+
+def select(dataset: Dataset, ids: Int[np.ndarray, "m"]) -> Dataset:
+    """The training examples with these canonical ids, in ascending id whatever the order asked; the test set stays."""
+    wanted, counts = np.unique(ids, return_counts=True)
+    if not len(wanted):
+        raise ValueError("select() got no ids")
+    if (counts > 1).any():
+        raise ValueError(f"select() takes each id once; repeated: {wanted[counts > 1][:5].tolist()}")
+    missing = np.setdiff1d(wanted, dataset.ids, assume_unique=True)
+    if len(missing):
+        raise ValueError(
+            f"{dataset.name} has no training example with id {missing[:5].tolist()} ({len(missing)} unknown ids); "
+            f"its ids run from {dataset.ids[0]} to {dataset.ids[-1]} and number {len(dataset.ids)}"
+        )
+    return _rows(dataset, np.searchsorted(dataset.ids, wanted))

@@ -1,0 +1,103 @@
+"""Image files -> one uint8 array, by Pillow. Files that cannot be read are named, never guessed at."""
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
+DECODER = f"Pillow {PIL.__version__}"
+MAX_SKIPPED = 0.01  # of all files; more than that is not bad luck
+
+GREY = {"1", "L", "LA", "La"}
+COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+
+
+class Decoded(NamedTuple):
+    """Images of the files that could be read."""
+
+    images: UInt8[np.ndarray, "m h w c"]
+    kept: Bool[np.ndarray, "n"]  # which files of the listing those are
+    skipped: list[str]  # "name: reason" of the others
+
+
+def fit_square(image: Image.Image, size: int) -> Image.Image:
+    """The central square over the short side, averaged (box filter) to `size` x `size`; as it is if it fits already."""
+    if image.size == (size, size):
+        return image
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.resize((size, size), Image.Resampling.BOX, box=(left, top, left + side, top + side))
+
+
+def _decode(data: bytes, image_size: int | None) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.mode not in GREY | COLOUR:
+            raise ValueError(f"mode {image.mode} is not 8 bits a channel")
+        plain = image.convert("L" if image.mode in GREY else "RGB")  # of an animation, the first frame
+    return np.asarray(plain if image_size is None else fit_square(plain, image_size))
+
+
+def decode_files(
+    names: Sequence[str],
+    read: Callable[[str], bytes],
+    *,
+    image_size: int | None = None,
+    strict: bool = False,
+    grey: bool = True,
+) -> Decoded:
+    """Decode `read(name)` for every name. The set is grey if every file is (and `grey` allows), RGB otherwise.
+
+    Transparency is dropped. All images must have one size unless `image_size` asks for `fit_square`. Unreadable
+    and implausibly large files are left out and named, up to one per cent of all, or none if `strict`.
+    """
+    images, first, kept, skipped, all_grey = None, None, np.zeros(len(names), bool), [], grey
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on odd metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for i, name in enumerate(names):
+            try:
+                image = _decode(read(name), image_size)
+            except Exception as error:  # a decoder can raise anything on damaged bytes
+                skipped.append(f"{name}: {type(error).__name__}: {error}")
+                _check_skipped(skipped, len(names), strict)
+                continue
+            if images is None:
+                images, first = _room(len(names), image.shape), name
+            if image.shape[:2] != images.shape[1:3]:
+                raise ValueError(
+                    f"images differ in size: {first} is {images.shape[2]} x {images.shape[1]}, {name} is "
+                    f"{image.shape[1]} x {image.shape[0]} (width x height); image_size=32, say, crops and resizes all"
+                )
+            images[i] = image if image.ndim == 3 else image[..., None]
+            all_grey &= image.ndim == 2
+            kept[i] = True
+    if images is None:
+        raise ValueError("there are no image files to read")
+    images = images if kept.all() else images[kept]
+    return Decoded(np.ascontiguousarray(images[..., :1]) if all_grey else images, kept, skipped)
+
+
+def _room(count: int, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty((count, *shape[:2], 3), np.uint8)
+    except MemoryError:
+        size = count * shape[0] * shape[1] * 3 / 2**30
+        raise ValueError(
+            f"{count} images of {shape[1]} x {shape[0]} need {size:.0f} GiB; give an image_size=, such as 64"
+        ) from None
+
+
+def _check_skipped(skipped: list[str], total: int, strict: bool) -> None:
+    if strict or len(skipped) > MAX_SKIPPED * total:
+        raise ValueError(
+            f"{len(skipped)} of {total} image files cannot be read ({'; '.join(skipped[-3:])}); repair or remove them. "
+            + ("With strict=False up to" if strict else "Up to")
+            + f" {MAX_SKIPPED:.0%} of the files may be damaged and are left out by name"
+        )

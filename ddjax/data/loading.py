@@ -1,0 +1,140 @@
+"""One name, one data set: the door through which every image enters."""
+
+import os
+import pathlib
+import warnings
+from typing import Any
+
+from ddjax import files, names
+from ddjax.data import cache
+from ddjax.data.dataset import Dataset
+from ddjax.data.digits import digits
+from ddjax.data.folder import folder_source
+from ddjax.data.source import Source
+from ddjax.data.tables import csv_source, npz_source
+from ddjax.data.tfds import tfds_source
+from ddjax.data.tfds_known import ALIASES
+from ddjax.data.tiny_imagenet import tiny_imagenet_source
+
+NAMES = ("digits", *ALIASES, "tiny_imagenet")
+PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv")
+
+
+def load(
+    name: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    labels: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+    image_size: int | None = None,
+    strict: bool = False,
+    download: bool = False,
+    verify: bool = False,
+) -> Dataset:
+    """A data set by name or path, in canonical order, decoded once and memory-mapped from a cache afterwards.
+
+    Args:
+      name: one of `NAMES`; `tfds:NAME[/CONFIG][:VERSION]` for any TFDS set with an image and a class label; a folder
+        of images; or an .npz or .csv file.
+      data_dir: the TFDS directory (default `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
+      cache_dir: where decoded arrays are kept (default `$DDJAX_CACHE`, or `~/.cache/ddjax`).
+      labels: the TFDS feature that becomes `labels`; the other label features become `extra_labels`.
+      train_split, test_split: TFDS splits, slices such as "train[:80%]" included.
+      image_size: crop every image to its central square and average it to this side; without it sizes must agree.
+      strict: let no damaged image file pass; otherwise up to 1 % are left out, by name, in a warning.
+      download: let TFDS fetch or prepare a set that is not there. Nothing is ever downloaded otherwise.
+      verify: compare SHA-256 of the cached arrays, not only their sizes.
+    """
+    source = locate(
+        name,
+        data_dir=data_dir,
+        labels=labels,
+        train_split=train_split,
+        test_split=test_split,
+        image_size=image_size,
+        strict=strict,
+        download=download,
+    )
+    dataset = source.read() if source.name == "digits" else cache.fetch(source, _cache(cache_dir), verify=verify)
+    for remark in remarks(dataset):
+        warnings.warn(remark, stacklevel=2)
+    return dataset
+
+
+def locate(
+    name: str | os.PathLike,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    labels: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+    image_size: int | None = None,
+    strict: bool = False,
+    download: bool = False,
+) -> Source:
+    """Find a data set without reading it; arguments as for `load`. FileNotFoundError says where it should be."""
+    shown = os.fspath(name)
+    root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size is the side of the images in pixels; got {image_size}")
+    options = {"labels": labels, "train_split": train_split, "test_split": test_split}
+    given = {"labels": labels is not None, "train_split": train_split != "train", "test_split": test_split != "test"}
+    if shown in ALIASES or shown.startswith("tfds:"):
+        full_name, feature = ALIASES.get(shown, (shown.removeprefix("tfds:"), "label"))
+        options["labels"] = labels or feature
+        return tfds_source(full_name, shown, root, **options, image_size=image_size, download=download)
+    _refuse(shown, {**given, "download": download}, "is for TFDS sets")
+    if shown == "digits" or shown == "tiny_imagenet" or shown.endswith(".npz"):
+        _refuse(shown, {"image_size": image_size is not None}, "is for sets of image files")
+    if shown == "digits":
+        return Source("digits", {}, digits)
+    if shown == "tiny_imagenet":
+        return tiny_imagenet_source(root, strict=strict)
+    return _at(shown, image_size, strict)
+
+
+def cache_place(source: Source, cache_dir: str | os.PathLike | None = None) -> pathlib.Path | None:
+    """Where `load` keeps the arrays of a located set; None for those that need no keeping."""
+    return None if source.name == "digits" else cache.place(source, _cache(cache_dir))
+
+
+def remarks(dataset: Dataset) -> list[str]:
+    """What a user should know about how complete a data set is."""
+    skipped = dataset.provenance.get("skipped") or []
+    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    partial = dataset.provenance.get("partial")
+    return [
+        *(
+            [f"{dataset.name} leaves out {len(skipped)} damaged files: {'; '.join(skipped[:5])}{more}"]
+            if skipped
+            else []
+        ),
+        *([partial] if partial else []),
+    ]
+
+
+def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:
+    return files.cache_dir() if cache_dir is None else pathlib.Path(cache_dir).expanduser()
+
+
+def _refuse(name: str, given: dict[str, Any], why: str) -> None:
+    for argument, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{argument}= {why}, and has no meaning for {name!r}")
+
+
+def _at(shown: str, image_size: int | None, strict: bool) -> Source:
+    path = pathlib.Path(shown).expanduser()
+    if path.is_dir():
+        return folder_source(path, image_size=image_size, strict=strict)
+    if path.suffix in (".npz", ".csv"):
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path} (looked from {pathlib.Path.cwd()})")
+        return npz_source(path) if path.suffix == ".npz" else csv_source(path, image_size=image_size, strict=strict)
+    if os.sep in shown or path.exists():
+        if path.exists():
+            raise ValueError(f"{path} is neither a folder of images nor an .npz or .csv file")
+        raise FileNotFoundError(f"there is no folder or file {path} (looked from {pathlib.Path.cwd()})")
+    raise names.unknown("data set", shown, [*NAMES, *PATTERNS])

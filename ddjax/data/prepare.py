@@ -1,0 +1,74 @@
+"""Source -> noise -> the three records that everything downstream works on; the only place where truth is set aside."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddjax import preprocess
+from ddjax.data.dataset import Dataset, select, subset
+from ddjax.noise import NoiseSpec, long_tail
+from ddjax.noise import apply as corrupt
+from ddjax.types import Audit, TestSet, TrainSet
+
+
+class Prepared(NamedTuple):
+    """Given labels in `train`, clean ones in `audit`, in the same order of ids; pixels everywhere."""
+
+    train: TrainSet
+    audit: Audit
+    test: TestSet
+    noise: dict[str, Any]  # how the labels came about: kind, rates, counts, checksum of the canonical vector
+
+
+def prepare(
+    dataset: Dataset,
+    noise: NoiseSpec,
+    *,
+    limit: int | None = None,
+    imbalance: float | None = None,
+    probabilities: Any = None,
+) -> Prepared:
+    """Corrupt the labels of `dataset` and split what may be seen from what may not.
+
+    Args:
+      limit: keep the first `limit` examples; noise is drawn over the whole set before, so a label never depends on it.
+      imbalance: a long tail of this ratio, cut out by clean label before the noise is drawn on what is left.
+      probabilities: a teacher's soft predictions [n k], for noise that follows its margin.
+    """
+    if imbalance is not None:
+        dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
+    given, record = corrupt(
+        noise,
+        dataset.labels,
+        dataset.ids,
+        dataset.num_classes,
+        dataset.name,
+        images=dataset.images,
+        probabilities=probabilities,
+    )
+    kept = dataset if limit is None else subset(dataset, limit)
+    rows = np.searchsorted(dataset.ids, kept.ids)
+    given = given[rows]
+    record = {**record, "used": len(rows), "used_effective_rate": float(np.mean(given != kept.labels))}
+    k = dataset.num_classes
+    return Prepared(
+        TrainSet(images=kept.images, labels=given, ids=kept.ids, num_classes=k),
+        Audit(ids=kept.ids, labels=kept.labels, num_classes=k),
+        TestSet(images=kept.test_images, labels=kept.test_labels, num_classes=k),
+        record,
+    )
+
+
+def smallest_class(dataset: Dataset) -> int:
+    """How many images the head of a long tail can have: what every class could supply."""
+    return int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())
+
+
+def in_space(prepared: Prepared, transform: preprocess.Preprocess) -> Prepared:
+    """The same examples with their images on the device, in the space of `transform`."""
+    train, test = (
+        dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)
+        for part in (prepared.train, prepared.test)
+    )
+    return prepared._replace(train=train, test=test)

@@ -1,0 +1,92 @@
+"""tf.data pipelines: TFDS streams, and label noise inside them, joined by example id."""
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ddjax import files
+from ddjax.data.tfds import prepared, tensorflow_datasets
+from ddjax.data.tfds_known import ALIASES, missing_message
+
+
+def as_dataset(name: str, *, split: str = "train", data_dir: str | os.PathLike | None = None, **options: Any) -> Any:
+    """The `tf.data.Dataset` of a prepared TFDS set: dicts with `id`, `image`, `label`. Never downloads.
+
+    `options` go to `builder.as_dataset`: `shuffle_files`, `read_config`, `decoders`, ...
+    """
+    root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
+    name, _ = ALIASES.get(name, (name.removeprefix("tfds:"), ""))
+    folder = prepared(name, root)
+    if folder is None:
+        raise FileNotFoundError(missing_message(name, root))
+    return tensorflow_datasets().builder_from_directory(folder).as_dataset(split=split, **options)
+
+
+def with_noise(
+    dataset: Any,
+    table: np.ndarray | Mapping[Any, int],
+    *,
+    id: str = "id",
+    label: str = "label",
+    prefix: str = "train_",
+) -> Any:
+    """The same `tf.data.Dataset` with its labels replaced from a table by example id; all else is kept.
+
+    Works before or after shuffling, interleaving, batching and prefetching, since only the id decides.
+
+    Args:
+      dataset: elements are dicts, single or batched, with the features `id` and `label`.
+      table: integers [n] indexed by canonical id, or a mapping from the value of `id` to a label. Negative entries
+        mean that an example has no label.
+      id: a feature that holds integers, or strings; for an array they read `prefix` + canonical id (`train_00042`),
+        so that an example of another split is an error and not a wrong label.
+      label: the feature to replace; it keeps its dtype.
+      prefix: what strings in `id` begin with.
+
+    An example whose id is not in the table raises `tf.errors.InvalidArgumentError` when it is reached.
+    """
+    import tensorflow as tf
+
+    spec = dataset.element_spec
+    if not isinstance(spec, dict) or id not in spec or label not in spec:
+        raise ValueError(
+            f"with_noise() takes a dataset of dicts with {id!r} and {label!r}; got elements of {spec}. "
+            "Load with as_supervised=False, and add noise before dropping the id"
+        )
+    find = _from_mapping(tf, table) if isinstance(table, Mapping) else _from_array(tf, table, spec[id].dtype, prefix)
+
+    @tf.autograph.experimental.do_not_convert  # plain operations: there is no control flow to translate
+    def replace(example: dict[str, Any]) -> dict[str, Any]:
+        noisy = find(example[id])
+        message = "with_noise(): an id has no label in the table"
+        known = tf.debugging.Assert(tf.reduce_all(noisy >= 0), [message, example[id]])
+        with tf.control_dependencies([known]):
+            return {**example, label: tf.cast(noisy, spec[label].dtype)}
+
+    return dataset.map(replace, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _from_array(tf: Any, table: np.ndarray, dtype: Any, prefix: str) -> Any:
+    table = np.asarray(table)
+    if table.ndim != 1 or table.dtype.kind not in "iu":
+        raise ValueError(f"with_noise() takes integer labels [n] by canonical id; got {table.dtype}{list(table.shape)}")
+    labels = tf.constant(table, tf.int64)
+
+    def find(ids: Any) -> Any:
+        if dtype == tf.string:
+            # what does not begin with the prefix keeps its letters and is no number, which is an error
+            ids = tf.strings.to_number(tf.strings.regex_replace(ids, f"^{re.escape(prefix)}", ""), tf.int64)
+        ids = tf.cast(ids, tf.int64)
+        inside = (ids >= 0) & (ids < len(table))
+        return tf.where(inside, tf.gather(labels, tf.where(inside, ids, 0)), -1)
+
+    return find
+
+
+def _from_mapping(tf: Any, table: Mapping[Any, int]) -> Any:
+    entries = tf.lookup.KeyValueTensorInitializer(list(table), tf.constant(list(table.values()), tf.int64))
+    return tf.lookup.StaticHashTable(entries, -1).lookup

@@ -1,0 +1,70 @@
+"""Small made-up image sets: tests and notebooks run without any data."""
+
+import numpy as np
+
+from ddjax.data.dataset import Dataset
+from ddjax.data.validate import assemble
+
+CELLS = 4  # a glyph is a CELLS x CELLS pattern of light and dark blown up to the image
+
+
+def _glyphs(count: int, channels: int, random: np.random.Generator) -> np.ndarray:
+    """[k CELLS CELLS c] in {0, 1}; each glyph the one of 64 candidates that differs most from those before it."""
+    glyphs = np.empty((count, CELLS, CELLS, channels), np.uint8)
+    for c in range(count):
+        candidates = random.integers(0, 2, (64, *glyphs.shape[1:]), np.uint8)
+        distances = (candidates[:, None] != glyphs[None, :c]).sum((2, 3, 4))
+        glyphs[c] = candidates[distances.min(1).argmax() if c else 0]
+    return glyphs
+
+
+def synthetic(
+    num_classes: int = 3,
+    per_class: int = 20,
+    image_shape: tuple[int, int, int] = (8, 8, 1),
+    seed: int = 0,
+    *,
+    test_per_class: int = 20,
+    noise: float = 0.1,
+) -> Dataset:
+    """A glyph per class, seen shifted by a pixel, at changing contrast and brightness, under pixel noise.
+
+    Args:
+      num_classes, per_class, test_per_class: numbers of classes and of examples of each; rows are in random order.
+      image_shape: height, width (4 or more each) and channels (1 or 3).
+      seed: everything follows from it; the training set does not depend on `test_per_class`.
+      noise: standard deviation of the pixel noise, white being 1.
+
+    A small ConvNet learns it to more than 95 %.
+    """
+    height, width, channels = image_shape
+    if min(height, width) < CELLS or channels not in (1, 3) or num_classes < 2 or min(per_class, test_per_class) < 1:
+        raise ValueError(
+            f"synthetic() takes 2 or more classes, 1 or more examples of each, images of {CELLS} x {CELLS} or more and "
+            f"1 or 3 channels; got {num_classes=}, {per_class=}, {test_per_class=}, {image_shape=}"
+        )
+    glyphs = _glyphs(num_classes, channels, np.random.default_rng([seed, 0]))
+    rows, columns = np.arange(height) * CELLS // height, np.arange(width) * CELLS // width
+    big = glyphs[:, rows][:, :, columns].astype(np.float32)
+
+    def draw(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        labels = random.permutation(np.repeat(np.arange(num_classes, dtype=np.int32), count))
+        shifts = random.integers(-1, 2, (len(labels), 2))
+        images = np.stack([np.roll(big[c], shift, (0, 1)) for c, shift in zip(labels, shifts, strict=True)])
+        contrast = random.uniform(0.4, 0.8, (len(labels), 1, 1, 1))
+        brightness = random.uniform(0.1, 0.2, (len(labels), 1, 1, 1))
+        images = brightness + contrast * images + noise * random.standard_normal(images.shape)
+        return np.rint(255 * images.clip(0, 1)).astype(np.uint8), labels
+
+    images, labels = draw(per_class, np.random.default_rng([seed, 1]))
+    test_images, test_labels = draw(test_per_class, np.random.default_rng([seed, 2]))
+    return assemble(
+        "synthetic",
+        images=images,
+        labels=labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=[f"glyph {c}" for c in range(num_classes)],
+        canonical=True,
+        provenance={"source": "synthetic glyphs", "seed": seed, "noise": noise, "decoder": "none: arrays"},
+    )

@@ -1,0 +1,145 @@
+"""Tiny-ImageNet from its published folder or zip, without TensorFlow."""
+
+import pathlib
+import zipfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from ddjax.data.dataset import Dataset
+from ddjax.data.images import DECODER, decode_files
+from ddjax.data.source import Entry, Source, listing_digest, walk
+from ddjax.data.validate import assemble
+from ddjax.files import manual_dir
+
+NAME = "tiny-imagenet-200"
+URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+TRAIN, TEST = 100_000, 10_000  # images of the complete set; the test set is the published validation set
+
+
+class Listing(NamedTuple):
+    """The published files, in canonical order: classes by sorted wnid, files of a class sorted as strings."""
+
+    train: list[tuple[str, int]]  # (path inside the published folder, class)
+    test: list[tuple[str, int]]
+    wnids: list[str]  # sorted: the class numbering
+    wnids_file: list[str]  # as wnids.txt lists them: the other numbering in use
+    read: Callable[[str], bytes]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every published image is there."""
+        return len(self.train) == TRAIN and len(self.test) == TEST
+
+
+def find(manual: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
+    """The published `tiny-imagenet-200/` in a TFDS manual folder, or else its zip; and what identifies its state."""
+    folder, archive = manual / NAME, manual / f"{NAME}.zip"
+    if folder.is_dir():
+        return folder, {"kind": "folder", "path": str(folder.resolve()), "files": listing_digest(_files(folder))}
+    if archive.is_file():
+        return archive, {
+            "kind": "zip",
+            "path": str(archive.resolve()),
+            "files": listing_digest([(NAME, archive.stat())]),
+        }
+    raise FileNotFoundError(
+        f"tiny_imagenet is in neither {folder}/ nor {archive}: put the published archive there ({URL}; MD5 of its "
+        "wnids.txt 6c81990e2d7ae3bd3c88dceb97b46342), or give data_dir="
+    )
+
+
+def _files(folder: pathlib.Path) -> list[Entry]:
+    images = [e for part in ("train", "val") if (folder / part).is_dir() for e in walk(folder / part, f"{part}/")]
+    wnids = folder / "wnids.txt"
+    return [*images, *([(wnids.name, wnids.stat())] if wnids.is_file() else [])]
+
+
+def listing(place: pathlib.Path) -> Listing:
+    """The files in the published folder or zip at `place`."""
+    if place.is_dir():
+        return _order([name for name, _ in _files(place)], lambda name: (place / name).read_bytes(), place)
+    archive = zipfile.ZipFile(place)
+    names = [name.removeprefix(f"{NAME}/") for name in archive.namelist()]
+    return _order(names, lambda name: archive.read(f"{NAME}/{name}"), place)
+
+
+def _order(files: list[str], read: Callable[[str], bytes], place: pathlib.Path) -> Listing:
+    try:
+        wnids_file = read("wnids.txt").decode().split()
+        annotations = read("val/val_annotations.txt").decode().splitlines()
+    except (OSError, KeyError) as error:
+        raise FileNotFoundError(f"{place} is not the published {NAME}: {error}") from error
+    wnids = sorted(wnids_file)
+    number = {wnid: c for c, wnid in enumerate(wnids)}
+    images = [name.split("/") for name in files if name.endswith(".JPEG")]
+    in_train = sorted(parts for parts in images if parts[0] == "train" and len(parts) == 4)
+    there = {parts[2] for parts in images if parts[:2] == ["val", "images"] and len(parts) == 3}
+    in_test = sorted((wnid, name) for name, wnid, *_ in (a.split("\t") for a in annotations) if name in there)
+    strangers = {parts[1] for parts in in_train} | {wnid for wnid, _ in in_test}
+    if strangers - set(wnids):
+        raise ValueError(f"{place} has classes that its wnids.txt does not list: {sorted(strangers - set(wnids))[:5]}")
+    if not in_train or not in_test:
+        raise ValueError(f"{place} holds {len(in_train)} training and {len(in_test)} annotated validation images")
+    train = [("/".join(parts), number[parts[1]]) for parts in in_train]
+    test = [(f"val/images/{name}", number[wnid]) for wnid, name in in_test]
+    return Listing(train, test, wnids, wnids_file, read)
+
+
+def tiny_imagenet_source(data_dir: pathlib.Path, *, strict: bool) -> Source:
+    """All files present, decoded by Pillow, grey ones (1821 of the training images) as three equal channels.
+
+    The id of an example is its position in `Listing.train`; in a partial copy it refers to the partial list, and the
+    data set is not `canonical`. Classes are numbered by sorted wnid; `published_numbering` leads to the other one.
+    """
+    place, identity = find(manual_dir(data_dir))
+    return Source("tiny_imagenet", {**identity, "strict": strict}, lambda: _read(place, strict))
+
+
+def partial_warning(train: int, test: int) -> str:
+    """What is said of an incomplete copy."""
+    return (
+        f"partial copy of tiny_imagenet: {train} of {TRAIN} training and {test} of {TEST} validation images; "
+        "ids count the files that are there, and published noise vectors do not apply"
+    )
+
+
+def _read(place: pathlib.Path, strict: bool) -> Dataset:
+    found = listing(place)
+    files = [*found.train, *found.test]
+    decoded = decode_files([name for name, _ in files], found.read, strict=strict, grey=False)
+    labels = np.array([c for _, c in files])
+    split = len(found.train)
+    ids = np.flatnonzero(decoded.kept[:split])
+    return assemble(
+        "tiny_imagenet",
+        images=decoded.images[: len(ids)],
+        labels=labels[ids],
+        ids=ids,
+        keys=[found.train[i][0] for i in ids],
+        test_images=decoded.images[len(ids) :],
+        test_labels=labels[split:][decoded.kept[split:]],
+        class_names=found.wnids,
+        canonical=found.complete and not decoded.skipped,
+        provenance={
+            "source": f"{NAME} as published: {place}",
+            "decoder": DECODER,
+            "split": "test set = published validation set",
+            "skipped": decoded.skipped,
+            "partial": None if found.complete else partial_warning(len(found.train), len(found.test)),
+            "wnids_file": found.wnids_file,
+        },
+    )
+
+
+def published_numbering(dataset: Dataset) -> Int[np.ndarray, "k"]:
+    """For each class of this library, its line in `wnids.txt`, the numbering of the TFDS-based reference runs.
+
+    `published_numbering(tiny)[labels]` renumbers labels; its argsort leads back.
+    """
+    if "wnids_file" not in dataset.provenance:
+        raise ValueError(f"{dataset.name} carries no wnids.txt; load it by the name tiny_imagenet")
+    line = {wnid: i for i, wnid in enumerate(dataset.provenance["wnids_file"])}
+    return np.array([line[wnid] for wnid in dataset.class_names], np.int32)

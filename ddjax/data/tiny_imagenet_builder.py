@@ -1,0 +1,59 @@
+"""Tiny-ImageNet as a TFDS builder, so that a `tfds.load("tiny_imagenet")` pipeline can be had too.
+
+Importing this file registers the builder. It reads the published folder or zip in the manual directory and
+downloads nothing.
+"""
+
+import io
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from ddjax.data.tiny_imagenet import Listing, find, listing, partial_warning
+
+
+class TinyImagenet(tfds.core.GeneratorBasedBuilder):
+    """200 classes by sorted wnid; `test` is the published validation set.
+
+    An example's key is its canonical index, as in CIFAR, so `id` ("train_%06d") names it whatever the read order, and
+    the write order is the one TFDS gives to running integers. JPEG bytes pass through unchanged.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "ids are positions in the listing sorted by wnid and file name"}  # noqa: RUF012
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "the published folder tiny-imagenet-200/, or tiny-imagenet-200.zip"
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Tiny-ImageNet, 64 x 64, 200 classes numbered by sorted wnid.",
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Text(),
+                    "image": tfds.features.Image(shape=(64, 64, 3), encoding_format="jpeg"),
+                    "label": tfds.features.ClassLabel(num_classes=200),
+                }
+            ),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        place, _ = find(pathlib.Path(dl_manager.manual_dir))
+        found = listing(place)
+        self.info.features["label"].names = found.wnids
+        if not found.complete:
+            warnings.warn(partial_warning(len(found.train), len(found.test)), stacklevel=2)
+        return {
+            "train": self._generate_examples(found, "train", found.train),
+            "test": self._generate_examples(found, "test", found.test),
+        }
+
+    def _generate_examples(
+        self, found: Listing, split: str, files: list[tuple[str, int]]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index, (name, label) in enumerate(files):
+            image = io.BytesIO(found.read(name))
+            yield index, {"id": f"{split}_{index:06d}", "image": image, "label": label}

@@ -1,0 +1,156 @@
+"""What a data set must be before anything is computed from it, and one clear error for each way it is not."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from ddjax.data.dataset import Dataset
+from ddjax.files import array_digest
+
+TEST_FRACTION = 0.2  # of a source that brings no test set
+
+
+def held_out(keys: Sequence[str] | np.ndarray) -> Bool[np.ndarray, "n"]:
+    """Which examples form the test set of a source that has none: a fifth, by SHA-256 of each example's own key.
+
+    The choice for one example depends on nothing but its key, so adding or removing others never moves it.
+    """
+    limit = int(TEST_FRACTION * 2**32)
+    return np.array([int(hashlib.sha256(str(k).encode()).hexdigest()[:8], 16) < limit for k in keys], bool)
+
+
+def _layout(images: np.ndarray, what: str) -> np.ndarray:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4:
+        raise ValueError(f"{what} must have shape [n h w c] or [n h w]; got {list(images.shape)}")
+    if not all(images.shape):
+        raise ValueError(f"{what} is empty: shape {list(images.shape)}")
+    if images.shape[3] not in (1, 3):
+        if images.shape[1] in (1, 3):
+            raise ValueError(
+                f"{what} has shape {list(images.shape)}, channels first; ddjax is channels last: "
+                "save images.transpose(0, 2, 3, 1) instead"
+            )
+        raise ValueError(f"{what} must have 1 (grey) or 3 (RGB) channels last; got shape {list(images.shape)}")
+    return images
+
+
+def _uint8(images: np.ndarray, what: str, unit: bool) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind not in "iuf":
+        raise ValueError(f"{what} must hold uint8 pixels, or floats in [0, 1]; got dtype {images.dtype}")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+        raise ValueError(f"{what} holds NaN or infinity in {len(bad)} images, the first at row {bad[0]}")
+    low, high = images.min(), images.max()
+    if low < 0 or high > 255:
+        raise ValueError(
+            f"{what} runs from {low:g} to {high:g}; pixels must lie in [0, 255], or in [0, 1] as floats: "
+            "undo any standardisation first (preprocessing is applied later, by name)"
+        )
+    if images.dtype.kind == "f":
+        images = np.rint(images * 255.0) if unit else np.rint(images)
+    return images.astype(np.uint8)
+
+
+def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both image arrays as uint8 [n h w c]; floats are read as [0, 1] where neither array exceeds 1."""
+    pair = {f"{what} images": images, f"{what} test images": test_images}
+    pair = {name: _layout(array, name) for name, array in pair.items()}
+    floats = [a for a in pair.values() if a.dtype.kind == "f"]
+    unit = all(a.max(initial=0, where=~np.isnan(a)) <= 1 for a in floats)
+    images, test_images = (_uint8(array, name, unit) for name, array in pair.items())
+    if images.shape[1:] != test_images.shape[1:]:
+        raise ValueError(
+            f"{what}: training images are {list(images.shape[1:])}, test images {list(test_images.shape[1:])}"
+        )
+    return images, test_images
+
+
+def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: str) -> Int32[np.ndarray, "n"]:
+    """`labels` as int32 [count], each in 0..num_classes-1 (None: any class number)."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2:
+        raise ValueError(f"{what} has shape {list(labels.shape)}: class numbers are wanted, labels.argmax(1) perhaps")
+    if labels.shape != (count,):
+        raise ValueError(f"{what} has shape {list(labels.shape)}, but there are {count} images")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"{what} must hold integers from 0; got dtype {labels.dtype}: convert it with astype(int)")
+    if labels.min() < 0:
+        raise ValueError(f"{what} holds {labels.min()}, first at row {np.argmax(labels < 0)}; classes count from 0")
+    if num_classes is not None and labels.max() >= num_classes:
+        raise ValueError(
+            f"{what} holds class {labels.max()}, first at row {np.argmax(labels >= num_classes)}, "
+            f"but there are {num_classes} classes, 0 to {num_classes - 1}"
+        )
+    if labels.max() >= 2**31:
+        raise ValueError(f"{what} holds {labels.max()}, which is no class number")
+    return labels.astype(np.int32)
+
+
+def assemble(
+    name: str,
+    *,
+    images: np.ndarray,
+    labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    class_names: Sequence[str] | None = None,
+    ids: np.ndarray | None = None,
+    keys: Sequence[str] | np.ndarray | None = None,
+    extra_labels: Mapping[str, np.ndarray] | None = None,
+    canonical: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """A checked `Dataset` in ascending id, with counts and a digest added to its provenance.
+
+    Accepts what files hold: images [n h w c] or [n h w], uint8 or in [0, 1] or [0, 255]; integer labels [n] or
+    [n 1]. Without `class_names` the classes are 0 to the largest label; every class needs a training example.
+    """
+    images, test_images = pixels(images, test_images, name)
+    num_classes = None if class_names is None else len(class_names)
+    labels = class_labels(labels, len(images), num_classes, f"{name} labels")
+    if class_names is None:
+        class_names = [str(c) for c in range(labels.max() + 1)]
+    test_labels = class_labels(test_labels, len(test_images), len(class_names), f"{name} test labels")
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0)
+    if len(missing):
+        some = ", ".join(repr(str(class_names[c])) for c in missing[:5])
+        raise ValueError(
+            f"{name} has no training example for {len(missing)} of {len(class_names)} classes ({some}); "
+            "number the classes 0..k-1 without gaps, or leave those classes out"
+        )
+    ids = np.arange(len(images), dtype=np.int32) if ids is None else class_labels(ids, len(images), None, f"{name} ids")
+    unique, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{name} has duplicate ids: {unique[counts > 1][:5].tolist()}; each example needs its own")
+    extra_labels = {k: np.asarray(v).astype(np.int32) for k, v in (extra_labels or {}).items()}
+    keys = None if keys is None else np.asarray(keys, np.str_)
+    if (np.diff(ids) < 0).any():
+        order = np.argsort(ids)
+        images, labels, ids = images[order], labels[order], ids[order]
+        keys = None if keys is None else keys[order]
+        extra_labels = {k: v[order] for k, v in extra_labels.items()}
+    return Dataset(
+        name=name,
+        images=images,
+        labels=labels,
+        ids=ids,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=tuple(str(c) for c in class_names),
+        keys=keys,
+        extra_labels=extra_labels,
+        canonical=canonical,
+        provenance={
+            **(provenance or {}),
+            "counts": {"train": len(images), "test": len(test_images)},
+            "digest": array_digest(images, labels, ids, test_images, test_labels),
+        },
+    )

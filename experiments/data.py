@@ -1,0 +1,141 @@
+"""What a data set holds, where it is cached, and, if it is missing, where its files must be.
+
+python -m experiments.data check cifar10
+
+python -m experiments.data check path/to/folder --image-size 32 --json
+
+python -m experiments.data list
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import warnings
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from ddjax import files
+from ddjax.data import dataset, loading
+from ddjax.data.tfds import prepared
+from ddjax.data.tfds_known import ALIASES
+from ddjax.data.tiny_imagenet import find
+from experiments import cli
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """Load a data set (decoding it into the cache the first time) and describe it; status 2 if it is missing or bad."""
+
+    name: tyro.conf.Positional[str]  # digits, cifar10, ..., tfds:NAME, FOLDER/, FILE.npz or FILE.csv; see `list`
+    data_dir: pathlib.Path | None = None  # the TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+    cache_dir: pathlib.Path | None = None  # decoded arrays; default $DDJAX_CACHE or ~/.cache/ddjax
+    labels: str | None = None  # the TFDS feature that becomes the labels
+    train_split: str = "train"  # a TFDS split, slices included
+    test_split: str = "test"
+    image_size: int | None = None  # crop and resize every image to this side
+    strict: bool = False  # let no damaged image file pass
+    download: bool = False  # let TFDS fetch or prepare what is missing
+    verify: bool = False  # compare SHA-256 of the cached arrays
+    json: bool = False  # one JSON object instead of lines
+
+    def run(self) -> None:
+        """Print the description."""
+        options = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("name", "json", "cache_dir", "verify")
+        }
+        with warnings.catch_warnings(record=True) as caught:
+            loaded = loading.load(self.name, **options, cache_dir=self.cache_dir, verify=self.verify)
+        for warning in caught:
+            print(f"warning: {warning.message}", file=sys.stderr)
+        place = loading.cache_place(loading.locate(self.name, **{**options, "download": False}), self.cache_dir)
+        facts = describe(loaded, place)
+        print(json.dumps(facts) if self.json else "\n".join(lines(facts)))
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """The known names, and whether their files are there."""
+
+    data_dir: pathlib.Path | None = None  # the TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+
+    def run(self) -> None:
+        """Print a line per name."""
+        root = self.data_dir or files.data_dir()
+        for name in loading.NAMES:
+            print(f"{name:16} {_state(name, root)}")
+        print(f"or {', '.join(loading.PATTERNS)}")
+
+
+def _state(name: str, root: pathlib.Path) -> str:
+    if name == "digits":
+        return "comes with scikit-learn"
+    if name == "tiny_imagenet":
+        try:
+            return str(find(files.manual_dir(root))[0])
+        except FileNotFoundError:
+            return f"not in {files.manual_dir(root)}"
+    return str(prepared(ALIASES[name][0], root) or f"not prepared in {root / ALIASES[name][0]}")
+
+
+def describe(data: dataset.Dataset, place: pathlib.Path | None) -> dict[str, Any]:
+    """Everything `check` prints, as JSON."""
+    return {
+        "name": data.name,
+        "train": list(data.images.shape),
+        "test": list(data.test_images.shape),
+        "ids": [int(data.ids[0]), int(data.ids[-1])],
+        "canonical": data.canonical,
+        "classes": list(data.class_names),
+        "train_counts": np.bincount(data.labels, minlength=data.num_classes).tolist(),
+        "test_counts": np.bincount(data.test_labels, minlength=data.num_classes).tolist(),
+        "extra_labels": sorted(data.extra_labels),
+        "cache": None if place is None else str(place),
+        "provenance": dict(data.provenance),
+    }
+
+
+def _counts(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    if low == high:
+        return f"{low} each"
+    return ", ".join(map(str, counts)) if len(counts) <= 20 else f"{low} to {high} each"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """`describe`'s facts for reading."""
+    classes = facts["classes"]
+    shown = ", ".join(classes if len(classes) <= 20 else [*classes[:10], "...", classes[-1]])
+    first, last = facts["ids"]
+    whole = "whole published training set" if facts["canonical"] else "not the whole published training set"
+    return [
+        f"{facts['name']}: train {facts['train']}, test {facts['test']} (n h w c, uint8)",
+        f"classes       {len(classes)}: {shown}",
+        f"train counts  {_counts(facts['train_counts'])}",
+        f"test counts   {_counts(facts['test_counts'])}",
+        f"ids           {first} to {last}, {facts['train'][0]} of them; {whole}",
+        *([f"other labels  {', '.join(facts['extra_labels'])}"] if facts["extra_labels"] else []),
+        f"cache         {facts['cache'] or 'not needed'}",
+        *(f"{key:13} {_short(value)}" for key, value in facts["provenance"].items() if value not in (None, [])),
+    ]
+
+
+Command = Annotated[Check, tyro.conf.subcommand("check")] | Annotated[List, tyro.conf.subcommand("list")]
+
+
+def main(command: tyro.conf.OmitSubcommandPrefixes[Command]) -> None:
+    """Describe data sets."""
+    command.run()
+
+
+if __name__ == "__main__":
+    cli.main(main, description=__doc__)

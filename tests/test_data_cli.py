@@ -1,0 +1,59 @@
+"""`python -m experiments.data`: what it prints, and how it ends when something is missing."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments.data import Check, List
+
+
+@pytest.fixture
+def file(tmp_path):
+    n = np.arange(40)
+    np.savez(
+        tmp_path / "set.npz",
+        images=np.zeros((40, 5, 5, 3), np.uint8),
+        labels=np.minimum(n, 2),
+        test_images=np.zeros((8, 5, 5, 3), np.uint8),
+        test_labels=n[:8] % 2,
+        class_names=np.array(["ant", "bee", "cow"]),
+    )
+    return str(tmp_path / "set.npz")
+
+
+def test_check_prints_what_there_is(file, cache, capsys):
+    Check(file).run()
+    out = capsys.readouterr().out
+    for part in ("train [40, 5, 5, 3], test [8, 5, 5, 3]", "3: ant, bee, cow", "1, 1, 38", "4, 4, 0", "0 to 39"):
+        assert part in out
+    assert str(cache) in out
+
+
+def test_check_as_json(file, cache, capsys):
+    Check(file, json=True).run()
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["train_counts"] == [1, 1, 38]
+    assert facts["provenance"]["counts"] == {"train": 40, "test": 8}
+    Check("digits", json=True).run()
+    assert json.loads(capsys.readouterr().out)["cache"] is None
+
+
+def test_list_says_what_is_prepared(tmp_path, capsys):
+    (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
+    (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").write_text("{}")
+    List(tmp_path).run()
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["mnist"].endswith("3.0.1")
+    assert lines["cifar10"].startswith("not prepared in")
+    assert lines["tiny_imagenet"].startswith("not in")
+
+
+def test_missing_data_ends_with_status_2(tmp_path):
+    command = [sys.executable, "-m", "experiments.data", "check", "cifar10", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cifar10 is not prepared: no {tmp_path}")
+    assert "Traceback" not in done.stderr

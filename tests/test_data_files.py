@@ -1,0 +1,285 @@
+"""Folders of images, .npz and .csv files, built here and read back; and what is said of broken ones."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddjax.data import load
+from ddjax.data.images import decode_files, fit_square
+from ddjax.data.validate import held_out
+
+
+def save(path, colour, size=(6, 6), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes, 60 flat images each, coloured by class and number; no test set."""
+    root = tmp_path / "pets"
+    for c, name in enumerate(["cat", "dog"]):
+        for i in range(60):
+            save(root / name / f"{i}.png", (100 * c, i, 7))
+    return root
+
+
+def test_folder_is_numbered_by_its_sorted_listing(folder, cache):
+    dataset = load(folder)
+    listing = sorted(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(60))
+    test = held_out(listing)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.ids.tolist() == np.flatnonzero(~test).tolist()
+    assert dataset.keys.tolist() == [listing[i] for i in dataset.ids]
+    for key, image, label in zip(dataset.keys, dataset.images, dataset.labels, strict=True):
+        name, number = key.removesuffix(".png").split("/")
+        assert label == ("cat", "dog").index(name)
+        assert (image == [100 * label, int(number), 7]).all()
+    assert len(dataset.test_images) == test.sum()
+    assert sorted(dataset.test_images[:, 0, 0, 1]) == sorted(int(listing[i][4:-4]) for i in np.flatnonzero(test))
+
+
+def test_folder_with_its_own_test_set_and_every_format(tmp_path, cache):
+    for i, suffix in enumerate(["png", "jpg", "JPEG", "bmp", "webp", "gif"]):
+        save(tmp_path / "train" / "a" / f"{i}.{suffix}", (80, 80, 80))
+        save(tmp_path / "train" / "b" / "deeper" / f"{i}.{suffix}", (160, 160, 160))
+    save(tmp_path / "test" / "b" / "x.png", (160, 160, 160))
+    (tmp_path / "train" / "a" / "notes.txt").write_text("not an image")
+    (tmp_path / "train" / ".hidden").mkdir()
+    dataset = load(tmp_path)
+    assert dataset.ids.tolist() == list(range(12))
+    assert dataset.labels.tolist() == [0] * 6 + [1] * 6
+    assert abs(dataset.images[:6].astype(int) - 80).max() <= 2  # JPEG and WebP are lossy
+    assert dataset.test_labels.tolist() == [1]
+
+
+def test_grey_files_become_rgb_where_the_set_is(tmp_path, cache):
+    for i in range(3):
+        save(tmp_path / "train" / "a" / f"{i}.png", 50 + i, mode="L")
+        save(tmp_path / "train" / "b" / f"{i}.png", 60 + i, mode="L")
+        save(tmp_path / "test" / "a" / f"{i}.png", 70, mode="L")
+    assert load(tmp_path).image_shape == (6, 6, 1)
+    save(tmp_path / "test" / "b" / "colour.png", (1, 2, 3))
+    dataset = load(tmp_path)
+    assert dataset.image_shape == (6, 6, 3)
+    assert dataset.images[:, 0, 0].tolist() == [[g] * 3 for g in (50, 51, 52, 60, 61, 62)]
+    assert dataset.test_images[-1, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_damaged_files_are_left_out_by_name_and_move_no_id(folder, cache):
+    whole = load(folder)
+    bad = str(whole.keys[10])
+    (folder / bad).write_bytes((folder / bad).read_bytes()[:40])
+    with pytest.warns(UserWarning, match=f"leaves out 1 damaged files: {bad}"):
+        dataset = load(folder)
+    assert dataset.ids.tolist() == np.delete(whole.ids, 10).tolist()
+    np.testing.assert_array_equal(dataset.images, np.delete(whole.images, 10, axis=0))
+    assert [s.split(":")[0] for s in dataset.provenance["skipped"]] == [bad]
+    assert whole.canonical and not dataset.canonical
+    with pytest.warns(UserWarning, match=bad):  # said again when it comes from the cache
+        load(folder)
+    with pytest.raises(ValueError, match=bad):
+        load(folder, strict=True)
+    other = str(whole.keys[20])
+    (folder / other).write_bytes(b"")
+    with pytest.raises(ValueError, match="2 of 120 image files cannot be read"):
+        load(folder)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for i in range(200):
+        save(tmp_path / f"{i}.png", 9)
+    save(tmp_path / "7.png", 9, size=(40, 40))  # between once and twice the limit Pillow only warns
+    names = [f"{i}.png" for i in range(200)]
+    decoded = decode_files(names, lambda name: (tmp_path / name).read_bytes())
+    assert np.flatnonzero(~decoded.kept).tolist() == [7]
+    assert "DecompressionBomb" in decoded.skipped[0]
+
+
+def test_sixteen_bit_images_are_not_clipped_in_silence(tmp_path):
+    Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="8 bits"):
+        decode_files(["deep.png"], lambda name: (tmp_path / name).read_bytes())
+
+
+def test_sizes_must_agree_or_be_made_to(folder, cache):
+    save(folder / "cat" / "0.png", (9, 9, 9), size=(12, 10))
+    with pytest.raises(ValueError, match=r"6 x 6.*cat/1\.png|cat/0\.png is 12 x 10.*image_size="):
+        load(folder)
+    assert load(folder, image_size=4).image_shape == (4, 4, 3)
+
+
+def test_fit_square_crops_the_centre_and_averages():
+    image = np.zeros((4, 8), np.uint8)
+    image[:, 2:4], image[:, 4:6] = 100, 200
+    image[:, 6:] = 255
+    np.testing.assert_array_equal(np.asarray(fit_square(Image.fromarray(image), 2)), [[100, 200], [100, 200]])
+    assert fit_square(Image.fromarray(image[:, :4]), 4).size == (4, 4)
+
+
+def test_links_in_a_circle_end(folder, cache):
+    (folder / "cat" / "again").symlink_to(folder, target_is_directory=True)
+    (folder / "dog" / "self").symlink_to(folder / "dog", target_is_directory=True)
+    assert len(load(folder).class_names) == 2
+
+
+def test_a_dangling_link_is_a_damaged_file(folder, cache):
+    (folder / "cat" / "gone.png").symlink_to(folder / "nowhere.png")
+    with pytest.warns(UserWarning, match=r"cat/gone\.png: FileNotFoundError"):
+        load(folder)
+
+
+def test_folder_faults(folder, tmp_path, cache):
+    (folder / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"class folder .*empty holds no image"):
+        load(folder)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(ValueError, match="holds no class folders"):
+        load(tmp_path / "nothing")
+    save(tmp_path / "odd" / "train" / "a" / "0.png", 1, mode="L")
+    save(tmp_path / "odd" / "test" / "b" / "0.png", 1, mode="L")
+    with pytest.raises(ValueError, match=r"lacks: \['b'\]"):
+        load(tmp_path / "odd")
+    save(tmp_path / "tiny" / "a" / "0.png", 1, mode="L")
+    with pytest.raises(ValueError, match="too few to hold a test set out"):
+        load(tmp_path / "tiny")
+
+
+def npz(path, **changes):
+    n = np.arange(40)
+    arrays = {
+        "images": np.tile(n.astype(np.uint8)[:, None, None, None], (1, 5, 5, 3)),
+        "labels": n % 4,
+        "test_images": np.zeros((8, 5, 5, 3), np.uint8),
+        "test_labels": n[:8] % 4,
+    }
+    arrays = {key: value for key, value in {**arrays, **changes}.items() if value is not None}
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize("keys", ["x_train y_train x_test y_test", "train_images train_labels test_images test_labels"])
+def test_npz_keys(tmp_path, cache, keys):
+    with np.load(npz(tmp_path / "plain.npz")) as file:
+        np.savez(tmp_path / "named.npz", **dict(zip(keys.split(), [file[k] for k in file.files], strict=True)))
+    plain, named = load(tmp_path / "plain.npz"), load(tmp_path / "named.npz")
+    assert plain.provenance["digest"] == named.provenance["digest"]
+    assert plain.ids.tolist() == list(range(40))
+
+
+def test_npz_without_a_test_set_keeps_row_numbers(tmp_path, cache):
+    dataset = load(npz(tmp_path / "a.npz", test_images=None, test_labels=None))
+    np.testing.assert_array_equal(dataset.images[:, 0, 0, 0], dataset.ids)
+    np.testing.assert_array_equal(dataset.labels, dataset.ids % 4)
+    rows = np.concatenate([dataset.ids, dataset.test_images[:, 0, 0, 0]])
+    assert sorted(rows) == list(range(40))
+
+
+def test_npz_ids_and_class_names(tmp_path, cache):
+    dataset = load(npz(tmp_path / "a.npz", ids=np.arange(40)[::-1], class_names=np.array(list("wxyz"))))
+    np.testing.assert_array_equal(dataset.images[:, 0, 0, 0], 39 - dataset.ids)
+    assert dataset.class_names == tuple("wxyz")
+
+
+NPZ_FAULTS = {
+    "keys": ({"images": None}, "it needs images"),
+    "half a test set": ({"test_labels": None}, "only one of"),
+    "length": ({"labels": np.zeros(39, int)}, r"\(39,\) beside images"),
+    "no rows": ({"images": np.zeros((0, 5, 5, 3), np.uint8), "labels": np.zeros(0, int)}, "empty"),
+    "duplicate ids": ({"ids": np.zeros(40, int)}, "duplicate ids"),
+    "pickles": ({"labels": np.array([object()] * 40)}, "pickled objects are refused"),
+}
+
+
+@pytest.mark.parametrize("case", NPZ_FAULTS)
+def test_npz_faults(tmp_path, cache, case):
+    changes, message = NPZ_FAULTS[case]
+    with pytest.raises(ValueError, match=message):
+        load(npz(tmp_path / "a.npz", **changes))
+
+
+def test_npz_that_is_no_npz(tmp_path, cache):
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(ValueError, match=r"not a readable \.npz"):
+        load(tmp_path / "a.npz")
+
+
+def write_csv(folder, rows, header="path,label"):
+    (folder / "list.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8-sig")
+    return folder / "list.csv"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_csv(folder, cache, named):
+    def label(i):
+        return ["zebra", "ant"][i % 2] if named else str(i % 2)
+
+    rows = [f"cat/{i}.png, {label(i)}" for i in range(60)]
+    dataset = load(write_csv(folder, rows, header="file, label"))
+    np.testing.assert_array_equal(dataset.images[:, 0, 0, 1], dataset.ids)
+    np.testing.assert_array_equal(dataset.labels, (dataset.ids + named) % 2)
+    assert dataset.class_names == (("ant", "zebra") if named else ("0", "1"))
+
+
+def test_csv_with_a_split(folder, cache):
+    rows = [f"cat/{i}.png,{i % 2},{'test' if i < 10 else 'train'}" for i in range(60)]
+    dataset = load(write_csv(folder, rows, header="path,label,split"))
+    assert dataset.ids.tolist() == list(range(10, 60))
+    assert len(dataset.test_images) == 10
+
+
+CSV_FAULTS = {
+    "columns": (["cat/1.png,0"], "name,label", "path or image or file"),
+    "empty": ([], "path,label", "no rows"),
+    "no label": (["cat/1.png,0", "cat/2.png,"], "path,label", "row 1 below the header: label is empty"),
+    "float labels": ([f"cat/{i}.png,{i % 2}.5" for i in range(60)], "path,label", "not whole numbers"),
+    "NaN": ([f"cat/{i}.png,nan" for i in range(60)], "path,label", "not whole numbers"),
+    "negative": ([f"cat/{i}.png,{i % 2 - 1}" for i in range(60)], "path,label", "holds -1"),
+    "split": (["cat/1.png,0,valid"], "path,label,split", "'valid', not train or test"),
+}
+
+
+@pytest.mark.parametrize("case", CSV_FAULTS)
+def test_csv_faults(folder, cache, case):
+    rows, header, message = CSV_FAULTS[case]
+    with pytest.raises(ValueError, match=message):
+        load(write_csv(folder, rows, header))
+
+
+def test_csv_with_missing_files(folder, cache):
+    with pytest.raises(FileNotFoundError, match=r"1 files that are not there.*cat/77\.png"):
+        load(write_csv(folder, ["cat/1.png,0", "cat/77.png,1"]))
+
+
+def test_names_that_lead_nowhere(tmp_path, cache, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
+        load("cifar_10")
+    for name in ("no/such/folder", "missing.npz", f".{os.sep}gone"):
+        with pytest.raises(FileNotFoundError, match="there is no"):
+            load(name)
+    (tmp_path / "file.tar").write_bytes(b"")
+    with pytest.raises(ValueError, match="neither a folder"):
+        load("file.tar")
+
+
+def test_options_that_have_no_meaning_are_refused(folder, cache):
+    with pytest.raises(ValueError, match="labels= is for TFDS sets"):
+        load(folder, labels="coarse_label")
+    with pytest.raises(ValueError, match="image_size= is for sets of image files"):
+        load("digits", image_size=4)
+    with pytest.raises(ValueError, match="got 0"):
+        load(folder, image_size=0)
+
+
+def test_the_filter_of_warnings_decides_nothing(folder, cache):
+    """Pillow's remarks on odd files must not depend on how the caller treats warnings."""
+    image = Image.new("P", (6, 6))
+    image.save(folder / "cat" / "0.png", transparency=b"\0" * 256)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not load(folder).provenance["skipped"]
