@@ -1,0 +1,91 @@
+"""Preprocessings by name, and the channel constants that published methods use."""
+
+import dataclasses
+from typing import NamedTuple
+
+from ddjax.names import unknown
+
+STANDARDIZE = ("none", "per_image_std", "pixel_std", "fit")
+ZCA = ("none", "absolute", "relative")
+
+
+class Channels(NamedTuple):
+    """One mean and one standard deviation per channel, on the 0..1 pixel scale."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+_CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+_MNIST = Channels((0.1307,), (0.3081,))
+_FASHION = Channels((0.2861,), (0.3530,))
+
+# `per_image_std` is the mean over images of each image's own deviation, a slip that much published work shares
+# (and reuses for CIFAR-100); `pixel_std` is the deviation of the pixels.
+CONSTANTS: dict[str, dict[str, Channels]] = {
+    "per_image_std": {
+        "cifar10": Channels(_CIFAR10_MEAN, (0.2023, 0.1994, 0.2010)),
+        "cifar100": Channels(_CIFAR10_MEAN, (0.2023, 0.1994, 0.2010)),
+        "tiny_imagenet": Channels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        "mnist": _MNIST,
+        "fashion_mnist": _FASHION,
+        "svhn": Channels((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    },
+    "pixel_std": {
+        "cifar10": Channels(_CIFAR10_MEAN, (0.2470, 0.2435, 0.2616)),
+        "cifar100": Channels((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+        "tiny_imagenet": Channels((0.4759, 0.4481, 0.3926), (0.2763, 0.2687, 0.2813)),
+        "mnist": _MNIST,
+        "fashion_mnist": _FASHION,
+        "imagenette": Channels((0.4626, 0.4588, 0.4251), (0.2790, 0.2745, 0.2973)),
+        "imagewoof": Channels((0.4917, 0.4613, 0.3931), (0.2513, 0.2442, 0.2530)),
+        "cub_200_2011": Channels((0.4810, 0.4964, 0.4245), (0.2129, 0.2084, 0.2468)),
+    },
+}
+# other names of the same images
+ALIASES = {
+    "cifar10_n": "cifar10",
+    "cifar100_n": "cifar100",
+    "svhn_cropped": "svhn",
+    "caltech_birds2011": "cub_200_2011",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What to fit. Pixels are always scaled to 0..1 first, then standardised, then whitened.
+
+    `standardize`: constants of the data set (two kinds), or `fit` on the training images; a data set without
+    constants of the kind asked for is fitted, and its fingerprint says so. `zca`: `absolute` adds `eps` to the
+    eigenvalues of the unbiased covariance (DATM); `relative` adds `eps` times their mean to those of the biased one
+    (FRePo, RCIG) and leaves directions beyond the number of images alone. `grey_zca=False` keeps one-channel sets
+    unwhitened.
+    """
+
+    name: str
+    standardize: str = "none"
+    zca: str = "none"
+    eps: float = 0.1
+    grey_zca: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.standardize not in STANDARDIZE:
+            raise unknown("standardize", self.standardize, STANDARDIZE)
+        if self.zca not in ZCA:
+            raise unknown("zca", self.zca, ZCA)
+        if not self.eps >= 0:
+            raise ValueError(f"eps is added to eigenvalues and must not be negative; got {self.eps}")
+
+
+SPECS = {
+    spec.name: spec
+    for spec in (
+        Spec("unit"),
+        Spec("standardize", standardize="fit"),
+        Spec("dance", standardize="per_image_std"),
+        Spec("datm", zca="absolute"),
+        Spec("datm_plain", standardize="per_image_std"),
+        Spec("rcig", standardize="pixel_std", zca="relative", grey_zca=False),
+    )
+}

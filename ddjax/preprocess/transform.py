@@ -1,0 +1,94 @@
+"""Pixels into the space a method works in, and back: an affine map per channel, then one per image."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped
+
+from ddjax.trees import record
+
+
+@record(static=("name", "fingerprint"))
+class Preprocess:
+    """A fitted transform: x -> ((x - mean) / std - zca_mean) @ zca, with x on the 0..1 pixel scale.
+
+    None stands for a step that is left out. `fingerprint` is `name`, the steps taken and a hash of all that defines
+    them: two arrays live in the same space when their fingerprints are equal.
+    """
+
+    mean: Any = None  # float32 [c]
+    std: Any = None  # float32 [c]
+    zca_mean: Any = None  # float32 [d], d = h * w * c, flattened in that order
+    zca: Any = None  # float32 [d d], symmetric
+    zca_inverse: Any = None  # float32 [d d]
+    name: str
+    fingerprint: str
+
+
+def _check(p: Preprocess, shape: tuple[int, ...]) -> None:
+    channels, features = shape[-1], int(np.prod(shape[1:]))
+    if p.mean is not None and p.mean.shape[-1] != channels:
+        raise ValueError(
+            f"preprocess {p.fingerprint!r} standardises {p.mean.shape[-1]} channels; images of shape {list(shape)} "
+            f"have {channels}: fit it on images of this kind"
+        )
+    if p.zca is not None and p.zca.shape[-1] != features:
+        raise ValueError(
+            f"preprocess {p.fingerprint!r} whitens images of {p.zca.shape[-1]} values; images of shape {list(shape)} "
+            f"have {features}: fit it on images of this kind"
+        )
+
+
+def _forward(p: Preprocess, images: Shaped[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    x = images.astype(jnp.float32)
+    if images.dtype == jnp.uint8:
+        x = x / 255
+    if p.mean is not None:
+        x = (x - p.mean[None, None, None]) / p.std[None, None, None]
+    if p.zca is not None:
+        flat = x.reshape(len(x), -1) - p.zca_mean[None]
+        x = jnp.matmul(flat, p.zca, precision="highest").reshape(x.shape)
+    return x
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _write(out: Array, p: Preprocess, images: Array, start: Array) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(out, _forward(p, images), start, 0)
+
+
+def apply(
+    p: Preprocess, images: Shaped[Array, "n h w c"] | Shaped[np.ndarray, "n h w c"], *, batch: int = 2048
+) -> Float[Array, "n h w c"]:
+    """Images in the space of `p`, float32 on the device.
+
+    Takes uint8 pixels, which are divided by 255, or floats that are on the 0..1 scale already. `batch` rows at a
+    time are transformed and written into the result, so that a memory-mapped set is read piece by piece and little
+    more than the result is ever held.
+    """
+    if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"images must be uint8 pixels or floats in 0..1; got {images.dtype}: convert them first")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
+    _check(p, images.shape)
+    out = jnp.zeros(images.shape, jnp.float32)
+    n = len(images)
+    size = min(batch, n)
+    for start in range(0, n, max(size, 1)):
+        start = min(start, n - size)  # the last piece overlaps the one before, so that all have one shape
+        out = _write(out, p, jnp.asarray(images[start : start + size]), jnp.int32(start))
+    return out
+
+
+def invert(p: Preprocess, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Pixels on the 0..1 scale, not clipped; pure, for a jit or a gradient to run through."""
+    _check(p, images.shape)
+    x = images
+    if p.zca is not None:
+        flat = jnp.matmul(x.reshape(len(x), -1), p.zca_inverse, precision="highest")
+        x = (flat + p.zca_mean[None]).reshape(x.shape)
+    if p.mean is not None:
+        x = x * p.std[None, None, None] + p.mean[None, None, None]
+    return x
