@@ -1,0 +1,75 @@
+"""A linen module as a Model; another framework needs a twin of this file and no more.
+
+The module is called as `module(images, present)` and returns (logits, features). `present` is None in test mode
+and a 0/1 weight per image in training mode.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array
+
+from ddjax import trees
+from ddjax.types import Model, Params, PRNGKey
+
+STATS = "batch_stats"
+
+
+def split_stats(params: Params) -> tuple[Params, Params]:
+    """What is trained, and the running statistics of batch norm ({} where a network has none)."""
+    if not isinstance(params, dict) or STATS not in params:
+        return params, {}
+    return {name: value for name, value in params.items() if name != STATS}, params[STATS]
+
+
+def merge_stats(trainable: Params, stats: Params) -> Params:
+    """The inverse of `split_stats`."""
+    return {**trainable, STATS: stats} if stats else trainable
+
+
+def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
+    """The module as pure functions of the plain nested dict of its parameters, for images [n h w c] of this shape.
+
+    No gradient reaches running statistics: they are constants in test mode, and `train` returns them moved on
+    but cut off from the graph. A training batch without any present image leaves them as they were. Arithmetic
+    is in the wider of the dtypes of images and parameters, and parameters start as float32.
+    """
+
+    def check(images: Array) -> None:
+        if images.shape[1:] != tuple(image_shape) or not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"this network takes floating-point images of shape {['n', *image_shape]}; "
+                f"got {images.dtype}{list(images.shape)}. Preprocess pixels first, or build a network for this shape."
+            )
+
+    def variables(trainable: Params, stats: Params) -> dict[str, Any]:
+        return {"params": trainable, **({STATS: jax.lax.stop_gradient(stats)} if stats else {})}
+
+    @jax.jit  # without it each initialiser is compiled on its own
+    def init(key: PRNGKey) -> Params:
+        filled = module.init(key, jnp.zeros((1, *image_shape)))
+        return merge_stats(filled.get("params", {}), filled.get(STATS, {}))
+
+    def forward(params: Params, images: Array) -> tuple[Array, Array]:
+        check(images)
+        return module.apply(variables(*split_stats(params)), images)
+
+    def train(params: Params, images: Array, weight: Array) -> tuple[Array, Params]:
+        check(images)
+        trainable, stats = split_stats(params)
+        if not stats:
+            return module.apply(variables(trainable, stats), images, weight)[0], params
+        some = jnp.any(weight > 0)
+        present = jnp.where(some, weight, jnp.ones_like(weight))  # the mean of no image is not a number
+        (logits, _), moved = module.apply(variables(trainable, stats), images, present, mutable=[STATS])
+        moved = jax.lax.stop_gradient(trees.where(some, moved[STATS], stats))
+        return logits, merge_stats(trainable, moved)
+
+    return Model(
+        init=init,
+        apply=lambda params, images: forward(params, images)[0],
+        features=lambda params, images: forward(params, images)[1],
+        train=train,
+    )

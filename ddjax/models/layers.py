@@ -1,0 +1,224 @@
+"""What the networks are made of: a convolution, norms, activations, pools and a head, all chosen by name."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn import initializers
+from jaxtyping import Array, Float
+
+from ddjax import names
+from ddjax.models.conv import conv2d
+
+Maps = Float[Array, "n h w c"]
+Others = Float[Array, "n h2 w2 c2"]  # maps of another size, of the same images
+Present = Float[Array, "n"] | None  # 1 for a real image, 0 for padding; None is test mode
+Output = tuple[Float[Array, "n k"], Float[Array, "n d"]]  # logits, and the features that the last layer read
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """What all layers of a network have in common.
+
+    Attributes:
+      norm: a name of `NORMS`.
+      activation: a name of `ACTIVATIONS`.
+      beta: the sharpness of softplus, softplus(beta z) / beta; the other activations have none.
+      init: a name of `INITS`.
+      batch_momentum: how much of the old running statistics a training step of batch norm keeps.
+    """
+
+    norm: str = "instance"
+    activation: str = "relu"
+    beta: float = 60.0
+    init: str = "torch"
+    batch_momentum: float = 0.9
+
+    def activate(self, x: Array) -> Array:
+        """The activation, elementwise."""
+        if self.activation == "softplus":
+            return softplus(x, self.beta)
+        return names.choose(ACTIVATIONS, self.activation, "activation")(x)
+
+
+class Init(NamedTuple):
+    """Initialisers of the kernels, and one of the biases for a layer that sums `fan_in` products."""
+
+    conv: Callable[..., Array]
+    dense: Callable[..., Array]
+    bias: Callable[[int], Callable[..., Array]]
+
+
+def uniform_bias(fan_in: int) -> Callable[..., Array]:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)); an initialiser sees only the bias's own shape, hence the closure."""
+    bound = 1 / math.sqrt(fan_in)
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def zero_bias(fan_in: int) -> Callable[..., Array]:
+    """Zeros, whatever the fan-in."""
+    del fan_in
+    return initializers.zeros
+
+
+# kaiming_uniform with a = sqrt(5) is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), that is, variance 1 / (3 fan_in)
+_torch_kernel = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+INITS: Mapping[str, Init] = {
+    "torch": Init(_torch_kernel, _torch_kernel, uniform_bias),
+    "lecun": Init(initializers.lecun_normal(), initializers.lecun_normal(), zero_bias),
+    # He et al. 2015 with fan-out for convolutions, PyTorch's default for the last layer
+    "he": Init(initializers.variance_scaling(2.0, "fan_out", "normal"), _torch_kernel, uniform_bias),
+}
+
+
+class Conv(nn.Module):
+    """A square convolution; padding None keeps the side of a map (at stride 1)."""
+
+    features: int
+    size: int = 3
+    stride: int = 1
+    padding: int | None = None
+    use_bias: bool = True
+    scheme: str = "torch"  # a name of INITS; `init` is a method of linen modules
+
+    @nn.compact
+    def __call__(self, x: Maps) -> Others:
+        """[n h w c] -> [n h2 w2 features]."""
+        init = names.choose(INITS, self.scheme, "init")
+        fan_in = self.size**2 * x.shape[-1]
+        kernel = self.param("kernel", init.conv, (self.size, self.size, x.shape[-1], self.features))
+        x, kernel = nn.dtypes.promote_dtype(x, kernel)
+        pad = self.size // 2 if self.padding is None else self.padding
+        y = conv2d(x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)))
+        if self.use_bias:
+            y = y + self.param("bias", init.bias(fan_in), (self.features,)).reshape(1, 1, 1, -1)
+        return y
+
+
+def dense(x: Float[Array, "n d"], features: int, style: Style, name: str) -> Float[Array, "n e"]:
+    """A fully connected layer with the style's initialisation."""
+    init = names.choose(INITS, style.init, "init")
+    return nn.Dense(features, kernel_init=init.dense, bias_init=init.bias(x.shape[-1]), name=name)(x)
+
+
+def classify(x: Array, num_classes: int, style: Style) -> Output:
+    """Logits of the last layer, called head in every network, and the features it reads: [n ...] -> [n k], [n d]."""
+    features = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    return dense(features, num_classes, style, "head"), features
+
+
+def refuse_norm(style: Style, network: str) -> None:
+    """For networks without a place for one."""
+    if style.norm != "none":
+        raise ValueError(f"{network} has no norm; got norm={style.norm!r}, and only 'none' is right")
+
+
+def stem_padding(x: Maps, padding: int) -> int:
+    """The padding of a first convolution: two more for grey 28x28 images, which makes them 32x32."""
+    return padding + 2 if x.shape[1:] == (28, 28, 1) else padding
+
+
+# Norms. Variances are exact two-pass ones: E[x^2] - E[x]^2 cancels where a map is nearly constant.
+
+
+def instance_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
+    """Each image's each channel on its own, then a learned scale and bias per channel."""
+    if x.shape[1:3] == (1, 1):
+        raise ValueError(
+            "instance norm of a 1x1 map is a constant, whatever the image: this network is too deep for its "
+            "images; use larger images, a shallower network or norm='batch'"
+        )
+    return nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False, name=name)(x)
+
+
+def group_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
+    """Four groups of channels, as in the dataset-condensation networks."""
+    return nn.GroupNorm(num_groups=4, epsilon=1e-5, use_fast_variance=False, name=name)(x)
+
+
+def layer_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
+    """Each image as a whole, then a learned scale and bias per pixel and channel."""
+    axes = (1, 2, 3)
+    return nn.LayerNorm(epsilon=1e-5, reduction_axes=axes, feature_axes=axes, use_fast_variance=False, name=name)(x)
+
+
+def batch_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
+    """Statistics of the images that are present in training; the running ones (biased variance) in test mode."""
+    mask = None if present is None else (present > 0).reshape(-1, 1, 1, 1)
+    norm = nn.BatchNorm(present is None, momentum=momentum, epsilon=1e-5, use_fast_variance=False, name=name)
+    return norm(x, mask=mask)
+
+
+def no_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
+    """The maps as they are."""
+    return x
+
+
+NORMS: Mapping[str, Callable[[Maps, Present, float, str], Maps]] = {
+    "instance": instance_norm,
+    "group": group_norm,
+    "batch": batch_norm,
+    "layer": layer_norm,
+    "none": no_norm,
+}
+
+
+def normalize(x: Maps, present: Present, style: Style, name: str) -> Maps:
+    """The style's norm."""
+    return names.choose(NORMS, style.norm, "norm")(x, present, style.batch_momentum, name)
+
+
+def softplus(x: Array, beta: float) -> Array:
+    """softplus(beta x) / beta: above ReLU by at most ln 2 / beta, and its second derivative is not zero."""
+    return jax.nn.softplus(beta * x) / beta
+
+
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "softplus": softplus,  # with the style's beta
+    "leaky": jax.nn.leaky_relu,
+    "sigmoid": jax.nn.sigmoid,
+}
+
+
+def _quarters(x: Maps) -> tuple[Others, Others, Others, Others]:
+    # the four pixels of each 2x2 block as four maps; slicing a merged axis is several times faster than
+    # reduce_window or a mean over two axes on a CPU, forwards and backwards
+    n, h, w, c = x.shape
+    if min(h, w) < 2:
+        raise ValueError(
+            f"a map of {h}x{w} pixels cannot be pooled by 2: the images are too small for this network; "
+            "use larger images or a shallower network"
+        )
+    blocks = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2 * c)
+    top, bottom = blocks[:, :, 0], blocks[:, :, 1]
+    return top[..., :c], top[..., c:], bottom[..., :c], bottom[..., c:]
+
+
+def average_pool(x: Maps) -> Others:
+    """2x2 means with stride 2; an odd last row or column is left out."""
+    a, b, c, d = _quarters(x)
+    return (a + b + c + d) / 4
+
+
+def max_pool(x: Maps) -> Others:
+    """2x2 maxima with stride 2; an odd last row or column is left out, and equal maxima share the gradient."""
+    a, b, c, d = _quarters(x)
+    return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
+
+
+def no_pool(x: Maps) -> Maps:
+    """The maps as they are."""
+    return x
+
+
+POOLS: Mapping[str, Callable[[Maps], Others]] = {"avg": average_pool, "max": max_pool, "none": no_pool}
