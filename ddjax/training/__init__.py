@@ -1,1 +1,17 @@
 """The one trainer."""
+
+from ddjax.training.fit import Fit as Fit
+from ddjax.training.fit import Watch as Watch
+from ddjax.training.fit import fit as fit
+from ddjax.training.fit import over_members as over_members
+from ddjax.training.losses import LOSSES as LOSSES
+from ddjax.training.predict import accuracy as accuracy
+from ddjax.training.predict import predict as predict
+from ddjax.training.recipe import Recipe as Recipe
+from ddjax.training.recipe import drops as drops
+from ddjax.training.sharpness import Sharpness as Sharpness
+from ddjax.training.sharpness import gsam_gradient as gsam_gradient
+from ddjax.training.trainer import Clock as Clock
+from ddjax.training.trainer import Examples as Examples
+from ddjax.training.trainer import TrainState as TrainState
+from ddjax.training.trainer import make_trainer as make_trainer

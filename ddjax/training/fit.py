@@ -1,0 +1,139 @@
+"""Training several networks of one recipe as one compiled program, watched as they go."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ddjax.names import unknown
+from ddjax.training.predict import accuracy, predict
+from ddjax.training.recipe import Recipe
+from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
+from ddjax.types import Metrics, Model, Params
+
+Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
+Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
+
+BLOCKS = 20  # how many times a run comes up for air
+
+
+class Fit(NamedTuple):
+    """Trained members, stacked, and what was seen on the way."""
+
+    params: Params  # leaves [s ...]
+    loss: Float[np.ndarray, "s epochs"]
+    seen: dict[str, Float[np.ndarray, "s seen"]]  # accuracies, one column for each epoch in `at`
+    at: list[int]  # epochs done when each column was seen
+
+
+def over_members(function: Callable, how: str = "auto") -> Callable:
+    """`function(member, *shared)` -> the same over a leading axis of members.
+
+    "vmap" runs them side by side, "map" one after the other in the same program; "auto" maps on CPU, where a
+    convolution batched over weights is a grouped one and several times slower, and vmaps elsewhere.
+    """
+    if how == "auto":
+        how = "map" if jax.default_backend() == "cpu" else "vmap"
+    if how == "vmap":
+        return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(members)
+    if how == "map":
+        return lambda members, *shared: jax.lax.map(lambda m: function(m, *shared), members)
+    raise unknown("how", how, ("auto", "map", "vmap"))
+
+
+def fit(
+    model: Model,
+    recipe: Recipe,
+    examples: Examples,
+    keys: Array,
+    *,
+    rates: Float[Array, "s"] | None = None,
+    watch: Watch | None = None,
+    every: int | None = None,
+    how: str = "auto",
+    report: Report | None = None,
+) -> Fit:
+    """Train one network per key.
+
+    Args:
+      keys: [s] typed keys; each member's initialisation, data order and augmentation come from its own.
+      rates: [s] base rates, the recipe's where None.
+      watch: accuracies to record, by name.
+      every: watch after each `every` epochs and after the last; None watches the last alone.
+      how: see `over_members`. Members draw the same sequence of batch-wide operations either way.
+      report: called after each block of epochs.
+    """
+    watch = jax.tree.map(jnp.asarray, watch or {})
+    every = every or recipe.epochs
+    rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
+    block = max(1, -(-recipe.epochs // BLOCKS))
+    start, run = _programs(model, recipe, every, how)
+    states, shared = start(keys, rates), jax.random.key(0)
+    losses, seen, at = [], [], []
+    for first in range(0, recipe.epochs, block):
+        states, (loss, views) = run(states, examples, watch, jnp.arange(first, first + block), shared)
+        count = min(block, recipe.epochs - first)
+        losses.append(np.asarray(loss)[:, :count])
+        due = [e for e in range(first, first + count) if (e + 1) % every == 0 or e + 1 == recipe.epochs]
+        seen.append({name: np.asarray(view)[:, [e - first for e in due]] for name, view in views.items()})
+        at += [e + 1 for e in due]
+        if report:
+            newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
+            report(first + count, recipe.epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
+    return Fit(
+        states.params,
+        np.concatenate(losses, axis=1),
+        {name: np.concatenate([part[name] for part in seen], axis=1) for name in seen[0]},
+        at,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(model: Model, recipe: Recipe, every: int, how: str) -> tuple[Callable, Callable]:
+    """The compiled start and block of epochs; kept, so that a second fit of the same shapes compiles nothing."""
+    trainer = make_trainer(model, recipe)
+    start = jax.jit(lambda keys, rates: jax.lax.map(lambda pair: trainer.init(*pair), (keys, rates)))
+
+    def member(state: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array):
+        return jax.lax.scan(
+            lambda s, epoch: _epoch(trainer, recipe, model, every, s, examples, watch, epoch, shared), state, epochs
+        )
+
+    return start, jax.jit(over_members(member, how), donate_argnums=0)
+
+
+def _epoch(
+    trainer: Trainer,
+    recipe: Recipe,
+    model: Model,
+    every: int,
+    state: TrainState,
+    examples: Examples,
+    watch: Watch,
+    epoch: Array,
+    shared: Array,
+) -> tuple[TrainState, tuple[Array, Metrics]]:
+    """One epoch and, when it is due, one look; epochs past the last fill up a block and do nothing."""
+
+    def train(state: TrainState) -> tuple[TrainState, Array]:
+        state, metrics = trainer.epoch(state, examples, Clock(epoch, shared))
+        return state, metrics["loss"]
+
+    def look(params: Params) -> Metrics:
+        out = {}
+        for images, labels in watch.values():
+            logits = predict(model, params, images)
+            out |= {name: accuracy(logits, truth) for name, truth in labels.items()}
+        return out
+
+    live = epoch < recipe.epochs
+    state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
+    if not watch:
+        return state, (loss, {})
+    due = live & (((epoch + 1) % every == 0) | (epoch + 1 == recipe.epochs))
+    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(look, state.params))
+    return state, (loss, jax.lax.cond(due, look, lambda params: blank, state.params))

@@ -1,0 +1,40 @@
+"""GSAM: the gradient at a perturbed point, less the part of the sharpness that descending it would raise again."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+_TINY = 1e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpness:
+    """GSAM's settings: radius `rho`, weight `alpha` of the orthogonal part, relative to the weights or not."""
+
+    rho: float = 0.01
+    alpha: float = 0.3
+    adaptive: bool = True
+
+
+def gsam_gradient(gradient: Callable[[Any], Any], params: Any, first: Any, settings: Sharpness) -> Any:
+    """The descent direction of GSAM at `params`, where `first = gradient(params)` is already known.
+
+    eps = rho w^2 g / || |w| g ||  (adaptive; rho g / ||g|| otherwise), g1 = gradient(w + eps), and
+    d = g1 - alpha (g - <g, g1> g1 / ||g1||^2): alpha = 0 is SAM, rho = 0 the plain gradient.
+    Source: Zhuang et al., 2022 (arXiv:2203.08065); adaptive as in Kwon et al., 2021 (arXiv:2102.11600).
+    """
+    if settings.adaptive:
+        scale = optax.tree.norm(jax.tree.map(lambda w, g: jnp.abs(w) * g, params, first))
+        shift = jax.tree.map(lambda w, g: settings.rho * w**2 * g / (scale + _TINY), params, first)
+    else:
+        scale = optax.tree.norm(first)
+        shift = jax.tree.map(lambda g: settings.rho * g / (scale + _TINY), first)
+    second = gradient(jax.tree.map(jnp.add, params, shift))
+    norm, norm_second = optax.tree.norm(first), optax.tree.norm(second)
+    cosine = optax.tree.vdot(first, second) / (norm * norm_second + _TINY)
+    along = cosine * norm / (norm_second + _TINY)
+    return jax.tree.map(lambda g, g1: g1 - settings.alpha * (g - along * g1), first, second)

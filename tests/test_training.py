@@ -1,0 +1,229 @@
+"""The trainer against a plain loop, the recipes against their published schedules."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ddjax.evaluate.protocols import common_recipe, dance_recipe, datm_recipe, rcig_recipe
+from ddjax.models import build
+from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
+from ddjax.training.losses import cross_entropy, squared_error
+from ddjax.training.trainer import rate_factor, rows_of_epoch
+
+MODEL = build("convnet", (8, 8, 1), 3, depth=1, width=4)
+
+
+def examples(n=10, seed=0):
+    key = jax.random.key(seed)
+    images = jax.random.normal(key, (n, 8, 8, 1))
+    return Examples(images, jax.nn.one_hot(jnp.arange(n) % 3, 3))
+
+
+def keys():
+    return jax.random.split(jax.random.key(0), 2)
+
+
+def recipe(**changes):
+    return dataclasses.replace(Recipe(epochs=3, batch=4, rate=0.1, momentum=0.9, weight_decay=1e-2), **changes)
+
+
+def test_an_epoch_is_a_permutation_with_a_weighted_rest():
+    rows, weights = rows_of_epoch(recipe(), jax.random.key(0), 10, jnp.int32(2))
+    assert rows.shape == weights.shape == (3, 4)
+    assert sorted(np.asarray(rows)[np.asarray(weights) == 1]) == list(range(10))
+    assert weights.sum() == 10
+    again, _ = rows_of_epoch(recipe(), jax.random.key(0), 10, jnp.int32(2))
+    other, _ = rows_of_epoch(recipe(), jax.random.key(0), 10, jnp.int32(3))
+    assert (rows == again).all() and (rows != other).any()
+
+
+def test_draws_are_without_replacement():
+    rows, weights = rows_of_epoch(recipe(order="draws", draws=50), jax.random.key(0), 10, jnp.int32(0))
+    assert rows.shape == (50, 4) and (weights == 1).all()
+    assert all(len(set(row)) == 4 for row in np.asarray(rows).tolist())
+    assert len({tuple(row) for row in np.asarray(rows).tolist()}) > 40
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_trainer_is_the_plain_loop(optimiser):
+    settings, data = recipe(optimiser=optimiser, loss="cross_entropy"), examples()
+    trainer = make_trainer(MODEL, settings)
+    state = trainer.init(jax.random.key(1), jnp.float32(settings.rate))
+    steps = {"sgd": optax.sgd(settings.rate, settings.momentum), "adam": optax.adam(settings.rate)}[optimiser]
+    plain = optax.chain(optax.add_decayed_weights(settings.weight_decay), steps)
+    params, opt_state = state.params, plain.init(state.params)
+
+    def loss(params, images, targets):
+        return jnp.mean(cross_entropy(MODEL.apply(params, images), targets))
+
+    for epoch in range(2):
+        rows, weights = rows_of_epoch(settings, jax.random.fold_in(state.key, 0), 10, jnp.int32(epoch))
+        for row, weight in zip(np.asarray(rows), np.asarray(weights), strict=True):
+            row = row[weight == 1]  # the last batch of the plain loop is really shorter
+            gradient = jax.grad(loss)(params, data.images[row], data.targets[row])
+            updates, opt_state = plain.update(gradient, opt_state, params)
+            params = optax.apply_updates(params, updates)
+    for epoch in range(2):
+        state, metrics = jax.jit(trainer.epoch)(state, data, Clock(jnp.int32(epoch), jax.random.key(9)))
+        assert jnp.isfinite(metrics["loss"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), state.params, params)
+
+
+def test_weight_decay_is_coupled():
+    flat = MODEL._replace(train=lambda params, images, weights: (jnp.zeros((len(images), 3)), params))
+    trainer = make_trainer(flat, recipe(epochs=1, batch=10, rate=0.5))
+    state = trainer.init(jax.random.key(0), jnp.float32(0.5))
+    after, _ = trainer.epoch(state, examples(), Clock(jnp.int32(0), jax.random.key(0)))
+    jax.tree.map(
+        lambda w, new: np.testing.assert_allclose(new, w * (1 - 0.5 * 1e-2), rtol=1e-5), state.params, after.params
+    )
+
+
+def test_gsam_golden():
+    with jax.enable_x64(True):
+        curvature, start = jnp.array([1.0, 4.0]), jnp.array([1.0, 1.0])
+
+        def gradient(w):
+            return curvature * w
+
+        first = gradient(start)
+        found = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.3))
+        np.testing.assert_allclose(found, [1.00538383, 4.39246154], rtol=1e-8)
+        plain = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.0))
+        np.testing.assert_allclose(plain, [1.02425356, 4.388057], rtol=1e-7)
+        np.testing.assert_allclose(gsam_gradient(gradient, start, first, Sharpness(rho=0.0)), first, rtol=1e-9)
+        away = np.asarray(plain - found) / 0.3
+        np.testing.assert_allclose(away, [0.0628991, -0.01468181], rtol=1e-5)
+        assert abs(away @ np.asarray(plain)) < 1e-9
+        flat = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.0, adaptive=False))
+        np.testing.assert_allclose(flat, gradient(start + 0.1 * first / jnp.linalg.norm(first)), rtol=1e-9)
+
+
+def test_published_schedules():
+    datm = rate_factor(datm_recipe(), 4)
+    assert datm(501 * 4 + 3) == 1 and datm(502 * 4) == pytest.approx(0.1)
+    assert datm_recipe().epochs == 1001
+    for epochs, marks in {
+        60: (40, 50),
+        80: (53, 66),
+        1500: (1000, 1250),
+        2000: (1333, 1666),
+        3000: (2000, 2500),
+    }.items():
+        assert dance_recipe(epochs=epochs).drop_epochs == marks
+    dance = rate_factor(dance_recipe(), 7)
+    assert [round(float(dance(e * 7)), 6) for e in (0, 999, 1000, 1249, 1250)] == [1, 1, 0.2, 0.2, 0.04]
+    assert float(rate_factor(dance_recipe(epochs=3), 7)(2 * 7)) == pytest.approx(0.04)
+    for m, steps in {10: 1000, 100: 2000}.items():
+        chosen = rcig_recipe(m)
+        assert chosen.epochs * chosen.draws == steps
+        factor = rate_factor(chosen, chosen.draws)
+        assert factor(0) == 0 and factor(500) == pytest.approx(1) and factor(steps) == pytest.approx(0.01)
+    assert common_recipe().epochs == 1000
+
+
+def test_momentum_is_fresh_at_a_drop():
+    settings = recipe(schedule="drops", drop_epochs=(1,), reset_at_drops=True, weight_decay=0.0)
+    trainer, data = make_trainer(MODEL, settings), examples(4)
+    state = trainer.init(jax.random.key(0), jnp.float32(0.1))
+    state, _ = trainer.epoch(state, data, Clock(jnp.int32(0), jax.random.key(0)))
+    forgotten = state._replace(opt_state=jax.tree.map(jnp.zeros_like, state.opt_state))
+    clock = Clock(jnp.int32(1), jax.random.key(0))
+    after, clean = trainer.epoch(state, data, clock)[0], trainer.epoch(forgotten, data, clock)[0]
+    jax.tree.map(np.testing.assert_array_equal, after.params, clean.params)
+
+
+@pytest.mark.parametrize("augment", ["none", "dsa"])
+def test_side_by_side_is_one_by_one(augment):
+    data = examples()
+    settings = recipe(epochs=2, augment=augment, cutmix=0.5)
+    watch = {"seen": (data.images, {"acc": jnp.arange(10) % 3})}
+    one, side = (fit(MODEL, settings, data, keys(), watch=watch, how=how) for how in ("map", "vmap"))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), one.params, side.params)
+    np.testing.assert_allclose(one.loss, side.loss, rtol=1e-3)
+
+
+@pytest.mark.parametrize("epochs", [1, 20, 23])
+def test_fit_runs_every_epoch_once(epochs):
+    data, settings = examples(), recipe(epochs=epochs)
+    watch = {"seen": (data.images, {"acc": jnp.arange(10) % 3})}
+    reports = []
+    fitted = fit(MODEL, settings, data, keys(), watch=watch, every=5, report=lambda *r: reports.append(r))
+    assert fitted.loss.shape == (2, epochs) and np.isfinite(fitted.loss).all()
+    assert fitted.at == sorted({*range(5, epochs + 1, 5), epochs})
+    assert fitted.seen["acc"].shape == (2, len(fitted.at)) and np.isfinite(fitted.seen["acc"]).all()
+    assert reports[-1][:2] == (epochs, epochs)
+    trainer = make_trainer(MODEL, settings)
+    state = trainer.init(keys()[0], jnp.float32(settings.rate))
+    step = jax.jit(trainer.epoch)
+    for epoch in range(epochs):
+        state, _ = step(state, data, Clock(jnp.int32(epoch), jax.random.key(0)))
+    first = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3), first, state.params)
+
+
+def test_a_second_fit_compiles_nothing():
+    traces = []
+
+    def train(params, images, weights):
+        traces.append(1)
+        return MODEL.train(params, images, weights)
+
+    counted, data = MODEL._replace(train=train), examples()
+    fit(counted, recipe(), data, jax.random.split(jax.random.key(0), 2))
+    first = len(traces)
+    fit(counted, recipe(), data, jax.random.split(jax.random.key(1), 2), rates=jnp.array([0.1, 0.2]))
+    assert first > 0 and len(traces) == first
+
+
+def test_padding_does_not_move_batch_statistics():
+    model = build("convnet", (8, 8, 1), 3, depth=1, width=4, norm="batch")
+    data = examples(6)
+    padded = make_trainer(model, recipe(batch=4, epochs=1, weight_decay=0.0))
+    state = padded.init(jax.random.key(0), jnp.float32(0.1))
+    after, _ = padded.epoch(state, data, Clock(jnp.int32(0), jax.random.key(0)))
+    rows, weights = rows_of_epoch(recipe(batch=4, epochs=1), jax.random.fold_in(state.key, 0), 6, jnp.int32(0))
+    params = state.params
+    for row, weight in zip(np.asarray(rows), np.asarray(weights), strict=True):
+        _, moved = model.train(params, data.images[row[weight == 1]], jnp.ones(int(weight.sum())))
+        params = moved
+        break
+    stats, expected = jax.tree.leaves(after.params["batch_stats"]), jax.tree.leaves(params["batch_stats"])
+    assert all(a.shape == b.shape for a, b in zip(stats, expected, strict=True))
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(state.params["batch_stats"]), stats, strict=True))
+
+
+def test_predict_covers_the_rest():
+    params, images = MODEL.init(jax.random.key(0)), examples(11).images
+    np.testing.assert_allclose(predict(MODEL, params, images, batch=4), MODEL.apply(params, images), atol=1e-5)
+    assert accuracy(jnp.eye(3), jnp.array([0, 1, 0])) == pytest.approx(2 / 3)
+
+
+def test_losses():
+    logits, target = jnp.array([[1.0, 2.0, 0.5]]), jnp.array([[0.0, 1.0, 0.0]])
+    assert cross_entropy(logits, target)[0] == pytest.approx(-jax.nn.log_softmax(logits)[0, 1])
+    assert squared_error(logits, target)[0] == pytest.approx(0.5 * (1 + 1 + 0.25) / 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "word"),
+    [
+        ("optimiser", "sdg", "sgd"),
+        ("schedule", "drop", "drops"),
+        ("augment", "das", "dsa"),
+        ("loss", "mse", "squared_error"),
+    ],
+)
+def test_unknown_names_are_answered(field, value, word):
+    with pytest.raises(ValueError, match=word):
+        recipe(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("rate", 0.0), ("rate", float("nan")), ("epochs", 0), ("batch", 0)])
+def test_impossible_numbers_are_refused(field, value):
+    with pytest.raises(ValueError, match=field):
+        recipe(**{field: value})
