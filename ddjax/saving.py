@@ -1,0 +1,106 @@
+"""A DistilledSet on disk: one compressed .npz without pickle, and a JSON side that vouches for it."""
+
+import json
+import pathlib
+import zipfile
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax.distilled import DistilledSet, check
+from ddjax.files import replacing, sha256
+from ddjax.preprocess import Preprocess, from_arrays, save_arrays
+
+FORMAT = "ddjax-distilled-set"
+SCHEMA = 1
+STATIC = ("num_classes", "label_kind", "space", "factor", "formation", "flip")
+_PREFIX = "preprocess."
+
+
+def save(
+    distilled: DistilledSet, path: str | pathlib.Path, *, versions: dict[str, str], embed: bool = True
+) -> pathlib.Path:
+    """Write `path`.npz and `path`.json; returns the .npz.
+
+    With `embed=False` the preprocessing's arrays stay out (a ZCA of 32 x 32 x 3 images weighs 70 MB) and `load` must
+    be handed the same one; its fingerprint is recorded either way.
+    """
+    check(distilled)
+    npz, side = _paths(path)
+    arrays = {"images": distilled.images, "labels": distilled.labels}
+    if distilled.step_size is not None:
+        arrays["step_size"] = distilled.step_size
+    meta: dict[str, Any] = {"format": FORMAT, "schema": SCHEMA, **{name: getattr(distilled, name) for name in STATIC}}
+    meta["preprocess"] = None
+    if distilled.preprocess is not None and embed:
+        inner, meta["preprocess"] = save_arrays(distilled.preprocess)
+        arrays |= {_PREFIX + name: array for name, array in inner.items()}
+    host = {name: np.asarray(array) for name, array in arrays.items()}
+    with replacing(npz) as file:
+        np.savez_compressed(file, **host)
+    meta["provenance"] = json.loads(distilled.provenance)
+    meta["versions"] = versions
+    meta["arrays"] = {name: [array.dtype.str, list(array.shape)] for name, array in host.items()}
+    meta["sha256"] = sha256(npz)
+    with replacing(side, "w") as file:
+        json.dump(meta, file, indent=1)
+    return npz
+
+
+def load(path: str | pathlib.Path, preprocess: Preprocess | None = None) -> DistilledSet:
+    """The set saved at `path`; anything wrong with the files is said exactly, and nothing damaged comes back."""
+    npz, side = _paths(path)
+    for file in (npz, side):
+        if not file.exists():
+            raise ValueError(f"{file} is missing: a distilled set is two files, {npz.name} and {side.name}")
+    meta = _read_side(side)
+    if (found := sha256(npz)) != meta["sha256"]:
+        raise ValueError(
+            f"{npz} is damaged or was replaced: its SHA-256 is {found[:16]}..., {side.name} records "
+            f"{str(meta['sha256'])[:16]}...; take both files from the same save"
+        )
+    try:
+        with np.load(npz, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{npz} cannot be read as .npz: {error}") from error
+    listed = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    if listed != meta["arrays"]:
+        raise ValueError(f"{npz} holds {listed}, but {side.name} lists {meta['arrays']}")
+    inner = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
+    if meta["preprocess"] is not None:
+        preprocess = from_arrays(inner, meta["preprocess"])
+    return check(
+        DistilledSet(
+            images=jnp.asarray(arrays["images"]),
+            labels=jnp.asarray(arrays["labels"]),
+            step_size=jnp.asarray(arrays["step_size"]) if "step_size" in arrays else None,
+            preprocess=preprocess,
+            provenance=json.dumps(meta["provenance"]),
+            **{name: meta[name] for name in STATIC},
+        )
+    )
+
+
+def _paths(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    path = pathlib.Path(path)
+    stem = path.with_suffix("") if path.suffix in (".npz", ".json") else path
+    return stem.with_name(stem.name + ".npz"), stem.with_name(stem.name + ".json")
+
+
+def _read_side(side: pathlib.Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(side.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{side} is not JSON: {error}") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ValueError(f"{side} does not describe a distilled set: its 'format' is not {FORMAT!r}")
+    if meta.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{side} has schema {meta.get('schema')!r}; this version reads {SCHEMA}: use the ddjax that wrote it"
+        )
+    missing = [k for k in (*STATIC, "preprocess", "provenance", "arrays", "sha256") if k not in meta]
+    if missing or not {"images", "labels"} <= set(meta["arrays"]):
+        raise ValueError(f"{side} lacks {missing or 'images or labels in its list of arrays'}")
+    return meta
