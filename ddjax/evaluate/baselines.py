@@ -1,0 +1,167 @@
+"""The competitor of every distilled set: training on the whole noisy set, at its last, best and picked epoch."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ddjax.evaluate.protocols import dance_recipe, datm_recipe
+from ddjax.preprocess import centered, one_hot
+from ddjax.training import Examples, Recipe, Sharpness, fit
+from ddjax.training.fit import Report
+from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A recipe for the full set, with the network and the preprocessing it is meant for."""
+
+    name: str
+    recipe: Recipe
+    space: str  # a name in preprocess.SPECS
+    network: str = "convnet"
+
+
+BASELINES: dict[str, Baseline] = {
+    b.name: b
+    for b in [
+        Baseline(
+            "B-DATM",
+            Recipe(epochs=100, batch=256, rate=0.01, sharpness=Sharpness(0.01, 0.3, True), augment="dsa"),
+            "datm",
+        ),
+        Baseline("B-DANCE", dataclasses.replace(dance_recipe(epochs=60), augment="dance_pretrain"), "dance"),
+        Baseline(
+            "B-RCIG*",
+            Recipe(
+                epochs=100,
+                batch=256,
+                rate=3e-4,
+                optimiser="adam",
+                schedule="warmup_cosine",
+                loss="squared_error",
+                augment="rcig",
+            ),
+            "rcig",
+            "convnet_rcig",
+        ),
+        Baseline("B-EVAL", dataclasses.replace(datm_recipe(), epochs=1000), "datm"),
+        Baseline("B-PLAIN", Recipe(epochs=200, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4), "standardize"),
+    ]
+}
+
+
+class FullScores(NamedTuple):
+    """One value for each seed. `last`, `best` and `picked` are moments of the same run on the whole set.
+
+    `best` is chosen on test data and is a reference only. `picked` is the epoch at which a second run, on the set
+    less a hold-out, agreed best with the given (noisy) labels of that hold-out.
+    """
+
+    at: dict[str, dict[str, list[float]]]  # moment -> {epoch, test_acc, given_acc, clean_acc (with an audit)}
+    curves: dict[str, Any]  # name -> float [s epochs]
+    params: Any
+
+
+def train_full(
+    baseline: Baseline,
+    train: TrainSet,
+    test: TestSet,
+    *,
+    model: Model,
+    audit: Audit | None = None,
+    seed: int = 0,
+    students: int = 1,
+    holdout: float = 0.1,
+    how: str = "auto",
+    report: Report | None = None,
+) -> FullScores:
+    """Train `students` networks on all of `train`, watching every epoch.
+
+    Args:
+      train, test: in the space of the baseline (the same for both).
+      audit: the clean labels of `train`; adds the accuracy against them.
+      holdout: share of the training set on whose given labels the `picked` epoch is chosen; 0 leaves that run out.
+    """
+    if train.space != test.space or train.space == PIXELS:
+        raise ValueError(
+            f"train is in {train.space!r} and test in {test.space!r}: "
+            f"put both through the preprocessing {baseline.space!r}"
+        )
+    if not 0 <= holdout < 1:
+        raise ValueError(f"holdout is a share of the training set, from 0 to below 1; got {holdout}")
+    keys = jax.random.split(jax.random.key(seed), students)
+    examples = Examples(train.images, make_targets(baseline, train.labels, train.num_classes))
+    labels = {"given_acc": train.labels}
+    if audit is not None:
+        labels["clean_acc"] = audit.labels
+    fitted = fit(
+        model,
+        baseline.recipe,
+        examples,
+        keys,
+        watch={"test": (test.images, {"test_acc": test.labels}), "train": (train.images, labels)},
+        every=1,
+        how=how,
+        report=report,
+    )
+    curves = fitted.seen | {"loss": fitted.loss}
+    moments = {
+        "last": np.full(students, baseline.recipe.epochs - 1),
+        "best": curves["test_acc"].argmax(axis=1),
+    }
+    if holdout:
+        curves["holdout_acc"] = scouted(baseline, train, examples, students, model, holdout, seed, how, report)
+        window = 1 + 2 * (baseline.recipe.epochs // 40)
+        moments["picked"] = smoothed(curves["holdout_acc"], window).argmax(axis=1)
+    at = {
+        moment: {"epoch": [int(e) + 1 for e in epochs]}
+        | {name: [float(curves[name][s, e]) for s, e in enumerate(epochs)] for name in ("test_acc", *labels)}
+        for moment, epochs in moments.items()
+    }
+    return FullScores(at, curves, fitted.params)
+
+
+def scouted(
+    baseline: Baseline,
+    train: TrainSet,
+    examples: Examples,
+    students: int,
+    model: Model,
+    holdout: float,
+    seed: int,
+    how: str,
+    report: Report | None,
+) -> Float[np.ndarray, "s epochs"]:
+    """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it."""
+    rows = np.random.default_rng(seed).permutation(len(train.labels))
+    count = max(1, round(len(rows) * holdout))
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), students)
+    held, kept = np.sort(rows[:count]), np.sort(rows[count:])
+    scout = fit(
+        model,
+        baseline.recipe,
+        Examples(examples.images[kept], examples.targets[kept]),
+        keys,
+        watch={"held": (train.images[held], {"holdout_acc": jnp.asarray(train.labels[held])})},
+        every=1,
+        how=how,
+        report=report,
+    )
+    return scout.seen["holdout_acc"]
+
+
+def make_targets(baseline: Baseline, labels: Any, num_classes: int) -> jax.Array:
+    """Targets of the baseline's loss: centred one-hot for a squared error, one-hot for cross-entropy."""
+    encode = centered if baseline.recipe.loss == "squared_error" else one_hot
+    return encode(jnp.asarray(labels), num_classes)
+
+
+def smoothed(curve: Float[np.ndarray, "s epochs"], width: int) -> Float[np.ndarray, "s epochs"]:
+    """Mean over a centred window, shorter at the ends: one lucky epoch of a small hold-out should not be picked."""
+    size = curve.shape[1]
+    windows = [slice(max(0, e - width // 2), min(size, e + width // 2 + 1)) for e in range(size)]
+    return np.stack([curve[:, window].mean(axis=1) for window in windows], axis=1)

@@ -1,0 +1,97 @@
+"""DD-Ranking scores: how much of an accuracy is the images' own, apart from soft labels and augmentation."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax.distilled import DistilledSet, targets
+from ddjax.evaluate.protocols import PROTOCOLS, Protocol
+from ddjax.evaluate.students import evaluate
+from ddjax.types import TestSet, TrainSet
+
+
+class Ranking(NamedTuple):
+    """Accuracies as fractions.
+
+    hlr: real full minus synthetic with hard labels; below zero the distilled set beats the full (noisy) set.
+    ior: synthetic with its own labels minus a random subset of equal size.
+    lrs, ars: both on one 0..1 scale; the second weighs training with and without augmentation.
+    Source: DD-Ranking (arXiv:2505.13300); under label noise "real full" is the full noisy set.
+    """
+
+    hlr: float
+    ior: float
+    lrs: float
+    ars: float
+    accuracies: dict[str, float]
+
+
+def normalised(score: float) -> float:
+    """[-1, 1] -> [0, 1], exponentially."""
+    return (math.exp(score) - math.exp(-1)) / (math.exp(1) - math.exp(-1))
+
+
+def label_robust_score(ior: float, hlr: float, weight: float = 0.5) -> float:
+    """LRS: `weight` on the gain over random, the rest on the loss against real data."""
+    return normalised(weight * ior - (1 - weight) * hlr)
+
+
+def augmentation_robust_score(with_augmentation: float, without: float, weight: float = 0.5) -> float:
+    """ARS from the gain over random under both regimes."""
+    return normalised(weight * with_augmentation + (1 - weight) * without)
+
+
+def hardened(distilled: DistilledSet) -> DistilledSet:
+    """The same images with the largest target of each as a hard label."""
+    labels = jnp.argmax(targets(distilled), axis=1).astype(jnp.int32)
+    return dataclasses.replace(distilled, labels=labels, label_kind="hard")
+
+
+def dd_ranking(
+    distilled: DistilledSet,
+    random: DistilledSet,
+    full_accuracy: float,
+    test: TestSet,
+    *,
+    train: TrainSet,
+    protocol: str | Protocol = "dd-ranking",
+    **options: Any,
+) -> Ranking:
+    """Score a distilled set against a random subset of equal size and the full noisy set.
+
+    Args:
+      random: random members of the given classes, as many as `distilled` stores, with labels of the same kind.
+      full_accuracy: last-epoch test accuracy of a network trained on the full noisy set with hard labels.
+      options: passed on to `evaluate` (seed, students, model, epochs, how).
+    """
+    if len(random.images) != len(distilled.images):
+        raise ValueError(
+            f"random holds {len(random.images)} images, distilled {len(distilled.images)}: equal sizes only"
+        )
+    if not 0 <= full_accuracy <= 1:
+        raise ValueError(f"full_accuracy is a fraction in 0..1; got {full_accuracy}: divide per cent by 100")
+    protocol = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
+    bare = dataclasses.replace(protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none"))
+
+    def accuracy(data: DistilledSet, how: Protocol) -> float:
+        return float(np.mean(evaluate(data, test, protocol=how, train=train, **options).last))
+
+    found = {
+        "synthetic": accuracy(distilled, protocol),
+        "synthetic_hard": accuracy(hardened(distilled), protocol),
+        "random": accuracy(random, protocol),
+        "synthetic_plain": accuracy(distilled, bare),
+        "random_plain": accuracy(random, bare),
+        "full": full_accuracy,
+    }
+    hlr, ior = full_accuracy - found["synthetic_hard"], found["synthetic"] - found["random"]
+    return Ranking(
+        hlr,
+        ior,
+        label_robust_score(ior, hlr),
+        augmentation_robust_score(ior, found["synthetic_plain"] - found["random_plain"]),
+        found,
+    )

@@ -1,0 +1,171 @@
+"""Students, baselines and scores, on a set that is easy to learn and labels that are easy to memorise."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax import preprocess
+from ddjax.data import in_space, prepare, synthetic
+from ddjax.distilled import DistilledSet
+from ddjax.evaluate import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, train_full
+from ddjax.evaluate.baselines import Baseline, smoothed
+from ddjax.evaluate.measures import confusion, denoising, recall, thirds
+from ddjax.evaluate.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
+from ddjax.evaluate.students import rescaled
+from ddjax.models import build
+from ddjax.noise import NoiseSpec
+from ddjax.training import Recipe
+
+MODEL = build("convnet", (8, 8, 1), 3, depth=1, width=8)
+QUICK = Protocol("quick", lambda m: Recipe(epochs=30, batch=32, rate=0.05, momentum=0.9), students=2)
+
+
+@pytest.fixture(scope="module")
+def ready():
+    return prepare(synthetic(3, 30, (8, 8, 1)), NoiseSpec("symmetric", 0.4))
+
+
+@pytest.fixture(scope="module")
+def distilled(ready):
+    transform = preprocess.fit("standardize", ready.train.images)
+    clean, images = ready.audit.labels, preprocess.apply(transform, ready.train.images)
+    rows = np.concatenate([np.flatnonzero(clean == c)[:5] for c in range(3)])
+    return DistilledSet(
+        images=images[rows],
+        labels=jnp.asarray(clean[rows]),
+        num_classes=3,
+        space=transform.fingerprint,
+        preprocess=transform,
+    )
+
+
+def test_students_learn_and_are_measured(ready, distilled):
+    scores = evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, train=ready.train, audit=ready.audit)
+    assert len(scores.last) == 2 and np.mean(scores.last) > 0.75
+    assert scores.confusion.sum() == 2 * len(ready.test.labels)
+    assert np.trace(scores.confusion) / scores.confusion.sum() == pytest.approx(np.mean(scores.last))
+    assert scores.denoising["corrected"] > 0.7 > 0.2 > scores.denoising["memorised"]
+    again = evaluate(distilled, ready.test, protocol=QUICK, model=MODEL)
+    assert again.last == scores.last and again.denoising is None
+    other = evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, seed=1)
+    assert other.last != scores.last
+
+
+def test_another_space_is_refused_with_both_named(ready, distilled):
+    other = preprocess.fit("unit", ready.train.images)
+    moved = dataclasses.replace(ready.test, images=preprocess.apply(other, ready.test.images), space=other.fingerprint)
+    with pytest.raises(ValueError, match=f"{other.fingerprint}.*{distilled.space}"):
+        evaluate(distilled, moved, protocol=QUICK, model=MODEL)
+    same = dataclasses.replace(
+        ready.test, images=preprocess.apply(distilled.preprocess, ready.test.images), space=distilled.space
+    )
+    there = evaluate(distilled, same, protocol=QUICK, model=MODEL, students=1)
+    assert there.last == evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, students=1).last
+
+
+def test_a_set_without_its_transform_is_refused(ready, distilled):
+    with pytest.raises(ValueError, match="carries no preprocess"):
+        evaluate(dataclasses.replace(distilled, preprocess=None), ready.test, protocol=QUICK, model=MODEL)
+
+
+def test_rates_are_chosen_on_given_labels(ready, distilled):
+    choosing = dataclasses.replace(QUICK, rates=(1e-6, 0.05), space="standardize")
+    with pytest.raises(ValueError, match="train="):
+        evaluate(distilled, ready.test, protocol=choosing, model=MODEL)
+    scores = evaluate(distilled, ready.test, protocol=choosing, model=MODEL, train=ready.train)
+    assert scores.rate == pytest.approx(0.05)
+
+
+def test_the_learned_rate_is_used_where_the_protocol_says_so(ready, distilled):
+    learned = dataclasses.replace(distilled, step_size=jnp.float32(0.03))
+    with_it = dataclasses.replace(QUICK, use_step_size=True)
+    assert evaluate(learned, ready.test, protocol=with_it, model=MODEL).rate == pytest.approx(0.03)
+    assert evaluate(learned, ready.test, protocol=QUICK, model=MODEL).rate == pytest.approx(0.05)
+    assert evaluate(distilled, ready.test, protocol=with_it, model=MODEL).rate == pytest.approx(0.05)
+
+
+def test_soft_and_learned_labels_train_too(ready, distilled):
+    logits = dataclasses.replace(
+        distilled, labels=5.0 * jax.nn.one_hot(distilled.labels, 3), label_kind="logits", flip=True
+    )
+    assert np.mean(evaluate(logits, ready.test, protocol=QUICK, model=MODEL).last) > 0.8
+    assert (hardened(logits).labels == distilled.labels).all()
+    regression = dataclasses.replace(
+        distilled, labels=preprocess.centered(distilled.labels, 3), label_kind="regression"
+    )
+    squared = dataclasses.replace(
+        QUICK,
+        recipe=lambda m: Recipe(
+            epochs=10, draws=20, order="draws", batch=8, rate=1e-2, optimiser="adam", loss="squared_error"
+        ),
+    )
+    assert np.mean(evaluate(regression, ready.test, protocol=squared, model=MODEL).last) > 0.8
+
+
+def test_full_training_memorises_and_the_hold_out_sees_it(ready):
+    transform = preprocess.fit("standardize", ready.train.images)
+    inside = in_space(ready, transform)
+    baseline = Baseline("quick", Recipe(epochs=60, batch=16, rate=0.05, momentum=0.9), "standardize")
+    wide = build("convnet", (8, 8, 1), 3, depth=1, width=32)
+    scores = train_full(baseline, inside.train, inside.test, model=wide, audit=ready.audit, students=2)
+    last, picked = scores.at["last"], scores.at["picked"]
+    assert np.mean(last["given_acc"]) > np.mean(last["clean_acc"]) + 0.15
+    assert np.mean(picked["clean_acc"]) > np.mean(last["clean_acc"])
+    assert scores.at["best"]["test_acc"] >= last["test_acc"]
+    assert scores.curves["test_acc"].shape == (2, 60)
+    assert [scores.curves["test_acc"][s, e - 1] for s, e in enumerate(picked["epoch"])] == pytest.approx(
+        picked["test_acc"]
+    )
+    without = train_full(baseline, inside.train, inside.test, model=wide, holdout=0.0)
+    assert "picked" not in without.at
+    with pytest.raises(ValueError, match="pixels"):
+        train_full(baseline, ready.train, inside.test, model=wide)
+    with pytest.raises(ValueError, match="holdout"):
+        train_full(baseline, inside.train, inside.test, model=wide, holdout=1.0)
+
+
+def test_published_baselines():
+    datm = BASELINES["B-DATM"].recipe
+    assert (datm.epochs, datm.batch, datm.rate, datm.momentum, datm.weight_decay) == (100, 256, 0.01, 0.0, 0.0)
+    assert (datm.sharpness.rho, datm.sharpness.alpha, datm.sharpness.adaptive, datm.augment) == (0.01, 0.3, True, "dsa")
+    dance = BASELINES["B-DANCE"].recipe
+    assert (dance.epochs, dance.batch, dance.drop_epochs, dance.drop) == (60, 64, (40, 50), 0.2)
+    assert (dance.augment, dance.cutmix) == ("dance_pretrain", 0.5)
+    assert PROTOCOLS["datm"].use_step_size and PROTOCOLS["rcig"].students == 5
+    assert rescaled(PROTOCOLS["dance"].recipe(10), 150).drop_epochs == (100, 125)
+
+
+def test_dd_ranking(ready, distilled):
+    quick = dataclasses.replace(QUICK, students=1)
+    given = dataclasses.replace(distilled, labels=jnp.roll(distilled.labels, 1))
+    found = dd_ranking(distilled, given, 0.5, ready.test, train=ready.train, protocol=quick, model=MODEL)
+    accuracies = found.accuracies
+    assert found.hlr == pytest.approx(0.5 - accuracies["synthetic_hard"])
+    assert found.ior == pytest.approx(accuracies["synthetic"] - accuracies["random"])
+    assert found.lrs == label_robust_score(found.ior, found.hlr) and 0 <= found.ars <= 1
+    assert found.hlr < 0 < found.ior
+    with pytest.raises(ValueError, match="fraction"):
+        dd_ranking(distilled, given, 84.8, ready.test, train=ready.train)
+
+
+def test_ranking_scores():
+    assert normalised(-1.0) == 0 and normalised(1.0) == 1
+    expected = (math.exp(0.5 * 0.3 - 0.5 * 0.2) - math.exp(-1)) / (math.e - math.exp(-1))
+    assert label_robust_score(0.3, 0.2) == pytest.approx(expected)
+    assert augmentation_robust_score(0.1, 0.1) == pytest.approx(normalised(0.1))
+
+
+def test_measures():
+    clean, given = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    found = denoising(np.array([0, 0, 1, 0]), given, clean)
+    assert found == {"relabel_acc": 0.75, "kept_clean": 1.0, "corrected": 0.5, "memorised": 0.5}
+    assert math.isnan(denoising(clean, clean, clean)["corrected"])
+    counts = confusion(np.array([0, 0, 1, 0]), clean, 3)
+    assert counts.tolist() == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(recall(counts), [1.0, 0.5, np.nan])
+    assert thirds(np.arange(6.0)) == {"head": 0.5, "medium": 2.5, "tail": 4.5}
+    np.testing.assert_allclose(smoothed(np.array([[0.0, 3.0, 0.0, 0.0]]), 3), [[1.5, 1, 1, 0]])
