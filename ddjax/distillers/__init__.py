@@ -1,1 +1,11 @@
-"""The methods."""
+"""The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
+
+from ddjax.distillers import full, selection
+from ddjax.types import Method
+
+DISTILLERS: dict[str, Method] = {
+    "random": selection.method("random"),
+    "herding": selection.method("herding"),
+    "kcenter": selection.method("kcenter"),
+    "full": full.METHOD,
+}

@@ -1,0 +1,52 @@
+"""The loop: a compiled scan over a chunk of steps; it knows a Distiller and a Feed, and no method by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax.types import Distiller, Feed, Metrics
+
+Report = Callable[[int, int, dict[str, float]], None]  # (steps done, steps, newest metrics)
+
+
+def distill(
+    distiller: Distiller,
+    feed: Feed,
+    state: Any,
+    *,
+    steps: int,
+    first: int = 0,
+    chunk: int = 0,
+    report: Report | None = None,
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Run steps `first` .. `steps - 1` from `state`; returns the last state and every step's metrics.
+
+    `state` is donated. A chunk of steps is one program that is compiled once; `chunk=0` comes up about 50 times.
+    Stopping after any step and going on from its state gives the same states as running through.
+    """
+    chunk = chunk or max(1, -(-steps // 50))
+
+    def one(state: Any, data: Any, step: jax.Array) -> tuple[Any, Metrics]:
+        return distiller.step(state, feed.at(data, step))
+
+    def run(state: Any, data: Any, numbers: jax.Array) -> tuple[Any, Metrics]:
+        shapes = jax.eval_shape(one, state, data, numbers[0])[1]
+        idle = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        def body(state: Any, step: jax.Array) -> tuple[Any, Metrics]:
+            return jax.lax.cond(step < steps, lambda s: one(s, data, step), lambda s: (s, idle), state)
+
+        return jax.lax.scan(body, state, numbers)
+
+    compiled, parts = jax.jit(run, donate_argnums=0), []
+    for begin in range(first, steps, chunk):
+        state, metrics = compiled(state, feed.data, jnp.arange(begin, begin + chunk))
+        count = min(chunk, steps - begin)
+        parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], metrics))
+        if report:
+            report(begin + count, steps, {name: float(np.mean(x[-1])) for name, x in parts[-1].items()})
+    log = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    return state, log

@@ -1,0 +1,213 @@
+"""Distilled sets that are chosen, not learned: random, herding and k-center, one image per class and step.
+
+A rule scores every image against what has been chosen so far; the best of each class is taken. Classes are those of
+the given labels: the truth is not to be had here.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ddjax.distilled import DistilledSet
+from ddjax.names import unknown
+from ddjax.preprocess import one_hot
+from ddjax.training import Examples, Recipe, fit
+from ddjax.trees import record
+from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
+
+FEATURES = ("trained", "pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectionConfig:
+    """How many images per class, and in which features distances are measured."""
+
+    ipc: int = 1
+    features: str = "trained"  # the last layer of a network trained on the given labels, or the pixels
+    feature_epochs: int = 20
+    short_class: str = "error"  # a class with fewer than ipc images: "error", or "repeat" them
+
+
+class Candidates(NamedTuple):
+    """All that can be chosen: the batch of every step."""
+
+    train: TrainSet
+    features: Float[Array, "n d"]
+
+
+@record(static=("space",))
+class SelectionState:
+    """What has been chosen. Slot `c * ipc + t` holds the image taken for class c in step t."""
+
+    images: Any  # float32 [m h w c]
+    ids: Any  # int32 [m]
+    taken: Any  # bool [n]
+    memory: Any  # the rule's own
+    key: Any
+    step: Any  # int32 []
+    space: str
+
+
+class Rule(NamedTuple):
+    """What a choice remembers, how it scores every candidate, and what it learns from the rows just taken."""
+
+    start: Callable[[Candidates], Any]
+    score: Callable[[Any, Candidates, PRNGKey, Array], Float[Array, "n"]]
+    update: Callable[[Any, Candidates, Int[Array, "k"]], Any]
+
+
+def class_means(candidates: Candidates) -> Float[Array, "k d"]:
+    """Mean features of each given class."""
+    train, k = candidates.train, candidates.train.num_classes
+    total = jax.ops.segment_sum(candidates.features, train.labels, k)
+    return total / jnp.maximum(jnp.bincount(train.labels, length=k), 1)[:, None]
+
+
+def _random_score(memory: Any, candidates: Candidates, key: PRNGKey, step: Array) -> Float[Array, "n"]:
+    # a number for each id, so that a choice depends neither on order nor on what else is in the set
+    return jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(candidates.train.ids)
+
+
+class _HerdingMemory(NamedTuple):
+    means: Float[Array, "k d"]
+    chosen_sum: Float[Array, "k d"]
+
+
+def _herding_score(memory: _HerdingMemory, candidates: Candidates, key: PRNGKey, step: Array) -> Float[Array, "n"]:
+    labels = candidates.train.labels
+    mean_if_taken = (memory.chosen_sum[labels] + candidates.features) / (step + 1)
+    return -jnp.sum((memory.means[labels] - mean_if_taken) ** 2, axis=1)
+
+
+class _CenterMemory(NamedTuple):
+    means: Float[Array, "k d"]
+    nearest: Float[Array, "n"]  # squared distance to the nearest chosen image of the class
+
+
+def _center_score(memory: _CenterMemory, candidates: Candidates, key: PRNGKey, step: Array) -> Float[Array, "n"]:
+    to_mean = jnp.sum((memory.means[candidates.train.labels] - candidates.features) ** 2, axis=1)
+    return jnp.where(step == 0, -to_mean, memory.nearest)
+
+
+def _center_update(memory: _CenterMemory, candidates: Candidates, rows: Int[Array, "k"]) -> _CenterMemory:
+    chosen = candidates.features[rows][candidates.train.labels]
+    return memory._replace(nearest=jnp.minimum(memory.nearest, jnp.sum((candidates.features - chosen) ** 2, axis=1)))
+
+
+RULES: dict[str, Rule] = {
+    "random": Rule(lambda c: (), _random_score, lambda memory, c, rows: memory),
+    # Welling, 2009: the mean of the chosen follows the mean of the class
+    "herding": Rule(
+        lambda c: _HerdingMemory(class_means(c), jnp.zeros_like(class_means(c))),
+        _herding_score,
+        lambda memory, c, rows: memory._replace(chosen_sum=memory.chosen_sum + c.features[rows]),
+    ),
+    # Sener & Savarese, 2018 (arXiv:1708.00489): the farthest from all chosen, beginning nearest the mean
+    "kcenter": Rule(
+        lambda c: _CenterMemory(class_means(c), jnp.full(len(c.features), jnp.inf, jnp.float32)), _center_score, _center_update
+    ),
+}
+
+
+def best_of_each_class(
+    scores: Float[Array, "n"], taken: Array, labels: Int[Array, "n"], num_classes: int
+) -> Int[Array, "k"]:
+    """The row of the largest score in each class among rows not taken; a class with none left starts over."""
+    left = jax.ops.segment_sum((~taken).astype(jnp.int32), labels, num_classes)
+    open_ = ~taken | (left[labels] == 0)
+    scores = jnp.where(open_, scores, -jnp.inf)
+    top = jax.ops.segment_max(scores, labels, num_classes)
+    rows = jnp.where(open_ & (scores == top[labels]), jnp.arange(len(labels)), len(labels))
+    return jax.ops.segment_min(rows, labels, num_classes)
+
+
+def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
+    """The distiller of one rule; `model` made the features and is not needed again."""
+
+    def init(key: PRNGKey, start: Candidates) -> SelectionState:
+        m = config.ipc * start.train.num_classes
+        images = jnp.zeros((m, *start.train.images.shape[1:]), start.train.images.dtype)
+        return SelectionState(
+            images=images,
+            ids=jnp.zeros(m, jnp.int32),
+            taken=jnp.zeros(len(start.train.ids), bool),
+            memory=rule.start(start),
+            key=key,
+            step=jnp.int32(0),
+            space=start.train.space,
+        )
+
+    def step(state: SelectionState, batch: Candidates) -> tuple[SelectionState, Metrics]:
+        train, k = batch.train, batch.train.num_classes
+        scores = rule.score(state.memory, batch, state.key, state.step)
+        rows = best_of_each_class(scores, state.taken, train.labels, k)
+        slots = jnp.arange(k) * config.ipc + state.step
+        new = dataclasses.replace(
+            state,
+            images=state.images.at[slots].set(train.images[rows]),
+            ids=state.ids.at[slots].set(train.ids[rows]),
+            taken=state.taken.at[rows].set(True),
+            memory=rule.update(state.memory, batch, rows),
+            step=state.step + 1,
+        )
+        return new, {"score": jnp.mean(scores[rows])}
+
+    def extract(state: SelectionState) -> DistilledSet:
+        k = len(state.images) // config.ipc
+        labels = jnp.repeat(jnp.arange(k, dtype=jnp.int32), config.ipc, total_repeat_length=len(state.images))
+        return DistilledSet(images=state.images, labels=labels, num_classes=k, space=state.space)
+
+    return Distiller(init, step, extract)
+
+
+def check_class_sizes(train: TrainSet, config: SelectionConfig) -> None:
+    """A ValueError that names the classes which have fewer given labels than images are asked for."""
+    counts = np.bincount(np.asarray(train.labels), minlength=train.num_classes)
+    short = {c: int(n) for c, n in enumerate(counts) if n < config.ipc}
+    if any(n == 0 for n in short.values()):
+        raise ValueError(f"classes without any given label: {[c for c, n in short.items() if n == 0]}")
+    if short and config.short_class != "repeat":
+        raise ValueError(
+            f"ipc={config.ipc} is more than these classes hold (class: images): {short}; "
+            "lower ipc, or let short_class='repeat' use images more than once"
+        )
+
+
+def prepare(
+    config: SelectionConfig, train: TrainSet, model: Model, key: PRNGKey, *, needs_features: bool
+) -> tuple[Candidates, Feed]:
+    """All candidates with their features, as start and as the batch of every step."""
+    if config.features not in FEATURES:
+        raise unknown("features", config.features, FEATURES)
+    if config.ipc < 1:
+        raise ValueError(f"ipc must be at least 1; got {config.ipc}")
+    check_class_sizes(train, config)
+    flat = jnp.asarray(train.images).reshape(len(train.ids), -1)
+    if not needs_features:
+        flat = flat[:, :0]
+    elif config.features == "trained":
+        recipe = Recipe(epochs=config.feature_epochs, batch=128, rate=0.01, momentum=0.9, weight_decay=5e-4)
+        targets = one_hot(jnp.asarray(train.labels), train.num_classes)
+        params = fit(model, recipe, Examples(train.images, targets), key[None]).params
+        only = jax.tree.map(lambda leaf: leaf[0], params)
+        flat = jax.jit(lambda p, x: jax.lax.map(lambda i: model.features(p, i[None])[0], x, batch_size=500))(
+            only, train.images
+        )
+    candidates = Candidates(train, flat)
+    return candidates, Feed(candidates, lambda data, step: data)
+
+
+def method(name: str) -> Method:
+    """A rule of RULES as a method."""
+    needs = name != "random"
+    return Method(
+        config=SelectionConfig,
+        prepare=lambda config, train, model, key: prepare(config, train, model, key, needs_features=needs),
+        build=lambda config, model: selection(RULES[name], config, model),
+        steps=lambda config: config.ipc,
+    )

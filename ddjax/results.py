@@ -1,0 +1,61 @@
+"""Result rows: one JSON line each, named by the fingerprint of the configuration that made it."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import pathlib
+import platform
+from typing import Any
+
+PACKAGES = ("ddjax", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def fingerprint(config: Any) -> str:
+    """First 16 hex digits of SHA-256 of a frozen dataclass tree as sorted JSON: equal configs, equal names."""
+    plain = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Python and every package whose version can change a number."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    return found
+
+
+def to_line(row: dict[str, Any]) -> str:
+    """A row as one line of strict JSON: NaN, which JSON lacks, becomes null."""
+    return json.dumps(_plain(row), allow_nan=False)
+
+
+def append(path: pathlib.Path, row: dict[str, Any]) -> None:
+    """Add a row to a file of JSON lines, in one write so that concurrent writers do not interleave."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        file.write(to_line(row) + "\n")
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """All rows of a file of JSON lines; a damaged line is an error that says which."""
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

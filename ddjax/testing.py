@@ -1,0 +1,160 @@
+"""The contract that every distiller must keep, importable by forks: `test_mine = testing.contract(METHOD)`."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax.distill import distill
+from ddjax.distilled import check, targets
+from ddjax.models import build
+from ddjax.types import Distiller, Feed, Method, Model, TrainSet
+
+LARGEST_CONSTANT = 4096  # numbers; anything larger must be an argument
+
+
+def toy_train(num_classes: int = 3, per_class: int = 8, side: int = 8, channels: int = 3, seed: int = 0) -> TrainSet:
+    """Noisy stripes of a class's own frequency, standardised: small, learnable, and made on the spot."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.arange(num_classes, dtype=np.int32), per_class)
+    wave = np.sin(np.arange(side) * (labels[:, None] + 1) * np.pi / side)
+    images = wave[:, None, :, None] + 0.3 * rng.standard_normal((len(labels), side, side, channels))
+    return TrainSet(
+        images=jnp.asarray(images, jnp.float32),
+        labels=jnp.asarray(labels),
+        ids=jnp.arange(len(labels), dtype=jnp.int32),
+        num_classes=num_classes,
+        space="toy",
+    )
+
+
+class Case:
+    """A method made ready on the toy problem."""
+
+    def __init__(self, method: Method, config: Any):
+        """Prepare the data and build the distiller."""
+        self.train: TrainSet = toy_train()
+        model: Model = build("convnet", self.train.images.shape[1:], self.train.num_classes, depth=2, width=4)
+        self.config = config
+        self.steps: int = max(method.steps(config), 1)
+        self.feed: Feed
+        self.start, self.feed = method.prepare(config, self.train, model, jax.random.key(1))
+        self.distiller: Distiller = method.build(config, model)
+
+    def state(self, seed: int = 0) -> Any:
+        """A fresh state."""
+        return self.distiller.init(jax.random.key(seed), self.start)
+
+    def batch(self, step: Any) -> Any:
+        """The batch of a step."""
+        return self.feed.at(self.feed.data, jnp.int32(step))
+
+    def looped(self, seed: int = 0) -> Any:
+        """The state after all steps, one at a time."""
+        state, step = self.state(seed), jax.jit(self.distiller.step)
+        for number in range(self.steps):
+            state, _ = step(state, self.batch(number))
+        return state
+
+
+def _raw(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, tree)
+
+
+def step_keeps_structure(case: Case) -> None:
+    """`step` returns a state of the structure, shapes and dtypes it was given, so that it can be scanned."""
+    before = jax.eval_shape(case.state)
+    after = jax.eval_shape(case.distiller.step, before, jax.eval_shape(case.batch, 0))[0]
+    chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
+
+
+def step_traces_once(case: Case) -> None:
+    """Nothing about a step's number or values makes it compile again."""
+    step = jax.jit(chex.assert_max_traces(lambda s, b: case.distiller.step(s, b), n=1))
+    state = case.state()
+    for number in range(min(case.steps, 3)):
+        state, _ = step(state, case.batch(number))
+
+
+def scan_is_loop(case: Case) -> None:
+    """The compiled loop ends in the state that single steps end in."""
+    scanned, _ = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
+    chex.assert_trees_all_close(_raw(scanned), _raw(case.looped()), rtol=1e-4, atol=1e-5)
+
+
+def interrupted_is_whole(case: Case) -> None:
+    """Stopping half-way and going on changes nothing: randomness is a function of (seed, step)."""
+    half = case.steps // 2
+    state, _ = distill(case.distiller, case.feed, case.state(), steps=half, chunk=1)
+    state, _ = distill(case.distiller, case.feed, state, steps=case.steps, first=half, chunk=1)
+    whole, _ = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=1)
+    chex.assert_trees_all_equal(_raw(state), _raw(whole))
+
+
+def vmap_is_map(case: Case) -> None:
+    """Several seeds side by side give what each gives alone."""
+    keys = jax.random.split(jax.random.key(7), 2)
+    states = jax.vmap(case.distiller.init, (0, None))(keys, case.start)
+    together, _ = jax.vmap(case.distiller.step, (0, None))(states, case.batch(0))
+    for i, key in enumerate(keys):
+        alone, _ = case.distiller.step(case.distiller.init(key, case.start), case.batch(0))
+        member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
+        chex.assert_trees_all_close(_raw(member), _raw(alone), rtol=1e-4, atol=1e-5)
+
+
+def same_seed_same_result(case: Case) -> None:
+    """Two runs of one seed agree bit for bit."""
+    chex.assert_trees_all_equal(_raw(case.looped(3)), _raw(case.looped(3)))
+
+
+def extracts_a_distilled_set(case: Case) -> None:
+    """The result is a valid set of finite images with targets for every class."""
+    distilled = check(case.distiller.extract(case.looped()))
+    assert distilled.num_classes == case.train.num_classes
+    assert set(np.argmax(targets(distilled), axis=1).tolist()) == set(range(case.train.num_classes))
+
+
+def metrics_are_finite_scalars(case: Case) -> None:
+    """Metrics are scalars by name, finite from the first step."""
+    _, metrics = case.distiller.step(case.state(), case.batch(0))
+    for name, value in metrics.items():
+        assert jnp.shape(value) == () and bool(jnp.isfinite(value)), f"metric {name} is {value}"
+
+
+def no_large_constants(case: Case) -> None:
+    """No array of the data's size is compiled into the step: data ride along as arguments."""
+    closed = jax.make_jaxpr(case.distiller.step)(case.state(), case.batch(0))
+    large = [np.shape(c) for c in closed.consts if np.size(c) > LARGEST_CONSTANT]
+    assert not large, f"constants of shapes {large} are closed over; make them part of the state or the batch"
+
+
+CHECKS: list[Callable[[Case], None]] = [
+    step_keeps_structure,
+    step_traces_once,
+    scan_is_loop,
+    interrupted_is_whole,
+    vmap_is_map,
+    same_seed_same_result,
+    extracts_a_distilled_set,
+    metrics_are_finite_scalars,
+    no_large_constants,
+]
+
+
+def contract(method: Method, config: Any = None, **fields: Any) -> Callable[..., None]:
+    """A pytest test that holds `method` to every check; `config` (or its fields) should make it quick."""
+    import pytest
+
+    config = config or dataclasses.replace(method.config(), **fields)
+    case = functools.cache(lambda: Case(method, config))
+
+    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    def test(check: Callable[[Case], None]) -> None:
+        check(case())
+
+    return test

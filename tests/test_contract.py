@@ -1,0 +1,33 @@
+"""Every distiller of the table keeps the contract."""
+
+import pytest
+
+from ddjax import testing
+from ddjax.distillers import DISTILLERS
+
+QUICK = {
+    "random": {"ipc": 3},
+    "herding": {"ipc": 3, "feature_epochs": 2},
+    "kcenter": {"ipc": 3, "feature_epochs": 2},
+    "full": {},
+}
+
+
+def test_every_method_is_held_to_the_contract():
+    assert QUICK.keys() == DISTILLERS.keys()
+
+
+for _name, _method in DISTILLERS.items():
+    globals()[f"test_{_name}"] = testing.contract(_method, **QUICK[_name])
+
+
+def test_a_broken_distiller_fails():
+    method = DISTILLERS["random"]
+
+    def build(config, model):
+        good = method.build(config, model)
+        return good._replace(step=lambda state, batch: (good.step(state, batch)[0].images, {}))
+
+    case = testing.Case(method._replace(build=build), method.config(ipc=2))
+    with pytest.raises(AssertionError):
+        testing.step_keeps_structure(case)
