@@ -1,4 +1,4 @@
-"""What every command has in common: typed flags, and one clear line instead of a traceback for a user's mistake."""
+"""What every command has in common: one clear line instead of a traceback for a user's mistake."""
 
 import os
 import sys
@@ -15,6 +15,11 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
     try:
         status = tyro.cli(command, description=description)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
+        fail(error)
     sys.exit(status or 0)
+
+
+def fail(error: Exception) -> None:
+    """Say what is wrong and stop with status 2."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,115 @@
+"""One experiment as a value: everything that decides its numbers, and nothing else."""
+
+import dataclasses
+import pathlib
+import tomllib
+from typing import Any
+
+from ddjax.names import unknown
+from ddjax.noise.spec import RATELESS
+
+# The network width when none is asked for: small images do not need the published 128.
+SMALL_SIDE, SMALL_WIDTH = 16, 32
+# Which full-set baseline stands beside each protocol.
+BASELINE_OF = {
+    "datm": "B-DATM",
+    "dance": "B-DANCE",
+    "rcig": "B-RCIG*",
+    "common": "B-PLAIN",
+    "dd-ranking": "B-PLAIN",
+}
+# The space each protocol's methods work in; learned methods of later releases bring their own.
+SPACE_OF = {"datm": "datm", "dance": "dance", "rcig": "rcig", "common": "standardize", "dd-ranking": "standardize"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A cell: which data, which noise, which method, and how its result is scored.
+
+    Attributes:
+        dataset: digits, cifar10, cifar100, tiny_imagenet, any TFDS name, an image folder, an .npz or a .csv.
+        noise: clean, symmetric, asymmetric, pairflip, a human label set such as worst, part_dependent, pmd, ...
+        rate: nominal share of flipped labels; by default 0.4 for the kinds that have a rate.
+        method: random, herding, kcenter, full (no reduction), or module:METHOD.
+        ipc: images per class of the distilled set.
+        seed: of everything that is trained; the noise has its own.
+        steps: distillation steps, the method's own number by default.
+        protocol: how students are trained: datm, dance, rcig, common, dd-ranking.
+        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
+        noise_seed: which draw of the noise.
+        sampler: numpy_legacy (bit-exact to published noise) or jax (a key per id).
+        order: original, or tfds to imitate noise drawn in TFDS read order.
+        labels_file: a file of human labels, where it is not in TFDS's manual folder.
+        matrix_file: a transition matrix for noise custom.
+        limit: train on the first so many images; the noise is still drawn over all.
+        imbalance: ratio of a long tail cut out before the noise.
+        preprocess: unit, standardize, dance, datm, datm_plain, rcig; by default the protocol's.
+        network: another architecture than the protocol's.
+        width: of the network; by default 32 for images up to 16 pixels, else the published width.
+        depth: of a ConvNet; by default by image size.
+        students: networks trained per score; by default the protocol's, and one for full.
+        holdout: share of the training set on whose given labels the full baseline's picked epoch is chosen; 0: none.
+        epochs: of students or of the baseline, where the published number is too long.
+        options: further fields of the method's configuration, as name=value.
+    """
+
+    dataset: str = "digits"
+    noise: str = "symmetric"
+    rate: float | None = None
+    method: str = "full"
+    ipc: int = 10
+    seed: int = 0
+    steps: int | None = None
+    protocol: str = "common"
+    baseline: str | None = None
+    noise_seed: int = 0
+    sampler: str = "numpy_legacy"
+    order: str = "original"
+    labels_file: str | None = None
+    matrix_file: str | None = None
+    limit: int | None = None
+    imbalance: float | None = None
+    preprocess: str | None = None
+    network: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    students: int | None = None
+    epochs: int | None = None
+    holdout: float = 0.1
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Settle the rate, so that the same noise always has the same fingerprint."""
+        if self.rate is None:
+            object.__setattr__(self, "rate", 0.0 if self.noise in RATELESS else 0.4)
+
+
+def from_file(path: pathlib.Path) -> Experiment:
+    """Settings from a TOML file of the fields above; flags given beside it win."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from error
+    known = [field.name for field in dataclasses.fields(Experiment)]
+    for name in table:
+        if name not in known:
+            raise unknown(f"setting in {path}", name, known)
+    return Experiment(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+
+
+def method_config(kind: type, experiment: Experiment) -> Any:
+    """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    chosen: dict[str, Any] = {"ipc": experiment.ipc}
+    if experiment.steps is not None and "steps" in fields:
+        chosen["steps"] = experiment.steps
+    for option in experiment.options:
+        name, _, text = option.partition("=")
+        if name not in fields:
+            raise unknown(f"option of method {experiment.method!r}", name, fields)
+        default = fields[name].default
+        try:
+            chosen[name] = text == "True" if isinstance(default, bool) else type(default)(text)
+        except ValueError as error:
+            raise ValueError(f"option {name} takes a {type(default).__name__}; got {text!r}") from error
+    return kind(**chosen)

@@ -1,0 +1,81 @@
+"""One run from data to a scored row.
+
+python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+import tyro
+
+from experiments.cli import fail
+from experiments.config import Experiment, from_file
+
+DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Experiment):
+    """Run one experiment and print its result.
+
+    Attributes:
+        out: where results.jsonl, the distilled set and the figures go.
+        json: print the row as one JSON line, last on standard output.
+        quiet: no progress.
+        data_dir: the TFDS directory, when it is not the usual one.
+    """
+
+    out: pathlib.Path = pathlib.Path("runs")
+    json: bool = False
+    quiet: bool = False
+    data_dir: str | None = None
+
+
+def one(settings: Settings) -> int:
+    """Run, write, print."""
+    from ddjax import saving
+    from ddjax.results import append, to_line, versions
+    from experiments import figures, tables
+    from experiments.run import run
+
+    names = [field.name for field in dataclasses.fields(Experiment)]
+    experiment = Experiment(**{name: getattr(settings, name) for name in names})
+    if experiment.steps is not None and experiment.method in ("random", "herding", "kcenter", "full"):
+        print(f"note: {experiment.method} chooses and does not learn; --steps has no effect", file=sys.stderr)
+    outcome = run(experiment, data_dir=settings.data_dir, quiet=settings.quiet)
+    folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
+    if outcome.distilled is not None:
+        saving.save(outcome.distilled, folder / "distilled", versions=versions())
+    drawn = figures.draw(outcome, folder)
+    append(settings.out / "results.jsonl", outcome.row)
+    print(tables.describe(outcome.row))
+    print("written to", ", ".join(str(path) for path in [settings.out / "results.jsonl", *drawn]))
+    if settings.json:
+        print(to_line(outcome.row))
+    return 0
+
+
+def _settings_from_file(arguments: list[str]) -> tuple[Settings, list[str]]:
+    """Take `--config FILE` out of the arguments and read the defaults from it."""
+    if "--config" not in arguments:
+        return Settings(), arguments
+    at = arguments.index("--config")
+    if at + 1 == len(arguments):
+        raise ValueError("--config needs a file")
+    found = from_file(pathlib.Path(arguments[at + 1]))
+    return Settings(**dataclasses.asdict(found)), arguments[:at] + arguments[at + 2 :]
+
+
+def command() -> None:
+    """The command line: `--config FILE` gives defaults, flags beside it win."""
+    try:
+        default, arguments = _settings_from_file(sys.argv[1:])
+        settings = tyro.cli(Settings, default=default, args=arguments, description=DESCRIPTION)
+        sys.exit(one(settings))
+    except (ValueError, OSError) as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    command()

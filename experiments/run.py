@@ -1,0 +1,173 @@
+"""From an experiment to its row: choose the pieces, run them, write down what came out."""
+
+import dataclasses
+import json
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ddjax import preprocess
+from ddjax.data import Dataset, Prepared, in_space, load, prepare
+from ddjax.distill import distill
+from ddjax.distilled import DistilledSet
+from ddjax.distillers import DISTILLERS
+from ddjax.evaluate import BASELINES, PROTOCOLS, FullScores, Scores, evaluate, train_full
+from ddjax.evaluate.students import rescaled
+from ddjax.models import build
+from ddjax.names import choose
+from ddjax.noise import NoiseSpec
+from ddjax.results import fingerprint, versions
+from ddjax.types import Model
+from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, Experiment, method_config
+from experiments.progress import progress
+
+
+class Outcome(NamedTuple):
+    """A row, and what its figures are drawn from."""
+
+    row: dict[str, Any]
+    dataset: Dataset
+    noise: dict[str, Any]
+    distilled: DistilledSet | None
+    scores: Scores | FullScores
+
+
+def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = False) -> Outcome:
+    """Run one cell."""
+    start = time.monotonic()
+    protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
+    method = choose(DISTILLERS, experiment.method, "method")
+    baseline_name = experiment.baseline or BASELINE_OF[protocol.name]
+    baseline = choose(BASELINES, baseline_name, "baseline")
+    noise = NoiseSpec(
+        kind=experiment.noise,
+        rate=experiment.rate,
+        seed=experiment.noise_seed,
+        sampler=experiment.sampler,
+        order=experiment.order,
+        labels_file=experiment.labels_file,
+        matrix_file=experiment.matrix_file,
+    )
+    config = method_config(method.config, experiment)
+    dataset = load(experiment.dataset, data_dir=data_dir)
+    prepared = prepare(dataset, noise, limit=experiment.limit, imbalance=experiment.imbalance)
+    full = experiment.method == "full"
+    space = experiment.preprocess or (baseline.space if full else SPACE_OF[protocol.name])
+    transform = preprocess.fit(space, np.asarray(prepared.train.images), dataset.name)
+    if full:
+        scores, part = run_full(experiment, baseline, in_space(prepared, transform), quiet)
+        distilled = None
+    else:
+        distilled = run_distiller(experiment, method, config, prepared, transform, quiet)
+        scores, part = run_students(experiment, protocol, distilled, prepared, quiet)
+    row = {
+        "dataset": dataset.name,
+        "noise": experiment.noise,
+        "rate": experiment.rate,
+        "effective_rate": prepared.noise["used_effective_rate"],
+        "noise_checksum": prepared.noise["checksum"],
+        "method": experiment.method,
+        "ipc": None if full else experiment.ipc,
+        "seed": experiment.seed,
+        "protocol": baseline.name if full else protocol.name,
+        **part,
+        "space": transform.fingerprint,
+        "train_images": len(prepared.train.labels),
+        "wall_s": round(time.monotonic() - start, 2),
+        "backend": jax.default_backend(),
+        "config": dataclasses.asdict(experiment),
+        "fingerprint": fingerprint(experiment),
+        "versions": versions(),
+    }
+    return Outcome(row, dataset, prepared.noise, distilled, scores)
+
+
+def network(experiment: Experiment, name: str, image_shape: tuple[int, ...], num_classes: int) -> Model:
+    """The network of a protocol or baseline, with the experiment's wishes."""
+    options: dict[str, Any] = {}
+    name = experiment.network or name
+    if name.startswith("convnet"):
+        width = experiment.width or (SMALL_WIDTH if image_shape[0] <= SMALL_SIDE else None)
+        options = {"width": width} if width else {}
+        options |= {"depth": experiment.depth} if experiment.depth else {}
+    return build(name, tuple(image_shape), num_classes, **options)
+
+
+def run_full(
+    experiment: Experiment, baseline: Any, prepared: Prepared, quiet: bool
+) -> tuple[FullScores, dict[str, Any]]:
+    """Train on the whole noisy set; the headline is the last epoch, the honest competitor the hold-out's pick."""
+    if experiment.epochs is not None:
+        baseline = dataclasses.replace(baseline, recipe=rescaled(baseline.recipe, experiment.epochs))
+    shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
+    with progress(f"{baseline.name} on {len(prepared.train.labels)} images", quiet) as report:
+        scores = train_full(
+            baseline,
+            prepared.train,
+            prepared.test,
+            model=network(experiment, baseline.network, shape, k),
+            audit=prepared.audit,
+            seed=experiment.seed,
+            students=experiment.students or 1,
+            holdout=experiment.holdout,
+            report=report,
+        )
+    last, best, picked = (scores.at.get(moment) for moment in ("last", "best", "picked"))
+    return scores, {
+        "last_acc": float(np.mean(last["test_acc"])),
+        "best_acc": float(np.mean(best["test_acc"])),
+        "picked_acc": float(np.mean(picked["test_acc"])) if picked else None,
+        "last_std": float(np.std(last["test_acc"])),
+        "students": last["test_acc"],
+        "epochs": baseline.recipe.epochs,
+        "moments": scores.at,
+    }
+
+
+def run_distiller(
+    experiment: Experiment, method: Any, config: Any, prepared: Prepared, transform: Any, quiet: bool
+) -> DistilledSet:
+    """Distil in the space of `transform`, and attach all that makes the result usable elsewhere."""
+    ready = in_space(prepared, transform).train
+    protocol = PROTOCOLS[experiment.protocol]
+    model = network(experiment, protocol.network, ready.images.shape[1:], ready.num_classes)
+    prepare_key, init_key = jax.random.split(jax.random.key(experiment.seed))
+    start, feed = method.prepare(config, ready, model, prepare_key)
+    distiller = method.build(config, model)
+    with progress(f"{experiment.method}, {experiment.ipc} images per class", quiet) as report:
+        state, _ = distill(distiller, feed, distiller.init(init_key, start), steps=method.steps(config), report=report)
+    provenance = {"experiment": dataclasses.asdict(experiment), "noise": prepared.noise, "space": transform.fingerprint}
+    return dataclasses.replace(
+        distiller.extract(state), preprocess=transform, provenance=json.dumps(provenance, default=str)
+    )
+
+
+def run_students(
+    experiment: Experiment, protocol: Any, distilled: DistilledSet, prepared: Prepared, quiet: bool
+) -> tuple[Scores, dict[str, Any]]:
+    """Score a distilled set with fresh students."""
+    shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
+    with progress(f"students, protocol {protocol.name}", quiet) as report:
+        scores = evaluate(
+            distilled,
+            prepared.test,
+            protocol=protocol,
+            seed=experiment.seed,
+            students=experiment.students,
+            model=network(experiment, protocol.network, shape, k),
+            train=prepared.train,
+            audit=prepared.audit,
+            epochs=experiment.epochs,
+            report=report,
+        )
+    return scores, {
+        "last_acc": float(np.mean(scores.last)),
+        "best_acc": float(np.mean(scores.best)),
+        "last_std": float(np.std(scores.last)),
+        "students": scores.last,
+        "student_rate": scores.rate,
+        "denoising": scores.denoising,
+        "images": len(distilled.images),
+    }
