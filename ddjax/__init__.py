@@ -9,21 +9,25 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _WHERE = {
-    "TrainSet": "ddjax.types",
-    "TestSet": "ddjax.types",
-    "Audit": "ddjax.types",
-    "Model": "ddjax.types",
-    "Distiller": "ddjax.types",
-    "Method": "ddjax.types",
-    "Feed": "ddjax.types",
+    "ddjax.data": ["Dataset", "load", "prepare", "in_space", "synthetic"],
+    "ddjax.loop": ["distill"],
+    "ddjax.distilled": ["DistilledSet"],
+    "ddjax.distillers": ["DISTILLERS"],
+    "ddjax.evaluation": ["BASELINES", "PROTOCOLS", "dd_ranking", "evaluate", "train_full"],
+    "ddjax.models": ["build"],
+    "ddjax.noise": ["NoiseSpec"],
+    "ddjax.saving": ["load_distilled", "save_distilled"],
+    "ddjax.training": ["Recipe", "fit"],
+    "ddjax.types": ["Audit", "Distiller", "Feed", "Method", "Model", "TestSet", "TrainSet"],
 }
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = ["__version__", *_WHERE]
+__all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(importlib.import_module(_WHERE[name]), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module 'ddjax' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

@@ -9,7 +9,9 @@ import pathlib
 import platform
 from typing import Any
 
-PACKAGES = ("ddjax", "jax", "jaxlib", "flax", "optax", "numpy")
+from ddjax import __version__
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def fingerprint(config: Any) -> str:
@@ -20,10 +22,8 @@ def fingerprint(config: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Python and every package whose version can change a number."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        found[package] = importlib.metadata.version(package)
-    return found
+    found = {"python": platform.python_version(), "ddjax": __version__}
+    return found | {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
 def to_line(row: dict[str, Any]) -> str:

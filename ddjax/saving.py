@@ -11,6 +11,7 @@ import numpy as np
 from ddjax.distilled import DistilledSet, check
 from ddjax.files import replacing, sha256
 from ddjax.preprocess import Preprocess, from_arrays, save_arrays
+from ddjax.results import versions
 
 FORMAT = "ddjax-distilled-set"
 SCHEMA = 1
@@ -18,13 +19,11 @@ STATIC = ("num_classes", "label_kind", "space", "factor", "formation", "flip")
 _PREFIX = "preprocess."
 
 
-def save(
-    distilled: DistilledSet, path: str | pathlib.Path, *, versions: dict[str, str], embed: bool = True
-) -> pathlib.Path:
+def save_distilled(distilled: DistilledSet, path: str | pathlib.Path, *, embed: bool = True) -> pathlib.Path:
     """Write `path`.npz and `path`.json; returns the .npz.
 
-    With `embed=False` the preprocessing's arrays stay out (a ZCA of 32 x 32 x 3 images weighs 70 MB) and `load` must
-    be handed the same one; its fingerprint is recorded either way.
+    With `embed=False` the preprocessing's arrays stay out (a ZCA of 32 x 32 x 3 images weighs 70 MB) and
+    `load_distilled` must be handed the same one; its fingerprint is recorded either way.
     """
     check(distilled)
     npz, side = _paths(path)
@@ -40,7 +39,7 @@ def save(
     with replacing(npz) as file:
         np.savez_compressed(file, **host)
     meta["provenance"] = json.loads(distilled.provenance)
-    meta["versions"] = versions
+    meta["versions"] = versions()
     meta["arrays"] = {name: [array.dtype.str, list(array.shape)] for name, array in host.items()}
     meta["sha256"] = sha256(npz)
     with replacing(side, "w") as file:
@@ -48,7 +47,7 @@ def save(
     return npz
 
 
-def load(path: str | pathlib.Path, preprocess: Preprocess | None = None) -> DistilledSet:
+def load_distilled(path: str | pathlib.Path, preprocess: Preprocess | None = None) -> DistilledSet:
     """The set saved at `path`; anything wrong with the files is said exactly, and nothing damaged comes back."""
     npz, side = _paths(path)
     for file in (npz, side):

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.distill import distill
 from ddjax.distilled import check, targets
+from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 

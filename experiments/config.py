@@ -10,6 +10,8 @@ from ddjax.noise.spec import RATELESS
 
 # The network width when none is asked for: small images do not need the published 128.
 SMALL_SIDE, SMALL_WIDTH = 16, 32
+# Data sets whose mirror images mean something else.
+UPRIGHT = ("digits", "mnist", "svhn_cropped")
 # Which full-set baseline stands beside each protocol.
 BASELINE_OF = {
     "datm": "B-DATM",

@@ -35,7 +35,7 @@ class Settings(Experiment):
 def one(settings: Settings) -> int:
     """Run, write, print."""
     from ddjax import saving
-    from ddjax.results import append, to_line, versions
+    from ddjax.results import append, to_line
     from experiments import figures, tables
     from experiments.run import run
 
@@ -46,7 +46,7 @@ def one(settings: Settings) -> int:
     outcome = run(experiment, data_dir=settings.data_dir, quiet=settings.quiet)
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:
-        saving.save(outcome.distilled, folder / "distilled", versions=versions())
+        saving.save_distilled(outcome.distilled, folder / "distilled")
     drawn = figures.draw(outcome, folder)
     append(settings.out / "results.jsonl", outcome.row)
     print(tables.describe(outcome.row))

@@ -10,17 +10,19 @@ import numpy as np
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, in_space, load, prepare
-from ddjax.distill import distill
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
-from ddjax.evaluate import BASELINES, PROTOCOLS, FullScores, Scores, evaluate, train_full
-from ddjax.evaluate.students import rescaled
+from ddjax.evaluation import BASELINES, PROTOCOLS, FullScores, Scores, evaluate, train_full
+from ddjax.evaluation.protocols import upright
+from ddjax.evaluation.students import rescaled
+from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.results import fingerprint, versions
+from ddjax.training import Examples, Recipe, fit, predict
 from ddjax.types import Model
-from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, Experiment, method_config
+from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, UPRIGHT, Experiment, method_config
 from experiments.progress import progress
 
 
@@ -52,7 +54,8 @@ def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = Fa
     )
     config = method_config(method.config, experiment)
     dataset = load(experiment.dataset, data_dir=data_dir)
-    prepared = prepare(dataset, noise, limit=experiment.limit, imbalance=experiment.imbalance)
+    teacher = soft_labels(experiment, dataset) if experiment.noise.startswith("pmd") and experiment.rate else None
+    prepared = prepare(dataset, noise, limit=experiment.limit, imbalance=experiment.imbalance, probabilities=teacher)
     full = experiment.method == "full"
     space = experiment.preprocess or (baseline.space if full else SPACE_OF[protocol.name])
     transform = preprocess.fit(space, np.asarray(prepared.train.images), dataset.name)
@@ -84,6 +87,21 @@ def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = Fa
     return Outcome(row, dataset, prepared.noise, distilled, scores)
 
 
+def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
+    """A teacher's class probabilities on the training images, for noise that follows its margin.
+
+    It is trained on the clean labels for a few epochs: what it is unsure of is what will be mislabelled.
+    """
+    clean = prepare(dataset, NoiseSpec())
+    inside = in_space(clean, preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)).train
+    model = network(experiment, "convnet", dataset.image_shape, dataset.num_classes)
+    examples = Examples(inside.images, preprocess.one_hot(inside.labels, dataset.num_classes))
+    recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)
+    params = fit(model, recipe, examples, jax.random.key(experiment.noise_seed)[None]).params
+    only = jax.tree.map(lambda leaf: leaf[0], params)
+    return np.asarray(jax.nn.softmax(jax.jit(lambda p, x: predict(model, p, x))(only, inside.images)))
+
+
 def network(experiment: Experiment, name: str, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The network of a protocol or baseline, with the experiment's wishes."""
     options: dict[str, Any] = {}
@@ -99,8 +117,9 @@ def run_full(
     experiment: Experiment, baseline: Any, prepared: Prepared, quiet: bool
 ) -> tuple[FullScores, dict[str, Any]]:
     """Train on the whole noisy set; the headline is the last epoch, the honest competitor the hold-out's pick."""
-    if experiment.epochs is not None:
-        baseline = dataclasses.replace(baseline, recipe=rescaled(baseline.recipe, experiment.epochs))
+    recipe = upright(baseline.recipe) if experiment.dataset in UPRIGHT else baseline.recipe
+    recipe = recipe if experiment.epochs is None else rescaled(recipe, experiment.epochs)
+    baseline = dataclasses.replace(baseline, recipe=recipe)
     shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     with progress(f"{baseline.name} on {len(prepared.train.labels)} images", quiet) as report:
         scores = train_full(
@@ -160,6 +179,7 @@ def run_students(
             train=prepared.train,
             audit=prepared.audit,
             epochs=experiment.epochs,
+            mirror=experiment.dataset not in UPRIGHT,
             report=report,
         )
     return scores, {

@@ -11,11 +11,11 @@ import pytest
 from ddjax import preprocess
 from ddjax.data import in_space, prepare, synthetic
 from ddjax.distilled import DistilledSet
-from ddjax.evaluate import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, train_full
-from ddjax.evaluate.baselines import Baseline, smoothed
-from ddjax.evaluate.measures import confusion, denoising, recall, thirds
-from ddjax.evaluate.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
-from ddjax.evaluate.students import rescaled
+from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, train_full
+from ddjax.evaluation.baselines import Baseline, smoothed
+from ddjax.evaluation.measures import confusion, denoising, recall, thirds
+from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
+from ddjax.evaluation.students import rescaled
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe

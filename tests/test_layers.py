@@ -11,12 +11,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 LAYER = {
     **dict.fromkeys(["trees", "names", "files"], 0),
     "types": 1,
-    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "distill", "results"], 2),
+    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop", "results"], 2),
     "decode": 2,
     "distilled": 3,
     "saving": 4,
     **dict.fromkeys(["data", "training"], 4),
-    **dict.fromkeys(["experts", "evaluate"], 5),
+    **dict.fromkeys(["experts", "evaluation"], 5),
     "distillers": 6,
     "testing": 7,
 }

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from ddjax.evaluate.protocols import common_recipe, dance_recipe, datm_recipe, rcig_recipe
+from ddjax.evaluation.protocols import common_recipe, dance_recipe, datm_recipe, rcig_recipe
 from ddjax.models import build
 from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
 from ddjax.training.losses import cross_entropy, squared_error

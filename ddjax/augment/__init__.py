@@ -13,6 +13,7 @@ from ddjax.augment.strategies import dsa as dsa
 AUGMENTATIONS = {  # name -> a factory without arguments
     "none": lambda: lambda key, images, op_key=None: images,
     "dsa": dsa,
+    "dsa_noflip": lambda: dsa("color_crop_cutout_scale_rotate"),
     "dance_pretrain": lambda: diffaug("color_crop", per_sample=True),
     "dance_eval": lambda: diffaug("color_crop_flip_scale_rotate", per_sample=True),
     "dance_eval_noflip": lambda: diffaug("color_crop_scale_rotate", per_sample=True),

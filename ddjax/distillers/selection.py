@@ -109,7 +109,9 @@ RULES: dict[str, Rule] = {
     ),
     # Sener & Savarese, 2018 (arXiv:1708.00489): the farthest from all chosen, beginning nearest the mean
     "kcenter": Rule(
-        lambda c: _CenterMemory(class_means(c), jnp.full(len(c.features), jnp.inf, jnp.float32)), _center_score, _center_update
+        lambda c: _CenterMemory(class_means(c), jnp.full(len(c.features), jnp.inf, jnp.float32)),
+        _center_score,
+        _center_update,
     ),
 }
 

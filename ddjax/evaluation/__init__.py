@@ -1,12 +1,12 @@
 """What a distilled set is worth."""
 
-from ddjax.evaluate.baselines import BASELINES as BASELINES
-from ddjax.evaluate.baselines import Baseline as Baseline
-from ddjax.evaluate.baselines import FullScores as FullScores
-from ddjax.evaluate.baselines import train_full as train_full
-from ddjax.evaluate.protocols import PROTOCOLS as PROTOCOLS
-from ddjax.evaluate.protocols import Protocol as Protocol
-from ddjax.evaluate.ranking import Ranking as Ranking
-from ddjax.evaluate.ranking import dd_ranking as dd_ranking
-from ddjax.evaluate.students import Scores as Scores
-from ddjax.evaluate.students import evaluate as evaluate
+from ddjax.evaluation.baselines import BASELINES as BASELINES
+from ddjax.evaluation.baselines import Baseline as Baseline
+from ddjax.evaluation.baselines import FullScores as FullScores
+from ddjax.evaluation.baselines import train_full as train_full
+from ddjax.evaluation.protocols import PROTOCOLS as PROTOCOLS
+from ddjax.evaluation.protocols import Protocol as Protocol
+from ddjax.evaluation.ranking import Ranking as Ranking
+from ddjax.evaluation.ranking import dd_ranking as dd_ranking
+from ddjax.evaluation.students import Scores as Scores
+from ddjax.evaluation.students import evaluate as evaluate

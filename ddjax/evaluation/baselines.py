@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ddjax.evaluate.protocols import dance_recipe, datm_recipe
+from ddjax.evaluation.protocols import dance_recipe, datm_recipe
 from ddjax.preprocess import centered, one_hot
 from ddjax.training import Examples, Recipe, Sharpness, fit
 from ddjax.training.fit import Report

@@ -79,6 +79,15 @@ def common_recipe(m: int = 0) -> Recipe:
     return dataclasses.replace(datm_recipe(), epochs=1000, drop_epochs=(500,), reset_at_drops=False)
 
 
+# What replaces an augmentation on images whose mirror image means something else (digits).
+_UPRIGHT = {"dsa": "dsa_noflip", "dance_eval": "dance_eval_noflip", "rcig": "rcig_mnist"}
+
+
+def upright(recipe: Recipe) -> Recipe:
+    """The recipe without mirror images."""
+    return dataclasses.replace(recipe, augment=_UPRIGHT.get(recipe.augment, recipe.augment))
+
+
 RATES = (0.001, 0.005, 0.01, 0.05, 0.1)
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import DistilledSet, targets
-from ddjax.evaluate.protocols import PROTOCOLS, Protocol
-from ddjax.evaluate.students import evaluate
+from ddjax.evaluation.protocols import PROTOCOLS, Protocol
+from ddjax.evaluation.students import evaluate
 from ddjax.types import TestSet, TrainSet
 
 

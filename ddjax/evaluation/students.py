@@ -9,8 +9,8 @@ import numpy as np
 
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet, check, expand, pixels, targets
-from ddjax.evaluate.measures import confusion, denoising
-from ddjax.evaluate.protocols import PROTOCOLS, Protocol
+from ddjax.evaluation.measures import confusion, denoising
+from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.training import Examples, Recipe, fit, predict
@@ -42,6 +42,7 @@ def evaluate(
     train: TrainSet | None = None,
     audit: Audit | None = None,
     epochs: int | None = None,
+    mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
 ) -> Scores:
@@ -55,11 +56,13 @@ def evaluate(
         those that go back to pixels take mean and deviation from them.
       audit: clean labels of `train`; adds what the students make of the training set.
       model: another network than the protocol's, for cross-architecture tests.
+      mirror: False leaves mirror images out of the augmentation, for digits and letters.
       epochs: a shorter or longer run than published, schedule scaled; say so beside the number.
     """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
     check(distilled)
     recipe = protocol.recipe(len(distilled.images))
+    recipe = recipe if mirror else upright(recipe)
     recipe = recipe if epochs is None else rescaled(recipe, epochs)
     model = model or build(protocol.network, test.images.shape[1:], test.num_classes)
     transform, plain = in_protocol_space(distilled, protocol, train)

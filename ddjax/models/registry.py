@@ -1,6 +1,7 @@
 """Networks by name: the table of the published ones, and how a fork's own is built."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -76,6 +77,7 @@ NETWORKS: Mapping[str, Callable[..., nn.Module | Model]] = {
 }
 
 
+@functools.lru_cache(maxsize=64)  # the same network is the same record, so programs compiled for it are found again
 def build(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Model:
     """The network `name` for images [n, *image_shape], as pure functions.
 

@@ -1,0 +1,125 @@
+"""The commands as a user runs them, small."""
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from ddjax import saving
+from ddjax.results import append, fingerprint, read, to_line
+from experiments import one, tables
+from experiments.config import Experiment, from_file, method_config
+from experiments.one import Settings
+
+KEYS = {
+    *("dataset", "noise", "rate", "effective_rate", "noise_checksum", "method", "ipc", "seed", "protocol"),
+    *("last_acc", "best_acc", "students", "wall_s", "fingerprint", "versions"),
+}
+
+
+def run(settings, capsys):
+    assert one.one(dataclasses.replace(settings, json=True, quiet=True)) == 0
+    printed = capsys.readouterr().out
+    return json.loads(printed.splitlines()[-1]), printed
+
+
+def quick(tmp_path, **fields):
+    return Settings(**{"epochs": 3, "students": 2, "width": 4, "limit": 200, "out": tmp_path, **fields})
+
+
+@pytest.mark.parametrize("method", ["random", "kcenter"])
+def test_one_scores_a_selection(tmp_path, capsys, method):
+    settings = quick(tmp_path, method=method, ipc=2, options=("features=pixels",))
+    row, printed = run(settings, capsys)
+    assert row.keys() >= KEYS
+    assert row["method"] == method and row["images"] == 20 and len(row["students"]) == 2
+    assert 0 <= row["last_acc"] <= 1 and row["last_acc"] == pytest.approx(np.mean(row["students"]))
+    assert 0.3 < row["effective_rate"] < 0.5
+    assert read(tmp_path / "results.jsonl")[-1] == row
+    folder = next(tmp_path.glob("digits-*"))
+    saved = saving.load_distilled(folder / "distilled")
+    assert saved.images.shape == (20, 8, 8, 1) and json.loads(saved.provenance)["noise"]["kind"] == "symmetric"
+    assert {path.name for path in folder.glob("*.png")} == {"images.png", "confusion.png"}
+    assert "test accuracy" in printed
+
+
+def test_one_trains_on_the_full_set(tmp_path, capsys):
+    row, printed = run(quick(tmp_path, method="full"), capsys)
+    assert row.keys() >= KEYS and row["protocol"] == "B-PLAIN" and row["ipc"] is None
+    assert row["moments"].keys() == {"last", "picked", "best"}
+    assert row["last_acc"] <= row["best_acc"]
+    assert all(word in printed for word in ("train, given labels", "train, clean labels", "picked on hold-out"))
+    assert len(list(tmp_path.glob("digits-full-*/curves.png"))) == 1
+
+
+def test_noise_that_looks_at_the_images(tmp_path, capsys):
+    for kind in ("part_dependent", "pmd"):
+        row, _ = run(quick(tmp_path, method="full", noise=kind, rate=0.3, holdout=0.0, students=1), capsys)
+        assert 0.15 < row["effective_rate"] < 0.45
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--method", "rndom"], "random"),
+        (["--protocol", "comon"], "common"),
+        (["--noise", "symetric"], "symmetric"),
+        (["--dataset", "digit"], "digits"),
+        (["--baseline", "B-DAT"], "B-DATM"),
+        (["--network", "convnt", "--epochs", "1"], "convnet"),
+        (["--rate", "1.5"], "1.5"),
+        (["--noise", "clean", "--rate", "0.2"], "clean"),
+        (["--method", "random", "--ipc", "1000"], "short_class"),
+        (["--method", "random", "--options", "colour=1"], "ipc"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+        (["--limit", "0"], "0"),
+    ],
+)
+def test_mistakes_end_with_one_line(tmp_path, capsys, monkeypatch, flags, words):
+    monkeypatch.setattr(sys, "argv", ["one", "--out", str(tmp_path), "--quiet", *flags])
+    with pytest.raises(SystemExit) as end:
+        one.command()
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and words in said and "Traceback" not in said
+
+
+def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
+    file = tmp_path / "settings.toml"
+    file.write_text('method = "random"\nipc = 5\noptions = ["features=pixels"]\n')
+    monkeypatch.setattr(one, "one", lambda settings: seen.append(settings) or 0)
+    monkeypatch.setattr(sys, "argv", ["one", "--config", str(file), "--ipc", "7"])
+    seen = []
+    with pytest.raises(SystemExit):
+        one.command()
+    assert (seen[0].method, seen[0].ipc, seen[0].options) == ("random", 7, ("features=pixels",))
+    file.write_text('mthod = "random"\n')
+    with pytest.raises(ValueError, match="Did you mean 'method'"):
+        from_file(file)
+
+
+def test_fingerprints_name_configurations():
+    assert fingerprint(Experiment()) == fingerprint(Experiment(rate=0.4)) != fingerprint(Experiment(seed=1))
+    assert Experiment(noise="clean").rate == 0.0
+
+
+def test_rows_are_strict_json(tmp_path):
+    row = {"a": float("nan"), "b": np.float32(0.5), "c": [np.arange(2)], "d": None}
+    assert json.loads(to_line(row)) == {"a": None, "b": 0.5, "c": [[0, 1]], "d": None}
+    append(tmp_path / "rows.jsonl", row)
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write("{broken\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read(tmp_path / "rows.jsonl")
+
+
+def test_options_are_read_by_type():
+    from ddjax.distillers.selection import SelectionConfig
+
+    found = method_config(SelectionConfig, Experiment(ipc=3, options=("feature_epochs=7", "features=pixels")))
+    assert found == SelectionConfig(ipc=3, feature_epochs=7, features="pixels")
+    with pytest.raises(ValueError, match="takes a int"):
+        method_config(SelectionConfig, Experiment(options=("feature_epochs=many",)))
+    assert tables.percent(None) == "-" and tables.percent(0.5) == "50.0 %"
