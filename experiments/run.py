@@ -12,7 +12,16 @@ from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, in_space, load, prepare
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
-from ddjax.evaluation import BASELINES, PROTOCOLS, FullScores, Scores, evaluate, train_full
+from ddjax.evaluation import (
+    BASELINES,
+    PROTOCOLS,
+    FullScores,
+    Scores,
+    dd_ranking,
+    evaluate,
+    labelled_by,
+    train_full,
+)
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import rescaled
 from ddjax.loop import distill
@@ -64,7 +73,8 @@ def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = Fa
         distilled = None
     else:
         distilled = run_distiller(experiment, method, config, prepared, transform, quiet)
-        scores, part = run_students(experiment, protocol, distilled, prepared, quiet)
+        score = run_ranking if protocol.name == "dd-ranking" else run_students
+        scores, part = score(experiment, protocol, distilled, prepared, quiet)
     row = {
         "dataset": dataset.name,
         "noise": experiment.noise,
@@ -182,7 +192,12 @@ def run_students(
             mirror=experiment.dataset not in UPRIGHT,
             report=report,
         )
-    return scores, {
+    return scores, columns(scores, distilled)
+
+
+def columns(scores: Scores, distilled: DistilledSet) -> dict[str, Any]:
+    """What a row says about students."""
+    return {
         "last_acc": float(np.mean(scores.last)),
         "best_acc": float(np.mean(scores.best)),
         "last_std": float(np.std(scores.last)),
@@ -191,3 +206,32 @@ def run_students(
         "denoising": scores.denoising,
         "images": len(distilled.images),
     }
+
+
+def run_ranking(
+    experiment: Experiment, protocol: Any, distilled: DistilledSet, prepared: Prepared, quiet: bool
+) -> tuple[Scores, dict[str, Any]]:
+    """DD-Ranking: the set against a random one of equal size and against all noisy images, one recipe for each."""
+    transform, baseline = distilled.preprocess, BASELINES[experiment.baseline or BASELINE_OF[protocol.name]]
+    full, _ = run_full(dataclasses.replace(experiment, holdout=0.0), baseline, in_space(prepared, transform), quiet)
+    shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
+    expert = jax.tree.map(lambda leaf: leaf[0], full.params)
+    method = DISTILLERS["random"]
+    chance = dataclasses.replace(experiment, method="random", seed=experiment.seed + 1, options=())
+    random = run_distiller(chance, method, method_config(method.config, chance), prepared, transform, quiet)
+    random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
+    ranking = dd_ranking(
+        distilled,
+        random,
+        float(np.mean(full.at["last"]["test_acc"])),
+        prepared.test,
+        train=prepared.train,
+        audit=prepared.audit,
+        seed=experiment.seed,
+        students=experiment.students,
+        model=network(experiment, protocol.network, shape, k),
+        epochs=experiment.epochs,
+        mirror=experiment.dataset not in UPRIGHT,
+    )
+    scores = {name: getattr(ranking, name) for name in ("hlr", "ior", "lrs", "ars")}
+    return ranking.scores, columns(ranking.scores, distilled) | scores | {"accuracies": ranking.accuracies}

@@ -40,6 +40,12 @@ def describe(row: dict[str, Any]) -> str:
         for name, words in _DENOISING.items():
             if row["denoising"]:
                 lines.append(f"  {words:<42} {percent(row['denoising'][name])}")
+        if "hlr" in row:
+            lines += [
+                "",
+                "  DD-Ranking          " + "  ".join(f"{n.upper()} {row[n]:.3f}" for n in ("hlr", "ior", "lrs", "ars")),
+            ]
+            lines += ["  HLR below zero: the distilled set beats all noisy images, hard labels on both sides"]
     return "\n".join(lines)
 
 

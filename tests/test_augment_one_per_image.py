@@ -36,8 +36,8 @@ def test_operations_are_uniform():
     assert np.abs(rates - 1 / 6).max() < 4 * np.sqrt(5 / 36 / 6000)
 
 
-@pytest.mark.parametrize("shape", [(7, 7, 1), (32, 32, 3)])
-def test_identity_rows_leave_images_bitwise_alone(shape):
+def test_identity_rows_leave_images_bitwise_alone():
+    shape = (7, 8, 3)
     n = 4
     nothing = one_per_image.OnePerImage(
         op=jnp.zeros(n, jnp.int32),

@@ -74,9 +74,8 @@ IDENTITIES = {
 }
 
 
-@pytest.mark.parametrize("shape", [(7, 7, 1), (32, 32, 3)])
-def test_identities_are_exact(shape):
-    images = images_of(shape)
+def test_identities_are_exact():
+    images = images_of((7, 7, 3))
     outs = jax.jit(lambda params, x: {name: OPS[name].apply(params[name], x) for name in params})(IDENTITIES, images)
     for name, out in outs.items():
         np.testing.assert_array_equal(out, images, err_msg=name)
@@ -115,7 +114,7 @@ def test_crop_moves_whole_pixels_and_fills_with_zeros():
     np.testing.assert_array_equal(counted, [[0, 0, 5, 6], [0, 0, 9, 10], [0, 0, 13, 14], [0, 0, 0, 0]])
 
 
-@pytest.mark.parametrize("side, most", [(8, 1), (32, 4), (64, 8)])
+@pytest.mark.parametrize("side, most", [(8, 1), (32, 4)])
 def test_ranges_of_the_draws(side, most):
     size, n = (side, side), 4000
 
@@ -140,7 +139,7 @@ def test_ranges_of_the_draws(side, most):
     assert abs(float(draw("rotate").mean())) < 0.01
 
 
-@pytest.mark.parametrize("side", [8, 28, 64])
+@pytest.mark.parametrize("side", [8, 28])
 def test_cutout_zeroes_a_square_clipped_at_the_border(side):
     hole = side // 2
     images = jnp.ones((side + 1, side, side, 1))

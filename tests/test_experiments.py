@@ -54,6 +54,12 @@ def test_one_trains_on_the_full_set(tmp_path, capsys):
     assert len(list(tmp_path.glob("digits-full-*/curves.png"))) == 1
 
 
+def test_dd_ranking_compares_with_random_and_full(tmp_path, capsys):
+    row, printed = run(quick(tmp_path, method="herding", ipc=2, protocol="dd-ranking", students=1), capsys)
+    assert row["hlr"] == pytest.approx(row["accuracies"]["full"] - row["accuracies"]["synthetic_hard"])
+    assert row["last_acc"] == row["accuracies"]["synthetic"] and "HLR" in printed
+
+
 def test_noise_that_looks_at_the_images(tmp_path, capsys):
     for kind in ("part_dependent", "pmd"):
         row, _ = run(quick(tmp_path, method="full", noise=kind, rate=0.3, holdout=0.0, students=1), capsys)

@@ -8,5 +8,6 @@ from ddjax.evaluation.protocols import PROTOCOLS as PROTOCOLS
 from ddjax.evaluation.protocols import Protocol as Protocol
 from ddjax.evaluation.ranking import Ranking as Ranking
 from ddjax.evaluation.ranking import dd_ranking as dd_ranking
+from ddjax.evaluation.ranking import labelled_by as labelled_by
 from ddjax.evaluation.students import Scores as Scores
 from ddjax.evaluation.students import evaluate as evaluate

@@ -4,13 +4,14 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import DistilledSet, targets
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol
-from ddjax.evaluation.students import evaluate
-from ddjax.types import TestSet, TrainSet
+from ddjax.evaluation.students import Scores, evaluate
+from ddjax.types import Audit, Model, Params, TestSet, TrainSet
 
 
 class Ranking(NamedTuple):
@@ -27,6 +28,7 @@ class Ranking(NamedTuple):
     lrs: float
     ars: float
     accuracies: dict[str, float]
+    scores: Scores  # of the distilled set with its own labels
 
 
 def normalised(score: float) -> float:
@@ -50,6 +52,19 @@ def hardened(distilled: DistilledSet) -> DistilledSet:
     return dataclasses.replace(distilled, labels=labels, label_kind="hard")
 
 
+def labelled_by(expert: Model, params: Params, hard: DistilledSet, like: DistilledSet) -> DistilledSet:
+    """The images of `hard` with an expert's labels of the kind that `like` has; hard ones stay as they are."""
+    if like.label_kind == "hard":
+        return hard
+    logits = expert.apply(params, hard.images)
+    soft = {
+        "logits": logits,
+        "probabilities": jax.nn.softmax(logits),
+        "regression": jax.nn.softmax(logits) - 1 / like.num_classes,
+    }
+    return dataclasses.replace(hard, labels=soft[like.label_kind], label_kind=like.label_kind)
+
+
 def dd_ranking(
     distilled: DistilledSet,
     random: DistilledSet,
@@ -57,6 +72,7 @@ def dd_ranking(
     test: TestSet,
     *,
     train: TrainSet,
+    audit: Audit | None = None,
     protocol: str | Protocol = "dd-ranking",
     **options: Any,
 ) -> Ranking:
@@ -79,8 +95,9 @@ def dd_ranking(
     def accuracy(data: DistilledSet, how: Protocol) -> float:
         return float(np.mean(evaluate(data, test, protocol=how, train=train, **options).last))
 
+    scores = evaluate(distilled, test, protocol=protocol, train=train, audit=audit, **options)
     found = {
-        "synthetic": accuracy(distilled, protocol),
+        "synthetic": float(np.mean(scores.last)),
         "synthetic_hard": accuracy(hardened(distilled), protocol),
         "random": accuracy(random, protocol),
         "synthetic_plain": accuracy(distilled, bare),
@@ -88,10 +105,5 @@ def dd_ranking(
         "full": full_accuracy,
     }
     hlr, ior = full_accuracy - found["synthetic_hard"], found["synthetic"] - found["random"]
-    return Ranking(
-        hlr,
-        ior,
-        label_robust_score(ior, hlr),
-        augmentation_robust_score(ior, found["synthetic_plain"] - found["random_plain"]),
-        found,
-    )
+    ars = augmentation_robust_score(ior, found["synthetic_plain"] - found["random_plain"])
+    return Ranking(hlr, ior, label_robust_score(ior, hlr), ars, found, scores)
