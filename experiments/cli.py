@@ -20,6 +20,12 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
 
 
 def fail(error: Exception) -> None:
-    """Say what is wrong and stop with status 2."""
+    """Say what is wrong and stop with status 2; an error that our own code did not raise keeps its traceback."""
+    frame = error.__traceback__
+    while frame.tb_next:
+        frame = frame.tb_next
+    ours = frame.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("ddjax", "experiments", "__main__")
+    if not ours and not isinstance(error, OSError):
+        raise error
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

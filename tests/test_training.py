@@ -73,6 +73,14 @@ def test_trainer_is_the_plain_loop(optimiser):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), state.params, params)
 
 
+def test_plain_descent_needs_no_optimiser_state():
+    trainer = make_trainer(MODEL, recipe(momentum=0.0, weight_decay=0.0, sharpness=Sharpness(rho=0.0)))
+    state = trainer.init(jax.random.key(0), jnp.float32(0.1))
+    after, metrics = trainer.epoch(state, examples(), Clock(jnp.int32(0), jax.random.key(0)))
+    assert not jax.tree.leaves(state.opt_state) and jnp.isfinite(metrics["loss"])
+    assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (state.params, after.params)), strict=True))
+
+
 def test_weight_decay_is_coupled():
     flat = MODEL._replace(train=lambda params, images, weights: (jnp.zeros((len(images), 3)), params))
     trainer = make_trainer(flat, recipe(epochs=1, batch=10, rate=0.5))

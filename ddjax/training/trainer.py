@@ -57,7 +57,7 @@ def direction(recipe: Recipe) -> optax.GradientTransformation:
     decay = [optax.add_decayed_weights(recipe.weight_decay)] if recipe.weight_decay else []
     if recipe.optimiser == "adam":
         return optax.chain(*decay, optax.scale_by_adam())
-    return optax.chain(*decay, *([optax.trace(recipe.momentum)] if recipe.momentum else []))
+    return optax.chain(optax.identity(), *decay, *([optax.trace(recipe.momentum)] if recipe.momentum else []))
 
 
 def rate_factor(recipe: Recipe, steps_per_epoch: int) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
