@@ -39,7 +39,8 @@ class Case:
     def __init__(self, method: Method, config: Any):
         """Prepare the data and build the distiller."""
         self.train: TrainSet = toy_train()
-        model: Model = build("convnet", self.train.images.shape[1:], self.train.num_classes, depth=2, width=4)
+        shape, k = self.train.images.shape[1:], self.train.num_classes
+        model: Model = method.model(config, shape, k) if method.model else build("convnet", shape, k, depth=2, width=4)
         self.config = config
         self.steps: int = max(method.steps(config), 1)
         self.feed: Feed

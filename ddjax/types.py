@@ -87,3 +87,5 @@ class Method(NamedTuple):
     prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> what init starts from, and the feed
     build: Callable[..., Distiller]  # (config, model) -> the three functions
     steps: Callable[[Any], int]  # config -> how many steps a whole run takes
+    model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> the network it distils with
+    space: str | None = None  # the preprocessing it is published with; None for the protocol's

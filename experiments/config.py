@@ -103,8 +103,9 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     chosen: dict[str, Any] = {"ipc": experiment.ipc}
-    if experiment.steps is not None and "steps" in fields:
-        chosen["steps"] = experiment.steps
+    for name in ("steps", "width", "depth"):
+        if name in fields and getattr(experiment, name) is not None:
+            chosen[name] = getattr(experiment, name)
     for option in experiment.options:
         name, _, text = option.partition("=")
         if name not in fields:

@@ -66,7 +66,7 @@ def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = Fa
     teacher = soft_labels(experiment, dataset) if experiment.noise.startswith("pmd") and experiment.rate else None
     prepared = prepare(dataset, noise, limit=experiment.limit, imbalance=experiment.imbalance, probabilities=teacher)
     full = experiment.method == "full"
-    space = experiment.preprocess or (baseline.space if full else SPACE_OF[protocol.name])
+    space = experiment.preprocess or (baseline.space if full else method.space or SPACE_OF[protocol.name])
     transform = preprocess.fit(space, np.asarray(prepared.train.images), dataset.name)
     if full:
         scores, part = run_full(experiment, baseline, in_space(prepared, transform), quiet)
@@ -160,8 +160,11 @@ def run_distiller(
 ) -> DistilledSet:
     """Distil in the space of `transform`, and attach all that makes the result usable elsewhere."""
     ready = in_space(prepared, transform).train
-    protocol = PROTOCOLS[experiment.protocol]
-    model = network(experiment, protocol.network, ready.images.shape[1:], ready.num_classes)
+    shape, k = ready.images.shape[1:], ready.num_classes
+    own = method.model is not None
+    model = (
+        method.model(config, shape, k) if own else network(experiment, PROTOCOLS[experiment.protocol].network, shape, k)
+    )
     prepare_key, init_key = jax.random.split(jax.random.key(experiment.seed))
     start, feed = method.prepare(config, ready, model, prepare_key)
     distiller = method.build(config, model)
