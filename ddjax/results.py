@@ -5,8 +5,10 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import pathlib
 import platform
+import subprocess
 from typing import Any
 
 from ddjax import __version__
@@ -24,6 +26,32 @@ def versions() -> dict[str, str]:
     """Python and every package whose version can change a number."""
     found = {"python": platform.python_version(), "ddjax": __version__}
     return found | {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def hardware() -> str:
+    """The device that JAX computes on, and how many there are."""
+    import jax
+
+    devices = jax.devices()
+    kind = f"{os.cpu_count()} cores ({platform.machine()})" if devices[0].platform == "cpu" else devices[0].device_kind
+    return f"{len(devices)} x {kind}"
+
+
+def commit() -> str | None:
+    """The commit of the checkout that ddjax runs from, with a + where files differ from it; None outside of one."""
+    root = pathlib.Path(__file__).parents[1]
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
 
 
 def to_line(row: dict[str, Any]) -> str:

@@ -80,10 +80,10 @@ class Experiment:
     holdout: float = 0.1
     options: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Settle the rate, so that the same noise always has the same fingerprint."""
-        if self.rate is None:
-            object.__setattr__(self, "rate", 0.0 if self.noise in RATELESS else 0.4)
+    def settled(self) -> "Experiment":
+        """The same with its rate filled in, so that the same noise always has the same fingerprint."""
+        rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
+        return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | {"rate": rate})
 
 
 def from_file(path: pathlib.Path) -> Experiment:

@@ -39,8 +39,7 @@ def one(settings: Settings) -> int:
     from experiments import figures, tables
     from experiments.run import run
 
-    names = [field.name for field in dataclasses.fields(Experiment)]
-    experiment = Experiment(**{name: getattr(settings, name) for name in names})
+    experiment = settings.settled()
     if experiment.steps is not None and experiment.method in ("random", "herding", "kcenter", "full"):
         print(f"note: {experiment.method} chooses and does not learn; --steps has no effect", file=sys.stderr)
     outcome = run(experiment, data_dir=settings.data_dir, quiet=settings.quiet)

@@ -28,7 +28,7 @@ from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.noise import NoiseSpec
-from ddjax.results import fingerprint, versions
+from ddjax.results import commit, fingerprint, hardware, versions
 from ddjax.training import Examples, Recipe, fit, predict
 from ddjax.types import Model
 from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, UPRIGHT, Experiment, method_config
@@ -89,7 +89,8 @@ def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = Fa
         "space": transform.fingerprint,
         "train_images": len(prepared.train.labels),
         "wall_s": round(time.monotonic() - start, 2),
-        "backend": jax.default_backend(),
+        "hardware": hardware(),
+        "commit": commit(),
         "config": dataclasses.asdict(experiment),
         "fingerprint": fingerprint(experiment),
         "versions": versions(),

@@ -107,8 +107,17 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
 
 
 def test_fingerprints_name_configurations():
-    assert fingerprint(Experiment()) == fingerprint(Experiment(rate=0.4)) != fingerprint(Experiment(seed=1))
-    assert Experiment(noise="clean").rate == 0.0
+    default, same, other = (e.settled() for e in (Experiment(), Experiment(rate=0.4), Experiment(seed=1)))
+    assert fingerprint(default) == fingerprint(same) != fingerprint(other)
+    assert Experiment(noise="clean").settled().rate == 0.0
+
+
+def test_clean_labels_need_no_rate(tmp_path, capsys, monkeypatch):
+    flags = ["--noise", "clean", "--epochs", "1", "--width", "4", "--holdout", "0", "--out", str(tmp_path), "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["one", *flags])
+    with pytest.raises(SystemExit) as end:
+        one.command()
+    assert end.value.code == 0 and "clean noise: 0.0 %" in capsys.readouterr().out
 
 
 def test_rows_are_strict_json(tmp_path):
