@@ -5,6 +5,7 @@ python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method
 
 import dataclasses
 import pathlib
+import shlex
 import sys
 
 import tyro
@@ -43,6 +44,7 @@ def one(settings: Settings) -> int:
     if experiment.steps is not None and experiment.method in ("random", "herding", "kcenter", "full"):
         print(f"note: {experiment.method} chooses and does not learn; --steps has no effect", file=sys.stderr)
     outcome = run(experiment, data_dir=settings.data_dir, quiet=settings.quiet)
+    outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:
         saving.save_distilled(outcome.distilled, folder / "distilled")

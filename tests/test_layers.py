@@ -25,7 +25,7 @@ DOORS = {
     "tensorflow": ["ddjax/data/tfds.py", "ddjax/data/stream.py"],
     "tensorflow_datasets": ["ddjax/data/tfds.py", "ddjax/data/stream.py", "ddjax/data/tiny_imagenet_builder.py"],
     "neural_tangents": ["ddjax/kernels/tangent.py"],
-    "flax": ["ddjax/models/", "ddjax/checkpoint.py"],
+    "flax": ["ddjax/models/", "ddjax/checkpoint.py", "experiments/benchmarks/plain.py"],
     "matplotlib": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],

@@ -41,7 +41,8 @@ class ConvNet(nn.Module):
         for i in range(depth):
             padding = layers.stem_padding(x, 1) if i == 0 else 1
             width = self.width * self.width_growth**i
-            x = layers.Conv(width, padding=padding, scheme=self.style.init, name=f"conv_{i}")(x)
+            style = self.style
+            x = layers.Conv(width, padding=padding, scheme=style.init, norm=style.norm, name=f"conv_{i}")(x)
             x = layers.normalize(x, present, self.style, f"norm_{i}")
             x = names.choose(layers.POOLS, self.pooling, "pooling")(self.style.activate(x))
         return layers.classify(x, self.num_classes, self.style)

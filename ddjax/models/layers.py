@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 
 from ddjax import names
 from ddjax.models.conv import conv2d
+from ddjax.models.instance_norm import InstanceNorm
+from ddjax.models.pooling import average_pool, max_pool
 
 Maps = Float[Array, "n h w c"]
 Others = Float[Array, "n h2 w2 c2"]  # maps of another size, of the same images
@@ -81,7 +83,11 @@ INITS: Mapping[str, Init] = {
 
 
 class Conv(nn.Module):
-    """A square convolution; padding None keeps the side of a map (at stride 1)."""
+    """A square convolution; padding None keeps the side of a map (at stride 1).
+
+    The bias is a parameter that changes nothing where an instance norm follows, which takes any constant out of a
+    map: `norm` says so, and saves adding it and passing over all maps for its gradient, zero.
+    """
 
     features: int
     size: int = 3
@@ -89,6 +95,7 @@ class Conv(nn.Module):
     padding: int | None = None
     use_bias: bool = True
     scheme: str = "torch"  # a name of INITS; `init` is a method of linen modules
+    norm: str = "none"  # the one that follows, before anything else
 
     @nn.compact
     def __call__(self, x: Maps) -> Others:
@@ -100,7 +107,8 @@ class Conv(nn.Module):
         pad = self.size // 2 if self.padding is None else self.padding
         y = conv2d(x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)))
         if self.use_bias:
-            y = y + self.param("bias", init.bias(fan_in), (self.features,)).reshape(1, 1, 1, -1)
+            bias = self.param("bias", init.bias(fan_in), (self.features,))
+            y = y if self.norm == "instance" else y + bias.reshape(1, 1, 1, -1)
         return y
 
 
@@ -137,7 +145,7 @@ def instance_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps
             "instance norm of a 1x1 map is a constant, whatever the image: this network is too deep for its "
             "images; use larger images, a shallower network or norm='batch'"
         )
-    return nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False, name=name)(x)
+    return InstanceNorm(name=name)(x)
 
 
 def group_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
@@ -188,32 +196,6 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "leaky": jax.nn.leaky_relu,
     "sigmoid": jax.nn.sigmoid,
 }
-
-
-def _quarters(x: Maps) -> tuple[Others, Others, Others, Others]:
-    # the four pixels of each 2x2 block as four maps; slicing a merged axis is several times faster than
-    # reduce_window or a mean over two axes on a CPU, forwards and backwards
-    n, h, w, c = x.shape
-    if min(h, w) < 2:
-        raise ValueError(
-            f"a map of {h}x{w} pixels cannot be pooled by 2: the images are too small for this network; "
-            "use larger images or a shallower network"
-        )
-    blocks = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2 * c)
-    top, bottom = blocks[:, :, 0], blocks[:, :, 1]
-    return top[..., :c], top[..., c:], bottom[..., :c], bottom[..., c:]
-
-
-def average_pool(x: Maps) -> Others:
-    """2x2 means with stride 2; an odd last row or column is left out."""
-    a, b, c, d = _quarters(x)
-    return (a + b + c + d) / 4
-
-
-def max_pool(x: Maps) -> Others:
-    """2x2 maxima with stride 2; an odd last row or column is left out, and equal maxima share the gradient."""
-    a, b, c, d = _quarters(x)
-    return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
 
 
 def no_pool(x: Maps) -> Maps:

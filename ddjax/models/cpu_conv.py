@@ -1,0 +1,216 @@
+"""Convolution and its kernel gradient on a CPU, as matrix products that stay fast inside loops.
+
+XLA's own kernel gradient is tens of times slower inside `scan` than outside of it, and reaches half of the speed
+of a matrix product at best. Here 3x3 kernels go through Winograd's minimal filtering, which needs 16 products
+where the definition has 36, a few images at a time so that what it writes stays in the cache.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Padding = tuple[tuple[int, int], tuple[int, int]]  # (low, high) of rows and of columns, none negative
+Images = Float[Array, "n h w c"]
+Outputs = Float[Array, "n h2 w2 o"]
+Kernel = Float[Array, "kh kw c o"]
+
+HALVES = (jnp.bfloat16, jnp.float16)  # stored, but multiplied and summed in float32
+FEW = 4  # channels up to which copies of shifted maps cost next to nothing
+TILES = 512  # rows of one Winograd product: enough for a product at full speed, and its operands fit into the cache
+MOST_WASTE = 1.6  # computed over wanted outputs where a map's sides are odd
+
+# F(2x2, 3x3) of Lavin and Gray 2016 (arXiv:1509.09308): y = A' [(G w G') * (B' x B)] A
+B = ((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, 1.0, 0.0, -1.0))
+G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+A = ((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0))
+
+
+def convolve(x: Images, kernel: Kernel, *, padding: Padding) -> Outputs:
+    """Cross-correlation at stride 1."""
+    if x.dtype in HALVES:
+        return convolve(x.astype(jnp.float32), kernel.astype(jnp.float32), padding=padding).astype(x.dtype)
+    kh, kw, c, o = kernel.shape
+    size = output_size(x.shape, kernel.shape, padding)
+    if (kh, kw) == (1, 1):
+        return _product(_pad(x, padding), kernel)
+    if o <= FEW < c:
+        return _few_outputs(x, kernel, padding)
+    if _suits_winograd(kernel.shape, size):
+        return _winograd(x, kernel, padding)
+    if c <= FEW:
+        return _product(_windows(_pad(x, padding), (kh, kw)), kernel)
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def kernel_gradient(x: Images, g: Outputs, *, padding: Padding) -> Kernel:
+    """The gradient of <convolve(x, kernel), g> with respect to the kernel."""
+    if x.dtype in HALVES:
+        return kernel_gradient(x.astype(jnp.float32), g.astype(jnp.float32), padding=padding).astype(x.dtype)
+    kh, kw, c, o = shape = kernel_shape(x.shape, g.shape, padding)
+    if (kh, kw) == (1, 1):
+        return _outer(_pad(x, padding), g)[None, None]
+    if o <= FEW < c and max(*padding[0], *padding[1]) < min(kh, kw):  # the roles of maps and gradient are symmetric
+        return rotate(kernel_gradient(g, x, padding=adjoint_padding(padding, shape)))
+    if _suits_winograd(shape, g.shape[1:3]):
+        return _in_chunks(lambda x, g: _winograd_gradient(x, g, padding), x, g)
+    if c <= FEW:
+        return _outer(_windows(_pad(x, padding), (kh, kw)), g).reshape(shape)  # windows that `convolve` has made
+    return _in_chunks(lambda x, g: _shifted_gradient(_pad(x, padding), g, (kh, kw)), x, g)
+
+
+def rotate(kernel: Kernel) -> Float[Array, "kh kw o c"]:
+    """The kernel of the adjoint convolution: turned by 180 degrees, inputs and outputs exchanged."""
+    return jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+
+
+def adjoint_padding(padding: Padding, kernel_shape: Sequence[int]) -> Padding:
+    """The padding of the adjoint convolution."""
+    return tuple((k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel_shape, padding, strict=False))
+
+
+def output_size(x: Sequence[int], kernel: Sequence[int], padding: Padding) -> tuple[int, int]:
+    """Height and width of a convolution's output, from shapes."""
+    return tuple(x[1 + i] + sum(padding[i]) - kernel[i] + 1 for i in (0, 1))
+
+
+def kernel_shape(x: Sequence[int], g: Sequence[int], padding: Padding) -> tuple[int, int, int, int]:
+    """The kernel's shape, from those of input and output."""
+    return *(x[1 + i] + sum(padding[i]) - g[1 + i] + 1 for i in (0, 1)), x[3], g[3]
+
+
+def _suits_winograd(kernel: Sequence[int], size: Sequence[int]) -> bool:
+    h, w = size
+    return kernel[:2] == (3, 3) and min(kernel[2:]) > FEW and 4 * _half(h) * _half(w) <= MOST_WASTE * h * w
+
+
+def _half(side: int) -> int:
+    return -(-side // 2)
+
+
+def _pad(x: Array, padding: Padding) -> Array:
+    return x if padding == ((0, 0), (0, 0)) else jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+
+def _product(x: Array, kernel: Array) -> Outputs:
+    # of two matrices, here and below: a product with more axes takes a slower road
+    return (x.reshape(-1, x.shape[3]) @ kernel.reshape(-1, kernel.shape[3])).reshape(*x.shape[:3], -1)
+
+
+def _outer(x: Float[Array, "n h w c"], g: Float[Array, "n h w o"]) -> Float[Array, "c o"]:
+    return x.reshape(-1, x.shape[3]).T @ g.reshape(-1, g.shape[3])
+
+
+def _shifts(x: Array, window: tuple[int, int], axis: int) -> list[Array]:
+    h, w = (x.shape[axis + i] - window[i] + 1 for i in (0, 1))
+    rows = [lax.slice_in_dim(x, i, i + h, axis=axis) for i in range(window[0])]
+    return [lax.slice_in_dim(row, j, j + w, axis=axis + 1) for row in rows for j in range(window[1])]
+
+
+def _windows(x: Array, window: tuple[int, int]) -> Array:
+    for axis in (2, 1):  # one axis after the other: fewer and longer pieces to copy
+        size = x.shape[axis] - window[axis - 1] + 1
+        parts = [lax.slice_in_dim(x, i, i + size, axis=axis) for i in range(window[axis - 1])]
+        x = jnp.concatenate(parts, axis=-1)
+    return x
+
+
+def _few_outputs(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
+    # one product for all taps, then sums of shifted maps, which are small
+    kh, kw, c, o = kernel.shape
+    taps = jnp.moveaxis(kernel, 3, 2).reshape(-1, c)
+    planes = (taps @ x.reshape(-1, c).T).reshape(kh * kw, o, *x.shape[:3])
+    planes = jnp.pad(planes, ((0, 0), (0, 0), (0, 0), *padding))
+    h, w = output_size(x.shape, kernel.shape, padding)
+    shifted = [planes[i * kw + j, ..., i : i + h, j : j + w] for i in range(kh) for j in range(kw)]
+    return jnp.moveaxis(sum(shifted), 0, -1)
+
+
+def _shifted_gradient(x: Array, g: Array, window: tuple[int, int]) -> Array:
+    return jnp.stack([_outer(part, g) for part in _shifts(x, window, 1)]).reshape(*window, x.shape[3], g.shape[3])
+
+
+def _transform(matrix: Sequence[Sequence[float]], parts: Sequence[Array] | Array) -> Array:
+    # matrix @ parts along a new first axis, written out: most entries are 0 or 1
+    def combine(weights: Sequence[float]) -> Array:
+        used = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
+        scaled = [part if weight == 1 else -part if weight == -1 else weight * part for weight, part in used]
+        return sum(scaled[1:], scaled[0])
+
+    return jnp.stack([combine(weights) for weights in matrix])
+
+
+def _tiles(matrix: Sequence[Sequence[float]], maps: Array) -> Float[Array, "16 tiles channels"]:
+    # `matrix` applied to rows and to columns of every tile; tiles are two pixels apart
+    steps = [(i, maps.shape[1] - len(matrix[0]) + i + 1) for i in range(len(matrix[0]))]
+    rows = _transform(matrix, [maps[:, i:end:2] for i, end in steps])
+    steps = [(j, maps.shape[2] - len(matrix[0]) + j + 1) for j in range(len(matrix[0]))]
+    columns = _transform(matrix, [rows[:, :, :, j:end:2] for j, end in steps])
+    return columns.reshape(len(matrix) ** 2, -1, maps.shape[3])
+
+
+def _input_tiles(x: Images, padding: Padding, size: Sequence[int]) -> Float[Array, "16 tiles c"]:
+    odd = [2 * _half(side) - side for side in size]
+    return _tiles(B, _pad(x, tuple((low, high + more) for (low, high), more in zip(padding, odd, strict=True))))
+
+
+def _winograd(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
+    size = output_size(x.shape, kernel.shape, padding)
+    filters = _transform(G, _transform(G, kernel).swapaxes(0, 1)).reshape(16, *kernel.shape[2:])
+
+    def chunk(x: Images) -> Outputs:
+        products = _input_tiles(x, padding, size) @ filters
+        products = products.reshape(4, 4, len(x), _half(size[0]), _half(size[1]), -1)
+        pixels = _transform(A, _transform(A, products).swapaxes(0, 1))  # [2, 2, ...]: row and column in a tile
+        y = jnp.transpose(pixels, (2, 3, 0, 4, 1, 5))
+        return y.reshape(len(x), 2 * _half(size[0]), 2 * _half(size[1]), -1)[:, : size[0], : size[1]]
+
+    count = _chunk(len(x), size)
+    if count == len(x):
+        return chunk(x)
+    (chunks,) = _chunks(count, x)
+    y = lax.map(chunk, chunks)
+    return y.reshape(-1, *y.shape[2:])[: len(x)]
+
+
+def _winograd_gradient(x: Images, g: Outputs, padding: Padding) -> Kernel:
+    # the transpose of `_winograd` in its kernel: G' [(B' x B)' (A g A')] G
+    size = g.shape[1:3]
+    g = _pad(g, tuple((0, 2 * _half(side) - side) for side in size))
+    outputs = _tiles(_transposed(A), g)
+    products = jnp.swapaxes(_input_tiles(x, padding, size), 1, 2) @ outputs
+    products = products.reshape(4, 4, x.shape[3], g.shape[3])
+    back = _transposed(G)
+    return _transform(back, _transform(back, products).swapaxes(0, 1))
+
+
+def _transposed(matrix: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
+    return list(zip(*matrix, strict=True))
+
+
+def _chunk(n: int, size: Sequence[int]) -> int:
+    # images at a time: a divisor of n near what fills a product, and with padding where there is none
+    most = max(1, min(n, TILES // (_half(size[0]) * _half(size[1]))))
+    for count in range(most, most // 2, -1):
+        if n % count == 0:
+            return count
+    return -(-n // -(-n // most))
+
+
+def _chunks(count: int, *arrays: Array) -> list[Array]:
+    missing = -len(arrays[0]) % count
+    padded = [jnp.pad(a, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else a for a in arrays]
+    return [a.reshape(-1, count, *a.shape[1:]) for a in padded]
+
+
+def _in_chunks(gradient: Callable[[Array, Array], Array], x: Images, g: Outputs) -> Kernel:
+    # the sum over images, a few at a time
+    count = _chunk(len(x), g.shape[1:3])
+    if count == len(x):
+        return gradient(x, g)
+    chunks = _chunks(count, x, g)
+    shape = jax.eval_shape(gradient, *(jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in chunks))
+    start = jnp.zeros(shape.shape, shape.dtype)
+    return lax.scan(lambda total, chunk: (total + gradient(*chunk), None), start, tuple(chunks))[0]

@@ -1,0 +1,83 @@
+"""2x2 pooling: maxima, and means whose gradient is a copy.
+
+Slices add up fastest but have scattered gradients, reductions the other way round, so the mean and its adjoint are
+two primitives, each the transpose of the other.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Float
+
+Maps = Float[Array, "n h w c"]
+Halved = Float[Array, "n h2 w2 c"]
+Size = tuple[int, int]  # of the maps before pooling
+
+
+def average_pool(x: Maps) -> Halved:
+    """2x2 means with stride 2; an odd last row or column is left out."""
+    _check(x)
+    return pool_p.bind(x, size=x.shape[1:3])
+
+
+def max_pool(x: Maps) -> Halved:
+    """2x2 maxima with stride 2; an odd last row or column is left out, and equal maxima share the gradient."""
+    _check(x)
+    a, b, c, d = _quarters(x)
+    return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
+
+
+def _check(x: Array) -> None:
+    if min(x.shape[1:3]) < 2:
+        raise ValueError(
+            f"a map of {x.shape[1]}x{x.shape[2]} pixels cannot be pooled by 2: the images are too small for this "
+            "network; use larger images or a shallower network"
+        )
+
+
+def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
+    # the four pixels of each block as four maps; slices of a merged axis are faster than those with a stride
+    n, h, w, c = x.shape
+    blocks = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2 * c)
+    top, bottom = blocks[:, :, 0], blocks[:, :, 1]
+    return top[..., :c], top[..., c:], bottom[..., :c], bottom[..., c:]
+
+
+def _pool(x: Array, *, size: Size) -> Array:
+    a, b, c, d = _quarters(x)
+    return (a + b + c + d) / 4
+
+
+def _spread(y: Array, *, size: Size) -> Array:
+    n, h, w, c = y.shape
+    x = jnp.broadcast_to((y / 4)[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+    odd = ((0, size[0] - 2 * h), (0, size[1] - 2 * w))
+    return x if odd == ((0, 0), (0, 0)) else jnp.pad(x, ((0, 0), *odd, (0, 0)))
+
+
+def _batch(primitive: Primitive, arrays: Sequence[Array], dims: Sequence[int], *, size: Size) -> tuple[Array, int]:
+    x = jnp.moveaxis(arrays[0], dims[0], 0)
+    y = primitive.bind(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), size=size)
+    return y.reshape(*x.shape[:2], *y.shape[1:]), 0
+
+
+def _linear(name: str, function: Callable[..., Array], shape: Callable[[Any, Size], Size]) -> Primitive:
+    primitive = Primitive(name)
+    primitive.def_impl(jax.jit(function, static_argnames="size"))
+    primitive.def_abstract_eval(
+        lambda x, *, size: jax.core.ShapedArray((x.shape[0], *shape(x, size), x.shape[3]), x.dtype)
+    )
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=False))
+    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
+    return primitive
+
+
+pool_p = _linear("ddjax_average_pool", _pool, lambda x, size: (size[0] // 2, size[1] // 2))
+spread_p = _linear("ddjax_average_spread", _spread, lambda y, size: size)
+ad.deflinear2(pool_p, lambda ct, x, *, size: [spread_p.bind(ct, size=size)])
+ad.deflinear2(spread_p, lambda ct, y, *, size: [pool_p.bind(ct, size=size)])

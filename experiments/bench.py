@@ -1,0 +1,101 @@
+"""Measure: the only place where speed is asserted or claimed.
+
+python -m experiments.bench gemm conv --width 128 --batch 128
+
+python -m experiments.bench conv train --native --json
+
+Fractions are of the rate of a float32 matrix product whose calls alternate with those measured. On Linux the
+process asks for huge pages first: at a jitted call's first touch of its buffers, small ones cost as much as the
+arithmetic of a narrow network. `GLIBC_TUNABLES= python -m experiments.bench` goes without.
+"""
+
+import dataclasses
+import importlib.metadata
+import json as json_module
+import os
+import platform
+import sys
+from typing import Annotated
+
+import tyro
+
+from ddjax import names as known
+from experiments import cli
+
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+
+
+def with_huge_pages() -> None:
+    """Start this process again with an allocator that asks for huge pages; it reads its settings only then."""
+    if platform.libc_ver()[0] == "glibc" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = HUGE_PAGES
+        os.execv(sys.executable, sys.orig_argv)
+
+
+def bench(
+    names: tyro.conf.Positional[tuple[str, ...]] = ("gemm", "conv"),
+    *,
+    json: bool = False,
+    width: int = 128,
+    batch: Annotated[int | None, tyro.conf.arg(help="images per step; default: the benchmark's own")] = None,
+    repeats: int = 5,
+    native: bool = False,
+) -> None:
+    """Medians over calls after a warm-up.
+
+    Args:
+        names: what to measure: gemm, conv, import, train, evaluate, ...
+        json: print one JSON list.
+        width: channels of the networks.
+        repeats: timed calls of each.
+        native: measure XLA's own convolution too.
+    """
+    from experiments.benchmarks import BENCHMARKS
+    from experiments.benchmarks.measure import Settings
+
+    if width < 1 or repeats < 1 or (batch is not None and batch < 1):
+        raise ValueError(f"width, batch and repeats are at least 1; got {width}, {batch} and {repeats}")
+    functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
+    settings = Settings(width, batch, repeats, native)
+    entries = [entry for function in functions for entry in function(settings)]
+    if json:
+        print(json_module.dumps([{**entry, **circumstances()} for entry in entries]))
+    else:
+        show(entries, settings)
+
+
+def circumstances() -> dict[str, str | bool]:
+    """Versions and what else a number depends on."""
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
+    return {**versions, "cores": os.cpu_count(), "huge_pages": HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
+
+
+def show(entries: list[dict], settings: object) -> None:
+    """A table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    chosen = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
+    facts = ", ".join(f"{name} {value}" for name, value in circumstances().items())
+    table = Table(title=f"{chosen}\n{facts}", title_justify="left")
+    table.add_column("name")
+    for name in ("seconds", "GFLOP/s", "of GEMM", "peak MiB", "ratio", "images/s"):
+        table.add_column(name, justify="right")
+    for entry in entries:
+        rate = entry["gflop"] and entry["gflop"] / entry["seconds"]
+        numbers = (
+            (entry["seconds"], ".4f"),
+            (rate, ".1f"),
+            (entry["gemm_fraction"], ".2f"),
+            (entry["peak_mib"], ".0f"),
+            (entry.get("ratio"), ".2f"),
+            (entry.get("images_per_s"), ".0f"),
+        )
+        table.add_row(entry["name"], *("" if value is None else format(value, form) for value, form in numbers))
+    Console().print(table)
+    Console().print(f"backend: {entries[0]['backend']}" if entries else "nothing was measured")
+
+
+if __name__ == "__main__":
+    with_huge_pages()
+    cli.main(bench, description=__doc__)

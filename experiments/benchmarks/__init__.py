@@ -1,0 +1,14 @@
+"""What can be measured, by name. A distiller adds a function (Settings) -> entries and a line here."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from experiments.benchmarks import convolution, importing, training
+from experiments.benchmarks.measure import Entry, Settings, gemm
+
+BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
+    "gemm": gemm,
+    "conv": convolution.conv,
+    "import": importing.imports,
+    "train": training.train,
+    "evaluate": training.evaluate,
+}

@@ -1,0 +1,90 @@
+"""Timing: medians of calls that alternate with a matrix product, so that a busy machine slows both down alike."""
+
+import dataclasses
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Entry = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all benchmarks share."""
+
+    width: int = 128
+    batch: int | None = None  # None is each benchmark's own
+    repeats: int = 5
+    native: bool = False  # measure XLA's own convolution, and a plain Flax network, too
+
+
+def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """The jitted call with these arguments, compiled and warmed up; it returns when its result is ready."""
+    program = jax.jit(function).lower(*arguments).compile()
+
+    def call() -> Any:
+        return jax.block_until_ready(program(*arguments))
+
+    call()
+    return call
+
+
+def times(calls: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
+    """Seconds of each call, `repeats` times in turn."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, mine in zip(calls, seconds, strict=True):
+            start = time.perf_counter()
+            call()
+            mine.append(time.perf_counter() - start)
+    return seconds
+
+
+def product() -> tuple[Callable[[], Any], float]:
+    """A float32 matrix product, and its size in GFLOP."""
+    n = 2048 if jax.default_backend() == "cpu" else 8192
+    a = jax.random.normal(jax.random.key(0), (n, n))
+    return compiled(lambda a: jnp.matmul(a, a, precision="highest"), a), 2 * n**3 / 1e9
+
+
+def measure(name: str, call: Callable[[], Any], gflop: float | None, repeats: int, **more: Any) -> Entry:
+    """The entry of a call: `gflop` counts what the mathematics asks for, whichever way it is computed."""
+    unit, unit_gflop = product()
+    own, of_unit = (statistics.median(seconds) for seconds in times([call, unit], repeats))
+    fraction = None if gflop is None else gflop / own / (unit_gflop / of_unit)
+    return entry(name, own, gflop, fraction, **more)
+
+
+def entry(name: str, seconds: float, gflop: float | None = None, fraction: float | None = None, **more: Any) -> Entry:
+    """One row; what has no meaning for it is None."""
+    return {
+        "name": name,
+        "seconds": seconds,
+        "gflop": gflop,
+        "gemm_fraction": fraction,
+        "peak_mib": peak_mib(),
+        "backend": jax.default_backend(),
+        **more,
+    }
+
+
+def peak_mib() -> float:
+    """The most memory used so far: by this process, or on the accelerator."""
+    if jax.default_backend() == "cpu":
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    statistics_of = jax.devices()[0].memory_stats() or {}
+    return statistics_of.get("peak_bytes_in_use", float("nan")) / 2**20
+
+
+def gemm(settings: Settings) -> Iterator[Entry]:
+    """The matrix product that all fractions are of."""
+    call, gflop = product()
+    (seconds,) = times([call], settings.repeats)
+    yield entry("gemm", statistics.median(seconds), gflop, 1.0)

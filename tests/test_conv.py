@@ -1,0 +1,299 @@
+import functools
+import itertools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.test_util import check_grads
+
+from ddjax import training
+from ddjax.models import build
+from ddjax.models.conv import conv2d
+from ddjax.models.instance_norm import standardize
+from ddjax.models.pooling import average_pool
+
+pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere the convolution is XLA's own")
+
+# images, kernel, strides, padding: what the networks use, and odd ones out
+CASES = {
+    "3x3": ((3, 8, 8, 8), (3, 3, 8, 6), (1, 1), "SAME"),
+    "odd sides": ((2, 7, 9, 5), (3, 3, 5, 7), (1, 1), "SAME"),
+    "many images": ((37, 16, 16, 6), (3, 3, 6, 5), (1, 1), "SAME"),
+    "colours": ((3, 8, 8, 3), (3, 3, 3, 8), (1, 1), ((1, 1), (1, 1))),
+    "to colours": ((3, 8, 8, 8), (3, 3, 8, 3), (1, 1), ((1, 1), (1, 1))),
+    "one channel": ((3, 6, 5, 1), (3, 3, 1, 1), (1, 1), "SAME"),
+    "grey stem": ((2, 12, 12, 1), (3, 3, 1, 8), (1, 1), ((3, 3), (3, 3))),
+    "tiny map": ((3, 1, 1, 8), (3, 3, 8, 8), (1, 1), "SAME"),
+    "5x5": ((2, 8, 8, 6), (5, 5, 6, 6), (1, 1), ((2, 2), (2, 2))),
+    "5x5 valid": ((2, 9, 9, 3), (5, 5, 3, 6), (1, 1), "VALID"),
+    "5x5 strided": ((2, 11, 11, 3), (5, 5, 3, 6), (2, 2), ((2, 2), (2, 2))),
+    "3x3 strided": ((2, 8, 8, 6), (3, 3, 6, 6), (2, 2), ((1, 1), (1, 1))),
+    "3x3 strided, odd": ((2, 9, 7, 6), (3, 3, 6, 6), (2, 2), ((1, 1), (1, 1))),
+    "7x7 strided": ((2, 12, 12, 3), (7, 7, 3, 6), (2, 2), ((3, 3), (3, 3))),
+    "strided, same": ((2, 8, 9, 6), (3, 3, 6, 6), (2, 2), "SAME"),
+    "1x1": ((2, 5, 5, 6), (1, 1, 6, 7), (1, 1), "SAME"),
+    "1x1 strided": ((2, 8, 9, 6), (1, 1, 6, 7), (2, 2), ((0, 0), (0, 0))),
+    "even kernel": ((2, 6, 6, 5), (2, 2, 5, 6), (1, 1), "SAME"),
+    "uneven strides": ((2, 8, 9, 5), (3, 2, 5, 6), (2, 3), ((1, 0), (0, 1))),
+}
+
+
+def native(x, kernel, strides=(1, 1), padding="SAME"):
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def draw(shape, seed, dtype=jnp.float32):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def arguments(case, dtype=jnp.float32):
+    x, kernel, strides, padding = CASES[case]
+    return draw(x, 0, dtype), draw(kernel, 1, dtype), strides, padding
+
+
+def assert_close(got, want, tolerance):
+    # relative to the largest entry: sums in another order differ by that much and no less
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        a, b = (np.asarray(side).astype(np.float64) for side in (a, b))
+        assert np.abs(a - b).max() < tolerance * (np.abs(b).max() + 1e-30)
+
+
+def quick_jit(function):
+    # these are compiled once and run once
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def finite_differences(function, *point):
+    # which are taken at numpy arrays
+    check_grads(jax.jit(lambda *a: function(*map(jnp.asarray, a))), point, 2, eps=1e-4)
+
+
+def orders(conv, strides, padding):
+    """Value, jvp, gradient, jvp of the gradient and gradient of the gradient, with respect to both arguments."""
+
+    def evaluate(x, kernel, dx, dkernel):
+        def apply(x, kernel):
+            return conv(x, kernel, strides, padding)
+
+        def loss(x, kernel):
+            y = apply(x, kernel)
+            return jnp.sum(jnp.sin(0.1 * y) * jnp.arange(y.size).reshape(y.shape) / y.size)
+
+        def along(x, kernel):
+            return sum(jnp.vdot(a, b) for a, b in zip(gradient(x, kernel), (dx, dkernel), strict=True))
+
+        gradient = jax.grad(loss, (0, 1))
+        point, direction = (x, kernel), (dx, dkernel)
+        return (
+            jax.jvp(apply, point, direction),
+            gradient(*point),
+            jax.jvp(gradient, point, direction)[1],
+            jax.grad(along, (0, 1))(*point),
+        )
+
+    return quick_jit(evaluate)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_orders_agree_with_the_native_convolution(case):
+    with jax.enable_x64(True):
+        x, kernel, strides, padding = arguments(case, jnp.float64)
+        point = (x, kernel, draw(x.shape, 2, jnp.float64), draw(kernel.shape, 3, jnp.float64))
+        want = orders(native, strides, padding)(*point)
+        assert_close(orders(conv2d, strides, padding)(*point), want, 1e-12)
+
+
+@pytest.mark.parametrize("case", ["3x3", "odd sides", "colours", "to colours"])
+def test_all_orders_in_single_precision(case):
+    x, kernel, strides, padding = arguments(case)
+    point = (x, kernel, draw(x.shape, 2), draw(kernel.shape, 3))
+    # the gradient of a gradient is a sum of terms larger than itself, so it has a digit less
+    assert_close(orders(conv2d, strides, padding)(*point), orders(native, strides, padding)(*point), 4e-6)
+
+
+@pytest.mark.parametrize("channels", [3, 64])
+def test_values_and_gradients_to_a_millionth(channels):
+    # in the norm, as errors of single entries depend on their own size
+    with jax.enable_x64(True):
+        x, kernel = draw((8, 16, 16, channels), 0, jnp.float64), draw((3, 3, channels, 64), 1, jnp.float64)
+        ct = draw((8, 16, 16, 64), 2, jnp.float64)
+        y, back = jax.vjp(native, x, kernel)
+        single = [a.astype(jnp.float32) for a in (x, kernel, ct)]
+        y32, back32 = jax.vjp(conv2d, *single[:2])
+        for got, want in zip((y32, *back32(single[2])), (y, *back(ct)), strict=True):
+            assert jnp.linalg.norm((got - want).ravel()) < 1e-6 * jnp.linalg.norm(want.ravel())
+
+
+@pytest.mark.parametrize("case", ["3x3", "3x3 strided"])
+def test_finite_differences(case):
+    with jax.enable_x64(True):
+        x, kernel, strides, padding = arguments(case, jnp.float64)
+        finite_differences(lambda x, k: jnp.sin(conv2d(x, k, strides, padding)), x, kernel)
+
+
+BATCHED = [
+    *itertools.product(["3x3", "colours"], [(0, None), (None, 0), (0, 0)]),
+    ("to colours", (None, 0)),
+    ("5x5", (1, 2)),
+    ("1x1", (None, 3)),
+]
+
+
+@pytest.mark.parametrize(("case", "axes"), BATCHED)
+def test_batched_over_either_or_both(case, axes):
+    x, kernel, strides, padding = arguments(case)
+    stack = [
+        a if axis is None else jnp.stack([a, 2 * a, a - 1], axis) for a, axis in zip((x, kernel), axes, strict=False)
+    ]
+
+    def sides(conv):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(0.1 * conv(x, kernel, strides, padding)))
+
+        def gradient_of_batch(x, kernel):
+            return jax.grad(lambda x, k: jnp.sum(jax.vmap(loss, axes)(x, k)), (0, 1))(x, kernel)
+
+        def everything(x, kernel):
+            return (
+                jax.vmap(lambda x, k: conv(x, k, strides, padding), axes)(x, kernel),
+                jax.vmap(jax.grad(loss, (0, 1)), axes)(x, kernel),
+                gradient_of_batch(x, kernel),
+                jax.jvp(gradient_of_batch, (x, kernel), (x, kernel))[1],
+                jax.grad(lambda x: sum(jnp.sum(a**2) for a in gradient_of_batch(x, kernel)))(x),
+            )
+
+        return quick_jit(everything)
+
+    assert_close(sides(conv2d)(*stack), sides(native)(*stack), 4e-6)
+
+
+def test_batched_twice():
+    x, kernel = draw((2, 3, 2, 4, 4, 5), 0), draw((2, 3, 3, 3, 5, 6), 1)
+    fast, plain = (quick_jit(jax.vmap(jax.vmap(conv))) for conv in (conv2d, native))
+    assert_close(fast(x, kernel), plain(x, kernel), 2e-6)
+
+
+def groups(function, *arguments):
+    text = jax.jit(function).lower(*arguments).as_text()
+    return [int(n) for n in re.findall(r"(?:feature|batch)_group_count = (\d+)", text)]
+
+
+def test_stacked_kernels_form_no_grouped_convolution():
+    x, kernels = draw((3, 2, 6, 6, 8), 0), draw((3, 3, 3, 8, 8), 1)
+
+    def gradients(conv):
+        return jax.vmap(jax.grad(lambda x, k: jnp.sum(conv(x, k) ** 2), (0, 1)))
+
+    assert max(groups(gradients(native), x, kernels)) > 1  # so that the pattern is known to find them
+    assert max(groups(gradients(conv2d), x, kernels), default=1) == 1
+    model = build("convnet", (16, 16, 3), 10, width=8)
+    params = jax.vmap(model.init)(jax.random.split(jax.random.key(0), 3))
+    loss = jax.vmap(jax.grad(lambda p, x: jnp.sum(model.apply(p, x) ** 2)), (0, None))
+    assert max(groups(loss, params, draw((2, 16, 16, 3), 0)), default=1) == 1
+
+
+@pytest.mark.parametrize("case", ["many images", "colours", "5x5 strided"])
+def test_inside_loops_as_outside(case):
+    x, kernel, strides, padding = arguments(case)
+
+    def gradient(x, kernel):
+        return jax.grad(lambda x, k: jnp.sum(jnp.sin(conv2d(x, k, strides, padding))), (0, 1))(x, kernel)
+
+    outside = jax.jit(gradient)(x, kernel)
+    inside = jax.jit(lambda x, k: lax.scan(lambda c, _: (c, gradient(*c)), (x, k), length=2)[1])(x, kernel)
+    branch = jax.jit(lambda x, k, yes: lax.cond(yes, gradient, lambda *a: a, x, k))(x, kernel, True)
+    for each in zip(*inside, strict=True):
+        assert_close(each, outside, 1e-6)
+    assert_close(branch, outside, 1e-6)
+
+
+def test_eager_half_precision_and_shapes():
+    x, kernel, strides, padding = arguments("3x3")
+    assert_close(conv2d(x, kernel, strides, padding), native(x, kernel), 2e-6)
+    half = [a.astype(jnp.bfloat16) for a in (x, kernel)]
+    # products and sums are in float32, so that only what is stored is rounded
+    exact = native(*(a.astype(jnp.float32) for a in half))
+    assert_close(conv2d(*half), exact.astype(jnp.bfloat16), 2**-7)
+    gradient = jax.grad(lambda k: jnp.sum(conv2d(half[0], k).astype(jnp.float32) ** 2))(half[1])
+    assert gradient.dtype == jnp.bfloat16
+    shape = jax.eval_shape(conv2d, x, kernel)
+    assert shape.shape == native(x, kernel).shape and shape.dtype == jnp.float32
+
+
+def test_refuses_what_does_not_fit():
+    x, kernel, *_ = arguments("3x3")
+    with pytest.raises(ValueError, match="one dtype"):
+        conv2d(x.astype(jnp.bfloat16), kernel)
+    with pytest.raises(ValueError, match="larger than"):
+        conv2d(x[:, :2], kernel, (1, 1), "VALID")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_average_pooling_and_its_derivatives(size):
+    def plain(x):
+        h, w = x.shape[1] // 2, x.shape[2] // 2
+        return x[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, x.shape[3]).mean((2, 4))
+
+    x = draw((3, *size, 4), 0)
+    assert_close(average_pool(x), plain(x), 1e-6)
+    for order in (lambda f: jax.grad(lambda x: jnp.sum(jnp.sin(f(x)))), lambda f: lambda x: jax.jvp(f, (x,), (x,))):
+        assert_close(jax.jit(order(average_pool))(x), order(plain)(x), 1e-6)
+        assert_close(jax.vmap(order(average_pool), 1)(x[None]), jax.vmap(order(plain), 1)(x[None]), 1e-6)
+    with jax.enable_x64(True):
+        finite_differences(lambda x: jnp.sin(average_pool(x)), draw((2, *size, 2), 0, jnp.float64))
+
+
+def two_pass(x, scale, bias):
+    mean = x.mean((1, 2), keepdims=True)
+    deviations = x - mean
+    variance = (deviations**2).mean((1, 2), keepdims=True)
+    return deviations / jnp.sqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+
+
+def test_instance_norm_and_its_derivatives():
+    def orders(norm, *arguments):
+        gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(norm(*a)) * arguments[0]), (0, 1, 2))
+        along = jax.grad(lambda *a: sum(jnp.sum(g**2) for g in gradient(*a)), (0, 1, 2))
+        return norm(*arguments), gradient(*arguments), jax.jvp(gradient, arguments, arguments), along(*arguments)
+
+    def of(norm):
+        return quick_jit(functools.partial(orders, norm))
+
+    with jax.enable_x64(True):
+        arguments = draw((3, 6, 5, 4), 0, jnp.float64), draw(4, 1, jnp.float64), draw(4, 2, jnp.float64)
+        assert_close(of(standardize)(*arguments), of(two_pass)(*arguments), 1e-12)
+        finite_differences(standardize, *arguments)
+
+
+@pytest.mark.parametrize("ratio", [1e2, 1e4])
+def test_instance_norm_of_a_large_mean(ratio):
+    # a float32 is known to 6e-8 of its size, so no norm knows the deviations better than to `ratio` times that
+    maps = (ratio + draw((4, 16, 16, 8), 0)).astype(jnp.float32)
+    scale, bias, ct = jnp.ones(8), jnp.zeros(8), draw(maps.shape, 1)
+    with jax.enable_x64(True):
+        wide = [a.astype(jnp.float64) for a in (maps, scale, bias, ct)]
+        exact, back = jax.vjp(two_pass, *wide[:3])
+        gradient = back(wide[3])[0]
+    got, back = jax.vjp(standardize, maps, scale, bias)
+    assert_close(got, exact.astype(np.float32), 1e-6 * ratio)
+    assert_close(back(ct)[0], gradient.astype(np.float32), 1e-6 * ratio)
+
+
+def test_a_second_fit_compiles_nothing(caplog):
+    model = build("convnet", (8, 8, 3), 4, width=8, depth=2)
+    examples = training.Examples(draw((24, 8, 8, 3), 0), jax.nn.one_hot(jnp.arange(24) % 4, 4))
+    recipe = training.Recipe(epochs=2, batch=10, rate=0.1)
+
+    def compilations(seed):
+        caplog.clear()
+        keys = jax.random.split(jax.random.key(seed), 2)
+        with jax.log_compiles():
+            training.fit(model, recipe, examples, keys)
+        return sum("Finished XLA compilation" in record.message for record in caplog.records)
+
+    first, second = itertools.starmap(compilations, [(0,), (1,)])
+    assert first > 0 and second == 0
