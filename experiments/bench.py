@@ -13,7 +13,6 @@ import dataclasses
 import importlib.metadata
 import json as json_module
 import os
-import platform
 import sys
 from typing import Annotated
 
@@ -21,15 +20,6 @@ import tyro
 
 from ddjax import names as known
 from experiments import cli
-
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
-
-
-def with_huge_pages() -> None:
-    """Start this process again with an allocator that asks for huge pages; it reads its settings only then."""
-    if platform.libc_ver()[0] == "glibc" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = HUGE_PAGES
-        os.execv(sys.executable, sys.orig_argv)
 
 
 def bench(
@@ -67,7 +57,7 @@ def bench(
 def circumstances() -> dict[str, str | bool]:
     """Versions and what else a number depends on."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
-    return {**versions, "cores": os.cpu_count(), "huge_pages": HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
+    return {**versions, "cores": os.cpu_count(), "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
 
 
 def show(entries: list[dict], settings: object) -> None:
@@ -78,8 +68,8 @@ def show(entries: list[dict], settings: object) -> None:
     chosen = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
     facts = ", ".join(f"{name} {value}" for name, value in circumstances().items())
     table = Table(title=f"{chosen}\n{facts}", title_justify="left")
-    table.add_column("name")
-    for name in ("seconds", "GFLOP/s", "of GEMM", "peak MiB", "ratio", "images/s"):
+    table.add_column("name", no_wrap=True)
+    for name in ("seconds", "GFLOP/s", "of GEMM", "peak MiB", "ratio", "images/s", "error"):
         table.add_column(name, justify="right")
     for entry in entries:
         rate = entry["gflop"] and entry["gflop"] / entry["seconds"]
@@ -90,12 +80,14 @@ def show(entries: list[dict], settings: object) -> None:
             (entry["peak_mib"], ".0f"),
             (entry.get("ratio"), ".2f"),
             (entry.get("images_per_s"), ".0f"),
+            (entry.get("error"), ".1e"),
         )
         table.add_row(entry["name"], *("" if value is None else format(value, form) for value, form in numbers))
-    Console().print(table)
-    Console().print(f"backend: {entries[0]['backend']}" if entries else "nothing was measured")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    console.print(f"backend: {entries[0]['backend']}" if entries else "nothing was measured")
 
 
 if __name__ == "__main__":
-    with_huge_pages()
+    cli.with_huge_pages()
     cli.main(bench, description=__doc__)

@@ -12,6 +12,7 @@ from ddjax.noise.spec import RATELESS
 SMALL_SIDE, SMALL_WIDTH = 16, 32
 # Data sets whose mirror images mean something else.
 UPRIGHT = ("digits", "mnist", "svhn_cropped")
+PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 # Which full-set baseline stands beside each protocol.
 BASELINE_OF = {
     "datm": "B-DATM",
@@ -52,6 +53,7 @@ class Experiment:
         students: networks trained per score; by default the protocol's, and one for full.
         holdout: share of the training set on whose given labels the full baseline's picked epoch is chosen; 0: none.
         epochs: of students or of the baseline, where the published number is too long.
+        precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators.
         options: further fields of the method's configuration, as name=value.
     """
 
@@ -78,6 +80,7 @@ class Experiment:
     students: int | None = None
     epochs: int | None = None
     holdout: float = 0.1
+    precision: str = "float32"
     options: tuple[str, ...] = ()
 
     def settled(self) -> "Experiment":

@@ -10,7 +10,7 @@ import sys
 
 import tyro
 
-from experiments.cli import fail
+from experiments.cli import fail, keep_compiled, with_huge_pages
 from experiments.config import Experiment, from_file
 
 DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
@@ -79,4 +79,6 @@ def command() -> None:
 
 
 if __name__ == "__main__":
+    with_huge_pages()
+    keep_compiled()
     command()

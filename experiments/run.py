@@ -26,12 +26,21 @@ from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import rescaled
 from ddjax.loop import distill
 from ddjax.models import build
-from ddjax.names import choose
+from ddjax.names import choose, unknown
 from ddjax.noise import NoiseSpec
 from ddjax.results import commit, fingerprint, hardware, versions
 from ddjax.training import Examples, Recipe, fit, predict
 from ddjax.types import Model
-from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, UPRIGHT, Experiment, method_config
+from experiments.config import (
+    BASELINE_OF,
+    PRECISIONS,
+    SMALL_SIDE,
+    SMALL_WIDTH,
+    SPACE_OF,
+    UPRIGHT,
+    Experiment,
+    method_config,
+)
 from experiments.progress import progress
 
 
@@ -47,6 +56,14 @@ class Outcome(NamedTuple):
 
 def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = False) -> Outcome:
     """Run one cell."""
+    if experiment.precision not in PRECISIONS:
+        raise unknown("precision", experiment.precision, PRECISIONS)
+    with jax.default_matmul_precision(experiment.precision):
+        return run_cell(experiment, data_dir, quiet)
+
+
+def run_cell(experiment: Experiment, data_dir: str | None, quiet: bool) -> Outcome:
+    """The cell itself, whatever the precision."""
     start = time.monotonic()
     protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
     method = choose(DISTILLERS, experiment.method, "method")

@@ -26,7 +26,8 @@ def conv2d(
     """Cross-correlation of images with a kernel, without bias; `padding` is SAME, VALID or a (low, high) per axis.
 
     Arithmetic is in the dtype of the arguments, float32 in full precision: what is less exact, and faster on an
-    accelerator, is asked for by name with `jax.default_matmul_precision("tensorfloat32")` or "bfloat16".
+    accelerator, is asked for by name with `jax.default_matmul_precision("tensorfloat32")` or "bfloat16". A CPU then
+    rounds the same factors, which costs the same accuracy and gains no speed.
     """
     if x.dtype != kernel.dtype or x.shape[3] != kernel.shape[2]:
         raise ValueError(

@@ -17,6 +17,7 @@ Images = Float[Array, "n h w c"]
 Outputs = Float[Array, "n h2 w2 o"]
 Kernel = Float[Array, "kh kw c o"]
 
+MANTISSAS = {"tensorfloat32": 10, "bfloat16": 7}  # bits that are left of a factor
 HALVES = (jnp.bfloat16, jnp.float16)  # stored, but multiplied and summed in float32
 FEW = 4  # channels up to which copies of shifted maps cost next to nothing
 TILES = 512  # rows of one Winograd product: enough for a product at full speed, and its operands fit into the cache
@@ -32,6 +33,7 @@ def convolve(x: Images, kernel: Kernel, *, padding: Padding) -> Outputs:
     """Cross-correlation at stride 1."""
     if x.dtype in HALVES:
         return convolve(x.astype(jnp.float32), kernel.astype(jnp.float32), padding=padding).astype(x.dtype)
+    x, kernel = _rounded(x), _rounded(kernel)
     kh, kw, c, o = kernel.shape
     size = output_size(x.shape, kernel.shape, padding)
     if (kh, kw) == (1, 1):
@@ -49,6 +51,7 @@ def kernel_gradient(x: Images, g: Outputs, *, padding: Padding) -> Kernel:
     """The gradient of <convolve(x, kernel), g> with respect to the kernel."""
     if x.dtype in HALVES:
         return kernel_gradient(x.astype(jnp.float32), g.astype(jnp.float32), padding=padding).astype(x.dtype)
+    x, g = _rounded(x), _rounded(g)
     kh, kw, c, o = shape = kernel_shape(x.shape, g.shape, padding)
     if (kh, kw) == (1, 1):
         return _outer(_pad(x, padding), g)[None, None]
@@ -79,6 +82,13 @@ def output_size(x: Sequence[int], kernel: Sequence[int], padding: Padding) -> tu
 def kernel_shape(x: Sequence[int], g: Sequence[int], padding: Padding) -> tuple[int, int, int, int]:
     """The kernel's shape, from those of input and output."""
     return *(x[1 + i] + sum(padding[i]) - g[1 + i] + 1 for i in (0, 1)), x[3], g[3]
+
+
+def _rounded(x: Array) -> Array:
+    # as an accelerator rounds the factors of its products, which are then summed in float32: no faster here, but
+    # the numbers are those of the machine that the option is meant for
+    mantissa = MANTISSAS.get(jax.config.jax_default_matmul_precision)
+    return x if mantissa is None or x.dtype != jnp.float32 else lax.reduce_precision(x, 8, mantissa)
 
 
 def _suits_winograd(kernel: Sequence[int], size: Sequence[int]) -> bool:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, importing, training
+from experiments.benchmarks import convolution, importing, precision, training
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "gemm": gemm,
     "conv": convolution.conv,
     "import": importing.imports,
+    "precision": precision.precision,
     "train": training.train,
     "evaluate": training.evaluate,
 }

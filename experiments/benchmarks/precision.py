@@ -1,0 +1,32 @@
+"""What the shorter factors of an accelerator's products cost in accuracy."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import optax
+
+from ddjax.models import build
+from experiments.benchmarks.convolution import forward_gflop, problem
+from experiments.benchmarks.measure import Entry, Settings, compiled, measure
+from experiments.config import PRECISIONS
+
+
+def precision(settings: Settings) -> Iterator[Entry]:
+    """The gradient of a ConvNet-3 under each named precision; error is relative to float32, in the norm."""
+    batch = settings.batch or 32
+    model = build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)
+    params, images, targets = problem(model, batch)
+
+    def gradient(params: Any, images: Any) -> Any:
+        return jax.grad(lambda p: optax.softmax_cross_entropy(model.apply(p, images), targets).mean())(params)
+
+    exact = None
+    for name in PRECISIONS:
+        with jax.default_matmul_precision(name):
+            call = compiled(gradient, params, images)
+            found = call()
+            exact = found if exact is None else exact
+            gap = optax.tree.norm(optax.tree.sub(found, exact)) / optax.tree.norm(exact)
+            gflop = 3 * forward_gflop(settings.width, batch)
+            yield measure(f"gradient_{name}", call, gflop, settings.repeats, error=float(gap))
