@@ -101,9 +101,10 @@ def vmap_is_map(case: Case) -> None:
     """Several seeds side by side give what each gives alone."""
     keys = jax.random.split(jax.random.key(7), 2)
     states = jax.vmap(case.distiller.init, (0, None))(keys, case.start)
-    together, _ = jax.vmap(case.distiller.step, (0, None))(states, case.batch(0))
+    together, _ = jax.jit(jax.vmap(case.distiller.step, (0, None)))(states, case.batch(0))
+    step = jax.jit(case.distiller.step)
     for i, key in enumerate(keys):
-        alone, _ = case.distiller.step(case.distiller.init(key, case.start), case.batch(0))
+        alone, _ = step(case.distiller.init(key, case.start), case.batch(0))
         member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         chex.assert_trees_all_close(_raw(member), _raw(alone), rtol=1e-4, atol=1e-5)
 
@@ -122,7 +123,7 @@ def extracts_a_distilled_set(case: Case) -> None:
 
 def metrics_are_finite_scalars(case: Case) -> None:
     """Metrics are scalars by name, finite from the first step."""
-    _, metrics = case.distiller.step(case.state(), case.batch(0))
+    _, metrics = jax.jit(case.distiller.step)(case.state(), case.batch(0))
     for name, value in metrics.items():
         assert jnp.shape(value) == () and bool(jnp.isfinite(value)), f"metric {name} is {value}"
 

@@ -1,6 +1,6 @@
 """The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
 
-from ddjax.distillers import full, selection
+from ddjax.distillers import full, kip, selection
 from ddjax.types import Method
 
 DISTILLERS: dict[str, Method] = {
@@ -8,4 +8,5 @@ DISTILLERS: dict[str, Method] = {
     "herding": selection.method("herding"),
     "kcenter": selection.method("kcenter"),
     "full": full.METHOD,
+    "kip": kip.METHOD,
 }

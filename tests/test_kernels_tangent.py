@@ -1,0 +1,196 @@
+"""neural-tangents on the installed JAX: it imports, works, and leaves no trace."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax.kernels import finite, tangent
+from ddjax.models import build
+
+
+def run(script):
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_leaves_no_trace_and_no_tensorflow():
+    run("""
+import concurrent.futures, sys
+import ddjax, ddjax.kernels.finite, ddjax.kernels.infinite, jax.core, jax.random, jax.interpreters.ad
+from ddjax.kernels import tangent
+assert "neural_tangents" not in sys.modules, "imported before anyone asked for it"
+places = {name: dict(vars(sys.modules[name])) for name in ("jax.core", "jax.interpreters.ad", "jax.random")}
+had_util = sys.modules.get("jax.util")
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    modules = list(pool.map(lambda _: tangent.load(), range(8)))
+assert len({id(module) for module in modules}) == 1
+assert "tensorflow" not in sys.modules and "jax.experimental.jax2tf" not in sys.modules
+for name, before in places.items():
+    assert dict(vars(sys.modules[name])) == before, name
+assert sys.modules.get("jax.util") is had_util
+assert "neural_tangents.experimental" not in sys.modules and not hasattr(modules[0], "experimental")
+""")
+
+
+def test_a_name_that_is_missing_is_named():
+    run("""
+import sys, jax
+from ddjax.kernels import tangent
+lent = dict(tangent.MOVED)
+for key, says in [(("jax.core", "Jaxpr"), "'Jaxpr'"), (("jax.interpreters.ad", "zeros_like_p"), "'zeros_like_p'")]:
+    del tangent.MOVED[key]
+    try:
+        tangent.load()
+    except ImportError as error:
+        text = str(error)
+    assert says in text and jax.__version__ in text and "0.6" in text and "MOVED" in text, text
+    assert not any(name.startswith("neural_tangents") for name in sys.modules), "left half imported"
+    assert not hasattr(jax.core, "Var"), "a lent name was left behind"
+    tangent.MOVED.update(lent)
+public = jax.extend.core.Var
+del jax.extend.core.Var  # what is lent is itself gone
+try:
+    tangent.load()
+except ImportError as error:
+    text = str(error)
+assert "'Var'" in text, text
+jax.extend.core.Var = public
+assert tangent.load().__version__.startswith("0.6")
+""")
+
+
+def test_an_absent_package_says_how_to_get_it(monkeypatch):
+    from importlib import metadata
+
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    assert "pip install" in tangent._explained(ModuleNotFoundError("neural_tangents"))
+
+
+def images(n, seed=0, side=8):
+    return jax.random.normal(jax.random.key(seed), (n, side, side, 3))
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    keys = jax.random.split(jax.random.key(5), 2)
+    params = {"a": jax.random.normal(keys[0], (192, 5)) / 14, "b": jax.random.normal(keys[1], (5, 3))}
+    return lambda p, x: jnp.tanh(x.reshape(len(x), -1) @ p["a"]) @ p["b"], params
+
+
+@pytest.fixture(scope="module")
+def convnet():
+    model = build("convnet", (8, 8, 3), 3, depth=2, width=4, norm="none")
+    model = model._replace(apply=jax.jit(model.apply), features=jax.jit(model.features))
+    return model, model.init(jax.random.key(2))
+
+
+def jacobian_kernel(apply, params, x, y):
+    def flat(images):
+        rows = jax.jacobian(apply)(params, images)
+        return jnp.concatenate([leaf.reshape(len(images), 3, -1) for leaf in jax.tree.leaves(rows)], axis=2)
+
+    return jnp.einsum("ncp,mdp->nmcd", flat(x), flat(y))
+
+
+@pytest.mark.parametrize("name", finite.IMPLEMENTATIONS)
+def test_implementations_agree_with_the_definition(name, mlp, compiled, capsys):
+    apply, params = mlp
+    x, y = images(4), images(3, 1)
+    expected = jax.jit(lambda p: jacobian_kernel(apply, p, x, y))(params)
+    kernel = compiled(lambda p: finite.ntk(apply, p, x, y, average=False, implementation=name))(params)
+    assert jnp.allclose(kernel, expected, rtol=1e-4, atol=1e-4)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_mean_over_outputs(mlp):
+    apply, params = mlp
+    x, y = images(4), images(3, 1)
+    expected = jnp.einsum("nmcc->nm", jacobian_kernel(apply, params, x, y)) / 3
+    assert jnp.allclose(jax.jit(lambda p: finite.ntk(apply, p, x, y))(params), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_structured_derivatives_of_convolutions():
+    stax = tangent.load().stax
+    layers = [stax.Conv(4, (3, 3), padding="SAME"), stax.Relu(), stax.AvgPool((2, 2), (2, 2)), stax.Flatten()]
+    init, apply, _ = stax.serial(*layers, stax.Dense(2))
+    x, y = images(3), images(2, 1)
+    _, params = init(jax.random.key(1), x.shape)
+    kernels = jax.jit(
+        lambda p: [finite.ntk(apply, p, x, y, implementation=name) for name in ("jacobian", "structured")]
+    )
+    assert jnp.allclose(*kernels(params), rtol=1e-5, atol=1e-5)
+
+
+def test_our_networks_in_structured_derivatives_are_right_and_say_they_are_slow(convnet):
+    model, params = convnet
+    x, y = images(2), images(2, 1)
+    expected = jax.jit(lambda p: finite.ntk(model.apply, p, x, y, implementation="vector_products"))(params)
+    if jax.default_backend() != "cpu":
+        pytest.skip("our own convolution is the CPU's")
+    with pytest.warns(UserWarning, match="No Jacobian rule"):
+        structured = jax.jit(lambda p: finite.ntk(model.apply, p, x, y, implementation="structured"))(params)
+    assert jnp.allclose(structured, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_backend_that_counts_no_flops_is_told_what_works(mlp, monkeypatch):
+    monkeypatch.setattr(jax.stages.Compiled, "cost_analysis", lambda self: None)
+    with pytest.raises(NotImplementedError, match="JACOBIAN_CONTRACTION"):
+        finite.ntk(*mlp, images(2), images(2, 1), implementation="auto")
+
+
+def test_an_unknown_implementation_lists_the_known(mlp):
+    with pytest.raises(ValueError, match="vector_products"):
+        finite.ntk(*mlp, images(2), images(2), implementation="vector_product")
+
+
+def test_conjugate_kernel_is_nngp_times_the_number_of_features(convnet):
+    model, params = convnet
+    x, y = images(4), images(3, 1)
+    kernel = finite.conjugate(model.features, params, x, y)
+    d = model.features(params, x).shape[1]
+    assert d == 16 and kernel.shape == (4, 3)
+    assert jnp.allclose(kernel, d * finite.nngp(model.features, params, x, y), rtol=1e-5, atol=1e-6)
+
+
+def test_head_kernel_adds_the_conjugate_kernel_to_the_body(convnet):
+    model, params = convnet
+    x, y = images(3), images(2, 1)
+    head = params["head"]["kernel"]
+
+    def body(rest, images):
+        return model.apply({**rest, "head": {**rest["head"], "kernel": head}}, images)
+
+    rest = {**params, "head": {"bias": params["head"]["bias"]}}
+    total = jax.jit(lambda p: finite.ntk(model.apply, p, x, y, average=False))(params)
+    part = jax.jit(lambda p: finite.ntk(body, p, x, y, average=False))(rest)
+    expected = finite.conjugate(model.features, params, x, y)[:, :, None, None] * jnp.eye(3)[None, None]
+    assert jnp.allclose(total - part, expected, atol=1e-5)
+
+
+def test_linearisations_agree(convnet):
+    model, params = convnet
+    x = images(3)
+    tangents = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), params)
+    moved = jax.tree.map(jnp.add, params, tangents)
+
+    @jax.jit
+    def everything(params, moved, tangents):
+        outputs, along = finite.linear_map(model.apply, params, x)
+        taylor = finite.taylor(model.apply, params)(moved, x)
+        (back,) = jax.linear_transpose(along, params)(outputs)
+        by_jvp = jax.jvp(lambda p: model.apply(p, x), (params,), (tangents,))
+        return (outputs, along(tangents)), (outputs, taylor - outputs), by_jvp, back
+
+    (outputs, along), by_taylor, by_jvp, back = everything(params, moved, tangents)
+    for other in (by_taylor, by_jvp):
+        assert jnp.allclose(outputs, other[0], atol=1e-6) and jnp.allclose(along, other[1], atol=1e-5)
+    adjoint = sum(float(jnp.vdot(a, b)) for a, b in zip(jax.tree.leaves(tangents), jax.tree.leaves(back), strict=True))
+    assert np.isclose(float(jnp.vdot(along, outputs)), adjoint, rtol=1e-4)  # <J t, o> = <t, J^T o>

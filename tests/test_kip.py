@@ -1,0 +1,158 @@
+"""KIP, and the guide to a kernel distiller of one's own."""
+
+import dataclasses
+import inspect
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax import testing
+from ddjax.distillers import kip
+from ddjax.distillers.feeds import image_batches
+from ddjax.kernels import gram
+from ddjax.loop import distill
+from ddjax.models import build
+from ddjax.preprocess import centered
+
+TINY = {"ipc": 2, "steps": 5, "batch": 12}
+
+
+def rbf(x, y):
+    x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    square = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * gram(x, y)
+    return jnp.exp(-square / (2 * x.shape[1]))
+
+
+def guide():
+    """The file that the module's docstring tells to write, as a module."""
+    text = inspect.getdoc(kip)
+    block = text[text.index("    import jax.numpy") : text.index("Saved as")]
+    module = types.ModuleType("my_fork")
+    exec(compile(inspect.cleandoc(block), "my_fork.py", "exec"), vars(module))
+    return module
+
+
+GUIDE = guide()
+
+test_the_guide_makes_a_method = testing.contract(GUIDE.METHOD, **TINY)
+test_kip = testing.contract(
+    kip.METHOD._replace(model=lambda config, shape, k: build("mlp", shape, k, width=16)),
+    kip.KipConfig(kernel="conjugate", learn_labels=True, **TINY),
+)
+
+
+def test_a_kernel_is_named_like_any_other_thing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_fork", GUIDE)
+    named = testing.Case(kip.METHOD, kip.KipConfig(kernel="my_fork:matern", **TINY))
+    own = testing.Case(GUIDE.METHOD, kip.KernelConfig(**TINY))
+    found, expected = (jax.jit(case.distiller.step)(case.state(), case.batch(0))[0].distilled for case in (named, own))
+    assert jnp.array_equal(found.images, expected.images)
+
+
+@pytest.mark.parametrize("kind", ["ntk", "nngp"])
+def test_infinitely_wide_networks(kind):
+    config = kip.KipConfig(kernel=kind, depth=1, ipc=1, steps=2, batch=4, block=2, rate=0.01)
+    case = testing.Case(kip.METHOD, config)
+    losses = []
+    step, state = jax.jit(case.distiller.step), case.state()
+    for _ in range(6):
+        state, metrics = step(state, case.batch(0))
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[0] and np.isfinite(losses).all()
+    assert case.distiller.extract(state).label_kind == "regression"
+
+
+def accuracy(case, kernel, distilled):
+    config = dataclasses.replace(case.config, solve="float32", ridge=1e-3)
+    test = testing.toy_train(per_class=40, seed=1)
+    scores = kip.predict(kernel, config, distilled, test.images)
+    return float(jnp.mean(jnp.argmax(scores, 1) == test.labels))
+
+
+def test_learning_pays_on_unseen_images():
+    """Ridge regression from 3 images that began as noise."""
+    case = testing.Case(kip.kernel_method(rbf), kip.KernelConfig(ipc=1, steps=60, batch=12, learn_labels=True))
+    noise = dataclasses.replace(case.start, images=0.3 * jax.random.normal(jax.random.key(8), case.start.images.shape))
+    before = accuracy(case, rbf, noise)
+    state, log = distill(case.distiller, case.feed, case.distiller.init(jax.random.key(0), noise), steps=60)
+    after = accuracy(case, rbf, case.distiller.extract(state))
+    assert before < 0.8 and after > 0.95, (before, after)
+    assert log["loss"][-1] < log["loss"][0] / 2 and log["batch_acc"][-1] > log["batch_acc"][0]
+
+
+def test_labels_stay_unless_they_are_learned():
+    for learned in (False, True):
+        case = testing.Case(GUIDE.METHOD, kip.KernelConfig(learn_labels=learned, **TINY))
+        labels = case.distiller.extract(case.looped()).labels
+        expected = centered(jnp.repeat(jnp.arange(3), 2), 3)
+        assert jnp.array_equal(case.start.labels, expected)
+        assert learned != bool(jnp.array_equal(labels, expected))
+
+
+def test_the_gradient_is_that_of_ridge_regression():
+    """Adam's first step is rate * sign(gradient): its sign is that of the loss written out and differenced."""
+    config = kip.KernelConfig(ipc=1, steps=1, batch=6, ridge=0.1, rate=1e-3)
+    case = testing.Case(kip.kernel_method(rbf), config)
+    batch, start = case.batch(0), np.asarray(case.start.images, np.float64)
+    state, metrics = jax.jit(case.distiller.step)(case.state(), batch)
+
+    def kernel(x, y):
+        x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+        return np.exp(-((x[:, None] - y[None]) ** 2).sum(2) / (2 * x.shape[1]))
+
+    def loss(images):
+        k_mm, k_nm = kernel(images, images), kernel(np.asarray(batch.images, np.float64), images)
+        ridge = 0.1 * np.trace(k_mm) / 3
+        predicted = k_nm @ np.linalg.solve(k_mm + ridge * np.eye(3), np.eye(3) - 1 / 3)
+        return 0.5 * np.mean((predicted - (np.eye(3)[np.asarray(batch.labels)] - 1 / 3)) ** 2)
+
+    assert np.isclose(metrics["loss"], loss(start), rtol=1e-5)
+    moved = np.asarray(state.distilled.images, np.float64) - start
+    for direction in np.random.default_rng(0).standard_normal((5, *start.shape)):
+        pixel = np.zeros_like(start)
+        index = np.unravel_index(np.argmax(np.abs(direction)), start.shape)
+        pixel[index] = 1e-4
+        slope = loss(start + pixel) - loss(start - pixel)
+        assert np.isclose(moved[index], -1e-3 * np.sign(slope), rtol=1e-2)
+
+
+def test_random_networks_are_drawn_anew_at_each_step():
+    case = testing.Case(kip.METHOD, kip.KipConfig(kernel="conjugate", rate=0.0, ipc=1, steps=2, batch=4))
+    state = case.state()
+    step = jax.jit(case.distiller.step)
+    first = step(state, case.batch(0))[1]["loss"]
+    assert first == step(state, case.batch(0))[1]["loss"]
+    later = dataclasses.replace(state, step=state.step + 1)
+    assert first != step(later, case.batch(0))[1]["loss"]
+
+
+def test_batches_are_functions_of_the_step():
+    train = testing.toy_train()
+    feed = image_batches(train, 10, jax.random.key(3))
+    at = jax.jit(lambda step: feed.at(feed.data, step))
+    batch = at(jnp.int32(7))
+    assert batch.images.shape == (10, 8, 8, 3) and len(np.unique(np.asarray(batch.images), axis=0)) == 10
+    rows = [np.flatnonzero((np.asarray(train.images) == image).all((1, 2, 3)))[0] for image in np.asarray(batch.images)]
+    assert np.array_equal(np.asarray(train.labels)[rows], batch.labels)
+    assert jnp.array_equal(batch.images, at(jnp.int32(7)).images)
+    assert not jnp.array_equal(batch.images, at(jnp.int32(8)).images)
+    assert len(image_batches(train, 999, jax.random.key(3)).at(feed.data, jnp.int32(0)).labels) == len(train.labels)
+
+
+def test_the_wrong_is_named():
+    model = build("mlp", (8, 8, 3), 3)
+    with pytest.raises(ValueError, match="conjugate"):
+        kip.build(kip.KipConfig(kernel="conjugat"), model)
+    with pytest.raises(ValueError, match="module:ATTRIBUTE"):
+        kip.build(kip.KipConfig(kernel="no_such_module:kernel"), model)
+    with pytest.raises(ValueError, match="float64"):
+        kip.build(kip.KipConfig(kernel="conjugate", solve="double"), model)
+    train = dataclasses.replace(testing.toy_train(), images=jnp.zeros((24, 8, 8, 3), jnp.uint8))
+    with pytest.raises(ValueError, match="preprocess"):
+        kip.prepare(kip.KernelConfig(), train, model, jax.random.key(0))
+    with pytest.raises(ValueError, match="ipc=9"):
+        kip.prepare(kip.KernelConfig(ipc=9), testing.toy_train(), model, jax.random.key(0))
