@@ -1,6 +1,6 @@
 """The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
 
-from ddjax.distillers import full, kip, selection
+from ddjax.distillers import frepo, full, kip, rcig, selection
 from ddjax.types import Method
 
 DISTILLERS: dict[str, Method] = {
@@ -9,4 +9,6 @@ DISTILLERS: dict[str, Method] = {
     "kcenter": selection.method("kcenter"),
     "full": full.METHOD,
     "kip": kip.METHOD,
+    "frepo": frepo.METHOD,
+    "rcig": rcig.METHOD,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, importing, precision, training
+from experiments.benchmarks import convolution, importing, precision, rcig, training
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
@@ -10,6 +10,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "conv": convolution.conv,
     "import": importing.imports,
     "precision": precision.precision,
+    "rcig": rcig.rcig_step,
     "train": training.train,
     "evaluate": training.evaluate,
 }

@@ -1,0 +1,129 @@
+"""Solving H x = b for a symmetric positive definite H that is known by its products: (matvec, b) -> x.
+
+All solvers have one signature, so a method can try another one. Trees stand for vectors.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
+
+from ddjax.bilevel import descent
+
+Tree = Any
+Matvec = Callable[[Tree], Tree]
+
+
+class Solution(NamedTuple):
+    """`x`, and x (H x - 2 b) before each step: twice the quadratic that x minimises. Exact solvers have no steps."""
+
+    x: Tree
+    curve: Float[Array, "steps"]
+
+
+Solve = Callable[[Matvec, Tree], Solution]
+
+
+class IdentityPlusGram(NamedTuple):
+    """H = scale (I + J^T (A^-1 x I_k) J): the Hessian of a ridge problem in a tangent space; called, it multiplies.
+
+    `forward` is t -> J t [n k], `transpose` its adjoint, `solve` is r -> A^-1 r, and `matrix` is A [n n] itself.
+    """
+
+    scale: Any  # []
+    forward: Callable[[Tree], Float[Array, "n k"]]
+    transpose: Callable[[Float[Array, "n k"]], Tree]
+    solve: Callable[[Float[Array, "n k"]], Float[Array, "n k"]]
+    matrix: Any  # [n n]
+    classes: int
+
+    def __call__(self, x: Tree) -> Tree:
+        """H x."""
+        return jax.tree.map(lambda a, b: self.scale * (a + b), x, self.transpose(self.solve(self.forward(x))))
+
+
+def adam(
+    rate: Float[Array, ""] | float,
+    steps: int,
+    at: Callable[[Matvec, Int[Array, ""]], Matvec] | None = None,
+) -> Solve:
+    """Adam from zero on x H x / 2 - x b, as published for RCIG. A few steps bound every entry by steps * rate.
+
+    `at(matvec, step)` is the product of one step, where each step draws rows of its own.
+    """
+
+    def solve(matvec: Matvec, b: Tree) -> Solution:
+        def value_and_gradient(x: Tree, step: Int[Array, ""]) -> tuple[Array, Tree]:
+            gradient = optax.tree.sub((at(matvec, step) if at else matvec)(x), b)
+            return optax.tree.vdot(x, optax.tree.sub(gradient, b)), gradient
+
+        start = optax.tree.zeros_like(b)
+        return Solution(*descent.descend(value_and_gradient, start, steps, descent.adam_at(rate)))
+
+    return solve
+
+
+def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
+    """At most `steps` conjugate gradients from zero; they stop changing once ||r|| <= tolerance ||b||."""
+
+    def solve(matvec: Matvec, b: Tree) -> Solution:
+        square = optax.tree.vdot(b, b)
+
+        def body(carry: tuple[Tree, Tree, Tree, Array], _: None) -> tuple[tuple[Tree, Tree, Tree, Array], Array]:
+            x, r, p, rr = carry
+            value = -optax.tree.vdot(x, optax.tree.add(r, b))  # as H x = b - r
+            live = rr > tolerance**2 * square
+            hp = matvec(p)
+            curvature = optax.tree.vdot(p, hp)
+            size = jnp.where(live, rr / jnp.where(live, curvature, 1.0), 0.0)
+            x = jax.tree.map(lambda a, d: a + size * d, x, p)
+            r = jax.tree.map(lambda a, d: a - size * d, r, hp)
+            new = jnp.where(live, optax.tree.vdot(r, r), rr)
+            ratio = jnp.where(live, new / jnp.where(live, rr, 1.0), 0.0)
+            return (x, r, jax.tree.map(lambda a, d: a + ratio * d, r, p), new), value
+
+        start = (optax.tree.zeros_like(b), b, b, square)
+        (x, *_), curve = jax.lax.scan(body, start, length=steps)
+        return Solution(x, curve)
+
+    return solve
+
+
+def dense() -> Solve:
+    """The whole matrix, by its products with unit vectors: an oracle for small problems."""
+
+    def solve(matvec: Matvec, b: Tree) -> Solution:
+        flat, back = ravel_pytree(b)
+        columns = jax.vmap(lambda unit: ravel_pytree(matvec(back(unit)))[0])(jnp.eye(len(flat), dtype=flat.dtype))
+        return Solution(back(jnp.linalg.solve(columns, flat)), jnp.zeros(0, flat.dtype))
+
+    return solve
+
+
+def dual_matrix(hessian: IdentityPlusGram) -> Float[Array, "nk nk"]:
+    """A x I_k + J J^T, rows and columns by (sample, class)."""
+    size = len(hessian.matrix) * hessian.classes
+    units = jnp.eye(size, dtype=hessian.matrix.dtype).reshape(size, -1, hessian.classes)
+    gram = jax.lax.map(lambda unit: hessian.forward(hessian.transpose(unit)).ravel(), units)
+    return jnp.kron(hessian.matrix, jnp.eye(hessian.classes, dtype=gram.dtype)) + gram
+
+
+def woodbury() -> Solve:
+    """Exact: x = (b - J^T (A x I_k + J J^T)^-1 J b) / scale, a Cholesky of n k rows; for small n k."""
+
+    def solve(matvec: Matvec, b: Tree) -> Solution:
+        if not isinstance(matvec, IdentityPlusGram):
+            raise TypeError(
+                f"woodbury() needs a Hessian of the form IdentityPlusGram; got {type(matvec).__name__}. "
+                "Use conjugate_gradient(steps), which needs products only."
+            )
+        j_b = matvec.forward(b)
+        factor = jax.scipy.linalg.cho_factor(dual_matrix(matvec), lower=True)
+        inner = matvec.transpose(jax.scipy.linalg.cho_solve(factor, j_b.ravel()).reshape(j_b.shape))
+        return Solution(jax.tree.map(lambda a, c: (a - c) / matvec.scale, b, inner), jnp.zeros(0, j_b.dtype))
+
+    return solve

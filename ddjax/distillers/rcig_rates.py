@@ -1,0 +1,66 @@
+"""RCIG's two inner learning rates: found before the first step, and adapted by what the inner curves do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ddjax.trees import record
+
+GROW, BACK = 1.2, 0.7  # of the search
+MOST_TRIALS = 200  # of the search, from 1e-5 to past 1e10
+WINDOW = 50  # steps between adaptations
+DOWN_SHARE, DOWN = 0.29, 0.9  # this share of risen curves lowers the rate
+UP_SHARE, UP = 0.7, 1.05  # this share of strictly falling ones raises it
+INNER_START, HINV_START = 1e-5, 5e-5
+
+
+def curve_class(curve: Float[Array, "steps"], nan_is_undecided: bool = False) -> Int[Array, ""]:
+    """+1 where a curve falls at every step, -1 where it ends above its start or is not finite, else 0."""
+    falls, rises = jnp.all(curve[1:] < curve[:-1]), curve[-1] > curve[0]
+    decided = jnp.where(falls, 1, jnp.where(rises, -1, 0))
+    broken = jnp.where(jnp.any(jnp.isnan(curve)), 0, decided) if nan_is_undecided else -1
+    return jnp.where(jnp.all(jnp.isfinite(curve)), decided, broken).astype(jnp.int32)
+
+
+def search(trial: Callable[[Float[Array, ""]], Int[Array, ""]], first: float) -> Float[Array, ""]:
+    """Raise the rate by a fifth as long as `trial` gives +1, then step back: the last that passed times 1.008."""
+
+    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        rate, _, count = carry
+        return rate * GROW, trial(rate), count + 1
+
+    start = (jnp.asarray(first, jnp.result_type(float)), jnp.int32(1), jnp.int32(0))
+    rate, _, _ = jax.lax.while_loop(lambda c: (c[1] == 1) & (c[2] < MOST_TRIALS), body, start)
+    return BACK * rate
+
+
+@record()
+class Rate:
+    """A rate with the classes of the curves since it was last adapted."""
+
+    value: Any  # []
+    fallen: Any  # int32 [], how many were +1
+    risen: Any  # int32 [], how many were -1
+    seen: Any  # int32 []
+
+
+def rate_init(value: Float[Array, ""] | float) -> Rate:
+    """A rate with an empty history."""
+    zero = jnp.int32(0)
+    return Rate(value=jnp.asarray(value), fallen=zero, risen=zero, seen=zero)
+
+
+def adapt(rate: Rate, found: Int[Array, ""], step: Int[Array, ""]) -> Rate:
+    """Count a curve; at every 50th step but the first, change the rate from the next step on and begin anew."""
+    fallen, risen, seen = rate.fallen + (found == 1), rate.risen + (found == -1), rate.seen + 1
+    due = (step > 0) & (step % WINDOW == 0)
+    # shares as integers in hundredths, for 0.29 and 0.7 are to be reached by equality as well
+    lower = 100 * risen >= round(100 * DOWN_SHARE) * seen
+    raise_ = 100 * fallen >= round(100 * UP_SHARE) * seen
+    factor = jnp.where(lower, DOWN, jnp.where(raise_, UP, 1.0))
+    value = jnp.where(due, rate.value * factor.astype(rate.value.dtype), rate.value)
+    fallen, risen, seen = (jnp.where(due, 0, count) for count in (fallen, risen, seen))
+    return Rate(value=value, fallen=fallen, risen=risen, seen=seen)

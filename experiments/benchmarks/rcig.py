@@ -1,0 +1,107 @@
+"""An outer step of RCIG on random data of CIFAR-10's shape, one image per class with mirror images, and its parts."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ddjax import bilevel
+from ddjax.distillers import pool, rcig, rcig_gradient, rcig_inner
+from ddjax.distillers.rcig_tangent import freeze
+from ddjax.types import TrainSet
+from experiments.benchmarks.measure import Entry, Settings, compiled, measure
+
+MEMBERS = 3  # networks in the pool: how many wait does not change a step
+POOL_STEPS = 8  # the mean of what a visited network is trained
+
+
+def forward_gflop(width: int, images: int) -> float:
+    """Of three convolutions whose channels double: 32x32 from 3 channels, 16x16, 8x8."""
+    return 2 * 9 * images * (32**2 * 3 * width + 16**2 * width * 2 * width + 8**2 * 2 * width * 4 * width) / 1e9
+
+
+def random_set(count: int) -> TrainSet:
+    """Gaussian images."""
+    rng = np.random.default_rng(0)
+    return TrainSet(
+        images=jnp.asarray(rng.standard_normal((count, 32, 32, 3)), jnp.float32),
+        labels=jnp.asarray(np.arange(count) % 10, jnp.int32),
+        ids=jnp.arange(count, dtype=jnp.int32),
+        num_classes=10,
+        space="random",
+    )
+
+
+def rcig_step(settings: Settings, ipc: int = 1) -> Iterator[Entry]:
+    """outer_step, then linearise, inner, outer_gradient, hinv, implicit and pool (8 steps) on their own.
+
+    FLOPs count forward passes: 1 to linearise, 4 for a product with J and one with its adjoint, 5 for a real image
+    (itself, its tangent, and back), 9 and 15 for a support image differentiated twice, 3 for a training step.
+    """
+    config = rcig.RcigConfig(
+        ipc=ipc,
+        width=settings.width,
+        batch=settings.batch or 256,
+        pool_size=MEMBERS,
+        inner_rate=3e-5,
+        hinv_rate=5e-5,
+    )
+    train = random_set(max(2 * config.batch, 20 * ipc))
+    model = rcig.network(config, (32, 32, 3), 10)
+    start, feed = rcig.prepare(config, train, model, jax.random.key(0))
+    distiller = rcig.build(config, model)
+    state = distiller.init(jax.random.key(1), start)
+    batch = feed.at(feed.data, jnp.int32(0))
+    member = jax.tree.map(lambda leaf: leaf[0], state.pool)
+    keys = rcig_gradient.keys_of(jax.random.key(2), jnp.int32(0))
+    support, real = state.support, rcig.with_targets(batch, 10)
+    n = 20 * ipc
+
+    def part(name: str, function: Callable[..., Any], passes: float, *arguments: Any) -> Entry:
+        call = compiled(function, *arguments)
+        return measure(f"rcig {name}", call, forward_gflop(settings.width, 1) * passes, settings.repeats)
+
+    def problem(params: Any, support: Any) -> Any:
+        frozen = freeze(model, params)
+        return frozen, rcig_gradient.the_problem(config, frozen, support)
+
+    def linearise(params: Any, support: Any) -> Any:
+        built = problem(params, support)[1]
+        return built.factor, built.map.features
+
+    def inner(params: Any, support: Any) -> Any:
+        frozen, built = problem(params, support)
+        return rcig_gradient.minimise(config, frozen, built, 3e-5, keys.inner, jnp.int32(0))
+
+    def outer(params: Any, support: Any, real: Any, t: Any) -> Any:
+        frozen, built = problem(params, support)
+        return rcig_gradient.direct_gradient(config, frozen, built, real, t, support, keys.direct)
+
+    def hinv(params: Any, support: Any, g: Any) -> Any:
+        hessian = rcig_inner.hessian(problem(params, support)[1])
+        return bilevel.adam(5e-5, config.hinv_steps)(hessian, g)
+
+    def implicit(params: Any, support: Any, t: Any, v: Any) -> Any:
+        frozen, built = problem(params, support)
+        return jax.grad(lambda s: rcig_gradient.coupling(config, frozen, built, None, t, s, v))(support)
+
+    def train_member(member: Any, support: Any) -> Any:
+        images, labels = rcig.outer.expand(support, config.use_flip)
+        return pool.train(member, model, optax.adam(5e-5), images, labels, POOL_STEPS, keys.training)
+
+    solves = 4 * n * (config.inner_steps + config.hinv_steps)
+    total = n * (1 + 9 + 15 + 3 * POOL_STEPS) + 5 * config.batch + solves
+    yield part("outer_step", distiller.step, total, state, batch)
+    yield part("linearise", linearise, n, member.params, support)
+    found = jax.jit(inner)(member.params, support)
+    yield part("inner", inner, n * (1 + 4 * config.inner_steps), member.params, support)
+    _, g, _ = jax.jit(outer)(member.params, support, real, found.point)
+    passes = 10 * n + 5 * config.batch
+    yield part("outer_gradient", outer, passes, member.params, support, real, found.point)
+    v = jax.jit(hinv)(member.params, support, g).x
+    yield part("hinv", hinv, n * (1 + 4 * config.hinv_steps), member.params, support, g)
+    yield part("implicit", implicit, 16 * n, member.params, support, found.point, v)
+    yield part(f"pool x{POOL_STEPS}", train_member, 3 * POOL_STEPS * n, member, support)

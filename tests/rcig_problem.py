@@ -1,0 +1,127 @@
+"""The tiny problem that RCIG's mathematics is checked on: two blocks, 8x8x3 images, 4 classes, double precision."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax import bilevel
+from ddjax.distillers import rcig, rcig_gradient, rcig_inner
+from ddjax.distillers.rcig_gradient import RealBatch
+from ddjax.distillers.rcig_outer import Support
+from ddjax.distillers.rcig_tangent import freeze, origin
+from ddjax.preprocess import centered
+
+K, M, B, SIDE = 4, 8, 16, 8
+CONFIG = rcig.RcigConfig(ipc=2, l2_rate=0.05 / M, width=3, depth=2, use_flip=False, inner_steps=6, hinv_steps=6)
+RIDGE = CONFIG.ridge(K)
+
+
+def double(tree):
+    return jax.tree.map(lambda x: x.astype(jnp.float64), tree)
+
+
+@functools.cache
+def model():
+    return rcig.network(CONFIG, (SIDE, SIDE, 3), K)
+
+
+@functools.cache
+def params():
+    return double(model().init(jax.random.key(0)))
+
+
+def frozen():
+    return freeze(model(), params())
+
+
+@functools.cache
+def support():
+    rng = np.random.default_rng(0)
+    labels = np.array(centered(jnp.arange(M) // 2, K)) + 0.05 * rng.standard_normal((M, K))
+    labels[0] *= 0.02  # a row whose lead is below the cap of the margin
+    return Support(
+        images=jnp.asarray(rng.standard_normal((M, SIDE, SIDE, 3))),
+        labels=jnp.asarray(labels),
+        log_temperature=jnp.float64(0.3),
+    )
+
+
+@functools.cache
+def batch():
+    rng = np.random.default_rng(1)
+    images = jnp.asarray(rng.standard_normal((B, SIDE, SIDE, 3)))
+    return RealBatch(images, double(centered(jnp.arange(B) % K, K)))
+
+
+def with_config(**fields):
+    return dataclasses.replace(CONFIG, **fields)
+
+
+def problem(at=None, config=CONFIG):
+    return rcig_gradient.the_problem(config, frozen(), support() if at is None else at)
+
+
+def ready():
+    """Compute what is shared now, and not while something is traced."""
+    return params(), support(), batch(), exact_minimum(), outer_parts(), exact_v(), implicit_part(), jacobians()
+
+
+def tangent(seed, scale=0.1):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(scale * rng.standard_normal(x.shape)), origin(frozen()))
+
+
+def flat(tree):
+    return jax.flatten_util.ravel_pytree(tree)[0]
+
+
+@functools.cache
+def jacobians():
+    """J of the support and of the batch, [rows k, parameters], and t flat -> tree."""
+    zero, back = jax.flatten_util.ravel_pytree(origin(frozen()))
+
+    def whole(images):
+        base = {name: value for name, value in params().items() if name != "head"}
+
+        def logits(vector):
+            t = back(vector)
+            body = jax.tree.map(jnp.add, base, t["body"])
+            head = {"kernel": params()["head"]["kernel"], "bias": params()["head"]["bias"] + t["bias"]}
+            return model().apply({**body, "head": head}, images)
+
+        return jax.jit(jax.jacrev(logits))(zero).reshape(len(images) * K, -1)
+
+    return whole(support().images), whole(batch().images), back
+
+
+@functools.cache
+def exact_minimum():
+    return jax.jit(lambda: rcig_inner.exact(problem()))()
+
+
+@functools.cache
+def outer_parts(config=CONFIG):
+    """The loss, g and the direct gradient at the exact inner minimum."""
+    run = jax.jit(
+        lambda t, s: rcig_gradient.direct_gradient(
+            config, frozen(), problem(config=config), batch(), t, s, jax.random.key(3)
+        )
+    )
+    return run(exact_minimum(), support())
+
+
+@functools.cache
+def exact_v():
+    """H^-1 g."""
+    return jax.jit(lambda g: bilevel.woodbury()(rcig_inner.hessian(problem()), g).x)(outer_parts()[1])
+
+
+@functools.cache
+def implicit_part(config=CONFIG):
+    def value(s):
+        return -rcig_gradient.coupling(config, frozen(), problem(), None, exact_minimum(), s, exact_v())
+
+    return jax.jit(jax.grad(value))(support())

@@ -1,0 +1,261 @@
+"""RCIG as a method: rates, pool, prototypes, averages, published settings, and the contract."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax import testing
+from ddjax.distilled import DistilledSet, expand
+from ddjax.distillers import pool, rcig, rcig_outer, rcig_rates
+from ddjax.distillers.prototypes import rows_by_class, start_images
+from ddjax.distillers.rcig_config import CONFIGS, PUBLISHED, config_named, published
+from ddjax.evaluation import PROTOCOLS, evaluate
+from ddjax.models import build
+from ddjax.preprocess import centered
+from ddjax.testing import Case, toy_train
+from ddjax.types import TestSet
+
+TINY = {
+    "ipc": 1,
+    "steps": 4,
+    "width": 4,
+    "depth": 1,
+    "batch": 8,
+    "pool_size": 2,
+    "inner_steps": 3,
+    "hinv_steps": 3,
+    "inner_rate": 1e-3,
+    "hinv_rate": 1e-2,
+}
+test_contract = testing.contract(rcig.METHOD, **TINY)
+
+
+@pytest.mark.parametrize(
+    ("curve", "wanted"), [([3, 2, 1], 1), ([1, 2, 3], -1), ([3, 1, 2], 0), ([2, 2, 2], 0), ([3, np.nan, 1], -1)]
+)
+def test_curve_classes(curve, wanted):
+    assert int(rcig_rates.curve_class(jnp.array(curve, jnp.float32))) == wanted
+
+
+def test_a_broken_curve_can_count_as_undecided():
+    assert int(rcig_rates.curve_class(jnp.array([1.0, jnp.nan]), nan_is_undecided=True)) == 0
+
+
+@pytest.mark.parametrize("threshold", [1.7e-5, 3e-3])
+def test_the_search_ends_just_above_the_last_rate_that_passed(threshold):
+    found = jax.jit(lambda: rcig_rates.search(lambda rate: jnp.where(rate < threshold, 1, 0), 1e-5))()
+    passed = 1e-5
+    while passed * 1.2 < threshold:
+        passed *= 1.2
+    np.testing.assert_allclose(found, passed * 1.008, rtol=1e-5)
+
+
+def test_a_search_without_a_pass_steps_back_and_one_without_a_failure_ends():
+    np.testing.assert_allclose(rcig_rates.search(lambda rate: jnp.int32(-1), 1e-5), 0.84e-5, rtol=1e-5)
+    assert bool(jnp.isfinite(rcig_rates.search(lambda rate: jnp.int32(1), 1e-5)))
+
+
+@pytest.mark.parametrize(
+    ("risen", "fallen", "factor"), [(15, 0, 0.9), (14, 34, 1.0), (0, 35, 1.05), (0, 34, 1.0), (15, 35, 0.9)]
+)
+def test_adaptation_at_its_boundaries(risen, fallen, factor):
+    classes = jnp.array([-1] * risen + [1] * fallen + [0] * (50 - risen - fallen), jnp.int32)
+    start = rcig_rates.rate_init(2.0)
+    end, values = jax.lax.scan(
+        lambda r, x: ((new := rcig_rates.adapt(r, *x)), new.value), start, (classes, jnp.arange(51, 101))
+    )
+    np.testing.assert_allclose(values[:-1], 2.0)
+    np.testing.assert_allclose(end.value, 2 * factor, rtol=1e-6)
+    assert int(end.seen) == int(end.risen) == int(end.fallen) == 0
+
+
+def test_the_first_window_has_51_entries():
+    rate = rcig_rates.rate_init(1.0)
+    for step, seen in [(0, 1), (49, 2), (50, 0)]:
+        rate = rcig_rates.adapt(rate, jnp.int32(0), jnp.int32(step))
+        assert int(rate.seen) == seen
+
+
+def test_the_average_is_debiased():
+    tree, average = {"p": jnp.array([2.0, -1.0])}, rcig_outer.average_init({"p": jnp.zeros(2)})
+    for step in range(1, 6):
+        average = rcig_outer.average_add(average, tree, 0.99)
+        np.testing.assert_allclose(average.hidden["p"], (1 - 0.99**step) * tree["p"], rtol=1e-5)
+        value = rcig_outer.average_value(average, 0.99, {"p": jnp.zeros(2)})
+        np.testing.assert_allclose(value["p"], tree["p"], rtol=1e-5)
+
+
+def test_a_new_state_is_extracted_as_it_started():
+    case = Case(rcig.METHOD, rcig.RcigConfig(**TINY))
+    found = expand(case.distiller.extract(case.state()))
+    assert len(found.images) == 6 and found.label_kind == "regression" and found.space == "toy"
+    np.testing.assert_array_equal(found.images[:3], case.start.support.images)
+    np.testing.assert_array_equal(found.images[3:], case.start.support.images[:, :, ::-1])
+    real, labels = np.asarray(toy_train().images), np.asarray(toy_train().labels)
+    for slot in range(3):
+        (row,) = np.flatnonzero(np.all(real == np.asarray(found.images[slot])[None], axis=(1, 2, 3)))
+        assert labels[row] == slot
+
+
+def test_a_step_changes_one_network_and_trains_it_on_the_new_support():
+    config = rcig.RcigConfig(**{**TINY, "pool_size": 3, "max_online": 5})
+    case = Case(rcig.METHOD, config)
+    state, step = case.state(), jax.jit(case.distiller.step)
+    model = rcig.network(config, (8, 8, 3), 3)
+    for number in range(5):
+        new, _ = step(state, case.batch(number))
+        kernels = [np.asarray(s.pool.params["conv_0"]["kernel"]) for s in (state, new)]
+        moved = np.flatnonzero(np.any(kernels[0] != kernels[1], axis=(1, 2, 3, 4)))
+        assert len(moved) == 1
+        (i,) = moved
+        ages = [int(s.pool.age[i]) for s in (state, new)]
+        assert 0 <= ages[1] < 5 and (ages[1] == 0 or 1 <= ages[1] - ages[0] <= config.pool_most_steps)
+        assert int(new.step) == number + 1
+        if ages[1]:
+            member = jax.tree.map(lambda leaf, i=i: leaf[i], state.pool)
+            images, labels = rcig_outer.expand(new.support, config.use_flip)
+            optimiser = rcig.optax.adam(config.pool_rate)
+            again = pool.train(member, model, optimiser, images, labels, ages[1] - ages[0], jax.random.key(0))
+            mine = jax.tree.map(lambda leaf, i=i: leaf[i], new.pool)
+            chex.assert_trees_all_close(again.params, mine.params, rtol=1e-4, atol=1e-7)
+        state = new
+
+
+def test_pool_steps_are_drawn_from_one_to_fifteen():
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(400))
+    config = rcig.RcigConfig()
+    drawn = jax.vmap(lambda k: jax.random.randint(k, (), 1, config.pool_most_steps + 1))(keys)
+    assert int(drawn.min()) == 1 and int(drawn.max()) == 15
+
+
+def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
+    model = build("convnet_rcig", (8, 8, 3), 3, width=4, depth=1, norm="batch")
+    optimiser, train = rcig.optax.adam(1e-2), toy_train()
+    member = pool.fresh(jax.random.key(0), model, optimiser)
+    images, targets = jnp.asarray(train.images), centered(train.labels, 3)
+    run = jax.jit(lambda steps, key: pool.train(member, model, optimiser, images, targets, steps, key, rows=4))
+    first, second = (run(3, jax.random.key(seed)) for seed in (1, 2))
+    assert int(first.age) == 3
+    assert not np.allclose(first.params["head"]["kernel"], second.params["head"]["kernel"])
+    assert not np.allclose(*(m.params["batch_stats"]["norm_0"]["mean"] for m in (first, member)))
+    assert int(pool.renew(first, 3, member).age) == 0 and int(pool.renew(first, 4, member).age) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"norm": "batch", "softplus_beta": 0.0},
+        {"quirk_head_kernel": True, "quirk_old_counter": True, "quirk_hide_nonfinite": True},
+        {"solver": "woodbury", "inner_rows": 2, "pool_rows": 2, "direct_batch": 4, "forward_block": 4},
+    ],
+    ids=lambda fields: "-".join(fields),
+)
+def test_variants_run(fields):
+    case = Case(rcig.METHOD, rcig.RcigConfig(**{**TINY, "steps": 1, **fields}))
+    state, metrics = jax.jit(case.distiller.step)(case.state(), case.batch(0))
+    assert all(np.isfinite(float(value)) for value in metrics.values())
+    assert np.any(np.asarray(state.support.images != case.start.support.images))
+
+
+def test_a_step_lowers_the_loss_over_a_few_steps():
+    config = rcig.RcigConfig(**{**TINY, "steps": 40, "use_flip": False, "batch": 24, "image_rate": 0.03})
+    case = Case(rcig.METHOD, config)
+    state, step, losses = case.state(), jax.jit(case.distiller.step), []
+    for number in range(40):
+        state, metrics = step(state, case.batch(number))
+        losses.append(float(metrics["loss"]))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05, losses
+
+
+def test_grey_digits_without_flips():
+    train = dataclasses.replace(toy_train(channels=1), space="grey")
+    config = rcig.RcigConfig(**{**TINY, "use_flip": False, "inner_rate": 0.0, "hinv_rate": 0.0})
+    model = rcig.network(config, (8, 8, 1), 3)
+    start, feed = rcig.prepare(config, train, model, jax.random.key(0))
+    distiller = rcig.build(config, model)
+    state = distiller.init(jax.random.key(1), start)
+    assert float(state.inner_rate.value) > 1e-5 and float(state.hinv_rate.value) > 5e-5  # both were searched for
+    state, _ = jax.jit(distiller.step)(state, feed.at(feed.data, jnp.int32(0)))
+    found = distiller.extract(state)
+    assert found.images.shape == (3, 8, 8, 1) and not found.flip
+
+
+def test_prototypes_follow_given_labels():
+    train = toy_train(num_classes=3, per_class=6)
+    rows = rows_by_class(jax.random.key(0), train, 4)
+    labels = np.asarray(train.labels)
+    np.testing.assert_array_equal(labels[rows], np.repeat([0, 1, 2], 4))
+    assert len(set(rows.tolist())) == 12
+    order = np.random.default_rng(0).permutation(18)
+    shuffled = dataclasses.replace(
+        train, labels=labels[order], ids=np.asarray(train.ids)[order], images=train.images[order]
+    )
+    np.testing.assert_array_equal(np.sort(order[rows_by_class(jax.random.key(0), shuffled, 4)]), np.sort(rows))
+    assert set(rows_by_class(jax.random.key(0), train, 2, first_rows=7)) <= set(range(7))
+    assert {tuple(rows_by_class(jax.random.key(seed), train, 1)) for seed in range(4)} != {tuple(rows[::4])}
+    noise = start_images(jax.random.key(0), train, 2, "noise")
+    assert noise.shape == (6, 8, 8, 3) and 0.2 < float(noise.std()) < 0.4
+
+
+def test_a_class_that_is_short_is_named():
+    train = toy_train(num_classes=3, per_class=2)
+    train = dataclasses.replace(train, labels=jnp.where(train.labels == 1, 0, train.labels))
+    with pytest.raises(ValueError, match=r"\{1: 0\}"):
+        rows_by_class(jax.random.key(0), train, 1)
+    with pytest.raises(ValueError, match="noise"):
+        start_images(jax.random.key(0), train, 1, "zeros")
+
+
+def test_published_settings_are_data():
+    assert all(name in CONFIGS for name, _ in PUBLISHED.values())
+    for dataset, ipc in PUBLISHED:
+        assert published(dataset, ipc).ipc == ipc
+    first = published("cifar10", 1)
+    assert (first.steps, first.use_flip, first.batch, first.ridge(10)) == (15_000, True, 1024, 0.005)
+    assert published("tiny_imagenet", 1).ridge(200) == pytest.approx(0.1)
+    assert published("imagenette", 1).ridge(10) == pytest.approx(0.5)
+    assert published("cifar100", 50).ridge(100) == pytest.approx(2.5)
+    big = config_named("depth_4_big", ipc=10)
+    assert (big.pool_rows, big.pool_size, big.direct_batch, big.inner_rows) == (256, 30, 256, 500)
+    with pytest.raises(ValueError, match="depth_3"):
+        config_named("depth3")
+    with pytest.raises(ValueError, match="cifar10 ipc 1"):
+        published("cifar10", 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"), [({"solver": "newton"}, "woodbury"), ({"l2_rate": 0.0}, "l2_rate"), ({"ipc": 0}, "ipc")]
+)
+def test_settings_that_cannot_run_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        rcig.RcigConfig(**fields)
+
+
+def test_an_external_support_is_scored_with_its_labels_as_they_are():
+    """Labels that are not centred, with the statistics of a published support: no re-centring, flips added."""
+    rng = np.random.default_rng(0)
+    labels = rng.normal(-0.284, 1.0, (3, 3)).astype(np.float32)
+    labels[np.arange(3), np.arange(3)] = labels.max(1) + 0.089
+    images = (0.455 * rng.standard_normal((3, 8, 8, 3))).astype(np.float32)
+    made = DistilledSet(
+        images=jnp.asarray(images),
+        labels=jnp.asarray(labels),
+        num_classes=3,
+        label_kind="regression",
+        space="toy",
+        flip=True,
+    )
+    wide = expand(made)
+    np.testing.assert_array_equal(wide.labels, np.concatenate([labels, labels]))
+    np.testing.assert_array_equal(wide.images[3:], images[:, :, ::-1])
+    assert PROTOCOLS["rcig"].recipe(10).loss == "squared_error" and float(jnp.exp(0.342)) == pytest.approx(
+        1.41, abs=0.01
+    )
+    with pytest.raises(ValueError, match="preprocess"):
+        evaluate(
+            made, TestSet(images=images, labels=np.arange(3), num_classes=3, space="toy"), protocol="rcig", epochs=1
+        )
