@@ -21,7 +21,8 @@ pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewher
 CASES = {
     "3x3": ((3, 8, 8, 8), (3, 3, 8, 6), (1, 1), "SAME"),
     "odd sides": ((2, 7, 9, 5), (3, 3, 5, 7), (1, 1), "SAME"),
-    "many images": ((37, 16, 16, 6), (3, 3, 6, 5), (1, 1), "SAME"),
+    "wide, odd sides": ((2, 7, 9, 41), (3, 3, 41, 40), (1, 1), "SAME"),
+    "many images": ((37, 16, 16, 48), (3, 3, 48, 40), (1, 1), "SAME"),
     "colours": ((3, 8, 8, 3), (3, 3, 3, 8), (1, 1), ((1, 1), (1, 1))),
     "to colours": ((3, 8, 8, 8), (3, 3, 8, 3), (1, 1), ((1, 1), (1, 1))),
     "one channel": ((3, 6, 5, 1), (3, 3, 1, 1), (1, 1), "SAME"),

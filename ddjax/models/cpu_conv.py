@@ -20,7 +20,9 @@ Kernel = Float[Array, "kh kw c o"]
 MANTISSAS = {"tensorfloat32": 10, "bfloat16": 7}  # bits that are left of a factor
 HALVES = (jnp.bfloat16, jnp.float16)  # stored, but multiplied and summed in float32
 FEW = 4  # channels up to which copies of shifted maps cost next to nothing
+NARROW = 40  # channels up to which Winograd's transforms cost more than XLA's own forward convolution
 TILES = 512  # rows of one Winograd product: enough for a product at full speed, and its operands fit into the cache
+WIDE = 128  # channels at which they do; narrower maps take more rows
 MOST_WASTE = 1.6  # computed over wanted outputs where a map's sides are odd
 
 # F(2x2, 3x3) of Lavin and Gray 2016 (arXiv:1509.09308): y = A' [(G w G') * (B' x B)] A
@@ -40,7 +42,7 @@ def convolve(x: Images, kernel: Kernel, *, padding: Padding) -> Outputs:
         return _product(_pad(x, padding), kernel)
     if o <= FEW < c:
         return _few_outputs(x, kernel, padding)
-    if _suits_winograd(kernel.shape, size):
+    if _suits_winograd(kernel.shape, size) and c * o > NARROW**2:
         return _winograd(x, kernel, padding)
     if c <= FEW:
         return _product(_windows(_pad(x, padding), (kh, kw)), kernel)
@@ -177,7 +179,7 @@ def _winograd(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
         y = jnp.transpose(pixels, (2, 3, 0, 4, 1, 5))
         return y.reshape(len(x), 2 * _half(size[0]), 2 * _half(size[1]), -1)[:, : size[0], : size[1]]
 
-    count = _chunk(len(x), size)
+    count = _chunk(len(x), size, max(kernel.shape[2:]))
     if count == len(x):
         return chunk(x)
     (chunks,) = _chunks(count, x)
@@ -200,9 +202,10 @@ def _transposed(matrix: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
     return list(zip(*matrix, strict=True))
 
 
-def _chunk(n: int, size: Sequence[int]) -> int:
+def _chunk(n: int, size: Sequence[int], channels: int) -> int:
     # images at a time: a divisor of n near what fills a product, and with padding where there is none
-    most = max(1, min(n, TILES // (_half(size[0]) * _half(size[1]))))
+    tiles = TILES * max(1, WIDE // channels)
+    most = max(1, min(n, tiles // (_half(size[0]) * _half(size[1]))))
     for count in range(most, most // 2, -1):
         if n % count == 0:
             return count
@@ -217,7 +220,7 @@ def _chunks(count: int, *arrays: Array) -> list[Array]:
 
 def _in_chunks(gradient: Callable[[Array, Array], Array], x: Images, g: Outputs) -> Kernel:
     # the sum over images, a few at a time
-    count = _chunk(len(x), g.shape[1:3])
+    count = _chunk(len(x), g.shape[1:3], max(x.shape[3], g.shape[3]))
     if count == len(x):
         return gradient(x, g)
     chunks = _chunks(count, x, g)
