@@ -66,7 +66,7 @@ def problem(at=None, config=CONFIG):
 
 def ready():
     """Compute what is shared now, and not while something is traced."""
-    return params(), support(), batch(), exact_minimum(), outer_parts(), exact_v(), implicit_part(), jacobians()
+    return params(), support(), batch(), solved()
 
 
 def tangent(seed, scale=0.1):
@@ -78,50 +78,55 @@ def flat(tree):
     return jax.flatten_util.ravel_pytree(tree)[0]
 
 
-@functools.cache
-def jacobians():
-    """J of the support and of the batch, [rows k, parameters], and t flat -> tree."""
+def _jacobian(images):
     zero, back = jax.flatten_util.ravel_pytree(origin(frozen()))
+    head = params()["head"]
 
-    def whole(images):
-        base = {name: value for name, value in params().items() if name != "head"}
+    def logits(vector):
+        t = back(vector)
+        body = jax.tree.map(jnp.add, frozen().body, t["body"])
+        return model().apply({**body, "head": {**head, "bias": head["bias"] + t["bias"]}}, images)
 
-        def logits(vector):
-            t = back(vector)
-            body = jax.tree.map(jnp.add, base, t["body"])
-            head = {"kernel": params()["head"]["kernel"], "bias": params()["head"]["bias"] + t["bias"]}
-            return model().apply({**body, "head": head}, images)
-
-        return jax.jit(jax.jacrev(logits))(zero).reshape(len(images) * K, -1)
-
-    return whole(support().images), whole(batch().images), back
+    return jax.jacrev(logits)(zero).reshape(len(images) * K, -1)
 
 
 @functools.cache
+def solved():
+    """The exact minimum, loss with g and direct gradient, H^-1 g, the implicit gradient, and both Jacobians."""
+
+    @jax.jit
+    def run(support, batch):
+        problem_ = problem(support)
+        t = rcig_inner.exact(problem_)
+        parts = rcig_gradient.direct_gradient(CONFIG, frozen(), problem_, batch, t, support, jax.random.key(3))
+        v = bilevel.woodbury()(rcig_inner.hessian(problem_), parts[1]).x
+
+        def value(support):
+            return -rcig_gradient.coupling(CONFIG, frozen(), problem_, None, t, support, v)
+
+        return t, parts, v, jax.grad(value)(support), (_jacobian(support.images), _jacobian(batch.images))
+
+    return run(support(), batch())
+
+
 def exact_minimum():
-    return jax.jit(lambda: rcig_inner.exact(problem()))()
+    return solved()[0]
 
 
-@functools.cache
-def outer_parts(config=CONFIG):
+def outer_parts():
     """The loss, g and the direct gradient at the exact inner minimum."""
-    run = jax.jit(
-        lambda t, s: rcig_gradient.direct_gradient(
-            config, frozen(), problem(config=config), batch(), t, s, jax.random.key(3)
-        )
-    )
-    return run(exact_minimum(), support())
+    return solved()[1]
 
 
-@functools.cache
 def exact_v():
     """H^-1 g."""
-    return jax.jit(lambda g: bilevel.woodbury()(rcig_inner.hessian(problem()), g).x)(outer_parts()[1])
+    return solved()[2]
 
 
-@functools.cache
-def implicit_part(config=CONFIG):
-    def value(s):
-        return -rcig_gradient.coupling(config, frozen(), problem(), None, exact_minimum(), s, exact_v())
+def implicit_part():
+    return solved()[3]
 
-    return jax.jit(jax.grad(value))(support())
+
+def jacobians():
+    """J of the support and of the batch, [rows k, parameters]."""
+    return solved()[4]

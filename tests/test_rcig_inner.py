@@ -42,7 +42,7 @@ def test_gradient_and_hessian_are_those_of_the_loss():
     gradient = rcig_inner.loss_and_gradient(problem, t)[1]
     by_ad = jax.jit(jax.grad(lambda t: rcig_inner.loss(problem, t)))(t)
     np.testing.assert_allclose(tiny.flat(gradient), tiny.flat(by_ad), atol=1e-14)
-    j, _, _ = tiny.jacobians()
+    j, _ = tiny.jacobians()
     closed = RIDGE / (M * K) * (tiny.flat(t) - j.T @ alpha_of(problem, t).ravel())
     np.testing.assert_allclose(tiny.flat(gradient), closed, atol=1e-14)
 
@@ -56,7 +56,7 @@ def test_gradient_and_hessian_are_those_of_the_loss():
 
 def test_smallest_curvature_is_the_ridge():
     problem = tiny.problem()
-    j, _, _ = tiny.jacobians()
+    j, _ = tiny.jacobians()
     inverse = jnp.linalg.inv(problem.factor.kernel + RIDGE * jnp.eye(M))
     full = RIDGE / (M * K) * (jnp.eye(j.shape[1]) + j.T @ jnp.kron(inverse, jnp.eye(K)) @ j)
     u = tiny.tangent(4)
@@ -83,7 +83,7 @@ def test_the_exact_minimum_is_one_and_descent_goes_there():
 
 def test_predictions_at_the_minimum_are_those_of_the_total_kernel():
     problem, best = tiny.problem(), tiny.exact_minimum()
-    j, j_b, _ = tiny.jacobians()
+    j, j_b = tiny.jacobians()
     frozen = tiny.frozen()
     phi, phi_b = (frozen.features(frozen.body, x) for x in (tiny.support().images, tiny.batch().images))
     total = j @ j.T + jnp.kron(gram(phi, phi), jnp.eye(K))
