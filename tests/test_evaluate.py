@@ -15,7 +15,7 @@ from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluat
 from ddjax.evaluation.baselines import Baseline, smoothed
 from ddjax.evaluation.measures import confusion, denoising, recall, thirds
 from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
-from ddjax.evaluation.students import rescaled
+from ddjax.evaluation.students import rescaled, suited
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe
@@ -104,6 +104,19 @@ def test_soft_and_learned_labels_train_too(ready, distilled):
         ),
     )
     assert np.mean(evaluate(regression, ready.test, protocol=squared, model=MODEL).last) > 0.8
+
+
+def test_losses_follow_the_kind_of_label(distilled):
+    entropy, squared = QUICK.recipe(1), dataclasses.replace(QUICK.recipe(1), loss="squared_error")
+    learned = dataclasses.replace(
+        distilled, labels=2 * preprocess.centered(distilled.labels, 3), label_kind="regression"
+    )
+    recipe, examples = suited(entropy, learned)
+    assert recipe.loss == "squared_error" and (examples.targets == learned.labels).all()
+    recipe, examples = suited(squared, distilled)
+    np.testing.assert_allclose(examples.targets, preprocess.centered(distilled.labels, 3), atol=1e-6)
+    recipe, examples = suited(entropy, distilled)
+    assert recipe == entropy and set(np.unique(examples.targets)) == {0.0, 1.0}
 
 
 def test_full_training_memorises_and_the_hold_out_sees_it(ready):

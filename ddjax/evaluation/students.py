@@ -67,7 +67,7 @@ def evaluate(
     model = model or build(protocol.network, test.images.shape[1:], test.num_classes)
     transform, plain = in_protocol_space(distilled, protocol, train)
     test_images = in_space(test, transform)
-    examples = Examples(plain.images, targets(plain))
+    recipe, examples = suited(recipe, plain)
     keys = jax.random.split(jax.random.key(seed), students or protocol.students)
 
     rate = recipe.rate
@@ -97,6 +97,18 @@ def evaluate(
         counts,
         training_set_view(model, fitted.params, train, audit, transform),
     )
+
+
+def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
+    """The recipe and the examples with targets that its loss is meant for.
+
+    Learned regression labels are no probabilities: whatever the protocol, their loss is the squared error that they
+    were learned with. Labels that are, under a protocol with a squared error, become centred as it has them.
+    """
+    if plain.label_kind == "regression":
+        return dataclasses.replace(recipe, loss="squared_error"), Examples(plain.images, targets(plain))
+    shift = 1 / plain.num_classes if recipe.loss == "squared_error" else 0.0
+    return recipe, Examples(plain.images, targets(plain) - shift)
 
 
 def in_protocol_space(
