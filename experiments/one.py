@@ -36,13 +36,16 @@ class Settings(Experiment):
 def one(settings: Settings) -> int:
     """Run, write, print."""
     from ddjax import saving
+    from ddjax.distillers import DISTILLERS
+    from ddjax.names import choose
     from ddjax.results import append, to_line
     from experiments import figures, tables
     from experiments.run import run
 
     experiment = settings.settled()
-    if experiment.steps is not None and experiment.method in ("random", "herding", "kcenter", "full"):
-        print(f"note: {experiment.method} chooses and does not learn; --steps has no effect", file=sys.stderr)
+    settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
+    if experiment.steps is not None and "steps" not in settable:
+        print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
     outcome = run(experiment, data_dir=settings.data_dir, quiet=settings.quiet)
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ddjax import preprocess
-from ddjax.data import Dataset, Prepared, in_space, load, prepare
+from ddjax.data import Dataset, Prepared, in_space, load, moved, prepare
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import (
@@ -177,7 +177,7 @@ def run_distiller(
     experiment: Experiment, method: Any, config: Any, prepared: Prepared, transform: Any, quiet: bool
 ) -> DistilledSet:
     """Distil in the space of `transform`, and attach all that makes the result usable elsewhere."""
-    ready = in_space(prepared, transform).train
+    ready = moved(prepared.train, transform)  # the students take the test images there
     shape, k = ready.images.shape[1:], ready.num_classes
     own = method.model is not None
     model = (

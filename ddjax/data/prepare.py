@@ -1,7 +1,7 @@
 """Source -> noise -> the three records that everything downstream works on; the only place where truth is set aside."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
 from ddjax.types import Audit, TestSet, TrainSet
+
+Part = TypeVar("Part", TrainSet, TestSet)
 
 
 class Prepared(NamedTuple):
@@ -67,8 +69,9 @@ def smallest_class(dataset: Dataset) -> int:
 
 def in_space(prepared: Prepared, transform: preprocess.Preprocess) -> Prepared:
     """The same examples with their images on the device, in the space of `transform`."""
-    train, test = (
-        dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)
-        for part in (prepared.train, prepared.test)
-    )
-    return prepared._replace(train=train, test=test)
+    return prepared._replace(train=moved(prepared.train, transform), test=moved(prepared.test, transform))
+
+
+def moved(part: Part, transform: preprocess.Preprocess) -> Part:
+    """One set with its images on the device, in the space of `transform`."""
+    return dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)

@@ -33,8 +33,8 @@ class Fit(NamedTuple):
 def over_members(function: Callable, how: str = "auto") -> Callable:
     """`function(member, *shared)` -> the same over a leading axis of members.
 
-    "vmap" runs them side by side, "map" one after the other in the same program; "auto" maps on CPU, where a
-    convolution batched over weights is a grouped one and several times slower, and vmaps elsewhere.
+    "vmap" runs them side by side, "map" one after the other in the same program; "auto" maps on CPU, where
+    side by side gains nothing and holds the activations of all members at once, and vmaps elsewhere.
     """
     if how == "auto":
         how = "map" if jax.default_backend() == "cpu" else "vmap"
