@@ -3,10 +3,12 @@
 python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
 """
 
+import csv
 import dataclasses
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 import tyro
 
@@ -51,6 +53,8 @@ def one(settings: Settings) -> int:
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:
         saving.save_distilled(outcome.distilled, folder / "distilled")
+    if outcome.log:
+        write_log(outcome.log, folder / "log.csv")
     drawn = figures.draw(outcome, folder)
     append(settings.out / "results.jsonl", outcome.row)
     print(tables.describe(outcome.row))
@@ -58,6 +62,15 @@ def one(settings: Settings) -> int:
     if settings.json:
         print(to_line(outcome.row))
     return 0
+
+
+def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
+    """A distiller's metrics as CSV, one line per step."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", *log])
+        lines = enumerate(zip(*log.values(), strict=True))
+        writer.writerows([step, *map("{:.6g}".format, values)] for step, values in lines)
 
 
 def _settings_from_file(arguments: list[str]) -> tuple[Settings, list[str]]:

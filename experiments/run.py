@@ -52,6 +52,7 @@ class Outcome(NamedTuple):
     noise: dict[str, Any]
     distilled: DistilledSet | None
     scores: Scores | FullScores
+    log: dict[str, np.ndarray]  # a distiller's metrics, one entry per step
 
 
 def run(experiment: Experiment, *, data_dir: str | None = None, quiet: bool = False) -> Outcome:
@@ -87,9 +88,9 @@ def run_cell(experiment: Experiment, data_dir: str | None, quiet: bool) -> Outco
     transform = preprocess.fit(space, np.asarray(prepared.train.images), dataset.name)
     if full:
         scores, part = run_full(experiment, baseline, in_space(prepared, transform), quiet)
-        distilled = None
+        distilled, log = None, {}
     else:
-        distilled = run_distiller(experiment, method, config, prepared, transform, quiet)
+        distilled, log = run_distiller(experiment, method, config, prepared, transform, quiet)
         score = run_ranking if protocol.name == "dd-ranking" else run_students
         scores, part = score(experiment, protocol, distilled, prepared, quiet)
     row = {
@@ -112,7 +113,7 @@ def run_cell(experiment: Experiment, data_dir: str | None, quiet: bool) -> Outco
         "fingerprint": fingerprint(experiment),
         "versions": versions(),
     }
-    return Outcome(row, dataset, prepared.noise, distilled, scores)
+    return Outcome(row, dataset, prepared.noise, distilled, scores, log)
 
 
 def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
@@ -175,8 +176,8 @@ def run_full(
 
 def run_distiller(
     experiment: Experiment, method: Any, config: Any, prepared: Prepared, transform: Any, quiet: bool
-) -> DistilledSet:
-    """Distil in the space of `transform`, and attach all that makes the result usable elsewhere."""
+) -> tuple[DistilledSet, dict[str, np.ndarray]]:
+    """Distil in the space of `transform`, and attach all that makes the result usable elsewhere; and the log."""
     ready = moved(prepared.train, transform)  # the students take the test images there
     shape, k = ready.images.shape[1:], ready.num_classes
     own = method.model is not None
@@ -187,11 +188,13 @@ def run_distiller(
     start, feed = method.prepare(config, ready, model, prepare_key)
     distiller = method.build(config, model)
     with progress(f"{experiment.method}, {experiment.ipc} images per class", quiet) as report:
-        state, _ = distill(distiller, feed, distiller.init(init_key, start), steps=method.steps(config), report=report)
+        state = distiller.init(init_key, start)
+        state, log = distill(distiller, feed, state, steps=method.steps(config), report=report)
     provenance = {"experiment": dataclasses.asdict(experiment), "noise": prepared.noise, "space": transform.fingerprint}
-    return dataclasses.replace(
+    distilled = dataclasses.replace(
         distiller.extract(state), preprocess=transform, provenance=json.dumps(provenance, default=str)
     )
+    return distilled, log
 
 
 def run_students(
@@ -239,7 +242,7 @@ def run_ranking(
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
     method = DISTILLERS["random"]
     chance = dataclasses.replace(experiment, method="random", seed=experiment.seed + 1, options=())
-    random = run_distiller(chance, method, method_config(method.config, chance), prepared, transform, quiet)
+    random, _ = run_distiller(chance, method, method_config(method.config, chance), prepared, transform, quiet)
     random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
     ranking = dd_ranking(
         distilled,

@@ -138,3 +138,12 @@ def test_options_are_read_by_type():
     with pytest.raises(ValueError, match="takes a int"):
         method_config(SelectionConfig, Experiment(options=("feature_epochs=many",)))
     assert tables.percent(None) == "-" and tables.percent(0.5) == "50.0 %"
+
+
+def test_a_learned_method_leaves_its_log(tmp_path, capsys):
+    wishes = ("pool_size=2", "batch=32", "use_flip=False", "inner_rate=1e-3", "hinv_rate=1e-2")
+    settings = quick(tmp_path, method="rcig", ipc=1, steps=3, epochs=2, protocol="rcig", options=wishes)
+    run(settings, capsys)
+    [log] = tmp_path.glob("*/log.csv")
+    lines = log.read_text().splitlines()
+    assert "loss" in lines[0].split(",") and [line.split(",")[0] for line in lines[1:]] == ["0", "1", "2"]
