@@ -109,6 +109,8 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("steps", "width", "depth"):
         if name in fields and getattr(experiment, name) is not None:
             chosen[name] = getattr(experiment, name)
+    if "use_flip" in fields and experiment.dataset in UPRIGHT:
+        chosen["use_flip"] = False
     for option in experiment.options:
         name, _, text = option.partition("=")
         if name not in fields:

@@ -10,7 +10,7 @@ import pytest
 
 from ddjax import preprocess
 from ddjax.data import in_space, prepare, synthetic
-from ddjax.distilled import DistilledSet
+from ddjax.distilled import DistilledSet, expand
 from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, train_full
 from ddjax.evaluation.baselines import Baseline, smoothed
 from ddjax.evaluation.measures import confusion, denoising, recall, thirds
@@ -104,6 +104,34 @@ def test_soft_and_learned_labels_train_too(ready, distilled):
         ),
     )
     assert np.mean(evaluate(regression, ready.test, protocol=squared, model=MODEL).last) > 0.8
+
+
+def test_an_rcig_support_from_elsewhere_is_scored_as_it_is(ready):
+    # arrays as a published checkpoint holds them: whitened images, labels whose rows do not sum to zero, mirrored
+    transform = preprocess.fit("rcig", np.repeat(ready.train.images, 3, axis=3))
+    colour = dataclasses.replace(ready.test, images=np.repeat(np.asarray(ready.test.images), 3, axis=3))
+    whitened = preprocess.apply(transform, colour.images)
+    means = np.stack([np.asarray(whitened)[ready.test.labels == c].mean(axis=0) for c in range(3)])
+    labels = 2.5 * np.eye(3, dtype=np.float32) - 1.2
+    support = DistilledSet(
+        images=means,
+        labels=labels,
+        num_classes=3,
+        label_kind="regression",
+        flip=True,
+        space=transform.fingerprint,
+        preprocess=transform,
+    )
+    model = build("convnet_rcig", (8, 8, 3), 3, depth=1, width=8)
+    published = PROTOCOLS["rcig"].recipe(3)
+    quick = dataclasses.replace(published, rate=1e-2, warmup_steps=5, draws=20, epochs=5, augment="none")
+    protocol = dataclasses.replace(PROTOCOLS["rcig"], recipe=lambda m: quick)
+    assert np.mean(evaluate(support, colour, protocol=protocol, model=model, students=2).last) > 0.6
+    recipe, examples = suited(published, expand(support))
+    assert recipe.loss == "squared_error" and len(examples.images) == 6  # with mirror images
+    np.testing.assert_array_equal(examples.targets, np.concatenate([labels, labels]))  # not centred again
+    with pytest.raises(ValueError, match="space"):
+        evaluate(support, dataclasses.replace(colour, images=whitened, space="another"), protocol="rcig", model=model)
 
 
 def test_losses_follow_the_kind_of_label(distilled):
