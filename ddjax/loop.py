@@ -1,5 +1,6 @@
 """The loop: a compiled scan over a chunk of steps; it knows a Distiller and a Feed, and no method by name."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +29,23 @@ def distill(
     Stopping after any step and going on from its state gives the same states as running through.
     """
     chunk = chunk or max(1, -(-steps // 50))
+    compiled, parts = _program(distiller, feed.at, steps), []
+    for begin in range(first, steps, chunk):
+        state, metrics = compiled(state, feed.data, jnp.arange(begin, begin + chunk))
+        count = min(chunk, steps - begin)
+        parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], metrics))
+        if report:
+            report(begin + count, steps, {name: float(np.mean(x[-1])) for name, x in parts[-1].items()})
+    log = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    return state, log
+
+
+@functools.lru_cache(maxsize=32)
+def _program(distiller: Distiller, at: Callable, steps: int) -> Callable:
+    """The compiled chunk; kept, so that the same distiller and feed on other data or seeds compile nothing."""
 
     def one(state: Any, data: Any, step: jax.Array) -> tuple[Any, Metrics]:
-        return distiller.step(state, feed.at(data, step))
+        return distiller.step(state, at(data, step))
 
     def run(state: Any, data: Any, numbers: jax.Array) -> tuple[Any, Metrics]:
         shapes = jax.eval_shape(one, state, data, numbers[0])[1]
@@ -41,12 +56,4 @@ def distill(
 
         return jax.lax.scan(body, state, numbers)
 
-    compiled, parts = jax.jit(run, donate_argnums=0), []
-    for begin in range(first, steps, chunk):
-        state, metrics = compiled(state, feed.data, jnp.arange(begin, begin + chunk))
-        count = min(chunk, steps - begin)
-        parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], metrics))
-        if report:
-            report(begin + count, steps, {name: float(np.mean(x[-1])) for name, x in parts[-1].items()})
-    log = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    return state, log
+    return jax.jit(run, donate_argnums=0)

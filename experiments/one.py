@@ -43,12 +43,13 @@ def one(settings: Settings) -> int:
     from ddjax.results import append, to_line
     from experiments import figures, tables
     from experiments.run import run
+    from experiments.shared import Shared
 
     experiment = settings.settled()
     settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
-    outcome = run(experiment, data_dir=settings.data_dir, quiet=settings.quiet)
+    outcome = run(experiment, shared=Shared(settings.data_dir), quiet=settings.quiet)
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:

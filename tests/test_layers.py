@@ -13,10 +13,10 @@ LAYER = {
     "types": 1,
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop", "results"], 2),
     "decode": 2,
-    "distilled": 3,
+    **dict.fromkeys(["distilled", "fleet"], 3),
     "saving": 4,
     **dict.fromkeys(["data", "training"], 4),
-    **dict.fromkeys(["experts", "evaluation"], 5),
+    **dict.fromkeys(["experts", "evaluation", "robust"], 5),
     "distillers": 6,
     "testing": 7,
 }

@@ -1,6 +1,6 @@
 """The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
 
-from ddjax.distillers import frepo, full, kip, rcig, selection
+from ddjax.distillers import dance, dm, frepo, full, kip, rcig, selection
 from ddjax.types import Method
 
 DISTILLERS: dict[str, Method] = {
@@ -11,4 +11,6 @@ DISTILLERS: dict[str, Method] = {
     "kip": kip.METHOD,
     "frepo": frepo.METHOD,
     "rcig": rcig.METHOD,
+    "dance": dance.METHOD,
+    "dm": dm.METHOD,
 }

@@ -1,5 +1,7 @@
 """Feeds that several methods share: real batches as functions of the step."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,8 +33,13 @@ def image_batches(train: TrainSet, size: int, key: PRNGKey) -> Feed:
     size = min(size, len(train.labels))
     data = FeedData(images=jnp.asarray(train.images), labels=jnp.asarray(train.labels), key=key)
 
+    return Feed(data, _draw(size))
+
+
+@functools.cache  # the same function for the same size, so that programs compiled for it are found again
+def _draw(size: int) -> Callable[[FeedData, Int[Array, ""]], Batch]:
     def at(data: FeedData, step: Int[Array, ""]) -> Batch:
         rows = jax.random.choice(jax.random.fold_in(data.key, step), len(data.labels), (size,), replace=False)
         return Batch(data.images[rows], data.labels[rows])
 
-    return Feed(data, at)
+    return at

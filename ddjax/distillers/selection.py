@@ -5,6 +5,7 @@ the given labels: the truth is not to be had here.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -197,11 +198,19 @@ def prepare(
         targets = one_hot(jnp.asarray(train.labels), train.num_classes)
         params = fit(model, recipe, Examples(train.images, targets), key[None]).params
         only = jax.tree.map(lambda leaf: leaf[0], params)
-        flat = jax.jit(lambda p, x: jax.lax.map(lambda i: model.features(p, i[None])[0], x, batch_size=500))(
-            only, train.images
-        )
+        flat = _features(model)(only, train.images)
     candidates = Candidates(train, flat)
-    return candidates, Feed(candidates, lambda data, step: data)
+    return candidates, Feed(candidates, all_candidates)
+
+
+def all_candidates(data: Candidates, step: Array) -> Candidates:
+    """The batch of every step."""
+    return data
+
+
+@functools.lru_cache(maxsize=8)
+def _features(model: Model) -> Callable[[Any, Array], Array]:
+    return jax.jit(lambda p, x: jax.lax.map(lambda i: model.features(p, i[None])[0], x, batch_size=500))
 
 
 def method(name: str) -> Method:

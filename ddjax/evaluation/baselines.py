@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
 from ddjax.preprocess import centered, one_hot
 from ddjax.training import Examples, Recipe, Sharpness, fit
-from ddjax.training.fit import Report
+from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 
@@ -86,49 +86,100 @@ def train_full(
       audit: the clean labels of `train`; adds the accuracy against them.
       holdout: share of the training set on whose given labels the `picked` epoch is chosen; 0 leaves that run out.
     """
-    if train.space != test.space or train.space == PIXELS:
-        raise ValueError(
-            f"train is in {train.space!r} and test in {test.space!r}: "
-            f"put both through the preprocessing {baseline.space!r}"
-        )
+    return train_full_all(
+        baseline,
+        [train],
+        test,
+        model=model,
+        audits=[audit],
+        seeds=[seed],
+        students=students,
+        holdout=holdout,
+        how=how,
+        report=report,
+    )[0]
+
+
+def train_full_all(
+    baseline: Baseline,
+    trains: list[TrainSet],
+    test: TestSet,
+    *,
+    model: Model,
+    audits: list[Audit | None],
+    seeds: list[int],
+    students: int = 1,
+    holdout: float = 0.1,
+    how: str = "auto",
+    report: Report | None = None,
+) -> list[FullScores]:
+    """What `train_full` makes of each training set, all networks in one compiled program.
+
+    The sets are of one size; those that share their images (as one array) hold them once. `audits` and `seeds` have an
+    entry for each; either all are audited or none is.
+    """
+    for train in trains:
+        if train.space != test.space or train.space == PIXELS:
+            raise ValueError(
+                f"train is in {train.space!r} and test in {test.space!r}: "
+                f"put both through the preprocessing {baseline.space!r}"
+            )
     if not 0 <= holdout < 1:
         raise ValueError(f"holdout is a share of the training set, from 0 to below 1; got {holdout}")
-    keys = jax.random.split(jax.random.key(seed), students)
-    examples = Examples(train.images, make_targets(baseline, train.labels, train.num_classes))
-    labels = {"given_acc": train.labels}
-    if audit is not None:
-        labels["clean_acc"] = audit.labels
+    examples = [Examples(t.images, make_targets(baseline, t.labels, t.num_classes)) for t in trains]
+    labels = {"given_acc": for_each([jnp.asarray(t.labels) for t in trains], students)}
+    known = [audit for audit in audits if audit is not None]
+    if known:
+        labels["clean_acc"] = for_each([jnp.asarray(audit.labels) for audit in known], students)
+    images = for_each([t.images for t in trains], students)
     fitted = fit(
         model,
         baseline.recipe,
-        examples,
-        keys,
-        watch={"test": (test.images, {"test_acc": test.labels}), "train": (train.images, labels)},
+        for_each(examples, students),
+        jnp.concatenate([jax.random.split(jax.random.key(seed), students) for seed in seeds]),
+        watch={"test": (test.images, {"test_acc": test.labels}), "train": (images, labels)},
         every=1,
         how=how,
         report=report,
     )
-    curves = fitted.seen | {"loss": fitted.loss}
-    moments = {
-        "last": np.full(students, baseline.recipe.epochs - 1),
-        "best": curves["test_acc"].argmax(axis=1),
-    }
+    held = {}
     if holdout:
-        curves["holdout_acc"] = scouted(baseline, train, examples, students, model, holdout, seed, how, report)
-        window = 1 + 2 * (baseline.recipe.epochs // 40)
-        moments["picked"] = smoothed(curves["holdout_acc"], window).argmax(axis=1)
-    at = {
-        moment: {"epoch": [int(e) + 1 for e in epochs]}
-        | {name: [float(curves[name][s, e]) for s, e in enumerate(epochs)] for name in ("test_acc", *labels)}
-        for moment, epochs in moments.items()
-    }
-    return FullScores(at, curves, fitted.params)
+        for seed in dict.fromkeys(seeds):  # one seed holds out the same rows of every set
+            mine = [i for i, other in enumerate(seeds) if other == seed]
+            agreement = scouted(
+                baseline,
+                [trains[i] for i in mine],
+                [examples[i] for i in mine],
+                students,
+                model,
+                holdout,
+                seed,
+                how,
+                report,
+            )
+            held |= {i: agreement[j * students : (j + 1) * students] for j, i in enumerate(mine)}
+    found = []
+    for i in range(len(trains)):
+        own = slice(i * students, (i + 1) * students)
+        curves = {name: seen[own] for name, seen in (fitted.seen | {"loss": fitted.loss}).items()}
+        moments = {"last": np.full(students, baseline.recipe.epochs - 1), "best": curves["test_acc"].argmax(axis=1)}
+        if holdout:
+            curves["holdout_acc"] = held[i]
+            window = 1 + 2 * (baseline.recipe.epochs // 40)
+            moments["picked"] = smoothed(held[i], window).argmax(axis=1)
+        at = {
+            moment: {"epoch": [int(e) + 1 for e in epochs]}
+            | {name: [float(curves[name][s, e]) for s, e in enumerate(epochs)] for name in ("test_acc", *labels)}
+            for moment, epochs in moments.items()
+        }
+        found.append(FullScores(at, curves, jax.tree.map(lambda leaf, own=own: leaf[own], fitted.params)))
+    return found
 
 
 def scouted(
     baseline: Baseline,
-    train: TrainSet,
-    examples: Examples,
+    trains: list[TrainSet],
+    examples: list[Examples],
     students: int,
     model: Model,
     holdout: float,
@@ -137,16 +188,22 @@ def scouted(
     report: Report | None,
 ) -> Float[np.ndarray, "s epochs"]:
     """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it."""
-    rows = np.random.default_rng(seed).permutation(len(train.labels))
+    rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
     count = max(1, round(len(rows) * holdout))
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), students)
     held, kept = np.sort(rows[:count]), np.sort(rows[count:])
+
+    def part(arrays: list[Any], rows: np.ndarray) -> Any:
+        taken = {id(array): jnp.asarray(array)[rows] for array in arrays}  # what was shared stays shared
+        return for_each([taken[id(array)] for array in arrays], students)
+
+    images = [train.images for train in trains]
     scout = fit(
         model,
         baseline.recipe,
-        Examples(examples.images[kept], examples.targets[kept]),
-        keys,
-        watch={"held": (train.images[held], {"holdout_acc": jnp.asarray(train.labels[held])})},
+        Examples(part(images, kept), part([each.targets for each in examples], kept)),
+        jnp.concatenate([keys] * len(trains)),
+        watch={"held": (part(images, held), {"holdout_acc": part([train.labels for train in trains], held)})},
         every=1,
         how=how,
         report=report,

@@ -1,6 +1,7 @@
 """Scores of a distilled set: fresh networks trained on it, tested on clean images."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.training import Examples, Recipe, fit, predict
-from ddjax.training.fit import Report
+from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 HELD_OUT = 2000  # training images on which a rate is chosen, by their given labels
@@ -59,28 +60,65 @@ def evaluate(
       mirror: False leaves mirror images out of the augmentation, for digits and letters.
       epochs: a shorter or longer run than published, schedule scaled; say so beside the number.
     """
+    return evaluate_all(
+        [distilled],
+        test,
+        protocol=protocol,
+        seeds=[seed],
+        students=students,
+        model=model,
+        trains=[train],
+        audits=[audit],
+        epochs=epochs,
+        mirror=mirror,
+        how=how,
+        report=report,
+    )[0]
+
+
+def evaluate_all(
+    sets: list[DistilledSet],
+    test: TestSet,
+    *,
+    protocol: str | Protocol = "common",
+    seeds: list[int],
+    trains: list[TrainSet | None],
+    audits: list[Audit | None],
+    students: int | None = None,
+    model: Model | None = None,
+    epochs: int | None = None,
+    mirror: bool = True,
+    how: str = "auto",
+    report: Report | None = None,
+) -> list[Scores]:
+    """What `evaluate` makes of each set, the students of all of them in one compiled program.
+
+    The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each.
+    """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
-    check(distilled)
-    recipe = protocol.recipe(len(distilled.images))
+    recipe = protocol.recipe(len(sets[0].images))
     recipe = recipe if mirror else upright(recipe)
     recipe = recipe if epochs is None else rescaled(recipe, epochs)
     model = model or build(protocol.network, test.images.shape[1:], test.num_classes)
-    transform, plain = in_protocol_space(distilled, protocol, train)
+    placed = [in_protocol_space(check(each), protocol, train) for each, train in zip(sets, trains, strict=True)]
+    ready = [suited(recipe, plain) for _, plain in placed]
+    transform, recipe = placed[0][0], ready[0][0]
+    kinds = {(t.fingerprint, r, e.images.shape) for (t, _), (r, e) in zip(placed, ready, strict=True)}
+    if len(kinds) > 1:
+        raise ValueError(f"sets that are evaluated together have one size, label kind and space; got {kinds}")
     test_images = in_space(test, transform)
-    recipe, examples = suited(recipe, plain)
-    keys = jax.random.split(jax.random.key(seed), students or protocol.students)
-
-    rate = recipe.rate
-    if protocol.use_step_size and distilled.step_size is not None:
-        rate = float(distilled.step_size)
+    count = students or protocol.students
+    rates = [recipe.rate] * len(sets)
+    if protocol.use_step_size:
+        rates = [rate if s.step_size is None else float(s.step_size) for s, rate in zip(sets, rates, strict=True)]
     if len(protocol.rates) > 1:
-        rate = chosen_rate(model, recipe, examples, protocol, train, transform, seed, how)
+        rates = chosen_rates(model, recipe, [e for _, e in ready], protocol, trains, transform, seeds, how)
     fitted = fit(
         model,
         recipe,
-        examples,
-        keys,
-        rates=jnp.full(len(keys), rate),
+        for_each([examples for _, examples in ready], count),
+        jnp.concatenate([jax.random.split(jax.random.key(seed), count) for seed in seeds]),
+        rates=jnp.repeat(jnp.array(rates, jnp.float32), count, total_repeat_length=count * len(sets)),
         watch={"test": (test_images, {"test_acc": test.labels})},
         every=max(1, recipe.epochs // protocol.checks),
         how=how,
@@ -88,15 +126,25 @@ def evaluate(
     )
     watched = fitted.seen["test_acc"]
     predictions = predict_classes(model, fitted.params, test_images)
-    counts = sum(confusion(p, np.asarray(test.labels), test.num_classes) for p in predictions)
-    return Scores(
-        [float(x) for x in watched[:, -1]],
-        [float(x) for x in watched.max(axis=1)],
-        float(rate),
-        protocol.name,
-        counts,
-        training_set_view(model, fitted.params, train, audit, transform),
-    )
+    views: dict[int, list[np.ndarray]] = {}  # several cells share their training images
+    found = []
+    for i, (train, audit, rate) in enumerate(zip(trains, audits, rates, strict=True)):
+        own = slice(i * count, (i + 1) * count)
+        if train is not None and audit is not None and id(train.images) not in views:
+            views[id(train.images)] = predict_classes(model, fitted.params, in_space(train, transform))
+        found.append(
+            Scores(
+                [float(x) for x in watched[own, -1]],
+                [float(x) for x in watched[own].max(axis=1)],
+                float(rate),
+                protocol.name,
+                sum(confusion(p, np.asarray(test.labels), test.num_classes) for p in predictions[own]),
+                None
+                if train is None or audit is None
+                else training_set_view(views[id(train.images)][own], train, audit),
+            )
+        )
+    return found
 
 
 def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
@@ -147,47 +195,57 @@ def in_space(data: TestSet | TrainSet, transform: preprocess.Preprocess) -> jax.
     return data.images
 
 
-def chosen_rate(
+def chosen_rates(
     model: Model,
     recipe: Recipe,
-    examples: Examples,
+    examples: list[Examples],
     protocol: Protocol,
-    train: TrainSet | None,
+    trains: list[TrainSet | None],
     transform: preprocess.Preprocess,
-    seed: int,
+    seeds: list[int],
     how: str,
-) -> float:
-    """The rate whose student agrees best with the given labels of held-out training images; no test data, no truth."""
-    if train is None:
-        raise ValueError(
-            f"protocol {protocol.name!r} chooses its rate among {protocol.rates} on training images with given "
-            "labels: pass train=, or a protocol with one rate"
-        )
-    rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:HELD_OUT])
-    held_out = dataclasses.replace(train, images=train.images[rows], labels=train.labels[rows])
-    rates = jnp.array(protocol.rates, jnp.float32)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(rates))
-    watch = {"held_out": (in_space(held_out, transform), {"agreement": jnp.asarray(held_out.labels)})}
-    found = fit(model, recipe, examples, keys, rates=rates, watch=watch, how=how).seen["agreement"][:, -1]
-    return float(rates[int(np.argmax(found))])
+) -> list[float]:
+    """For each set the rate whose student agrees best with the given labels of held-out training images.
+
+    No test data, no truth.
+    """
+    held, labels, keys = [], [], []
+    for train, seed in zip(trains, seeds, strict=True):
+        if train is None:
+            raise ValueError(
+                f"protocol {protocol.name!r} chooses its rate among {protocol.rates} on training images with given "
+                "labels: pass train=, or a protocol with one rate"
+            )
+        rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:HELD_OUT])
+        part = dataclasses.replace(train, images=train.images[rows], labels=train.labels[rows])
+        held.append(in_space(part, transform))
+        labels.append(jnp.asarray(part.labels))
+        keys.append(jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(protocol.rates)))
+    count = len(protocol.rates)
+    watch = {"held_out": (for_each(held, count), {"agreement": for_each(labels, count)})}
+    rates = jnp.tile(jnp.array(protocol.rates, jnp.float32), len(seeds))
+    found = fit(
+        model, recipe, for_each(examples, count), jnp.concatenate(keys), rates=rates, watch=watch, how=how
+    ).seen["agreement"][:, -1]
+    return [float(np.float32(protocol.rates[i])) for i in found.reshape(-1, count).argmax(axis=1)]
+
+
+@functools.lru_cache(maxsize=32)
+def _classes(model: Model) -> Any:
+    return jax.jit(lambda stacked, images: jax.lax.map(lambda p: jnp.argmax(predict(model, p, images), 1), stacked))
 
 
 def predict_classes(model: Model, params: Any, images: jax.Array) -> list[np.ndarray]:
     """The predicted class of every image, an array for each student."""
-    run = jax.jit(lambda stacked, images: jax.lax.map(lambda p: jnp.argmax(predict(model, p, images), 1), stacked))
-    return list(np.asarray(run(params, images)))
+    return list(np.asarray(_classes(model)(params, images)))
 
 
-def training_set_view(
-    model: Model, params: Any, train: TrainSet | None, audit: Audit | None, transform: preprocess.Preprocess
-) -> dict[str, float] | None:
-    """The denoising measures of the students on the training set, averaged; None without an audit."""
-    if train is None or audit is None:
-        return None
+def training_set_view(predictions: list[np.ndarray], train: TrainSet, audit: Audit) -> dict[str, float]:
+    """The denoising measures of the students' predictions for the training set, averaged."""
     if not np.array_equal(np.asarray(train.ids), np.asarray(audit.ids)):
         raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
     given, clean = np.asarray(train.labels), np.asarray(audit.labels)
-    each = [denoising(p, given, clean) for p in predict_classes(model, params, in_space(train, transform))]
+    each = [denoising(p, given, clean) for p in predictions]
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 

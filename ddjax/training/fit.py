@@ -60,9 +60,10 @@ def fit(
     """Train one network per key.
 
     Args:
+      examples: what all members train on; or, with a leading axis more on images, targets or both, each member's own.
       keys: [s] typed keys; each member's initialisation, data order and augmentation come from its own.
       rates: [s] base rates, the recipe's where None.
-      watch: accuracies to record, by name.
+      watch: accuracies to record, by name; images and labels are for all members, or each member's own, likewise.
       every: watch after each `every` epochs and after the last; None watches the last alone.
       how: see `over_members`. Members draw the same sequence of batch-wide operations either way.
       report: called after each block of epochs.
@@ -98,12 +99,45 @@ def _programs(model: Model, recipe: Recipe, every: int, how: str) -> tuple[Calla
     trainer = make_trainer(model, recipe)
     start = jax.jit(lambda keys, rates: jax.lax.map(lambda pair: trainer.init(*pair), (keys, rates)))
 
-    def member(state: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array):
-        return jax.lax.scan(
-            lambda s, epoch: _epoch(trainer, recipe, model, every, s, examples, watch, epoch, shared), state, epochs
-        )
+    def run(states: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array):
+        own, join = members_own(examples, watch)
 
-    return start, jax.jit(over_members(member, how), donate_argnums=0)
+        def member(pair: tuple[TrainState, list[Array]]):
+            examples, watch = join(pair[1])
+            return jax.lax.scan(
+                lambda s, epoch: _epoch(trainer, recipe, model, every, s, examples, watch, epoch, shared),
+                pair[0],
+                epochs,
+            )
+
+        return over_members(member, how)((states, own))
+
+    return start, jax.jit(run, donate_argnums=0)
+
+
+def for_each(parts: list[Any], count: int) -> Any:
+    """One tree for all members where there is one part or each is the same array; else each part `count` times."""
+
+    def join(*leaves: Any) -> Any:
+        if all(leaf is leaves[0] for leaf in leaves):
+            return leaves[0]
+        return jnp.repeat(jnp.stack(leaves), count, axis=0, total_repeat_length=count * len(leaves))
+
+    return jax.tree.map(join, *parts)
+
+
+def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], Callable[[list[Array]], tuple]]:
+    """The leaves with a leading axis of members, and how a member's slices of them join those that all share."""
+    dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
+    leaves, structure = jax.tree.flatten((examples, watch))
+    mine = [leaf.ndim > dim for leaf, dim in zip(leaves, jax.tree.leaves(dims), strict=True)]
+
+    def join(own: list[Array]) -> tuple[Examples, Watch]:
+        rest = iter(own)
+        taken = [next(rest) if is_mine else leaf for leaf, is_mine in zip(leaves, mine, strict=True)]
+        return structure.unflatten(taken)
+
+    return [leaf for leaf, is_mine in zip(leaves, mine, strict=True) if is_mine], join
 
 
 def _epoch(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from ddjax import trees
 from ddjax.augment import AUGMENTATIONS, cutmix
 from ddjax.models import merge_stats, split_stats
 from ddjax.names import choose
@@ -16,7 +17,7 @@ from ddjax.training.recipe import Recipe
 from ddjax.training.sharpness import gsam_gradient
 from ddjax.types import Metrics, Model, Params, PRNGKey
 
-_ORDER, _AUGMENT, _MIX = range(3)  # the streams of a network's own key
+ORDER, AUGMENT, MIX = range(3)  # the streams of a network's own key
 
 
 class Examples(NamedTuple):
@@ -85,6 +86,13 @@ def rows_of_epoch(
     return rows.reshape(steps, batch), (jnp.arange(steps * batch) < n).astype(jnp.float32).reshape(steps, batch)
 
 
+def renewed(recipe: Recipe, fresh: Params, state: Params, epoch: Int[Array, ""]) -> Params:
+    """The optimiser's state at the start of an epoch: a fresh one at drops, where the recipe says so."""
+    if not recipe.reset_at_drops:
+        return state
+    return trees.where(jnp.isin(epoch, jnp.array(recipe.drop_epochs, jnp.int32)), fresh, state)
+
+
 def make_trainer(model: Model, recipe: Recipe) -> Trainer:
     """The trainer of one network by one recipe."""
     optimiser, loss = direction(recipe), LOSSES[recipe.loss]
@@ -99,9 +107,9 @@ def make_trainer(model: Model, recipe: Recipe) -> Trainer:
         def key_for(role: int) -> PRNGKey:
             return jax.random.fold_in(jax.random.fold_in(state.key, role), number)
 
-        images = augment(key_for(_AUGMENT), images, jax.random.fold_in(op_key, number))
+        images = augment(key_for(AUGMENT), images, jax.random.fold_in(op_key, number))
         if recipe.cutmix:
-            images, targets = cutmix(key_for(_MIX), images, targets, weights, probability=recipe.cutmix)
+            images, targets = cutmix(key_for(MIX), images, targets, weights, probability=recipe.cutmix)
         trainable, stats = split_stats(state.params)
 
         def objective(trainable: Params) -> tuple[Array, Params]:
@@ -120,12 +128,9 @@ def make_trainer(model: Model, recipe: Recipe) -> Trainer:
         n = len(examples.images)
         steps = recipe.steps_per_epoch(n)
         factor = rate_factor(recipe, steps)
-        rows, weights = rows_of_epoch(recipe, jax.random.fold_in(state.key, _ORDER), n, clock.epoch)
-        if recipe.reset_at_drops:
-            dropped = jnp.isin(clock.epoch, jnp.array(recipe.drop_epochs, jnp.int32))
-            fresh = optimiser.init(split_stats(state.params)[0])
-            opt_state = jax.tree.map(lambda a, b: jnp.where(dropped, a, b), fresh, state.opt_state)
-            state = state._replace(opt_state=opt_state)
+        rows, weights = rows_of_epoch(recipe, jax.random.fold_in(state.key, ORDER), n, clock.epoch)
+        fresh = optimiser.init(split_stats(state.params)[0])
+        state = state._replace(opt_state=renewed(recipe, fresh, state.opt_state, clock.epoch))
 
         def body(state: TrainState, inputs: tuple[Array, Array, Array]) -> tuple[TrainState, Array]:
             index, rows, weights = inputs

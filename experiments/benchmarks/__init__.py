@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, importing, precision, rcig, training
+from experiments.benchmarks import convolution, dance, experts, importing, precision, rcig, training
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "gemm": gemm,
     "conv": convolution.conv,
+    "dance": dance.dance_step,
+    "experts": experts.experts,
     "import": importing.imports,
     "precision": precision.precision,
     "rcig": rcig.rcig_step,

@@ -1,0 +1,31 @@
+"""DM: distribution matching, the one view of DANCE under networks that were never trained.
+
+Plain images in the preprocessed space itself, one step of momentum SGD for all classes at once, nothing clamped. With
+`factor=2, start="mix"` this is IDC's mosaic without DANCE's two views. Source: Zhao and Bilen, 2023
+(arXiv:2110.04181).
+"""
+
+import dataclasses
+
+from ddjax.distillers import dance
+from ddjax.distillers.dance_config import DanceConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DmConfig(DanceConfig):
+    """The fields of DANCE; the defaults are those published for DM at up to 50 images per class."""
+
+    steps: int = 20_000
+    factor: int = 1
+    batch: int = 256
+    rate: float = 1.0
+    optimiser: str = "whole"
+    encoder: str = "random"
+    calibrations: int = 0
+    augment: str = "color_crop_cutout_flip_scale_rotate"
+    one_operation: bool = True
+    unit_box: bool = False
+    start: str = "random"
+
+
+METHOD = dance.METHOD._replace(config=DmConfig)

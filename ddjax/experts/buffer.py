@@ -1,0 +1,108 @@
+"""Experts on disk: one array, grown block by block, and a manifest that vouches for every block.
+
+A block is written and synced before the manifest, replaced in one move, speaks of it; whatever the manifest does not
+speak of, or speaks of otherwise than the file has it, is not there.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ddjax.files import replacing
+from ddjax.results import fingerprint
+
+log = logging.getLogger("ddjax.experts")
+
+
+class Buffer:
+    """The blocks [snapshots parameters] of experts 0, 1, ... that share one identity, in a folder of its own."""
+
+    def __init__(self, root: pathlib.Path, identity: dict[str, Any], block: tuple[int, int], dtype: np.dtype):
+        """A buffer below `root`, whether it exists or not; the folder's name is the key of its content."""
+        self.identity, self.block, self.dtype = identity, block, dtype
+        self.folder = root / fingerprint(identity)
+        self.file, self.manifest_file = self.folder / "trajectories.bin", self.folder / "manifest.json"
+        self.block_bytes = block[0] * block[1] * dtype.itemsize
+
+    def records(self) -> dict[str, Any]:
+        """What the manifest says of each expert, by its number."""
+        try:
+            manifest = json.loads(self.manifest_file.read_text())
+            said, records = manifest["identity"], dict(manifest["experts"])
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read (%s): its experts are trained again", self.manifest_file, error)
+            return {}
+        if said != self.identity:
+            raise ValueError(
+                f"{self.manifest_file} describes other experts than those that its folder is named for. "
+                "Remove the folder, or name another one."
+            )
+        return records
+
+    def intact(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The records of those experts whose block is exactly what was written."""
+        records = self.records()
+        claimed = [number for number in numbers if str(number) in records]
+        if not claimed or not self.file.exists():
+            return {}
+        whole = self.file.stat().st_size // self.block_bytes
+        data = np.memmap(self.file, np.uint8, "r", shape=(whole, self.block_bytes)) if whole else np.empty((0, 0))
+        return {
+            number: records[str(number)]
+            for number in claimed
+            if number < whole and hashlib.sha256(data[number]).hexdigest() == records[str(number)].get("sha256")
+        }
+
+    def write(self, number: int, snapshots: np.ndarray, record: dict[str, Any]) -> None:
+        """Store one expert's block, then its record, which names the block's SHA-256."""
+        raw = snapshots.tobytes()
+        with open(os.open(self.file, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+            file.seek(number * self.block_bytes)
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        records = {**self.records(), str(number): record}
+        with replacing(self.manifest_file, "w") as file:
+            json.dump({"identity": self.identity, "experts": records}, file, indent=1)
+
+    def open(self, experts: int) -> np.ndarray:
+        """The first experts, memory-mapped and read-only: [experts snapshots parameters]."""
+        return np.memmap(self.file, self.dtype, "r", shape=(experts, *self.block))
+
+    def make(self, missing: int) -> None:
+        """Make the folder, and see that the missing blocks will fit."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"folder {self.folder} cannot be made: {error}. Name another, or say store=False."
+            ) from error
+        needed, free = missing * self.block_bytes, shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise ValueError(
+                f"{needed / 1e9:.2f} GB of trajectories do not fit in {self.folder}, which has {free / 1e9:.2f} GB "
+                'left. Name another folder, keep fewer epochs, say storage="bfloat16" or store=False.'
+            )
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process trains into this buffer meanwhile; the lock goes with the process that holds it."""
+        import fcntl  # not on every system, and only needed to write
+
+        with open(self.folder / "lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("another process is training into %s; waiting for it", self.folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield

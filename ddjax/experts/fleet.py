@@ -1,0 +1,122 @@
+"""Training many networks of one recipe, from whose weights a snapshot is taken after some of the epochs."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, PartitionSpec
+from jaxtyping import Array
+
+from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_members, predict
+from ddjax.types import Model
+
+Report = Callable[[int, int, dict[str, float]], None]  # (epochs done over all experts, total, newest metrics)
+
+BLOCKS = 20  # how many times a run comes up for air, at the least
+SIDE_BY_SIDE = 10  # experts that share a device where members run by vmap
+
+
+class Expert(NamedTuple):
+    """One trained network."""
+
+    number: int
+    snapshots: np.ndarray  # [snapshots parameters], in the dtype of storage
+    loss: float  # of the last weights on the training images as they are, with the labels as given
+    accuracy: float
+
+
+class Programs(NamedTuple):
+    """The compiled parts of a group's training; states and results have a leading axis of experts."""
+
+    start: Callable[[Array, Array], TrainState]  # keys, rates
+    advance: Callable[..., tuple[TrainState, Array, Array]]  # to the end of an epoch; flat weights, its loss
+    judge: Callable[[TrainState, Examples], tuple[Array, Array]]  # loss, accuracy
+
+
+def train_experts(
+    model: Model,
+    recipe: Recipe,
+    examples: Examples,
+    *,
+    seed: int,
+    numbers: Sequence[int],
+    kept: tuple[int, ...],
+    dtype: Any,
+    how: str = "auto",
+    report: Report | None = None,
+) -> Iterator[Expert]:
+    """Train the experts of these numbers, a group at a time, and hand each over when its group is done.
+
+    Expert i is a function of (seed, i): of its own key come its initialisation, data order and augmentation, of
+    the seed alone the batch-wide operations of an augmentation. On a CPU a group is one expert, so that an
+    interruption loses no more than that; elsewhere `SIDE_BY_SIDE` on each device.
+    """
+    how = ("map" if jax.default_backend() == "cpu" else "vmap") if how == "auto" else how
+    devices = min(jax.local_device_count(), len(numbers))
+    start, advance, judge = programs(model, recipe, how, devices, dtype)
+    block = max(1, -(-recipe.epochs // BLOCKS))
+    stops = sorted({*kept, *range(0, recipe.epochs, block), recipe.epochs})
+    groups = math.ceil(len(numbers) / (devices * (SIDE_BY_SIDE if how == "vmap" else 1)))
+    done, total = 0, recipe.epochs * len(numbers)
+    members, shared = jax.random.split(jax.random.key(seed))
+    for part in np.array_split(np.asarray(numbers), groups):
+        filled = np.concatenate([part, np.repeat(part[-1:], -len(part) % devices)])
+        keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
+        states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
+        for stop in stops:
+            states, flat, loss = advance(states, examples, jnp.int32(epoch), jnp.int32(stop), shared)
+            if stop in kept:
+                snapshots.append(np.asarray(flat)[: len(part)])
+            done, epoch = done + (stop - epoch) * len(part), stop
+            if report and stop:
+                report(done, total, {"loss": float(loss[: len(part)].mean())})
+        losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
+        blocks = np.stack(snapshots, axis=1)
+        for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"expert {number} diverged: its loss is {loss} after {recipe.epochs} epochs at recipe.rate "
+                    f"{recipe.rate}. A smaller rate trains; what diverged is not stored."
+                )
+            yield Expert(number, own, loss, share)
+
+
+@functools.lru_cache(maxsize=16)
+def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -> Programs:
+    """Compiled for a group; kept, so that a second fleet of the same shapes compiles nothing."""
+    trainer = make_trainer(model, recipe)
+
+    def advance(state: TrainState, examples: Examples, first: Array, last: Array, shared: Array):
+        def one(epoch: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
+            state, metrics = trainer.epoch(carry[0], examples, Clock(epoch, shared))
+            return state, metrics["loss"]
+
+        state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(jnp.nan)))
+        return state, ravel_pytree(state.params)[0].astype(dtype), loss
+
+    def judge(state: TrainState, examples: Examples) -> tuple[Array, Array]:
+        logits = predict(model, state.params, examples.images)
+        loss = jnp.mean(LOSSES[recipe.loss](logits, examples.targets))
+        return loss, accuracy(logits, jnp.argmax(examples.targets, axis=1))
+
+    def spread(function: Callable, shared: int) -> Callable:
+        """Over the members of each device, and over devices; the last `shared` arguments are everyone's."""
+        own = over_members(function, how)
+        if devices == 1:
+            return own
+        mesh = jax.make_mesh((devices,), ("experts",), (AxisType.Auto,), devices=jax.local_devices()[:devices])
+        split, whole = PartitionSpec("experts"), PartitionSpec()
+        specs = (split, *[whole] * shared)
+        return jax.shard_map(own, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+
+    start = spread(lambda pair: trainer.init(*pair), 0)
+    return Programs(
+        jax.jit(lambda keys, rates: start((keys, rates))),
+        jax.jit(spread(advance, 4), donate_argnums=0),
+        jax.jit(spread(judge, 1)),
+    )

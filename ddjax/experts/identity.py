@@ -1,0 +1,88 @@
+"""What decides a trajectory, written down: equal descriptions are equal experts, in a folder named for them."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from ddjax.files import array_digest
+from ddjax.names import unknown
+from ddjax.training import Recipe
+from ddjax.types import PIXELS, Model, Params, TrainSet
+
+FORMAT = 1  # of the arithmetic and the files; another number is another buffer
+STORAGES = ("float32", "bfloat16")
+
+
+def layout(model: Model) -> list[list[Any]]:
+    """[path, shape, dtype] of each array of the network, in the order of the flat vector."""
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(model.init, jax.random.key(0)))
+    return [[jax.tree_util.keystr(path, simple=True, separator="/"), [*x.shape], str(x.dtype)] for path, x in leaves]
+
+
+def parameters(model: Model) -> int:
+    """The length of the flat vector."""
+    return sum(int(np.prod(shape)) for _, shape, _ in layout(model))
+
+
+def unraveller(model: Model) -> Callable[[Float[Array, "parameters"]], Params]:
+    """flat -> params, jit-able, in the dtype of what comes in."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))[1]
+
+
+def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
+    """The epochs whose end is stored, ascending."""
+    if isinstance(keep, str):
+        known = {"all": tuple(range(epochs + 1)), "ends": (0, epochs)}
+        if keep not in known:
+            raise unknown("keep", keep, [*known, "or a sequence of epochs"])
+        return known[keep]
+    kept = tuple(sorted({int(epoch) for epoch in keep}))
+    if not kept or kept[0] < 0 or kept[-1] > epochs:
+        raise ValueError(
+            f"keep names epochs from 0 (the initialisation) to {epochs} (recipe.epochs); got {list(keep)}. "
+            "Train longer or keep fewer."
+        )
+    return kept
+
+
+def check(train: TrainSet, experts: int, storage: str) -> None:
+    """Refuse what could not be trained on or stored."""
+    if experts < 1:
+        raise ValueError(f"experts must be at least 1; got {experts}")
+    if storage not in STORAGES:
+        raise unknown("storage", storage, STORAGES)
+    if train.space == PIXELS:
+        raise ValueError(
+            "trajectories() takes images in the space of a preprocessing; got raw pixels. "
+            "Move the train set there first, with ddjax.in_space or preprocess.apply."
+        )
+
+
+def identity(
+    model: Model, recipe: Recipe, train: TrainSet, *, architecture: str, kept: tuple[int, ...], seed: int, storage: str
+) -> dict[str, Any]:
+    """Everything that an expert's numbers depend on, as JSON has it; not how many experts there are."""
+    described = {
+        "format": FORMAT,
+        "architecture": architecture,
+        "layout": layout(model),
+        "images": array_digest(np.asarray(train.images)),
+        "labels": array_digest(np.asarray(train.labels)),  # as given: another draw of the noise is another buffer
+        "ids": array_digest(np.asarray(train.ids)),
+        "classes": train.num_classes,
+        "space": train.space,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "epochs": kept,
+        "storage": storage,
+        "precision": jax.config.jax_default_matmul_precision,
+    }
+    return json.loads(json.dumps(described))

@@ -1,0 +1,86 @@
+"""Fleets: runs that differ only in their arrays (labels, keys) as one program over a leading axis of members."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from ddjax import trees
+from ddjax.loop import Report, distill
+from ddjax.types import Distiller, Feed, Metrics, PRNGKey
+
+Axes = tuple[int | None, ...]  # for each leaf of a tree: 0 where members have their own, None where all share one
+
+
+def distill_all(
+    distiller: Distiller,
+    feeds: list[Feed],
+    starts: list[Any],
+    keys: list[PRNGKey],
+    *,
+    steps: int,
+    report: Report | None = None,
+) -> tuple[list[Any], list[dict[str, np.ndarray]]]:
+    """Run all steps for every member from its own start, feed and key; returns their last states and their metrics.
+
+    The members have the same shapes and, which makes them one program, feeds with the same `at`. What is one and the
+    same array in all of them is held once. Several members are vmapped, and spread over the devices there are.
+    """
+    if len(keys) == 1:
+        state, log = distill(distiller, feeds[0], distiller.init(keys[0], starts[0]), steps=steps, report=report)
+        return [state], [log]
+    if any(feed.at is not feeds[0].at for feed in feeds):
+        raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
+    start, start_axes = join(starts)
+    data, data_axes = join([feed.data for feed in feeds])
+    fleet = _fleet(
+        distiller, feeds[0].at, (jax.tree.structure(start), start_axes), (jax.tree.structure(data), data_axes)
+    )
+    states = fleet.init(spread(jnp.stack(keys), (0,), len(keys)), spread(start, start_axes, len(keys)))
+    feed = Feed(spread(data, data_axes, len(keys)), _with_step)
+    states, log = distill(fleet, feed, states, steps=steps, report=report)
+    return (
+        [trees.take(states, i) for i in range(len(keys))],
+        [{name: values[:, i] for name, values in log.items()} for i in range(len(keys))],
+    )
+
+
+def join(members: list[Any]) -> tuple[Any, Axes]:
+    """One tree: a leaf that is the same array in every member as it is, the others stacked; and which is which."""
+    columns = list(zip(*(jax.tree.leaves(member) for member in members), strict=True))
+    shared = [all(leaf is column[0] for leaf in column) for column in columns]
+    leaves = [column[0] if same else jnp.stack(column) for column, same in zip(columns, shared, strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(members[0]), leaves), tuple(None if same else 0 for same in shared)
+
+
+def spread(tree: Any, axes: Axes, members: int) -> Any:
+    """The tree with its stacked leaves split over as many devices as divide the members, the others on each."""
+    count = max(d for d in range(1, len(jax.devices()) + 1) if members % d == 0)
+    if count == 1:
+        return tree
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), ("members",))
+    leaves, structure = jax.tree.flatten(tree)
+    specs = [PartitionSpec() if axis is None else PartitionSpec("members") for axis in axes]
+    return structure.unflatten(
+        [jax.device_put(leaf, NamedSharding(mesh, spec)) for leaf, spec in zip(leaves, specs, strict=True)]
+    )
+
+
+def _with_step(data: Any, step: jax.Array) -> tuple[Any, jax.Array]:
+    return data, step
+
+
+@functools.lru_cache(maxsize=32)
+def _fleet(distiller: Distiller, at: Callable, start: tuple[Any, Axes], data: tuple[Any, Axes]) -> Distiller:
+    """The distiller of all members; a member draws its batch inside, so that shared data are never repeated."""
+    start_axes, data_axes = (structure.unflatten(axes) for structure, axes in (start, data))
+
+    def step(states: Any, batch: tuple[Any, jax.Array]) -> tuple[Any, Metrics]:
+        everything, number = batch
+        return jax.vmap(lambda s, d: distiller.step(s, at(d, number)), (0, data_axes))(states, everything)
+
+    return Distiller(jax.jit(jax.vmap(distiller.init, (0, start_axes))), step, distiller.extract)

@@ -1,0 +1,99 @@
+"""EchoSelect without an image generator (after arXiv:2405.12969): which original images to keep, class by class."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss
+from ddjax.training.losses import cross_entropy
+from ddjax.types import PRNGKey
+
+_NEAREST = 0.5
+_ROUNDS = 3
+_ROUNDING = 1e-4
+
+
+def kept_share(noise: float) -> float:
+    """min(1 - 1.2 noise, 0.9 (1 - noise)): what is kept of each class at this share of wrong labels."""
+    if not 0 <= noise < 1 / 1.2:
+        raise ValueError(f"noise is the share of wrong labels, from 0 to below {1 / 1.2:.3f}; got {noise}")
+    return min(1 - 1.2 * noise, 0.9 * (1 - noise))
+
+
+def lowest_of_class(
+    values: Float[Array, "n"], labels: Int[Array, "n"], num_classes: int, share: float
+) -> Bool[Array, "n"]:
+    """The floor(share * size) lowest values of each given class."""
+    order = jnp.lexsort((values, labels))
+    sizes = jnp.zeros(num_classes, jnp.int32).at[labels].add(1)
+    place = jnp.zeros(len(labels), jnp.int32).at[order].set(jnp.arange(len(labels), dtype=jnp.int32))
+    rank = place - (jnp.cumsum(sizes) - sizes)[labels]
+    return rank < jnp.floor(share * sizes[labels] + _ROUNDING)
+
+
+def prototypes(features: Float[Array, "n d"], labels: Int[Array, "n"], num_classes: int) -> Float[Array, "k d"]:
+    """Directions of the classes: means of unit features, of which only the closest half counts, three times over."""
+    unit = _unit(features)
+    member = jax.nn.one_hot(labels, num_classes)
+    means = _unit(member.T @ unit)
+    for _ in range(_ROUNDS):
+        near = lowest_of_class(-jnp.sum(unit * means[labels], axis=1), labels, num_classes, _NEAREST)
+        means = _unit((member * near[:, None]).T @ unit)
+    return means
+
+
+def similarity(features: Float[Array, "n d"], labels: Int[Array, "n"], means: Float[Array, "k d"]) -> Float[Array, "n"]:
+    """Cosine to the given class's direction less the largest to another's.
+
+    A prototype stands for what a generator would make of the given label; distilled images' features do as well.
+    """
+    cosines = _unit(features) @ _unit(means).T
+    own = jax.nn.one_hot(labels, len(means), dtype=bool)
+    return jnp.sum(jnp.where(own, cosines, 0), axis=1) - jnp.max(jnp.where(own, -jnp.inf, cosines), axis=1)
+
+
+def neighbour_agreement(features: Float[Array, "n d"], labels: Int[Array, "n"], count: int = 50) -> Float[Array, "n"]:
+    """Share of the `count` nearest other images, by cosine, that were given the same label. Memory grows as n^2."""
+    if not 0 < count < len(labels):
+        raise ValueError(f"count of neighbours is at least 1 and below the number of images {len(labels)}; got {count}")
+    unit = _unit(features)
+    cosines = unit @ unit.T - 4 * jnp.eye(len(unit), dtype=unit.dtype)
+    nearest = jax.lax.top_k(cosines, count)[1]
+    return jnp.mean((labels[nearest] == labels[:, None]).astype(jnp.float32), axis=1)
+
+
+@functools.cache
+def echo_select(noise: float = 0.4, until: float = 70.0) -> Rule:
+    """Cross-entropy on everything up to epoch `until`; after it, only on the images whose loss, averaged over these
+    epochs, is among the lowest `kept_share` of its given class.
+
+    `noise` must be known; under asymmetric noise its share differs between classes, and this rule does not see that.
+    """
+    share = kept_share(noise)
+
+    def start(key: PRNGKey, given: Given, data: Any) -> Tables:
+        n = len(given.labels)
+        return {"total": jnp.zeros(n), "kept": jnp.ones(n)}
+
+    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
+        each = cross_entropy(out.logits[0, 0], seen.targets)
+        return mean(each, seen._replace(weights=tables["kept"][seen.rows]), tables)
+
+    def end(stats: Stats, tables: Tables, epoch: Int[Array, ""]) -> Tables:
+        total = tables["total"] + mean_loss(stats)
+        chosen = lowest_of_class(total, stats.labels, stats.logits.shape[-1], share)
+        return {"total": total, "kept": jnp.where(epoch + 1 >= until, chosen.astype(total.dtype), tables["kept"])}
+
+    return Rule(loss=loss, start=start, epoch_end=end, due=lambda epoch: epoch < until, export=_findings)
+
+
+def _findings(tables: Tables, stats: Stats) -> Findings:
+    relabel = jax.nn.softmax(stats.logits[0])
+    return Findings(tables["total"], tables["kept"] == 0, relabel, tables["kept"])
+
+
+def _unit(x: Array) -> Array:
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

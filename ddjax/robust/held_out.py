@@ -1,0 +1,52 @@
+"""Class probabilities of every training image from networks that did not train on it."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ddjax import trees
+from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training.fit import Report
+from ddjax.types import Model
+
+
+def stratified_folds(labels: Int[Any, "n"], folds: int, seed: int) -> Int[np.ndarray, "n"]:
+    """A fold 0 .. folds - 1 for each row; each given class is spread evenly, and sizes differ by one at most."""
+    labels = np.asarray(labels)
+    if not 2 <= folds <= len(labels):
+        raise ValueError(f"folds is from 2 to the number of images {len(labels)}; got {folds}")
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, at random within
+    fold = np.empty(len(labels), np.int64)
+    fold[order] = np.arange(len(labels)) % folds
+    return fold
+
+
+def held_out_probabilities(
+    model: Model,
+    recipe: Recipe,
+    examples: Examples,
+    key: Array,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    report: Report | None = None,
+) -> Float[np.ndarray, "n k"]:
+    """Cross-validated softmax of plain training on the given labels; costs folds - 1 trainings on everything.
+
+    All networks train on sets of one size (a row that a smaller fold would add is left out), so one program serves.
+    """
+    fold = stratified_folds(np.asarray(examples.targets).argmax(axis=1), folds, seed)
+    size = len(fold) - np.bincount(fold).max()
+    probabilities = np.zeros(examples.targets.shape, np.float64)
+    score = jax.jit(lambda params, images: jax.nn.softmax(predict(model, params, images)))
+    for number, one in enumerate(jax.random.split(key, folds)):
+        rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
+        part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
+        params = trees.take(fit(model, recipe, part, one[None], report=report).params, 0)
+        probabilities[held] = score(params, jnp.asarray(examples.images)[held])
+    return probabilities / probabilities.sum(axis=1, keepdims=True)

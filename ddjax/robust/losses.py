@@ -1,0 +1,92 @@
+"""Losses per image that forgive wrong labels by their shape alone; targets are one-hot or mixed labels [b k]."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ddjax.robust.rule import Rule, simple
+from ddjax.training.losses import cross_entropy
+
+_LOG_OF_ZERO = math.log(1e-4)  # what reverse cross-entropy takes for the logarithm of an absent label
+_FLOOR = 1e-7  # a power below one has an infinite slope at zero
+
+
+def smoothed_cross_entropy(logits: Float[Array, "b k"], targets: Float[Array, "b k"], amount: float) -> Array:
+    """Cross-entropy with a share `amount` of each target spread over all classes (Szegedy et al., 2016)."""
+    return cross_entropy(logits, (1 - amount) * targets + amount / targets.shape[-1])
+
+
+def bootstrapped(logits: Float[Array, "b k"], targets: Float[Array, "b k"], trust: float, hard: bool) -> Array:
+    """Cross-entropy with a share 1 - `trust` of the target taken from the prediction (Reed et al., 2015)."""
+    own = jax.lax.stop_gradient(jax.nn.softmax(logits))
+    if hard:
+        own = jax.nn.one_hot(jnp.argmax(own, axis=-1), own.shape[-1], dtype=own.dtype)
+    return cross_entropy(logits, trust * targets + (1 - trust) * own)
+
+
+def generalised(logits: Float[Array, "b k"], targets: Float[Array, "b k"], q: float) -> Array:
+    """(1 - p^q) / q of the target's probability: cross-entropy as q -> 0, absolute error at 1 (Zhang, Sabuncu 2018)."""
+    return jnp.sum(targets * (1 - jnp.maximum(jax.nn.softmax(logits), _FLOOR) ** q) / q, axis=-1)
+
+
+def reverse(logits: Float[Array, "b k"], targets: Float[Array, "b k"]) -> Array:
+    """- sum_k p_k log target_k with log 0 := log 1e-4: for one-hot targets, 9.21 (1 - p[label])."""
+    return -_LOG_OF_ZERO * (1 - jnp.sum(targets * jax.nn.softmax(logits), axis=-1))
+
+
+def symmetric(logits: Float[Array, "b k"], targets: Float[Array, "b k"], forward: float, backward: float) -> Array:
+    """forward * cross-entropy + backward * reverse cross-entropy (Wang et al., 2019, arXiv:1908.06112)."""
+    return forward * cross_entropy(logits, targets) + backward * reverse(logits, targets)
+
+
+def normalised(logits: Float[Array, "b k"], targets: Float[Array, "b k"]) -> Array:
+    """Cross-entropy over the sum of what it would be for every label, in (0, 1] (Ma et al., 2020, arXiv:2006.13554)."""
+    return cross_entropy(logits, targets) / -jnp.sum(jax.nn.log_softmax(logits), axis=-1)
+
+
+@functools.cache
+def plain() -> Rule:
+    """Cross-entropy with the given labels."""
+    return simple(cross_entropy)
+
+
+@functools.cache
+def label_smoothing(amount: float = 0.1) -> Rule:
+    """See `smoothed_cross_entropy`."""
+    _share("amount", amount)
+    return simple(lambda logits, targets: smoothed_cross_entropy(logits, targets, amount))
+
+
+@functools.cache
+def bootstrap(trust: float = 0.95, hard: bool = False) -> Rule:
+    """See `bootstrapped`; 0.8 is published for the hard form."""
+    _share("trust", trust)
+    return simple(lambda logits, targets: bootstrapped(logits, targets, trust, hard))
+
+
+@functools.cache
+def generalised_cross_entropy(q: float = 0.7) -> Rule:
+    """See `generalised`."""
+    if not 0 < q <= 1:
+        raise ValueError(f"q is above 0 (cross-entropy) and at most 1 (absolute error); got {q}")
+    return simple(lambda logits, targets: generalised(logits, targets, q))
+
+
+@functools.cache
+def symmetric_cross_entropy(forward: float = 0.1, backward: float = 1.0) -> Rule:
+    """See `symmetric`; published as (0.1, 1) for ten classes and (6, 0.1) for a hundred."""
+    return simple(lambda logits, targets: symmetric(logits, targets, forward, backward))
+
+
+@functools.cache
+def active_passive(active: float = 1.0, passive: float = 1.0) -> Rule:
+    """active * normalised + passive * reverse cross-entropy; published as (1, 1) for ten classes, (10, 0.1) for 100."""
+    return simple(lambda z, targets: active * normalised(z, targets) + passive * reverse(z, targets))
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is a share, from 0 to 1; got {value}")

@@ -1,0 +1,100 @@
+"""The rules by name, with the values that their papers used."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ddjax.names import choose, unknown
+from ddjax.robust import (
+    cpc,
+    distilling,
+    echo,
+    elr,
+    ill,
+    losses,
+    mixup,
+    nested,
+    pls,
+    selection,
+    storm,
+    transition,
+    weighted,
+)
+from ddjax.robust.rule import Rule
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A rule's factory and the settings of its paper, whose runs took `epochs`.
+
+    Another length of run scales the settings named in `counts` (numbers of epochs) and raises those in `per_epoch`
+    (momenta that act once per epoch), so that what they do takes the same share of it. But an early phase is as long
+    as published, or a quarter of the run, where its share would be shorter: it has to last until something is learned,
+    and a small set has few steps in an epoch.
+    """
+
+    make: Callable[..., Rule]
+    epochs: int
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    counts: tuple[str, ...] = ()
+    per_epoch: tuple[str, ...] = ()
+    data: str = ""  # what `robust_fit` must be given as data, where the rule needs some
+    source: str = ""
+
+
+RULES: dict[str, Published] = {
+    "ce": Published(losses.plain, 100),
+    "weighted": Published(weighted.weighted, 100, data="weights [n]"),
+    "label_smoothing": Published(losses.label_smoothing, 100, {"amount": 0.1}, source="Szegedy et al., 2016"),
+    "bootstrap": Published(losses.bootstrap, 100, {"trust": 0.95}, source="arXiv:1412.6596"),
+    "bootstrap_hard": Published(losses.bootstrap, 100, {"trust": 0.8, "hard": True}, source="arXiv:1412.6596"),
+    "mixup": Published(mixup.mixup, 200, {"alpha": 1.0}, source="arXiv:1710.09412"),
+    "gce": Published(losses.generalised_cross_entropy, 120, {"q": 0.7}, source="arXiv:1805.07836"),
+    "sce": Published(losses.symmetric_cross_entropy, 120, {"forward": 0.1, "backward": 1.0}, source="arXiv:1908.06112"),
+    "active_passive": Published(losses.active_passive, 120, source="arXiv:2006.13554"),
+    "forward": Published(transition.forward_correction, 120, data="T [k k]", source="arXiv:1609.03683"),
+    "backward": Published(transition.backward_correction, 120, data="T [k k]", source="arXiv:1609.03683"),
+    "small_loss": Published(selection.small_loss, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
+    "coteaching": Published(selection.coteaching, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
+    "nested_dropout": Published(nested.nested_dropout, 350, {"spread": 10.0}, source="arXiv:2206.13140"),
+    "nested_coteaching": Published(
+        nested.coteaching_of_thinned, 100, {"forget": 0.2}, data="widths [2]", source="arXiv:2206.13140"
+    ),
+    "elr": Published(
+        elr.elr, 150, {"momentum": 0.7, "strength": 3.0}, per_epoch=("momentum",), source="arXiv:2007.00151"
+    ),
+    "ill": Published(ill.imprecise, 300, {"scale": 1.0}, source="arXiv:2305.12715"),
+    "kd": Published(distilling.distillation, 100, {"temperature": 4.0}, data="teacher", source="arXiv:2403.07854"),
+    "storm": Published(storm.storm, 100, {"warmup": 10.0}, ("warmup",), source="arXiv:2412.12955"),
+    "pls": Published(pls.pls, 200, {"warmup": 30.0}, ("warmup",), source="arXiv:2407.05528"),
+    "lsa": Published(
+        pls.pls, 200, {"warmup": 30.0, "separator": True, "spread": False}, ("warmup",), source="arXiv:2407.05528"
+    ),
+    "cpc_reconstructed": Published(
+        cpc.prototype_cleaner,
+        300,
+        {"warmup": 10.0, "detached": 150.0},
+        ("warmup", "detached"),
+        source="our reconstruction from the abstract of arXiv:2212.10766",
+    ),
+    "echo_select": Published(echo.echo_select, 240, {"until": 70.0}, ("until",), source="arXiv:2405.12969"),
+}
+
+
+def make_rule(name: str, epochs: int | None = None, **settings: Any) -> Rule:
+    """The rule `name` with its published settings, scaled to a run of `epochs`; `settings` are taken as they are.
+
+    A name `module:ATTRIBUTE` is a fork's own `Published`.
+    """
+    published = choose(RULES, name, "robust rule")
+    known = list(inspect.signature(published.make).parameters)
+    for setting in settings:
+        if setting not in known:
+            raise unknown(f"setting of rule {name!r}", setting, known)
+    chosen = dict(published.settings)
+    if epochs is not None:
+        share = epochs / published.epochs
+        chosen |= {name: max(chosen[name] * share, min(chosen[name], epochs / 4)) for name in published.counts}
+        chosen |= {name: chosen[name] ** (1 / share) for name in published.per_epoch}
+    return published.make(**(chosen | settings))

@@ -1,0 +1,38 @@
+"""What a row says class by class: recall, confusion, and how far structured noise was learned."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ddjax.evaluation.measures import recall
+
+MOST = 20  # classes up to which a row keeps the whole confusion; 200 classes would make it 40 000 numbers
+
+
+def by_class(
+    counts: Int[np.ndarray, "k k"], given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Columns of a row from test counts (rows the true class, columns the predicted one) and the training labels."""
+    return {
+        "class_names": list(names),
+        "recall": recall(counts).tolist(),
+        "confusion": counts.tolist() if len(counts) <= MOST else None,
+        "absorbed": absorbed(counts, flip_targets(given, clean, len(counts))),
+    }
+
+
+def flip_targets(given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], num_classes: int) -> dict[int, int]:
+    """Source class -> the class that more than half of its wrong labels name; empty for noise without structure."""
+    wrong = given != clean
+    pairs = np.zeros((num_classes, num_classes), int)
+    np.add.at(pairs, (clean[wrong], given[wrong]), 1)
+    return {c: int(row.argmax()) for c, row in enumerate(pairs) if 2 * row.max() > row.sum() > 0}
+
+
+def absorbed(counts: Int[np.ndarray, "k k"], targets: dict[int, int]) -> float | None:
+    """Mean over source classes of the share of clean test images predicted as the noise's target class."""
+    if not targets:
+        return None
+    sources = list(targets)
+    return float(np.mean(counts[sources, [targets[c] for c in sources]] / np.maximum(counts[sources].sum(axis=1), 1)))

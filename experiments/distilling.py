@@ -1,0 +1,85 @@
+"""Distilled sets of cells that differ only in labels, rate or seed."""
+
+import dataclasses
+import functools
+import json
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ddjax.distilled import DistilledSet
+from ddjax.fleet import distill_all
+from ddjax.types import Distiller, Method, Model
+from experiments.config import Experiment
+from experiments.progress import progress
+from experiments.shared import Ready, Shared, inside, network
+
+# What only decides how a set is scored: cells that differ in nothing else share the set.
+SCORING = ("protocol", "baseline", "students", "epochs", "holdout")
+
+
+class Distillation(NamedTuple):
+    """A distilled set, and how it came about."""
+
+    distilled: DistilledSet
+    log: dict[str, np.ndarray]  # the distiller's metrics, one entry per step
+    seconds: float  # of this set alone: a fleet's time is divided among its members
+
+
+def distil_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[Distillation]:
+    """The sets of all cells; those that were made before, for other scores, are taken from `shared`."""
+    keys = [what_decides(cell) for cell in cells]
+    known = {key: shared.once("distilled", key, dict) for key in keys}
+    missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
+    if missing:
+        made = _distil(list(missing.values()), shared, quiet)
+        for key, distillation in zip(missing, made, strict=True):
+            known[key]["made"] = distillation
+    return [known[key]["made"] for key in keys]
+
+
+def what_decides(cell: Ready) -> tuple:
+    """Everything that a distilled set depends on."""
+    plain = dataclasses.replace(
+        cell.experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
+    )
+    own = cell.method.model is not None
+    return plain, cell.transform.fingerprint, None if own else cell.protocol.network
+
+
+def _distil(cells: list[Ready], shared: Shared, quiet: bool) -> list[Distillation]:
+    start = time.monotonic()
+    method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
+    trains = [inside(cell, shared).train for cell in cells]  # the students take the test images there
+    shape, k = trains[0].images.shape[1:], trains[0].num_classes
+    own = method.model is not None
+    model = method.model(config, shape, k) if own else network(experiment, cells[0].protocol.network, shape, k)
+    starts, feeds, keys = [], [], []
+    for cell, train in zip(cells, trains, strict=True):
+        prepare_key, init_key = jax.random.split(jax.random.key(cell.experiment.seed))
+        begin, feed = method.prepare(config, train, model, prepare_key)
+        starts, feeds, keys = [*starts, begin], [*feeds, feed], [*keys, init_key]
+    distiller = _built(method, config, model)
+    with progress(f"{experiment.method}, {experiment.ipc} images per class", quiet) as report:
+        states, logs = distill_all(distiller, feeds, starts, keys, steps=method.steps(config), report=report)
+    sets = [_complete(cell, distiller.extract(state)) for cell, state in zip(cells, states, strict=True)]
+    jax.block_until_ready([each.images for each in sets])
+    seconds = (time.monotonic() - start) / len(cells)
+    return [Distillation(each, log, seconds) for each, log in zip(sets, logs, strict=True)]
+
+
+@functools.lru_cache(maxsize=16)  # the same record for the same settings, so that its programs are found again
+def _built(method: Method, config: Any, model: Model) -> Distiller:
+    return method.build(config, model)
+
+
+def _complete(cell: Ready, distilled: DistilledSet) -> DistilledSet:
+    """The set with all that makes it usable elsewhere."""
+    provenance = {
+        "experiment": dataclasses.asdict(cell.experiment),
+        "noise": cell.prepared.noise,
+        "space": cell.transform.fingerprint,
+    }
+    return dataclasses.replace(distilled, preprocess=cell.transform, provenance=json.dumps(provenance, default=str))

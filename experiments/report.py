@@ -1,0 +1,68 @@
+"""Figures, tables, verdicts and one page from result rows; nothing is trained.
+
+python -m experiments.report runs --out runs/report
+"""
+
+import pathlib
+from typing import Annotated
+
+import tyro
+
+from ddjax.files import replacing
+from ddjax.names import unknown
+from experiments.cli import main
+from experiments.reporting import export
+from experiments.reporting.claims import Study
+from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.page import page
+from experiments.reporting.rows import read_rows
+from experiments.reporting.svg import standalone
+from experiments.reporting.verdicts import as_text, judge
+
+TITLE = "Distilled sets under label noise"
+
+
+def report(
+    where: Annotated[pathlib.Path, tyro.conf.Positional] = pathlib.Path("runs"),
+    out: pathlib.Path | None = None,
+    title: str = TITLE,
+    formats: tuple[str, ...] | None = None,
+    quiet: bool = False,
+) -> int:
+    """Write report.html, verdicts.txt, runs.* and cells.* (tables) and a figure each as .svg.
+
+    Args:
+      where: a sweep's directory, a directory of single runs, or a .jsonl file of rows.
+      out: where the files go; by default `where`/report, or a directory named after the file, beside it.
+      title: of the page.
+      formats: of the tables: csv md tex parquet; by default all, parquet only where the `report` extra is installed.
+      quiet: do not print the verdicts.
+    """
+    if formats is None:
+        formats = tuple(kind for kind in export.FORMATS if kind != "parquet" or export.parquet_possible())
+    for kind in formats:
+        if kind not in export.FORMATS:
+            raise unknown("format", kind, export.FORMATS)
+        if kind == "parquet" and not export.parquet_possible():
+            raise ValueError("format parquet needs pandas and pyarrow: pip install 'ddjax[report]', or leave it out")
+    rows = read_rows(where)
+    if not rows.done:
+        raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")
+    study = Study.of(rows.done)
+    verdicts = judge(study)
+    out = out or (where / "report" if where.is_dir() else where.with_name(f"{where.stem}_report"))
+    texts = {"report.html": page(rows, study, verdicts, where, title), "verdicts.txt": as_text(verdicts) + "\n"}
+    texts |= {f"{made.key}.svg": standalone(made.panels) for made in (phenomenon(study), *all_figures(study))}
+    for name, text in texts.items():
+        with replacing(out / name, "w") as file:
+            file.write(text)
+    for name, records in (("runs", export.runs(study)), ("cells", export.summary(study))):
+        export.write(out, name, records, formats)
+    if not quiet:
+        print(as_text(verdicts))
+        print(f"written to {out}: open {out / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    main(report, __doc__)

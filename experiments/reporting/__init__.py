@@ -1,0 +1,1 @@
+"""From result rows to tables, figures, verdicts and one page; nothing here trains anything."""

@@ -1,0 +1,84 @@
+"""Charts with a line of text for every value: the phenomenon, and what became of wrong labels."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.reporting.svg import WIDTH, frame, marker, segment, text, ticks
+
+ROW, HEAD, FOOT, NAMES, END = 20, 30, 34, 138, 12
+TONES = ("k1", "neutral", "k2")
+
+
+class Dot(NamedTuple):
+    """A named value with its error; `colour` is the place in the palette and the marker."""
+
+    name: str
+    value: float
+    error: float
+    colour: int
+
+
+class Parts(NamedTuple):
+    """A named whole, in shares that add to 100."""
+
+    name: str
+    shares: tuple[float, ...]
+
+
+def short(words: str, most: int = 24) -> str:
+    """Words that fit beside a bar."""
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def dots(title: str, values: Sequence[Dot], guides: Sequence[tuple[str, float]] = ()) -> str:
+    """Values in per cent on one scale, a line each, with dashed guides named below."""
+    spread = [v for d in values for v in (d.value - d.error, d.value + d.error)] + [g for _, g in guides]
+    marks = ticks(max(0.0, min(spread) - 2), min(100.0, max(spread) + 2), 4)
+    height = HEAD + ROW * len(values) + FOOT
+
+    def at(value: float) -> float:
+        return NAMES + (value - marks[0]) / (marks[-1] - marks[0]) * (WIDTH - NAMES - END - 34)
+
+    floor = height - FOOT + 4
+    body = [segment(at(m), HEAD - 6, at(m), floor) + text(at(m), floor + 13, f"{m:g}", "middle") for m in marks]
+    body += [segment(at(g), HEAD - 6, at(g), floor, "axis", 'stroke-dasharray="5 3"') for _, g in guides]
+    for i, dot in enumerate(values):
+        y = HEAD + ROW * i + 8
+        line = segment(at(dot.value - dot.error), y, at(dot.value + dot.error), y, "error", 'stroke="currentColor"')
+        body.append(text(NAMES - 8, y + 4, short(dot.name), "end"))
+        body.append(f'<g class="k k{dot.colour}">{line}{marker(at(dot.value), y, dot.colour, 4.2)}</g>')
+        body.append(text(WIDTH - 4, y + 4, f"{dot.value:.1f}", "end"))
+    body.append(text(NAMES, height - 4, "test accuracy (%)", kind="quiet"))
+    return frame(title, height, "; ".join(f"{d.name}: {d.value:.1f} %" for d in values), body)
+
+
+def stacked(title: str, names: Sequence[str], values: Sequence[Parts]) -> str:
+    """Bars of shares in per cent; the parts are named on top, each above where it begins in the first bar."""
+    height, wide = HEAD + 18 + ROW * len(values) + 14, WIDTH - NAMES - END
+
+    def at(share: float) -> float:
+        return NAMES + share / 100 * wide
+
+    body = [
+        text(at(100 * i / len(names)), HEAD + 4, name, kind=f"k {tone}")
+        for i, (name, tone) in enumerate(zip(names, TONES, strict=True))
+    ]
+    for row, bar in enumerate(values):
+        y, start = HEAD + 12 + ROW * row, 0.0
+        body.append(text(NAMES - 8, y + 11, short(bar.name), "end"))
+        for i, share in enumerate(bar.shares):
+            shape = (
+                f'<rect x="{at(start):.1f}" y="{y}" width="{share / 100 * wide:.1f}" height="14" fill="currentColor"/>'
+            )
+            body.append(f'<g class="{TONES[i]}">{shape}</g>')
+            if share >= 12:
+                body.append(
+                    f'<text x="{at(start + share / 2):.1f}" y="{y + 11}" text-anchor="middle" '
+                    f'class="on">{share:.0f}</text>'
+                )
+            start += share
+    body += [text(at(m), height - 4, f"{m}", "middle", "quiet") for m in (0, 50, 100)]
+    said = "; ".join(
+        f"{bar.name}: " + ", ".join(f"{n} {s:.0f} %" for n, s in zip(names, bar.shares, strict=True)) for bar in values
+    )
+    return frame(title, height, said, body)

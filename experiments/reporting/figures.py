@@ -1,0 +1,220 @@
+"""The study's figures from its cells. Each is a caption and panels of SVG text; nothing is drawn without rows."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ddjax.evaluation.measures import thirds
+from experiments.reporting.bars import Dot, Parts, dots, stacked
+from experiments.reporting.cells import SELECTIONS, Cell, Compared, Estimate, Setting, ordered
+from experiments.reporting.claims import Study
+from experiments.reporting.published import beside
+from experiments.reporting.svg import MARKERS, Line, plot
+
+HUMAN = ("aggre", "rand1", "rand2", "rand3", "worst", "noisy100", "noisy100_coarse")
+RATES = {0.0: 0, 0.2: 1, 0.4: 2, 0.6: 3, 0.8: 4}  # the study's grid: a rate has its colour in every figure
+WRONG = ("corrected", "other", "memorised")
+
+
+class Figure(NamedTuple):
+    """A numbered picture of several panels."""
+
+    key: str
+    title: str
+    caption: str
+    panels: list[str]
+
+
+def all_figures(study: Study) -> list[Figure]:
+    """Every figure that these rows can fill, in reading order."""
+    sized = [
+        ("figure2", "Figure 2. Symmetric noise", ("symmetric",)),
+        ("figure4", "Figure 4. Asymmetric noise", ("asymmetric",)),
+        ("figure5", "Figure 5. Labels by people", HUMAN),
+    ]
+    made = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
+    made += [
+        Figure("rates", "Accuracy and advantage against the noise rate", _RATES, against_rate(study)),
+        Figure("labels", "What became of the wrong labels", _WRONG, wrong_labels(study.cells)),
+        Figure("tail", "Recall by class size", _TAIL, by_class_size(study.cells)),
+    ]
+    return [figure for figure in made if figure.panels]
+
+
+def phenomenon(study: Study) -> Figure:
+    """The first picture: for each kind of noise, training on everything beside every smaller set."""
+    grouped: dict[Setting, list[Cell]] = defaultdict(list)
+    for cell in study.cells:
+        grouped[cell.setting].append(cell)
+    worth = {s: cells for s, cells in grouped.items() if {c.method == "full" for c in cells} == {True, False}}
+    shown = worth or grouped
+    panels = [_beside_full(setting, shown[setting]) for setting in _telling(shown)]
+    return Figure("phenomenon", "Training on everything, and on a few images", _FIRST, panels)
+
+
+def _telling(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting]:
+    """For each data set: clean, then for each noise the rate nearest to 0.4; data sets with most cells first."""
+    sizes, nearest = defaultdict(int), {}
+    for setting, cells in grouped.items():
+        sizes[setting.data] += len(cells)
+        key = setting.data, setting.noise
+        nearest[key] = min(nearest.get(key, setting), setting, key=lambda s: abs(s.rate - 0.4))
+    order = {"clean": 0, "symmetric": 1, "asymmetric": 2, "worst": 3}
+    chosen = sorted(nearest.values(), key=lambda s: (-sizes[s.data], s.data, order.get(s.noise, 9), s.noise))
+    return chosen[:most]
+
+
+def _beside_full(setting: Setting, cells: list[Cell]) -> str:
+    values, guides = [], []
+    for cell in cells:
+        if cell.method == "full":
+            several = sum(c.method == "full" for c in cells) > 1
+            mine = f" {cell.protocol}" if several else ""
+            words = [("last_acc", f"all, last epoch{mine}"), ("picked_acc", f"all, hold-out's pick{mine}")]
+            made = [(column, name, cell.of(column)) for column, name in words]
+            values += [_dot(name, found, 0 if c == "last_acc" else 3) for c, name, found in made if found]
+            guides += [(cell.protocol, 100 * found.mean) for c, _, found in made if found and c == "last_acc"]
+    rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
+    values += [_dot(f"{c.series}, {c.ipc} per class", c.of("last_acc"), 2 if c.learns else 1) for c in rest]
+    wrong = np.mean([row["effective_rate"] for cell in cells for row in cell.rows])
+    share = f": {100 * wrong:.0f} % wrong labels" if wrong else ""
+    return dots(f"{setting.data}, {setting.labels}{share}", values, guides[:1])
+
+
+def _dot(name: str, found: Estimate, colour: int) -> Dot:
+    return Dot(name, 100 * found.mean, 100 * (found.se or 0.0), colour)
+
+
+def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
+    """One panel per data set and method: accuracy over images per class, a line per rate, its full set dashed."""
+    panels: dict[tuple[str, str], dict[tuple[str, float], list[Compared]]] = defaultdict(lambda: defaultdict(list))
+    present = {c.cell.setting.data for c in study.compared if c.cell.setting.noise in kinds}
+    for one in study.compared:
+        setting = one.cell.setting
+        if setting.noise in (*kinds, "clean") and setting.data in present:
+            panels[setting.data, one.cell.series][setting.noise, setting.rate].append(one)
+    drawn = []
+    for (data, series), groups in sorted(panels.items(), key=lambda item: (_control(item[1]), item[0])):
+        if set(groups) <= {("clean", 0.0)}:
+            continue
+        lines = []
+        for place, (noise, rate) in enumerate(sorted(groups, key=lambda key: (key[1], key[0] != "clean", key[0]))):
+            cells = sorted(groups[noise, rate], key=lambda one: one.cell.ipc)
+            name = f"{rate:g}" if noise in ("symmetric", "asymmetric") else noise
+            colour = RATES.get(rate, place % len(MARKERS)) if noise not in HUMAN else place % len(MARKERS)
+            lines.append(_over_sizes(name, colour, cells))
+        classes = groups[min(groups)][0].cell.rows[0].get("class_names")
+        title = f"{data}: {series}"
+        chance = 100 / len(classes) if classes else None
+        drawn.append(plot(title, lines, "images per class", "test accuracy (%)", log=True, chance=chance))
+    return drawn
+
+
+def _control(groups: dict) -> bool:
+    return all(one.cell.method in SELECTIONS for cells in groups.values() for one in cells)
+
+
+def _over_sizes(name: str, colour: int, cells: list[Compared]) -> Line:
+    points, marks = [], []
+    for one in cells:
+        found = one.cell.of("last_acc")
+        points.append((one.cell.ipc, 100 * found.mean, 100 * (found.se or 0.0)))
+        printed = beside(one.cell.rows[0])
+        marks += [(one.cell.ipc, 100 * printed.accuracy)] if printed else []
+    full = next((one.baseline.of("last_acc") for one in cells if one.baseline), None)
+    return Line(name, colour, points, 100 * full.mean if full else None, marks)
+
+
+def against_rate(study: Study) -> list[str]:
+    """Two panels per data set and noise: accuracy, and advantage over the last epoch, against the rate."""
+    groups: dict[tuple[str, str], dict[tuple[str, int], list[Compared]]] = defaultdict(lambda: defaultdict(list))
+    for one in study.compared:
+        setting = one.cell.setting
+        for noise in ("symmetric", "asymmetric"):
+            if one.cell.learns and setting.noise in (noise, "clean"):
+                groups[setting.data, noise][one.cell.series, one.cell.ipc].append(one)
+    panels = []
+    for (data, noise), series in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != "symmetric")):
+        if all(one.cell.setting.noise == "clean" for cells in series.values() for one in cells):
+            continue
+        several = [item for item in sorted(series.items()) if len({o.cell.setting.rate for o in item[1]}) > 1]
+        for name in dict.fromkeys(key[0] for key, _ in several):
+            mine = [item for item in several if item[0][0] == name]
+            for at in range(0, len(mine), 4):
+                panels += _pair(f"{data}, {noise}, {name}", mine[at : at + 4])
+    return panels
+
+
+def _pair(title: str, series: list[tuple[tuple[str, int], list[Compared]]]) -> list[str]:
+    ours, gains, full = [], [], {}
+    for colour, ((_, ipc), cells) in enumerate(series, 1):
+        cells = sorted(cells, key=lambda one: one.cell.setting.rate)
+        label = f"{ipc} per class"
+        ours.append(Line(label, colour, [_point(one.cell.setting.rate, one.cell.of("last_acc")) for one in cells]))
+        deltas = [(one.cell.setting.rate, one.deltas["last"]) for one in cells if "last" in one.deltas]
+        gains.append(Line(label, colour, [_point(rate, delta) for rate, delta in deltas]))
+        full |= {one.cell.setting.rate: one.baseline.of("last_acc") for one in cells if one.baseline}
+    whole = Line("all", 0, [_point(rate, full[rate]) for rate in sorted(full)])
+    return [
+        plot(title, [whole, *ours], "share of labels flipped", "test accuracy (%)"),
+        plot(f"{title}: advantage", gains, "share of labels flipped", "points above the last epoch", zero=True),
+    ]
+
+
+def _point(x: float, found: Estimate) -> tuple[float, float, float]:
+    return x, 100 * found.mean, 100 * (found.se or 0.0)
+
+
+def wrong_labels(cells: Sequence[Cell]) -> list[str]:
+    """A bar for each cell with noisy labels: wrong training labels corrected, memorised, or neither."""
+    groups: dict[Setting, list[Parts]] = defaultdict(list)
+    for cell in ordered(cells):
+        corrected, memorised = (
+            cell.of(lambda row, n=n: (row.get("denoising") or {}).get(n)) for n in (WRONG[0], WRONG[2])
+        )
+        if cell.setting.rate and corrected and memorised:
+            shares = 100 * corrected.mean, 100 * (1 - corrected.mean - memorised.mean), 100 * memorised.mean
+            name = "all, last epoch" if cell.method == "full" else f"{cell.series}, {cell.ipc} per class"
+            groups[cell.setting].append(Parts(name, shares))
+    return [stacked(f"{setting.data}, {setting.labels}", WRONG, bars) for setting, bars in groups.items()]
+
+
+def by_class_size(cells: Sequence[Cell]) -> list[str]:
+    """A panel per long-tailed set: recall of the head, medium and tail third of its classes."""
+    groups: dict[Setting, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.setting.imbalance and all(row.get("recall") for row in cell.rows):
+            groups[cell.setting].append(cell)
+    panels = []
+    for setting, members in groups.items():
+        values = []
+        for cell in members:
+            parts = [thirds(np.array(row["recall"], float)) for row in cell.rows]
+            name = "all" if cell.method == "full" else f"{cell.series} {cell.ipc}"
+            for colour, third in enumerate(("head", "medium", "tail"), 1):
+                values.append(Dot(f"{name}, {third}", 100 * float(np.mean([p[third] for p in parts])), 0.0, colour))
+        panels.append(dots(f"{setting.data}, {setting.labels}", values))
+    return panels
+
+
+_FIRST = (
+    "Mean over seeds, with standard errors. “All” is the same network trained on every image with its given label: to "
+    "the last epoch (circle, dashed), and stopped where a hold-out with equally noisy labels says (diamond). Triangles "
+    "are distilled sets, squares are real images that were chosen. Nothing is chosen on test "
+    "data. A distilled set that beats only the last epoch shows no more than early stopping would."
+)
+_SIZES = (
+    "Solid: accuracy by images per class, a colour and a marker for each rate, named at its right end; bars are "
+    "standard errors over seeds. Dashed, same colour: training on everything at that rate, last epoch. Rings: "
+    "published values of the method."
+)
+_RATES = "Left: accuracy, with training on everything in the neutral colour. Right: the advantage; above zero it wins."
+_WRONG = (
+    "What networks predict for training images whose given label is wrong: the clean class (corrected), the wrong "
+    "given one (memorised), or another."
+)
+_TAIL = (
+    "Long-tailed training sets, balanced test set: mean recall of the largest, middle and smallest third of classes."
+)

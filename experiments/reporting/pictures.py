@@ -1,0 +1,124 @@
+"""Distilled images as pictures that a page can carry: one PNG data URI for each set."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from ddjax.distilled import DistilledSet, pixels
+from ddjax.noise import transition
+from ddjax.saving import load_distilled
+from experiments.reporting.cells import Cell, Setting
+
+PER_CLASS, CLASSES, SETS = 10, 20, 60  # what one page can carry; the caption says what is left out
+
+
+class Picture(NamedTuple):
+    """The images of one distilled set, a row for each class."""
+
+    cell: Cell
+    seed: int
+    uri: str
+    width: int  # in pixels of the picture
+    height: int
+    words: str  # what is seen, and what is not
+
+
+class Source(NamedTuple):
+    """One source class of structured noise: its images with right labels and with noisy ones."""
+
+    cell: Cell
+    name: str
+    target: str
+    clean: Picture
+    noisy: Picture
+
+
+def saved(where: pathlib.Path, fingerprint: str) -> pathlib.Path | None:
+    """The distilled set of a run, as sweeps and single runs lay them down; None where there is none."""
+    patterns = (
+        f"runs/{fingerprint}/distilled.npz",
+        f"runs/{fingerprint}/distilled/*.npz",
+        f"*{fingerprint}/distilled.npz",
+    )
+    root = where if where.is_dir() else where.parent
+    return next((path for pattern in patterns for path in sorted(root.glob(pattern))), None)
+
+
+def gallery(where: pathlib.Path, cells: Sequence[Cell]) -> tuple[list[Picture], int]:
+    """A picture for each cell with a saved set, of its first seed; and how many sets did not fit."""
+    found = [
+        (cell, row, path)
+        for cell in cells
+        for row in sorted(cell.rows, key=lambda row: row["seed"])[:1]
+        if (path := saved(where, row["fingerprint"]))
+    ]
+    # distillers before selections, small sets before large ones: those are looked at
+    found.sort(key=lambda item: (not item[0].learns, item[0].ipc or 0))
+    return [draw(cell, row, load_distilled(path)) for cell, row, path in found[:SETS]], max(0, len(found) - SETS)
+
+
+def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
+    """Where a method was run with right and with asymmetric labels: the images of the class that is flipped most."""
+    plain = {(c.setting.data, c.series, c.ipc): c for c in cells if c.setting.noise == "clean"}
+    found = []
+    for cell in cells:
+        other = plain.get((cell.setting.data, cell.series, cell.ipc))
+        if cell.setting.noise != "asymmetric" or not cell.setting.rate or not cell.learns or other is None:
+            continue
+        names = cell.rows[0].get("class_names") or []
+        flips = flip_matrix(cell.setting, len(names)) if names else None
+        paths = [saved(where, c.rows[0]["fingerprint"]) for c in (other, cell)]
+        if flips is None or None in paths:
+            continue
+        away = flips - np.diag(np.diag(flips))
+        label = int(away.max(axis=1).argmax())
+        drawn = [
+            draw(c, c.rows[0], load_distilled(path), [label]) for c, path in zip((other, cell), paths, strict=True)
+        ]
+        found.append(Source(cell, names[label], names[int(away[label].argmax())], *drawn))
+    return found[:CLASSES]
+
+
+def flip_matrix(setting: Setting, classes: int) -> Float[np.ndarray, "k k"] | None:
+    """The transition matrix of a setting's noise; None for noise that has none, or not for this data set."""
+    try:
+        return np.asarray(transition.matrix(setting.noise, setting.rate, classes, dataset=setting.dataset))
+    except ValueError:
+        return None
+
+
+def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | None = None) -> Picture:
+    """The set as pixels, one row of images for each class; a single image per class makes one row of all."""
+    images = np.clip(np.asarray(pixels(distilled)), 0, 1)
+    labels = np.asarray(distilled.labels)
+    classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    shown = list(only) if only is not None else list(range(min(distilled.num_classes, CLASSES)))
+    rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in shown]
+    if max(len(row) for row in rows) == 1:
+        members = np.concatenate(rows)
+        rows = [members[i : i + PER_CLASS] for i in range(0, len(members), PER_CLASS)]
+    sheet = mosaic(images, rows)
+    of = f"{sum(len(r) for r in rows)} of {len(images)} images" if only is None else "one class"
+    grey = sheet.shape[-1] == 1
+    buffer = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if grey else sheet).save(buffer, "PNG", optimize=True)
+    uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Picture(cell, row["seed"], uri, sheet.shape[1], sheet.shape[0], of)
+
+
+def mosaic(images: Float[np.ndarray, "m h w c"], rows: Sequence[np.ndarray], gap: int = 1) -> np.ndarray:
+    """uint8 [H W c]: the given images side by side on mid-grey, `gap` pixels apart."""
+    _, h, w, c = images.shape
+    columns = max(len(row) for row in rows)
+    sheet = np.full((len(rows) * (h + gap) - gap, columns * (w + gap) - gap, c), 128, np.uint8)
+    for i, row in enumerate(rows):
+        for j, member in enumerate(row):
+            top, left = i * (h + gap), j * (w + gap)
+            sheet[top : top + h, left : left + w] = np.round(255 * images[member])
+    return sheet

@@ -1,0 +1,172 @@
+"""The sections of the page that say what was found: the first picture, verdicts, figures, images, confusion."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+
+from experiments.reporting.cells import Cell
+from experiments.reporting.claims import UNDECIDED, Finding, Verdict
+from experiments.reporting.figures import Figure
+from experiments.reporting.pictures import Picture, Source, flip_matrix
+from experiments.reporting.verdicts import effect_of
+
+MARKS = {"holds": "●", "fails": "✕", "undecided": "○"}
+AGAINST = {"last": "last epoch", "best": "best epoch", "picked": "hold-out’s pick"}
+
+
+def figure(made: Figure, level: int = 3) -> str:
+    """A figure with its panels side by side where there is room."""
+    panels = "".join(f'<div class="panel">{panel}</div>' for panel in made.panels)
+    return (
+        f'<figure id="{made.key}"><h{level}>{escape(made.title)}</h{level}>'
+        f'<div class="panels">{panels}</div><figcaption>{escape(made.caption)}</figcaption></figure>'
+    )
+
+
+def badge(status: str) -> str:
+    """A status as a word with a mark, so that it does not hang on colour."""
+    return f'<span class="status {status}"><span aria-hidden="true">{MARKS[status]}</span> {status}</span>'
+
+
+def verdicts(found: Sequence[Verdict]) -> str:
+    """Every claim with its verdict in words; the comparisons and the rows behind it unfold."""
+    tested = [one for one in found if one.findings["last"]]
+    rest = "".join(
+        f"<li>{badge(UNDECIDED)} {one.claim.name}. {escape(f'{one.claim.text} It takes {one.claim.needs}.')}</li>"
+        for one in found
+        if not one.findings["last"]
+    )
+    untested = f'<h3>Not tested by these rows</h3><ul class="untested">{rest}</ul>' if rest else ""
+    return f'<ol class="claims">{"".join(map(_verdict, tested))}</ol>{untested}'
+
+
+def _verdict(one: Verdict) -> str:
+    claim, status = one.claim, one.status
+    against = "".join(f"<li>{AGAINST[m]}: {badge(status[m])}</li>" for m in status if m != "last")
+    others = f'<ul class="others" aria-label="Against other epochs of full training">{against}</ul>' if against else ""
+    inner = "".join(_findings(moment, one, found) for moment, found in one.findings.items() if found)
+    more = f"<details><summary>Comparisons behind {claim.name}</summary>{inner}</details>" if inner else ""
+    return (
+        f'<li class="claim"><p class="verdict"><span class="name">{claim.name}</span> {badge(status["last"])}</p>'
+        f"<div><h3>{escape(claim.text)}</h3><p>{escape(one.words)}</p>{others}"
+        f'<p class="test">Test: {escape(claim.test)}</p>{more}</div></li>'
+    )
+
+
+def _findings(moment: str, one: Verdict, found: Sequence[Finding]) -> str:
+    title = f"Against the {AGAINST[moment]} of full training" if one.claim.against_baseline else "Comparisons"
+    items = "".join(_finding(one, each) for each in found)
+    return f'<h4>{title}</h4><ul class="findings">{items}</ul>'
+
+
+def _finding(one: Verdict, each: Finding) -> str:
+    missing = f" Missing: {escape(each.missing)}." if each.missing else ""
+    words = f" {escape(each.words)}." if each.words else ""
+    rows = "".join(f'<a href="#run-{escape(name)}">{escape(name[:8])}</a> ' for name in each.rows)
+    used = f'<span class="rows">rows {rows}</span>' if rows else ""
+    effect = "" if each.effect is None else f'<span class="effect">{effect_of(one.claim, each)}</span>.'
+    return f"<li>{badge(each.status)} {escape(each.scope)}: {effect}{words}{missing} {used}</li>"
+
+
+def gallery(pictures: Sequence[Picture], left_out: int, structured: Sequence[Source]) -> str:
+    """Distilled images; each picture grows under the pointer or the focus, and opens on a click."""
+    parts = [_picture(one) for one in pictures]
+    rest = f"<p>{left_out} further sets are in the run directory.</p>" if left_out else ""
+    shown = f'<div class="gallery">{"".join(parts)}</div>{rest}' if parts else ""
+    pairs = "".join(map(_source, structured))
+    if pairs:
+        shown += (
+            "<h3>Figure 1. Structured noise in the distilled images</h3><p>One source class of the noise, distilled "
+            "from right labels and from noisy ones, beside the transition matrix (rows: true class; columns: given "
+            "label).</p>"
+            f'<div class="pairs">{pairs}</div>'
+        )
+    return shown
+
+
+def image(one: Picture, words: str) -> str:
+    """A picture in a button that enlarges it."""
+    size = f'width="{one.width}" height="{one.height}"'
+    return (
+        f'<button type="button" class="enlarge" aria-label="{escape(f"Enlarge: {words}", quote=True)}">'
+        f'<img src="{one.uri}" {size} alt="{escape(words, quote=True)}"></button>'
+    )
+
+
+def _picture(one: Picture) -> str:
+    setting = one.cell.setting
+    words = f"{setting.data}, {setting.labels}: {one.cell.name}, seed {one.seed}"
+    caption = f"<strong>{escape(one.cell.name)}</strong> {escape(setting.data)}, {escape(setting.labels)}; {one.words}"
+    return f"<figure>{image(one, words)}<figcaption>{caption}</figcaption></figure>"
+
+
+def _source(one: Source) -> str:
+    setting = one.cell.setting
+    both = "".join(
+        f"<figure>{image(picture, f'{one.name}, {one.cell.name}, {words}')}<figcaption>{words}</figcaption></figure>"
+        for picture, words in ((one.clean, "right labels"), (one.noisy, setting.labels))
+    )
+    title = f"{one.cell.name}: {one.name}, of which {100 * setting.rate:.0f} % are labelled {one.target}"
+    return f'<div class="pair"><h4>{escape(title)}</h4>{matrix(one.cell)}{both}</div>'
+
+
+def matrix(cell: Cell) -> str:
+    """The transition matrix of a cell's noise as a picture."""
+    flips = flip_matrix(cell.setting, len(cell.rows[0]["class_names"]))
+    k = len(flips)
+    squares = "".join(
+        f'<rect x="{j}" y="{i}" width="1" height="1" fill="currentColor" fill-opacity="{share:.2f}"/>'
+        for i, row in enumerate(flips)
+        for j, share in enumerate(row)
+        if share > 0.004
+    )
+    words = escape(f"Transition matrix of {cell.setting.labels} over {k} classes", quote=True)
+    return (
+        f'<svg class="matrix" viewBox="0 0 {k} {k}" width="96" height="96" role="img" aria-label="{words}">'
+        f"{squares}</svg>"
+    )
+
+
+def confusions(cells: Sequence[Cell]) -> str:
+    """One confusion table, and a list to choose which; the others wait as data in the page."""
+    known = [cell for cell in cells if all(row.get("confusion") for row in cell.rows)]
+    if not known:
+        return ""
+    tables = [_counts(cell) for cell in known]
+    options = "".join(f'<option value="{i}">{escape(t["name"])}</option>' for i, t in enumerate(tables))
+    return (
+        f'<p><label for="which">Result</label> <select id="which">{options}</select></p>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Confusion table">'
+        f'<table id="confusion" class="heat">{_heat(tables[0])}</table></div>'
+        f'<script type="application/json" id="confusions">{in_script(tables)}</script>'
+    )
+
+
+def _counts(cell: Cell) -> dict:
+    total = [
+        [sum(values) for values in zip(*rows, strict=True)]
+        for rows in zip(*(r["confusion"] for r in cell.rows), strict=True)
+    ]
+    name = f"{cell.setting.data}, {cell.setting.labels}: {cell.name}"
+    return {"name": name, "classes": cell.rows[0]["class_names"], "counts": total}
+
+
+def _heat(table: dict) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table["classes"])
+    body = ""
+    for name, counts in zip(table["classes"], table["counts"], strict=True):
+        whole = sum(counts) or 1
+        shares = [round(100 * count / whole) for count in counts]
+        cells = "".join(f'<td style="--share:{s}%"{_strong(s)}>{s or ""}</td>' for s in shares)
+        body += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
+    caption = f"{escape(table['name'])}. Rows: true class; columns: predicted; per cent of the row."
+    return f"<caption>{caption}</caption><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody>"
+
+
+def _strong(share: int) -> str:
+    return ' class="strong"' if share > 50 else ""
+
+
+def in_script(value: object) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value).replace("<", "\\u003c")

@@ -1,0 +1,140 @@
+"""Scores of cells that differ only in labels, rate or seed: by fresh students, or trained on everything."""
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddjax.distilled import DistilledSet
+from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, labelled_by
+from ddjax.evaluation.baselines import train_full_all
+from ddjax.evaluation.measures import confusion, denoising
+from ddjax.evaluation.protocols import upright
+from ddjax.evaluation.students import evaluate_all, predict_classes, rescaled
+from experiments.config import BASELINE_OF, UPRIGHT, method_config
+from experiments.distilling import distil_together
+from experiments.progress import progress
+from experiments.shared import DISTILLERS, Ready, Shared, inside, network
+
+Part = dict[str, Any]  # the columns of a row that a score makes
+
+
+def full_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[tuple[FullScores, Part]]:
+    """Train on the whole noisy sets; the headline is the last epoch, the honest competitor the hold-out's pick."""
+    first, experiment, start = cells[0], cells[0].experiment, time.monotonic()
+    recipe = upright(first.baseline.recipe) if experiment.dataset in UPRIGHT else first.baseline.recipe
+    recipe = recipe if experiment.epochs is None else rescaled(recipe, experiment.epochs)
+    moved = [inside(cell, shared) for cell in cells]
+    train, test = moved[0].train, moved[0].test
+    model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
+    with progress(f"{first.baseline.name} on {len(train.labels)} images", quiet) as report:
+        found = train_full_all(
+            dataclasses.replace(first.baseline, recipe=recipe),
+            [part.train for part in moved],
+            test,
+            model=model,
+            audits=[part.audit for part in moved],
+            seeds=[cell.experiment.seed for cell in cells],
+            students=experiment.students or 1,
+            holdout=experiment.holdout,
+            report=report,
+        )
+    networks = len(cells) * (experiment.students or 1) * (2 if experiment.holdout else 1)
+    seconds = round((time.monotonic() - start) / networks, 2)
+    parts = []
+    for part, scores in zip(moved, found, strict=True):
+        tested, repeated = (predict_classes(model, scores.params, images) for images in (test.images, train.images))
+        given, clean = np.asarray(part.train.labels), np.asarray(part.audit.labels)
+        last, best, picked = (scores.at.get(moment) for moment in ("last", "best", "picked"))
+        parts.append(
+            {
+                "last_acc": float(np.mean(last["test_acc"])),
+                "best_acc": float(np.mean(best["test_acc"])),
+                "picked_acc": float(np.mean(picked["test_acc"])) if picked else None,
+                "last_std": float(np.std(last["test_acc"])),
+                "students": last["test_acc"],
+                "epochs": recipe.epochs,
+                "train_s": seconds,  # of one network
+                "confusion": sum(confusion(p, np.asarray(test.labels), test.num_classes) for p in tested),
+                "denoising": mean_of([denoising(p, given, clean) for p in repeated]),
+                "moments": scores.at,
+            }
+        )
+    return list(zip(found, parts, strict=True))
+
+
+def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
+    """One mean for each name."""
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+
+
+def students_together(cells: list[Ready], sets: list[DistilledSet], quiet: bool) -> list[tuple[Scores, Part]]:
+    """Score distilled sets with fresh students."""
+    protocol, experiment, start = cells[0].protocol, cells[0].experiment, time.monotonic()
+    prepared = cells[0].prepared
+    with progress(f"students, protocol {protocol.name}", quiet) as report:
+        found = evaluate_all(
+            sets,
+            prepared.test,
+            protocol=protocol,
+            seeds=[cell.experiment.seed for cell in cells],
+            students=experiment.students,
+            model=network(experiment, protocol.network, prepared.train.images.shape[1:], prepared.train.num_classes),
+            trains=[cell.prepared.train for cell in cells],
+            audits=[cell.prepared.audit for cell in cells],
+            epochs=experiment.epochs,
+            mirror=experiment.dataset not in UPRIGHT,
+            report=report,
+        )
+    networks = sum(len(scores.last) + (len(protocol.rates) if len(protocol.rates) > 1 else 0) for scores in found)
+    seconds = {"train_s": round((time.monotonic() - start) / networks, 2)}
+    return [(scores, columns(scores, each) | seconds) for scores, each in zip(found, sets, strict=True)]
+
+
+def columns(scores: Scores, distilled: DistilledSet) -> Part:
+    """What a row says about students."""
+    return {
+        "last_acc": float(np.mean(scores.last)),
+        "best_acc": float(np.mean(scores.best)),
+        "last_std": float(np.std(scores.last)),
+        "students": scores.last,
+        "student_rate": scores.rate,
+        "denoising": scores.denoising,
+        "confusion": scores.confusion,
+        "images": len(distilled.images),
+    }
+
+
+def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, quiet: bool) -> tuple[Scores, Part]:
+    """DD-Ranking: the set against a random one of equal size and against all noisy images, one recipe for each."""
+    experiment, prepared = cell.experiment, cell.prepared
+    baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
+    # whatever the method, the full run is the same for all of a data set, its labels and a seed
+    common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
+    everything = cell._replace(experiment=common, baseline=baseline)
+    key = (common, cell.transform.fingerprint)
+    full, _ = shared.once("full", key, lambda: full_together([everything], shared, quiet)[0])
+    shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
+    expert = jax.tree.map(lambda leaf: leaf[0], full.params)
+    method = DISTILLERS["random"]
+    chance = dataclasses.replace(experiment, method="random", seed=experiment.seed + 1, options=())
+    other = cell._replace(experiment=chance, method=method, config=method_config(method.config, chance))
+    random = distil_together([other], shared, quiet)[0].distilled
+    random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
+    found = dd_ranking(
+        distilled,
+        random,
+        float(np.mean(full.at["last"]["test_acc"])),
+        prepared.test,
+        train=prepared.train,
+        audit=prepared.audit,
+        seed=experiment.seed,
+        students=experiment.students,
+        model=network(experiment, cell.protocol.network, shape, k),
+        epochs=experiment.epochs,
+        mirror=experiment.dataset not in UPRIGHT,
+    )
+    scores = {name: getattr(found, name) for name in ("hlr", "ior", "lrs", "ars")}
+    return found.scores, columns(found.scores, distilled) | scores | {"accuracies": found.accuracies}

@@ -1,0 +1,96 @@
+"""A grid of experiments as a value, and the cells that it spans."""
+
+import dataclasses
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from ddjax.names import choose, unknown
+from experiments.config import Experiment
+
+Settings = Mapping[str, Any]  # fields of Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Every combination of its axes.
+
+    Attributes:
+      noises: pairs of kind and rate.
+      everywhere: further settings of all cells.
+      of_method: further settings of one method's cells, by method and then by images per class, 0 standing for any
+        number; the published ones would take hours on small data.
+    """
+
+    datasets: tuple[str, ...] = ("digits",)
+    noises: tuple[tuple[str, float], ...] = (("clean", 0.0),)
+    methods: tuple[str, ...] = ("random", "full")
+    ipc: tuple[int, ...] = (1, 10)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    protocols: tuple[str, ...] = ("common",)
+    everywhere: Settings = dataclasses.field(default_factory=dict)
+    of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
+
+
+def cells(grid: Grid) -> list[Experiment]:
+    """The cells, those that can run as one program side by side; `full` has no images per class, so it comes once."""
+    found: dict[Experiment, None] = {}
+    for dataset in grid.datasets:
+        for protocol in grid.protocols:
+            for method in grid.methods:
+                for ipc in grid.ipc[:1] if method == "full" else grid.ipc:
+                    for kind, rate in grid.noises:
+                        for seed in grid.seeds:
+                            own = grid.of_method.get(method, {})
+                            settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+                            cell = Experiment(
+                                dataset=dataset,
+                                noise=kind,
+                                rate=rate,
+                                method=method,
+                                ipc=Experiment.ipc if method == "full" else ipc,
+                                seed=seed,
+                                protocol=protocol,
+                                **settings,
+                            )
+                            found[cell.settled()] = None
+    return list(found)
+
+
+def narrowed(grid: Grid, **axes: tuple) -> Grid:
+    """The grid with some axes replaced; an empty one is left as it is. `rates` keeps the noises of those rates."""
+    rates = axes.pop("rates", ())
+    chosen = {name: tuple(values) for name, values in axes.items() if values}
+    noises = tuple(noise for noise in grid.noises if not rates or noise[1] in rates)
+    if not noises:
+        known = sorted({rate for _, rate in grid.noises})
+        raise ValueError(f"rates {list(rates)} are not in the grid, which has {known}")
+    return dataclasses.replace(grid, noises=noises, **chosen)
+
+
+def from_file(path: pathlib.Path) -> Grid:
+    """A grid from TOML: the axes as arrays, [everywhere] and [of_method.NAME.IPC] as tables."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from error
+    known = [field.name for field in dataclasses.fields(Grid)]
+    for name in table:
+        choose(dict.fromkeys(known), name, f"setting in {path}")
+    own = {
+        method: {int(ipc): _settings(settings, path) for ipc, settings in per_ipc.items()}
+        for method, per_ipc in table.pop("of_method", {}).items()
+    }
+    everywhere = _settings(table.pop("everywhere", {}), path)
+    noises = tuple((str(kind), float(rate)) for kind, rate in table.pop("noises", [("clean", 0.0)]))
+    axes = {name: tuple(values) for name, values in table.items()}
+    return Grid(**axes, noises=noises, everywhere=everywhere, of_method=own)
+
+
+def _settings(table: Settings, path: pathlib.Path) -> Settings:
+    known = [field.name for field in dataclasses.fields(Experiment)]
+    for name in table:
+        if name not in known:
+            raise unknown(f"setting in {path}", name, known)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}

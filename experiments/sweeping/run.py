@@ -1,0 +1,89 @@
+"""Running the cells that a directory lacks."""
+
+import itertools
+import pathlib
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from ddjax import saving
+from ddjax.results import commit, fingerprint, hardware, versions
+from experiments.config import Experiment
+from experiments.progress import Report
+from experiments.run import Outcome, alike, run_together
+from experiments.shared import Shared
+from experiments.sweeping.store import Store
+
+
+def groups(cells: list[Experiment], fleet: bool) -> list[list[Experiment]]:
+    """What runs as one program: cells that differ only in labels and seeds where `fleet`, else one cell each."""
+    if not fleet:
+        return [[cell] for cell in cells]
+    return [list(group) for _, group in itertools.groupby(sorted(cells, key=_likeness), key=alike)]
+
+
+def _likeness(cell: Experiment) -> str:
+    return repr(alike(cell))
+
+
+def run_missing(
+    cells: list[Experiment], store: Store, *, command: str, fleet: bool, data_dir: str | None, report: Report
+) -> list[Experiment]:
+    """Run what is not done; returns the cells that failed. One that fails is written down, and the rest goes on."""
+    shared, failed = Shared(data_dir), []
+    missing = [cell for cell in cells if not store.done(cell)]
+    present = len(cells) - len(missing)
+    for group in groups(missing, fleet):
+        with store.claimed(group) as mine:
+            if mine:
+                failed += _run(mine, store, shared, command)
+        present += len(group)
+        report(present, len(cells), {"failed": float(len(failed))})
+    store.tidy()
+    return failed
+
+
+def _run(cells: list[Experiment], store: Store, shared: Shared, command: str) -> list[Experiment]:
+    start = time.monotonic()
+    try:
+        outcomes = run_together(cells, shared=shared, quiet=True)
+    except Exception as error:
+        if len(cells) > 1:  # whose fault it is shows one by one
+            return [cell for one in cells for cell in _run([one], store, shared, command)]
+        [cell] = cells
+        print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {error}", file=sys.stderr)
+        store.write(_failure(cell, error, time.monotonic() - start) | {"command": command}, _leave_traceback)
+        return [cell]
+    seconds = round((time.monotonic() - start) / len(cells), 2)
+    for outcome in outcomes:
+        row = {"status": "done", **outcome.row, "seconds": seconds, "command": command}
+        store.write(row, _leave_set(outcome))
+    return []
+
+
+def _leave_set(outcome: Outcome) -> Callable[[pathlib.Path], None]:
+    def leave(folder: pathlib.Path) -> None:
+        if outcome.distilled is not None:
+            saving.save_distilled(outcome.distilled, folder / "distilled")
+
+    return leave
+
+
+def _leave_traceback(folder: pathlib.Path) -> None:
+    (folder / "traceback.txt").write_text(traceback.format_exc())
+
+
+def _failure(cell: Experiment, error: Exception, seconds: float) -> dict:
+    names = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")
+    return {
+        "status": "failed",
+        "reason": f"{type(error).__name__}: {error}",
+        **{name: getattr(cell, name) for name in names},
+        "seconds": round(seconds, 2),
+        "config": vars(cell),
+        "fingerprint": fingerprint(cell),
+        "hardware": hardware(),
+        "commit": commit(),
+        "versions": versions(),
+    }

@@ -1,0 +1,306 @@
+"""Rows to tables, figures and the page's text: everything that needs no browser."""
+
+import csv
+import html.parser
+import itertools
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+
+import numpy as np
+import pytest
+from report_study import extras, row, seeds, study_rows
+
+from ddjax import preprocess
+from ddjax.distilled import DistilledSet
+from ddjax.results import append
+from ddjax.saving import save_distilled
+from experiments import classes
+from experiments.report import report
+from experiments.reporting import bars, export, pictures, published, svg
+from experiments.reporting.cells import gather
+from experiments.reporting.claims import Study
+from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.rows import read_rows
+
+VOID = {"meta", "link", "img", "input", "br", "hr"}
+
+
+def saved_set(path, value=0.5, classes=10, ipc=1):
+    """A set of flat grey images, each class of its own brightness."""
+    train = np.full((4, 4, 4, 1), 255, np.uint8)
+    transform = preprocess.fit("unit", train)
+    labels = np.repeat(np.arange(classes), ipc)
+    images = np.ones((len(labels), 4, 4, 1), np.float32) * (value * (labels + 1) / classes)[:, None, None, None]
+    save_distilled(
+        DistilledSet(
+            images=images.astype(np.float32),
+            labels=labels.astype(np.int32),
+            preprocess=transform,
+            space=transform.fingerprint,
+            num_classes=classes,
+        ),
+        path,
+    )
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A sweep's directory: rows, two saved sets, and a failure."""
+    root = tmp_path_factory.mktemp("sweep")
+    for made in study_rows():
+        folder = root / "runs" / made["fingerprint"]
+        folder.mkdir(parents=True)
+        (folder / "row.json").write_text(json.dumps(made | {"status": "done", "seconds": 1.0}))
+        if (made["method"], made["ipc"], made["seed"], made["rate"]) == ("toy", 1, 0, 0.4):
+            saved_set(folder / "distilled")
+    failure = row(0.0, method="broken<b>", seed=7)
+    (root / "runs" / "bad").mkdir()
+    (root / "runs" / "bad" / "row.json").write_text(
+        json.dumps(failure | {"status": "failed", "reason": "out of memory </script><script>alert(1)</script>"})
+    )
+    assert report(root, quiet=True) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def document(sweep):
+    return (sweep / "report" / "report.html").read_text()
+
+
+class Outline(html.parser.HTMLParser):
+    """Every start tag with its attributes; mismatched end tags are an error."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_asks_the_network_for_nothing(document):
+    outline = Outline(document)
+    assert not outline.open
+    for tag, attributes in outline.tags:
+        for name in ("src", "href", "srcset", "action"):
+            assert not re.match(r"(https?:)?//", attributes.get(name) or ""), (tag, attributes)
+        assert tag not in ("iframe", "object", "embed")
+        if tag == "img" and "hidden" not in attributes:
+            assert attributes["src"].startswith("data:image/png;base64,") and attributes["alt"]
+        if tag == "svg":
+            assert attributes["role"] == "img" and attributes["aria-label"]
+    assert "@import" not in document and "url(" not in document
+
+
+def test_the_page_is_one_outline(document):
+    outline = Outline(document)
+    ids = Counter(a["id"] for _, a in outline.tags if "id" in a)
+    assert set(ids.values()) == {1}
+    links = {a["href"][1:] for tag, a in outline.tags if tag == "a"}
+    assert links and links <= set(ids)
+    levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    heads = [a for tag, a in outline.tags if tag == "th" and "aria-sort" in a]
+    assert len(heads) >= 10 and {a["scope"] for a in heads} == {"col"}
+
+
+def test_names_from_data_cannot_break_out(document, tmp_path):
+    assert "<script>alert" not in document and "out of memory &lt;/script&gt;" in document
+    nasty = '</script><img src=x onerror="alert(1)">'
+    rows = [
+        made | {"dataset": nasty, "class_names": [nasty] * 10, "command": nasty}
+        for made in seeds(0.5, method="full", **extras(60)) + seeds(0.6, method=nasty, **extras(80))
+    ]
+    for made in rows:
+        append(tmp_path / "rows.jsonl", made)
+    report(tmp_path / "rows.jsonl", quiet=True)
+    text = (tmp_path / "rows_report" / "report.html").read_text()
+    assert "<img src=x" not in text and 'onerror="' not in text
+    Outline(text)
+    inside = text.split('id="confusions">')[1].split("</script>")[0]
+    assert json.loads(inside)[0]["classes"][0] == nasty
+
+
+def test_tables_hold_every_run_and_every_cell(sweep):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    rows = list(csv.DictReader((sweep / "report" / "runs.csv").read_text().splitlines()))
+    wanted = (
+        "dataset, noise, level, effective_rate, method, ipc, seed, last_acc, best_acc, baseline_id, baseline_last, "
+    )
+    assert set((wanted + "baseline_best, delta_last, delta_best").split(", ")) <= set(rows[0])
+    assert len(rows) == len(study_rows())
+    one = next(
+        r
+        for r in rows
+        if (r["method"], r["noise"], r["level"], r["ipc"], r["seed"]) == ("toy", "symmetric", "0.4", "10", "0")
+    )
+    assert float(one["last_acc"]) == pytest.approx(0.73) and float(one["baseline_last"]) == pytest.approx(0.64)
+    assert float(one["delta_last"]) == pytest.approx(0.09) and one["baseline_id"] == "B-PLAIN"
+    cells = pandas.read_parquet(sweep / "report" / "cells.parquet")
+    assert len(cells) == len(gather(study_rows()))
+    same = pandas.read_csv(sweep / "report" / "cells.csv")
+    assert same["last_acc"].to_numpy() == pytest.approx(cells["last_acc"].to_numpy())
+    markdown = (sweep / "report" / "cells.md").read_text().splitlines()
+    assert len(markdown) == len(cells) + 2 and len({line.count("|") for line in markdown}) == 1
+    latex = (sweep / "report" / "cells.tex").read_text()
+    assert latex.count(r" \\") == len(cells) + 1 and r"last\_acc" in latex
+
+
+def test_special_characters_in_tables():
+    assert export.latex("50 % of a_b & c\\d") == r"50 \% of a\_b \& c\textbackslash{}d"
+    assert export.as_markdown([{"a": "x|y", "b": None, "c": 0.12344}]).splitlines()[2] == r"| x\|y |  | 0.1234 |"
+    assert export.as_csv([{"a": "x,y", "b": None}]) == 'a,b\n"x,y",\n'
+
+
+def numbers(panel, name):
+    """The numbers of one series, as the panel says them to those who cannot see it."""
+    said = ElementTree.fromstring(panel).attrib["aria-label"]
+    part = next(p for p in said.split("; ") if p.split(". ")[-1].startswith(f"{name}: "))
+    return [float(x) for x in re.findall(r"([-\d.]+) at", part)], said
+
+
+def test_figures_say_what_the_rows_say():
+    drawn = {figure.key: figure for figure in all_figures(Study.of(study_rows()))}
+    assert drawn.keys() == {"figure2", "figure4", "rates", "labels"}
+    panel = next(p for p in drawn["figure2"].panels if ">digits: toy<" in p)
+    assert numbers(panel, "0.4")[0] == pytest.approx([66.0, 74.0, 77.0])
+    assert "dashed at 64.0" in numbers(panel, "0.4")[1]
+    gain = next(p for p in drawn["rates"].panels if ">digits, symmetric, toy: advantage<" in p)
+    assert numbers(gain, "10 per class")[0] == pytest.approx([-10.0, 0.0, 10.0, 20.0, 30.0])
+    first = phenomenon(Study.of(study_rows())).panels
+    assert ">digits, clean<" in first[0]
+    assert "all, last epoch: 64.0 %" in first[1] and "all, hold-out's pick: 83.2 %" in first[1].replace("&#x27;", "'")
+    bar = next(p for p in drawn["labels"].panels if ">digits, symmetric 0.4<" in p)
+    assert "all, last epoch: corrected 60 %, other 35 %, memorised 5 %" in bar
+
+
+def test_each_rate_keeps_its_colour_and_each_line_its_marker():
+    panel = next(p for p in all_figures(Study.of(study_rows()))[0].panels if ">digits: toy<" in p)
+    groups = {
+        g.attrib["class"]: g
+        for g in ElementTree.fromstring(panel).iter()
+        if "class" in g.attrib and g.tag.endswith("}g")
+    }
+    assert set(groups) == {f"k k{i}" for i in range(5)}
+    for group in groups.values():
+        dashed = [e for e in group.iter() if "stroke-dasharray" in e.attrib]
+        assert len(dashed) == 1 and len([e for e in group.iter() if e.tag.endswith("polyline")]) == 1
+    only = svg.standalone([panel, panel])
+    assert ElementTree.fromstring(only).attrib["width"] == str(2 * svg.WIDTH)
+
+
+def contrast(one, other):
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize(("theme", "paper"), [("light", "#fdfcf9"), ("dark", "#171716")])
+def test_text_and_series_stand_out(theme, paper):
+    assert all(contrast(colour, paper) >= 4.5 for colour in (*svg.PALETTES[theme], *svg.INKS[theme][:2]))
+
+
+def test_ticks_and_labels():
+    assert svg.ticks(33.0, 97.0) == pytest.approx([20, 40, 60, 80, 100])
+    assert svg.ticks(-0.4, 0.4)[0] <= -0.4
+    placed = svg.apart([100.0, 101.0, 180.0])
+    assert np.diff(sorted(placed)).min() >= 11 and placed[0] < placed[1] < placed[2]
+    assert "no rows" in svg.plot("empty", [], "x", "y")
+    assert bars.short("a very long name of a method, 10 per class").endswith("…")
+
+
+def test_distilled_images_become_pictures(sweep):
+    cells = read_rows(sweep).done
+    found, left_out = pictures.gallery(sweep, gather(cells))
+    assert left_out == 0 and {(p.cell.method, p.cell.ipc) for p in found} == {("toy", 1)}
+    assert (found[0].width, found[0].height) == (10 * 5 - 1, 4) and found[0].words == "10 of 10 images"
+    sheet = pictures.mosaic(
+        np.linspace(0, 1, 3)[:, None, None, None] * np.ones((1, 2, 2, 1)), [np.arange(2), np.array([2])]
+    )
+    assert sheet.shape == (5, 5, 1)
+    assert [sheet[0, 0, 0], sheet[0, 3, 0], sheet[3, 0, 0], sheet[3, 3, 0], sheet[2, 0, 0]] == [0, 128, 255, 128, 128]
+
+
+def test_published_values_stand_beside_whole_cells_only():
+    clean = {"noise": "clean", "rate": 0.0, "dataset": "cifar10", "method": "datm", "ipc": 50}
+    found = published.beside(row(0.7, **clean))
+    assert (found.accuracy, found.std) == pytest.approx((0.761, 0.003)) and "DATM" in found.source
+    assert published.beside(row(0.7, **clean, limit=10000)) is None
+    assert published.beside(row(0.7, **clean, width=32)) is None
+    assert published.beside(row(0.7, **(clean | {"noise": "symmetric", "rate": 0.4}))) is None
+    assert published.beside(row(0.8, **(clean | {"method": "full"}))).accuracy == pytest.approx(0.848)
+    record = export.summary(Study.of([row(0.72, **clean)]))[0]
+    assert record["delta_published"] == pytest.approx(-0.041) and export.fails_clean(record)
+    assert not export.fails_clean(export.summary(Study.of([row(0.74, **clean)]))[0])
+
+
+def test_rows_are_read_from_everywhere_and_the_last_one_counts(tmp_path):
+    append(tmp_path / "results.jsonl", row(0.5))
+    append(tmp_path / "results.jsonl", row(0.6))
+    append(tmp_path / "results.jsonl", row(0.7, seed=1))
+    assert [r["last_acc"] for r in read_rows(tmp_path).done] == [0.6, 0.7]
+    assert read_rows(tmp_path / "results.jsonl").done == read_rows(tmp_path).done
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "does not exist"), ("", "no result rows"), ("{broken\n", "line 1"), ('{"dataset": "x"}\n', "lacks noise")],
+)
+def test_mistakes_name_the_file(tmp_path, content, words):
+    file = tmp_path / "rows.jsonl"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ValueError, match=words) as error:
+        report(file)
+    assert "rows.jsonl" in str(error.value)
+
+
+def test_other_mistakes_are_said_before_anything_is_written(tmp_path, monkeypatch):
+    append(tmp_path / "rows.jsonl", row(0.5))
+    with pytest.raises(ValueError, match="Did you mean 'csv'"):
+        report(tmp_path / "rows.jsonl", formats=("cvs",))
+    monkeypatch.setattr(export, "parquet_possible", lambda: False)
+    with pytest.raises(ValueError, match="ddjax\\[report\\]"):
+        report(tmp_path / "rows.jsonl", formats=("parquet",), quiet=True)
+    assert not (tmp_path / "rows_report").exists()
+    append(tmp_path / "bad.jsonl", row(0.5) | {"status": "failed", "reason": "no"})
+    with pytest.raises(ValueError, match="all 1 runs"):
+        report(tmp_path / "bad.jsonl")
+
+
+def test_a_report_of_the_committed_rows(tmp_path, capsys):
+    from experiments.reporting.published import CSV
+
+    report(CSV.parent / "results" / "digits.jsonl", tmp_path)
+    assert "C1" in capsys.readouterr().out
+    assert "herding, 10 per class" in (tmp_path / "report.html").read_text()
+
+
+def test_structured_noise_is_followed_class_by_class():
+    clean = np.repeat(np.arange(3), 10)
+    given = clean.copy()
+    given[:4] = 1  # class 0 becomes 1; class 2 becomes 0 or 1 alike
+    given[20:22], given[22:24] = 0, 1
+    assert classes.flip_targets(given, clean, 3) == {0: 1}
+    counts = np.array([[6, 4, 0], [0, 10, 0], [5, 0, 5]])
+    found = classes.by_class(counts, given, clean, ("a", "b", "c"))
+    assert found["absorbed"] == 0.4 and found["recall"] == [0.6, 1.0, 0.5]
+    assert classes.by_class(counts, clean, clean, ("a", "b", "c"))["absorbed"] is None

@@ -1,0 +1,151 @@
+"""Scores of label-error detection: the mixture's published fit, confident learning's counts, cleanlab as a referee."""
+
+import statistics
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax.robust import confident, scores
+from ddjax.robust.mixture import clean_probability, fit_mixture, probability_low
+
+GIVEN = np.repeat([0, 1, 2], 4)
+ROWS = np.array(
+    [
+        [0.9, 0.05, 0.05], [0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.9, 0.05], [0.1, 0.8, 0.1],
+        [0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [0.05, 0.05, 0.9], [0.1, 0.1, 0.8], [0.1, 0.2, 0.7], [0.8, 0.1, 0.1],
+    ]
+)  # fmt: skip
+
+
+def two_groups():
+    def quantiles(count, mean, deviation):
+        return [statistics.NormalDist(mean, deviation).inv_cdf((i + 0.5) / count) for i in range(count)]
+
+    return np.array(quantiles(800, 0.1, 0.05) + quantiles(200, 0.6, 0.15))
+
+
+def random_problem(n=300, k=4, seed=0):
+    """Labels of which a quarter were redrawn, and probabilities that lean towards the true ones."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(k, size=n)
+    given = np.where(rng.random(n) < 0.25, rng.integers(k, size=n), truth)
+    logits = rng.standard_normal((n, k)) + 2.5 * np.eye(k)[truth]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), given, truth
+
+
+def test_mixture_fit():
+    with jax.enable_x64(True):
+        values = jnp.asarray(two_groups())
+        fitted = jax.jit(fit_mixture, static_argnames="iterations")
+        found = fitted(values, iterations=200)
+        np.testing.assert_allclose(found.means, [0.10029529, 0.60245584], atol=1e-7)
+        np.testing.assert_allclose(jnp.sqrt(found.variances), [0.05511327, 0.14897932], atol=1e-7)
+        np.testing.assert_allclose(found.shares, [0.80144855, 0.19855145], atol=1e-7)
+        low = probability_low(jnp.array([-0.3, 0.0, 0.1, 0.35, 0.9]), found)
+        assert low[0] == low[1] == 1 and (np.diff(low) <= 1e-12).all() and low[-1] < 1e-6
+        # the fit of a part is the fit of that part alone
+        mask = jnp.arange(1000) % 3 == 0
+        for part, alone in zip(fitted(values, mask), fitted(values[mask]), strict=True):
+            np.testing.assert_allclose(part, alone, rtol=1e-9)
+
+
+def test_clean_probability_ignores_repetition_scale_and_outliers():
+    losses, probability = jnp.asarray(two_groups(), jnp.float32), jax.jit(clean_probability)
+    found = probability(losses)
+    np.testing.assert_allclose(probability(jnp.tile(losses, 3)), jnp.tile(found, 3), atol=1e-4)
+    np.testing.assert_allclose(probability(100 * losses + 7), found, atol=1e-3)
+    wild = probability(losses.at[-1].set(1e4))
+    np.testing.assert_allclose(wild[:-1], found[:-1], atol=0.05)
+
+
+def test_scores_by_hand():
+    p, given = jnp.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]), jnp.array([0, 2])
+    np.testing.assert_allclose(scores.self_confidence(p, given), [0.3, 0.7], rtol=1e-6)
+    np.testing.assert_allclose(scores.margin(p, given), [0.25, 0.6], rtol=1e-6)
+    np.testing.assert_allclose(scores.loss(p, given), -np.log([0.7, 0.3]), rtol=1e-6)
+    members = jnp.stack([p, p, jnp.flip(p, axis=1)])
+    found = scores.disagreement(members, given)
+    np.testing.assert_allclose(found, np.array([1 / 3, 1.0]) + np.array([0.5, 2.2 / 3]) / 6, rtol=1e-5)
+    np.testing.assert_array_equal(scores.rank(jnp.array([0.1, 0.9, 0.5, 0.9])), [3, 0, 2, 1])
+
+
+def test_flags_keep_their_promised_precision():
+    wrong = jnp.array([0.2, 0.95, 0.9, 0.1, 0.4])
+    flagged, expected = scores.flag_at_precision(wrong, 0.75)
+    np.testing.assert_array_equal(flagged, [False, True, True, False, True])
+    assert float(expected) == pytest.approx(0.75)
+    none, undefined = scores.flag_at_precision(wrong, 0.99)
+    assert not none.any() and np.isnan(undefined)
+
+
+def test_wrong_probabilities_do_not_pass_the_noise_rate():
+    losses, wrong = jnp.asarray(two_groups(), jnp.float32), jax.jit(scores.wrong_probability)
+    assert float(wrong(losses, 1.0).mean()) == pytest.approx(0.2, abs=0.02)
+    assert float(wrong(losses, 0.05).mean()) == pytest.approx(0.05, abs=1e-5)
+    assert not scores.flag_at_precision(wrong(losses, 0.0), 0.5)[0].any()
+
+
+def test_confident_counts():
+    np.testing.assert_allclose(confident.thresholds(ROWS, GIVEN), 0.625)
+    joint = confident.confident_joint(ROWS, GIVEN)
+    np.testing.assert_array_equal(joint, [[3, 1, 0], [0, 3, 1], [1, 0, 3]])
+    assert confident.noise_rate(ROWS, GIVEN) == 0.25
+    for by in confident.FILTERS:
+        np.testing.assert_array_equal(np.flatnonzero(confident.wrong_labels(ROWS, GIVEN, by)), [3, 7, 11])
+    found = confident.latent(joint, GIVEN)
+    np.testing.assert_allclose(found.transition, (joint / 4).T)
+    np.testing.assert_allclose(found.prior, 1 / 3)
+
+
+def test_calibration_keeps_the_label_counts():
+    p, given, _ = random_problem()
+    joint = confident.calibrated(confident.confident_joint(p, given), given)
+    np.testing.assert_array_equal(joint.sum(axis=1), np.bincount(given))
+    assert (joint >= 0).all() and joint.dtype.kind == "i"
+
+
+def test_at_least_one_label_of_a_class_is_left():
+    p = np.array([[0.2, 0.8], [0.3, 0.7], [0.1, 0.9], [0.35, 0.65]])
+    given = np.array([0, 0, 1, 1])
+    for by in ("prune_by_noise_rate", "prune_by_class", "both"):
+        assert not confident.wrong_labels(p, given, by)[given == 0].all()
+
+
+def test_confident_learning_refuses_what_it_cannot_count():
+    with pytest.raises(ValueError, match="classes without: \\[2\\]"):
+        confident.thresholds(ROWS, np.minimum(GIVEN, 1))
+    with pytest.raises(ValueError, match="softmax"):
+        confident.thresholds(10 * ROWS, GIVEN)
+    with pytest.raises(ValueError, match="unknown filter 'both_'"):
+        confident.wrong_labels(ROWS, GIVEN, "both_")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_confident_learning_is_cleanlabs(seed):
+    count = pytest.importorskip("cleanlab.count")
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    p, given, _ = random_problem(seed=seed)
+    np.testing.assert_allclose(confident.thresholds(p, given), count.get_confident_thresholds(given, p))
+    joint = confident.confident_joint(p, given)
+    np.testing.assert_array_equal(joint, count.compute_confident_joint(given, p, calibrate=False))
+    theirs = count.compute_confident_joint(given, p)
+    assert np.abs(confident.calibrated(joint, given) - theirs).max() <= 1  # the two round differently
+    prior, noise, inverse = count.estimate_latent(theirs, given)
+    ours = confident.latent(theirs, given)
+    np.testing.assert_allclose(ours.transition, noise.T, atol=1e-5)
+    np.testing.assert_allclose(ours.inverse, inverse.T, atol=1e-5)
+    np.testing.assert_allclose(ours.prior, prior, atol=1e-5)
+    for by in confident.FILTERS:
+        issues = find_label_issues(given, p, filter_by=by, n_jobs=1)
+        apart = np.sum(confident.wrong_labels(p, given, by) != issues)
+        assert apart <= (0 if by in ("confident_learning", "predicted_neq_given") else 4), by
+    names = ["self_confidence", "normalized_margin", "confidence_weighted_entropy"]
+    for name, ours in zip(names, ["self_confidence", "margin", "confidence_weighted_entropy"], strict=True):
+        quality = get_label_quality_scores(given, p, method=name)
+        mine = np.asarray(jax.jit(scores.SCORES[ours])(p.astype(np.float32), given))
+        order = np.argsort(quality)
+        assert (np.diff(mine[order]) <= 1e-5).all(), name  # theirs rise with quality, ours with suspicion

@@ -1,0 +1,141 @@
+"""A sweep does what is missing, once, and survives what happens to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ddjax.results import fingerprint
+from experiments.config import Experiment
+from experiments.sweep import sweep
+from experiments.sweeping import grid as grids
+from experiments.sweeping.grid import Grid, cells, narrowed
+from experiments.sweeping.presets import PRESETS
+from experiments.sweeping.run import groups
+from experiments.sweeping.store import Store
+
+TOML = """
+noises = [["clean", 0.0], ["symmetric", 0.4]]
+methods = ["random"]
+ipc = [1]
+seeds = [0, 1]
+[everywhere]
+width = 4
+epochs = 2
+students = 1
+limit = 150
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "quick.toml"
+    path.write_text(TOML)
+    return path
+
+
+def rows_of(out):
+    return {path.parent.name: json.loads(path.read_text()) for path in out.glob("runs/*/row.json")}
+
+
+def numbers(row):
+    return {name: row[name] for name in ("last_acc", "students", "confusion", "noise_checksum", "student_rate")}
+
+
+def test_every_preset_spans_cells_that_can_be_built():
+    for name, grid in PRESETS.items():
+        found = cells(grid)
+        assert len(found) == len(set(found)), name
+        assert {cell.method for cell in found} == set(grid.methods)
+    demo = cells(PRESETS["demo"])
+    assert sum(cell.method == "full" for cell in demo) == 9 and len(demo) == 9 + 3 * 18
+
+
+def test_a_grid_is_narrowed_by_its_axes(config):
+    grid = grids.from_file(config)
+    assert len(cells(grid)) == 4
+    assert {cell.rate for cell in cells(narrowed(grid, rates=(0.4,), seeds=(1,)))} == {0.4}
+    with pytest.raises(ValueError, match=r"rates \[0.3\].*0.4"):
+        narrowed(grid, rates=(0.3,))
+    config.write_text("[everywhere]\nwidht = 4")
+    with pytest.raises(ValueError, match="widht"):
+        grids.from_file(config)
+
+
+def test_settings_of_a_method_and_of_its_size():
+    grid = Grid(methods=("dance",), seeds=(0,), of_method={"dance": {0: {"steps": 9, "width": 4}, 10: {"steps": 5}}})
+    assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
+
+
+def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
+    found = cells(Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random",), seeds=(0, 1)))
+    assert sorted(len(group) for group in groups(found, fleet=True)) == [4, 4]
+    assert all(len(group) == 1 for group in groups(found, fleet=False))
+
+
+def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
+    out, together = tmp_path / "out", tmp_path / "together"
+    assert sweep(config=config, out=out, limit=3, quiet=True) == 0
+    first = rows_of(out)
+    assert len(first) == 3 and all(row["status"] == "done" for row in first.values())
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/row.json")}
+    assert sweep(config=config, out=out, quiet=True) == 0
+    assert len(rows_of(out)) == 4 and all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    assert (out / "report" / "report.html").exists()
+    assert sweep(config=config, out=out, dry_run=True) == 0
+    assert "4 cells, 4 of them present" in capsys.readouterr().out
+
+    assert sweep(config=config, out=together, fleet=True, quiet=True) == 0
+    for name, row in rows_of(together).items():
+        assert row["last_acc"] == pytest.approx(rows_of(out)[name]["last_acc"], abs=0.02)
+
+
+def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
+    text = config.read_text().replace('["random"]', '["random", "kcenter"]')
+    config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
+    assert sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), quiet=True) == 1
+    rows = sorted(rows_of(tmp_path / "out").values(), key=lambda row: row["status"])
+    assert [row["status"] for row in rows] == ["done", "failed"]
+    assert "nonsense" in rows[1]["reason"]
+    assert list((tmp_path / "out").glob("runs/*/traceback.txt"))
+    assert not Store(tmp_path / "out").done(Experiment(**rows[1]["config"]))
+
+
+def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_path):
+    store, cell = Store(tmp_path), Experiment()
+    with store.claimed([cell]) as mine, Store(tmp_path).claimed([cell]) as others:
+        assert mine == [cell] and others == []
+    with store.claimed([cell]) as mine:
+        assert mine == [cell]
+
+    def breaks(folder):
+        raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        store.write({"fingerprint": fingerprint(cell)}, breaks)
+    assert not list(store.runs.iterdir())
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    assert sweep(config=config, out=calm, quiet=True) == 0
+    command = [sys.executable, "-m", "experiments.sweep", "--config", str(config), "--out", str(stormy), "--quiet"]
+    environment = os.environ | {"DDJAX_CACHE": str(tmp_path / "cache")}
+    for kill in range(kills):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wanted, deadline = min(kill, 3), time.monotonic() + 120
+        while len(rows_of(stormy)) < wanted and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(0.3 * (kill % 4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert sweep(config=config, out=stormy, quiet=True) == 0
+    assert {name: numbers(row) for name, row in rows_of(stormy).items()} == {
+        name: numbers(row) for name, row in rows_of(calm).items()
+    }
+    assert not list(stormy.glob("runs/.aside-*"))

@@ -1,0 +1,214 @@
+"""Every verdict turns where its numbers turn, and says what is missing where they are not there."""
+
+import math
+
+import pytest
+from report_study import CLASSES, row, seeds
+
+from experiments.reporting.cells import Estimate, compare, gather
+from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Study, crossing, sign
+from experiments.reporting.claims_other import slope
+from experiments.reporting.published import published
+from experiments.reporting.verdicts import CLAIMS, as_text, judge, verdict
+
+CLAIM = {claim.name: claim for claim in CLAIMS}
+
+
+def judged(name, rows):
+    return verdict(CLAIM[name], Study.of(rows))
+
+
+def curve(deltas, noise="symmetric", full=0.6, **fields):
+    """Distilled and full rows whose advantage is as given, by rate."""
+    rows = []
+    for rate, delta in deltas.items():
+        where = {"noise": noise, "rate": rate, **{k: v for k, v in fields.items() if k in ("dataset", "imbalance")}}
+        rows += seeds(full, method="full", best=full + fields.get("stop", 0.0), picked=full, **where)
+        rows += seeds(full + delta, ipc=fields.get("ipc", 10), **where)
+    return rows
+
+
+def absorbed(ours, theirs):
+    rows = seeds(0.6, method="full", noise="asymmetric", absorbed=theirs) + seeds(
+        0.5, noise="asymmetric", absorbed=ours
+    )
+    return rows + curve({0.4: 0.1})
+
+
+def tail(ours, theirs):
+    """Long-tailed rows with recall 0.9 in the head third and the given recall in the tail third."""
+
+    def recalls(tail):
+        return {"recall": [0.9] * 3 + [0.5] * 3 + [tail] * 3, "class_names": CLASSES[:9], "imbalance": 10.0}
+
+    return seeds(0.6, method="full", **recalls(theirs)) + seeds(0.6, **recalls(ours))
+
+
+def cost(distil, train, full):
+    return seeds(0.6, method="full", train_s=full) + seeds(0.6, distill_s=distil, train_s=train)
+
+
+def by_size(curves):
+    return [
+        one
+        for rate, accuracies in curves.items()
+        for ipc, accuracy in accuracies.items()
+        for one in seeds(accuracy, ipc=ipc, noise="symmetric" if rate else "clean", rate=rate)
+    ]
+
+
+def starts(correct, real):
+    pairs = ((correct, "correct"), (real, "real"))
+    return [r for a, s in pairs for r in seeds(a, method="datm", options=(f"start={s}",))]
+
+
+CASES = [
+    ("C1", curve({0.2: -0.1, 0.4: 0.1, 0.6: 0.2, 0.8: 0.3}), HOLDS),
+    ("C1", curve({0.2: 0.1, 0.4: 0.1, 0.6: 0.1, 0.8: -0.1}), FAILS),
+    ("C1", curve({0.4: -0.1}), UNDECIDED),
+    ("C1", curve({0.4: -0.1, 0.8: 0.1}), UNDECIDED),
+    ("C2", curve({0.2: 0.1, 0.4: 0.1, 0.6: 0.2}), HOLDS),
+    ("C2", curve({0.2: 0.1, 0.4: 0.2, 0.6: 0.1}), FAILS),
+    ("C2", curve({0.4: 0.1}), UNDECIDED),
+    ("C3", absorbed(0.4, 0.3), HOLDS),
+    ("C3", absorbed(0.2, 0.3), FAILS),
+    ("C3", absorbed(0.4, 0.3)[:6], UNDECIDED),
+    ("C3", curve({0.4: 0.1}) + curve({0.4: 0.2}, "asymmetric"), FAILS),
+    ("C4", curve({0.4: 0.1, 0.6: -0.1}, "asymmetric", dataset="cifar100"), HOLDS),
+    ("C4", curve({0.4: 0.1, 0.6: 0.1}, "asymmetric", dataset="cifar100"), FAILS),
+    ("C4", curve({0.4: 0.1, 0.6: -0.1}, "asymmetric", dataset="cifar10"), UNDECIDED),
+    ("C5", curve({0.4: 0.1}, "worst") + curve({0.0: -0.1}, "aggre"), HOLDS),
+    ("C5", curve({0.4: -0.1}, "worst") + curve({0.0: -0.1}, "aggre"), FAILS),
+    ("C5", curve({0.4: 0.1}, "worst"), UNDECIDED),
+    ("C6", curve({0.6: 0.1}), HOLDS),
+    ("C6", curve({0.6: -0.1}), FAILS),
+    ("C6", curve({0.6: 0.1}, ipc=50), UNDECIDED),
+    ("C7", tail(0.3, 0.5), HOLDS),
+    ("C7", tail(0.7, 0.5), FAILS),
+    ("C7", tail(0.5, 0.5), UNDECIDED),
+    ("C8", cost(1.0, 1.0, 5.0), HOLDS),
+    ("C8", cost(4.0, 2.0, 5.0), FAILS),
+    ("C9", seeds(0.6, method="full", membership_auc=0.7) + seeds(0.6, membership_auc=0.6), HOLDS),
+    ("C9", seeds(0.6, method="full", membership_auc=0.6) + seeds(0.6, membership_auc=0.7), FAILS),
+    ("C10", by_size({0.0: {1: 0.7, 10: 0.7, 50: 0.7}, 0.6: {1: 0.3, 10: 0.5, 50: 0.7}}), HOLDS),
+    ("C10", by_size({0.0: {1: 0.3, 10: 0.5, 50: 0.7}, 0.6: {1: 0.7, 10: 0.7, 50: 0.7}}), FAILS),
+    ("C10", by_size({0.0: {1: 0.7, 10: 0.7}, 0.6: {1: 0.3, 10: 0.5}}), UNDECIDED),
+    ("P1", by_size({r: {50: 0.8 - 0.1 * r, 1000: 0.9 - 0.5 * r} for r in (0.0, 0.2, 0.4)}), HOLDS),
+    ("P1", by_size({r: {50: 0.8 - 0.5 * r, 1000: 0.9 - 0.1 * r} for r in (0.0, 0.2, 0.4)}), FAILS),
+    ("P2", curve({0.4: 0.1}, stop=0.1), HOLDS),
+    ("P2", curve({0.4: -0.1}, stop=0.1), UNDECIDED),
+    ("P3", starts(0.7, 0.6), HOLDS),
+    ("P3", starts(0.6, 0.7), FAILS),
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "status"), CASES, ids=[f"{c[0]}-{c[2]}-{i}" for i, c in enumerate(CASES)])
+def test_verdicts_turn_with_the_numbers(name, rows, status):
+    found = judged(name, rows)
+    assert found.status["last"] == status
+    for one in found.findings["last"]:
+        assert one.status != UNDECIDED or one.missing
+        assert set(one.rows) <= {r["fingerprint"] for r in rows}
+    if status != UNDECIDED:
+        decisive = [one for one in found.findings["last"] if one.status == status]
+        assert decisive and all(one.n == 3 and one.se is not None and one.rows for one in decisive)
+
+
+def test_two_seeds_decide_nothing():
+    rows = curve({0.2: -0.1, 0.4: 0.1, 0.6: 0.2, 0.8: 0.3})
+    found = judged("C1", [r for r in rows if r["seed"] < 2])
+    assert found.status["last"] == UNDECIDED
+    assert found.findings["last"][0].effect == pytest.approx(0.3) and "Missing" in found.words
+
+
+def test_an_advantage_over_the_last_epoch_is_not_one_over_the_hold_outs_pick():
+    rows = []
+    for rate in (0.2, 0.4, 0.6, 0.8):
+        rows += seeds(0.5, method="full", rate=rate, best=0.9, picked=0.85) + seeds(0.7, rate=rate)
+    assert judged("C1", rows).status == {"last": HOLDS, "best": FAILS, "picked": FAILS}
+    gain = judged("P2", rows).findings["last"][0]
+    assert gain.effect == pytest.approx(0.4) and gain.se == pytest.approx(0.0, abs=1e-12)
+
+
+def test_selections_and_the_whole_set_are_no_distillers():
+    rows = [{**r, "method": "random"} if r["method"] == "toy" else r for r in curve({0.6: 0.3})]
+    assert not judged("C1", rows).findings["last"]
+
+
+def test_without_rows_every_verdict_is_undecided_and_says_what_it_takes():
+    found = judge(Study.of([]))
+    assert [v.claim.name for v in found] == [*(f"C{i}" for i in range(1, 11)), "P1", "P2", "P3"]
+    assert all(v.status["last"] == UNDECIDED and v.claim.needs in v.words for v in found)
+    assert as_text(found).count("undecided") >= 13
+
+
+def test_standard_errors_of_differences():
+    rows = seeds(0.5, method="full") + seeds(0.7, (-0.03, 0.0, 0.03))
+    (one,) = compare(gather(rows))
+    assert one.deltas["last"].mean == pytest.approx(0.2)
+    assert one.deltas["last"].se == pytest.approx(math.sqrt((0.01**2 + 0.03**2) / 3))
+    line = {r: Estimate(0.9 - 0.4 * r, 0.01, 3, (str(r),)) for r in (0.0, 0.2, 0.4)}
+    assert slope(line).mean == pytest.approx(-0.4)
+    assert slope(line).se == pytest.approx(0.01 / math.sqrt(0.08))
+
+
+def test_sign_and_crossing():
+    def at(mean, se=0.01, n=3):
+        return Estimate(mean, se, n, ())
+
+    assert [sign(e) for e in (at(0.03), at(-0.03), at(0.02), at(0.03, n=2), at(0.03, None))] == [
+        "above",
+        "below",
+        "unclear",
+        "unclear",
+        "unclear",
+    ]
+    assert crossing({0.2: at(0.1), 0.4: at(-0.1), 0.6: at(0.1), 0.8: at(0.1)}) == 0.6
+    assert crossing({0.2: at(0.1), 0.4: at(0.0)}) == math.inf
+
+
+def test_the_baseline_is_the_protocols_own_on_the_same_network():
+    rows = [
+        *[row(0.5, method="full", seed=s) | {"protocol": "B-DATM"} for s in range(3)],
+        *[row(0.6, method="full", seed=s, width=8) for s in range(3)],
+        *[row(0.7, method="full", seed=s) for s in range(3)],
+        *seeds(0.8),
+        *seeds(0.8, method="narrow", width=8),
+    ]
+    deltas = {one.cell.method: one.deltas["last"].mean for one in compare(gather(rows))}
+    assert deltas == pytest.approx({"toy": 0.1, "narrow": 0.2})
+
+
+def printed(method, noise, rate, ipc, architecture):
+    """A published number as three rows, with a spread where none was printed."""
+    (line,) = [
+        p
+        for p in published()
+        if (p.method, p.dataset, p.noise, p.ipc) == (method, "cifar10", noise, ipc)
+        and p.rate == rate
+        and p.architecture.startswith(architecture)
+    ]
+    return seeds(
+        line.accuracy, (-0.005, 0.0, 0.005), method=method, noise=noise, rate=rate, ipc=ipc or 10, dataset="cifar10"
+    )
+
+
+@pytest.mark.parametrize(("method", "ipc"), [("idm", 50), ("idm + rdc", 50), ("idm", 10)])
+def test_published_numbers_give_published_verdicts(method, ipc):
+    """IDM and its noise-robust variant stay behind full training up to rate 0.4, but by less: C2 holds, C1 is open."""
+    rows = []
+    for noise, rate in (("symmetric", 0.2), ("symmetric", 0.4), ("worst", 0.4)):
+        rows += printed("full", noise, rate, None, "ResNet18 (rep") + printed(method, noise, rate, ipc, "ResNet18 (rep")
+    growth = judged("C2", rows)
+    assert growth.status["last"] == HOLDS
+    expected = {("idm", 50): 8.29, ("idm + rdc", 50): 15.67, ("idm", 10): 17.41}[method, ipc]
+    assert 100 * growth.findings["last"][0].effect == pytest.approx(expected)
+    assert judged("C1", rows).status["last"] == UNDECIDED
+    assert judged("C5", rows).status["last"] == FAILS
+
+
+def test_published_clean_numbers_stay_below_the_full_set():
+    full = next(p.accuracy for p in published() if (p.method, p.dataset, p.noise) == ("full", "cifar10", "clean"))
+    for method in ("datm", "dance", "rcig"):
+        sizes = {p.ipc: p.accuracy for p in published() if p.method == method and p.dataset == "cifar10"}
+        assert sizes[1] < sizes[10] < sizes[50] < full
