@@ -130,7 +130,7 @@ def test_an_rcig_support_from_elsewhere_is_scored_as_it_is(ready):
     recipe, examples = suited(published, expand(support))
     assert recipe.loss == "squared_error" and len(examples.images) == 6  # with mirror images
     np.testing.assert_array_equal(examples.targets, np.concatenate([labels, labels]))  # not centred again
-    with pytest.raises(ValueError, match="another.*rcig"):
+    with pytest.raises(ValueError, match=r"another.*rcig"):
         evaluate(support, dataclasses.replace(colour, images=whitened, space="another"), protocol="rcig", model=model)
 
 
