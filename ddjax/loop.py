@@ -1,7 +1,8 @@
 """The loop: a compiled scan over a chunk of steps; it knows a Distiller and a Feed, and no method by name."""
 
+import concurrent.futures
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -30,14 +31,29 @@ def distill(
     """
     chunk = chunk or max(1, -(-steps // 50))
     compiled, parts = _program(distiller, feed.at, steps), []
-    for begin in range(first, steps, chunk):
-        state, metrics = compiled(state, feed.data, jnp.arange(begin, begin + chunk))
+    for begin, data in _chunks(feed, first, steps, chunk):
+        state, metrics = compiled(state, data, jnp.arange(begin, begin + chunk))
         count = min(chunk, steps - begin)
         parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], metrics))
         if report:
             report(begin + count, steps, {name: float(np.mean(x[-1])) for name, x in parts[-1].items()})
     log = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     return state, log
+
+
+def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[int, Any]]:
+    """Where each chunk begins, and its data; those of the next are read while the device is busy with this one."""
+    begins = range(first, steps, chunk)
+    if feed.fetch is None:
+        yield from ((begin, feed.data) for begin in begins)
+        return
+    with concurrent.futures.ThreadPoolExecutor(1) as reader:
+        ahead = [reader.submit(feed.fetch, begin, chunk) for begin in begins[:1]]
+        for begin in begins:
+            data = ahead.pop().result()
+            if begin + chunk < steps:
+                ahead.append(reader.submit(feed.fetch, begin + chunk, chunk))
+            yield begin, data
 
 
 @functools.lru_cache(maxsize=32)

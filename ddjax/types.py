@@ -66,10 +66,14 @@ class Model(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """Batches as a function of the step. `data` holds the arrays, so none is compiled in as a constant."""
+    """Batches as a function of the step. `data` holds the arrays, so none is compiled in as a constant.
+
+    Where they do not fit, `fetch(first, count)` reads what `at` needs for those steps, and takes the place of `data`.
+    """
 
     data: Any
     at: Callable[[Any, Int[Array, ""]], Any]
+    fetch: Callable[[int, int], Any] | None = None
 
 
 class Distiller(NamedTuple):

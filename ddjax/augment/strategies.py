@@ -52,19 +52,32 @@ def _switch(names: tuple[str, ...], choice: Int[Array, ""], params: dict[str, An
     return jax.lax.switch(choice, branches, params, images)
 
 
-def dsa(strategy: str = "color_crop_cutout_flip_scale_rotate") -> Augment:
+@dataclasses.dataclass(frozen=True)
+class OnePerBatch:
+    """`draw` and `apply` apart, for a batch that is augmented again when its derivative is computed."""
+
+    names: tuple[str, ...]
+
+    def draw(self, key: PRNGKey, n: int, size: Size, op_key: PRNGKey | None = None) -> dict[str, Any]:
+        """Which operation, and n rows of parameters for images of `size` (h, w)."""
+        key, op_key = keys(key, op_key)
+        return _draw(self.names, key, n, size) | {"choice": _pick(op_key, len(self.names))}
+
+    def apply(self, params: dict[str, Any], images: Images) -> Images:
+        """The images under the drawn operation."""
+        return _switch(self.names, params["choice"], params, images)
+
+    def __call__(self, key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
+        """Draw and apply."""
+        return self.apply(self.draw(key, len(images), images.shape[1:3], op_key), images)
+
+
+def dsa(strategy: str = "color_crop_cutout_flip_scale_rotate") -> OnePerBatch:
     """One operation of the strategy per batch, drawn uniformly, with parameters of their own for each image.
 
     This is how DATM and its experts use differentiable augmentation (Zhao and Bilen, 2021, arXiv:2102.08259).
     """
-    names = parse(strategy)
-
-    def augment(key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
-        key, op_key = keys(key, op_key)
-        params = _draw(names, key, len(images), images.shape[1:3])
-        return _switch(names, _pick(op_key, len(names)), params, images)
-
-    return augment
+    return OnePerBatch(parse(strategy))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
 
-from ddjax.distillers import dance, dm, frepo, full, kip, rcig, selection
+from ddjax.distillers import dance, datm, dm, frepo, full, kip, rcig, selection
 from ddjax.types import Method
 
 DISTILLERS: dict[str, Method] = {
@@ -12,5 +12,7 @@ DISTILLERS: dict[str, Method] = {
     "frepo": frepo.METHOD,
     "rcig": rcig.METHOD,
     "dance": dance.METHOD,
+    "datm": datm.METHOD,
+    "mtt": datm.MTT,
     "dm": dm.METHOD,
 }

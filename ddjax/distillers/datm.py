@@ -1,0 +1,280 @@
+"""DATM: difficulty-aligned trajectory matching; MTT and FTD are other settings of it.
+
+Images, soft labels and a student's step size are learned so that a student trained on them from an expert's weights
+arrives where that expert was a few epochs later. Which of the expert's epochs are matched decides how hard the
+patterns are that the set takes up: a small set can hold early ones only.
+Sources: Guo et al., 2024 (arXiv:2310.05773); Cazenavette et al., 2022 (arXiv:2203.11932).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from ddjax import trees
+from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Student, Unrolled
+from ddjax.distilled import DistilledSet
+from ddjax.distillers import datm_memory as memory
+from ddjax.distillers.datm_config import DatmConfig, MttConfig
+from ddjax.distillers.datm_feed import Segments, segment_feed
+from ddjax.distillers.datm_schedule import Schedule, batches
+from ddjax.distillers.datm_start import begin
+from ddjax.experts import trajectories
+from ddjax.experts.identity import unraveller
+from ddjax.models import build as build_model
+from ddjax.models import split_stats
+from ddjax.training import LOSSES, over_members
+from ddjax.trees import record
+from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
+
+SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 128
+
+
+@record()
+class Learned:
+    """What is learned."""
+
+    images: Any  # [m h w c], never clipped
+    labels: Any  # [m k], logits; one-hot rows where they are not learned
+    rate: Any  # []: the student's step size, or what softplus makes it of
+
+
+@record(static=("space",))
+class Start:
+    """The first images and labels, and the space they live in."""
+
+    images: Any
+    labels: Any
+    space: str
+
+
+@record(static=("space",))
+class DatmState:
+    """Everything that changes."""
+
+    learned: Learned
+    opt_state: Any
+    average: Any  # [m h w c] of the images; None where none is kept
+    key: Any  # never advanced
+    step: Any  # int32 []
+    accepted: Any  # int32 [], outer steps that changed anything
+    space: str
+
+
+def step_size(config: DatmConfig, rate: Float[Array, ""]) -> Float[Array, ""]:
+    """The student's step size."""
+    return jax.nn.softplus(rate) if config.positive_step_size else rate
+
+
+def optimiser(config: DatmConfig) -> optax.GradientTransformation:
+    """SGD with momentum, at a rate of its own for each of the three."""
+    each = {
+        "images": optax.sgd(config.image_rate, config.image_momentum),
+        "labels": optax.sgd(config.label_rate, config.label_momentum) if config.learn_labels else optax.set_to_zero(),
+        "rate": optax.sgd(config.step_size_rate, config.step_size_momentum),
+    }
+    return optax.partition(each, Learned(images="images", labels="labels", rate="rate"))
+
+
+def student(config: DatmConfig, model: Model, pieces: int) -> Student:
+    """One drawn augmentation per inner step, with parameters of their own for each image; mean cross-entropy."""
+    augment, cross_entropy = config.augmentation(), LOSSES["cross_entropy"]
+
+    def batch(learned: tuple[Array, Array], item: tuple[Any, Any]) -> tuple[Array, Array]:
+        rows, drawn = item
+        taken = learned if rows is None else tuple(x.at[rows].get(unique_indices=True) for x in learned)
+        seen = augment.apply(drawn, taken[0]), taken[1]
+        return jax.tree.map(lambda x: x.reshape(pieces, len(x) // pieces, *x.shape[1:]), seen)
+
+    def loss(params: Any, piece: tuple[Array, Array]) -> Array:
+        images, labels = piece
+        targets = jax.nn.softmax(labels) if config.learn_labels else labels
+        return jnp.mean(cross_entropy(model.apply(params, images), targets))
+
+    return Student(batch, loss)
+
+
+def squared_distance(a: Any, b: Any) -> Float[Array, ""]:
+    """Over all leaves."""
+    return optax.tree.norm(optax.tree.sub(a, b), squared=True)
+
+
+def way(config: DatmConfig, model: Model, image_shape: tuple[int, ...], m: int, k: int) -> memory.Way:
+    """How a step is computed: as configured, or leaner where that would not fit into `memory`."""
+    b = config.batch(m)
+    held = config.segments if jax.default_backend() != "cpu" else 1  # a CPU takes them one after the other
+    shapes = memory.shapes_of(model, image_shape, m, k, config.inner_steps, b, held)
+    asked = memory.Way(config.hypergradient, config.remat, b // min(config.micro_batch or b, b))
+    return memory.fitted(shapes, asked, config.memory)
+
+
+def match(config: DatmConfig, model: Model, learned: Learned, key: PRNGKey, batch: Segments) -> Unrolled:
+    """The matching loss of each segment with its gradients, stacked along a leading axis of segments.
+
+    The loss is the squared distance of the student's end from the expert's, over that of the student's start.
+    """
+    m, k = learned.labels.shape
+    b = config.batch(m)
+    chosen = way(config, model, learned.images.shape[1:], m, k)
+    inner, unravel = student(config, model, chosen.pieces), unraveller(model)
+    hypergradient = HYPERGRADIENTS[chosen.hypergradient](chosen.remat)
+    draw, size = config.augmentation().draw, learned.images.shape[1:3]
+    rate, back = jax.vjp(lambda raw: step_size(config, raw), learned.rate)
+
+    def one(segment: tuple[Array, Array, Any, Any], learned: tuple[Array, Array], rate: Array, ops: Array) -> Unrolled:
+        start, target, rows, drawn = segment
+        theta, goal = unravel(start), unravel(target)
+        scale = squared_distance(theta, goal)
+        items = rows, {**drawn, "choice": ops}
+        found = hypergradient(inner, lambda end: squared_distance(end, goal) / scale, theta, learned, rate, items)
+        return found._replace(end=())
+
+    plan_key, augment_key = jax.random.split(key)
+    keys = jax.random.split(augment_key, (config.segments, config.inner_steps))
+    op_keys = jax.random.split(batch.op_key, config.inner_steps)
+    each = jax.vmap(lambda own, op: draw(own, b, size, op))
+    drawn = jax.vmap(each, (0, None))(keys, op_keys)
+    ops = drawn.pop("choice")[0]  # one for all segments, so that a vmap over them runs no other operation
+    rows = None
+    if b < m:
+        plan_keys = jax.random.split(plan_key, config.segments)
+        rows = jax.vmap(lambda key: batches(key, m, b, config.inner_steps))(plan_keys)
+    how = "map" if config.segments == 1 else "auto"
+    segments = batch.starts, batch.targets, rows, drawn
+    found = over_members(one, how)(segments, (learned.images, learned.labels), rate, ops)
+    in_raw = jax.vmap(lambda g: back(g)[0])(found.rate)
+    return found._replace(learned=Learned(images=found.learned[0], labels=found.learned[1], rate=in_raw), rate=in_raw)
+
+
+def mean_of_accepted(gradients: Learned, accepted: Array) -> Learned:
+    """The mean over the accepted segments; zeros where there is none."""
+    count = jnp.maximum(accepted.sum(), 1)
+
+    def mean(g: Array) -> Array:
+        return jnp.where(accepted.reshape(-1, *[1] * (g.ndim - 1)), g, 0).sum(0) / count
+
+    return jax.tree.map(mean, gradients)
+
+
+def advance(config: DatmConfig, state: DatmState, found: Unrolled) -> tuple[DatmState, Metrics]:
+    """The state after a step: what is learned moves where a segment was accepted, and else only the counts do."""
+    learned = state.learned
+    finite = jax.vmap(lambda g: jnp.isfinite(optax.tree.norm(g)))(found.learned)
+    accepted = (found.value <= config.threshold) & finite  # a NaN is not below the threshold
+    gradient = mean_of_accepted(found.learned, accepted)
+    updates, opt_state = optimiser(config).update(gradient, state.opt_state, learned)
+    moved = optax.apply_updates(learned, updates), opt_state
+    new, opt_state = trees.where(accepted.any(), moved, (learned, state.opt_state))
+    average, decay = state.average, config.average_decay
+    after = dataclasses.replace(
+        state,
+        learned=new,
+        opt_state=opt_state,
+        average=None if average is None else decay * average + (1 - decay) * new.images,
+        step=state.step + 1,
+        accepted=state.accepted + accepted.any(),
+    )
+    return after, {
+        "loss": jnp.mean(found.value),
+        "accepted": after.accepted / after.step,
+        "step_size": step_size(config, learned.rate),
+        "image_gradient": optax.tree.norm(gradient.images),
+        "label_gradient": optax.tree.norm(gradient.labels),
+    }
+
+
+def build(config: DatmConfig, model: Model) -> Distiller:
+    """The distiller at a network."""
+
+    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    def init(key: PRNGKey, start: Start) -> DatmState:
+        rate = jnp.float32(config.step_size)
+        rate = jnp.log(jnp.expm1(rate)) if config.positive_step_size else rate
+        learned = Learned(images=jnp.copy(start.images), labels=jnp.copy(start.labels), rate=rate)
+        return DatmState(
+            learned=learned,
+            opt_state=optimiser(config).init(learned),
+            average=jnp.copy(start.images) if config.average_decay else None,
+            key=key,
+            step=jnp.int32(0),
+            accepted=jnp.int32(0),
+            space=start.space,
+        )
+
+    @jax.jit
+    def step(state: DatmState, batch: Segments) -> tuple[DatmState, Metrics]:
+        found = match(config, model, state.learned, jax.random.fold_in(state.key, state.step), batch)
+        after, metrics = advance(config, state, found)
+        return after, {**metrics, "start": jnp.mean(batch.epochs.astype(jnp.float32))}
+
+    def extract(state: DatmState) -> DistilledSet:
+        learned = state.learned
+        hard = jnp.argmax(learned.labels, axis=1).astype(jnp.int32)
+        return DistilledSet(
+            images=learned.images if state.average is None else state.average,
+            labels=learned.labels if config.learn_labels else hard,
+            step_size=step_size(config, learned.rate),
+            num_classes=learned.labels.shape[1],
+            label_kind="logits" if config.learn_labels else "hard",
+            space=state.space,
+        )
+
+    return Distiller(init, step, extract)
+
+
+def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
+    """Experts trained on the labels as given, the first images and labels by them, and their trajectories as a feed."""
+    start_key, feed_key = jax.random.split(key)
+    shape, k = tuple(train.images.shape[1:]), train.num_classes
+    way(config, model, shape, config.ipc * k, k)  # says what an outer step needs, and what does not fit
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    if split_stats(params)[1]:
+        raise ValueError("trajectory matching moves all weights by gradients, and running statistics have none: "
+                         "use a network without batch norm")  # fmt: skip
+    found = trajectories(
+        model,
+        config.recipe(),
+        train,
+        architecture=f"convnet width={config.width} depth={config.depth} of {shape}",
+        experts=config.experts,
+        keep=config.kept(),
+        seed=config.expert_seed,
+        storage=config.storage,
+        store=config.store,
+    )
+    begun = begin(
+        start_key,
+        train,
+        model,
+        found,
+        ipc=config.ipc,
+        start=config.start,
+        short=config.short_class,
+        learn=config.learn_labels,
+    )
+    schedule = Schedule(
+        config.first_start,
+        config.early_last_start,
+        config.last_start,
+        config.growth_steps,
+        config.experts,
+        config.segments,
+    )
+    feed = segment_feed(found, schedule, config.match_epochs, feed_key)
+    return Start(images=begun.images, labels=begun.labels, space=train.space), feed
+
+
+def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
+    """The ConvNet with instance norm that experts and students are."""
+    width = config.width or (SMALL_WIDTH if min(image_shape[:2]) <= SMALL_SIDE else WIDTH)
+    depth = {"depth": config.depth} if config.depth else {}
+    return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
+
+
+METHOD = Method(
+    config=DatmConfig, prepare=prepare, build=build, steps=lambda config: config.steps, model=network, space="datm"
+)
+MTT = METHOD._replace(config=MttConfig)

@@ -1,0 +1,131 @@
+"""How much memory an outer step of DATM will need, from shapes alone, and the cheapest way to make it fit."""
+
+import dataclasses
+import functools
+import logging
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ddjax.bilevel.unrolled_descent import PRODUCTS
+from ddjax.experts.identity import parameters
+from ddjax.types import Model
+
+log = logging.getLogger("ddjax.datm")
+FLOAT = 4
+# in units of the outputs of a network's products: what a second-order step holds at once, and what the derivative of
+# a step keeps when nothing is computed again; XLA's convolutions off the CPU need more scratch
+AT_ONCE, AT_ONCE_XLA = 5.0, 9.2
+KEPT = {"nothing": 0.0, "dots": 1.3, "everything": 6.8}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What an outer step is made of."""
+
+    parameters: int
+    unit: int  # bytes of the outputs of all products, for one image
+    distilled: int  # numbers in images and labels
+    image: int  # numbers in one image
+    steps: int
+    batch: int
+    segments: int  # held at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How the step is computed."""
+
+    hypergradient: str
+    remat: str
+    pieces: int  # of an inner batch
+
+
+def _products(jaxpr: Any) -> int:
+    """Bytes of the outputs of convolutions and matrix products, in all nested programs."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in PRODUCTS:
+            total += sum(math.prod(out.aval.shape) * out.aval.dtype.itemsize for out in equation.outvars)
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            total += _products(inner) if hasattr(inner, "eqns") else 0
+    return total
+
+
+@functools.lru_cache(maxsize=16)
+def unit_of(model: Model, image_shape: tuple[int, ...]) -> int:
+    """Bytes of all products' outputs for one image."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    return _products(jax.make_jaxpr(model.apply)(params, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)).jaxpr)
+
+
+def growth(shapes: Shapes, way: Way) -> int:
+    """Bytes that each further inner step adds."""
+    if way.hypergradient == "tesla_replay":
+        return 0
+    kept = KEPT[way.remat] if way.hypergradient == "exact" else 0.0
+    weights = FLOAT * shapes.parameters * (1 if kept == 0 else 2)  # kernels' gradients are products too
+    return int(shapes.segments * (weights + kept * shapes.unit * shapes.batch))
+
+
+def peak(shapes: Shapes, way: Way) -> int:
+    """Bytes at the worst moment: learned arrays and momenta, segments, what inner steps keep, and one such step."""
+    learned = FLOAT * 6 * shapes.distilled  # themselves, momenta, gradients, their sums and the updated ones
+    weights = FLOAT * 8 * shapes.parameters * shapes.segments
+    at_once = AT_ONCE if jax.default_backend() == "cpu" else AT_ONCE_XLA
+    step = shapes.segments * (
+        at_once * shapes.unit * shapes.batch / way.pieces + 4 * FLOAT * shapes.image * shapes.batch
+    )
+    return int(learned + weights + shapes.steps * growth(shapes, way) + step)
+
+
+@functools.lru_cache(maxsize=64)
+def fitted(shapes: Shapes, way: Way, gib: float) -> Way:
+    """The way asked for, or where that needs more than `gib` GiB (0: no bound) the first cheaper one that does not.
+
+    First less is kept, then batches are cut in more pieces; neither changes the mathematics.
+    """
+    bytes_ = peak(shapes, way)
+    if gib and bytes_ > gib * 2**30:
+        cuts = [n for n in range(way.pieces, shapes.batch + 1) if shapes.batch % n == 0]
+        lean = [name for name in ("everything", "dots", "nothing") if KEPT[name] <= KEPT[way.remat]]
+        ways = [dataclasses.replace(way, remat=name) for name in lean]
+        ways += [dataclasses.replace(ways[-1], pieces=n) for n in cuts]
+        fits = [each for each in ways if peak(shapes, each) <= gib * 2**30]
+        if not fits:
+            least = peak(shapes, ways[-1])
+            more = "" if way.hypergradient == "tesla_replay" else "hypergradient='tesla_replay' keeps no inner step; "
+            raise ValueError(
+                f"memory={gib:g} GiB cannot hold an outer step: remat='nothing' and micro_batch=1 still need "
+                f"{least / 2**30:.2f} GiB, {growth(shapes, ways[-1]) / 2**20:.1f} MiB for each of {shapes.steps} inner "
+                f"steps. {more}fewer inner_steps, fewer segments or a smaller width need less, or raise memory"
+            )
+        way, bytes_ = fits[0], peak(shapes, fits[0])
+    log.info(
+        "about %.2f GiB for an outer step: %d inner steps of %d images in %d pieces, %.1f MiB each (%s, remat %s)",
+        bytes_ / 2**30,
+        shapes.steps,
+        shapes.batch,
+        way.pieces,
+        growth(shapes, way) / 2**20,
+        way.hypergradient,
+        way.remat,
+    )
+    return way
+
+
+def shapes_of(model: Model, image_shape: tuple[int, ...], m: int, k: int, steps: int, batch: int, held: int) -> Shapes:
+    """The shapes of an outer step on m images of k classes, with `held` segments at a time."""
+    image = math.prod(image_shape)
+    return Shapes(
+        parameters=parameters(model),
+        unit=unit_of(model, tuple(image_shape)),
+        distilled=m * (image + k),
+        image=image,
+        steps=steps,
+        batch=batch,
+        segments=held,
+    )

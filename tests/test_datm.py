@@ -1,0 +1,149 @@
+"""DATM keeps the contract, and what its outer step does: gate, momenta, segments, pieces, step sizes."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax import testing
+from ddjax.distillers import datm, datm_feed
+from ddjax.distillers.datm import Learned
+from ddjax.loop import distill
+
+TINY = {
+    "ipc": 2,
+    "steps": 4,
+    "width": 4,
+    "depth": 1,
+    "experts": 3,
+    "expert_epochs": 6,
+    "expert_batch": 4,
+    "expert_rate": 0.05,
+    "store": False,
+    "last_start": 4,
+    "growth_steps": 0,
+    "inner_steps": 4,
+    "step_size": 0.05,
+    "threshold": 5.0,
+    "image_rate": 1.0,
+    "augment": "crop",
+}
+test_contract = testing.contract(datm.METHOD, **TINY)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return testing.Case(datm.METHOD, datm.DatmConfig(**TINY))
+
+
+@pytest.fixture(scope="module")
+def stepped(case):
+    """The outer step by other means: `stepped(**fields)` -> (state before, Unrolled of one segment, state after)."""
+    model, state = datm.network(case.config, (8, 8, 3), 3), case.state()
+
+    @functools.cache
+    def run(**fields):
+        config = dataclasses.replace(case.config, **fields)
+        found = jax.jit(lambda s, b: datm.match(config, model, s.learned, s.key, b))(state, case.batch(0))
+        return state, found, datm.advance(config, state, found)[0]
+
+    return run
+
+
+def test_first_labels_are_of_their_slots_class(case):
+    np.testing.assert_array_equal(np.argmax(case.start.labels, axis=1), np.repeat(np.arange(3), 2))
+
+
+@pytest.mark.parametrize("broken", ["above", "nan", "gradient"])
+def test_a_rejected_step_changes_nothing_but_the_count(case, stepped, broken):
+    before, found, _ = stepped()
+    nan = jax.tree.map(lambda x: x * jnp.nan, found)
+    found = {"above": found, "nan": nan, "gradient": found._replace(learned=nan.learned)}[broken]
+    threshold = float(stepped()[1].value[0]) * (0.999 if broken == "above" else 2)
+    after, metrics = datm.advance(dataclasses.replace(case.config, threshold=threshold), before, found)
+    jax.tree.map(np.testing.assert_array_equal, (before.learned, before.opt_state), (after.learned, after.opt_state))
+    assert int(after.step) == 1 and int(after.accepted) == 0 and float(metrics["accepted"]) == 0
+
+
+def test_a_loss_at_the_threshold_is_accepted(case, stepped):
+    before, found, _ = stepped()
+    config = dataclasses.replace(case.config, threshold=float(found.value[0]))
+    assert int(datm.advance(config, before, found)[0].accepted) == 1
+
+
+def test_momentum_is_that_of_pytorch():
+    config = datm.DatmConfig(image_rate=1.0, label_rate=1.0)
+    sgd = datm.optimiser(config)
+    at = Learned(images=jnp.zeros(()), labels=jnp.zeros(()), rate=jnp.zeros(()))
+    ones, state, seen = jax.tree.map(jnp.ones_like, at), sgd.init(at), []
+    for _ in range(3):
+        updates, state = sgd.update(ones, state, at)
+        at = jax.tree.map(jnp.add, at, updates)
+        seen.append((float(at.images), float(at.labels)))
+    np.testing.assert_allclose(seen, [(-1, -1), (-2.5, -2.9), (-4.25, -5.61)], rtol=1e-6)
+
+
+def test_sums_of_label_logits_are_conserved(stepped):
+    before, _, after = stepped()
+    assert not np.allclose(before.learned.labels, after.learned.labels)
+    np.testing.assert_allclose(after.learned.labels.sum(1), before.learned.labels.sum(1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fields", [{"micro_batch": 2}, {"hypergradient": "adjoint"}, {"remat": "dots"}], ids=str)
+def test_how_a_step_is_computed_changes_nothing(stepped, fields):
+    _, plain, _ = stepped()
+    _, other, _ = stepped(**fields)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), plain, other)
+
+
+def test_tesla_has_the_same_loss_and_another_gradient(stepped):
+    _, plain, _ = stepped()
+    _, other, _ = stepped(hypergradient="tesla_replay")
+    np.testing.assert_allclose(plain.value, other.value, rtol=1e-5)
+    assert not np.allclose(plain.learned.images, other.learned.images, rtol=1e-3)
+
+
+def test_a_softplus_step_size_starts_equal_and_follows_the_chain_rule():
+    config = datm.DatmConfig(**{**TINY, "positive_step_size": True, "step_size": 0.05})
+    start = datm.Start(images=jnp.zeros((6, 8, 8, 3)), labels=jnp.zeros((6, 3)), space="toy")
+    rate = datm.build(config, datm.network(config, (8, 8, 3), 3)).init(jax.random.key(0), start).learned.rate
+    size, slope = jax.value_and_grad(lambda r: datm.step_size(config, r))(rate)
+    np.testing.assert_allclose(size, 0.05, rtol=1e-5)
+    np.testing.assert_allclose(slope, jax.nn.sigmoid(rate), rtol=1e-5)
+
+
+def test_segments_are_averaged_over_those_accepted():
+    gradients = Learned(images=jnp.array([1.0, jnp.nan, 3.0]), labels=jnp.arange(3.0), rate=jnp.arange(3.0))
+    mean = datm.mean_of_accepted(gradients, jnp.array([True, False, True]))
+    np.testing.assert_allclose((mean.images, mean.labels, mean.rate), (2, 1, 1))
+    none = datm.mean_of_accepted(gradients, jnp.zeros(3, bool))
+    np.testing.assert_array_equal((none.images, none.labels), 0)
+
+
+def test_several_segments_and_chunks_of_the_set_learn():
+    fields = {**TINY, "steps": 30, "segments": 2, "inner_batch": 3, "early_last_start": 2, "growth_steps": 10}
+    case = testing.Case(datm.METHOD, datm.DatmConfig(**fields))
+    state, log = distill(case.distiller, case.feed, case.state(), steps=30)
+    assert int(state.accepted) > 25
+    assert np.mean(log["loss"][-8:]) < np.mean(log["loss"][:8])
+
+
+def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
+    resident, log = distill(case.distiller, case.feed, case.state(), steps=4, chunk=3)
+    monkeypatch.setattr(datm_feed, "RESIDENT_BYTES", 0)
+    streamed = testing.Case(datm.METHOD, case.config)
+    assert streamed.feed.fetch is not None
+    same, _ = distill(streamed.distiller, streamed.feed, streamed.state(), steps=4, chunk=3)
+    assert np.isfinite(log["loss"]).all()
+    jax.tree.map(np.testing.assert_array_equal, resident.learned, same.learned)
+
+
+def test_a_network_with_running_statistics_is_refused(case):
+    from ddjax.models import build
+
+    model = build("convnet", (8, 8, 3), 3, width=4, depth=1, norm="batch")
+    with pytest.raises(ValueError, match="without batch norm"):
+        datm.prepare(case.config, case.train, model, jax.random.key(0))
