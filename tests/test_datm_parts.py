@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ddjax import testing
-from ddjax.augment import dsa
+from ddjax.augment import AUGMENTATIONS
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS
 from ddjax.distillers import datm, datm_memory
 from ddjax.distillers.datm_schedule import Schedule, batches
@@ -91,7 +91,7 @@ MODEL = datm.network(datm.DatmConfig(width=16, depth=2), (16, 16, 3), 4)
 @functools.cache
 def compiled_bytes(steps, hypergradient, remat, micro):
     config = datm.DatmConfig(
-        inner_steps=steps, hypergradient=hypergradient, remat=remat, micro_batch=micro, ipc=16, augment="crop"
+        inner_steps=steps, hypergradient=hypergradient, remat=remat, micro_batch=micro, ipc=16, last_start=2
     )
     inner = datm.student(config, MODEL, 64 // (micro or 64))
 
@@ -102,7 +102,7 @@ def compiled_bytes(steps, hypergradient, remat, micro):
     floats = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 16, 16, 3), (64, 4), ())]
     theta = jax.eval_shape(MODEL.init, jax.random.key(0))
     keys = jax.random.split(jax.random.key(0), steps)
-    drawn = jax.eval_shape(jax.vmap(lambda key: dsa("crop").draw(key, 64, (16, 16))), keys)
+    drawn = jax.eval_shape(jax.vmap(lambda key: AUGMENTATIONS["dsa"]().draw(key, 64, (16, 16))), keys)
     lowered = jax.jit(run).lower((floats[0], floats[1]), theta, floats[2], drawn)
     return lowered.compile().memory_analysis().temp_size_in_bytes
 

@@ -17,7 +17,6 @@ TINY = {
     "inner_steps": 3,
     "inner_batch": 3,
     "average_decay": 0.5,
-    "augment": "crop",
 }
 test_contract = testing.contract(datm.MTT, **TINY)
 

@@ -6,7 +6,6 @@ from ddjax.augment.ops import OPS as OPS
 from ddjax.augment.ops import Op as Op
 from ddjax.augment.strategies import Augment as Augment
 from ddjax.augment.strategies import DiffAug as DiffAug
-from ddjax.augment.strategies import OnePerBatch as OnePerBatch
 from ddjax.augment.strategies import crop_flip as crop_flip
 from ddjax.augment.strategies import diffaug as diffaug
 from ddjax.augment.strategies import dsa as dsa

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float
 
 from ddjax import trees
+from ddjax.augment import AUGMENTATIONS
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Student, Unrolled
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import datm_memory as memory
@@ -81,7 +82,7 @@ def optimiser(config: DatmConfig) -> optax.GradientTransformation:
 
 def student(config: DatmConfig, model: Model, pieces: int) -> Student:
     """One drawn augmentation per inner step, with parameters of their own for each image; mean cross-entropy."""
-    augment, cross_entropy = config.augmentation(), LOSSES["cross_entropy"]
+    augment, cross_entropy = AUGMENTATIONS[config.augmentation()](), LOSSES["cross_entropy"]
 
     def batch(learned: tuple[Array, Array], item: tuple[Any, Any]) -> tuple[Array, Array]:
         rows, drawn = item
@@ -121,7 +122,7 @@ def match(config: DatmConfig, model: Model, learned: Learned, key: PRNGKey, batc
     chosen = way(config, model, learned.images.shape[1:], m, k)
     inner, unravel = student(config, model, chosen.pieces), unraveller(model)
     hypergradient = HYPERGRADIENTS[chosen.hypergradient](chosen.remat)
-    draw, size = config.augmentation().draw, learned.images.shape[1:3]
+    draw, size = AUGMENTATIONS[config.augmentation()]().draw, learned.images.shape[1:3]
     rate, back = jax.vjp(lambda raw: step_size(config, raw), learned.rate)
 
     def one(segment: tuple[Array, Array, Any, Any], learned: tuple[Array, Array], rate: Array, ops: Array) -> Unrolled:
@@ -159,35 +160,9 @@ def mean_of_accepted(gradients: Learned, accepted: Array) -> Learned:
     return jax.tree.map(mean, gradients)
 
 
-def advance(config: DatmConfig, state: DatmState, found: Unrolled) -> tuple[DatmState, Metrics]:
-    """The state after a step: what is learned moves where a segment was accepted, and else only the counts do."""
-    learned = state.learned
-    finite = jax.vmap(lambda g: jnp.isfinite(optax.tree.norm(g)))(found.learned)
-    accepted = (found.value <= config.threshold) & finite  # a NaN is not below the threshold
-    gradient = mean_of_accepted(found.learned, accepted)
-    updates, opt_state = optimiser(config).update(gradient, state.opt_state, learned)
-    moved = optax.apply_updates(learned, updates), opt_state
-    new, opt_state = trees.where(accepted.any(), moved, (learned, state.opt_state))
-    average, decay = state.average, config.average_decay
-    after = dataclasses.replace(
-        state,
-        learned=new,
-        opt_state=opt_state,
-        average=None if average is None else decay * average + (1 - decay) * new.images,
-        step=state.step + 1,
-        accepted=state.accepted + accepted.any(),
-    )
-    return after, {
-        "loss": jnp.mean(found.value),
-        "accepted": after.accepted / after.step,
-        "step_size": step_size(config, learned.rate),
-        "image_gradient": optax.tree.norm(gradient.images),
-        "label_gradient": optax.tree.norm(gradient.labels),
-    }
-
-
 def build(config: DatmConfig, model: Model) -> Distiller:
     """The distiller at a network."""
+    sgd = optimiser(config)
 
     @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
     def init(key: PRNGKey, start: Start) -> DatmState:
@@ -196,7 +171,7 @@ def build(config: DatmConfig, model: Model) -> Distiller:
         learned = Learned(images=jnp.copy(start.images), labels=jnp.copy(start.labels), rate=rate)
         return DatmState(
             learned=learned,
-            opt_state=optimiser(config).init(learned),
+            opt_state=sgd.init(learned),
             average=jnp.copy(start.images) if config.average_decay else None,
             key=key,
             step=jnp.int32(0),
@@ -206,9 +181,32 @@ def build(config: DatmConfig, model: Model) -> Distiller:
 
     @jax.jit
     def step(state: DatmState, batch: Segments) -> tuple[DatmState, Metrics]:
-        found = match(config, model, state.learned, jax.random.fold_in(state.key, state.step), batch)
-        after, metrics = advance(config, state, found)
-        return after, {**metrics, "start": jnp.mean(batch.epochs.astype(jnp.float32))}
+        learned = state.learned
+        found = match(config, model, learned, jax.random.fold_in(state.key, state.step), batch)
+        finite = jax.vmap(lambda g: jnp.isfinite(optax.tree.norm(g)))(found.learned)
+        accepted = (found.value <= config.threshold) & finite  # a NaN is not below the threshold
+        gradient = mean_of_accepted(found.learned, accepted)
+        updates, opt_state = sgd.update(gradient, state.opt_state, learned)
+        any_accepted = accepted.any()
+        kept = learned, state.opt_state
+        new, opt_state = trees.where(any_accepted, (optax.apply_updates(learned, updates), opt_state), kept)
+        average, decay = state.average, config.average_decay
+        after = dataclasses.replace(
+            state,
+            learned=new,
+            opt_state=opt_state,
+            average=None if average is None else decay * average + (1 - decay) * new.images,
+            step=state.step + 1,
+            accepted=state.accepted + any_accepted,
+        )
+        return after, {
+            "loss": jnp.mean(found.value),
+            "accepted": after.accepted / after.step,
+            "step_size": step_size(config, learned.rate),
+            "start": jnp.mean(batch.epochs.astype(jnp.float32)),
+            "image_gradient": optax.tree.norm(gradient.images),
+            "label_gradient": optax.tree.norm(gradient.labels),
+        }
 
     def extract(state: DatmState) -> DistilledSet:
         learned = state.learned

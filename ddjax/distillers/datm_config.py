@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-from ddjax.augment import OnePerBatch, dsa
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm_settings import settings
 from ddjax.experts import RECIPES
@@ -33,7 +32,6 @@ class DatmConfig:
       depth: of the ConvNet; 0 takes it from the images' side.
       use_flip: mirror images are among the augmentations of experts and students. Switch it off where a mirror image
         is another thing.
-      augment: operations of which each of a student's steps draws one; experts draw from all of them.
       expert_recipe: how experts are trained: datm (GSAM), mtt (SGD), ftd; with `expert_epochs` for its own number, and
         `expert_batch` and `expert_rate` where they are not 0.
       expert_seed: of the experts, which runs of other seeds share.
@@ -65,7 +63,6 @@ class DatmConfig:
     width: int = 0
     depth: int = 0
     use_flip: bool = True
-    augment: str = "color_crop_cutout_flip_scale_rotate"
     expert_recipe: str = "datm"
     experts: int = 4
     expert_epochs: int = 40
@@ -146,13 +143,12 @@ class DatmConfig:
                 f"{self.last_start - 1 + self.match_epochs} of experts trained for expert_epochs={self.expert_epochs}: "
                 "train them longer, or lower last_start"
             )
-        self.augmentation()
         if self.start == "noise" and self.learn_labels:
             raise ValueError("start='noise' has no labels to learn from: use learn_labels=False, or start='real'")
 
-    def augmentation(self) -> OnePerBatch:
-        """What students see their images through."""
-        return dsa("_".join(name for name in self.augment.split("_") if self.use_flip or name != "flip"))
+    def augmentation(self) -> str:
+        """The name of what experts and students see their images through."""
+        return "dsa" if self.use_flip else "dsa_noflip"
 
     def recipe(self) -> Recipe:
         """How an expert is trained."""
@@ -162,7 +158,7 @@ class DatmConfig:
             epochs=self.expert_epochs,
             batch=self.expert_batch or named.batch,
             rate=self.expert_rate or named.rate,
-            augment="dsa" if self.use_flip else "dsa_noflip",
+            augment=self.augmentation(),
         )
 
     def kept(self) -> str | tuple[int, ...]:
