@@ -11,6 +11,7 @@ from ddjax import testing
 from ddjax.distillers import datm, datm_feed
 from ddjax.distillers.datm import Learned
 from ddjax.loop import distill
+from ddjax.types import Distiller
 
 TINY = {
     "ipc": 2,
@@ -21,7 +22,6 @@ TINY = {
     "expert_epochs": 6,
     "expert_batch": 4,
     "expert_rate": 0.05,
-    "store": False,
     "last_start": 4,
     "growth_steps": 0,
     "inner_steps": 4,
@@ -31,6 +31,14 @@ TINY = {
     "use_flip": False,
 }
 test_contract = testing.contract(datm.METHOD, **TINY)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def experts_once(tmp_path_factory):
+    """Experts are trained by the first test that asks for them, and read by the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +131,22 @@ def test_several_segments_and_chunks_of_the_set_learn():
 
 
 def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
-    resident, log = distill(case.distiller, case.feed, case.state(), steps=4, chunk=3)
+    def step(total, batch):
+        total = total + batch.starts[0, :3] + 2 * batch.targets[0, :3] + jax.random.uniform(batch.op_key)
+        return total, {"start": batch.epochs[0]}
+
+    adder = Distiller(init=None, step=step, extract=None)
+    total, log = distill(adder, case.feed, jnp.zeros(3), steps=11, chunk=4)
     monkeypatch.setattr(datm_feed, "RESIDENT_BYTES", 0)
-    streamed = testing.Case(datm.METHOD, case.config)
-    assert streamed.feed.fetch is not None
-    same, _ = distill(streamed.distiller, streamed.feed, streamed.state(), steps=4, chunk=3)
-    assert np.isfinite(log["loss"]).all()
-    jax.tree.map(np.testing.assert_array_equal, resident.learned, same.learned)
+    feed = testing.Case(datm.METHOD, case.config).feed
+    assert feed.fetch is not None
+    same, seen = distill(adder, feed, jnp.zeros(3), steps=11, chunk=4)
+    np.testing.assert_array_equal(total, same)
+    np.testing.assert_array_equal(log["start"], seen["start"])
+    half, _ = distill(adder, feed, jnp.zeros(3), steps=5, chunk=2)
+    whole, _ = distill(adder, feed, half, steps=11, first=5, chunk=4)
+    np.testing.assert_allclose(whole, total, rtol=1e-6)
+    assert len(set(log["start"].tolist())) > 1
 
 
 def test_a_network_with_running_statistics_is_refused(case):

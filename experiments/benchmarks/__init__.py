@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, dance, experts, importing, precision, rcig, training
+from experiments.benchmarks import convolution, dance, datm, experts, importing, precision, rcig, training
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "gemm": gemm,
     "conv": convolution.conv,
     "dance": dance.dance_step,
+    "datm": datm.datm_step,
     "experts": experts.experts,
     "import": importing.imports,
     "precision": precision.precision,
