@@ -24,6 +24,7 @@ TINY = {
     "expert_rate": 0.05,
     "last_start": 4,
     "growth_steps": 0,
+    "match_epochs": 2,
     "inner_steps": 4,
     "step_size": 0.05,
     "threshold": 5.0,

@@ -15,6 +15,7 @@ def test_there_are_124_and_each_makes_a_config():
         classes = {"cifar10": 10, "cifar100": 100, "tiny_imagenet": 200}[name.split("/")[0]]
         assert config.batch(classes * ipc) <= 1000
         assert (config.experts, config.expert_epochs, config.width) == (100, 100, 128)
+        assert config.recipe(1000).batch == 256
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_given_values_win_over_the_settings_and_those_over_defaults():
 def test_mtt_is_a_config_of_its_own():
     config = MttConfig(ipc=3)
     assert (config.expert_recipe, config.learn_labels, config.start, config.ipc) == ("mtt", False, "real", 3)
-    assert config.recipe().sharpness is None and DatmConfig().recipe().sharpness is not None
+    assert config.recipe(9).sharpness is None and DatmConfig().recipe(9).sharpness is not None
 
 
 @pytest.mark.parametrize(
@@ -80,5 +81,10 @@ def test_batches_must_divide(fields):
 
 
 def test_the_window_is_what_is_read_and_the_last_epoch():
-    config = DatmConfig(keep="window", first_start=2, last_start=5, expert_epochs=30, growth_steps=0)
+    config = DatmConfig(keep="window", first_start=2, last_start=5, match_epochs=2, expert_epochs=30, growth_steps=0)
     assert config.kept() == (2, 3, 4, 5, 6, 30)
+
+
+def test_small_training_sets_get_smaller_batches_so_that_an_epoch_has_steps():
+    assert [DatmConfig().recipe(n).batch for n in (100, 1442, 10_000, 50_000)] == [16, 16, 111, 256]
+    assert DatmConfig(expert_batch=64).recipe(1442).batch == 64

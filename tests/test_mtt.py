@@ -14,6 +14,7 @@ TINY = {
     "expert_epochs": 4,
     "store": False,
     "last_start": 2,
+    "match_epochs": 2,
     "inner_steps": 3,
     "inner_batch": 3,
     "average_decay": 0.5,

@@ -234,7 +234,7 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
                          "use a network without batch norm")  # fmt: skip
     found = trajectories(
         model,
-        config.recipe(),
+        config.recipe(len(train.labels)),
         train,
         architecture=f"convnet width={config.width} depth={config.depth} of {shape}",
         experts=config.experts,

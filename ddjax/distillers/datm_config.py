@@ -12,6 +12,8 @@ from ddjax.training import Recipe
 STARTS = ("correct", "real", "noise")
 SHORT = ("error", "real")
 KEEPS = ("all", "window")
+EPOCH_STEPS = 90  # of an expert at the least, where its batch is not given: what it learns in an epoch is in its steps
+LEAST_BATCH = 16
 AT_LEAST = dict.fromkeys(
     ("ipc", "steps", "experts", "expert_epochs", "inner_steps", "match_epochs", "last_start", "segments"), 1
 ) | dict.fromkeys(
@@ -32,8 +34,10 @@ class DatmConfig:
       depth: of the ConvNet; 0 takes it from the images' side.
       use_flip: mirror images are among the augmentations of experts and students. Switch it off where a mirror image
         is another thing.
-      expert_recipe: how experts are trained: datm (GSAM), mtt (SGD), ftd; with `expert_epochs` for its own number, and
-        `expert_batch` and `expert_rate` where they are not 0.
+      expert_recipe: how experts are trained: datm (GSAM), mtt (SGD), ftd; with `expert_epochs` for its own number.
+      expert_batch: images in a step of theirs; 0 takes the recipe's, or fewer (16 at least) where an epoch would have
+        less than 90 steps.
+      expert_rate: their rate; 0 takes the recipe's.
       expert_seed: of the experts, which runs of other seeds share.
       storage: float32, or bfloat16 for half the size; `store=False` trains the experts anew in each run.
       keep: the weights of all epochs, which serve every other setting too, or only of the window that is read.
@@ -59,22 +63,22 @@ class DatmConfig:
 
     ipc: int = 1
     setting: str = ""
-    steps: int = 1000
+    steps: int = 300
     width: int = 0
     depth: int = 0
     use_flip: bool = True
     expert_recipe: str = "datm"
     experts: int = 4
-    expert_epochs: int = 40
+    expert_epochs: int = 30
     expert_batch: int = 0
     expert_rate: float = 0.0
     expert_seed: int = 0
     storage: str = "float32"
     store: bool = True
     keep: str = "all"
-    inner_steps: int = 20
+    inner_steps: int = 40
     inner_batch: int = 0
-    match_epochs: int = 2
+    match_epochs: int = 8
     first_start: int = 0
     early_last_start: int = 10
     last_start: int = 20
@@ -83,9 +87,9 @@ class DatmConfig:
     image_momentum: float = 0.5
     label_rate: float = 5.0
     label_momentum: float = 0.9
-    step_size_rate: float = 1e-5
+    step_size_rate: float = 1e-4
     step_size_momentum: float = 0.5
-    step_size: float = 0.01
+    step_size: float = 0.02
     positive_step_size: bool = False
     learn_labels: bool = True
     threshold: float = 1.0
@@ -150,13 +154,13 @@ class DatmConfig:
         """The name of what experts and students see their images through."""
         return "dsa" if self.use_flip else "dsa_noflip"
 
-    def recipe(self) -> Recipe:
-        """How an expert is trained."""
+    def recipe(self, images: int) -> Recipe:
+        """How an expert is trained on so many images."""
         named = choose(RECIPES, self.expert_recipe, "expert_recipe")
         return dataclasses.replace(
             named,
             epochs=self.expert_epochs,
-            batch=self.expert_batch or named.batch,
+            batch=self.expert_batch or min(named.batch, max(LEAST_BATCH, images // EPOCH_STEPS)),
             rate=self.expert_rate or named.rate,
             augment=self.augmentation(),
         )

@@ -34,6 +34,7 @@ _COMMON = {
     "steps": 10_000,  # the published loops count to it inclusively, which makes one more
     "experts": 100,
     "expert_epochs": 100,
+    "expert_batch": 256,
     "step_size": 0.01,
 }
 

@@ -36,7 +36,7 @@ def problem(config: datm.DatmConfig, model: Any, images: int, kept: tuple[int, i
     classes = np.arange(512) % CLASSES
     x = jnp.asarray(means[classes] + rng.standard_normal((512, *SHAPE)), jnp.float32)
     examples, keys = Examples(x, jax.nn.one_hot(classes, CLASSES)), jax.random.key(0)[None]
-    recipe = dataclasses.replace(config.recipe(), batch=64)
+    recipe = dataclasses.replace(config.recipe(512), batch=64)
     ends = [fit(model, dataclasses.replace(recipe, epochs=epochs), examples, keys).params for epochs in kept]
     start, target = (ravel_pytree(trees.take(params, 0))[0][None] for params in ends)
     own = np.resize(np.argsort(classes, kind="stable"), images)
