@@ -49,11 +49,12 @@ def sweep(
     from experiments.sweeping.run import run_missing
     from experiments.sweeping.store import Store
 
-    whole = grids.from_file(config) if config else choose(PRESETS, preset, "preset")
-    grid = grids.narrowed(
-        whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
+    whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
+    cells = grids.cells(
+        *grids.narrowed(
+            whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
+        )
     )
-    cells = grids.cells(grid)
     store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
     if limit is not None:
         missing = [cell for cell in cells if not store.done(cell)]
