@@ -56,13 +56,14 @@ def sweep(
         )
     )
     store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
+    wanted = cells
     if limit is not None:
         missing = [cell for cell in cells if not store.done(cell)]
         cells = [cell for cell in cells if cell not in missing[limit:]]
     if dry_run:
         print(listing(cells, store))
         return 0
-    store.plan(cells)
+    store.plan(wanted)
     command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     together = jax.default_backend() != "cpu" if fleet is None else fleet
     with progress("cells", quiet) as seen:

@@ -13,7 +13,7 @@ from experiments.config import Experiment
 from experiments.progress import Report
 from experiments.run import Outcome, alike, run_together
 from experiments.shared import Shared
-from experiments.sweeping.store import Store
+from experiments.sweeping.store import NAMED, Store
 
 
 def groups(cells: list[Experiment], fleet: bool) -> list[list[Experiment]]:
@@ -75,11 +75,10 @@ def _leave_traceback(folder: pathlib.Path) -> None:
 
 
 def _failure(cell: Experiment, error: Exception, seconds: float) -> dict:
-    names = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")
     return {
         "status": "failed",
         "reason": f"{type(error).__name__}: {error}",
-        **{name: getattr(cell, name) for name in names},
+        **{name: getattr(cell, name) for name in NAMED},
         "seconds": round(seconds, 2),
         "config": vars(cell),
         "fingerprint": fingerprint(cell),
