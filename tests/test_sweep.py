@@ -48,8 +48,8 @@ def numbers(row):
 
 
 def test_every_preset_spans_cells_whose_settings_can_be_read():
-    for name, grids in PRESETS.items():
-        found = cells(*grids)
+    for name, preset in PRESETS.items():
+        found = cells(*preset)
         assert {cell.method for cell in found} == {*LEARNED, "random", "full"}, name
         for cell in found:
             method_config(DISTILLERS[cell.method].config, cell)
@@ -58,7 +58,8 @@ def test_every_preset_spans_cells_whose_settings_can_be_read():
 
 
 def test_presets_run_what_was_published():
-    tier_a = {(cell.method, cell.ipc): method_config(DISTILLERS[cell.method].config, cell) for cell in tier_a_cells()}
+    found = cells(*PRESETS["tier_a"])
+    tier_a = {(cell.method, cell.ipc): method_config(DISTILLERS[cell.method].config, cell) for cell in found}
     assert (tier_a["datm", 50].image_rate, tier_a["datm", 50].inner_steps, tier_a["datm", 10].width) == (
         1000.0,
         80,
@@ -75,10 +76,6 @@ def test_presets_run_what_was_published():
         (100.0, "clean", 0.0),
         (100.0, "symmetric", 0.2),
     }
-
-
-def tier_a_cells():
-    return cells(*PRESETS["tier_a"])
 
 
 def test_a_grid_is_narrowed_by_its_axes(config):

@@ -73,7 +73,7 @@ def _section(section: Section) -> str:
 
 def _summary(rows: Rows, study: Study, verdicts: list[Verdict]) -> str:
     data = list(dict.fromkeys(cell.setting.data for cell in study.cells))
-    said = [f"{len(rows.done)} runs in {len(study.cells)} cells on {', '.join(data)}."]
+    said = [f"{len(rows.done)} runs in {len(study.cells)} cells on {'; '.join(data)}."]
     for status in ("holds", "fails", "undecided"):
         names = [v.claim.name for v in verdicts if v.status["last"] == status]
         said += [f"{status.capitalize()}: {', '.join(names)}."] if names else []

@@ -18,7 +18,7 @@ SHORT: dict[str, dict[int, Settings]] = {
     "datm": {
         0: {
             "width": 32,
-            "steps": 300,
+            "steps": 150,
             "options": (
                 *("experts=4", "expert_epochs=20", "expert_batch=64", "expert_rate=0.05"),
                 *("inner_steps=10", "last_start=6", "growth_steps=0", "step_size=0.1", "image_rate=10.0"),
