@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import tempfile
+import secrets
 from collections.abc import Iterator
 from typing import IO
 
@@ -31,7 +31,8 @@ def replacing(path: pathlib.Path, mode: str = "wb") -> Iterator[IO]:
     """A file that takes the place of `path` when the block ends well, and vanishes when it does not."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # as readable as the user's umask lets it be
     try:
         with os.fdopen(handle, mode) as file:
             yield file

@@ -60,6 +60,9 @@ def report(
         export.write(out, name, records, formats)
     if not quiet:
         print(as_text(verdicts))
+        if rows.planned:
+            failed, missing = len(rows.failed), len(rows.missing)
+            print(f"{rows.planned} runs are planned: {missing} of them missing, {failed} failed")
         print(f"written to {out}: open {out / 'report.html'}")
     return 0
 

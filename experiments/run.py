@@ -14,7 +14,7 @@ from ddjax.names import unknown
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.classes import by_class
 from experiments.config import PRECISIONS, Experiment
-from experiments.distilling import distil_together
+from experiments.distilling import Distillation, distil_together
 from experiments.scoring import full_together, ranking, students_together
 from experiments.shared import Ready, Shared, make_ready
 
@@ -60,7 +60,7 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, quiet
             else:
                 scored = students_together(ready, sets, quiet)
             found = [
-                (scores, part | {"distill_s": round(each.seconds, 2)}, each.distilled, each.log)
+                (scores, part | spent(ready[0], each), each.distilled, each.log)
                 for (scores, part), each in zip(scored, made, strict=True)
             ]
     seconds = (time.monotonic() - start) / len(cells)
@@ -68,6 +68,11 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, quiet
         Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
         for cell, (scores, part, distilled, log) in zip(ready, found, strict=True)
     ]
+
+
+def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
+    """What a distilled set cost."""
+    return {"distill_s": round(made.seconds, 2), "distill_steps": cell.method.steps(cell.config)}
 
 
 def alike(experiment: Experiment) -> Experiment:

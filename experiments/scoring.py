@@ -12,7 +12,7 @@ from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, labelled
 from ddjax.evaluation.baselines import train_full_all
 from ddjax.evaluation.measures import confusion, denoising
 from ddjax.evaluation.protocols import upright
-from ddjax.evaluation.students import evaluate_all, predict_classes, rescaled
+from ddjax.evaluation.students import evaluate_all, membership_auc, predict_all, rescaled
 from experiments.config import BASELINE_OF, UPRIGHT, method_config
 from experiments.distilling import distil_together
 from experiments.progress import progress
@@ -45,7 +45,7 @@ def full_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[tuple
     seconds = round((time.monotonic() - start) / networks, 2)
     parts = []
     for part, scores in zip(moved, found, strict=True):
-        tested, repeated = (predict_classes(model, scores.params, images) for images in (test.images, train.images))
+        tested, repeated = (predict_all(model, scores.params, images) for images in (test.images, train.images))
         given, clean = np.asarray(part.train.labels), np.asarray(part.audit.labels)
         last, best, picked = (scores.at.get(moment) for moment in ("last", "best", "picked"))
         parts.append(
@@ -57,8 +57,10 @@ def full_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[tuple
                 "students": last["test_acc"],
                 "epochs": recipe.epochs,
                 "train_s": seconds,  # of one network
-                "confusion": sum(confusion(p, np.asarray(test.labels), test.num_classes) for p in tested),
-                "denoising": mean_of([denoising(p, given, clean) for p in repeated]),
+                "train_steps": recipe.epochs * recipe.steps_per_epoch(len(part.train.labels)),
+                "confusion": sum(confusion(p.classes, np.asarray(test.labels), test.num_classes) for p in tested),
+                "denoising": mean_of([denoising(p.classes, given, clean) for p in repeated]),
+                "membership_auc": membership_auc(repeated, tested),
                 "moments": scores.at,
             }
         )
@@ -101,7 +103,9 @@ def columns(scores: Scores, distilled: DistilledSet) -> Part:
         "last_std": float(np.std(scores.last)),
         "students": scores.last,
         "student_rate": scores.rate,
+        "train_steps": scores.steps,
         "denoising": scores.denoising,
+        "membership_auc": scores.membership_auc,
         "confusion": scores.confusion,
         "images": len(distilled.images),
     }

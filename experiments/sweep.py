@@ -23,6 +23,7 @@ def sweep(
     limit: int | None = None,
     fleet: bool | None = None,
     dry_run: bool = False,
+    machine: str | None = None,
     quiet: bool = False,
     data_dir: str | None = None,
 ) -> int:
@@ -35,7 +36,8 @@ def sweep(
       datasets: these alone; so for methods, rates, ipc, seeds and protocols.
       limit: run at most so many of the missing cells.
       fleet: cells that differ only in labels or seed as one program; by default on accelerators only.
-      dry_run: list the cells, and what is known of their time, and stop.
+      dry_run: list the cells with the time, memory and disk that they will take, and stop.
+      machine: whose time dry_run predicts, h200 or cpu2; by default of the one at hand.
       quiet: no progress and no verdicts.
       data_dir: the TFDS directory, when it is not the usual one.
     """
@@ -45,23 +47,28 @@ def sweep(
     from experiments.progress import progress
     from experiments.report import report
     from experiments.sweeping import grid as grids
+    from experiments.sweeping import machines, planning
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.run import run_missing
     from experiments.sweeping.store import Store
 
-    whole = grids.from_file(config) if config else choose(PRESETS, preset, "preset")
-    grid = grids.narrowed(
-        whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
+    whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
+    cells = grids.cells(
+        *grids.narrowed(
+            whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
+        )
     )
-    cells = grids.cells(grid)
     store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
+    wanted = cells
     if limit is not None:
         missing = [cell for cell in cells if not store.done(cell)]
         cells = [cell for cell in cells if cell not in missing[limit:]]
     if dry_run:
-        print(listing(cells, store))
+        device = machines.machine(machine)
+        together = device.together if fleet is None else fleet
+        print(planning.listing(planning.plan(cells, store, device, together, data_dir), store))
         return 0
-    store.plan(cells)
+    store.plan(wanted)
     command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     together = jax.default_backend() != "cpu" if fleet is None else fleet
     with progress("cells", quiet) as seen:
@@ -71,20 +78,6 @@ def sweep(
     if failed:
         print(f"{len(failed)} of {len(cells)} cells failed; their reasons are in the report", file=sys.stderr)
     return 1 if failed else 0
-
-
-def listing(cells: list, store: object) -> str:
-    """The cells as a table, with the seconds that those present took."""
-    lines = [f"{'data set':12} {'noise':16} {'method':8} {'ipc':>4} {'seed':>4} {'protocol':10} {'seconds':>8}"]
-    for cell in cells:
-        row = store.row(cell)
-        took = "" if row is None else row["status"] if row["status"] != "done" else f"{row['seconds']:.1f}"
-        noise, ipc = f"{cell.noise} {cell.rate:g}", "all" if cell.method == "full" else cell.ipc
-        lines.append(
-            f"{cell.dataset:12} {noise:16} {cell.method:8} {ipc:>4} {cell.seed:>4} {cell.protocol:10} {took:>8}"
-        )
-    present = sum(store.done(cell) for cell in cells)
-    return "\n".join([*lines, f"{len(cells)} cells, {present} of them present in {store.root}"])
 
 
 if __name__ == "__main__":

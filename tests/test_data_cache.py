@@ -12,6 +12,7 @@ import pytest
 
 from ddjax.data import cache as caching
 from ddjax.data import load, loading, synthetic
+from ddjax.files import replacing
 
 
 @pytest.fixture
@@ -140,3 +141,13 @@ def test_importing_and_loading_needs_no_heavy_library(source, cache):
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code, str(source)], check=True)
+
+
+def test_files_are_as_readable_as_the_umask_lets_them_be(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "kept.json", "w") as file:
+            file.write("{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "kept.json").stat().st_mode & 0o777 == 0o640

@@ -13,7 +13,7 @@ from ddjax.data import in_space, prepare, synthetic
 from ddjax.distilled import DistilledSet, expand
 from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, train_full
 from ddjax.evaluation.baselines import Baseline, smoothed
-from ddjax.evaluation.measures import confusion, denoising, recall, thirds
+from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
 from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
 from ddjax.evaluation.students import rescaled, suited
 from ddjax.models import build
@@ -53,6 +53,25 @@ def test_students_learn_and_are_measured(ready, distilled):
     assert again.last == scores.last and again.denoising is None
     other = evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, seed=1)
     assert other.last != scores.last
+
+
+def test_membership_shows_in_confidence(ready, distilled):
+    members = dataclasses.replace(ready.test, images=ready.train.images, labels=ready.train.labels)
+    longer = dataclasses.replace(QUICK, recipe=lambda m: Recipe(epochs=200, batch=32, rate=0.05, momentum=0.9))
+    transform = distilled.preprocess
+    everything = dataclasses.replace(
+        distilled, images=preprocess.apply(transform, ready.train.images), labels=jnp.asarray(ready.train.labels)
+    )
+    scores = evaluate(everything, ready.test, protocol=longer, model=MODEL, train=ready.train)
+    assert scores.membership_auc > 0.55 and scores.steps == 200 * 3
+    same = evaluate(everything, members, protocol=QUICK, model=MODEL, train=ready.train)
+    assert same.membership_auc == pytest.approx(0.5)
+    assert evaluate(distilled, ready.test, protocol=QUICK, model=MODEL).membership_auc is None
+
+
+def test_the_area_counts_pairs():
+    above, below = np.array([0.3, 0.9, 0.5]), np.array([0.5, 0.1])
+    assert auc(above, below) == pytest.approx(np.mean([(a > b) + (a == b) / 2 for a in above for b in below]))
 
 
 def test_another_space_is_refused_with_both_named(ready, distilled):

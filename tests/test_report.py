@@ -17,12 +17,14 @@ from ddjax.distilled import DistilledSet
 from ddjax.results import append
 from ddjax.saving import save_distilled
 from experiments import classes
+from experiments.config import Experiment
 from experiments.report import report
 from experiments.reporting import bars, export, pictures, published, svg
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.rows import read_rows
+from experiments.sweeping.store import Store
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -158,6 +160,19 @@ def test_tables_hold_every_run_and_every_cell(sweep):
     assert len(markdown) == len(cells) + 2 and len({line.count("|") for line in markdown}) == 1
     latex = (sweep / "report" / "cells.tex").read_text()
     assert latex.count(r" \\") == len(cells) + 1 and r"last\_acc" in latex
+
+
+def test_the_page_says_what_of_the_plan_is_missing(tmp_path, capsys):
+    there, absent = [row(0.5, seed=s) for s in (0, 1)], [row(0.5, ipc=50, seed=s) for s in (0, 1, 2)]
+    for made in there:
+        append(tmp_path / "results.jsonl", made)
+    cells = [Experiment(**{**made["config"], "options": ()}) for made in (*there, *absent)]
+    Store(tmp_path).plan(cells)
+    assert report(tmp_path) == 0
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert "Of 5 planned runs" in text and "symmetric 0.4: toy, 50 per class, common: 3 seeds" in text
+    assert "5 runs are planned: 3 of them missing, 0 failed" in capsys.readouterr().out
+    assert 'id="missing"' in text and not Outline(text).open
 
 
 def test_special_characters_in_tables():

@@ -67,6 +67,8 @@ CASES = [
     ("C1", curve({0.2: 0.1, 0.4: 0.1, 0.6: 0.1, 0.8: -0.1}), FAILS),
     ("C1", curve({0.4: -0.1}), UNDECIDED),
     ("C1", curve({0.4: -0.1, 0.8: 0.1}), UNDECIDED),
+    ("C1", curve({0.4: 0.1}) + curve({0.4: -0.1, 0.8: -0.1}, ipc=1), HOLDS),
+    ("C1", curve({0.4: -0.1, 0.8: -0.1}, ipc=1), FAILS),
     ("C2", curve({0.2: 0.1, 0.4: 0.1, 0.6: 0.2}), HOLDS),
     ("C2", curve({0.2: 0.1, 0.4: 0.2, 0.6: 0.1}), FAILS),
     ("C2", curve({0.4: 0.1}), UNDECIDED),
@@ -112,6 +114,20 @@ def test_verdicts_turn_with_the_numbers(name, rows, status):
     if status != UNDECIDED:
         decisive = [one for one in found.findings["last"] if one.status == status]
         assert decisive and all(one.n == 3 and one.se is not None and one.rows for one in decisive)
+
+
+def test_what_was_not_measured_is_said_beside_what_holds():
+    (one,) = judged("C1", curve({0.4: 0.1})).findings["last"]
+    assert "not measured: rates 0.2, 0.6, 0.8" in one.words
+
+
+def test_initialisations_are_compared_at_otherwise_equal_settings():
+    options = {"correct": ("image_rate=5.0",), "real": ("image_rate=5.0", "start=real")}
+    rows = [r for s, a in (("correct", 0.7), ("real", 0.6)) for r in seeds(a, method="datm", options=options[s])]
+    rows += seeds(0.9, method="datm", options=("start=real", "steps=5"))
+    found = judged("P3", rows).findings["last"]
+    assert sorted(one.status for one in found) == [HOLDS, UNDECIDED]
+    assert next(one for one in found if one.status == HOLDS).effect == pytest.approx(0.1)
 
 
 def test_two_seeds_decide_nothing():

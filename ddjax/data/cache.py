@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -72,7 +73,8 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 def store(dataset: Dataset, folder: pathlib.Path) -> None:
     """Write all arrays and a manifest into a folder aside, then rename it to `folder`; an entry already there stays."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = pathlib.Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    aside.mkdir()
     try:
         files = {}
         for name, array in _arrays(dataset).items():

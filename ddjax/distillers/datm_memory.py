@@ -71,11 +71,15 @@ def growth(shapes: Shapes, way: Way) -> int:
     return int(shapes.segments * (weights + kept * shapes.unit * shapes.batch))
 
 
-def peak(shapes: Shapes, way: Way) -> int:
-    """Bytes at the worst moment: learned arrays and momenta, segments, what inner steps keep, and one such step."""
+def peak(shapes: Shapes, way: Way, at_once: float | None = None) -> int:
+    """Bytes at the worst moment: learned arrays and momenta, segments, what inner steps keep, and one such step.
+
+    `at_once` is a constant of the backend at hand, unless given.
+    """
     learned = FLOAT * 6 * shapes.distilled  # themselves, momenta, gradients, their sums and the updated ones
     weights = FLOAT * 8 * shapes.parameters * shapes.segments
-    at_once = AT_ONCE if jax.default_backend() == "cpu" else AT_ONCE_XLA
+    if at_once is None:
+        at_once = AT_ONCE if jax.default_backend() == "cpu" else AT_ONCE_XLA
     step = shapes.segments * (
         at_once * shapes.unit * shapes.batch / way.pieces + 4 * FLOAT * shapes.image * shapes.batch
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import rankdata
 
 
 def denoising(
@@ -43,3 +44,10 @@ def thirds(values: Float[np.ndarray, "k"]) -> dict[str, float]:
         name: float(np.nanmean(part))
         for name, part in zip(("head", "medium", "tail"), np.array_split(values, 3), strict=True)
     }
+
+
+def auc(positive: Float[np.ndarray, "n"], negative: Float[np.ndarray, "m"]) -> float:
+    """The chance that a score of the first kind is above one of the second, ties counting half: 0.5 tells nothing."""
+    n, m = len(positive), len(negative)
+    ranks = rankdata(np.concatenate([positive, negative]))
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))

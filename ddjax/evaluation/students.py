@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet, check, expand, pixels, targets
-from ddjax.evaluation.measures import confusion, denoising
+from ddjax.evaluation.measures import auc, confusion, denoising
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.models import build
 from ddjax.names import choose
@@ -28,8 +29,17 @@ class Scores(NamedTuple):
     best: list[float]  # each student, the best epoch watched: reference only, chosen on test data
     rate: float
     protocol: str
+    steps: int  # gradient steps of each student
     confusion: Any  # int [k k], summed over students
     denoising: dict[str, float] | None  # mean over students, where an audit was handed in
+    membership_auc: float | None  # mean over students, where training images were: see `measures.auc`
+
+
+class Predicted(NamedTuple):
+    """What a network says of each image."""
+
+    classes: Int[np.ndarray, "n"]
+    confidence: Float[np.ndarray, "n"]  # log probability of that class
 
 
 def evaluate(
@@ -125,23 +135,24 @@ def evaluate_all(
         report=report,
     )
     watched = fitted.seen["test_acc"]
-    predictions = predict_classes(model, fitted.params, test_images)
-    views: dict[int, list[np.ndarray]] = {}  # several cells share their training images
+    predictions = predict_all(model, fitted.params, test_images)
+    views: dict[int, list[Predicted]] = {}  # several cells share their training images
     found = []
     for i, (train, audit, rate) in enumerate(zip(trains, audits, rates, strict=True)):
         own = slice(i * count, (i + 1) * count)
-        if train is not None and audit is not None and id(train.images) not in views:
-            views[id(train.images)] = predict_classes(model, fitted.params, in_space(train, transform))
+        if train is not None and id(train.images) not in views:
+            views[id(train.images)] = predict_all(model, fitted.params, in_space(train, transform))
+        seen = [] if train is None else views[id(train.images)][own]
         found.append(
             Scores(
                 [float(x) for x in watched[own, -1]],
                 [float(x) for x in watched[own].max(axis=1)],
                 float(rate),
                 protocol.name,
-                sum(confusion(p, np.asarray(test.labels), test.num_classes) for p in predictions[own]),
-                None
-                if train is None or audit is None
-                else training_set_view(views[id(train.images)][own], train, audit),
+                recipe.epochs * recipe.steps_per_epoch(len(ready[i][1].images)),
+                sum(confusion(p.classes, np.asarray(test.labels), test.num_classes) for p in predictions[own]),
+                None if train is None or audit is None else training_set_view(seen, train, audit),
+                membership_auc(seen, predictions[own]),
             )
         )
     return found
@@ -231,21 +242,37 @@ def chosen_rates(
 
 
 @functools.lru_cache(maxsize=32)
-def _classes(model: Model) -> Any:
-    return jax.jit(lambda stacked, images: jax.lax.map(lambda p: jnp.argmax(predict(model, p, images), 1), stacked))
+def _predictions(model: Model) -> Any:
+    def one(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        logits = predict(model, params, images)
+        return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
+
+    return jax.jit(lambda stacked, images: jax.lax.map(lambda params: one(params, images), stacked))
 
 
-def predict_classes(model: Model, params: Any, images: jax.Array) -> list[np.ndarray]:
-    """The predicted class of every image, an array for each student."""
-    return list(np.asarray(_classes(model)(params, images)))
+def predict_all(model: Model, params: Any, images: jax.Array) -> list[Predicted]:
+    """What each student (params are stacked) says of every image."""
+    classes, confidence = map(np.asarray, _predictions(model)(params, images))
+    return [Predicted(*pair) for pair in zip(classes, confidence, strict=True)]
 
 
-def training_set_view(predictions: list[np.ndarray], train: TrainSet, audit: Audit) -> dict[str, float]:
+def membership_auc(trained_on: list[Predicted], others: list[Predicted]) -> float | None:
+    """How well confidence tells training images from test images, a mean over students; None without training images.
+
+    For a student of a distilled set, training images are those that the set was made from. The attack needs no
+    labels, so that wrong ones do not confound it (Salem et al., 2019, arXiv:1806.01246, their third adversary).
+    """
+    pairs = zip(trained_on, others, strict=True) if trained_on else ()
+    found = [auc(seen.confidence, other.confidence) for seen, other in pairs]
+    return float(np.mean(found)) if found else None
+
+
+def training_set_view(predictions: list[Predicted], train: TrainSet, audit: Audit) -> dict[str, float]:
     """The denoising measures of the students' predictions for the training set, averaged."""
     if not np.array_equal(np.asarray(train.ids), np.asarray(audit.ids)):
         raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
     given, clean = np.asarray(train.labels), np.asarray(audit.labels)
-    each = [denoising(p, given, clean) for p in predictions]
+    each = [denoising(p.classes, given, clean) for p in predictions]
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 

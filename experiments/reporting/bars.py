@@ -30,7 +30,9 @@ def short(words: str, most: int = 24) -> str:
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
-def dots(title: str, values: Sequence[Dot], guides: Sequence[tuple[str, float]] = ()) -> str:
+def dots(
+    title: str, values: Sequence[Dot], guides: Sequence[tuple[str, float]] = (), what: str = "test accuracy (%)"
+) -> str:
     """Values in per cent on one scale, a line each, with dashed guides named below."""
     spread = [v for d in values for v in (d.value - d.error, d.value + d.error)] + [g for _, g in guides]
     marks = ticks(max(0.0, min(spread) - 2), min(100.0, max(spread) + 2), 4)
@@ -48,7 +50,7 @@ def dots(title: str, values: Sequence[Dot], guides: Sequence[tuple[str, float]] 
         body.append(text(NAMES - 8, y + 4, short(dot.name), "end"))
         body.append(f'<g class="k k{dot.colour}">{line}{marker(at(dot.value), y, dot.colour, 4.2)}</g>')
         body.append(text(WIDTH - 4, y + 4, f"{dot.value:.1f}", "end"))
-    body.append(text(NAMES, height - 4, "test accuracy (%)", kind="quiet"))
+    body.append(text(NAMES, height - 4, what, kind="quiet"))
     return frame(title, height, "; ".join(f"{d.name}: {d.value:.1f} %" for d in values), body)
 
 

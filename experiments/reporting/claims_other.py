@@ -1,12 +1,15 @@
 """The claims about rare classes, cost, privacy, size, absorption and initialisation: C7 to C10, P1 and P3."""
 
+import dataclasses
 import math
 from collections import defaultdict
 
 import numpy as np
 
+from ddjax.distillers.datm_config import DatmConfig
 from ddjax.evaluation.measures import thirds
-from experiments.reporting.cells import Cell, Estimate, estimate, weighted
+from experiments.config import Experiment, method_config
+from experiments.reporting.cells import Cell, Estimate, estimate, variant, weighted
 from experiments.reporting.claims import UNDECIDED, Finding, Study, decided, finding, points, scope_of
 
 NEARLY = 0.95  # C10: the share of a method's own maximum that counts as reached
@@ -48,11 +51,16 @@ def less_work(study: Study, moment: str) -> list[Finding]:
         if whole is None or other is None or ours is None:
             continue
         scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"
+        counts = [
+            side.of(name) for side, name in ((cell, "distill_steps"), (cell, "train_steps"), (full, "train_steps"))
+        ]
         machines = {row.get("hardware") for row in (*cell.rows, *full.rows)}
         words = (
             f"distil and train {whole.mean:.3g} s, train on everything {other.mean:.3g} s; training alone takes "
             f"{ours.mean / other.mean:.2g} times as long"
         )
+        if None not in counts:
+            words += "; {:.0f} outer steps and {:.0f} gradient steps against {:.0f}".format(*(c.mean for c in counts))
         if len(machines) > 1:
             found.append(finding(scope, UNDECIDED, words, other - whole, "both sides on the same hardware"))
         else:
@@ -139,15 +147,26 @@ def slope(curve: dict[float, Estimate]) -> Estimate:
     return weighted([((rate - centre) / spread, value) for rate, value in curve.items()])
 
 
+def started_from(config: dict) -> str:
+    """What a run of DATM began with, also where a published setting says so."""
+    known = {field.name for field in dataclasses.fields(Experiment)}
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
+    return method_config(DatmConfig, Experiment(**given)).start
+
+
 def filtering_start(study: Study, moment: str) -> list[Finding]:
     """P3: starting from images that experts predict as their given class beats starting from any real ones."""
     starts: dict[tuple, dict[str, Cell]] = defaultdict(dict)
     for cell in study.cells:
         if cell.method == "datm" and cell.setting.rate:
-            chosen = dict(option.split("=", 1) for option in cell.rows[0]["config"].get("options", ()))
-            starts[cell.setting, cell.ipc][chosen.get("start", "correct")] = cell
+            config = cell.rows[0]["config"]
+            chosen = dict(option.split("=", 1) for option in config.get("options", ()))
+            begun = started_from(config)
+            chosen.pop("start", None)
+            others = variant({**config, "options": [f"{name}={value}" for name, value in sorted(chosen.items())]})
+            starts[cell.setting, cell.ipc, cell.protocol, others][begun] = cell
     found = []
-    for (setting, ipc), cells in starts.items():
+    for (setting, ipc, *_), cells in starts.items():
         scope = f"{scope_of(setting.data, 'datm', ipc)}, {setting.labels}"
         if {"correct", "real"} <= set(cells):
             ours, real = cells["correct"].of("last_acc"), cells["real"].of("last_acc")

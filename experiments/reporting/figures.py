@@ -191,11 +191,11 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
     for setting, members in groups.items():
         values = []
         for cell in members:
-            parts = [thirds(np.array(row["recall"], float)) for row in cell.rows]
             name = "all" if cell.method == "full" else f"{cell.series} {cell.ipc}"
             for colour, third in enumerate(("head", "medium", "tail"), 1):
-                values.append(Dot(f"{name}, {third}", 100 * float(np.mean([p[third] for p in parts])), 0.0, colour))
-        panels.append(dots(f"{setting.data}, {setting.labels}", values))
+                found = cell.of(lambda row, third=third: thirds(np.array(row["recall"], float))[third])
+                values.append(_dot(f"{name}, {third}", found, colour))
+        panels.append(dots(f"{setting.data}, {setting.labels}", values, what="recall (%)"))
     return panels
 
 

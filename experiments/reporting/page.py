@@ -39,7 +39,7 @@ def page(rows: Rows, study: Study, verdicts: list[Verdict], where: pathlib.Path,
         Section("images", "Figure 3. Distilled images", _IMAGES, images),
         Section("confusion-section", "Confusion on the test set", "", confusions(ordered(study.cells))),
         Section("table", "All results", "", table(study)),
-        Section("made", "How each number was made", _MADE, provenance(ordered(study.cells), rows.failed)),
+        Section("made", "How each number was made", _MADE, provenance(ordered(study.cells), rows)),
     ]
     kept = [section for section in sections if section.body]
     links = "".join(f'<li><a href="#{s.key}">{s.title}</a></li>' for s in kept)
@@ -73,11 +73,17 @@ def _section(section: Section) -> str:
 
 def _summary(rows: Rows, study: Study, verdicts: list[Verdict]) -> str:
     data = list(dict.fromkeys(cell.setting.data for cell in study.cells))
-    said = [f"{len(rows.done)} runs in {len(study.cells)} cells on {', '.join(data)}."]
+    said = [f"{len(rows.done)} runs in {len(study.cells)} cells on {'; '.join(data)}."]
     for status in ("holds", "fails", "undecided"):
         names = [v.claim.name for v in verdicts if v.status["last"] == status]
         said += [f"{status.capitalize()}: {', '.join(names)}."] if names else []
     parts = [f'<p class="standfirst">{escape(" ".join(said))}</p>']
+    if rows.missing:
+        count = len(rows.missing)
+        parts.append(
+            f'<p class="warning">Of {rows.planned} planned runs <a href="#missing">{count} '
+            f"{'is' if count == 1 else 'are'} still missing</a>.</p>"
+        )
     if rows.failed:
         count = len(rows.failed)
         parts.append(

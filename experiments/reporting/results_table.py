@@ -1,5 +1,6 @@
 """The page's table of results, and how each number in it was made."""
 
+import collections
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from experiments.reporting.cells import Cell
 from experiments.reporting.claims import Study
 from experiments.reporting.export import fails_clean, summary
+from experiments.reporting.rows import Rows
 
 # key, heading, kind: text, a number as it is, an accuracy in per cent, or a difference in points
 COLUMNS = (
@@ -79,13 +81,24 @@ def _value(record: dict[str, Any], key: str, kind: str) -> str:
     return f'<td class="{kind}" data-value="{value!r}">{words.replace("-", "−", 1) if value < 0 else words}</td>'
 
 
-def provenance(cells: Sequence[Cell], failed: Sequence[dict[str, Any]]) -> str:
+def provenance(cells: Sequence[Cell], rows: Rows) -> str:
     """How each number was made: a part that unfolds for each cell, with a paragraph for each run."""
-    made = "".join(_cell(cell) for cell in cells)
-    if not failed:
-        return made
-    items = "".join(_failure(row) for row in failed)
-    return f'<h3 id="failed">Runs that failed</h3><ul>{items}</ul>{made}'
+    failed = "".join(_failure(row) for row in rows.failed)
+    parts = [f'<h3 id="failed">Runs that failed</h3><ul>{failed}</ul>'] if failed else []
+    if rows.missing:
+        seeds = collections.Counter(_place(cell) for cell in rows.missing)
+        items = "".join(f"<li>{escape(place)}: {count} seed{'s' * (count > 1)}</li>" for place, count in seeds.items())
+        parts.append(
+            '<h3 id="missing">Runs that are missing</h3>'
+            f"<details><summary>{len(rows.missing)} of {rows.planned} planned</summary><ul>{items}</ul></details>"
+        )
+    return "".join([*parts, *map(_cell, cells)])
+
+
+def _place(cell: dict[str, Any]) -> str:
+    size = "" if cell["method"] == "full" else f", {cell['ipc']} per class"
+    labels = f"{cell['noise']} {cell['rate']:g}" if cell["rate"] else cell["noise"]
+    return f"{cell['dataset']}, {labels}: {cell['method']}{size}, {cell['protocol']}"
 
 
 def _failure(row: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from ddjax.results import read
+from experiments.sweeping.store import PLAN
 
 NEEDED = (
     *("dataset", "noise", "rate", "effective_rate", "method", "ipc", "seed", "protocol"),
@@ -13,10 +14,12 @@ NEEDED = (
 
 
 class Rows(NamedTuple):
-    """Rows that carry a score, and those that only say why they have none."""
+    """Rows that carry a score, those that only say why they have none, and what a sweep's plan wants besides."""
 
     done: list[dict[str, Any]]
     failed: list[dict[str, Any]]
+    planned: int = 0  # runs that the last sweep into the directory wanted; 0 where there is no plan
+    missing: tuple[dict[str, Any], ...] = ()  # those of them without any row
 
 
 def read_rows(where: pathlib.Path) -> Rows:
@@ -26,7 +29,19 @@ def read_rows(where: pathlib.Path) -> Rows:
         raise ValueError(f"no result rows in {where}: give a sweep's directory, or a .jsonl file that a run wrote")
     rows = sorted(found.values(), key=_order)
     failed = [row for row in rows if row.get("status") == "failed"]
-    return Rows([row for row in rows if row.get("status") != "failed"], failed)
+    plan = _plan(where / PLAN)
+    missing = tuple(cell for cell in plan if cell["fingerprint"] not in found)
+    return Rows([row for row in rows if row.get("status") != "failed"], failed, len(plan), missing)
+
+
+def _plan(file: pathlib.Path) -> list[dict[str, Any]]:
+    """The cells that a sweep wrote down as wanted."""
+    if not file.exists():
+        return []
+    try:
+        return json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file} is not JSON: {error}. The next sweep into its directory writes it anew.") from error
 
 
 def files(where: pathlib.Path) -> list[pathlib.Path]:

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddjax.names import choose, unknown
@@ -33,40 +33,54 @@ class Grid:
     of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
 
 
-def cells(grid: Grid) -> list[Experiment]:
+def cells(*grids: Grid) -> list[Experiment]:
     """The cells, those that can run as one program side by side; `full` has no images per class, so it comes once."""
     found: dict[Experiment, None] = {}
-    for dataset in grid.datasets:
-        for protocol in grid.protocols:
-            for method in grid.methods:
-                for ipc in grid.ipc[:1] if method == "full" else grid.ipc:
-                    for kind, rate in grid.noises:
-                        for seed in grid.seeds:
-                            own = grid.of_method.get(method, {})
-                            settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
-                            cell = Experiment(
-                                dataset=dataset,
-                                noise=kind,
-                                rate=rate,
-                                method=method,
-                                ipc=Experiment.ipc if method == "full" else ipc,
-                                seed=seed,
-                                protocol=protocol,
-                                **settings,
-                            )
-                            found[cell.settled()] = None
+    for grid in grids:
+        for dataset in grid.datasets:
+            for protocol in grid.protocols:
+                for method in grid.methods:
+                    for ipc in grid.ipc[:1] if method == "full" else grid.ipc:
+                        for kind, rate in grid.noises:
+                            for seed in grid.seeds:
+                                own = grid.of_method.get(method, {})
+                                settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+                                cell = Experiment(
+                                    dataset=dataset,
+                                    noise=kind,
+                                    rate=rate,
+                                    method=method,
+                                    ipc=Experiment.ipc if method == "full" else ipc,
+                                    seed=seed,
+                                    protocol=protocol,
+                                    **settings,
+                                )
+                                found[cell.settled()] = None
     return list(found)
 
 
-def narrowed(grid: Grid, **axes: tuple) -> Grid:
-    """The grid with some axes replaced; an empty one is left as it is. `rates` keeps the noises of those rates."""
-    rates = axes.pop("rates", ())
-    chosen = {name: tuple(values) for name, values in axes.items() if values}
-    noises = tuple(noise for noise in grid.noises if not rates or noise[1] in rates)
-    if not noises:
-        known = sorted({rate for _, rate in grid.noises})
-        raise ValueError(f"rates {list(rates)} are not in the grid, which has {known}")
-    return dataclasses.replace(grid, noises=noises, **chosen)
+def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
+    """Of each grid what the given axes name, an empty one naming everything; `rates` are those of the noises."""
+    for name, wanted in axes.items():
+        known = dict.fromkeys(value for grid in grids for value in _values(grid, name))
+        strange = [value for value in wanted if value not in known]
+        if strange:
+            raise ValueError(
+                f"{name} {strange} are not in the grid, which has {list(known)}; another grid is a TOML file (--config)"
+            )
+        grids = [_kept(grid, name, wanted) for grid in grids] if wanted else grids
+        grids = [grid for grid in grids if _values(grid, name)]
+    return tuple(grids)
+
+
+def _values(grid: Grid, axis: str) -> tuple:
+    return tuple(rate for _, rate in grid.noises) if axis == "rates" else getattr(grid, axis)
+
+
+def _kept(grid: Grid, axis: str, wanted: tuple) -> Grid:
+    if axis == "rates":
+        return dataclasses.replace(grid, noises=tuple(noise for noise in grid.noises if noise[1] in wanted))
+    return dataclasses.replace(grid, **{axis: tuple(value for value in getattr(grid, axis) if value in wanted)})
 
 
 def from_file(path: pathlib.Path) -> Grid:

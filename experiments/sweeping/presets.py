@@ -1,35 +1,92 @@
 """The named grids."""
 
-from experiments.sweeping.grid import Grid
+from ddjax.distillers.rcig_config import CONFIGS, PUBLISHED
+from experiments.sweeping.grid import Grid, Settings
 
 CLEAN = ("clean", 0.0)
 SYMMETRIC = tuple(("symmetric", rate) for rate in (0.2, 0.4, 0.6, 0.8))
-ASYMMETRIC = (("asymmetric", 0.2), ("asymmetric", 0.4))
-HUMAN = (("aggre", 0.0), ("worst", 0.0))
-LEARNED = ("rcig", "dance")
+ASYMMETRIC = tuple(("asymmetric", rate) for rate in (0.2, 0.4, 0.6, 0.8))
+HUMAN = tuple((kind, 0.0) for kind in ("aggre", "rand1", "rand2", "rand3", "worst"))
+LEARNED = ("rcig", "datm", "dance")
+METHODS = ("random", *LEARNED, "full")
 # Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs, and a mosaic of 4x4 cells too little.
-SHORT = {
+SHORT: dict[str, dict[int, Settings]] = {
     "rcig": {
         0: {"width": 32, "steps": 300, "options": ("batch=256", "pool_size=10", "image_rate=0.01")},
         10: {"steps": 100},
     },
+    "datm": {
+        0: {
+            "width": 32,
+            "steps": 150,
+            "options": (
+                *("experts=4", "expert_epochs=20", "expert_batch=64", "expert_rate=0.05"),
+                *("inner_steps=10", "last_start=6", "growth_steps=0", "step_size=0.1", "image_rate=10.0"),
+            ),
+        },
+    },
     "dance": {0: {"width": 32, "steps": 300, "options": ("factor=1",)}},
 }
 
-PRESETS: dict[str, Grid] = {
-    "demo": Grid(
-        noises=(CLEAN, ("symmetric", 0.4), ("asymmetric", 0.4)),
-        methods=("random", *LEARNED, "full"),
-        everywhere={"students": 2},
-        of_method=SHORT,
+
+def published(dataset: str) -> dict[str, dict[int, Settings]]:
+    """The settings of clean data, at every noise: tuning to a known noise would be knowledge that nobody has.
+
+    DANCE's are its defaults. RCIG's are a configuration's differences from its defaults, which are CIFAR-10's.
+    """
+    rcig = {
+        ipc: {"steps": steps, "options": tuple(f"{name}={value}" for name, value in CONFIGS[config].items())}
+        for (data, ipc), (config, steps) in PUBLISHED.items()
+        if data == dataset
+    }
+    return {"rcig": rcig, "datm": {0: {"options": (f"setting={dataset}",)}}}
+
+
+def study(
+    dataset: str, noises: tuple[tuple[str, float], ...], ipc: tuple[int, ...], methods: tuple[str, ...] = METHODS
+) -> Grid:
+    """A grid on one data set with published settings."""
+    return Grid((dataset,), noises, methods, ipc, of_method=published(dataset))
+
+
+PRESETS: dict[str, tuple[Grid, ...]] = {
+    "demo": (
+        Grid(
+            noises=(CLEAN, ("symmetric", 0.4), ("asymmetric", 0.4)),
+            methods=METHODS,
+            everywhere={"students": 2},
+            of_method=SHORT,
+        ),
     ),
-    "figure2": Grid(("cifar10",), (CLEAN, *SYMMETRIC), ("random", *LEARNED, "full"), (1, 10, 50)),
-    "figure4": Grid(("cifar10",), (CLEAN, *ASYMMETRIC), ("random", *LEARNED, "full"), (1, 10, 50)),
-    "figure5": Grid(("cifar10",), (CLEAN, *HUMAN), ("random", *LEARNED, "full"), (1, 10, 50)),
-    "tier_a": Grid(
-        ("cifar10",), (CLEAN, *SYMMETRIC, *ASYMMETRIC, *HUMAN), ("random", *LEARNED, "full"), (10, 50), (0, 1, 2)
+    # RCIG was published for sizes up to 50 (up to 10 on Tiny-ImageNet), DATM alone for larger ones
+    "figure2": (
+        study("cifar10", (CLEAN, *SYMMETRIC), (1, 10, 50)),
+        study("cifar10", (CLEAN, *SYMMETRIC), (500, 1000), ("random", "datm")),
+        study("cifar100", (CLEAN, *SYMMETRIC), (1, 10, 50)),
+        study("cifar100", (CLEAN, *SYMMETRIC), (100,), ("random", "datm")),
+        study("tiny_imagenet", (CLEAN, *SYMMETRIC), (1, 10, 50), ("random", "datm", "dance", "full")),
+        study("tiny_imagenet", (CLEAN, *SYMMETRIC), (1, 10), ("rcig",)),
     ),
-    "long_tail": Grid(
-        ("cifar10",), (CLEAN, SYMMETRIC[1]), ("random", *LEARNED, "full"), (10,), everywhere={"imbalance": 100.0}
+    "figure4": (
+        study("cifar10", (CLEAN, *ASYMMETRIC), (1, 10, 50)),
+        study("cifar10", (CLEAN, *ASYMMETRIC), (500, 1000), ("random", "datm")),
+        study("cifar100", (CLEAN, *ASYMMETRIC), (1, 10, 50)),
+        study("cifar100", (CLEAN, *ASYMMETRIC), (100,), ("random", "datm")),
+    ),
+    "figure5": (
+        study("cifar10", (CLEAN, *HUMAN), (1, 10, 50)),
+        study("cifar10", (CLEAN, *HUMAN), (500, 1000), ("random", "datm")),
+        study("cifar100", (CLEAN, ("noisy100", 0.0)), (1, 10, 50)),
+    ),
+    "tier_a": (study("cifar10", (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1]), (10, 50)),),
+    "long_tail": (
+        Grid(
+            ("cifar10",),
+            (CLEAN, SYMMETRIC[0]),
+            METHODS,
+            (10,),
+            everywhere={"imbalance": 100.0},
+            of_method=published("cifar10"),
+        ),
     ),
 }

@@ -1,6 +1,7 @@
 """Running the cells that a directory lacks."""
 
 import itertools
+import math
 import pathlib
 import sys
 import time
@@ -13,14 +14,27 @@ from experiments.config import Experiment
 from experiments.progress import Report
 from experiments.run import Outcome, alike, run_together
 from experiments.shared import Shared
-from experiments.sweeping.store import Store
+from experiments.sweeping.cost import members_that_fit
+from experiments.sweeping.machines import device_memory
+from experiments.sweeping.store import NAMED, Store
 
 
-def groups(cells: list[Experiment], fleet: bool) -> list[list[Experiment]]:
-    """What runs as one program: cells that differ only in labels and seeds where `fleet`, else one cell each."""
+def groups(
+    cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
+) -> list[list[Experiment]]:
+    """What runs as one program: cells that differ only in labels and seeds where `fleet`, else one cell each.
+
+    A fleet that needs more than `room` bytes by `cost` is cut into parts of about the same size.
+    """
     if not fleet:
         return [[cell] for cell in cells]
-    return [list(group) for _, group in itertools.groupby(sorted(cells, key=_likeness), key=alike)]
+    found = []
+    for _, members in itertools.groupby(sorted(cells, key=_likeness), key=alike):
+        group = list(members)
+        most = len(group) if room == math.inf else members_that_fit(group[0], room, data_dir)
+        parts = -(-len(group) // most)
+        found += [group[i * len(group) // parts : (i + 1) * len(group) // parts] for i in range(parts)]
+    return found
 
 
 def _likeness(cell: Experiment) -> str:
@@ -34,7 +48,7 @@ def run_missing(
     shared, failed = Shared(data_dir), []
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
-    for group in groups(missing, fleet):
+    for group in groups(missing, fleet, device_memory() if fleet else math.inf, data_dir):
         with store.claimed(group) as mine:
             if mine:
                 failed += _run(mine, store, shared, command)
@@ -75,11 +89,10 @@ def _leave_traceback(folder: pathlib.Path) -> None:
 
 
 def _failure(cell: Experiment, error: Exception, seconds: float) -> dict:
-    names = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")
     return {
         "status": "failed",
         "reason": f"{type(error).__name__}: {error}",
-        **{name: getattr(cell, name) for name in names},
+        **{name: getattr(cell, name) for name in NAMED},
         "seconds": round(seconds, 2),
         "config": vars(cell),
         "fingerprint": fingerprint(cell),

@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +13,8 @@ from ddjax.files import replacing
 from ddjax.results import fingerprint, to_line
 from experiments.config import Experiment
 
-ROW = "row.json"
+ROW, PLAN = "row.json", "plan.json"
+NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # what tells cells of a plan apart
 
 
 class Store:
@@ -25,9 +26,10 @@ class Store:
         self.runs = self.root / "runs"
 
     def plan(self, cells: list[Experiment]) -> None:
-        """Write down what is wanted."""
-        with replacing(self.root / "plan.json", "w") as file:
-            json.dump([fingerprint(cell) for cell in cells], file)
+        """Write down what is wanted, for the report to say what is missing."""
+        plan = [{"fingerprint": fingerprint(cell), **{name: getattr(cell, name) for name in NAMED}} for cell in cells]
+        with replacing(self.root / PLAN, "w") as file:
+            json.dump(plan, file)
 
     def row(self, cell: Experiment) -> dict[str, Any] | None:
         """The cell's row, None where it has not been run."""
@@ -42,12 +44,12 @@ class Store:
     def write(self, row: dict[str, Any], more: Callable[[pathlib.Path], None] = lambda folder: None) -> None:
         """Keep a row and what `more` writes into its folder; nobody ever sees half of it."""
         self.runs.mkdir(parents=True, exist_ok=True)
-        aside = pathlib.Path(tempfile.mkdtemp(dir=self.runs, prefix=".aside-"))
+        aside = self.runs / f".aside-{secrets.token_hex(8)}"
+        aside.mkdir()
         try:
             more(aside)
             with replacing(aside / ROW, "w") as file:
                 file.write(to_line(row) + "\n")
-            aside.chmod(0o755)
             place = self.runs / row["fingerprint"]
             if place.exists():  # a failed run; the claim keeps others away
                 shutil.rmtree(place)

@@ -1,0 +1,39 @@
+"""Operations of a network's forward pass, counted in its program."""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ddjax.bilevel.unrolled_descent import PRODUCTS
+from ddjax.types import Model
+
+
+@functools.lru_cache(maxsize=64)
+def forward_flop(model: Model, image_shape: tuple[int, ...]) -> float:
+    """Multiplications and additions of convolutions and matrix products, for one image."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return float(_counted(jax.make_jaxpr(model.apply)(params, image).jaxpr))
+
+
+def _counted(jaxpr: Any) -> int:
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in PRODUCTS:
+            outputs = math.prod(equation.outvars[0].aval.shape)
+            total += 2 * outputs * _summed_over(equation)
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            total += _counted(inner) if hasattr(inner, "eqns") else 0
+    return total
+
+
+def _summed_over(equation: Any) -> int:
+    """How many products each output is a sum of."""
+    left, right = (variable.aval.shape for variable in equation.invars[:2])
+    if equation.primitive.name == "dot_general":
+        return math.prod(left[axis] for axis in equation.params["dimension_numbers"][0][0])
+    return math.prod(right) // right[-1]  # kernels are [h w in out]

@@ -1,0 +1,86 @@
+"""How fast a machine is, for plans: named ones by assumption, the one at hand by a matrix product."""
+
+import dataclasses
+import os
+
+from ddjax.names import choose
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What predictions are divided by.
+
+    Attributes:
+      rates: operations per second that long runs reach, by precision.
+      pass_s: seconds that a pass through a network takes however small it is: the launches of its kernels.
+      compile_s: of the programs of a kind of cell, the first time.
+      memory: bytes.
+      together: networks of a group, and cells of a fleet, run side by side.
+    """
+
+    name: str
+    rates: dict[str, float]
+    pass_s: float
+    compile_s: float
+    memory: float
+    together: bool
+    source: str
+
+    def rate(self, precision: str) -> float:
+        """Operations per second."""
+        return choose(self.rates, precision, "precision")
+
+
+GIB = 2**30
+MACHINES: dict[str, Machine] = {
+    "h200": Machine(
+        "h200",
+        {"float32": 30e12, "tensorfloat32": 100e12, "bfloat16": 150e12},
+        5e-4,
+        60.0,
+        139 * GIB,
+        True,
+        "assumed: half of the peak in float32, a fifth with tensor cores, which networks of width 128 do not fill",
+    ),
+    "cpu2": Machine(
+        "cpu2",
+        dict.fromkeys(("float32", "tensorfloat32", "bfloat16"), 100e9),
+        3e-4,
+        20.0,
+        16 * GIB,
+        False,
+        "two cores at the measured rate of their matrix products, which long runs reach",
+    ),
+}
+
+
+def device_memory() -> float:
+    """Bytes on the device at hand."""
+    import jax
+
+    if jax.default_backend() == "cpu":
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return float((jax.devices()[0].memory_stats() or {}).get("bytes_limit", MACHINES["h200"].memory))
+
+
+def here() -> Machine:
+    """The machine that this runs on; takes about a second."""
+    import statistics
+
+    import jax
+
+    from experiments.benchmarks.measure import product, times
+
+    call, gflop = product()
+    rate = gflop * 1e9 / statistics.median(times([call], 3)[0])
+    cpu = jax.default_backend() == "cpu"
+    like = MACHINES["cpu2" if cpu else "h200"]
+    scale = rate / like.rates["float32"] * (1.0 if cpu else 0.6)  # a product reaches more of the peak than a network
+    rates = {name: value * scale for name, value in like.rates.items()}
+    words = f"a float32 matrix product of {rate / 1e9:.0f} GFLOP/s, measured now"
+    return dataclasses.replace(like, name="here", rates=rates, memory=device_memory(), source=words)
+
+
+def machine(name: str | None) -> Machine:
+    """A machine by its name, or the one at hand."""
+    return here() if name is None else choose(MACHINES, name, "machine")

@@ -1,0 +1,142 @@
+"""A plan before anything runs: each cell's predicted time, memory and disk, and what all of them come to."""
+
+import statistics
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+from ddjax.results import hardware
+from experiments.config import Experiment
+from experiments.run import alike
+from experiments.sweeping.cost import Common, cost, fleet_memory
+from experiments.sweeping.machines import Machine
+from experiments.sweeping.run import groups
+from experiments.sweeping.store import Store
+
+
+class Estimate(NamedTuple):
+    """One cell; `seconds` and `memory` are None for a method without a formula, until rows tell."""
+
+    cell: Experiment
+    row: dict[str, Any] | None
+    seconds: float | None
+    measured: bool  # from rows of the same data, method, size and protocol
+    memory: float | None
+    disk: int
+
+
+class Plan(NamedTuple):
+    """All cells, what several of them need and nobody has made yet, and the seconds that it takes."""
+
+    machine: Machine
+    estimates: list[Estimate]
+    common: list[tuple[Common, float]]
+    compile_s: float
+
+
+def kind(cell: Experiment) -> tuple:
+    """Cells of a kind take about the same time."""
+    return cell.dataset, cell.method, cell.ipc, cell.protocol
+
+
+def plan(cells: list[Experiment], store: Store, machine: Machine, fleet: bool, data_dir: str | None = None) -> Plan:
+    """Predictions by formula, replaced by the mean of measured rows of the same kind where this machine made some.
+
+    Rows know what their shared parts took, so a kind with rows pays no more for those.
+    """
+    rows = {cell: store.row(cell) for cell in cells}
+    took = defaultdict(list)
+    for cell, row in rows.items():
+        if machine.name == "here" and row and row["status"] == "done" and row["hardware"] == hardware():
+            took[kind(cell)].append(row["seconds"])
+    estimates, common, missing = [], {}, []
+    sizes = {cell: len(group) for group in groups(cells, fleet, machine.memory, data_dir) for cell in group}
+    for cell in cells:
+        members, known = sizes[cell], cost(cell, machine, data_dir)
+        rate = machine.rate(cell.precision)
+        seconds = None if known.work is None else known.work.flop / rate + known.work.passes * machine.pass_s / members
+        measured = bool(took[kind(cell)])
+        if measured:
+            seconds = statistics.fmean(took[kind(cell)])
+        estimates.append(Estimate(cell, rows[cell], seconds, measured, fleet_memory(known, members), known.disk))
+        if rows[cell] is None or rows[cell]["status"] != "done":
+            missing.append(cell)
+            for part in () if measured else known.common:
+                common[part.key] = (part, part.work.flop / rate + part.work.passes * machine.pass_s)
+    programs = {alike(cell) for cell in missing if not took[kind(cell)]}
+    return Plan(machine, estimates, list(common.values()), len(programs) * machine.compile_s)
+
+
+def listing(made: Plan, store: Store) -> str:
+    """The plan as a table with totals."""
+    head = f"{'data set':14} {'noise':15} {'method':8} {'ipc':>4} {'seed':>4} {'protocol':10}"
+    lines = [f"{head} {'time':>9} {'memory':>9} {'disk':>8}"]
+    for one in made.estimates:
+        cell = one.cell
+        noise, ipc = (
+            f"{cell.noise} {cell.rate:g}" if cell.rate else cell.noise,
+            "all" if cell.method == "full" else cell.ipc,
+        )
+        lines.append(
+            f"{cell.dataset:14} {noise:15} {cell.method:8} {ipc:>4} {cell.seed:>4} {cell.protocol:10} "
+            f"{_time_of(one):>9} {in_bytes(one.memory):>9} {in_bytes(one.disk):>8}"
+        )
+    return "\n".join([*lines, "", *_totals(made, store)])
+
+
+def _time_of(one: Estimate) -> str:
+    if one.row is not None:
+        return one.row["status"]
+    return "unknown" if one.seconds is None else ("" if one.measured else "~") + in_time(one.seconds)
+
+
+def _totals(made: Plan, store: Store) -> list[str]:
+    todo = [one for one in made.estimates if one.row is None or one.row["status"] != "done"]
+    present = len(made.estimates) - len(todo)
+    lines = [
+        f"{len(made.estimates)} cells, {present} of them present in {store.root}; {len(todo)} to run on "
+        f"{made.machine.name} ({made.machine.source}):"
+    ]
+    by_method: dict[str, list[Estimate]] = defaultdict(list)
+    for one in todo:
+        by_method[one.cell.method].append(one)
+    whole = made.compile_s
+    for method, mine in by_method.items():
+        seconds = [one.seconds for one in mine if one.seconds is not None]
+        unknown = f", and {len(mine) - len(seconds)} of unknown length" if len(seconds) < len(mine) else ""
+        lines.append(f"  {method:10} {len(mine):4} cells {in_time(sum(seconds)):>9}{unknown}")
+        whole += sum(seconds)
+    disk = sum(one.disk for one in todo)
+    for name in dict.fromkeys(part.name for part, _ in made.common):
+        mine = [(part, seconds) for part, seconds in made.common if part.name == name]
+        size, seconds = sum(part.disk for part, _ in mine), sum(seconds for _, seconds in mine)
+        lines.append(f"  {name:10} {len(mine):4} sets  {in_time(seconds):>9}, made once, {in_bytes(size)} in the cache")
+        whole, disk = whole + seconds, disk + size
+    peak = max([one.memory for one in todo if one.memory is not None], default=0.0)
+    lines.append(f"  compiling             {in_time(made.compile_s):>9}")
+    lines.append(
+        f"in all {in_time(whole)} one after the other, at most {in_bytes(peak)} of arrays in memory at a time "
+        f"(there are {in_bytes(made.machine.memory)}), {in_bytes(disk)} of disk"
+    )
+    if any(not one.measured for one in todo):
+        lines.append("~: from a formula, good to a factor of about two; rows of the same kind refine it")
+    if peak > made.machine.memory:
+        lines.append("that is more memory than there is: fewer cells side by side (--no-fleet), or smaller batches")
+    return lines
+
+
+def in_time(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def in_bytes(size: float | None) -> str:
+    """Bytes in a unit that suits them."""
+    if size is None:
+        return "unknown"
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size / 1e3:.0f} kB"

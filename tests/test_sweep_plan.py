@@ -1,0 +1,97 @@
+"""A plan says what a sweep will take, before anything is loaded; rows that are there refine it."""
+
+import jax
+import pytest
+
+from ddjax.models import build
+from ddjax.results import fingerprint, hardware
+from experiments.config import Experiment
+from experiments.sweep import sweep
+from experiments.sweeping import planning
+from experiments.sweeping.arithmetic import forward_flop
+from experiments.sweeping.cost import cost, members_that_fit
+from experiments.sweeping.grid import Grid, cells
+from experiments.sweeping.machines import MACHINES
+from experiments.sweeping.presets import PRESETS
+from experiments.sweeping.run import groups
+from experiments.sweeping.store import Store
+
+CPU, H200 = MACHINES["cpu2"], MACHINES["h200"]
+
+
+def test_arithmetic_is_that_of_the_layers():
+    model = build("convnet", (32, 32, 3), 10, width=128)
+    layers = 32 * 32 * 27 * 128 + 16 * 16 * 9 * 128 * 128 + 8 * 8 * 9 * 128 * 128 + 2048 * 10
+    assert forward_flop(model, (32, 32, 3)) == 2 * layers
+
+
+@pytest.mark.parametrize(
+    ("method", "ipc", "options", "measured"),
+    # seconds of an outer step on two cores, width 128 on CIFAR-10 but for the first
+    [
+        ("rcig", 1, ("width=32", "batch=256"), 0.50),
+        ("rcig", 1, (), 13.6),
+        ("rcig", 10, (), 59.9),
+        ("dance", 1, (), 1.06),
+        ("dance", 10, (), 2.21),
+    ],
+)
+def test_predicted_steps_are_within_twice_the_measured_ones(method, ipc, options, measured):
+    def seconds(steps):
+        cell = Experiment(dataset="cifar10", method=method, ipc=ipc, steps=steps, options=options, noise="clean")
+        work = cost(cell, CPU).work
+        return work.flop / CPU.rate("float32") + work.passes * CPU.pass_s
+
+    assert 0.5 < (seconds(1100) - seconds(100)) / 1000 / measured < 2
+
+
+@pytest.mark.parametrize(("machine", "days"), [("h200", (3, 40)), ("cpu2", (1000, 10_000))])
+def test_tier_a_has_a_believable_plan(machine, days, tmp_path, capsys):
+    assert sweep("tier_a", out=tmp_path, dry_run=True, machine=machine) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("~" in line and "cifar10" in line for line in lines) == 243
+    whole = next(line for line in lines if line.startswith("in all "))
+    assert days[0] < float(whole.split()[2]) < days[1] and whole.split()[3] == "d"
+    experts = next(line for line in lines if line.startswith("  experts"))
+    assert (
+        "9 sets" in experts and "116.4 GB" in experts
+    )  # 100 experts, 101 epochs, 320,010 numbers of 4 bytes, 9 labels
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_refine_their_kind(tmp_path):
+    found = cells(Grid(methods=("datm",), seeds=(0, 1, 2), noises=(("clean", 0.0), ("symmetric", 0.4)), ipc=(1, 10)))
+    store, done = Store(tmp_path), found[0]
+    store.write({"fingerprint": fingerprint(done), "status": "done", "seconds": 123.0, "hardware": hardware()})
+    here = planning.plan(found, store, CPU.__class__(**{**vars(CPU), "name": "here"}), fleet=False)
+    assert {one.seconds for one in here.estimates if one.cell.ipc == 1} == {123.0}
+    assert len({one.seconds for one in here.estimates if one.cell.ipc == 10}) == 1 and len(here.common) == 2
+    assert not any(one.measured for one in planning.plan(found, store, CPU, fleet=False).estimates)
+    text = planning.listing(here, store)
+    assert "12 cells, 1 of them present" in text and "     done" in text and "2.0 min" in text
+
+
+def test_a_method_without_a_formula_is_unknown(tmp_path):
+    made = planning.plan(cells(Grid(methods=("kip",), seeds=(0,))), Store(tmp_path), CPU, fleet=False)
+    text = planning.listing(made, Store(tmp_path))
+    assert "unknown" in text and "2 of unknown length" in text
+
+
+def test_a_fleet_is_cut_to_what_fits():
+    found = [cell for cell in cells(*PRESETS["tier_a"]) if cell.method == "datm" and cell.ipc == 50]
+    assert [len(group) for group in groups(found, fleet=True)] == [27]
+    cut = groups(found, fleet=True, room=40e9)
+    assert 1 < members_that_fit(found[0], 40e9) < 27
+    assert len(cut) > 1 and [cell for part in cut for cell in part] == groups(found, fleet=True)[0]
+    assert max(map(len, cut)) <= members_that_fit(found[0], 40e9) and max(map(len, cut)) - min(map(len, cut)) <= 1
+    assert all(len(group) == 1 for group in groups(found, fleet=True, room=1e9))
+
+
+def test_the_machine_at_hand_is_measured(tmp_path, capsys):
+    assert sweep(out=tmp_path, dry_run=True, methods=("random",)) == 0
+    assert "GFLOP/s, measured now" in capsys.readouterr().out and jax.default_backend() == "cpu"
+
+
+def test_units():
+    assert [planning.in_time(s) for s in (3, 300, 30_000, 300_000)] == ["3.0 s", "5.0 min", "8.3 h", "3.5 d"]
+    assert [planning.in_bytes(b) for b in (None, 2e3, 2e6, 2e9)] == ["unknown", "2 kB", "2.0 MB", "2.0 GB"]
