@@ -16,6 +16,7 @@ from experiments.config import Experiment
 from experiments.progress import progress
 from experiments.shared import Ready, Shared, inside, network
 
+KEPT = 64  # distilled sets that wait for another protocol; they are small
 # What only decides how a set is scored: cells that differ in nothing else share the set.
 SCORING = ("protocol", "baseline", "students", "epochs", "holdout")
 
@@ -31,7 +32,7 @@ class Distillation(NamedTuple):
 def distil_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[Distillation]:
     """The sets of all cells; those that were made before, for other scores, are taken from `shared`."""
     keys = [what_decides(cell) for cell in cells]
-    known = {key: shared.once("distilled", key, dict) for key in keys}
+    known = {key: shared.once("distilled", key, dict, keep=KEPT) for key in keys}
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
     if missing:
         made = _distil(list(missing.values()), shared, quiet)

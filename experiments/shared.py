@@ -32,13 +32,13 @@ class Shared:
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 
-    def once(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gave for this key, or gives now."""
+    def once(self, kind: str, key: Hashable, make: Callable[[], T], keep: int = 0) -> T:
+        """What `make` gave for this key, or gives now; `keep` of this kind where it is not the usual number."""
         kept = self._kept.setdefault(kind, collections.OrderedDict())
         if key not in kept:
             kept[key] = make()
         kept.move_to_end(key)
-        while len(kept) > self.keep:
+        while len(kept) > (keep or self.keep):
             kept.popitem(last=False)
         return kept[key]
 
