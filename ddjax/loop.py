@@ -30,9 +30,9 @@ def distill(
     Stopping after any step and going on from its state gives the same states as running through.
     """
     chunk = chunk or max(1, -(-steps // 50))
-    compiled, parts = _program(distiller, feed.at, steps), []
+    compiled, parts = _program(distiller, feed.at), []
     for begin, data in _chunks(feed, first, steps, chunk):
-        state, metrics = compiled(state, data, jnp.arange(begin, begin + chunk))
+        state, metrics = compiled(state, data, jnp.arange(begin, begin + chunk), jnp.int32(steps))
         count = min(chunk, steps - begin)
         parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], metrics))
         if report:
@@ -57,13 +57,13 @@ def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[in
 
 
 @functools.lru_cache(maxsize=32)
-def _program(distiller: Distiller, at: Callable, steps: int) -> Callable:
-    """The compiled chunk; kept, so that the same distiller and feed on other data or seeds compile nothing."""
+def _program(distiller: Distiller, at: Callable) -> Callable:
+    """The compiled chunk; kept, so that the same distiller and feed on other data, seeds or steps compile nothing."""
 
     def one(state: Any, data: Any, step: jax.Array) -> tuple[Any, Metrics]:
         return distiller.step(state, at(data, step))
 
-    def run(state: Any, data: Any, numbers: jax.Array) -> tuple[Any, Metrics]:
+    def run(state: Any, data: Any, numbers: jax.Array, steps: jax.Array) -> tuple[Any, Metrics]:
         shapes = jax.eval_shape(one, state, data, numbers[0])[1]
         idle = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 

@@ -1,6 +1,6 @@
 """DATM keeps the contract, and what its outer step does: gate, momenta, segments, pieces, step sizes."""
 
-import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -47,14 +47,16 @@ def case():
     return testing.Case(datm.METHOD, datm.DatmConfig(**TINY))
 
 
-def stepped(case, state=None, **fields):
-    distiller = datm.build(dataclasses.replace(case.config, **fields), case_model(case))
-    state = distiller.init(jax.random.key(0), case.start) if state is None else state
-    return state, *jax.jit(distiller.step)(state, case.batch(0))
+@functools.cache  # a step takes seconds to compile
+def built(**fields):
+    config = datm.DatmConfig(**TINY | fields)
+    return datm.build(config, datm.network(config, (8, 8, 3), 3))
 
 
-def case_model(case):
-    return datm.network(case.config, (8, 8, 3), 3)
+def stepped(case, **fields):
+    distiller = built(**fields)
+    state = distiller.init(jax.random.key(0), case.start)
+    return state, *distiller.step(state, case.batch(0))
 
 
 def test_first_labels_are_of_their_slots_class(case):

@@ -14,12 +14,10 @@ SHORT = ("error", "real")
 KEEPS = ("all", "window")
 EPOCH_STEPS = 90  # of an expert at the least, where its batch is not given: what it learns in an epoch is in its steps
 LEAST_BATCH = 16
-AT_LEAST = dict.fromkeys(
-    ("ipc", "steps", "experts", "expert_epochs", "inner_steps", "match_epochs", "last_start", "segments"), 1
-) | dict.fromkeys(
-    ("width", "depth", "expert_batch", "inner_batch", "first_start", "early_last_start", "growth_steps", "micro_batch"),
-    0,
-)
+AT_LEAST_ONE = ("ipc", "experts", "expert_epochs", "inner_steps", "match_epochs", "last_start", "segments")
+NOT_NEGATIVE = ("steps", "width", "depth", "expert_batch", "inner_batch", "micro_batch")
+NOT_NEGATIVE += ("first_start", "early_last_start", "growth_steps")
+AT_LEAST = dict.fromkeys(AT_LEAST_ONE, 1) | dict.fromkeys(NOT_NEGATIVE, 0)
 POSITIVE = ("step_size", "threshold")
 
 

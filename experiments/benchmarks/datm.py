@@ -1,4 +1,4 @@
-"""An inner and an outer step of DATM on experts of random data, by each hypergradient; TESLA's error; peak memory."""
+"""An inner and an outer step of DATM by each hypergradient, their memory, and TESLA's error on experts of digits."""
 
 import dataclasses
 import functools
@@ -10,38 +10,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from ddjax import trees
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Unrolled
+from ddjax.data import in_space, load, prepare
 from ddjax.distillers import datm
-from ddjax.distillers.datm_feed import Segments
-from ddjax.training import Examples, fit
-from experiments.benchmarks.measure import Entry, Settings, compiled, measure
+from ddjax.distillers.datm_feed import Resident, Segments
+from ddjax.noise import NoiseSpec
+from ddjax.preprocess import fit as fitted
+from experiments.benchmarks.convolution import forward_gflop
+from experiments.benchmarks.measure import Entry, Settings, compiled, entry, measure
 
 STEPS = 4  # of a timed unroll
 LENGTHS = (4, 12)  # inner steps between which the growth of memory is read off
 ERROR_STEPS = (10, 20, 40, 80)
 SHAPE, CLASSES = (32, 32, 3), 10
+STARTS = (0, 5, 20)  # epochs of an expert
 PASSES = {"exact": 12, "adjoint": 11, "tesla": 9, "tesla_replay": 10}  # forward passes that each needs per image
 
 
-def forward_gflop(width: int, images: int) -> float:
-    """Of three convolutions: 32x32 from 3 channels, 16x16, 8x8."""
-    return 2 * 9 * images * (32**2 * 3 * width + (16**2 + 8**2) * width**2) / 1e9
-
-
-def problem(config: datm.DatmConfig, model: Any, images: int, kept: tuple[int, int]) -> tuple[Any, Segments]:
-    """A distilled set of so many images, and a segment of an expert trained on class-dependent noise."""
-    rng = np.random.default_rng(0)
-    means = 0.7 * rng.standard_normal((CLASSES, *SHAPE))
-    classes = np.arange(512) % CLASSES
-    x = jnp.asarray(means[classes] + rng.standard_normal((512, *SHAPE)), jnp.float32)
-    examples, keys = Examples(x, jax.nn.one_hot(classes, CLASSES)), jax.random.key(0)[None]
-    recipe = dataclasses.replace(config.recipe(512), batch=64)
-    ends = [fit(model, dataclasses.replace(recipe, epochs=epochs), examples, keys).params for epochs in kept]
-    start, target = (ravel_pytree(trees.take(params, 0))[0][None] for params in ends)
-    own = np.resize(np.argsort(classes, kind="stable"), images)
-    logits = jax.vmap(lambda p: model.apply(p, x[own]))(ends[-1])[0]
-    learned = datm.Learned(images=x[own], labels=logits, rate=jnp.float32(config.step_size))
+def problem(model: Any, images: int) -> tuple[datm.Learned, Segments]:
+    """A random distilled set of so many images, and a segment between two random networks: what a timing needs."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    start, target = (ravel_pytree(model.init(key))[0][None] for key in keys[:2])
+    learned = datm.Learned(
+        images=jax.random.normal(keys[2], (images, *SHAPE)),
+        labels=4 * jax.nn.one_hot(jnp.arange(images) % CLASSES, CLASSES),
+        rate=jnp.float32(0.01),
+    )
     return learned, Segments(start, target, jnp.zeros(1, jnp.int32), jax.random.key(1))
 
 
@@ -63,32 +57,28 @@ def difference(exact: Unrolled, estimate: Unrolled) -> tuple[float, float]:
 
 
 def datm_step(settings: Settings) -> Iterator[Entry]:
-    """Seconds per inner step by each hypergradient, a whole outer step, memory per inner step, TESLA's error.
+    """inner_exact, inner_adjoint, inner_tesla and inner_replay per inner step; outer_step; memory; TESLA's error.
 
-    "ratio" is what an inner step adds to memory over 4 bytes per parameter and the gathered batch; of TESLA's error
-    it is the cosine with the exact gradient. The error's segments start at epoch 1 and end 2 epochs later, with a
-    batch of one image per class.
+    "ratio" of a memory_ entry is what an inner step adds to memory over 4 bytes per parameter and the gathered batch;
+    of a tesla_ entry it is the cosine with the exact gradient of the images.
     """
     b = settings.batch or 100
     model = datm.network(settings_for(settings, "exact", 1), SHAPE, CLASSES)
-    learned, batch = problem(settings_for(settings, "exact", 1), model, b, (1, 3))
+    learned, batch = problem(model, b)
     gflop = forward_gflop(settings.width, b)
     for name in HYPERGRADIENTS:
         config = settings_for(settings, name, STEPS)
         run = functools.partial(lambda config, *a: datm.match(config, model, *a), config)
         call = compiled(run, learned, jax.random.key(2), batch)
-        entry = measure(f"datm {name}, {STEPS} steps", call, gflop * PASSES[name] * STEPS, settings.repeats)
-        yield {**entry, "name": f"datm {name}, per inner step", "seconds": entry["seconds"] / STEPS,
-               "gflop": entry["gflop"] / STEPS}  # fmt: skip
-    state = datm.build(settings_for(settings, "exact", STEPS), model)
-    start = datm.Start(images=learned.images, labels=learned.labels, space="random")
-    first = state.init(jax.random.key(0), start)
-    call = compiled(state.step, first, batch)
-    yield measure(f"datm outer step of {STEPS}", call, gflop * PASSES["exact"] * STEPS, settings.repeats)
+        found = measure(f"datm inner_{name}", call, gflop * PASSES[name] * STEPS, settings.repeats)
+        yield {**found, "seconds": found["seconds"] / STEPS, "gflop": found["gflop"] / STEPS}
+    distiller = datm.build(settings_for(settings, "exact", STEPS), model)
+    first = distiller.init(jax.random.key(0), datm.Start(images=learned.images, labels=learned.labels, space="random"))
+    call = compiled(distiller.step, first, batch)
+    yield measure(f"datm outer_step of {STEPS}", call, gflop * PASSES["exact"] * STEPS, settings.repeats)
     for name, remat in (("exact", "nothing"), ("exact", "dots"), ("adjoint", "nothing"), ("tesla_replay", "nothing")):
         yield growth(settings, model, learned, batch, name, remat)
-    for steps in ERROR_STEPS:
-        yield tesla_error(settings, model, batch, learned, steps)
+    yield from tesla_errors(settings)
 
 
 def growth(settings: Settings, model: Any, learned: Any, batch: Segments, name: str, remat: str) -> Entry:
@@ -96,19 +86,44 @@ def growth(settings: Settings, model: Any, learned: Any, batch: Segments, name: 
     few, many = (peak_of(settings_for(settings, name, n, remat), model, learned, batch) for n in LENGTHS)
     each = (many - few) / (LENGTHS[1] - LENGTHS[0])
     allowed = 4 * (batch.starts.size + learned.images.size + learned.labels.size)
-    call = compiled(lambda x: x + 1, learned.rate)
-    entry = measure(f"memory per step, {name}, remat {remat}", call, None, 1, ratio=each / allowed)
-    return {**entry, "seconds": 0.0, "peak_mib": many / 2**20}
+    return entry(f"datm memory_{name}, remat {remat}", 0.0, ratio=each / allowed) | {"peak_mib": many / 2**20}
 
 
-def tesla_error(settings: Settings, model: Any, batch: Segments, learned: Any, steps: int) -> Entry:
-    """TESLA's gradient against the exact one, of the images, one image per class in each step."""
-    few = jax.tree.map(lambda x: x[:: len(learned.images) // CLASSES][:CLASSES] if x.ndim else x, learned)
+def tesla_errors(settings: Settings) -> Iterator[Entry]:
+    """TESLA's gradient of the images against the exact one, on segments of experts trained on digits by DATM's recipe.
+
+    One image per class in each inner step; the student's step size is that at which its steps cover two epochs of
+    the expert's at the expert's own rate.
+    """
+    dataset = load("digits")
+    train = in_space(prepare(dataset, NoiseSpec()), fitted("datm", dataset.images)).train
+    config = datm.DatmConfig(width=min(32, settings.width), experts=1, use_flip=False, match_epochs=2)
+    model = datm.network(config, train.images.shape[1:], CLASSES)
+    start, feed = datm.prepare(config, train, model, jax.random.key(0))
+    recipe = config.recipe(len(train.labels))
+    covered = recipe.rate * config.match_epochs * recipe.steps_per_epoch(len(train.labels))
+    for epoch in STARTS:
+        batch = segment(feed.data, epoch, config.match_epochs)
+        for steps in ERROR_STEPS:
+            rate = jnp.float32(covered / steps)
+            learned = datm.Learned(images=start.images, labels=start.labels, rate=rate)
+            yield tesla_error(config, model, learned, batch, steps, epoch)
+
+
+def segment(experts: Resident, epoch: int, length: int) -> Segments:
+    """A stretch of the first expert."""
+    ends = (experts.array[:1, experts.snapshot_of[at]] for at in (epoch, epoch + length))
+    return Segments(*ends, jnp.full(1, epoch, jnp.int32), jax.random.key(1))
+
+
+def tesla_error(
+    config: datm.DatmConfig, model: Any, learned: datm.Learned, batch: Segments, steps: int, epoch: int
+) -> Entry:
+    """Relative error and cosine of the images' gradient over so many inner steps."""
     found = {}
     for name in ("adjoint", "tesla_replay"):
-        config = settings_for(settings, name, steps)
-        call = compiled(lambda *a, config=config: datm.match(config, model, *a), few, jax.random.key(2), batch)
-        found[name] = call()
-    entry = measure(f"tesla against exact, {steps} steps", call, None, 1)
+        own = dataclasses.replace(config, hypergradient=name, inner_steps=steps)
+        run = functools.partial(lambda own, *a: datm.match(own, model, *a), own)
+        found[name] = jax.jit(run)(learned, jax.random.key(2), batch)
     error, cosine = difference(found["adjoint"], found["tesla_replay"])
-    return {**entry, "error": error, "ratio": cosine}
+    return entry(f"datm tesla_error, from {epoch}, {steps} steps", 0.0, error=error, ratio=cosine)
