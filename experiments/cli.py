@@ -1,5 +1,6 @@
 """What every command has in common: one clear line instead of a traceback for a user's mistake."""
 
+import logging
 import os
 import platform
 import sys
@@ -33,6 +34,14 @@ def keep_compiled() -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+
+
+def show_log() -> None:
+    """Say on standard error what the library logs: sizes of what it stores, memory it plans, experts in training."""
+    logger = logging.getLogger("ddjax")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
 
 
 def with_huge_pages() -> None:

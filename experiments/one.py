@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 
-from experiments.cli import fail, keep_compiled, with_huge_pages
+from experiments.cli import fail, keep_compiled, show_log, with_huge_pages
 from experiments.config import Experiment, from_file
 
 DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
@@ -45,6 +45,8 @@ def one(settings: Settings) -> int:
     from experiments.run import run
     from experiments.shared import Shared
 
+    if not settings.quiet:
+        show_log()
     experiment = settings.settled()
     settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
     if experiment.steps is not None and "steps" not in settable:

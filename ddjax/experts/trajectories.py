@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import logging
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -86,7 +87,7 @@ def trajectories(
       folder: where buffers are kept, each in a folder named by what decides its content; ddjax's cache by default.
       store: False trains in memory and neither reads nor writes a file.
       how: see `training.over_members`; several devices share the experts.
-      report: called with (epochs done over all experts to be trained, total, metrics).
+      report: called with (epochs done over all experts to be trained, total, metrics); by default it is logged.
     """
     check(train, experts, storage)
     kept = kept_epochs(keep, recipe.epochs)
@@ -104,9 +105,10 @@ def trajectories(
 
     def fleet(numbers: list[int]) -> Iterator[Expert]:
         log.info("%d experts to be trained for %d epochs each", len(numbers), recipe.epochs)
+        seen = report or logged()
         examples = Examples(jnp.asarray(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
         return train_experts(
-            model, recipe, examples, seed=seed, numbers=numbers, kept=kept, dtype=buffer.dtype, how=how, report=report
+            model, recipe, examples, seed=seed, numbers=numbers, kept=kept, dtype=buffer.dtype, how=how, report=seen
         )
 
     if store:
@@ -117,6 +119,20 @@ def trajectories(
         array, records = np.stack([e.snapshots for e in made]), {e.number: record_of(e) for e in made}
     manifest = {"identity": described, "experts": {str(number): records[number] for number in range(experts)}}
     return Trajectories(array, kept, manifest, unraveller(model))
+
+
+def logged(every: float = 10.0) -> Report:
+    """A report to the log, at most once in so many seconds."""
+    start = last = time.monotonic()
+
+    def report(done: int, total: int, metrics: dict[str, float]) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every:
+            last, left = now, (now - start) * (total - done) / done
+            log.info("experts: %d of %d epochs, loss %.3f, %.0f s left", done, total, metrics["loss"], left)
+
+    return report
 
 
 def complete(buffer: Buffer, experts: int, fleet: Callable[[list[int]], Iterator[Expert]]) -> dict[int, dict[str, Any]]:
