@@ -29,6 +29,7 @@ def bench(
     width: int = 128,
     batch: Annotated[int | None, tyro.conf.arg(help="images per step; default: the benchmark's own")] = None,
     repeats: int = 5,
+    ipc: int = 1,
     native: bool = False,
 ) -> None:
     """Medians over calls after a warm-up.
@@ -38,15 +39,16 @@ def bench(
         json: print one JSON list.
         width: channels of the networks.
         repeats: timed calls of each.
+        ipc: distilled images per class, of rcig.
         native: measure XLA's own convolution too.
     """
     from experiments.benchmarks import BENCHMARKS
     from experiments.benchmarks.measure import Settings
 
-    if width < 1 or repeats < 1 or (batch is not None and batch < 1):
-        raise ValueError(f"width, batch and repeats are at least 1; got {width}, {batch} and {repeats}")
+    if min(width, repeats, ipc) < 1 or (batch is not None and batch < 1):
+        raise ValueError(f"width, batch, repeats and ipc are at least 1; got {width}, {batch}, {repeats}, {ipc}")
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
-    settings = Settings(width, batch, repeats, native)
+    settings = Settings(width, batch, repeats, ipc, native)
     entries = [entry for function in functions for entry in function(settings)]
     if json:
         print(json_module.dumps([{**entry, **circumstances()} for entry in entries]))

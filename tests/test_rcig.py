@@ -132,6 +132,15 @@ def test_steps_train_one_network_each_and_lower_the_loss():
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.05, losses
 
 
+def test_a_step_that_is_not_compiled_agrees():
+    case = Case(rcig.METHOD, rcig.RcigConfig(**TINY))
+    state, batch = case.state(), case.batch(0)
+    compiled = jax.jit(case.distiller.step)(state, batch)
+    with jax.disable_jit():
+        plain = case.distiller.step(state, batch)
+    chex.assert_trees_all_close(testing._raw(plain), testing._raw(compiled), rtol=1e-4, atol=1e-6)
+
+
 def test_pool_steps_are_drawn_from_one_to_fifteen():
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(400))
     config = rcig.RcigConfig()

@@ -21,6 +21,7 @@ class Settings:
     width: int = 128
     batch: int | None = None  # None is each benchmark's own
     repeats: int = 5
+    ipc: int = 1  # distilled images per class, where a benchmark has no sizes of its own
     native: bool = False  # measure XLA's own convolution, and a plain Flax network, too
 
 

@@ -1,4 +1,4 @@
-"""An outer step of RCIG on random data of CIFAR-10's shape, one image per class with mirror images, and its parts."""
+"""An outer step of RCIG on random data of CIFAR-10's shape with mirror images, and its parts."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,21 +47,21 @@ def going_on(distiller: Distiller, state: Any, batch: Any) -> Callable[[], None]
     return call
 
 
-def rcig_step(settings: Settings, ipc: int = 1) -> Iterator[Entry]:
+def rcig_step(settings: Settings) -> Iterator[Entry]:
     """outer_step, then linearise, inner, outer_gradient, hinv, implicit and pool (8 steps) on their own.
 
     FLOPs count forward passes: 1 to linearise, 4 for a product with J and one with its adjoint, 5 for a real image
     (itself, its tangent, and back), 9 and 15 for a support image differentiated twice, 3 for a training step.
     """
     config = rcig.RcigConfig(
-        ipc=ipc,
+        ipc=settings.ipc,
         width=settings.width,
         batch=settings.batch or 256,
         pool_size=MEMBERS,
         inner_rate=3e-5,
         hinv_rate=5e-5,
     )
-    train = random_set(max(2 * config.batch, 20 * ipc))
+    train = random_set(max(2 * config.batch, 20 * settings.ipc))
     model = rcig.network(config, (32, 32, 3), 10)
     start, feed = rcig.prepare(config, train, model, jax.random.key(0))
     distiller = rcig.build(config, model)
@@ -70,7 +70,7 @@ def rcig_step(settings: Settings, ipc: int = 1) -> Iterator[Entry]:
     member = jax.tree.map(lambda leaf: leaf[0], state.pool)
     keys = rcig_gradient.keys_of(jax.random.key(2), jnp.int32(0))
     support, real = state.support, rcig.with_targets(batch, 10)
-    n, gflop = 20 * ipc, forward_gflop(settings.width, 1)
+    n, gflop = 20 * settings.ipc, forward_gflop(settings.width, 1)
 
     def part(name: str, function: Callable[..., Any], passes: float, *arguments: Any) -> Entry:
         call = compiled(function, *arguments)
