@@ -60,25 +60,37 @@ def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
 
 
 def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.Path, most: int = 20) -> pathlib.Path:
-    """The distilled images as pixels, a row for each class, at most `most` of each and 20 classes."""
+    """The distilled images as pixels, a row for each class, at most `most` of each and 20 classes.
+
+    One image per class is a grid with names above (Figure 3 of the study), of up to 100 classes.
+    """
     shown = np.clip(np.asarray(pixels(distilled)), 0, 1)
     labels = np.asarray(distilled.labels)
     classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    rows = [np.flatnonzero(classes == c)[:most] for c in range(min(distilled.num_classes, 20))]
-    columns = max(len(row) for row in rows)
+    rows = [np.flatnonzero(classes == c)[:most] for c in range(distilled.num_classes)]
+    single = max(map(len, rows)) == 1
+    if single:
+        members = [row[0] for row in rows if len(row)][:100]
+        rows = np.array_split(members, -(-len(members) // (5 if len(members) <= 20 else 10)))
+    rows = rows[:20]
+    columns = max(map(len, rows))
+    cell, margin, gap = (1.2, 0.0, 0.3) if single else (0.55, 1.3, 0.05)
     figure, grid = plt.subplots(
         len(rows),
         columns,
-        figsize=(0.55 * columns + 1.3, 0.55 * len(rows)),
+        figsize=(cell * columns + margin, (cell + 0.2 * single) * len(rows)),
         squeeze=False,
-        gridspec_kw={"wspace": 0.05, "hspace": 0.05},
+        gridspec_kw={"wspace": 0.05, "hspace": gap},
     )
     for c, (line, members) in enumerate(zip(grid, rows, strict=True)):
         for axes in line:
             axes.axis("off")
         for axes, member in zip(line, members, strict=False):
             axes.imshow(shown[member].squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        line[0].text(-0.15, 0.5, class_names[c], transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+            if single:
+                axes.set_title(class_names[classes[member]], fontsize=9, pad=3)
+        if not single:
+            line[0].text(-0.15, 0.5, class_names[c], transform=line[0].transAxes, ha="right", va="center", fontsize=9)
     figure.savefig(path)
     plt.close(figure)
     return path
