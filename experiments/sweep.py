@@ -6,6 +6,7 @@ python -m experiments.sweep --preset demo --out runs/demo
 import pathlib
 import shlex
 import sys
+from typing import Literal
 
 from experiments.cli import keep_compiled, main, with_huge_pages
 
@@ -24,6 +25,11 @@ def sweep(
     fleet: bool | None = None,
     dry_run: bool = False,
     machine: str | None = None,
+    executor: Literal["here", "ray", "slurm"] = "here",
+    address: str | None = None,
+    resources: tuple[str, ...] = (),
+    retries: int = 2,
+    slurm: tuple[str, ...] = (),
     quiet: bool = False,
     data_dir: str | None = None,
 ) -> int:
@@ -38,18 +44,20 @@ def sweep(
       fleet: cells that differ only in labels or seed as one program; by default on accelerators only.
       dry_run: list the cells with the time, memory and disk that they will take, and stop.
       machine: whose time dry_run predicts, h200 or cpu2; by default of the one at hand.
+      executor: cells run here, as tasks of a ray cluster, or as jobs of slurm (through submitit).
+      address: of a Ray cluster, such as auto or HOST:6379; without one Ray starts on this machine.
+      resources: of a task or job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER, or METHOD:NAME=NUMBER.
+      retries: how often a task or job whose process died is run again.
+      slurm: options of sbatch, NAME=VALUE: partition, account, array_parallelism; cluster=local tries it out here.
       quiet: no progress and no verdicts.
       data_dir: the TFDS directory, when it is not the usual one.
     """
-    import jax
-
     from ddjax.names import choose
     from experiments.progress import progress
     from experiments.report import report
+    from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
-    from experiments.sweeping import machines, planning
     from experiments.sweeping.presets import PRESETS
-    from experiments.sweeping.run import run_missing
     from experiments.sweeping.store import Store
 
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
@@ -70,9 +78,18 @@ def sweep(
         return 0
     store.plan(wanted)
     command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
-    together = jax.default_backend() != "cpu" if fleet is None else fleet
+    elsewhere = executors.Elsewhere(executor, address, resources, retries, slurm)
     with progress("cells", quiet) as seen:
-        failed = run_missing(cells, store, command=command, fleet=together, data_dir=data_dir, report=seen)
+        failed = executors.execute(
+            cells,
+            store,
+            elsewhere,
+            fleet=fleet,
+            machine=machine,
+            command=command,
+            data_dir=data_dir,
+            report=seen,
+        )
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

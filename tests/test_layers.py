@@ -28,7 +28,11 @@ DOORS = {
     "flax": ["ddjax/models/", "ddjax/checkpoint.py", "experiments/benchmarks/plain.py"],
     "matplotlib": ["experiments/"],
     "tyro": ["experiments/"],
-    "rich": ["experiments/"],
+    "rich": ["experiments/progress.py"],
+    "tqdm": ["experiments/progress.py"],
+    "tensorboard": ["experiments/board.py"],
+    "ray": ["experiments/sweeping/on_ray.py"],
+    "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
 FORBIDDEN = ["jaxopt", "clu", "torch"]
 

@@ -50,24 +50,26 @@ def run_missing(
     present = len(cells) - len(missing)
     for group in groups(missing, fleet, device_memory() if fleet else math.inf, data_dir):
         with store.claimed(group) as mine:
-            if mine:
-                failed += _run(mine, store, shared, command)
+            failed += run_group(mine, store, shared, command)
         present += len(group)
         report(present, len(cells), {"failed": float(len(failed))})
     store.tidy()
     return failed
 
 
-def _run(cells: list[Experiment], store: Store, shared: Shared, command: str) -> list[Experiment]:
+def run_group(cells: list[Experiment], store: Store, shared: Shared, command: str) -> list[Experiment]:
+    """Run claimed cells as one program and write their rows; returns those that failed."""
+    if not cells:
+        return []
     start = time.monotonic()
     try:
         outcomes = run_together(cells, shared=shared, quiet=True)
     except Exception as error:
         if len(cells) > 1:  # whose fault it is shows one by one
-            return [cell for one in cells for cell in _run([one], store, shared, command)]
+            return [cell for one in cells for cell in run_group([one], store, shared, command)]
         [cell] = cells
         print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {error}", file=sys.stderr)
-        store.write(_failure(cell, error, time.monotonic() - start) | {"command": command}, _leave_traceback)
+        store.write(failure(cell, error, time.monotonic() - start) | {"command": command}, _leave_traceback)
         return [cell]
     seconds = round((time.monotonic() - start) / len(cells), 2)
     for outcome in outcomes:
@@ -88,7 +90,8 @@ def _leave_traceback(folder: pathlib.Path) -> None:
     (folder / "traceback.txt").write_text(traceback.format_exc())
 
 
-def _failure(cell: Experiment, error: Exception, seconds: float) -> dict:
+def failure(cell: Experiment, error: Exception, seconds: float) -> dict:
+    """The row of a cell that has no score."""
     return {
         "status": "failed",
         "reason": f"{type(error).__name__}: {error}",

@@ -1,0 +1,154 @@
+"""A group of cells as a job for another process, perhaps on another machine, and what it asks of that machine.
+
+Jobs write into the sweep's directory, which all machines must see under the same path; claims keep two from running
+the same cell (flock, which a network file system must carry between hosts, as NFS does). So a job that is run again
+does only what is missing, and a scheduler may do with it what it likes.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from ddjax.files import cache_dir
+from ddjax.names import unknown
+from ddjax.results import fingerprint
+from experiments.config import Experiment
+from experiments.progress import Report
+from experiments.shared import Shared
+from experiments.sweeping.run import failure, run_group
+from experiments.sweeping.store import Store
+
+# what a worker's numbers and speed depend on besides its job
+CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What a job asks for.
+
+    Attributes:
+      memory: GB of the host; 0 leaves it to the cluster.
+      hours: after which Slurm ends the job; it is queued again, and goes on with what is missing.
+    """
+
+    cpus: int = 1
+    gpus: float = 0
+    tpus: float = 0
+    memory: float = 0
+    hours: float = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Some cells to run in a process of their own."""
+
+    cells: tuple[Experiment, ...]
+    root: str
+    command: str
+    data_dir: str | None = None
+
+    def __call__(self) -> list[str]:
+        """Run what is missing of the cells; returns the fingerprints of those that failed."""
+        store = Store(pathlib.Path(self.root))
+        with store.claimed(list(self.cells)) as mine:
+            return [fingerprint(cell) for cell in run_group(mine, store, shared_of(self.data_dir), self.command)]
+
+    def checkpoint(self) -> Any:
+        """What submitit asks for when Slurm takes the machine away: the same job once more."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+_SHARED: dict[str | None, Shared] = {}
+
+
+def shared_of(data_dir: str | None) -> Shared:
+    """What this process keeps from one job to the next."""
+    return _SHARED.setdefault(data_dir, Shared(data_dir))
+
+
+class Ended(NamedTuple):
+    """A job that is over; `lost` says why it left no rows, where its process died."""
+
+    job: Job
+    lost: str | None = None
+
+
+def environment() -> dict[str, str]:
+    """Variables that give another process this one's settings: precision, caches, allocator, import path."""
+    import jax
+
+    found = {name: value for name, value in os.environ.items() if name in CARRIED or name.startswith("JAX_")}
+    found["DDJAX_CACHE"] = str(cache_dir().absolute())
+    for name in ("jax_compilation_cache_dir", "jax_default_matmul_precision"):
+        if (value := getattr(jax.config, name)) is not None:
+            found[name.upper()] = str(value)
+    return found
+
+
+def resources_of(method: str, given: Iterable[str]) -> Resources:
+    """From words such as `gpus=1` for all cells and `random:gpus=0` for those of a method; later ones win."""
+    chosen, known = {}, {field.name: field for field in dataclasses.fields(Resources)}
+    for word in sorted(given, key=lambda word: ":" in word):
+        place, _, setting = word.rpartition(":")
+        name, _, value = setting.partition("=")
+        if name not in known:
+            raise unknown("resource", name, known)
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise ValueError(f"a resource is NAME=NUMBER or METHOD:NAME=NUMBER; got {word!r}") from error
+        if place in ("", method):
+            chosen[name] = int(number) if isinstance(known[name].default, int) and number == int(number) else number
+    return Resources(**chosen)
+
+
+def run_jobs(
+    groups: list[list[Experiment]],
+    store: Store,
+    *,
+    command: str,
+    data_dir: str | None,
+    retries: int,
+    start: Callable[[list[Job]], Iterable[Ended]],
+    report: Report,
+) -> list[Experiment]:
+    """Run a job for each group by `start`, those whose process dies again, up to `retries` times.
+
+    Returns the cells that failed; a cell whose processes all died is written down with that as its reason.
+    """
+    root = str(store.root.absolute())
+    waiting = [Job(tuple(group), root, command, data_dir) for group in groups]
+    total, over, failed, cells = sum(map(len, groups)), 0, 0, [cell for group in groups for cell in group]
+    for attempt in range(retries + 1):
+        lost: list[Ended] = []
+        for ended in start(waiting):
+            if ended.lost is None or attempt == retries:
+                over += len(ended.job.cells)
+                rows = [store.row(cell) for cell in ended.job.cells]
+                failed += sum(row is not None and row["status"] == "failed" for row in rows)
+                report(over, total, {"failed": float(failed)})
+            lost += [ended] * (ended.lost is not None)
+        waiting = [ended.job for ended in lost]
+        if not waiting:
+            break
+        print(f"{len(waiting)} jobs lost their process: {lost[0].lost}", file=sys.stderr)
+    for ended in lost:
+        for cell in ended.job.cells:
+            with store.claimed([cell]) as mine:
+                if mine:
+                    reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
+                    store.write(failure(cell, reason, 0.0) | {"command": command})
+    rows = {cell: store.row(cell) for cell in cells}
+    if elsewhere := sum(row is None for row in rows.values()):
+        print(f"{elsewhere} cells are at work in other processes; run this again to see them", file=sys.stderr)
+    return [cell for cell, row in rows.items() if row is not None and row["status"] == "failed"]
+
+
+def extra(name: str) -> ValueError:
+    """The error for a package that is not installed."""
+    return ValueError(f"--executor {name} needs a package that is not installed: pip install 'ddjax[{name}]'")

@@ -1,0 +1,66 @@
+"""Jobs through submitit: arrays of Slurm, or processes of this machine to try it out."""
+
+import os
+import pathlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+from experiments.sweeping.jobs import Ended, Job, Resources, environment, extra, resources_of
+
+POLL = 1.0  # seconds
+
+
+def on_slurm(
+    folder: pathlib.Path, resources: Iterable[str], retries: int, options: Iterable[str]
+) -> Callable[[list[Job]], Iterator[Ended]]:
+    """What runs jobs by sbatch, one array for each kind of resources; scripts and logs go into `folder`.
+
+    `options` are NAME=VALUE for sbatch (partition, account, constraint, array_parallelism, ...); `cluster=local` runs
+    the same jobs as processes of this machine. A job that runs out of time or is preempted is queued again, up to
+    `retries` times, and goes on with what is missing.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise extra("slurm") from error
+    settings = dict(option.partition("=")[::2] for option in options)
+    cluster = settings.pop("cluster", "slurm")
+    asked = list(resources)
+
+    def start(jobs: list[Job]) -> Iterator[Ended]:
+        os.environ.update(environment())  # sbatch hands it on
+        by_need: dict[Resources, list[Job]] = defaultdict(list)
+        for job in jobs:
+            by_need[resources_of(job.cells[0].method, asked)].append(job)
+        running = {}
+        for need, mine in by_need.items():
+            executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=retries)
+            executor.update_parameters(**parameters(need, settings, cluster))
+            with executor.batch():
+                made = [executor.submit(job) for job in mine]
+            running |= dict(zip(made, mine, strict=True))
+        while running:
+            for handle in [handle for handle in running if handle.done()]:
+                error = handle.exception()
+                yield Ended(running.pop(handle), None if error is None else f"{type(error).__name__}: {error}")
+            if running:
+                time.sleep(POLL)
+
+    return start
+
+
+def parameters(need: Resources, settings: dict[str, str], cluster: str) -> dict:
+    """In submitit's words."""
+    if need.tpus:
+        raise ValueError(f"Slurm knows no TPUs by name; ask for a partition that has them (got tpus={need.tpus:g})")
+    if need.gpus != int(need.gpus):
+        raise ValueError(f"Slurm gives whole GPUs; got gpus={need.gpus:g}")
+    found = {"name": "ddjax", "timeout_min": int(60 * need.hours), "cpus_per_task": need.cpus}
+    found |= {"gpus_per_node": int(need.gpus)} if need.gpus else {}
+    found |= {"mem_gb": need.memory} if need.memory else {}
+    return found | ({f"slurm_{name}": _number(value) for name, value in settings.items()} if cluster == "slurm" else {})
+
+
+def _number(value: str) -> int | str:
+    return int(value) if value.isdigit() else value
