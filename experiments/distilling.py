@@ -13,7 +13,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.fleet import distill_all
 from ddjax.types import Distiller, Method, Model
 from experiments.config import Experiment
-from experiments.progress import progress
+from experiments.progress import View
 from experiments.shared import Ready, Shared, inside, network
 
 KEPT = 64  # distilled sets that wait for another protocol; they are small
@@ -29,13 +29,13 @@ class Distillation(NamedTuple):
     seconds: float  # of this set alone: a fleet's time is divided among its members
 
 
-def distil_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[Distillation]:
+def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
     """The sets of all cells; those that were made before, for other scores, are taken from `shared`."""
     keys = [what_decides(cell) for cell in cells]
     known = {key: shared.once("distilled", key, dict, keep=KEPT) for key in keys}
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
     if missing:
-        made = _distil(list(missing.values()), shared, quiet)
+        made = _distil(list(missing.values()), shared, view)
         for key, distillation in zip(missing, made, strict=True):
             known[key]["made"] = distillation
     return [known[key]["made"] for key in keys]
@@ -50,7 +50,7 @@ def what_decides(cell: Ready) -> tuple:
     return plain, cell.transform.fingerprint, None if own else cell.protocol.network
 
 
-def _distil(cells: list[Ready], shared: Shared, quiet: bool) -> list[Distillation]:
+def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
     start = time.monotonic()
     method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
     trains = [inside(cell, shared).train for cell in cells]  # the students take the test images there
@@ -63,7 +63,7 @@ def _distil(cells: list[Ready], shared: Shared, quiet: bool) -> list[Distillatio
         begin, feed = method.prepare(config, train, model, prepare_key)
         starts, feeds, keys = [*starts, begin], [*feeds, feed], [*keys, init_key]
     distiller = _built(method, config, model)
-    with progress(f"{experiment.method}, {experiment.ipc} images per class", quiet) as report:
+    with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
         states, logs = distill_all(distiller, feeds, starts, keys, steps=method.steps(config), report=report)
     sets = [_complete(cell, distiller.extract(state)) for cell, state in zip(cells, states, strict=True)]
     jax.block_until_ready([each.images for each in sets])

@@ -26,12 +26,14 @@ class Settings(Experiment):
         out: where results.jsonl, the distilled set and the figures go.
         json: print the row as one JSON line, last on standard output.
         quiet: no progress.
+        tensorboard: also write metrics and scores into this directory, for TensorBoard.
         data_dir: the TFDS directory, when it is not the usual one.
     """
 
     out: pathlib.Path = pathlib.Path("runs")
     json: bool = False
     quiet: bool = False
+    tensorboard: pathlib.Path | None = None
     data_dir: str | None = None
 
 
@@ -42,6 +44,8 @@ def one(settings: Settings) -> int:
     from ddjax.names import choose
     from ddjax.results import append, to_line
     from experiments import figures, tables
+    from experiments.board import Board
+    from experiments.progress import View
     from experiments.run import run
     from experiments.shared import Shared
 
@@ -51,7 +55,8 @@ def one(settings: Settings) -> int:
     settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
-    outcome = run(experiment, shared=Shared(settings.data_dir), quiet=settings.quiet)
+    view = View(settings.quiet, Board(settings.tensorboard) if settings.tensorboard else None)
+    outcome = run(experiment, shared=Shared(settings.data_dir), view=view)
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:

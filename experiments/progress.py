@@ -1,48 +1,128 @@
-"""Progress on standard error: a live bar in a terminal, a line now and then in a log."""
+"""Work in progress: a live display in a terminal, bars in a notebook, a line now and then in a log; and TensorBoard."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from experiments.board import Board
 
 Report = Callable[[int, int, dict[str, float]], None]
+EVERY = 5.0  # seconds between lines in a log
 
 
-def _described(metrics: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+class View:
+    """Where progress is shown. Tasks may nest: a sweep's cells, and in each its distillation and its students."""
+
+    def __init__(self, quiet: bool = False, board: Board | None = None, stream: IO[str] | None = None):
+        """Onto standard error, unless `quiet`; numbers also onto the board, where there is one."""
+        self.quiet, self.board, self.stream = quiet, board, stream or sys.stderr
+        self._live: Any = None
+        self._spoke, self._depth = time.monotonic(), 0
+
+    @contextlib.contextmanager
+    def task(self, title: str) -> Iterator[Report]:
+        """A `report(done, total, metrics)` to hand to whatever takes a while."""
+        with self._shown(title) as show:
+
+            def report(done: int, total: int, metrics: dict[str, float]) -> None:
+                show(done, total, metrics)
+                if self.board:
+                    self.board.write(title, metrics, done)
+
+            yield report
+
+    def _shown(self, title: str) -> contextlib.AbstractContextManager[Report]:
+        if self.quiet:
+            return contextlib.nullcontext(lambda done, total, metrics: None)
+        if in_notebook():
+            return self._notebook(title)
+        return self._terminal(title) if self.stream.isatty() else self._lines(title)
+
+    @contextlib.contextmanager
+    def _terminal(self, title: str) -> Iterator[Report]:
+        """A row of one live display, which the outermost task opens."""
+        with contextlib.ExitStack() as stack:
+            outermost = self._live is None
+            if outermost:
+                self._live = stack.enter_context(live_display(self.stream))
+                stack.callback(setattr, self, "_live", None)
+            live, start = self._live, time.monotonic()
+            task = live.add_task(title, total=None, metrics="", rate="")
+            if not outermost:
+                stack.callback(live.remove_task, task)
+
+            def report(done: int, total: int, metrics: dict[str, float]) -> None:
+                rate = in_words(done, time.monotonic() - start)
+                live.update(task, completed=done, total=total, metrics=described(metrics), rate=rate)
+
+            yield report
+
+    @contextlib.contextmanager
+    def _notebook(self, title: str) -> Iterator[Report]:
+        from tqdm.auto import tqdm
+
+        with tqdm(desc=title, leave=False) as bar:
+
+            def report(done: int, total: int, metrics: dict[str, float]) -> None:
+                bar.total = total
+                bar.set_postfix(metrics, refresh=False)
+                bar.update(done - bar.n)
+
+            yield report
+
+    @contextlib.contextmanager
+    def _lines(self, title: str) -> Iterator[Report]:
+        start, outermost = time.monotonic(), self._depth == 0
+        self._depth += 1
+
+        def report(done: int, total: int, metrics: dict[str, float]) -> None:
+            now = time.monotonic()
+            ends = done == total and (outermost or now - start > EVERY)  # a short part of something need not say so
+            if now - self._spoke < EVERY and not ends:
+                return
+            self._spoke = now
+            left = (now - start) / max(done, 1) * (total - done)
+            words = [f"{title}: {done}/{total}", in_words(done, now - start), described(metrics), f"{left:.0f} s left"]
+            print("  ".join(word for word in words if word), file=self.stream, flush=True)
+
+        try:
+            yield report
+        finally:
+            self._depth -= 1
 
 
-@contextlib.contextmanager
-def progress(title: str, quiet: bool = False) -> Iterator[Report]:
-    """A `report(done, total, metrics)` to hand to whatever takes a while."""
-    if quiet:
-        yield lambda done, total, metrics: None
-        return
-    if not sys.stderr.isatty():
-        yield _lines(title)
-        return
+def live_display(stream: IO[str]) -> Any:
+    """Rows of: what, how far, how fast, how long still, and the newest numbers."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = ["[bold]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TextColumn("{task.fields[metrics]}"), console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, metrics="")
+    columns = [
+        TextColumn("[bold]{task.description}", markup=True),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+    ]
+    return Progress(*columns, console=Console(file=stream))
 
-        def report(done: int, total: int, metrics: dict[str, float]) -> None:
-            bar.update(task, completed=done, total=total, metrics=_described(metrics))
 
-        yield report
+def in_notebook() -> bool:
+    """Whether a notebook's kernel runs this."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
-def _lines(title: str, seconds: float = 5.0) -> Report:
-    start = last = time.monotonic()
+def described(metrics: dict[str, float]) -> str:
+    """Names and numbers."""
+    return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
-    def report(done: int, total: int, metrics: dict[str, float]) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > seconds or done == total:
-            last = now
-            left = (now - start) / done * (total - done)
-            print(f"{title}: {done}/{total}  {_described(metrics)}  {left:.0f} s left", file=sys.stderr, flush=True)
 
-    return report
+def in_words(done: int, seconds: float) -> str:
+    """A rate."""
+    if not done or seconds <= 0:
+        return ""
+    rate = done / seconds
+    return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"

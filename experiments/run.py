@@ -12,9 +12,11 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.names import unknown
 from ddjax.results import commit, fingerprint, hardware, versions
+from experiments.board import name_of
 from experiments.classes import by_class
 from experiments.config import PRECISIONS, Experiment
 from experiments.distilling import Distillation, distil_together
+from experiments.progress import View
 from experiments.scoring import full_together, ranking, students_together
 from experiments.shared import Ready, Shared, make_ready
 
@@ -32,42 +34,49 @@ class Outcome(NamedTuple):
     log: dict[str, np.ndarray]  # a distiller's metrics, one entry per step
 
 
-def run(experiment: Experiment, *, shared: Shared | None = None, quiet: bool = False) -> Outcome:
+def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome:
     """Run one cell."""
-    return run_together([experiment], shared=shared, quiet=quiet)[0]
+    return run_together([experiment], shared=shared, view=view)[0]
 
 
-def run_together(cells: list[Experiment], *, shared: Shared | None = None, quiet: bool = False) -> list[Outcome]:
+def run_together(cells: list[Experiment], *, shared: Shared | None = None, view: View | None = None) -> list[Outcome]:
     """Run cells that differ in nothing but their labels and seeds, all networks of a kind in one compiled program.
 
-    `shared` keeps what cells have in common for the next call.
+    `shared` keeps what cells have in common for the next call; `view` shows progress, and without one nothing does.
     """
-    shared = shared or Shared()
+    shared, view = shared or Shared(), view or View(quiet=True)
     if cells[0].precision not in PRECISIONS:
         raise unknown("precision", cells[0].precision, PRECISIONS)
     if len({alike(cell) for cell in cells}) > 1:
         raise ValueError(f"cells that run together may differ in {', '.join(MAY_DIFFER)} only; got {cells}")
+    if view.board:
+        more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics of a fleet are means
+        view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
     start = time.monotonic()
     with jax.default_matmul_precision(cells[0].precision):
         ready = [make_ready(cell, shared) for cell in cells]
         if cells[0].method == "full":
-            found = [(*scored, None, {}) for scored in full_together(ready, shared, quiet)]
+            found = [(*scored, None, {}) for scored in full_together(ready, shared, view)]
         else:
-            made = distil_together(ready, shared, quiet)
+            made = distil_together(ready, shared, view)
             sets = [each.distilled for each in made]
             if ready[0].protocol.name == "dd-ranking":
-                scored = [ranking(cell, each, shared, quiet) for cell, each in zip(ready, sets, strict=True)]
+                scored = [ranking(cell, each, shared, view) for cell, each in zip(ready, sets, strict=True)]
             else:
-                scored = students_together(ready, sets, quiet)
+                scored = students_together(ready, sets, view)
             found = [
                 (scores, part | spent(ready[0], each), each.distilled, each.log)
                 for (scores, part), each in zip(scored, made, strict=True)
             ]
     seconds = (time.monotonic() - start) / len(cells)
-    return [
+    outcomes = [
         Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
         for cell, (scores, part, distilled, log) in zip(ready, found, strict=True)
     ]
+    if view.board:
+        for outcome in outcomes:
+            view.board.scores(outcome.row)
+    return outcomes
 
 
 def spent(cell: Ready, made: Distillation) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import evaluate_all, membership_auc, predict_all, rescaled
 from experiments.config import BASELINE_OF, UPRIGHT, method_config
 from experiments.distilling import distil_together
-from experiments.progress import progress
+from experiments.progress import View
 from experiments.shared import DISTILLERS, Ready, Shared, inside, network
 
 Part = dict[str, Any]  # the columns of a row that a score makes
 
 
-def full_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[tuple[FullScores, Part]]:
+def full_together(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part]]:
     """Train on the whole noisy sets; the headline is the last epoch, the honest competitor the hold-out's pick."""
     first, experiment, start = cells[0], cells[0].experiment, time.monotonic()
     recipe = upright(first.baseline.recipe) if experiment.dataset in UPRIGHT else first.baseline.recipe
@@ -29,7 +29,7 @@ def full_together(cells: list[Ready], shared: Shared, quiet: bool) -> list[tuple
     moved = [inside(cell, shared) for cell in cells]
     train, test = moved[0].train, moved[0].test
     model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
-    with progress(f"{first.baseline.name} on {len(train.labels)} images", quiet) as report:
+    with view.task(f"{first.baseline.name} on {len(train.labels)} images") as report:
         found = train_full_all(
             dataclasses.replace(first.baseline, recipe=recipe),
             [part.train for part in moved],
@@ -72,11 +72,11 @@ def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
-def students_together(cells: list[Ready], sets: list[DistilledSet], quiet: bool) -> list[tuple[Scores, Part]]:
+def students_together(cells: list[Ready], sets: list[DistilledSet], view: View) -> list[tuple[Scores, Part]]:
     """Score distilled sets with fresh students."""
     protocol, experiment, start = cells[0].protocol, cells[0].experiment, time.monotonic()
     prepared = cells[0].prepared
-    with progress(f"students, protocol {protocol.name}", quiet) as report:
+    with view.task(f"students, protocol {protocol.name}") as report:
         found = evaluate_all(
             sets,
             prepared.test,
@@ -111,7 +111,7 @@ def columns(scores: Scores, distilled: DistilledSet) -> Part:
     }
 
 
-def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, quiet: bool) -> tuple[Scores, Part]:
+def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) -> tuple[Scores, Part]:
     """DD-Ranking: the set against a random one of equal size and against all noisy images, one recipe for each."""
     experiment, prepared = cell.experiment, cell.prepared
     baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
@@ -119,13 +119,13 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, quiet: bool) -
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
     everything = cell._replace(experiment=common, baseline=baseline)
     key = (common, cell.transform.fingerprint)
-    full, _ = shared.once("full", key, lambda: full_together([everything], shared, quiet)[0])
+    full, _ = shared.once("full", key, lambda: full_together([everything], shared, view)[0])
     shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
     method = DISTILLERS["random"]
     chance = dataclasses.replace(experiment, method="random", seed=experiment.seed + 1, options=())
     other = cell._replace(experiment=chance, method=method, config=method_config(method.config, chance))
-    random = distil_together([other], shared, quiet)[0].distilled
+    random = distil_together([other], shared, view)[0].distilled
     random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
     found = dd_ranking(
         distilled,

@@ -30,6 +30,7 @@ def sweep(
     resources: tuple[str, ...] = (),
     retries: int = 2,
     slurm: tuple[str, ...] = (),
+    tensorboard: pathlib.Path | None = None,
     quiet: bool = False,
     data_dir: str | None = None,
 ) -> int:
@@ -49,11 +50,13 @@ def sweep(
       resources: of a task or job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER, or METHOD:NAME=NUMBER.
       retries: how often a task or job whose process died is run again.
       slurm: options of sbatch, NAME=VALUE: partition, account, array_parallelism; cluster=local tries it out here.
+      tensorboard: also write metrics and scores into this directory, for TensorBoard (of cells that run here).
       quiet: no progress and no verdicts.
       data_dir: the TFDS directory, when it is not the usual one.
     """
     from ddjax.names import choose
-    from experiments.progress import progress
+    from experiments.board import Board
+    from experiments.progress import View
     from experiments.report import report
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
@@ -79,17 +82,16 @@ def sweep(
     store.plan(wanted)
     command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     elsewhere = executors.Elsewhere(executor, address, resources, retries, slurm)
-    with progress("cells", quiet) as seen:
-        failed = executors.execute(
-            cells,
-            store,
-            elsewhere,
-            fleet=fleet,
-            machine=machine,
-            command=command,
-            data_dir=data_dir,
-            report=seen,
-        )
+    failed = executors.execute(
+        cells,
+        store,
+        elsewhere,
+        fleet=fleet,
+        machine=machine,
+        command=command,
+        data_dir=data_dir,
+        view=View(quiet, Board(tensorboard) if tensorboard else None),
+    )
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

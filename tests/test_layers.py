@@ -28,9 +28,9 @@ DOORS = {
     "flax": ["ddjax/models/", "ddjax/checkpoint.py", "experiments/benchmarks/plain.py"],
     "matplotlib": ["experiments/"],
     "tyro": ["experiments/"],
-    "rich": ["experiments/progress.py"],
+    "rich": ["experiments/"],
     "tqdm": ["experiments/progress.py"],
-    "tensorboard": ["experiments/board.py"],
+    "tensorboardX": ["experiments/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }

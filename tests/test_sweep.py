@@ -1,5 +1,6 @@
 """A sweep does what is missing, once, and survives what happens to it."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -103,7 +104,9 @@ def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
 
 def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
     out, together = tmp_path / "out", tmp_path / "together"
-    assert sweep(config=config, out=out, limit=3, quiet=True) == 0
+    board = tmp_path / "board" if importlib.util.find_spec("tensorboardX") else None
+    assert sweep(config=config, out=out, limit=3, quiet=True, tensorboard=board) == 0
+    assert board is None or len(list(board.glob("digits-*-random-1-*/events.*"))) >= 3
     first = rows_of(out)
     assert len(first) == 3 and all(row["status"] == "done" for row in first.values())
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/row.json")}

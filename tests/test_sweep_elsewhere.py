@@ -1,6 +1,7 @@
 """Cells on other machines: what a job asks for, what it carries, what becomes of one whose process dies."""
 
 import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import pytest
 
 from ddjax.results import fingerprint
 from experiments.config import Experiment
+from experiments.progress import View
 from experiments.sweep import sweep
 from experiments.sweeping import on_slurm
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
@@ -87,17 +89,10 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
                 job()
                 yield Ended(job)
 
-    seen = []
-    failed = run_jobs(
-        [[quick(0)], [quick(1)]],
-        store,
-        command="c",
-        data_dir=None,
-        retries=1,
-        start=start,
-        report=lambda *all_: seen.append(all_),
-    )
-    assert tries == [0, 1, 0, 1] and failed == [quick(0)] and seen[-1][:2] == (2, 2)
+    stream = io.StringIO()
+    view = View(stream=stream)
+    failed = run_jobs([[quick(0)], [quick(1)]], store, command="c", data_dir=None, retries=1, start=start, view=view)
+    assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "lost their process" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ from typing import Literal
 import jax
 
 from experiments.config import Experiment
-from experiments.progress import Report
+from experiments.progress import View
 from experiments.sweeping.jobs import resources_of, run_jobs
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.on_ray import on_ray
@@ -44,12 +44,12 @@ def execute(
     machine: str | None,
     command: str,
     data_dir: str | None,
-    report: Report,
+    view: View,
 ) -> list[Experiment]:
     """Run what is not done; returns the cells that failed."""
     if where.executor == "here":
         together = jax.default_backend() != "cpu" if fleet is None else fleet
-        return run_missing(cells, store, command=command, fleet=together, data_dir=data_dir, report=report)
+        return run_missing(cells, store, command=command, fleet=together, data_dir=data_dir, view=view)
     need = {cell.method: resources_of(cell.method, where.resources) for cell in cells}
     missing = [cell for cell in cells if not store.done(cell)]
     room = MACHINES[machine].memory if machine in MACHINES else math.inf
@@ -61,8 +61,6 @@ def execute(
         start = on_ray(where.address, where.resources, where.retries)
     else:
         start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
-    failed = run_jobs(
-        parts, store, command=command, data_dir=data_dir, retries=where.retries, start=start, report=report
-    )
+    failed = run_jobs(parts, store, command=command, data_dir=data_dir, retries=where.retries, start=start, view=view)
     store.tidy()
     return failed

@@ -16,9 +16,9 @@ from ddjax.files import cache_dir
 from ddjax.names import unknown
 from ddjax.results import fingerprint
 from experiments.config import Experiment
-from experiments.progress import Report
+from experiments.progress import View
 from experiments.shared import Shared
-from experiments.sweeping.run import failure, run_group
+from experiments.sweeping.run import failure, run_group, standing
 from experiments.sweeping.store import Store
 
 # what a worker's numbers and speed depend on besides its job
@@ -115,7 +115,7 @@ def run_jobs(
     data_dir: str | None,
     retries: int,
     start: Callable[[list[Job]], Iterable[Ended]],
-    report: Report,
+    view: View,
 ) -> list[Experiment]:
     """Run a job for each group by `start`, those whose process dies again, up to `retries` times.
 
@@ -124,19 +124,20 @@ def run_jobs(
     root = str(store.root.absolute())
     waiting = [Job(tuple(group), root, command, data_dir) for group in groups]
     total, over, failed, cells = sum(map(len, groups)), 0, 0, [cell for group in groups for cell in group]
-    for attempt in range(retries + 1):
-        lost: list[Ended] = []
-        for ended in start(waiting):
-            if ended.lost is None or attempt == retries:
-                over += len(ended.job.cells)
-                rows = [store.row(cell) for cell in ended.job.cells]
-                failed += sum(row is not None and row["status"] == "failed" for row in rows)
-                report(over, total, {"failed": float(failed)})
-            lost += [ended] * (ended.lost is not None)
-        waiting = [ended.job for ended in lost]
-        if not waiting:
-            break
-        print(f"{len(waiting)} jobs lost their process: {lost[0].lost}", file=sys.stderr)
+    with view.task("cells") as report:
+        for attempt in range(retries + 1):
+            lost: list[Ended] = []
+            for ended in start(waiting):
+                if ended.lost is None or attempt == retries:
+                    mine = list(ended.job.cells)
+                    over += len(mine)
+                    failed += sum((row := store.row(cell)) is not None and row["status"] == "failed" for cell in mine)
+                    report(over, total, standing(mine, store, failed))
+                lost += [ended] * (ended.lost is not None)
+            waiting = [ended.job for ended in lost]
+            if not waiting:
+                break
+            print(f"{len(waiting)} jobs lost their process: {lost[0].lost}", file=sys.stderr)
     for ended in lost:
         for cell in ended.job.cells:
             with store.claimed([cell]) as mine:

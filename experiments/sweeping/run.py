@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ddjax import saving
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.config import Experiment
-from experiments.progress import Report
+from experiments.progress import View
 from experiments.run import Outcome, alike, run_together
 from experiments.shared import Shared
 from experiments.sweeping.cost import members_that_fit
@@ -42,31 +42,41 @@ def _likeness(cell: Experiment) -> str:
 
 
 def run_missing(
-    cells: list[Experiment], store: Store, *, command: str, fleet: bool, data_dir: str | None, report: Report
+    cells: list[Experiment], store: Store, *, command: str, fleet: bool, data_dir: str | None, view: View
 ) -> list[Experiment]:
     """Run what is not done; returns the cells that failed. One that fails is written down, and the rest goes on."""
     shared, failed = Shared(data_dir), []
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
-    for group in groups(missing, fleet, device_memory() if fleet else math.inf, data_dir):
-        with store.claimed(group) as mine:
-            failed += run_group(mine, store, shared, command)
-        present += len(group)
-        report(present, len(cells), {"failed": float(len(failed))})
+    with view.task("cells") as report:
+        for group in groups(missing, fleet, device_memory() if fleet else math.inf, data_dir):
+            with store.claimed(group) as mine:
+                failed += run_group(mine, store, shared, command, view)
+            present += len(group)
+            report(present, len(cells), standing(group, store, len(failed)))
     store.tidy()
     return failed
 
 
-def run_group(cells: list[Experiment], store: Store, shared: Shared, command: str) -> list[Experiment]:
+def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, float]:
+    """What a sweep's progress shows: how many failed, and the mean accuracy of the cells that ended last."""
+    rows = [row for cell in group if (row := store.row(cell)) and row["status"] == "done"]
+    accuracy = {"accuracy": sum(row["last_acc"] for row in rows) / len(rows)} if rows else {}
+    return {"failed": float(failed), **accuracy}
+
+
+def run_group(
+    cells: list[Experiment], store: Store, shared: Shared, command: str, view: View | None = None
+) -> list[Experiment]:
     """Run claimed cells as one program and write their rows; returns those that failed."""
     if not cells:
         return []
     start = time.monotonic()
     try:
-        outcomes = run_together(cells, shared=shared, quiet=True)
+        outcomes = run_together(cells, shared=shared, view=view)
     except Exception as error:
         if len(cells) > 1:  # whose fault it is shows one by one
-            return [cell for one in cells for cell in run_group([one], store, shared, command)]
+            return [cell for one in cells for cell in run_group([one], store, shared, command, view)]
         [cell] = cells
         print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {error}", file=sys.stderr)
         store.write(failure(cell, error, time.monotonic() - start) | {"command": command}, _leave_traceback)

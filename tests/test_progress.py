@@ -1,0 +1,118 @@
+"""Progress as a terminal, a notebook, a log and TensorBoard show it."""
+
+import io
+import struct
+import sys
+import types
+
+import pytest
+
+from experiments import progress
+from experiments.board import Board
+from experiments.config import Experiment
+from experiments.progress import View
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def work(view):
+    with view.task("cells") as outer:
+        for cell in range(2):
+            with view.task("students") as inner:
+                inner(50, 100, {"loss": 0.5})
+                inner(100, 100, {"loss": 0.25, "test_acc": 0.875})
+            outer(cell + 1, 2, {"failed": 0.0})
+
+
+def test_a_terminal_shows_tasks_below_one_another(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Terminal()
+    view = View(stream=screen)
+    work(view)
+    shown = screen.getvalue()
+    assert "cells" in shown and "2/2" in shown and "failed 0.000" in shown and "/s" in shown
+    assert view._live is None
+    work(view)  # the display can be opened again
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    log = io.StringIO()
+    view = View(stream=log)
+    with view.task("steps") as report:
+        for step in range(1, 101):
+            now[0] += 0.25
+            report(step, 100, {"accuracy": step / 100})
+    lines = log.getvalue().splitlines()
+    assert len(lines) == 5 and lines[0] == "steps: 20/100  4.0/s  accuracy 0.200  20 s left"
+    assert lines[-1].startswith("steps: 100/100") and lines[-1].endswith("0 s left")
+
+
+def test_short_tasks_do_not_flood_a_log():
+    log = io.StringIO()
+    view = View(stream=log)
+    with view.task("sweep") as report:
+        for done in range(100):
+            work(view)
+            report(done + 1, 100, {})
+    assert [line.split("  ")[0] for line in log.getvalue().splitlines()] == ["sweep: 100/100"]
+
+
+def test_quiet_says_nothing(capsys):
+    work(View(quiet=True))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebook_has_bars(monkeypatch):
+    auto = pytest.importorskip("tqdm.auto", reason="tqdm is not installed")
+    plain = pytest.importorskip("tqdm").tqdm
+
+    class ZMQInteractiveShell:
+        pass
+
+    page = io.StringIO()
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=ZMQInteractiveShell))
+    monkeypatch.setattr(auto, "tqdm", lambda **options: plain(file=page, mininterval=0, **options))
+    work(View(stream=Terminal()))
+    assert "students" in page.getvalue() and "loss=0.25" in page.getvalue() and "100/100" in page.getvalue()
+
+
+def scalars(folder):
+    """run -> tag -> values, from the files' own framing."""
+    pb = pytest.importorskip("tensorboardX.proto.event_pb2", reason="tensorboardX is not installed")
+    found = {}
+    for file in folder.glob("*/events.*"):
+        data, at = file.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack_from("<Q", data, at)
+            event = pb.Event.FromString(data[at + 12 : at + 12 + length])
+            at += 16 + length
+            for value in event.summary.value:
+                found.setdefault(file.parent.name, {}).setdefault(value.tag, []).append(
+                    (event.step, round(value.simple_value, 5))
+                )
+    return found
+
+
+def test_tensorboard_gets_metrics_and_scores(tmp_path):
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    row = {**vars(Experiment(method="random", rate=0.4)), "fingerprint": "0123456789ab", "last_acc": 0.5}
+    board = Board(tmp_path)
+    board.begin("several")
+    work(View(quiet=True, board=board))
+    board.scores(row | {"picked_acc": None})
+    found = scalars(tmp_path)
+    assert found["several"]["students/loss"] == [(50, 0.5), (100, 0.25)] * 2
+    assert found["several"]["students/test_acc"] == [(100, 0.875)] * 2
+    assert found["digits-symmetric-0.4-random-10-01234567"] == {"score/last_acc": [(0, 0.5)]}
+
+
+def test_without_the_package_the_way_out_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ValueError, match=r"ddjax\[tensorboard\]"):
+        Board(tmp_path)
