@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ddjax import trees
 from ddjax.loop import Report, distill
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
 
@@ -28,7 +27,8 @@ def distill_all(
     """Run all steps for every member from its own start, feed and key; returns their last states and their metrics.
 
     The members have the same shapes and, which makes them one program, feeds with the same `at`. What is one and the
-    same array in all of them is held once. Several members are vmapped, and spread over the devices there are.
+    same array in all of them is held once; what feeds fetch is read for each. Several members are vmapped, and spread
+    over the devices there are.
     """
     if len(keys) == 1:
         state, log = distill(distiller, feeds[0], distiller.init(keys[0], starts[0]), steps=steps, report=report)
@@ -36,17 +36,36 @@ def distill_all(
     if any(feed.at is not feeds[0].at for feed in feeds):
         raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
     start, start_axes = join(starts)
-    data, data_axes = join([feed.data for feed in feeds])
+    fetches = [feed.fetch for feed in feeds]
+    if any(fetches):
+        data, data_axes = _stacked([fetch(0, 1) for fetch in fetches])  # for its structure
+    else:
+        data, data_axes = join([feed.data for feed in feeds])
     fleet = _fleet(
         distiller, feeds[0].at, (jax.tree.structure(start), start_axes), (jax.tree.structure(data), data_axes)
     )
     states = fleet.init(spread(jnp.stack(keys), (0,), len(keys)), spread(start, start_axes, len(keys)))
-    feed = Feed(spread(data, data_axes, len(keys)), _with_step)
+
+    def fetch(first: int, count: int) -> Any:
+        return spread(*_stacked([one(first, count) for one in fetches]), len(keys))
+
+    feed = Feed(None, _with_step, fetch) if any(fetches) else Feed(spread(data, data_axes, len(keys)), _with_step)
     states, log = distill(fleet, feed, states, steps=steps, report=report)
     return (
-        [trees.take(states, i) for i in range(len(keys))],
+        [_member(states, i) for i in range(len(keys))],
         [{name: values[:, i] for name, values in log.items()} for i in range(len(keys))],
     )
+
+
+def _member(states: Any, index: int) -> Any:
+    """One member's state; its key by its data, since a slice of keys would count as a use of all of them."""
+
+    def one(leaf: jax.Array) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jax.random.key_data(leaf)[index], impl=jax.random.key_impl(leaf))
+        return leaf[index]
+
+    return jax.tree.map(one, states)
 
 
 def join(members: list[Any]) -> tuple[Any, Axes]:
@@ -57,12 +76,19 @@ def join(members: list[Any]) -> tuple[Any, Axes]:
     return jax.tree.unflatten(jax.tree.structure(members[0]), leaves), tuple(None if same else 0 for same in shared)
 
 
+def _stacked(members: list[Any]) -> tuple[Any, Axes]:
+    """What was read for each member, stacked: which members share what must not change from chunk to chunk."""
+    tree = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    return tree, (0,) * len(jax.tree.leaves(tree))
+
+
 def spread(tree: Any, axes: Axes, members: int) -> Any:
     """The tree with its stacked leaves split over as many devices as divide the members, the others on each."""
-    count = max(d for d in range(1, len(jax.devices()) + 1) if members % d == 0)
+    devices = jax.local_devices()
+    count = max(d for d in range(1, len(devices) + 1) if members % d == 0)
     if count == 1:
         return tree
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:count]), ("members",))
+    mesh = jax.sharding.Mesh(np.array(devices[:count]), ("members",))
     leaves, structure = jax.tree.flatten(tree)
     specs = [PartitionSpec() if axis is None else PartitionSpec("members") for axis in axes]
     return structure.unflatten(

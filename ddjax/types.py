@@ -93,3 +93,4 @@ class Method(NamedTuple):
     steps: Callable[[Any], int]  # config -> how many steps a whole run takes
     model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> the network it distils with
     space: str | None = None  # the preprocessing it is published with; None for the protocol's
+    split: tuple[str, ...] = ()  # fields of a batch whose leading axes may be split over devices (see `ddjax.mesh`)

@@ -44,6 +44,23 @@ def show_log() -> None:
     logger.setLevel(logging.INFO)
 
 
+def join_hosts() -> None:
+    """Join the other processes of this run, before anything is computed.
+
+    Slurm, TPU pods and MPI say who they are; elsewhere three variables do.
+    """
+    import jax
+
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    given = [os.environ.get(name) for name in names]
+    if None in given and any(given[1:]):
+        raise ValueError(f"several hosts need all of {', '.join(names)}; got {given}")
+    if None in given:
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
+
+
 def with_huge_pages() -> None:
     """Start this process again with an allocator that asks for huge pages; it reads its settings only then.
 

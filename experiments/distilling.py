@@ -11,6 +11,8 @@ import numpy as np
 
 from ddjax.distilled import DistilledSet
 from ddjax.fleet import distill_all
+from ddjax.mesh import distill_over
+from ddjax.results import fingerprint
 from ddjax.types import Distiller, Method, Model
 from experiments.config import Experiment
 from experiments.progress import View
@@ -30,9 +32,12 @@ class Distillation(NamedTuple):
 
 
 def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
-    """The sets of all cells; those that were made before, for other scores, are taken from `shared`."""
-    keys = [what_decides(cell) for cell in cells]
+    """The sets of all cells; those made before for other scores, here or by other processes, are taken from there."""
+    keys = [set_of(cell) for cell in cells]
     known = {key: shared.once("distilled", key, dict, keep=KEPT) for key in keys}
+    for key, kept in known.items():
+        if not kept and (found := shared.sets(key)):
+            kept["made"] = Distillation(*found)
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
     if missing:
         made = _distil(list(missing.values()), shared, view)
@@ -41,13 +46,14 @@ def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Dist
     return [known[key]["made"] for key in keys]
 
 
-def what_decides(cell: Ready) -> tuple:
-    """Everything that a distilled set depends on."""
+def set_of(cell: Ready) -> str:
+    """The name of a distilled set, from everything that it depends on."""
     plain = dataclasses.replace(
         cell.experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
     )
     own = cell.method.model is not None
-    return plain, cell.transform.fingerprint, None if own else cell.protocol.network
+    network_of = None if own else cell.protocol.network
+    return fingerprint([dataclasses.asdict(plain), cell.transform.fingerprint, network_of])
 
 
 def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
@@ -64,7 +70,15 @@ def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation
         starts, feeds, keys = [*starts, begin], [*feeds, feed], [*keys, init_key]
     distiller = _built(method, config, model)
     with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
-        states, logs = distill_all(distiller, feeds, starts, keys, steps=method.steps(config), report=report)
+        steps = method.steps(config)
+        if shared.mesh is None:
+            states, logs = distill_all(distiller, feeds, starts, keys, steps=steps, report=report)
+        else:
+            found = [
+                distill_over(shared.mesh, distiller, *one, split=method.split, steps=steps, report=report)
+                for one in zip(feeds, map(distiller.init, keys, starts), strict=True)
+            ]
+            states, logs = zip(*found, strict=True)
     sets = [_complete(cell, distiller.extract(state)) for cell, state in zip(cells, states, strict=True)]
     jax.block_until_ready([each.images for each in sets])
     seconds = (time.monotonic() - start) / len(cells)

@@ -8,11 +8,11 @@ import dataclasses
 import pathlib
 import shlex
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
-from experiments.cli import fail, keep_compiled, show_log, with_huge_pages
+from experiments.cli import fail, join_hosts, keep_compiled, show_log, with_huge_pages
 from experiments.config import Experiment, from_file
 
 DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
@@ -28,6 +28,9 @@ class Settings(Experiment):
         quiet: no progress.
         tensorboard: also write metrics and scores into this directory, for TensorBoard.
         data_dir: the TFDS directory, when it is not the usual one.
+        over: distil on one device, over all devices of this machine, or over those of several hosts, each of which
+            runs this same command (on Slurm and TPU pods as it is; elsewhere with JAX_COORDINATOR_ADDRESS,
+            JAX_NUM_PROCESSES and JAX_PROCESS_ID set).
     """
 
     out: pathlib.Path = pathlib.Path("runs")
@@ -35,12 +38,18 @@ class Settings(Experiment):
     quiet: bool = False
     tensorboard: pathlib.Path | None = None
     data_dir: str | None = None
+    over: Literal["one", "devices", "hosts"] = "one"
 
 
 def one(settings: Settings) -> int:
-    """Run, write, print."""
+    """Run, write, print; of several hosts only the first writes."""
+    import jax
+
+    if settings.over == "hosts":
+        join_hosts()
     from ddjax import saving
     from ddjax.distillers import DISTILLERS
+    from ddjax.mesh import mesh_of
     from ddjax.names import choose
     from ddjax.results import append, to_line
     from experiments import figures, tables
@@ -55,8 +64,12 @@ def one(settings: Settings) -> int:
     settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
-    view = View(settings.quiet, Board(settings.tensorboard) if settings.tensorboard else None)
-    outcome = run(experiment, shared=Shared(settings.data_dir), view=view)
+    quiet = settings.quiet or jax.process_index() > 0
+    view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
+    mesh = None if settings.over == "one" else mesh_of()
+    outcome = run(experiment, shared=Shared(settings.data_dir, mesh=mesh), view=view)
+    if jax.process_index():
+        return 0
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:

@@ -15,7 +15,7 @@ from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.board import name_of
 from experiments.classes import by_class
 from experiments.config import PRECISIONS, Experiment
-from experiments.distilling import Distillation, distil_together
+from experiments.distilling import Distillation, distil_together, set_of
 from experiments.progress import View
 from experiments.scoring import full_together, ranking, students_together
 from experiments.shared import Ready, Shared, make_ready
@@ -65,8 +65,8 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
             else:
                 scored = students_together(ready, sets, view)
             found = [
-                (scores, part | spent(ready[0], each), each.distilled, each.log)
-                for (scores, part), each in zip(scored, made, strict=True)
+                (scores, part | spent(cell, each), each.distilled, each.log)
+                for cell, (scores, part), each in zip(ready, scored, made, strict=True)
             ]
     seconds = (time.monotonic() - start) / len(cells)
     outcomes = [
@@ -81,7 +81,7 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
 
 def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
     """What a distilled set cost."""
-    return {"distill_s": round(made.seconds, 2), "distill_steps": cell.method.steps(cell.config)}
+    return {"distill_s": round(made.seconds, 2), "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, in_space, load, prepare
@@ -26,9 +27,19 @@ T = TypeVar("T")
 class Shared:
     """The last few of everything that was asked for, by its key. A sweep keeps one for each process."""
 
-    def __init__(self, data_dir: str | None = None, keep: int = 4):
-        """Nothing yet; `keep` of each kind."""
-        self.data_dir = data_dir
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        keep: int = 4,
+        mesh: Mesh | None = None,
+        sets: Callable[[str], tuple | None] = lambda name: None,
+    ):
+        """Nothing yet; `keep` of each kind.
+
+        A distillation is spread over `mesh`, where there is one. `sets` finds a distilled set that was made before, by
+        its name: (the set, its log, its seconds).
+        """
+        self.data_dir, self.mesh, self.sets = data_dir, mesh, sets
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 

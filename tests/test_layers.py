@@ -13,7 +13,7 @@ LAYER = {
     "types": 1,
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop", "results"], 2),
     "decode": 2,
-    **dict.fromkeys(["distilled", "fleet"], 3),
+    **dict.fromkeys(["distilled", "fleet", "mesh"], 3),
     "saving": 4,
     **dict.fromkeys(["data", "training"], 4),
     **dict.fromkeys(["experts", "evaluation", "robust"], 5),

@@ -12,6 +12,7 @@ import pytest
 
 from ddjax.distillers import DISTILLERS
 from ddjax.results import fingerprint
+from experiments import distilling
 from experiments.config import Experiment, method_config
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
@@ -119,6 +120,20 @@ def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tm
     assert sweep(config=config, out=together, fleet=True, quiet=True) == 0
     for name, row in rows_of(together).items():
         assert row["last_acc"] == pytest.approx(rows_of(out)[name]["last_acc"], abs=0.02)
+
+
+def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_path, monkeypatch):
+    text = config.read_text().replace('["random"]', '["random", "full"]').replace("seeds = [0, 1]", "seeds = [0]")
+    text = text.replace("[everywhere]", '[everywhere]\npreprocess = "standardize"')  # random has no space of its own
+    config.write_text(text.replace("ipc = [1]", 'ipc = [1]\nprotocols = ["common", "dd-ranking"]'))
+    assert [cell.protocol for cell in cells(grids.from_file(config)) if cell.method == "full"] == ["common"] * 2
+    out, quick = tmp_path / "out", {"config": config, "methods": ("random",), "rates": (0.4,), "quiet": True}
+    assert sweep(out=out, protocols=("common",), **quick) == 0
+    monkeypatch.setattr(distilling, "distill_all", None)  # another process would have to make it anew
+    config.write_text(config.read_text().replace('"dd-ranking"', '"dance"'))
+    assert sweep(out=out, protocols=("dance",), **quick) == 0
+    first, second = rows_of(out).values()
+    assert first["set"] == second["set"] and {first["protocol"], second["protocol"]} == {"common", "dance"}
 
 
 def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):

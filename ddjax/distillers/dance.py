@@ -142,5 +142,11 @@ def network(config: DanceConfig, image_shape: tuple[int, ...], num_classes: int)
 
 
 METHOD = Method(
-    config=DanceConfig, prepare=prepare, build=build, steps=lambda config: config.steps, model=network, space="dance"
+    config=DanceConfig,
+    prepare=prepare,
+    build=build,
+    steps=lambda config: config.steps,
+    model=network,
+    space="dance",
+    split=("images", "present"),
 )

@@ -273,6 +273,12 @@ def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) 
 
 
 METHOD = Method(
-    config=DatmConfig, prepare=prepare, build=build, steps=lambda config: config.steps, model=network, space="datm"
+    config=DatmConfig,
+    prepare=prepare,
+    build=build,
+    steps=lambda config: config.steps,
+    model=network,
+    space="datm",
+    split=("starts", "targets"),
 )
 MTT = METHOD._replace(config=MttConfig)

@@ -190,5 +190,11 @@ def network(config: FrepoConfig, image_shape: tuple[int, ...], num_classes: int)
 
 
 METHOD = Method(
-    config=FrepoConfig, prepare=prepare, build=build, steps=lambda config: config.steps, model=network, space="rcig"
+    config=FrepoConfig,
+    prepare=prepare,
+    build=build,
+    steps=lambda config: config.steps,
+    model=network,
+    space="rcig",
+    split=("images", "labels"),
 )

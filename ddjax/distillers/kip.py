@@ -186,4 +186,6 @@ def kernel_method(kernel: Kernel) -> Method:
     )
 
 
-METHOD = Method(config=KipConfig, prepare=prepare, build=build, steps=lambda config: config.steps)
+METHOD = Method(
+    config=KipConfig, prepare=prepare, build=build, steps=lambda config: config.steps, split=("images", "labels")
+)

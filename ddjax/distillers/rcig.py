@@ -206,5 +206,11 @@ def network(config: RcigConfig, image_shape: tuple[int, ...], num_classes: int) 
 
 
 METHOD = Method(
-    config=RcigConfig, prepare=prepare, build=build, steps=lambda config: config.steps, model=network, space="rcig"
+    config=RcigConfig,
+    prepare=prepare,
+    build=build,
+    steps=lambda config: config.steps,
+    model=network,
+    space="rcig",
+    split=("images", "labels"),
 )

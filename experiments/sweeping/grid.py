@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddjax.names import choose, unknown
-from experiments.config import Experiment
+from experiments.config import BASELINE_OF, Experiment
 
 Settings = Mapping[str, Any]  # fields of Experiment
 
@@ -45,6 +45,8 @@ def cells(*grids: Grid) -> list[Experiment]:
                             for protocol in grid.protocols:  # innermost: they score one set
                                 own = grid.of_method.get(method, {})
                                 settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+                                if method == "full" and protocol != _first_with_baseline_of(protocol, grid.protocols):
+                                    continue
                                 cell = Experiment(
                                     dataset=dataset,
                                     noise=kind,
@@ -57,6 +59,11 @@ def cells(*grids: Grid) -> list[Experiment]:
                                 )
                                 found[cell.settled()] = None
     return list(found)
+
+
+def _first_with_baseline_of(protocol: str, protocols: tuple[str, ...]) -> str:
+    """Protocols with the same full-set baseline share its runs."""
+    return next(one for one in protocols if BASELINE_OF.get(one, one) == BASELINE_OF.get(protocol, protocol))
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:

@@ -54,7 +54,7 @@ class Job:
         """Run what is missing of the cells; returns the fingerprints of those that failed."""
         store = Store(pathlib.Path(self.root))
         with store.claimed(list(self.cells)) as mine:
-            return [fingerprint(cell) for cell in run_group(mine, store, shared_of(self.data_dir), self.command)]
+            return [fingerprint(cell) for cell in run_group(mine, store, shared_of(store, self.data_dir), self.command)]
 
     def checkpoint(self) -> Any:
         """What submitit asks for when Slurm takes the machine away: the same job once more."""
@@ -63,12 +63,12 @@ class Job:
         return DelayedSubmission(self)
 
 
-_SHARED: dict[str | None, Shared] = {}
+_SHARED: dict[tuple, Shared] = {}
 
 
-def shared_of(data_dir: str | None) -> Shared:
+def shared_of(store: Store, data_dir: str | None) -> Shared:
     """What this process keeps from one job to the next."""
-    return _SHARED.setdefault(data_dir, Shared(data_dir))
+    return _SHARED.setdefault((store.root, data_dir), Shared(data_dir, sets=store.distilled))
 
 
 class Ended(NamedTuple):

@@ -45,7 +45,7 @@ def run_missing(
     cells: list[Experiment], store: Store, *, command: str, fleet: bool, data_dir: str | None, view: View
 ) -> list[Experiment]:
     """Run what is not done; returns the cells that failed. One that fails is written down, and the rest goes on."""
-    shared, failed = Shared(data_dir), []
+    shared, failed = Shared(data_dir, sets=store.distilled), []
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
     with view.task("cells") as report:

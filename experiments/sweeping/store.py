@@ -9,8 +9,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ddjax.distilled import DistilledSet
 from ddjax.files import replacing
 from ddjax.results import fingerprint, to_line
+from ddjax.saving import load_distilled
 from experiments.config import Experiment
 
 ROW, PLAN = "row.json", "plan.json"
@@ -54,9 +56,21 @@ class Store:
             if place.exists():  # a failed run; the claim keeps others away
                 shutil.rmtree(place)
             os.replace(aside, place)
+            if row.get("set"):
+                with replacing(self.root / "sets" / row["set"], "w") as file:
+                    file.write(row["fingerprint"])
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+    def distilled(self, name: str) -> tuple[DistilledSet, dict, float] | None:
+        """A set that some run made, by its name in the column `set`, with its seconds; the log of its steps is gone."""
+        link = self.root / "sets" / name
+        folder = self.runs / link.read_text() if link.exists() else None
+        if folder is None or not (folder / "distilled.npz").exists():
+            return None
+        row = json.loads((folder / ROW).read_text())
+        return load_distilled(folder / "distilled.npz"), {}, row["distill_s"]
 
     @contextlib.contextmanager
     def claimed(self, cells: list[Experiment]) -> Iterator[list[Experiment]]:

@@ -1,0 +1,95 @@
+"""One run over several devices, also of several hosts: named fields of each batch are split, the rest is everywhere.
+
+Nothing in a method knows of it. The compiler follows the split through the step: what is computed from a part of a
+batch is computed where that part is, and sums over all parts become collectives.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ddjax.loop import Report, distill
+from ddjax.types import Distiller, Feed, Metrics
+
+PARTS = "parts"
+DEPTH = 2  # leading axes of a batch that may be split: segments, classes or images; then images of a class
+
+
+def mesh_of(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All devices of all processes in a row."""
+    devices = jax.devices() if devices is None else list(devices)
+    return jax.make_mesh((len(devices),), (PARTS,), (AxisType.Auto,), devices=devices)
+
+
+def distill_over(
+    mesh: Mesh,
+    distiller: Distiller,
+    feed: Feed,
+    state: Any,
+    *,
+    split: tuple[str, ...],
+    steps: int,
+    report: Report | None = None,
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """`loop.distill` with the fields `split` of each batch over the mesh; the state comes back as a local one.
+
+    Every process calls this with the same arguments, which it does where it was given the same seed and data.
+    """
+    distiller, at = _over(mesh, distiller, feed.at, split)
+    fetch = feed.fetch and (lambda first, count, read=feed.fetch: everywhere(mesh, read(first, count)))
+    feed = Feed(everywhere(mesh, feed.data), at, fetch)
+    state, log = distill(distiller, feed, everywhere(mesh, state), steps=steps, report=report)
+    return local(state), log
+
+
+@functools.lru_cache(maxsize=16)  # the same functions for the same method, so that its programs are found again
+def _over(mesh: Mesh, distiller: Distiller, at: Any, split: tuple[str, ...]) -> tuple[Distiller, Any]:
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def split_at(data: Any, step: jax.Array) -> Any:
+        return spread(mesh, at(data, step), split)
+
+    def step(state: Any, batch: Any) -> tuple[Any, Metrics]:
+        return jax.lax.with_sharding_constraint(distiller.step(state, batch), whole)
+
+    return distiller._replace(step=step), split_at
+
+
+def spread(mesh: Mesh, batch: Any, split: tuple[str, ...]) -> Any:
+    """Inside jit: the named fields of a batch split along the first axis that all of them can be split along."""
+    fields = {name: getattr(batch, name) for name in split}
+    if not fields:
+        raise ValueError(f"this method names no fields of its {type(batch).__name__} that can be split over devices")
+    count = mesh.size
+    axis = next((a for a in range(DEPTH) if all(x.ndim > a and x.shape[a] % count == 0 for x in fields.values())), None)
+    if axis is None:
+        shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in fields.items())
+        raise ValueError(
+            f"{count} devices divide neither of the first {DEPTH} axes of {shapes}: choose a batch (of images, classes "
+            "or segments) that is a multiple, or fewer devices"
+        )
+    where = NamedSharding(mesh, PartitionSpec(*[None] * axis, PARTS))
+    return batch._replace(**{name: jax.lax.with_sharding_constraint(x, where) for name, x in fields.items()})
+
+
+def everywhere(mesh: Mesh, tree: Any) -> Any:
+    """The whole tree on each device; every process has the same one."""
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: _remade(leaf, lambda array: jax.device_put(array, whole)), tree)
+
+
+def local(tree: Any) -> Any:
+    """Arrays that are whole on each device as arrays of this process's first one."""
+    return jax.tree.map(lambda leaf: _remade(leaf, jnp.asarray), tree)
+
+
+def _remade(leaf: Any, make: Any) -> Any:
+    """Through the host, which is where every process has all of it; keys by their data."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(make(np.asarray(jax.random.key_data(leaf))), impl=jax.random.key_impl(leaf))
+    return make(np.asarray(leaf))

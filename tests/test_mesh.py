@@ -1,0 +1,77 @@
+"""One run over several devices gives the numbers of one device; eight devices are simulated in a process of its own."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ddjax import mesh
+from ddjax.distillers.feeds import Batch
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICK = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
+
+
+def devices(count):
+    return os.environ | QUICK | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "classes", "parts"),
+    [("rcig", 3, "('parts',)"), ("datm", 3, "('parts',)"), ("dance", 3, "(None, 'parts')"), ("dance", 8, "('parts',)")],
+    ids=["rcig: images", "datm: segments", "dance: images of a class", "dance: classes"],
+)
+def test_eight_devices_give_the_numbers_of_one(name, classes, parts):
+    words = [sys.executable, str(ROOT / "tests" / "mesh_problem.py"), name, str(classes)]
+    done = subprocess.run(words, env=devices(8), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["devices"] == 8 and all(spec.endswith(parts) for spec in found["parts"].values()), found["parts"]
+    assert found["apart"] < 1e-4 * max(1.0, found["moved"]) < found["moved"]
+    for key, (one, eight) in found["metrics"].items():
+        assert one == pytest.approx(eight, rel=1e-4, abs=1e-6), key
+
+
+@pytest.mark.slow
+def test_two_hosts_give_the_row_of_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "experiments.one", "--method", "dance", "--ipc", "1", "--limit", "150", "--quiet"]
+    words += ["--width", "2", "--depth", "1", "--steps", "2", "--epochs", "2", "--students", "1", "--protocol", "dance"]
+    words += ["--options", "batch=4", "pool_epochs=1", "members=2", "factor=1"]
+    own = devices(2) | {"DDJAX_CACHE": str(tmp_path / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    alone = subprocess.run([*words, "--out", str(tmp_path / "one")], env=own, capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr
+    hosts = []
+    for number in range(2):
+        who = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
+        both = [*words, "--out", str(tmp_path / f"host{number}"), "--over", "hosts"]
+        hosts.append(subprocess.Popen(both, env=own | who, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    said = [host.communicate(timeout=300)[0] for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], said
+    rows = [json.loads((tmp_path / name / "results.jsonl").read_text()) for name in ("one", "host0")]
+    assert not (tmp_path / "host1").exists()
+    assert rows[1]["hardware"].startswith("4 x ")
+    assert rows[0]["last_acc"] == pytest.approx(rows[1]["last_acc"], abs=0.02)
+
+
+def test_what_cannot_be_split_is_said():
+    batch = Batch(jnp.zeros((3, 5, 4, 1)), jnp.zeros(3, jnp.int32))
+    one = mesh.mesh_of(jax.devices()[:1])
+    assert mesh.spread(one, batch, ("images", "labels")).images.shape == (3, 5, 4, 1)
+
+    class Two:
+        size = 2
+
+    with pytest.raises(ValueError, match=r"2 devices divide neither.*images \[3, 5, 4, 1\], labels \[3\]"):
+        mesh.spread(Two(), batch, ("images", "labels"))
+    with pytest.raises(ValueError, match="no fields of its Batch"):
+        mesh.spread(one, batch, ())
