@@ -48,12 +48,16 @@ def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Dist
 
 def set_of(cell: Ready) -> str:
     """The name of a distilled set, from everything that it depends on."""
-    plain = dataclasses.replace(
-        cell.experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
-    )
-    own = cell.method.model is not None
+    plain, own = unscored(cell.experiment), cell.method.model is not None
     network_of = None if own else cell.protocol.network
     return fingerprint([dataclasses.asdict(plain), cell.transform.fingerprint, network_of])
+
+
+def unscored(experiment: Experiment) -> Experiment:
+    """The experiment without what only decides how a set is scored."""
+    return dataclasses.replace(
+        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
+    )
 
 
 def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:

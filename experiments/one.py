@@ -58,13 +58,13 @@ def one(settings: Settings) -> int:
     from experiments.run import run
     from experiments.shared import Shared
 
-    if not settings.quiet:
+    quiet = settings.quiet or jax.process_index() > 0
+    if not quiet:
         show_log()
     experiment = settings.settled()
     settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
-    quiet = settings.quiet or jax.process_index() > 0
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
     mesh = None if settings.over == "one" else mesh_of()
     outcome = run(experiment, shared=Shared(settings.data_dir, mesh=mesh), view=view)

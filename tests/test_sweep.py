@@ -18,7 +18,7 @@ from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
 from experiments.sweeping.grid import Grid, cells, narrowed
 from experiments.sweeping.presets import LEARNED, PRESETS
-from experiments.sweeping.run import groups
+from experiments.sweeping.run import bundles, groups
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -132,6 +132,8 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
     monkeypatch.setattr(distilling, "distill_all", None)  # another process would have to make it anew
     config.write_text(config.read_text().replace('"dd-ranking"', '"dance"'))
     assert sweep(out=out, protocols=("dance",), **quick) == 0
+    found = cells(*narrowed([grids.from_file(config)], rates=(0.4,)))
+    assert sorted(map(len, bundles(groups(found, fleet=False)))) == [1, 1, 2]  # a set goes with all its scores
     first, second = rows_of(out).values()
     assert first["set"] == second["set"] and {first["protocol"], second["protocol"]} == {"common", "dance"}
 

@@ -218,10 +218,9 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     peak = data_bytes(shape) + memory.peak(shapes, memory.fitted(shapes, asked, config.memory), at_once)
     passes = config.steps * config.inner_steps * 4 * (1 if machine.together else segments)
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
-    key = ("experts", *labels_of(cell), config.recipe(), parameters(model), config.expert_seed, config.experts)
-    experts = _fleet(
-        "experts", key, config.recipe(), config.kept(), config.experts, model, shape, machine, config.storage
-    )
+    recipe = config.recipe(shape.train)
+    key = ("experts", *labels_of(cell), recipe, parameters(model), config.expert_seed, config.experts)
+    experts = _fleet("experts", key, recipe, config.kept(), config.experts, model, shape, machine, config.storage)
     return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)
 
 

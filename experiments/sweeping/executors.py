@@ -12,7 +12,7 @@ from experiments.sweeping.jobs import resources_of, run_jobs
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.on_ray import on_ray
 from experiments.sweeping.on_slurm import on_slurm
-from experiments.sweeping.run import groups, run_missing
+from experiments.sweeping.run import bundles, groups, run_missing
 from experiments.sweeping.store import Store
 
 
@@ -61,6 +61,8 @@ def execute(
         start = on_ray(where.address, where.resources, where.retries)
     else:
         start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
-    failed = run_jobs(parts, store, command=command, data_dir=data_dir, retries=where.retries, start=start, view=view)
+    failed = run_jobs(
+        bundles(parts), store, command=command, data_dir=data_dir, retries=where.retries, start=start, view=view
+    )
     store.tidy()
     return failed

@@ -43,18 +43,26 @@ class Resources:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Some cells to run in a process of their own."""
+    """Groups of cells to run in a process of their own, one group after the other."""
 
-    cells: tuple[Experiment, ...]
+    groups: tuple[tuple[Experiment, ...], ...]
     root: str
     command: str
     data_dir: str | None = None
 
+    @property
+    def cells(self) -> list[Experiment]:
+        """Of all groups."""
+        return [cell for group in self.groups for cell in group]
+
     def __call__(self) -> list[str]:
         """Run what is missing of the cells; returns the fingerprints of those that failed."""
-        store = Store(pathlib.Path(self.root))
-        with store.claimed(list(self.cells)) as mine:
-            return [fingerprint(cell) for cell in run_group(mine, store, shared_of(store, self.data_dir), self.command)]
+        store, failed = Store(pathlib.Path(self.root)), []
+        shared = shared_of(store, self.data_dir)
+        with store.claimed(self.cells) as mine:
+            for group in self.groups:
+                failed += run_group([cell for cell in group if cell in mine], store, shared, self.command)
+        return [fingerprint(cell) for cell in failed]
 
     def checkpoint(self) -> Any:
         """What submitit asks for when Slurm takes the machine away: the same job once more."""
@@ -108,7 +116,7 @@ def resources_of(method: str, given: Iterable[str]) -> Resources:
 
 
 def run_jobs(
-    groups: list[list[Experiment]],
+    parts: list[list[list[Experiment]]],
     store: Store,
     *,
     command: str,
@@ -117,19 +125,20 @@ def run_jobs(
     start: Callable[[list[Job]], Iterable[Ended]],
     view: View,
 ) -> list[Experiment]:
-    """Run a job for each group by `start`, those whose process dies again, up to `retries` times.
+    """Run a job for each bundle of groups by `start`, those whose process dies again, up to `retries` times.
 
     Returns the cells that failed; a cell whose processes all died is written down with that as its reason.
     """
     root = str(store.root.absolute())
-    waiting = [Job(tuple(group), root, command, data_dir) for group in groups]
-    total, over, failed, cells = sum(map(len, groups)), 0, 0, [cell for group in groups for cell in group]
+    waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir) for bundle in parts]
+    cells = [cell for job in waiting for cell in job.cells]
+    total, over, failed = len(cells), 0, 0
     with view.task("cells") as report:
         for attempt in range(retries + 1):
             lost: list[Ended] = []
             for ended in start(waiting):
                 if ended.lost is None or attempt == retries:
-                    mine = list(ended.job.cells)
+                    mine = ended.job.cells
                     over += len(mine)
                     failed += sum((row := store.row(cell)) is not None and row["status"] == "failed" for cell in mine)
                     report(over, total, standing(mine, store, failed))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ddjax import saving
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.config import Experiment
+from experiments.distilling import unscored
 from experiments.progress import View
 from experiments.run import Outcome, alike, run_together
 from experiments.shared import Shared
@@ -41,6 +42,15 @@ def _likeness(cell: Experiment) -> str:
     return repr(alike(cell))
 
 
+def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
+    """Groups that score the same sets by other protocols, together: one process is to make a set and then score it."""
+    found: dict[tuple, list[list[Experiment]]] = {}
+    for group in parts:
+        full = group[0].method == "full"
+        found.setdefault(tuple(group if full else map(unscored, group)), []).append(group)
+    return list(found.values())
+
+
 def run_missing(
     cells: list[Experiment], store: Store, *, command: str, fleet: bool, data_dir: str | None, view: View
 ) -> list[Experiment]:
@@ -49,11 +59,12 @@ def run_missing(
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
     with view.task("cells") as report:
-        for group in groups(missing, fleet, device_memory() if fleet else math.inf, data_dir):
-            with store.claimed(group) as mine:
-                failed += run_group(mine, store, shared, command, view)
-            present += len(group)
-            report(present, len(cells), standing(group, store, len(failed)))
+        for bundle in bundles(groups(missing, fleet, device_memory() if fleet else math.inf, data_dir)):
+            with store.claimed([cell for group in bundle for cell in group]) as mine:
+                for group in bundle:
+                    failed += run_group([cell for cell in group if cell in mine], store, shared, command, view)
+                    present += len(group)
+                    report(present, len(cells), standing(group, store, len(failed)))
     store.tidy()
     return failed
 
