@@ -48,7 +48,7 @@ def denoise(
     ipc: int = 10,
     options: Mapping[str, Any] | None = None,
     class_names: Sequence[str] | None = None,
-    ids: Sequence[str] | None = None,
+    ids: Any = None,
     students: int = 5,
     protocol: str = "common",
     epochs: int | None = None,
@@ -77,7 +77,7 @@ def denoise(
       ipc, options: images per class, and further fields of the method's configuration; a learned set is made in a few
         hundred steps (`SHORT`) where these do not say otherwise.
       class_names: of the class numbers; names given as labels are numbered in sorted order without it.
-      ids: what each image is called in the report; by default its row.
+      ids: [n], what each image is called in the report; by default its row.
       students: how many networks judge.
       protocol: how students are trained.
       epochs: of students, of cleanlab's networks, or of the plain training that small_loss stops a tenth into.

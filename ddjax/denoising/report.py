@@ -63,8 +63,8 @@ class DenoiseReport:
         return ranks
 
     def order(self) -> Int[np.ndarray, "n"]:
-        """Rows, the most suspicious first; ties stay in order."""
-        return np.argsort(-self.suspicion, kind="stable")
+        """Rows, the most suspicious first; where probabilities end at 1 the loss of the given label goes on."""
+        return np.lexsort((-self.scores["loss"], -self.suspicion))
 
     @property
     def cleaned(self) -> Int[np.ndarray, "n"]:
