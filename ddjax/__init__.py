@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 
 _WHERE = {
     "ddjax.data": ["Dataset", "load", "prepare", "in_space", "synthetic"],
+    "ddjax.denoising": ["DenoiseReport", "denoise"],
     "ddjax.loop": ["distill"],
     "ddjax.distilled": ["DistilledSet"],
     "ddjax.distillers": ["DISTILLERS"],

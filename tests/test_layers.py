@@ -18,7 +18,7 @@ LAYER = {
     **dict.fromkeys(["data", "training"], 4),
     **dict.fromkeys(["experts", "evaluation", "robust"], 5),
     "distillers": 6,
-    "testing": 7,
+    **dict.fromkeys(["denoising", "testing"], 7),
 }
 # a package -> the only files that may import it
 DOORS = {

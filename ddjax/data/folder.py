@@ -30,14 +30,7 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
     example is its position there, files held out or left out as damaged included, so that labels by id stay in place.
     The held-out fifth is chosen by a hash of each relative path (`validate.held_out`).
     """
-    parts = {d.name: d for d in _folders(root)}
-    train_root = next((parts[name] for name in TRAIN if name in parts), root)
-    test_root = next((parts[name] for name in TEST if name in parts), None) if train_root != root else None
-    train = _listing(root, train_root)
-    test = _listing(root, test_root) if test_root else None
-    strangers = {f.label for f in test or []} - {f.label for f in train}
-    if strangers:
-        raise ValueError(f"{test_root} has class folders that {train_root} lacks: {sorted(strangers)[:5]}")
+    train, test = listings(root)
     identity = {
         "kind": "folder",
         "path": str(root.resolve()),
@@ -46,6 +39,19 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
         "strict": strict,
     }
     return Source(root.name or "folder", identity, lambda: _read(root, train, test, image_size, strict))
+
+
+def listings(root: pathlib.Path) -> tuple[list[File], list[File] | None]:
+    """The training files and the test files, None where the folder has no part for them."""
+    parts = {d.name: d for d in _folders(root)}
+    train_root = next((parts[name] for name in TRAIN if name in parts), root)
+    test_root = next((parts[name] for name in TEST if name in parts), None) if train_root != root else None
+    train = _listing(root, train_root)
+    test = _listing(root, test_root) if test_root else None
+    strangers = {f.label for f in test or []} - {f.label for f in train}
+    if strangers:
+        raise ValueError(f"{test_root} has class folders that {train_root} lacks: {sorted(strangers)[:5]}")
+    return train, test
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:

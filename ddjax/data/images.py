@@ -51,11 +51,12 @@ def decode_files(
     image_size: int | None = None,
     strict: bool = False,
     grey: bool = True,
+    most_skipped: float = MAX_SKIPPED,
 ) -> Decoded:
     """Decode `read(name)` for every name. The set is grey if every file is (and `grey` allows), RGB otherwise.
 
     Transparency is dropped. All images must have one size unless `image_size` asks for `fit_square`. Unreadable
-    and implausibly large files are left out and named, up to one per cent of all, or none if `strict`.
+    and implausibly large files are left out and named, up to the share `most_skipped` of all, or none if `strict`.
     """
     images, first, kept, skipped, all_grey = None, None, np.zeros(len(names), bool), [], grey
     with warnings.catch_warnings():
@@ -65,8 +66,9 @@ def decode_files(
             try:
                 image = _decode(read(name), image_size)
             except Exception as error:  # a decoder can raise anything on damaged bytes
-                skipped.append(f"{name}: {type(error).__name__}: {error}")
-                _check_skipped(skipped, len(names), strict)
+                unknown = isinstance(error, PIL.UnidentifiedImageError)  # its own words name a buffer
+                skipped.append(f"{name}: {'not an image' if unknown else f'{type(error).__name__}: {error}'}")
+                _check_skipped(skipped, len(names), strict, most_skipped)
                 continue
             if images is None:
                 images, first = _room(len(names), image.shape), name
@@ -79,7 +81,7 @@ def decode_files(
             all_grey &= image.ndim == 2
             kept[i] = True
     if images is None:
-        raise ValueError("there are no image files to read")
+        raise ValueError("there are no image files to read" + (f" ({'; '.join(skipped[:3])})" if skipped else ""))
     images = images if kept.all() else images[kept]
     return Decoded(np.ascontiguousarray(images[..., :1]) if all_grey else images, kept, skipped)
 
@@ -94,10 +96,10 @@ def _room(count: int, shape: tuple[int, ...]) -> np.ndarray:
         ) from None
 
 
-def _check_skipped(skipped: list[str], total: int, strict: bool) -> None:
-    if strict or len(skipped) > MAX_SKIPPED * total:
+def _check_skipped(skipped: list[str], total: int, strict: bool, most: float) -> None:
+    if strict or len(skipped) > most * total:
         raise ValueError(
             f"{len(skipped)} of {total} image files cannot be read ({'; '.join(skipped[-3:])}); repair or remove them. "
             + ("With strict=False up to" if strict else "Up to")
-            + f" {MAX_SKIPPED:.0%} of the files may be damaged and are left out by name"
+            + f" {MAX_SKIPPED if strict else most:.0%} of the files may be damaged and are left out by name"
         )

@@ -30,7 +30,8 @@ def npz_source(path: pathlib.Path) -> Source:
     return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda: _read_npz(path))
 
 
-def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+def npz_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All arrays of a file; pickled ones are refused."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
@@ -40,8 +41,8 @@ def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read_npz(path: pathlib.Path) -> Dataset:
-    arrays = _arrays(path)
+def npz_keys(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Under which of NPZ_KEYS the images and labels of a file are."""
     keys = next((keys for keys in NPZ_KEYS if keys[0] in arrays and keys[1] in arrays), None)
     if keys is None:
         wanted = "; ".join(" + ".join(keys[:2]) for keys in NPZ_KEYS)
@@ -49,6 +50,13 @@ def _read_npz(path: pathlib.Path) -> Dataset:
     images, labels = arrays[keys[0]], arrays[keys[1]]
     if labels.shape[:1] != images.shape[:1] or not images.shape[:1]:
         raise ValueError(f"{path}: {keys[1]} has shape {labels.shape} beside {keys[0]} {images.shape}")
+    return keys
+
+
+def _read_npz(path: pathlib.Path) -> Dataset:
+    arrays = npz_arrays(path)
+    keys = npz_keys(path, arrays)
+    images, labels = arrays[keys[0]], arrays[keys[1]]
     ids = arrays.get("ids", np.arange(len(images)))
     rows = np.array([f"row_{i}" for i in range(len(images))])
     test = [arrays.get(key) for key in keys[2:]]
@@ -83,7 +91,7 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
     Labels are integers if all of them are, else names numbered in sorted order. The id of an example is its row below
     the header, counted from 0; without a split column a fifth of the rows is held out (`validate.held_out`).
     """
-    names, labels, splits = _rows(path)
+    names, labels, splits = csv_rows(path)
     files = [path.parent / name for name in names]
     missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
     if missing:
@@ -100,7 +108,8 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
     return Source(path.stem, identity, lambda: _read_csv(path, names, labels, splits, image_size, strict))
 
 
-def _rows(path: pathlib.Path) -> tuple[list[str], list[str], list[str] | None]:
+def csv_rows(path: pathlib.Path) -> tuple[list[str], list[str], list[str] | None]:
+    """The columns path, label and (where there is one) split, none of them empty anywhere."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         columns = [c.strip() for c in reader.fieldnames or []]
@@ -125,7 +134,8 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[str], list[str] | None]:
     return [row[column] for row in rows], [row["label"] for row in rows], splits
 
 
-def _class_numbers(labels: list[str], path: pathlib.Path) -> tuple[np.ndarray, list[str] | None]:
+def class_numbers(labels: list[str], path: pathlib.Path) -> tuple[np.ndarray, list[str] | None]:
+    """Class numbers, and the names behind them where labels are not numbers already."""
     try:
         return np.array([int(label) for label in labels]), None
     except ValueError:
@@ -146,7 +156,7 @@ def _read_csv(
     image_size: int | None,
     strict: bool,
 ) -> Dataset:
-    numbers, class_names = _class_numbers(labels, path)
+    numbers, class_names = class_numbers(labels, path)
     is_test = held_out([f"row_{i}" for i in range(len(names))]) if splits is None else np.array(splits) == "test"
     if not is_test.any() or is_test.all():
         raise ValueError(

@@ -1,0 +1,6 @@
+"""Finding the wrong labels of a training set with students that saw a few distilled images of it."""
+
+from ddjax.denoising.denoiser import DETECTORS as DETECTORS
+from ddjax.denoising.denoiser import denoise as denoise
+from ddjax.denoising.judging import SCORES as SCORES
+from ddjax.denoising.report import DenoiseReport as DenoiseReport

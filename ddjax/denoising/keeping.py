@@ -1,0 +1,56 @@
+"""Stages of a run kept on disk: each is made once for everything that decides it."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ddjax.distilled import DistilledSet
+from ddjax.files import replacing
+from ddjax.results import fingerprint
+from ddjax.saving import load_distilled, save_distilled
+
+Arrays = dict[str, np.ndarray]
+
+
+class Stages:
+    """What is kept under a directory; without one, nothing is."""
+
+    def __init__(self, root: str | pathlib.Path | None):
+        """A directory that the first stage makes, or None."""
+        self.root = None if root is None else pathlib.Path(root)
+
+    def arrays(self, name: str, decides: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a stage: those kept under the fingerprint of what `decides` it, or made now and kept."""
+        place = self.place(name, decides)
+        if place is None:
+            return make()
+        path = place.with_name(place.name + ".npz")
+        if path.exists():
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        made = make()
+        with replacing(path) as file:
+            np.savez(file, **made)
+        return made
+
+    def distilled(
+        self, decides: Mapping[str, Any], make: Callable[[], tuple[DistilledSet, float]]
+    ) -> tuple[DistilledSet, float]:
+        """A distilled set, and the seconds that it took when it was made."""
+        place = self.place("distilled", decides)
+        if place is None:
+            return make()
+        clock = place.with_name(place.name + ".seconds")
+        if clock.exists():  # written last
+            return load_distilled(place), float(clock.read_text())
+        made, seconds = make()
+        save_distilled(made, place)
+        with replacing(clock, "w") as file:
+            file.write(f"{seconds:.3f}\n")
+        return made, seconds
+
+    def place(self, name: str, decides: Mapping[str, Any]) -> pathlib.Path | None:
+        """Where a stage lies, without suffix."""
+        return None if self.root is None else self.root / f"{name}-{fingerprint(dict(decides))}"

@@ -1,0 +1,190 @@
+"""What was found out about the labels of a training set, as one record that can be kept."""
+
+import dataclasses
+import json
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ddjax.distilled import DistilledSet
+from ddjax.files import replacing, sha256
+from ddjax.results import versions
+from ddjax.saving import load_distilled, save_distilled
+
+FORMAT, SCHEMA = "ddjax-denoise-report", 1
+_ARRAYS = ("ids", "given", "suggested", "suspicion", "wrong", "truth", "flagged")
+_PLAIN = ("class_names", "score", "method", "expected_precision", "noise_rate", "seconds", "settings")
+_SCORE = "score."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenoiseReport:
+    """Scores, suggestions and flags for every label, in the order of the images handed in.
+
+    Attributes:
+      ids: what each image is called: a path, or its row.
+      suspicion: the chosen score; larger is more suspicious. All of them are in `scores`.
+      wrong: the probability that the given label is wrong.
+      truth: the probability of each class, given the image and its label.
+      suggested: the given label, or for a flagged one the likeliest other.
+      expected_precision: the share of the flagged labels that are expected to be wrong; NaN where none is flagged.
+      noise_rate: the estimated share of wrong labels.
+      seconds: wall time by stage.
+      settings: what the run was asked for.
+      distilled: the distilled set that the students saw, where there is one.
+    """
+
+    ids: np.ndarray  # str [n]
+    given: Int[np.ndarray, "n"]
+    suggested: Int[np.ndarray, "n"]
+    suspicion: Float[np.ndarray, "n"]
+    wrong: Float[np.ndarray, "n"]
+    truth: Float[np.ndarray, "n k"]
+    flagged: Bool[np.ndarray, "n"]
+    scores: Mapping[str, Float[np.ndarray, "n"]]
+    class_names: tuple[str, ...]
+    score: str
+    method: str
+    expected_precision: float
+    noise_rate: float
+    seconds: Mapping[str, float]
+    settings: Mapping[str, Any]
+    distilled: DistilledSet | None = None
+
+    @property
+    def rank(self) -> Int[np.ndarray, "n"]:
+        """0 for the most suspicious label."""
+        ranks = np.empty(len(self.given), int)
+        ranks[self.order()] = np.arange(len(self.given))
+        return ranks
+
+    def order(self) -> Int[np.ndarray, "n"]:
+        """Rows, the most suspicious first; where probabilities end at 1 the loss of the given label goes on."""
+        return np.lexsort((-self.scores["loss"], -self.suspicion))
+
+    @property
+    def cleaned(self) -> Int[np.ndarray, "n"]:
+        """The labels with every flagged one replaced by its suggestion."""
+        return np.where(self.flagged, self.suggested, self.given)
+
+    @property
+    def table(self) -> Any:
+        """A pandas DataFrame, a row for each image: id, given_label, suggested_label, score, rank, flagged."""
+        return _pandas().DataFrame(self.columns())
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of `table`, without pandas."""
+        names = np.array(self.class_names)
+        return {
+            "id": self.ids,
+            "given_label": names[self.given],
+            "suggested_label": names[self.suggested],
+            "score": self.suspicion,
+            "rank": self.rank,
+            "flagged": self.flagged,
+        }
+
+    def get_issues(self, issue_name: str = "label") -> Any:
+        """The frame of cleanlab's Datalab: is_label_issue, label_score (small is bad), given_label, predicted_label."""
+        if issue_name != "label":
+            raise ValueError(f"only issues of kind 'label' are looked for; got {issue_name!r}")
+        columns = self.columns()
+        return _pandas().DataFrame(
+            {
+                "is_label_issue": self.flagged,
+                "label_score": 1 - self.wrong,
+                "given_label": columns["given_label"],
+                "predicted_label": columns["suggested_label"],
+            }
+        )
+
+    def report(self, most: int = 10) -> str:
+        """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious."""
+        n, names = len(self.given), self.class_names
+        count = int(self.flagged.sum())
+        lines = [
+            f"{n} labels of {len(names)} classes, judged by {self.method}; score: {self.score}",
+            f"estimated share of wrong labels: {100 * self.noise_rate:.1f} %",
+            f"flagged: {count} ({100 * count / n:.1f} %)"
+            + (f", of which {100 * self.expected_precision:.0f} % are expected to be wrong" if count else ""),
+            f"time: {', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in self.seconds.items())}",
+        ]
+        if count:
+            pairs = np.bincount(
+                self.given[self.flagged] * len(names) + self.suggested[self.flagged], minlength=len(names) ** 2
+            )
+            lines += ["", "most frequent corrections (given -> suggested):"]
+            for pair in np.argsort(-pairs, kind="stable")[: min(5, int((pairs > 0).sum()))]:
+                lines.append(f"  {names[pair // len(names)]} -> {names[pair % len(names)]}: {pairs[pair]}")
+        lines += ["", f"the {min(most, n)} most suspicious:"]
+        width = max((len(str(self.ids[i])) for i in self.order()[:most]), default=0)
+        for row in self.order()[:most]:
+            mark = "flagged" if self.flagged[row] else ""
+            believed = int(self.truth[row].argmax())
+            lines.append(
+                f"  {self.ids[row]!s:{width}}  given {names[self.given[row]]}, looks like {names[believed]}  "
+                f"score {self.suspicion[row]:.3f}  {mark}".rstrip()
+            )
+        return "\n".join(lines)
+
+    def save(self, folder: str | pathlib.Path) -> pathlib.Path:
+        """Write report.npz (no pickle), report.json that vouches for it, and the distilled set; returns the folder."""
+        folder = pathlib.Path(folder)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {_SCORE + name: values for name, values in self.scores.items()}
+        with replacing(folder / "report.npz") as file:
+            np.savez_compressed(file, **arrays)
+        if self.distilled is not None:
+            save_distilled(self.distilled, folder / "distilled")
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        side = {"format": FORMAT, "schema": SCHEMA, "has_distilled": self.distilled is not None, **plain}
+        side |= {"versions": versions(), "sha256": sha256(folder / "report.npz")}
+        if np.isnan(self.expected_precision):
+            side["expected_precision"] = None
+        with replacing(folder / "report.json", "w") as file:
+            json.dump(side, file, indent=1, allow_nan=False)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | pathlib.Path) -> "DenoiseReport":
+        """The report saved in `folder`; damage is said, and nothing damaged comes back."""
+        folder = pathlib.Path(folder)
+        npz, side = folder / "report.npz", folder / "report.json"
+        for path in (npz, side):
+            if not path.exists():
+                raise ValueError(f"{path} is missing: a report is report.npz and report.json in one folder")
+        try:
+            meta = json.loads(side.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{side} is not JSON: {error}") from error
+        if meta.get("format") != FORMAT or meta.get("schema") != SCHEMA:
+            raise ValueError(f"{side} is no report of schema {SCHEMA}: read it with the ddjax that wrote it")
+        if sha256(npz) != meta["sha256"]:
+            raise ValueError(f"{npz} is damaged or was replaced: its SHA-256 is not the one in {side.name}")
+        try:
+            with open(npz, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{npz} cannot be read as .npz: {error}") from error
+        plain = {name: meta[name] for name in _PLAIN}
+        plain["class_names"] = tuple(plain["class_names"])
+        if plain["expected_precision"] is None:
+            plain["expected_precision"] = float("nan")
+        return cls(
+            **{name: arrays[name] for name in _ARRAYS},
+            **plain,
+            scores={name.removeprefix(_SCORE): a for name, a in arrays.items() if name.startswith(_SCORE)},
+            distilled=load_distilled(folder / "distilled") if meta["has_distilled"] else None,
+        )
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ValueError("tables need pandas: pip install 'ddjax[denoise]'; `columns()` does without") from error
+    return pandas

@@ -1,0 +1,211 @@
+"""Find the wrong labels of an image set.
+
+python -m experiments.denoise path/to/folder --out cleaned
+"""
+
+import dataclasses
+import pathlib
+import shlex
+import sys
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.cli import keep_compiled, main, with_huge_pages
+
+DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
+
+Writes labels.csv, a cleaned copy of the labels, the distilled set, report.npz and .json (which ddjax.DenoiseReport.load
+reads) and gallery.html. Stopped and started again, it goes on after the last finished stage."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to clean, and how.
+
+    Attributes:
+      data: a folder with a sub-folder for each class, an .npz, a .csv of paths and labels, or a data set by name.
+      method: a distiller (dance, rcig, datm, herding, ...), module:ATTRIBUTE, cleanlab, or small_loss.
+      out: the directory; by default runs/denoise/DATA-METHOD.
+      ipc: distilled images per class.
+      steps: of distillation.
+      options: further fields of the method's configuration, as name=value.
+      students: networks that judge.
+      protocol: how they are trained.
+      epochs: of their training, where the protocol's number is too long.
+      network: another architecture; width and depth are of a ConvNet.
+      width: of the networks.
+      depth: of the networks.
+      upright: mirror images mean something else (digits, letters); digits, mnist and svhn need not be told.
+      score: posterior, self_confidence, margin, loss, confidence_weighted_entropy, disagreement or hybrid.
+      precision: the share of flagged labels that shall be wrong, at least.
+      calibration: channel or mixture.
+      folds: of cleanlab's cross-validation.
+      seed: of everything that is trained.
+      image_size: crop and resize every image to this side.
+      limit: look at the first so many images.
+      noise: label noise to put in first, to measure with: the labels as they came are then the truth.
+      rate: of the noise; by default 0.4 for the kinds that have one.
+      noise_seed: which draw of the noise.
+      imbalance: ratio of a long tail cut out before the noise.
+      compare: run cleanlab and small_loss as well and print all against the truth; needs noise.
+      most: images in the gallery.
+      quiet: print nothing but errors.
+      data_dir: the TFDS directory, when it is not the usual one.
+    """
+
+    data: tyro.conf.Positional[str]
+    method: str = "dance"
+    out: pathlib.Path | None = None
+    ipc: int = 10
+    steps: int | None = None
+    options: tuple[str, ...] = ()
+    students: int = 5
+    protocol: str = "common"
+    epochs: int | None = None
+    network: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    upright: bool = False
+    score: str = "posterior"
+    precision: float = 0.8
+    calibration: str = "channel"
+    folds: int = 5
+    seed: int = 0
+    image_size: int | None = None
+    limit: int | None = None
+    noise: str = "clean"
+    rate: float | None = None
+    noise_seed: int = 0
+    imbalance: float | None = None
+    compare: bool = False
+    most: int = 200
+    quiet: bool = False
+    data_dir: str | None = None
+
+
+def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
+    """Read, judge, write, print."""
+    import numpy as np
+
+    from ddjax.data import load_whole, prepare
+    from ddjax.noise import NoiseSpec
+
+    if settings.compare and settings.noise == "clean":
+        raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
+    options, rate = method_options(settings)
+    dataset = load_whole(settings.data, image_size=settings.image_size, data_dir=settings.data_dir)
+    noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
+    made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
+    rows = np.searchsorted(dataset.ids, made.train.ids)
+    name = f"{dataset.name.replace('/', '_')}-{settings.method.replace(':', '_')}"
+    out = settings.out or pathlib.Path("runs") / "denoise" / name
+    found = judged(
+        settings,
+        np.asarray(made.train.images),
+        np.asarray(made.train.labels),
+        options=options,
+        ids=made.train.ids.astype(str) if dataset.keys is None else dataset.keys[rows],
+        class_names=dataset.class_names,
+        keep=out / "stages",
+    )
+    written = write(found[0], np.asarray(made.train.images), dataset, settings, out)
+    skipped = dataset.provenance.get("skipped") or []
+    said = [found[0].report(), *(f"could not be read: {line}" for line in skipped)]
+    if settings.noise != "clean":
+        said += ["", measure(found, np.asarray(made.audit.labels), dataset.name, rate, settings, out)]
+    if not settings.quiet:
+        print("\n".join([*said, "", f"written to {out}: {', '.join(written)}"]))
+    return 0
+
+
+def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
+    """The options read by the types of the method's configuration, and the noise rate."""
+    from ddjax.denoising import DETECTORS
+    from ddjax.distillers import DISTILLERS
+    from ddjax.names import choose
+    from experiments.config import Experiment, method_config
+
+    asked = Experiment(noise=settings.noise, rate=settings.rate, method=settings.method, options=settings.options)
+    rate = asked.settled().rate or 0.0
+    if settings.method in DETECTORS:
+        if settings.options or settings.steps is not None:
+            raise ValueError(f"method {settings.method!r} distils nothing: leave --options and --steps out")
+        return {}, rate
+    kind = choose(DISTILLERS, settings.method, "method").config
+    config = method_config(kind, asked)
+    options = {name: getattr(config, name) for name in (option.partition("=")[0] for option in settings.options)}
+    if settings.steps is not None:
+        if "steps" not in {field.name for field in dataclasses.fields(kind)}:
+            raise ValueError(f"method {settings.method!r} has no number of steps; leave --steps out")
+        options["steps"] = settings.steps
+    return options, rate
+
+
+def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, Any], **more: Any) -> list:
+    """The report of the method, and where it is compared those of the other detectors."""
+    from ddjax.denoising import DETECTORS
+    from ddjax.denoising import denoise as find
+    from experiments.config import UPRIGHT
+    from experiments.denoising.stages import staged
+
+    names = ("students", "protocol", "epochs", "network", "width", "depth", "calibration", "precision", "folds", "seed")
+    more |= {name: getattr(settings, name) for name in names}
+    more["mirror"] = not (settings.upright or settings.data in UPRIGHT)
+    others = [name for name in DETECTORS if name != settings.method] if settings.compare else []
+    with staged(settings.quiet) as tell:
+        first = find(
+            images,
+            given,
+            method=settings.method,
+            ipc=settings.ipc,
+            options=options,
+            score=settings.score,
+            report=tell,
+            **more,
+        )
+        # cleanlab and small loss rank as their authors do, by the probability of the given label
+        return [first, *(find(images, given, method=n, score="self_confidence", report=tell, **more) for n in others)]
+
+
+def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path) -> list[str]:
+    """Everything that is left for people and programs; returns the names of the files."""
+    from ddjax.files import replacing
+    from experiments.denoising import writing
+    from experiments.denoising.gallery import gallery
+
+    skipped = dataset.provenance.get("skipped") or []
+    report.save(out)
+    writing.write_labels(report, out / "labels.csv")
+    cleaned = writing.write_cleaned(report, settings.data, dataset, out)
+    writing.write_skipped(skipped, out / "skipped.txt")
+    with replacing(out / "gallery.html", "w") as file:
+        file.write(gallery(report, images, f"Suspicious labels of {dataset.name}", skipped, settings.most))
+    return ["labels.csv", cleaned.name, "gallery.html", "skipped.txt", "report.npz"]
+
+
+def measure(reports: list, clean: Any, name: str, rate: float, settings: Settings, out: pathlib.Path) -> str:
+    """Write a row for each detector into detection.jsonl; returns them as a table."""
+    from ddjax.files import replacing
+    from ddjax.results import commit, fingerprint, hardware, to_line, versions
+    from experiments.denoising import comparing
+
+    rows = [comparing.measured(report, clean) for report in reports]
+    common = {"dataset": name, "noise": settings.noise, "rate": rate, "noise_seed": settings.noise_seed}
+    common |= {"seed": settings.seed, "images": len(clean), "limit": settings.limit, "imbalance": settings.imbalance}
+    made = {"hardware": hardware(), "commit": commit(), "versions": versions()}
+    made["command"] = shlex.join(["python", "-m", "experiments.denoise", *sys.argv[1:]])
+    with replacing(out / "detection.jsonl", "w") as file:
+        for row, report in zip(rows, reports, strict=True):
+            decides = common | {"settings": report.settings, "score": report.score}
+            file.write(
+                to_line(common | row | made | {"settings": report.settings, "fingerprint": fingerprint(decides)})
+            )
+            file.write("\n")
+    return comparing.as_text(rows)
+
+
+if __name__ == "__main__":
+    with_huge_pages()
+    keep_compiled()
+    main(denoise, DESCRIPTION)

@@ -1,0 +1,1 @@
+"""What the denoiser writes: tables, cleaned label files, a gallery, a comparison of detectors."""

@@ -1,0 +1,59 @@
+"""Detectors side by side against clean labels."""
+
+from typing import Any
+
+import numpy as np
+
+from ddjax.denoising import DenoiseReport
+from ddjax.evaluation.detection import detection
+
+SHOWN = ("precision", "recall", "f1", "auroc", "auprc", "corrected_acc")
+
+
+def measured(report: DenoiseReport, clean: np.ndarray) -> dict[str, Any]:
+    """All measures of a report, and the area under the curve of each of its scores."""
+    found: dict[str, Any] = detection(report.suspicion, report.flagged, report.cleaned, report.given, clean)
+    by_score = {
+        name: detection(values, report.flagged, report.cleaned, report.given, clean)["auroc"]
+        for name, values in report.scores.items()
+    }
+    return {
+        "method": report.method,
+        "score": report.score,
+        **found,
+        "expected_precision": report.expected_precision,
+        "estimated_noise_rate": report.noise_rate,
+        "relabel_acc": float((report.truth.argmax(axis=1) == clean).mean()),
+        "auroc_by_score": by_score,
+        "recall_by_class": recall_by_class(report, clean),
+        "seconds": dict(report.seconds),
+        "wall_s": round(sum(report.seconds.values()), 2),
+    }
+
+
+def recall_by_class(report: DenoiseReport, clean: np.ndarray) -> list[float]:
+    """Share of the wrong labels of each given class that are flagged; NaN for a class without any."""
+    wrong = report.given != clean
+    return [
+        float(report.flagged[mine].mean()) if (mine := wrong & (report.given == c)).any() else float("nan")
+        for c in range(len(report.class_names))
+    ]
+
+
+def as_text(rows: list[dict[str, Any]]) -> str:
+    """The detectors as a table in per cent, then the area of every score."""
+    rate = rows[0]["noise_rate"]
+    lines = [f"{100 * rate:.1f} % of the labels are wrong (chance level of AUPRC)", ""]
+    heads = [*SHOWN, "promised", "seconds"]
+    titles = {"corrected_acc": "corrected", "auroc": "AUROC", "auprc": "AUPRC", "f1": "F1"}
+    lines.append(f"{'detector':14}" + "".join(f"{titles.get(h, h):>11}" for h in heads))
+    for row in rows:
+        cells = [row[name] for name in SHOWN] + [row["expected_precision"]]
+        shown = "".join(f"{'-' if v != v else f'{100 * v:.1f}':>11}" for v in cells)
+        lines.append(f"{row['method']:14}{shown}{row['wall_s']:>11.1f}")
+    names = list(rows[0]["auroc_by_score"])
+    lines += ["", "AUROC by score", f"{'detector':14}" + "".join(f"{name[:15]:>16}" for name in names)]
+    for row in rows:
+        values = (row["auroc_by_score"][name] for name in names)
+        lines.append(f"{row['method']:14}" + "".join(f"{'-' if v != v else f'{100 * v:.2f}':>16}" for v in values))
+    return "\n".join(lines)

@@ -1,0 +1,130 @@
+"""The most suspicious images as one self-contained page; whatever comes from data is escaped."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from ddjax.denoising import DenoiseReport
+from ddjax.distilled import pixels
+from experiments.reporting.page import style
+from experiments.reporting.pictures import mosaic
+
+HERE = pathlib.Path(__file__).parent
+SIDE = 96  # pixels of a picture on the page; larger images are shrunk
+PER_CLASS, CLASSES = 10, 20  # distilled images that are shown
+
+
+def gallery(report: DenoiseReport, images: np.ndarray, title: str, skipped: Sequence[str], most: int) -> str:
+    """The page as text: a summary, the images in order of suspicion, what the students saw, what could not be read."""
+    shown = report.order()[:most]
+    cards = "".join(_card(report, images[row], row, place) for place, row in enumerate(shown))
+    parts = [
+        _section("Most suspicious labels", "suspects", _filters(report, shown) + f'<ol class="cards">{cards}</ol>')
+    ]
+    if report.flagged.any():
+        parts.append(_section("Which classes are confused", "pairs", _pairs(report)))
+    if report.distilled is not None:
+        parts.append(_section("What the students learned from", "distilled", _distilled(report)))
+    if skipped:
+        lines = "".join(f"<li><code>{escape(line)}</code></li>" for line in skipped)
+        parts.append(_section("Files that could not be read", "skipped", f"<ul>{lines}</ul>"))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)}</title>\n<style>{style()}{(HERE / 'gallery.css').read_text()}</style>\n</head>\n"
+        f"<body>\n<header>\n<h1>{escape(title)}</h1>\n{_summary(report, skipped)}</header>\n<main>\n{''.join(parts)}"
+        f"</main>\n<script>{(HERE / 'gallery.js').read_text()}</script>\n</body>\n</html>\n"
+    )
+
+
+def _section(title: str, key: str, body: str) -> str:
+    return f'<section id="{key}"><h2>{title}</h2>{body}</section>\n'
+
+
+def _summary(report: DenoiseReport, skipped: Sequence[str]) -> str:
+    count, n = int(report.flagged.sum()), len(report.given)
+    promise = f"; {100 * report.expected_precision:.0f} % of these are expected to be wrong" if count else ""
+    said = (
+        f"{count} of {n} labels are flagged ({100 * count / n:.1f} %){promise}. About {100 * report.noise_rate:.1f} % "
+        f"of all labels are estimated to be wrong. Judged by {report.method}, ranked by {report.score}."
+    )
+    some = f'<a href="#skipped">{len(skipped)} file{"s" * (len(skipped) > 1)}</a>'
+    warning = f'<p class="warning">{some} could not be read.</p>' if skipped else ""
+    return f'<p class="standfirst">{escape(said)}</p>{warning}'
+
+
+def _filters(report: DenoiseReport, shown: np.ndarray) -> str:
+    present = sorted({int(c) for c in report.given[shown]})
+    options = "".join(f'<option value="{c}">{escape(report.class_names[c])}</option>' for c in present)
+    return (
+        '<form class="filters"><label>Given label <select id="class"><option value="">all</option>'
+        f'{options}</select></label><label><input type="checkbox" id="only"> flagged only</label>'
+        '<label>Name <input type="search" id="search"></label><output id="count"></output></form>'
+    )
+
+
+def _card(report: DenoiseReport, image: np.ndarray, row: int, place: int) -> str:
+    names, flagged = report.class_names, bool(report.flagged[row])
+    given, likely = names[report.given[row]], names[int(report.truth[row].argmax())]
+    name = str(report.ids[row])
+    alt = escape(f"{name}, given label {given}", quote=True)
+    doubt = f'<span class="badge">flagged</span> looks like <b>{escape(likely)}</b>' if flagged else "not flagged"
+    return (
+        f'<li class="card" data-class="{report.given[row]}" data-flagged="{int(flagged)}">'
+        f'<img src="{_uri(image)}" width="{SIDE}" height="{SIDE}" alt="{alt}">'
+        f'<p class="given">given <b>{escape(given)}</b></p><p class="doubt">{doubt}</p>'
+        f'<p class="small">{place + 1}. P(wrong) {report.wrong[row]:.2f}</p>'
+        f'<p class="name" title="{escape(name, quote=True)}">{escape(name)}</p></li>'
+    )
+
+
+def _pairs(report: DenoiseReport) -> str:
+    k = len(report.class_names)
+    pairs = np.bincount(report.given[report.flagged] * k + report.suggested[report.flagged], minlength=k * k)
+    rows = "".join(
+        f"<tr><td>{escape(report.class_names[pair // k])}</td><td>{escape(report.class_names[pair % k])}</td>"
+        f'<td class="number">{pairs[pair]}</td></tr>'
+        for pair in np.argsort(-pairs, kind="stable")[:20]
+        if pairs[pair]
+    )
+    return (
+        '<div class="scroll"><table class="pairs-table"><caption>Flagged labels, the twenty most frequent pairs'
+        '</caption><thead><tr><th scope="col">given</th><th scope="col">suggested</th><th scope="col">images</th></tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _distilled(report: DenoiseReport) -> str:
+    assert report.distilled is not None
+    made = report.distilled
+    labels = np.asarray(made.labels)
+    classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in range(min(made.num_classes, CLASSES))]
+    sheet = mosaic(np.clip(np.asarray(pixels(made)), 0, 1), [row for row in rows if len(row)])
+    words = f"Distilled images, a row for each class: {', '.join(report.class_names[: len(rows)])}"
+    grow = max(1, 480 // sheet.shape[1])
+    return (
+        f"<p>{len(made.images)} images, made from all {len(report.given)} by {escape(report.method)}; the students saw "
+        f'nothing else.</p><img class="sheet" src="{_png(sheet)}" width="{grow * sheet.shape[1]}" '
+        f'height="{grow * sheet.shape[0]}" alt="{escape(words, quote=True)}">'
+    )
+
+
+def _uri(image: np.ndarray) -> str:
+    h, w = image.shape[:2]
+    if max(h, w) > SIDE:
+        plain = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        plain.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+        image = np.asarray(plain).reshape(plain.height, plain.width, -1)
+    return _png(image)
+
+
+def _png(image: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
