@@ -7,13 +7,13 @@ SYMMETRIC = tuple(("symmetric", rate) for rate in (0.2, 0.4, 0.6, 0.8))
 ASYMMETRIC = (("asymmetric", 0.2), ("asymmetric", 0.4))
 HUMAN = (("aggre", 0.0), ("worst", 0.0))
 LEARNED = ("rcig", "dance")
-# Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs, and a mosaic of 4x4 cells too little.
+# Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs.
 SHORT = {
     "rcig": {
         0: {"width": 32, "steps": 300, "options": ("batch=256", "pool_size=10", "image_rate=0.01")},
         10: {"steps": 100},
     },
-    "dance": {0: {"width": 32, "steps": 300, "options": ("factor=1",)}},
+    "dance": {0: {"width": 32, "steps": 300}},
 }
 
 PRESETS: dict[str, Grid] = {
