@@ -14,7 +14,7 @@ from ddjax.distillers import dance_feed as feeds
 from ddjax.distillers import dance_start as starts
 from ddjax.distillers.dance_config import DanceConfig
 
-TINY = {"steps": 3, "width": 4, "batch": 6}
+TINY = {"steps": 3, "width": 4, "batch": 6, "factor": 2}
 POOL = {"members": 2, "pool_epochs": 150, "keep_pool": False}
 
 test_dance = testing.contract(dance.METHOD, DanceConfig(ipc=2, **TINY, **POOL))
@@ -153,7 +153,7 @@ def test_both_views_improve(case):
         ({"start": "mixed"}, "'mix'"),
         ({"encoder": "random"}, "calibrations=1"),
         ({"momentum": 1.0}, "momentum"),
-        ({"factor": 0}, "factor"),
+        ({"factor": -1}, "factor"),
         ({"augment": "color_blur"}, "blur"),
         ({"formation": "bound", "ipc": 300}, "cap=200"),
     ],
@@ -161,3 +161,12 @@ def test_both_views_improve(case):
 def test_settings_that_cannot_run_are_refused(fields, words):
     with pytest.raises(ValueError, match=words):
         DanceConfig(**fields)
+
+
+def test_small_images_are_plain_and_large_ones_mosaics():
+    small, large = (DanceConfig().at_side(side) for side in (16, 17))
+    assert (small.width, small.factor, large.width, large.factor) == (32, 1, 128, 2)
+    asked = DanceConfig(width=8, factor=3)
+    assert asked.at_side(8) == asked.at_side(64) == asked
+    plain = testing.Case(dance.METHOD, DanceConfig(steps=0, width=4, batch=6, **POOL))
+    assert plain.distiller.extract(plain.state()).factor == 1

@@ -61,7 +61,8 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
     @jax.jit
     def step(state: DanceState, batch: ClassBatch) -> tuple[DanceState, Metrics]:
-        views = Views(config, model, state.box, *jax.lax.stop_gradient((batch.encoder, batch.judge)))
+        settled = config.at_side(min(state.moving.images.shape[2:4]))
+        views = Views(settled, model, state.box, *jax.lax.stop_gradient((batch.encoder, batch.judge)))
         num_classes = len(state.moving.images)
         labels = jnp.arange(num_classes, dtype=jnp.int32)
         key = jax.random.fold_in(state.key, state.step)
@@ -75,6 +76,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
     def extract(state: DanceState) -> DistilledSet:
         k, n, *shape = state.moving.images.shape
+        factor = config.at_side(min(shape[:2])).factor
         bounded = config.unit_box and not config.quirk_unclamped
         images = jnp.clip(state.moving.images, 0, 1) if bounded else state.moving.images
         return DistilledSet(
@@ -82,7 +84,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
             labels=jnp.repeat(jnp.arange(k, dtype=jnp.int32), n, total_repeat_length=k * n),
             num_classes=k,
             space=state.space,
-            factor=config.factor,
+            factor=factor,
             formation=config.formation,
         )
 
@@ -102,6 +104,7 @@ def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) ->
 def first_images(config: DanceConfig, train: TrainSet, key: PRNGKey) -> Start:
     """What the images are before the first step."""
     train = dataclasses.replace(train, images=jnp.asarray(train.images))
+    config = config.at_side(min(train.images.shape[1:3]))
     box = box_of(train.images) if config.unit_box else no_box(train.images)
     return Start(images=start_images(config, key, train, box), box=box, space=train.space)
 
@@ -120,7 +123,7 @@ def fresh(model: Model) -> feeds.Draw:
 def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) -> Pool:
     """Networks before and after training on the given labels."""
     recipe = pool_recipe(config.pool_epochs) if config.pool_epochs else pool_recipe()
-    width, depth = config.network_width(min(train.images.shape[1:3])), config.depth or "auto"
+    width, depth = config.at_side(min(train.images.shape[1:3])).width, config.depth or "auto"
     found = trajectories(
         model,
         recipe,
@@ -137,7 +140,7 @@ def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) 
 def network(config: DanceConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet with instance norm that it is published with."""
     depth = {"depth": config.depth} if config.depth else {}
-    width = config.network_width(min(image_shape[:2]))
+    width = config.at_side(min(image_shape[:2])).width
     return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
 
 

@@ -11,6 +11,7 @@ ORDERS = ("drawn", "first")
 OPTIMISERS = ("per_class", "whole")
 ENCODERS = ("between", "random")
 SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 128
+SMALL_FACTOR, FACTOR = 1, 2  # a cell of 4 x 4 pixels holds too little
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +23,8 @@ class DanceConfig:
     Attributes:
       width: of the ConvNet; 0 takes 128, or 32 for images of up to 16 pixels.
       depth: of the ConvNet; 0 takes it from the images' side.
-      factor: each image is a mosaic of factor x factor cells, each a training image; 1 is a plain image.
+      factor: each image is a mosaic of factor x factor cells, each a training image; 1 is a plain image, and 0 takes
+        2, or 1 for images of up to 16 pixels.
       formation: how cells become training images: single, multi or bound (see `decode.plan`).
       batch: real images per class and step, at most.
       cap: decoded images per class and step, at most; a random subset is taken where there are more.
@@ -52,7 +54,7 @@ class DanceConfig:
     steps: int = 10_000
     width: int = 0
     depth: int = 0
-    factor: int = 2
+    factor: int = 0
     formation: str = "single"
     batch: int = 128
     cap: int = 200
@@ -84,10 +86,10 @@ class DanceConfig:
         ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        for name in ("ipc", "steps", "factor", "batch", "cap", "members"):
+        for name in ("ipc", "batch", "cap", "members"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("width", "depth", "calibrations", "pool_epochs", "class_chunk", "block"):
+        for name in ("steps", "width", "depth", "factor", "calibrations", "pool_epochs", "class_chunk", "block"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
         if not 0 <= self.momentum < 1:
@@ -114,6 +116,7 @@ class DanceConfig:
             return strategy
         return dataclasses.replace(strategy, always=(), choices=strategy.always + strategy.choices)
 
-    def network_width(self, side: int) -> int:
-        """Channels of the ConvNet."""
-        return self.width or (SMALL_WIDTH if side <= SMALL_SIDE else WIDTH)
+    def at_side(self, side: int) -> "DanceConfig":
+        """The same with what depends on the side of the images filled in."""
+        width, factor = (SMALL_WIDTH, SMALL_FACTOR) if side <= SMALL_SIDE else (WIDTH, FACTOR)
+        return dataclasses.replace(self, width=self.width or width, factor=self.factor or factor)

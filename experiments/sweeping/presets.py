@@ -9,23 +9,14 @@ ASYMMETRIC = tuple(("asymmetric", rate) for rate in (0.2, 0.4, 0.6, 0.8))
 HUMAN = tuple((kind, 0.0) for kind in ("aggre", "rand1", "rand2", "rand3", "worst"))
 LEARNED = ("rcig", "datm", "dance")
 METHODS = ("random", *LEARNED, "full")
-# Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs, and a mosaic of 4x4 cells too little.
+# Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs.
 SHORT: dict[str, dict[int, Settings]] = {
     "rcig": {
         0: {"width": 32, "steps": 300, "options": ("batch=256", "pool_size=10", "image_rate=0.01")},
         10: {"steps": 100},
     },
-    "datm": {
-        0: {
-            "width": 32,
-            "steps": 150,
-            "options": (
-                *("experts=4", "expert_epochs=20", "expert_batch=64", "expert_rate=0.05"),
-                *("inner_steps=10", "last_start=6", "growth_steps=0", "step_size=0.1", "image_rate=10.0"),
-            ),
-        },
-    },
-    "dance": {0: {"width": 32, "steps": 300, "options": ("factor=1",)}},
+    "datm": {0: {"width": 32}, 10: {"steps": 60}},
+    "dance": {0: {"width": 32, "steps": 300}},
 }
 
 
