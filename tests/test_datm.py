@@ -9,7 +9,7 @@ import pytest
 
 from ddjax import testing
 from ddjax.distillers import datm, datm_feed
-from ddjax.distillers.datm import Learned
+from ddjax.distillers.datm_match import Learned, mean_of_accepted
 from ddjax.loop import distill
 from ddjax.types import Distiller
 
@@ -119,9 +119,9 @@ def test_a_softplus_step_size_starts_equal_and_follows_the_chain_rule(case):
 
 def test_segments_are_averaged_over_those_accepted():
     gradients = Learned(images=jnp.array([1.0, jnp.nan, 3.0]), labels=jnp.arange(3.0), rate=jnp.arange(3.0))
-    mean = datm.mean_of_accepted(gradients, jnp.array([True, False, True]))
+    mean = mean_of_accepted(gradients, jnp.array([True, False, True]))
     np.testing.assert_allclose((mean.images, mean.labels, mean.rate), (2, 1, 1))
-    none = datm.mean_of_accepted(gradients, jnp.zeros(3, bool))
+    none = mean_of_accepted(gradients, jnp.zeros(3, bool))
     np.testing.assert_array_equal((none.images, none.labels), 0)
 
 

@@ -12,6 +12,7 @@ from ddjax import testing
 from ddjax.augment import AUGMENTATIONS
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS
 from ddjax.distillers import datm, datm_memory
+from ddjax.distillers.datm_match import squared_distance, student
 from ddjax.distillers.datm_schedule import Schedule, batches
 from ddjax.distillers.datm_start import correct_rows, mean_of_right
 
@@ -93,11 +94,11 @@ def compiled_bytes(steps, hypergradient, remat, micro):
     config = datm.DatmConfig(
         inner_steps=steps, hypergradient=hypergradient, remat=remat, micro_batch=micro, ipc=16, last_start=2
     )
-    inner = datm.student(config, MODEL, 64 // (micro or 64))
+    inner = student(config, MODEL, 64 // (micro or 64))
 
     def run(learned, theta, rate, drawn):
         form = HYPERGRADIENTS[hypergradient](remat)
-        return form(inner, lambda end: datm.squared_distance(end, theta), theta, learned, rate, (None, drawn))
+        return form(inner, lambda end: squared_distance(end, theta), theta, learned, rate, (None, drawn))
 
     floats = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 16, 16, 3), (64, 4), ())]
     theta = jax.eval_shape(MODEL.init, jax.random.key(0))

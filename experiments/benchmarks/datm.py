@@ -14,6 +14,7 @@ from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Unrolled
 from ddjax.data import in_space, load, prepare
 from ddjax.distillers import datm
 from ddjax.distillers.datm_feed import Resident, Segments
+from ddjax.distillers.datm_match import Learned, match
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import fit as fitted
 from experiments.benchmarks.convolution import forward_gflop
@@ -27,11 +28,11 @@ STARTS = (0, 5, 20)  # epochs of an expert
 PASSES = {"exact": 12, "adjoint": 11, "tesla": 9, "tesla_replay": 10}  # forward passes that each needs per image
 
 
-def problem(model: Any, images: int) -> tuple[datm.Learned, Segments]:
+def problem(model: Any, images: int) -> tuple[Learned, Segments]:
     """A random distilled set of so many images, and a segment between two random networks: what a timing needs."""
     keys = jax.random.split(jax.random.key(0), 3)
     start, target = (ravel_pytree(model.init(key))[0][None] for key in keys[:2])
-    learned = datm.Learned(
+    learned = Learned(
         images=jax.random.normal(keys[2], (images, *SHAPE)),
         labels=4 * jax.nn.one_hot(jnp.arange(images) % CLASSES, CLASSES),
         rate=jnp.float32(0.01),
@@ -46,7 +47,7 @@ def settings_for(settings: Settings, name: str, steps: int, remat: str = "nothin
 
 def peak_of(config: datm.DatmConfig, model: Any, learned: Any, batch: Segments) -> int:
     """Bytes of scratch memory of one matching loss with its gradients, as compiled."""
-    run = jax.jit(lambda learned, batch: datm.match(config, model, learned, jax.random.key(2), batch))
+    run = jax.jit(lambda learned, batch: match(config, model, learned, jax.random.key(2), batch))
     return run.lower(learned, batch).compile().memory_analysis().temp_size_in_bytes
 
 
@@ -68,7 +69,7 @@ def datm_step(settings: Settings) -> Iterator[Entry]:
     gflop = forward_gflop(settings.width, b)
     for name in HYPERGRADIENTS:
         config = settings_for(settings, name, STEPS)
-        run = functools.partial(lambda config, *a: datm.match(config, model, *a), config)
+        run = functools.partial(lambda config, *a: match(config, model, *a), config)
         call = compiled(run, learned, jax.random.key(2), batch)
         found = measure(f"datm inner_{name}", call, gflop * PASSES[name] * STEPS, settings.repeats)
         yield {**found, "seconds": found["seconds"] / STEPS, "gflop": found["gflop"] / STEPS}
@@ -106,7 +107,7 @@ def tesla_errors(settings: Settings) -> Iterator[Entry]:
         batch = segment(feed.data, epoch, config.match_epochs)
         for steps in ERROR_STEPS:
             rate = jnp.float32(covered / steps)
-            learned = datm.Learned(images=start.images, labels=start.labels, rate=rate)
+            learned = Learned(images=start.images, labels=start.labels, rate=rate)
             yield tesla_error(config, model, learned, batch, steps, epoch)
 
 
@@ -117,13 +118,13 @@ def segment(experts: Resident, epoch: int, length: int) -> Segments:
 
 
 def tesla_error(
-    config: datm.DatmConfig, model: Any, learned: datm.Learned, batch: Segments, steps: int, epoch: int
+    config: datm.DatmConfig, model: Any, learned: Learned, batch: Segments, steps: int, epoch: int
 ) -> Entry:
     """Relative error and cosine of the images' gradient over so many inner steps."""
     found = {}
     for name in ("adjoint", "tesla_replay"):
         own = dataclasses.replace(config, hypergradient=name, inner_steps=steps)
-        run = functools.partial(lambda own, *a: datm.match(own, model, *a), own)
+        run = functools.partial(lambda own, *a: match(own, model, *a), own)
         found[name] = jax.jit(run)(learned, jax.random.key(2), batch)
     error, cosine = difference(found["adjoint"], found["tesla_replay"])
     return entry(f"datm tesla_error, from {epoch}, {steps} steps", 0.0, error=error, ratio=cosine)
