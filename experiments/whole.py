@@ -48,7 +48,10 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     experiment, start = cell.experiment, time.monotonic()
     inner = make_ready(dataclasses.replace(experiment, method=cell.asked.relabel), shared)
     [made] = distil_together([inner], shared, view)
-    train = cell.prepared.train
+    train, epochs = cell.prepared.train, experiment.epochs
+    if epochs is not None:  # the wish is for the training on everything; students are cut by the same share
+        share = epochs / cell.baseline.recipe.epochs
+        epochs = max(1, round(share * inner.protocol.recipe(len(made.distilled.images)).epochs))
     with view.task("students that correct the labels") as report:
         logits = students_say(
             made.distilled,
@@ -56,7 +59,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             model=network(experiment, inner.protocol.network, train.images.shape[1:], train.num_classes),
             protocol=inner.protocol,
             students=inner.protocol.students,
-            epochs=experiment.epochs,
+            epochs=epochs,
             mirror=experiment.dataset not in UPRIGHT,
             seed=experiment.seed,
             report=report,

@@ -129,6 +129,18 @@ def test_the_known_matrix_is_the_noises_own(shared):
         rules.known_matrix(human, ready)
 
 
+def test_a_long_tail_shows_in_counts_and_recall(shared):
+    from experiments.reporting.cells import gather
+    from experiments.reporting.recall import recalls
+
+    experiment = Experiment(method="random", ipc=1, imbalance=10.0, **(TINY | {"limit": None})).settled()
+    row = run(experiment, shared=shared).row
+    assert row["class_counts"][0] > 8 * row["class_counts"][9] > 0
+    table = recalls(gather([row]))
+    assert f"<td>{row['class_counts'][9]}</td>" in table and "long tail 10" in table
+    assert recalls(gather([{**row, "recall": [0.5] * 30}])) == ""
+
+
 def test_the_report_takes_them_beside_distillers(shared, tmp_path):
     from ddjax.results import append
     from experiments.report import report
@@ -141,3 +153,5 @@ def test_the_report_takes_them_beside_distillers(shared, tmp_path):
     page = (tmp_path / "report" / "report.html").read_text()
     assert "gce" in page and "random+relabel" in page and "None per class" not in page
     assert len(read_rows(tmp_path).done) == 8
+    recall = page.split('<section id="recall">')[1].split("</section>")[0]
+    assert recall.count("<summary>digits, first 150") == 2 and recall.count('<th scope="row">') == 20
