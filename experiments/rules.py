@@ -18,20 +18,22 @@ from ddjax.robust.transition import estimate_transition, invertible
 from ddjax.training import Examples, Recipe
 from ddjax.types import Model
 from experiments.config import UPRIGHT, Experiment, method_config
+from experiments.nested import nested_trainer
 from experiments.shared import Ready, Shared, inside
 
 FOLDS = 5
 ANCHORS = 0.97  # the published quantile of the image that stands for a class; 1 from a hundred classes on
 _TINY = 1e-12
 # rules that are told the share of wrong labels, and under which name; published code takes the true one
-RATES = {"small_loss": "forget", "coteaching": "forget", "echo_select": "noise"}
+RATES = {"small_loss": "forget", "coteaching": "forget", "nested_coteaching": "forget", "echo_select": "noise"}
+NESTED = ("nested_dropout", "nested_coteaching")  # stages and a choice of width around their rules
 MOST = {"forget": 0.9, "noise": 0.8}  # what these rules can bear
 
 
 class Needs(NamedTuple):
     """What a rule is made with."""
 
-    rule: Rule
+    rule: Rule | None  # None: a trainer of its own, `nested`
     settings: dict[str, Any]  # away from the published ones
     data: Any  # one network's, None without
     by_row: bool  # the data have a row for each image
@@ -57,23 +59,24 @@ def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
     elif asked.rule == "kd":
         logits = np.log(np.maximum(held_out(cell, recipe, model, shared), _TINY))
         data, by_row = {"logits": jnp.asarray(logits, jnp.float32)}, True
-    elif asked.rule == "nested_coteaching":
-        raise ValueError(
-            "nested_coteaching starts from two trained networks: call ddjax.robust.robust_fit with them; "
-            "nested_dropout and coteaching are methods here"
-        )
+    if asked.rule in NESTED:
+        return Needs(None, settings, None, False)
     return Needs(make_rule(asked.rule, recipe.epochs, **settings), settings, data, by_row)
 
 
 def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
     """What `train_full_all` trains with: for some rows of the set (None: all), a function like `fit`."""
 
+    if given.rule is None:
+        return nested_trainer(given.settings.get("spread", 10.0), given.settings.get("forget"))
+    rule = given.rule
+
     def on(rows: np.ndarray | None) -> Callable[..., Any]:
         data = given.data if rows is None or not given.by_row else jax.tree.map(lambda x: x[rows], given.data)
 
         def train(model: Model, recipe: Recipe, examples: Examples, keys: Any, **more: Any) -> Any:
             each = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (len(keys), *x.shape)), data)
-            return robust_fit(model, recipe, given.rule, examples, keys, data=each, **more)
+            return robust_fit(model, recipe, rule, examples, keys, data=each, **more)
 
         return train
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ddjax.robust import make_rule
 from experiments import rules, tables
 from experiments.config import Experiment, method_config
 from experiments.methods import names, read, sized
@@ -14,6 +15,9 @@ from experiments.shared import Shared
 from experiments.sweeping.grid import Grid, cells
 
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0}
+
+
+SLOW = ("cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +62,7 @@ def test_what_has_no_size_comes_once():
     ]
 
 
-@pytest.mark.parametrize(
-    "method", ["coteaching", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cleanlab", "kd", "forward"))]
-)
+@pytest.mark.parametrize("method", ["coteaching", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_rules_make_rows_like_the_others(shared, method):
     pytest.importorskip("cleanlab")
     experiment = Experiment(method=method, **(TINY | {"holdout": 0.2})).settled()
@@ -109,7 +111,7 @@ def test_rows_of_a_hold_out_keep_their_own_data():
     def fake(model, recipe, rule, examples, keys, *, data, **more):
         seen["data"] = data
 
-    needs = rules.Needs(None, {}, np.arange(5.0), True)
+    needs = rules.Needs(make_rule("ce"), {}, np.arange(5.0), True)
     original, rules.robust_fit = rules.robust_fit, fake
     try:
         rules.trainer(needs)(np.array([4, 1]))(None, None, None, [0, 1, 2])
