@@ -13,9 +13,13 @@ MOST = 20  # classes up to which a row keeps the whole confusion; 200 classes wo
 def by_class(
     counts: Int[np.ndarray, "k k"], given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Columns of a row from test counts (rows the true class, columns the predicted one) and the training labels."""
+    """Columns of a row from test counts (rows the true class, columns the predicted one) and the training labels.
+
+    `class_counts` are of the training images by their clean labels: long tails show in them.
+    """
     return {
         "class_names": list(names),
+        "class_counts": np.bincount(clean, minlength=len(counts)).tolist(),
         "recall": recall(counts).tolist(),
         "confusion": counts.tolist() if len(counts) <= MOST else None,
         "absorbed": absorbed(counts, flip_targets(given, clean, len(counts))),

@@ -33,7 +33,8 @@ class Experiment:
         dataset: digits, cifar10, cifar100, tiny_imagenet, any TFDS name, an image folder, an .npz or a .csv.
         noise: clean, symmetric, asymmetric, pairflip, a human label set such as worst, part_dependent, pmd, ...
         rate: nominal share of flipped labels; by default 0.4 for the kinds that have a rate.
-        method: random, herding, kcenter, full (no reduction), or module:METHOD.
+        method: random, herding, kcenter, rcig, ..., full (no reduction), or module:METHOD; a robust rule such as elr or
+            coteaching, cleanlab, METHOD+relabel, prune+METHOD (see experiments.methods).
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has its own.
         steps: distillation steps, the method's own number by default.
@@ -50,7 +51,7 @@ class Experiment:
         network: another architecture than the protocol's.
         width: of the network; by default 32 for images up to 16 pixels, else the published width.
         depth: of a ConvNet; by default by image size.
-        students: networks trained per score; by default the protocol's, and one for full.
+        students: networks trained per score; by default the protocol's, and one where all images are trained on.
         holdout: share of the training set on whose given labels the full baseline's picked epoch is chosen; 0: none.
         epochs: of students or of the baseline, where the published number is too long.
         precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators.

@@ -33,6 +33,7 @@ class Settings:
       students: networks that judge.
       protocol: how they are trained.
       epochs: of their training, where the protocol's number is too long.
+      plain_epochs: of cleanlab's networks, and of the training that small_loss stops a tenth into; by default 200.
       network: another architecture; width and depth are of a ConvNet.
       width: of the networks.
       depth: of the networks.
@@ -63,6 +64,7 @@ class Settings:
     students: int = 5
     protocol: str = "common"
     epochs: int | None = None
+    plain_epochs: int | None = None
     network: str | None = None
     width: int | None = None
     depth: int | None = None
@@ -149,7 +151,19 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
     from experiments.config import UPRIGHT
     from experiments.denoising.stages import staged
 
-    names = ("students", "protocol", "epochs", "network", "width", "depth", "calibration", "precision", "folds", "seed")
+    names = (
+        "students",
+        "protocol",
+        "epochs",
+        "plain_epochs",
+        "network",
+        "width",
+        "depth",
+        "calibration",
+        "precision",
+        "folds",
+        "seed",
+    )
     more |= {name: getattr(settings, name) for name in names}
     more["mirror"] = not (settings.upright or settings.data in UPRIGHT)
     others = [name for name in DETECTORS if name != settings.method] if settings.compare else []

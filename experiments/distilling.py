@@ -7,16 +7,18 @@ import time
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import DistilledSet
 from ddjax.fleet import distill_all
 from ddjax.mesh import distill_over
 from ddjax.results import fingerprint
-from ddjax.types import Distiller, Method, Model
+from ddjax.types import Distiller, Method, Model, TrainSet
 from experiments.config import Experiment
 from experiments.progress import View
-from experiments.shared import Ready, Shared, inside, network
+from experiments.rules import pruned
+from experiments.shared import Ready, Shared, full_recipe, inside, network
 
 KEPT = 64  # distilled sets that wait for another protocol; they are small
 # What only decides how a set is scored: cells that differ in nothing else share the set.
@@ -40,7 +42,9 @@ def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Dist
             kept["made"] = Distillation(*found)
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
     if missing:
-        made = _distil(list(missing.values()), shared, view)
+        left = list(missing.values())
+        alone = left[0].asked.prune  # what is left after pruning differs in size
+        made = [_distil([cell], shared, view)[0] for cell in left] if alone else _distil(left, shared, view)
         for key, distillation in zip(missing, made, strict=True):
             known[key]["made"] = distillation
     return [known[key]["made"] for key in keys]
@@ -63,7 +67,7 @@ def unscored(experiment: Experiment) -> Experiment:
 def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
     start = time.monotonic()
     method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
-    trains = [inside(cell, shared).train for cell in cells]  # the students take the test images there
+    trains = [seen(cell, shared) for cell in cells]
     shape, k = trains[0].images.shape[1:], trains[0].num_classes
     own = method.model is not None
     model = method.model(config, shape, k) if own else network(experiment, cells[0].protocol.network, shape, k)
@@ -87,6 +91,18 @@ def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation
     jax.block_until_ready([each.images for each in sets])
     seconds = (time.monotonic() - start) / len(cells)
     return [Distillation(each, log, seconds) for each, log in zip(sets, logs, strict=True)]
+
+
+def seen(cell: Ready, shared: Shared) -> TrainSet:
+    """What the distiller sees: all training images, or those whose labels cleanlab leaves."""
+    train = inside(cell, shared).train
+    if not cell.asked.prune:
+        return train
+    model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
+    rows = np.flatnonzero(~pruned(cell, full_recipe(cell), model, shared))
+    return dataclasses.replace(
+        train, images=jnp.asarray(train.images)[rows], labels=train.labels[rows], ids=train.ids[rows]
+    )
 
 
 @functools.lru_cache(maxsize=16)  # the same record for the same settings, so that its programs are found again

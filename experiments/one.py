@@ -48,12 +48,11 @@ def one(settings: Settings) -> int:
     if settings.over == "hosts":
         join_hosts()
     from ddjax import saving
-    from ddjax.distillers import DISTILLERS
     from ddjax.mesh import mesh_of
-    from ddjax.names import choose
     from ddjax.results import append, to_line
     from experiments import figures, tables
     from experiments.board import Board
+    from experiments.methods import read
     from experiments.progress import View
     from experiments.run import run
     from experiments.shared import Shared
@@ -62,7 +61,7 @@ def one(settings: Settings) -> int:
     if not quiet:
         show_log()
     experiment = settings.settled()
-    settable = {field.name for field in dataclasses.fields(choose(DISTILLERS, experiment.method, "method").config)}
+    settable = {field.name for field in dataclasses.fields(read(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)

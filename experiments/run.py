@@ -17,8 +17,9 @@ from experiments.classes import by_class
 from experiments.config import PRECISIONS, Experiment
 from experiments.distilling import Distillation, distil_together, set_of
 from experiments.progress import View
-from experiments.scoring import full_together, ranking, students_together
+from experiments.scoring import ranking, students_together
 from experiments.shared import Ready, Shared, make_ready
+from experiments.whole import whole_together
 
 MAY_DIFFER = ("noise", "rate", "seed", "noise_seed", "labels_file", "matrix_file")
 
@@ -55,8 +56,8 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
     start = time.monotonic()
     with jax.default_matmul_precision(cells[0].precision):
         ready = [make_ready(cell, shared) for cell in cells]
-        if cells[0].method == "full":
-            found = [(*scored, None, {}) for scored in full_together(ready, shared, view)]
+        if ready[0].asked.whole:
+            found = [(*scored, None, {}) for scored in whole_together(ready, shared, view)]
         else:
             made = distil_together(ready, shared, view)
             sets = [each.distilled for each in made]
@@ -94,7 +95,6 @@ def alike(experiment: Experiment) -> Experiment:
 def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
     """All that is written down about a cell."""
     experiment, prepared = cell.experiment, cell.prepared
-    full = experiment.method == "full"
     given, clean = np.asarray(prepared.train.labels), np.asarray(prepared.audit.labels)
     return {
         "dataset": cell.dataset.name,
@@ -103,9 +103,9 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         "effective_rate": prepared.noise["used_effective_rate"],
         "noise_checksum": prepared.noise["checksum"],
         "method": experiment.method,
-        "ipc": None if full else experiment.ipc,
+        "ipc": experiment.ipc if cell.asked.sized else None,
         "seed": experiment.seed,
-        "protocol": cell.baseline.name if full else cell.protocol.name,
+        "protocol": cell.baseline.name if cell.asked.whole else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
         "space": cell.transform.fingerprint,

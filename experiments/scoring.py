@@ -9,30 +9,36 @@ import numpy as np
 
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, labelled_by
-from ddjax.evaluation.baselines import train_full_all
+from ddjax.evaluation.baselines import Trainers, plainly, train_full_all
 from ddjax.evaluation.measures import confusion, denoising
-from ddjax.evaluation.protocols import upright
-from ddjax.evaluation.students import evaluate_all, membership_auc, predict_all, rescaled
+from ddjax.evaluation.students import evaluate_all, membership_auc, predict_all
 from experiments.config import BASELINE_OF, UPRIGHT, method_config
 from experiments.distilling import distil_together
+from experiments.methods import read
 from experiments.progress import View
-from experiments.shared import DISTILLERS, Ready, Shared, inside, network
+from experiments.shared import Ready, Shared, full_recipe, inside, network
 
 Part = dict[str, Any]  # the columns of a row that a score makes
 
 
-def full_together(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part]]:
-    """Train on the whole noisy sets; the headline is the last epoch, the honest competitor the hold-out's pick."""
+def full_together(
+    cells: list[Ready], shared: Shared, view: View, trainers: Trainers = plainly, labels: Any = None
+) -> list[tuple[FullScores, Part]]:
+    """Train on the whole noisy sets; the headline is the last epoch, the honest competitor the hold-out's pick.
+
+    `trainers` stands in for plain training, and corrected `labels` for the given ones, of a cell that is alone.
+    """
     first, experiment, start = cells[0], cells[0].experiment, time.monotonic()
-    recipe = upright(first.baseline.recipe) if experiment.dataset in UPRIGHT else first.baseline.recipe
-    recipe = recipe if experiment.epochs is None else rescaled(recipe, experiment.epochs)
+    recipe = full_recipe(first)
     moved = [inside(cell, shared) for cell in cells]
     train, test = moved[0].train, moved[0].test
     model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
-    with view.task(f"{first.baseline.name} on {len(train.labels)} images") as report:
+    trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in moved]
+    name = first.baseline.name if experiment.method == "full" else f"{experiment.method}, {first.baseline.name}"
+    with view.task(f"{name} on {len(train.labels)} images") as report:
         found = train_full_all(
             dataclasses.replace(first.baseline, recipe=recipe),
-            [part.train for part in moved],
+            trains,
             test,
             model=model,
             audits=[part.audit for part in moved],
@@ -40,12 +46,13 @@ def full_together(cells: list[Ready], shared: Shared, view: View) -> list[tuple[
             students=experiment.students or 1,
             holdout=experiment.holdout,
             report=report,
+            trainers=trainers,
         )
     networks = len(cells) * (experiment.students or 1) * (2 if experiment.holdout else 1)
     seconds = round((time.monotonic() - start) / networks, 2)
     parts = []
     for part, scores in zip(moved, found, strict=True):
-        tested, repeated = (predict_all(model, scores.params, images) for images in (test.images, train.images))
+        tested, repeated = (predict_all(scores.model, scores.params, images) for images in (test.images, train.images))
         given, clean = np.asarray(part.train.labels), np.asarray(part.audit.labels)
         last, best, picked = (scores.at.get(moment) for moment in ("last", "best", "picked"))
         parts.append(
@@ -117,14 +124,16 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
     # whatever the method, the full run is the same for all of a data set, its labels and a seed
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
-    everything = cell._replace(experiment=common, baseline=baseline)
+    everything = cell._replace(experiment=common, asked=read("full"), baseline=baseline)
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: full_together([everything], shared, view)[0])
     shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
-    method = DISTILLERS["random"]
+    method = read("random").method
     chance = dataclasses.replace(experiment, method="random", seed=experiment.seed + 1, options=())
-    other = cell._replace(experiment=chance, method=method, config=method_config(method.config, chance))
+    other = cell._replace(
+        experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
+    )
     random = distil_together([other], shared, view)[0].distilled
     random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
     found = dd_ranking(

@@ -11,15 +11,17 @@ from jax.sharding import Mesh
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, in_space, load, prepare
-from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
+from ddjax.evaluation.protocols import upright
+from ddjax.evaluation.students import rescaled
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
 from ddjax.training import Examples, Recipe, fit, predict
 from ddjax.types import Method, Model
-from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, Experiment, method_config
+from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, UPRIGHT, Experiment, method_config
+from experiments.methods import Asked, read
 
 T = TypeVar("T")
 
@@ -58,6 +60,7 @@ class Ready(NamedTuple):
     """A cell with its pieces chosen and its data prepared, in pixels."""
 
     experiment: Experiment
+    asked: Asked
     protocol: Protocol
     method: Method
     baseline: Baseline
@@ -70,7 +73,8 @@ class Ready(NamedTuple):
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     """Choose the pieces, so that a wrong name is said before any work, and prepare the data."""
     protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
-    method = choose(DISTILLERS, experiment.method, "method")
+    asked = read(experiment.method)
+    method = asked.method
     baseline = choose(BASELINES, experiment.baseline or BASELINE_OF[protocol.name], "baseline")
     noise = NoiseSpec(
         kind=experiment.noise,
@@ -95,11 +99,17 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 
     teacher_network = (experiment.network, experiment.width, experiment.depth, experiment.precision)
     prepared = shared.once("labels", (*pictures, noise, teacher_network), given)
-    default = baseline.space if experiment.method == "full" else method.space or SPACE_OF[protocol.name]
+    default = baseline.space if asked.whole else method.space or SPACE_OF[protocol.name]
     space = experiment.preprocess or default
     images = np.asarray(prepared.train.images)
     transform = shared.once("space", (*pictures, space), lambda: preprocess.fit(space, images, dataset.name))
-    return Ready(experiment, protocol, method, baseline, config, dataset, prepared, transform)
+    return Ready(experiment, asked, protocol, method, baseline, config, dataset, prepared, transform)
+
+
+def full_recipe(ready: Ready) -> Recipe:
+    """The baseline's recipe with the experiment's wishes."""
+    recipe = upright(ready.baseline.recipe) if ready.experiment.dataset in UPRIGHT else ready.baseline.recipe
+    return recipe if ready.experiment.epochs is None else rescaled(recipe, ready.experiment.epochs)
 
 
 def inside(ready: Ready, shared: Shared) -> Prepared:

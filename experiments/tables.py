@@ -22,11 +22,14 @@ def describe(row: dict[str, Any]) -> str:
         f"{row['dataset']}, {noise} noise: {percent(row['effective_rate'])} of {row['train_images']} labels are wrong "
         f"(checksum {row['noise_checksum']})"
     ]
-    if row["method"] == "full":
-        lines += [
-            f"trained on all of them by {row['protocol']}, {row['epochs']} epochs, {len(row['students'])} run(s):",
-            "",
-        ]
+    if "moments" in row:
+        how = row["protocol"] if row["method"] == "full" else f"{row['method']}, {row['protocol']}"
+        lines += [f"trained on all of them by {how}, {row['epochs']} epochs, {len(row['students'])} run(s):", ""]
+        if told := row.get("told"):
+            lines += [f"the method was told: {', '.join(told)}", ""]
+        if found := row.get("relabelling"):
+            before, after = percent(1 - found["noise_rate"]), percent(found["corrected_acc"])
+            lines += [f"labels corrected first: {before} right before, {after} after", ""]
         lines += moments(row["moments"])
         lines += ["", "'best' is chosen on test data: a reference, not a result."]
     else:

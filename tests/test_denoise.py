@@ -81,7 +81,7 @@ def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("this stage is there already")
 
-    monkeypatch.setattr(denoiser, "_distil", never)
+    monkeypatch.setattr(denoiser, "distilled_set", never)
     with monkeypatch.context() as inner:
         inner.setattr(denoiser, "students_say", never)
         again = ddjax.denoise(images, given, keep=root, precision=0.99, score="hybrid", **QUICK)
@@ -108,7 +108,7 @@ def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     pytest.importorskip("cleanlab")
     from ddjax.evaluation.detection import detection
 
-    report = ddjax.denoise(images, given, **(QUICK | {"method": method, "folds": 3, "epochs": epochs}))
+    report = ddjax.denoise(images, given, **(QUICK | {"method": method, "folds": 3, "plain_epochs": epochs}))
     said = detection(report.suspicion, report.flagged, report.cleaned, given, clean)
     assert said["auroc"] > 0.8 and said["precision"] > 0.5, said
     assert report.distilled is None and report.seconds.keys() >= {"judge"}

@@ -18,7 +18,7 @@ from experiments.denoising import writing
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
 QUICK = {"method": "herding", "upright": True, "width": 8, "students": 2, "epochs": 80, "quiet": True}
-QUICK |= {"ipc": 8, "options": ("features=pixels",)}
+QUICK |= {"plain_epochs": 30, "ipc": 8, "options": ("features=pixels",)}
 
 
 def run(data, out, **fields):
@@ -88,7 +88,7 @@ def test_the_page_stands_alone_and_escapes_names(cleaned):
 def test_a_second_run_trains_nothing(cleaned, monkeypatch):
     root, _ = cleaned
     before = (root / "out" / "labels.csv").read_text()
-    monkeypatch.setattr(denoiser, "_distil", None)
+    monkeypatch.setattr(denoiser, "distilled_set", None)
     monkeypatch.setattr(denoiser, "students_say", None)
     assert run(root / "pictures", root / "out") == 0
     assert (root / "out" / "labels.csv").read_text() == before

@@ -6,38 +6,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ddjax import preprocess
 from ddjax.data.validate import class_labels, pixels
+from ddjax.denoising.distilling import PLAIN_SPACE, configured, distilled_set, inside, judging_network, width_for
 from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.witnesses import folds_say, students_say, young_say
-from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.files import array_digest
-from ddjax.loop import distill
-from ddjax.models import build
 from ddjax.names import choose, unknown
-from ddjax.types import Method, Model, TrainSet
+from ddjax.types import TrainSet
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # (stage, done, total, newest metrics)
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
-SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 64
-# A set to find wrong labels with needs less work than one to publish; what is not named here is the method's default.
-SHORT: Mapping[str, Mapping[str, Any]] = {
-    "dance": {"steps": 300, "pool_epochs": 20},
-    "dm": {"steps": 300},
-    "rcig": {"steps": 300, "batch": 256, "pool_size": 10, "image_rate": 0.01},
-    "frepo": {"steps": 300},
-    "kip": {"steps": 200},
-}
-_PLAIN_SPACE = "standardize"
 
 
 def denoise(
@@ -52,6 +38,7 @@ def denoise(
     students: int = 5,
     protocol: str = "common",
     epochs: int | None = None,
+    plain_epochs: int | None = None,
     network: str | None = None,
     width: int | None = None,
     depth: int | None = None,
@@ -75,12 +62,13 @@ def denoise(
       method: any distiller by name, or module:ATTRIBUTE; or cleanlab (cross-validated predictions of plain training,
         judged by confident learning through cleanlab itself), or small_loss (networks early in plain training).
       ipc, options: images per class, and further fields of the method's configuration; a learned set is made in a few
-        hundred steps (`SHORT`) where these do not say otherwise.
+        hundred steps (`distilling.SHORT`) where these do not say otherwise.
       class_names: of the class numbers; names given as labels are numbered in sorted order without it.
       ids: [n], what each image is called in the report; by default its row.
       students: how many networks judge.
       protocol: how students are trained.
-      epochs: of students, of cleanlab's networks, or of the plain training that small_loss stops a tenth into.
+      epochs: of students, where the protocol's number is not wanted.
+      plain_epochs: of cleanlab's networks, and of the plain training that small_loss stops a tenth into; 200.
       network, width, depth: of the judging networks; by default the protocol's ConvNet, of width 32 for images up to
         16 pixels and 64 for larger ones. The distilling network is as wide.
       mirror: False for images whose mirror image means something else, such as digits and letters.
@@ -105,8 +93,8 @@ def denoise(
         raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")
     how = choose(PROTOCOLS, protocol, "protocol")
     shape = tuple(train.images.shape[1:])
-    width = width or (SMALL_WIDTH if shape[0] <= SMALL_SIDE else WIDTH)
-    model = _network(network or how.network, shape, train.num_classes, width, depth)
+    width = width or width_for(shape[0])
+    model = judging_network(network or how.network, shape, train.num_classes, width, depth)
     settings = {
         "method": method,
         "ipc": ipc,
@@ -114,6 +102,7 @@ def denoise(
         "students": students,
         "protocol": protocol,
         "epochs": epochs,
+        "plain_epochs": plain_epochs,
         "network": [network or how.network, width, depth],
         "mirror": mirror,
         "folds": folds,
@@ -121,33 +110,41 @@ def denoise(
         "data": array_digest(train.images, train.labels),
     }
     stages, seconds, distilled = Stages(keep), {}, None
-    judging = {"model": model, "epochs": epochs, "mirror": mirror, "seed": seed}
+    judging = {"model": model, "mirror": mirror, "seed": seed}
     if method not in DETECTORS:
         chosen = choose(DISTILLERS, method, "method")
-        config = _config(chosen, method, ipc, options or {}, shape[0], width, mirror)
+        config = configured(chosen, method, ipc, options or {}, shape[0], width, mirror)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}
         decides |= {"network": settings["network"]}
         distilled, seconds["distil"] = stages.distilled(
-            decides, lambda: _distil(chosen, config, train, model, seed, _stage(report, "distil"))
+            decides, lambda: distilled_set(chosen, config, train, model, seed, _stage(report, "distil"))
         )
         decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "mirror")}
 
         def ask() -> np.ndarray:
             return students_say(
-                distilled, train, **judging, protocol=how, students=students, report=_stage(report, "students")
+                distilled,
+                train,
+                **judging,
+                protocol=how,
+                students=students,
+                epochs=epochs,
+                report=_stage(report, "students"),
             )
 
         stage = "students"
     else:
-        decides = {name: value for name, value in settings.items() if name not in ("ipc", "options", "protocol")}
-        inside = _inside(train, preprocess.fit(_PLAIN_SPACE, train.images))
+        decides = {
+            name: value for name, value in settings.items() if name not in ("ipc", "options", "protocol", "epochs")
+        }
+        moved = inside(train, preprocess.fit(PLAIN_SPACE, train.images))
         stage = "folds" if method == "cleanlab" else "networks"
 
         def ask() -> np.ndarray:
             tell = _stage(report, stage)
             if method == "cleanlab":
-                return folds_say(inside, **judging, folds=folds, report=tell)
-            return young_say(inside, **judging, students=students, report=tell)
+                return folds_say(moved, **judging, epochs=plain_epochs, folds=folds, report=tell)
+            return young_say(moved, **judging, epochs=plain_epochs, students=students, report=tell)
 
     kept = stages.arrays("logits", decides, lambda: _timed(ask))
     seconds[stage] = float(kept["seconds"])
@@ -199,52 +196,6 @@ def _train_set(images: Any, labels: Any, class_names: Sequence[str] | None) -> t
         raise ValueError(f"there must be two classes or more, each with an image; without: {empty[:5]}")
     ids = np.arange(len(labels), dtype=np.int32)
     return TrainSet(images=images, labels=labels, ids=ids, num_classes=len(names)), names
-
-
-def _network(name: str, shape: tuple[int, ...], k: int, width: int, depth: int | None) -> Model:
-    options = {"width": width} if name.startswith("convnet") else {}
-    return build(name, shape, k, **options, **({"depth": depth} if depth else {}))
-
-
-def _config(
-    method: Method, name: str, ipc: int, options: Mapping[str, Any], side: int, width: int, mirror: bool
-) -> Any:
-    """The method's configuration; a width and mirror images are as for the students where it has such fields."""
-    fields = {field.name for field in dataclasses.fields(method.config)}
-    for option in options:
-        if option not in fields:
-            raise unknown(f"option of method {name!r}", option, sorted(fields))
-    chosen: dict[str, Any] = {"ipc": ipc, **SHORT.get(name, {})}
-    if "width" in fields:
-        chosen["width"] = width
-    if "use_flip" in fields and not mirror:
-        chosen["use_flip"] = False
-    if "factor" in fields and side <= SMALL_SIDE:  # cells of a mosaic would be too small to show anything
-        chosen["factor"] = 1
-    return method.config(**(chosen | dict(options)))
-
-
-def _distil(
-    method: Method, config: Any, train: TrainSet, model: Model, seed: int, report: Any
-) -> tuple[DistilledSet, float]:
-    """The distilled set, with the transform it lives in."""
-    start = time.monotonic()
-    transform = preprocess.fit(method.space or _PLAIN_SPACE, train.images)
-    inside = _inside(train, transform)
-    if method.model is not None:
-        model = method.model(config, inside.images.shape[1:], inside.num_classes)
-    prepare_key, init_key = jax.random.split(jax.random.key(seed))
-    begin, feed = method.prepare(config, inside, model, prepare_key)
-    distiller = method.build(config, model)
-    state, _ = distill(distiller, feed, distiller.init(init_key, begin), steps=method.steps(config), report=report)
-    found = dataclasses.replace(distiller.extract(state), preprocess=transform)
-    jax.block_until_ready(found.images)
-    return found, time.monotonic() - start
-
-
-def _inside(train: TrainSet, transform: preprocess.Preprocess) -> TrainSet:
-    images = preprocess.apply(transform, train.images)
-    return dataclasses.replace(train, images=images, labels=jnp.asarray(train.labels), space=transform.fingerprint)
 
 
 def _timed(ask: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The competitor of every distilled set: training on the whole noisy set, at its last, best and picked epoch."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -64,6 +65,16 @@ class FullScores(NamedTuple):
     at: dict[str, dict[str, list[float]]]  # moment -> {epoch, test_acc, given_acc, clean_acc (with an audit)}
     curves: dict[str, Any]  # name -> float [s epochs]
     params: Any
+    model: Model  # what reads one run's params
+
+
+# (rows of the set that are trained on, None for all) -> a function called like `fit`, which gives what `fit` does
+Trainers = Callable[[np.ndarray | None], Callable[..., Any]]
+
+
+def plainly(rows: np.ndarray | None) -> Callable[..., Any]:
+    """Plain training, whatever the rows."""
+    return fit
 
 
 def train_full(
@@ -112,11 +123,13 @@ def train_full_all(
     holdout: float = 0.1,
     how: str = "auto",
     report: Report | None = None,
+    trainers: Trainers = plainly,
 ) -> list[FullScores]:
     """What `train_full` makes of each training set, all networks in one compiled program.
 
     The sets are of one size; those that share their images (as one array) hold them once. `audits` and `seeds` have an
-    entry for each; either all are audited or none is.
+    entry for each; either all are audited or none is. `trainers` stands in for plain training: a robust rule, say,
+    that keeps a table with a row for each image.
     """
     for train in trains:
         if train.space != test.space or train.space == PIXELS:
@@ -132,7 +145,7 @@ def train_full_all(
     if known:
         labels["clean_acc"] = for_each([jnp.asarray(audit.labels) for audit in known], students)
     images = for_each([t.images for t in trains], students)
-    fitted = fit(
+    fitted = trainers(None)(
         model,
         baseline.recipe,
         for_each(examples, students),
@@ -156,6 +169,7 @@ def train_full_all(
                 seed,
                 how,
                 report,
+                trainers,
             )
             held |= {i: agreement[j * students : (j + 1) * students] for j, i in enumerate(mine)}
     found = []
@@ -172,7 +186,8 @@ def train_full_all(
             | {name: [float(curves[name][s, e]) for s, e in enumerate(epochs)] for name in ("test_acc", *labels)}
             for moment, epochs in moments.items()
         }
-        found.append(FullScores(at, curves, jax.tree.map(lambda leaf, own=own: leaf[own], fitted.params)))
+        params = jax.tree.map(lambda leaf, own=own: leaf[own], fitted.params)
+        found.append(FullScores(at, curves, params, getattr(fitted, "model", model)))
     return found
 
 
@@ -186,6 +201,7 @@ def scouted(
     seed: int,
     how: str,
     report: Report | None,
+    trainers: Trainers,
 ) -> Float[np.ndarray, "s epochs"]:
     """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it."""
     rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
@@ -198,7 +214,7 @@ def scouted(
         return for_each([taken[id(array)] for array in arrays], students)
 
     images = [train.images for train in trains]
-    scout = fit(
+    scout = trainers(kept)(
         model,
         baseline.recipe,
         Examples(part(images, kept), part([each.targets for each in examples], kept)),

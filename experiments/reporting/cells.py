@@ -95,7 +95,7 @@ class Cell:
     @property
     def learns(self) -> bool:
         """Whether this is a distiller, neither the whole set nor a selection of it."""
-        return self.method not in (*SELECTIONS, "full")
+        return self.method not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
 
     @property
     def name(self) -> str:

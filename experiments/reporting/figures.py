@@ -77,7 +77,7 @@ def _beside_full(setting: Setting, cells: list[Cell]) -> str:
             values += [_dot(name, found, 0 if c == "last_acc" else 3) for c, name, found in made if found]
             guides += [(cell.protocol, 100 * found.mean) for c, _, found in made if found and c == "last_acc"]
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
-    values += [_dot(f"{c.series}, {c.ipc} per class", c.of("last_acc"), 2 if c.learns else 1) for c in rest]
+    values += [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
     wrong = np.mean([row["effective_rate"] for cell in cells for row in cell.rows])
     share = f": {100 * wrong:.0f} % wrong labels" if wrong else ""
     return dots(f"{setting.data}, {setting.labels}{share}", values, guides[:1])
@@ -93,7 +93,7 @@ def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
     present = {c.cell.setting.data for c in study.compared if c.cell.setting.noise in kinds}
     for one in study.compared:
         setting = one.cell.setting
-        if setting.noise in (*kinds, "clean") and setting.data in present:
+        if setting.noise in (*kinds, "clean") and setting.data in present and one.cell.ipc is not None:
             panels[setting.data, one.cell.series][setting.noise, setting.rate].append(one)
     drawn = []
     for (data, series), groups in sorted(panels.items(), key=lambda item: (_control(item[1]), item[0])):
@@ -176,7 +176,7 @@ def wrong_labels(cells: Sequence[Cell]) -> list[str]:
         )
         if cell.setting.rate and corrected and memorised:
             shares = 100 * corrected.mean, 100 * (1 - corrected.mean - memorised.mean), 100 * memorised.mean
-            name = "all, last epoch" if cell.method == "full" else f"{cell.series}, {cell.ipc} per class"
+            name = "all, last epoch" if cell.method == "full" else cell.name
             groups[cell.setting].append(Parts(name, shares))
     return [stacked(f"{setting.data}, {setting.labels}", WRONG, bars) for setting, bars in groups.items()]
 
@@ -191,7 +191,7 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
     for setting, members in groups.items():
         values = []
         for cell in members:
-            name = "all" if cell.method == "full" else f"{cell.series} {cell.ipc}"
+            name = "all" if cell.method == "full" else f"{cell.series} {cell.ipc or 'on all'}"
             for colour, third in enumerate(("head", "medium", "tail"), 1):
                 found = cell.of(lambda row, third=third: thirds(np.array(row["recall"], float))[third])
                 values.append(_dot(f"{name}, {third}", found, colour))

@@ -9,6 +9,7 @@ from experiments.reporting.claims import Study, Verdict
 from experiments.reporting.export import fails_clean, summary
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.pictures import gallery, sources
+from experiments.reporting.recall import recalls
 from experiments.reporting.results_table import provenance, table
 from experiments.reporting.rows import Rows
 from experiments.reporting.sections import confusions, figure
@@ -38,6 +39,7 @@ def page(rows: Rows, study: Study, verdicts: list[Verdict], where: pathlib.Path,
         Section("figures", "Figures", "", "".join(map(figure, figures))),
         Section("images", "Figure 3. Distilled images", _IMAGES, images),
         Section("confusion-section", "Confusion on the test set", "", confusions(ordered(study.cells))),
+        Section("recall", "Recall by class", "", recalls(ordered(study.cells))),
         Section("table", "All results", "", table(study)),
         Section("made", "How each number was made", _MADE, provenance(ordered(study.cells), rows)),
     ]

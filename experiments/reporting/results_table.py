@@ -96,7 +96,7 @@ def provenance(cells: Sequence[Cell], rows: Rows) -> str:
 
 
 def _place(cell: dict[str, Any]) -> str:
-    size = "" if cell["method"] == "full" else f", {cell['ipc']} per class"
+    size = "" if cell["ipc"] is None else f", {cell['ipc']} per class"
     labels = f"{cell['noise']} {cell['rate']:g}" if cell["rate"] else cell["noise"]
     return f"{cell['dataset']}, {labels}: {cell['method']}{size}, {cell['protocol']}"
 

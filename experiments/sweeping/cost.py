@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ddjax.data import load
-from ddjax.distillers import DISTILLERS
 from ddjax.distillers import datm_memory as memory
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import upright
@@ -23,6 +22,7 @@ from ddjax.names import choose
 from ddjax.training import Recipe
 from ddjax.types import Model
 from experiments.config import BASELINE_OF, UPRIGHT, Experiment, method_config
+from experiments.methods import read
 from experiments.shared import network
 from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import MACHINES, Machine
@@ -123,7 +123,10 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     shape = shape_of(cell, data_dir)
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
-    method = choose(DISTILLERS, cell.method, "method")
+    asked = read(cell.method)
+    if asked.whole or asked.prune:  # what a rule or a cleaner adds is known once it has been measured
+        return Cost(None, ROW_BYTES, 0.0)
+    method = asked.method
     config = method_config(method.config, cell)
     protocol = choose(PROTOCOLS, cell.protocol, "protocol")
     own = method.model(config, shape.image, shape.classes) if method.model else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ddjax.names import choose, unknown
 from experiments.config import BASELINE_OF, Experiment
+from experiments.methods import read, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
 
@@ -34,25 +35,25 @@ class Grid:
 
 
 def cells(*grids: Grid) -> list[Experiment]:
-    """The cells, those that can run as one program side by side; `full` has no images per class, so it comes once."""
+    """The cells, those that can run as one program side by side; what has no images per class comes once."""
     found: dict[Experiment, None] = {}
     for grid in grids:
         for dataset in grid.datasets:
             for method in grid.methods:
-                for ipc in grid.ipc[:1] if method == "full" else grid.ipc:
+                for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
                     for kind, rate in grid.noises:
                         for seed in grid.seeds:
                             for protocol in grid.protocols:  # innermost: they score one set
                                 own = grid.of_method.get(method, {})
                                 settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
-                                if method == "full" and protocol != _first_with_baseline_of(protocol, grid.protocols):
+                                if read(method).whole and protocol != _first_with_baseline_of(protocol, grid.protocols):
                                     continue
                                 cell = Experiment(
                                     dataset=dataset,
                                     noise=kind,
                                     rate=rate,
                                     method=method,
-                                    ipc=Experiment.ipc if method == "full" else ipc,
+                                    ipc=ipc if sized(method) else Experiment.ipc,
                                     seed=seed,
                                     protocol=protocol,
                                     **settings,

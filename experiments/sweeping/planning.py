@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ddjax.results import hardware
 from experiments.config import Experiment
+from experiments.methods import sized
 from experiments.run import alike
 from experiments.sweeping.cost import Common, cost, fleet_memory
 from experiments.sweeping.machines import Machine
@@ -74,7 +75,7 @@ def listing(made: Plan, store: Store) -> str:
         cell = one.cell
         noise, ipc = (
             f"{cell.noise} {cell.rate:g}" if cell.rate else cell.noise,
-            "all" if cell.method == "full" else cell.ipc,
+            cell.ipc if sized(cell.method) else "all",
         )
         lines.append(
             f"{cell.dataset:14} {noise:15} {cell.method:8} {ipc:>4} {cell.seed:>4} {cell.protocol:10} "

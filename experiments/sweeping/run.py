@@ -12,6 +12,7 @@ from ddjax import saving
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.config import Experiment
 from experiments.distilling import unscored
+from experiments.methods import read
 from experiments.progress import View
 from experiments.run import Outcome, alike, run_together
 from experiments.shared import Shared
@@ -46,8 +47,8 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     """Groups that score the same sets by other protocols, together: one process is to make a set and then score it."""
     found: dict[tuple, list[list[Experiment]]] = {}
     for group in parts:
-        full = group[0].method == "full"
-        found.setdefault(tuple(group if full else map(unscored, group)), []).append(group)
+        whole = read(group[0].method).whole
+        found.setdefault(tuple(group if whole else map(unscored, group)), []).append(group)
     return list(found.values())
 
 

@@ -1,0 +1,80 @@
+"""The distilled set that students learn from, made with less work than one that is to be published."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ddjax import preprocess
+from ddjax.distilled import DistilledSet
+from ddjax.loop import distill
+from ddjax.models import build
+from ddjax.names import unknown
+from ddjax.types import Method, Model, TrainSet
+
+SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 64
+# A set to find wrong labels with needs less work than one to publish; what is not named here is the method's default.
+SHORT: Mapping[str, Mapping[str, Any]] = {
+    "dance": {"steps": 300, "pool_epochs": 20},
+    "dm": {"steps": 300},
+    "rcig": {"steps": 300, "batch": 256, "pool_size": 10, "image_rate": 0.01},
+    "frepo": {"steps": 300},
+    "kip": {"steps": 200},
+}
+PLAIN_SPACE = "standardize"
+
+
+def width_for(side: int) -> int:
+    """Channels of a ConvNet for images of this side, where none are asked for."""
+    return SMALL_WIDTH if side <= SMALL_SIDE else WIDTH
+
+
+def judging_network(name: str, shape: tuple[int, ...], k: int, width: int, depth: int | None) -> Model:
+    """The network of students; width and depth are for ConvNets."""
+    options = {"width": width} if name.startswith("convnet") else {}
+    return build(name, shape, k, **options, **({"depth": depth} if depth else {}))
+
+
+def configured(
+    method: Method, name: str, ipc: int, options: Mapping[str, Any], side: int, width: int, mirror: bool
+) -> Any:
+    """The method's configuration; a width and mirror images are as for the students where it has such fields."""
+    fields = {field.name for field in dataclasses.fields(method.config)}
+    for option in options:
+        if option not in fields:
+            raise unknown(f"option of method {name!r}", option, sorted(fields))
+    chosen: dict[str, Any] = {"ipc": ipc, **SHORT.get(name, {})}
+    if "width" in fields:
+        chosen["width"] = width
+    if "use_flip" in fields and not mirror:
+        chosen["use_flip"] = False
+    if "factor" in fields and side <= SMALL_SIDE:  # cells of a mosaic would be too small to show anything
+        chosen["factor"] = 1
+    return method.config(**(chosen | dict(options)))
+
+
+def distilled_set(
+    method: Method, config: Any, train: TrainSet, model: Model, seed: int, report: Any
+) -> tuple[DistilledSet, float]:
+    """The distilled set, with the transform it lives in."""
+    start = time.monotonic()
+    transform = preprocess.fit(method.space or PLAIN_SPACE, train.images)
+    moved = inside(train, transform)
+    if method.model is not None:
+        model = method.model(config, moved.images.shape[1:], moved.num_classes)
+    prepare_key, init_key = jax.random.split(jax.random.key(seed))
+    begin, feed = method.prepare(config, moved, model, prepare_key)
+    distiller = method.build(config, model)
+    state, _ = distill(distiller, feed, distiller.init(init_key, begin), steps=method.steps(config), report=report)
+    found = dataclasses.replace(distiller.extract(state), preprocess=transform)
+    jax.block_until_ready(found.images)
+    return found, time.monotonic() - start
+
+
+def inside(train: TrainSet, transform: preprocess.Preprocess) -> TrainSet:
+    """The images on the device, in the space of the transform."""
+    images = preprocess.apply(transform, train.images)
+    return dataclasses.replace(train, images=images, labels=jnp.asarray(train.labels), space=transform.fingerprint)

@@ -1,0 +1,159 @@
+"""Methods beyond distillers in one table: robust rules, cleaning before and after, controls; tiny runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ddjax.robust import make_rule
+from experiments import rules, tables
+from experiments.config import Experiment, method_config
+from experiments.methods import names, read, sized
+from experiments.reporting.rows import read_rows
+from experiments.run import run
+from experiments.shared import Shared
+from experiments.sweeping.grid import Grid, cells
+
+TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0}
+
+
+SLOW = ("cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return Shared()
+
+
+def test_names_are_read():
+    assert read("elr") == read("robust:elr") and read("elr").rule == "elr" and not sized("elr")
+    assert read("forward_known").known and read("forward_known").rule == "forward"
+    assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").whole and sized("rcig+relabel")
+    assert read("prune+dance").prune and not read("prune+dance").whole
+    assert read("cleanlab").weights == "cleanlab" and read("full").rule is None
+    assert {"elr", "rcig", "cleanlab", "coteaching"} <= set(names())
+    for wrong, words in [
+        ("elrr", "Did you mean 'elr'"),
+        ("robust:gcee", "Did you mean 'gce'"),
+        ("prune+full", "distils nothing"),
+        ("rcg+relabel", "Did you mean 'rcig'"),
+        ("weighted", "unknown method"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            read(wrong)
+
+
+def test_settings_of_a_rule_are_options():
+    config = read("elr").method.config
+    found = method_config(config, Experiment(method="elr", options=("strength=1", "momentum=0.5")))
+    assert (found.strength, found.momentum) == (1.0, 0.5)
+    with pytest.raises(ValueError, match="Did you mean 'momentum'"):
+        method_config(config, Experiment(method="elr", options=("momentumm=1",)))
+
+
+def test_what_has_no_size_comes_once():
+    grid = Grid(methods=("elr", "random", "random+relabel"), ipc=(1, 10), seeds=(0,))
+    assert [(cell.method, cell.ipc) for cell in cells(grid)] == [
+        ("elr", 10),
+        ("random", 1),
+        ("random", 10),
+        ("random+relabel", 1),
+        ("random+relabel", 10),
+    ]
+
+
+@pytest.mark.parametrize("method", ["coteaching", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_rules_make_rows_like_the_others(shared, method):
+    pytest.importorskip("cleanlab")
+    experiment = Experiment(method=method, **(TINY | {"holdout": 0.2})).settled()
+    row = run(experiment, shared=shared).row
+    assert row["ipc"] is None and row["protocol"] == "B-PLAIN" and len(row["recall"]) == 10
+    assert row["moments"].keys() == {"last", "best", "picked"}
+    assert 0 <= row["last_acc"] <= 1 and row["denoising"]["relabel_acc"] <= 1
+    if method == "coteaching":  # it takes the true share of wrong labels, and says so
+        assert row["told"] == ["noise rate"] and row["rule_settings"]["forget"] == row["effective_rate"]
+    assert method in tables.describe(row)
+
+
+def test_distil_then_clean(shared):
+    experiment = Experiment(method="random+relabel", ipc=3, **TINY).settled()
+    row = run(experiment, shared=shared).row
+    assert row["ipc"] == 3 and row["relabelling"]["noise_rate"] == pytest.approx(row["effective_rate"])
+    assert "labels corrected first" in tables.describe(row)
+
+
+def test_clean_then_distil(shared):
+    pytest.importorskip("cleanlab")
+    experiment = Experiment(method="prune+random", ipc=1, **(TINY | {"limit": 300})).settled()
+    outcome = run(experiment, shared=shared)
+    assert outcome.row["images"] == 10 and outcome.row["train_images"] == 300 and outcome.row["ipc"] == 1
+
+
+def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
+    from experiments.shared import make_ready
+
+    ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
+    given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
+    probabilities = 0.9 * np.eye(10)[clean] + 0.01
+    monkeypatch.setattr(rules, "held_out", lambda *args: probabilities)
+    monkeypatch.setattr(rules, "pruned", lambda *args: given != clean)
+    found = rules.weights(ready, None, None, shared)
+    np.testing.assert_array_equal(found == 0, given != clean)
+    oracle = ready._replace(asked=read("oracle"))
+    np.testing.assert_array_equal(rules.weights(oracle, None, None, shared), given == clean)
+    chance = rules.weights(ready._replace(asked=read("random_prune")), None, None, shared)
+    assert chance.sum() == (given == clean).sum() and (chance != (given == clean)).any()
+
+
+def test_rows_of_a_hold_out_keep_their_own_data():
+    seen = {}
+
+    def fake(model, recipe, rule, examples, keys, *, data, **more):
+        seen["data"] = data
+
+    needs = rules.Needs(make_rule("ce"), {}, np.arange(5.0), True)
+    original, rules.robust_fit = rules.robust_fit, fake
+    try:
+        rules.trainer(needs)(np.array([4, 1]))(None, None, None, [0, 1, 2])
+    finally:
+        rules.robust_fit = original
+    np.testing.assert_array_equal(seen["data"], [[4, 1]] * 3)
+
+
+def test_the_known_matrix_is_the_noises_own(shared):
+    from experiments.shared import make_ready
+
+    ready = make_ready(Experiment(method="forward_known", rate=0.3, **TINY).settled(), shared)
+    matrix = rules.known_matrix(ready.experiment, ready)
+    np.testing.assert_allclose(np.diag(matrix), 0.7)
+    human = dataclasses.replace(ready.experiment, noise="worst")
+    with pytest.raises(ValueError, match="no known transition matrix"):
+        rules.known_matrix(human, ready)
+
+
+def test_a_long_tail_shows_in_counts_and_recall(shared):
+    from experiments.reporting.cells import gather
+    from experiments.reporting.recall import recalls
+
+    experiment = Experiment(method="random", ipc=1, imbalance=10.0, **(TINY | {"limit": None})).settled()
+    row = run(experiment, shared=shared).row
+    assert row["class_counts"][0] > 8 * row["class_counts"][9] > 0
+    table = recalls(gather([row]))
+    assert f"<td>{row['class_counts'][9]}</td>" in table and "long tail 10" in table
+    assert recalls(gather([{**row, "recall": [0.5] * 30}])) == ""
+
+
+def test_the_report_takes_them_beside_distillers(shared, tmp_path):
+    from ddjax.results import append
+    from experiments.report import report
+
+    for method in ("full", "gce", "random", "random+relabel"):
+        for noise in ("clean", "symmetric"):
+            experiment = Experiment(method=method, noise=noise, ipc=1, **TINY).settled()
+            append(tmp_path / "rows.jsonl", run(experiment, shared=shared).row)
+    assert report(tmp_path, quiet=True) == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "gce" in page and "random+relabel" in page and "None per class" not in page
+    assert len(read_rows(tmp_path).done) == 8
+    recall = page.split('<section id="recall">')[1].split("</section>")[0]
+    assert recall.count("<summary>digits, first 150") == 2 and recall.count('<th scope="row">') == 20
