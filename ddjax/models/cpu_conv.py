@@ -62,7 +62,8 @@ def kernel_gradient(x: Images, g: Outputs, *, padding: Padding) -> Kernel:
     if _suits_winograd(shape, g.shape[1:3]):
         return _in_chunks(lambda x, g: _winograd_gradient(x, g, padding), x, g)
     if c <= FEW:
-        return _outer(_windows(_pad(x, padding), (kh, kw)), g).reshape(shape)  # windows that `convolve` has made
+        # its windows are made again, in the cache: those of `convolve` would have to be kept and read from memory
+        return _in_chunks(lambda x, g: _outer(_windows(_pad(x, padding), (kh, kw)), g).reshape(shape), x, g)
     return _in_chunks(lambda x, g: _shifted_gradient(_pad(x, padding), g, (kh, kw)), x, g)
 
 
