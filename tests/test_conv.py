@@ -38,6 +38,10 @@ CASES = {
     "1x1": ((2, 5, 5, 6), (1, 1, 6, 7), (1, 1), "SAME"),
     "1x1 strided": ((2, 8, 9, 6), (1, 1, 6, 7), (2, 2), ((0, 0), (0, 0))),
     "even kernel": ((2, 6, 6, 5), (2, 2, 5, 6), (1, 1), "SAME"),
+    "even kernel, colours": ((2, 6, 5, 2), (2, 2, 2, 5), (1, 1), "SAME"),
+    "3x3 valid": ((4, 7, 6, 5), (3, 3, 5, 6), (1, 1), "VALID"),
+    "one image": ((1, 7, 6, 5), (3, 3, 5, 6), (1, 1), "SAME"),
+    "uneven padding": ((3, 6, 7, 5), (3, 4, 5, 6), (1, 1), ((2, 0), (1, 3))),
     "uneven strides": ((2, 8, 9, 5), (3, 2, 5, 6), (2, 3), ((1, 0), (0, 1))),
 }
 
@@ -195,6 +199,19 @@ def test_stacked_kernels_form_no_grouped_convolution():
     params = jax.vmap(model.init)(jax.random.split(jax.random.key(0), 3))
     loss = jax.vmap(jax.grad(lambda p, x: jnp.sum(model.apply(p, x) ** 2)), (0, None))
     assert max(groups(loss, params, draw((2, 16, 16, 3), 0)), default=1) == 1
+
+
+@pytest.mark.parametrize("case", ["3x3", "3x3 valid", "uneven padding", "even kernel, colours", "many images", "5x5"])
+def test_images_do_not_touch(case):
+    x, kernel, strides, padding = arguments(case)
+
+    def both(x):  # the second as the adjoint sees it
+        y, back = jax.vjp(lambda x: conv2d(x, kernel, strides, padding), x)
+        return y, back(y)[0]
+
+    for clean, broken in zip(quick_jit(both)(x), quick_jit(both)(x.at[1].set(jnp.nan)), strict=True):
+        assert jnp.isnan(broken[1]).any()
+        np.testing.assert_array_equal(np.delete(clean, 1, 0), np.delete(broken, 1, 0))
 
 
 @pytest.mark.parametrize("case", ["many images", "colours", "5x5 strided"])

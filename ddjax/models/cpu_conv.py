@@ -2,7 +2,8 @@
 
 XLA's own kernel gradient is tens of times slower inside `scan` than outside of it, and reaches half of the speed
 of a matrix product at best. Here 3x3 kernels go through Winograd's minimal filtering, which needs 16 products
-where the definition has 36, a few images at a time so that what it writes stays in the cache.
+where the definition has 36, a few images at a time so that what it writes stays in the cache; narrow
+ones take XLA's forward convolution, on all images side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ def convolve(x: Images, kernel: Kernel, *, padding: Padding) -> Outputs:
         return _winograd(x, kernel, padding)
     if c <= FEW:
         return _product(_windows(_pad(x, padding), (kh, kw)), kernel)
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return _side_by_side(x, kernel, padding)
 
 
 def kernel_gradient(x: Images, g: Outputs, *, padding: Padding) -> Kernel:
@@ -62,7 +63,8 @@ def kernel_gradient(x: Images, g: Outputs, *, padding: Padding) -> Kernel:
     if _suits_winograd(shape, g.shape[1:3]):
         return _in_chunks(lambda x, g: _winograd_gradient(x, g, padding), x, g)
     if c <= FEW:
-        return _outer(_windows(_pad(x, padding), (kh, kw)), g).reshape(shape)  # windows that `convolve` has made
+        # its windows are made again, in the cache: those of `convolve` would have to be kept and read from memory
+        return _in_chunks(lambda x, g: _outer(_windows(_pad(x, padding), (kh, kw)), g).reshape(shape), x, g)
     return _in_chunks(lambda x, g: _shifted_gradient(_pad(x, padding), g, (kh, kw)), x, g)
 
 
@@ -129,6 +131,19 @@ def _windows(x: Array, window: tuple[int, int]) -> Array:
     return x
 
 
+def _side_by_side(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
+    # XLA's own convolution shares its work between threads along a map's columns only, and a map has too few of them:
+    # so all images are one wide map, with columns of zeros between them
+    (n, h, w, c), (_, kw, _, o) = x.shape, kernel.shape
+    (low, high), (h2, w2) = padding[1], output_size(x.shape, kernel.shape, padding)
+    period = w + max(low, high)
+    x = jnp.pad(x, ((0, 0), (0, 0), (0, period - w), (0, 0)))
+    x = jnp.swapaxes(x, 0, 1).reshape(1, h, n * period, c)
+    columns = (low, kw - 1 - low)  # as many columns out as in
+    y = lax.conv_general_dilated(x, kernel, (1, 1), (padding[0], columns), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jnp.swapaxes(y.reshape(h2, n, period, o)[:, :, :w2], 0, 1)
+
+
 def _few_outputs(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
     # one product for all taps, then sums of shifted maps, which are small
     kh, kw, c, o = kernel.shape
@@ -182,8 +197,8 @@ def _winograd(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
     count = _chunk(len(x), size, max(kernel.shape[2:]))
     if count == len(x):
         return chunk(x)
-    (chunks,) = _chunks(count, x)
-    y = lax.map(chunk, chunks)
+    images = _chunks(count, x)
+    y = lax.map(lambda i: chunk(images(i)), jnp.arange(-(-len(x) // count)))
     return y.reshape(-1, *y.shape[2:])[: len(x)]
 
 
@@ -212,18 +227,20 @@ def _chunk(n: int, size: Sequence[int], channels: int) -> int:
     return -(-n // -(-n // most))
 
 
-def _chunks(count: int, *arrays: Array) -> list[Array]:
-    missing = -len(arrays[0]) % count
-    padded = [jnp.pad(a, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else a for a in arrays]
-    return [a.reshape(-1, count, *a.shape[1:]) for a in padded]
-
-
 def _in_chunks(gradient: Callable[[Array, Array], Array], x: Images, g: Outputs) -> Kernel:
     # the sum over images, a few at a time
     count = _chunk(len(x), g.shape[1:3], max(x.shape[3], g.shape[3]))
     if count == len(x):
         return gradient(x, g)
-    chunks = _chunks(count, x, g)
-    shape = jax.eval_shape(gradient, *(jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in chunks))
+    chunk_of_x, chunk_of_g = _chunks(count, x), _chunks(count, g)
+    shape = jax.eval_shape(lambda: gradient(chunk_of_x(0), chunk_of_g(0)))
     start = jnp.zeros(shape.shape, shape.dtype)
-    return lax.scan(lambda total, chunk: (total + gradient(*chunk), None), start, tuple(chunks))[0]
+    return lax.fori_loop(0, -(-len(x) // count), lambda i, sum: sum + gradient(chunk_of_x(i), chunk_of_g(i)), start)
+
+
+def _chunks(count: int, maps: Array) -> Callable[[Array | int], Array]:
+    # the i-th few images, with zeros where there are none left; cut out inside the loop, because an array that is
+    # reshaped for a loop is computed once more for it by XLA, with all that was fused into it
+    missing = -len(maps) % count
+    maps = jnp.pad(maps, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else maps
+    return lambda i: lax.dynamic_slice_in_dim(maps, i * count, count)
