@@ -2,8 +2,8 @@
 
 XLA's own kernel gradient is tens of times slower inside `scan` than outside of it, and reaches half of the speed
 of a matrix product at best. Here 3x3 kernels go through Winograd's minimal filtering, which needs 16 products
-where the definition has 36, a few images at a time so that what it writes stays in the cache; narrow
-ones take XLA's forward convolution, on all images side by side.
+where the definition has 36, or 36 where it has 144, a few images at a time so that what it writes stays in the cache;
+narrow ones take XLA's forward convolution, on all images side by side.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from ddjax.models.minimal_filtering import BY_FOUR, BY_TWO, Filtering, Matrix
 
 Padding = tuple[tuple[int, int], tuple[int, int]]  # (low, high) of rows and of columns, none negative
 Images = Float[Array, "n h w c"]
@@ -25,11 +27,6 @@ NARROW = 40  # channels up to which Winograd's transforms cost more than XLA's o
 TILES = 512  # rows of one Winograd product: enough for a product at full speed, and its operands fit into the cache
 WIDE = 128  # channels at which they do; narrower maps take more rows
 MOST_WASTE = 1.6  # computed over wanted outputs where a map's sides are odd
-
-# F(2x2, 3x3) of Lavin and Gray 2016 (arXiv:1509.09308): y = A' [(G w G') * (B' x B)] A
-B = ((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, 1.0, 0.0, -1.0))
-G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
-A = ((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0))
 
 
 def convolve(x: Images, kernel: Kernel, *, padding: Padding) -> Outputs:
@@ -97,11 +94,17 @@ def _rounded(x: Array) -> Array:
 
 def _suits_winograd(kernel: Sequence[int], size: Sequence[int]) -> bool:
     h, w = size
-    return kernel[:2] == (3, 3) and min(kernel[2:]) > FEW and 4 * _half(h) * _half(w) <= MOST_WASTE * h * w
+    return kernel[:2] == (3, 3) and min(kernel[2:]) > FEW and 4 * _per_map(2, size) <= MOST_WASTE * h * w
 
 
-def _half(side: int) -> int:
-    return -(-side // 2)
+def _grid(step: int, size: Sequence[int]) -> tuple[int, int]:
+    # tiles along both sides of a map
+    return -(-size[0] // step), -(-size[1] // step)
+
+
+def _per_map(step: int, size: Sequence[int]) -> int:
+    rows, columns = _grid(step, size)
+    return rows * columns
 
 
 def _pad(x: Array, padding: Padding) -> Array:
@@ -159,7 +162,7 @@ def _shifted_gradient(x: Array, g: Array, window: tuple[int, int]) -> Array:
     return jnp.stack([_outer(part, g) for part in _shifts(x, window, 1)]).reshape(*window, x.shape[3], g.shape[3])
 
 
-def _transform(matrix: Sequence[Sequence[float]], parts: Sequence[Array] | Array) -> Array:
+def _transform(matrix: Matrix, parts: Sequence[Array] | Array) -> Array:
     # matrix @ parts along a new first axis, written out: most entries are 0 or 1
     def combine(weights: Sequence[float]) -> Array:
         used = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
@@ -169,32 +172,40 @@ def _transform(matrix: Sequence[Sequence[float]], parts: Sequence[Array] | Array
     return jnp.stack([combine(weights) for weights in matrix])
 
 
-def _tiles(matrix: Sequence[Sequence[float]], maps: Array) -> Float[Array, "16 tiles channels"]:
-    # `matrix` applied to rows and to columns of every tile; tiles are two pixels apart
-    steps = [(i, maps.shape[1] - len(matrix[0]) + i + 1) for i in range(len(matrix[0]))]
-    rows = _transform(matrix, [maps[:, i:end:2] for i, end in steps])
-    steps = [(j, maps.shape[2] - len(matrix[0]) + j + 1) for j in range(len(matrix[0]))]
-    columns = _transform(matrix, [rows[:, :, :, j:end:2] for j, end in steps])
+def _tiles(matrix: Matrix, maps: Array, step: int) -> Float[Array, "taps tiles channels"]:
+    # `matrix` applied to rows and to columns of every tile; tiles are `step` pixels apart
+    ends = [(i, maps.shape[1] - len(matrix[0]) + i + 1) for i in range(len(matrix[0]))]
+    rows = _transform(matrix, [maps[:, i:end:step] for i, end in ends])
+    ends = [(j, maps.shape[2] - len(matrix[0]) + j + 1) for j in range(len(matrix[0]))]
+    columns = _transform(matrix, [rows[:, :, :, j:end:step] for j, end in ends])
     return columns.reshape(len(matrix) ** 2, -1, maps.shape[3])
 
 
-def _input_tiles(x: Images, padding: Padding, size: Sequence[int]) -> Float[Array, "16 tiles c"]:
-    odd = [2 * _half(side) - side for side in size]
-    return _tiles(B, _pad(x, tuple((low, high + more) for (low, high), more in zip(padding, odd, strict=True))))
+def _input_tiles(way: Filtering, x: Images, padding: Padding, size: Sequence[int]) -> Float[Array, "taps tiles c"]:
+    more = [way.step * tiles - side for tiles, side in zip(_grid(way.step, size), size, strict=True)]
+    x = _pad(x, tuple((low, high + end) for (low, high), end in zip(padding, more, strict=True)))
+    return _tiles(way.B, x, way.step)
+
+
+def _filtering(size: Sequence[int]) -> Filtering:
+    # the one with fewer products
+    return min(BY_FOUR, BY_TWO, key=lambda way: len(way.B) ** 2 * _per_map(way.step, size))
 
 
 def _winograd(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
     size = output_size(x.shape, kernel.shape, padding)
-    filters = _transform(G, _transform(G, kernel).swapaxes(0, 1)).reshape(16, *kernel.shape[2:])
+    way = _filtering(size)
+    (step, _, g, a), taps, (rows, columns) = way, len(way.B), _grid(way.step, size)
+    filters = _transform(g, _transform(g, kernel).swapaxes(0, 1)).reshape(taps**2, *kernel.shape[2:])
 
     def chunk(x: Images) -> Outputs:
-        products = _input_tiles(x, padding, size) @ filters
-        products = products.reshape(4, 4, len(x), _half(size[0]), _half(size[1]), -1)
-        pixels = _transform(A, _transform(A, products).swapaxes(0, 1))  # [2, 2, ...]: row and column in a tile
+        products = _input_tiles(way, x, padding, size) @ filters
+        products = products.reshape(taps, taps, len(x), rows, columns, -1)
+        pixels = _transform(a, _transform(a, products).swapaxes(0, 1))  # [step, step, ...]: row and column in a tile
         y = jnp.transpose(pixels, (2, 3, 0, 4, 1, 5))
-        return y.reshape(len(x), 2 * _half(size[0]), 2 * _half(size[1]), -1)[:, : size[0], : size[1]]
+        return y.reshape(len(x), step * rows, step * columns, -1)[:, : size[0], : size[1]]
 
-    count = _chunk(len(x), size, max(kernel.shape[2:]))
+    count = _chunk(way, len(x), size, max(kernel.shape[2:]))
     if count == len(x):
         return chunk(x)
     images = _chunks(count, x)
@@ -203,24 +214,24 @@ def _winograd(x: Images, kernel: Kernel, padding: Padding) -> Outputs:
 
 
 def _winograd_gradient(x: Images, g: Outputs, padding: Padding) -> Kernel:
-    # the transpose of `_winograd` in its kernel: G' [(B' x B)' (A g A')] G
-    size = g.shape[1:3]
-    g = _pad(g, tuple((0, 2 * _half(side) - side) for side in size))
-    outputs = _tiles(_transposed(A), g)
-    products = jnp.swapaxes(_input_tiles(x, padding, size), 1, 2) @ outputs
-    products = products.reshape(4, 4, x.shape[3], g.shape[3])
-    back = _transposed(G)
+    # the transpose of `_winograd` in its kernel: G' [(B x B')' (A' g A)] G
+    size, way = g.shape[1:3], BY_TWO
+    g = _pad(g, tuple((0, way.step * tiles - side) for tiles, side in zip(_grid(way.step, size), size, strict=True)))
+    outputs = _tiles(_transposed(way.A), g, way.step)
+    products = jnp.swapaxes(_input_tiles(way, x, padding, size), 1, 2) @ outputs
+    products = products.reshape(len(way.B), len(way.B), x.shape[3], g.shape[3])
+    back = _transposed(way.G)
     return _transform(back, _transform(back, products).swapaxes(0, 1))
 
 
-def _transposed(matrix: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
-    return list(zip(*matrix, strict=True))
+def _transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))
 
 
-def _chunk(n: int, size: Sequence[int], channels: int) -> int:
+def _chunk(way: Filtering, n: int, size: Sequence[int], channels: int) -> int:
     # images at a time: a divisor of n near what fills a product, and with padding where there is none
-    tiles = TILES * max(1, WIDE // channels)
-    most = max(1, min(n, tiles // (_half(size[0]) * _half(size[1]))))
+    tiles = TILES * len(BY_TWO.B) ** 2 // len(way.B) ** 2 * max(1, WIDE // channels)
+    most = max(1, min(n, tiles // _per_map(way.step, size)))
     for count in range(most, most // 2, -1):
         if n % count == 0:
             return count
@@ -229,7 +240,7 @@ def _chunk(n: int, size: Sequence[int], channels: int) -> int:
 
 def _in_chunks(gradient: Callable[[Array, Array], Array], x: Images, g: Outputs) -> Kernel:
     # the sum over images, a few at a time
-    count = _chunk(len(x), g.shape[1:3], max(x.shape[3], g.shape[3]))
+    count = _chunk(BY_TWO, len(x), g.shape[1:3], max(x.shape[3], g.shape[3]))
     if count == len(x):
         return gradient(x, g)
     chunk_of_x, chunk_of_g = _chunks(count, x), _chunks(count, g)
