@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
@@ -53,7 +54,7 @@ def train(
     """
     whole = not rows or rows >= len(images)
 
-    def update(i: Array, member: Member) -> Member:
+    def update(i: ArrayLike, member: Member) -> Member:
         trainable, stats = split_stats(member.params)
         x, y = images, targets
         if not whole:
