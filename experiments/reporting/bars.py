@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from experiments.reporting.svg import WIDTH, frame, marker, segment, text, ticks
 
-ROW, HEAD, FOOT, NAMES, END = 20, 30, 34, 138, 12
+ROW, HEAD, FOOT, NAMES, END = 20, 30, 34, 170, 12
 TONES = ("k1", "neutral", "k2")
 
 
