@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ddjax import noise
+from ddjax.data.digits import digits as digits_of_sklearn
 from ddjax.noise import human, taxonomy
 from ddjax.noise.labels import confusion
 from ddjax.noise.spec import RATELESS
@@ -81,10 +82,8 @@ def load(
         raise ValueError(f"--labels is for cifar10 and cifar100; the labels of {dataset} are known without a file")
     if dataset == "tiny_imagenet":
         return np.repeat(np.arange(200), 500), tuple(str(c) for c in range(200)), None
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return digits.target, tuple(str(c) for c in range(10)), (digits.images / 16).astype(np.float32)
+    digits = digits_of_sklearn()
+    return digits.labels, digits.class_names, digits.images
 
 
 def summary(record: dict, names: tuple[str, ...]) -> str:

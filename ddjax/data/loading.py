@@ -17,7 +17,7 @@ from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import tiny_imagenet_source
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
-PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv")
+PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
 
 
 def load(
@@ -37,7 +37,8 @@ def load(
 
     Args:
       name: one of `NAMES`; `tfds:NAME[/CONFIG][:VERSION]` for any TFDS set with an image and a class label; a folder
-        of images; or an .npz or .csv file.
+        of images; an .npz or .csv file; or a function of yours without arguments as `module:ATTRIBUTE`, that returns a
+        `Dataset` and is called each time.
       data_dir: the TFDS directory (default `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
       cache_dir: where decoded arrays are kept (default `$DDJAX_CACHE`, or `~/.cache/ddjax`).
       labels: the TFDS feature that becomes `labels`; the other label features become `extra_labels`.
@@ -57,7 +58,7 @@ def load(
         strict=strict,
         download=download,
     )
-    dataset = source.read() if source.name == "digits" else cache.fetch(source, _cache(cache_dir), verify=verify)
+    dataset = cache.fetch(source, _cache(cache_dir), verify=verify) if source.identity else source.read()
     for remark in remarks(dataset):
         warnings.warn(remark, stacklevel=2)
     return dataset
@@ -97,7 +98,7 @@ def locate(
 
 def cache_place(source: Source, cache_dir: str | os.PathLike | None = None) -> pathlib.Path | None:
     """Where `load` keeps the arrays of a located set; None for those that need no keeping."""
-    return None if source.name == "digits" else cache.place(source, _cache(cache_dir))
+    return cache.place(source, _cache(cache_dir)) if source.identity else None
 
 
 def remarks(dataset: Dataset) -> list[str]:
@@ -137,4 +138,7 @@ def _at(shown: str, image_size: int | None, strict: bool) -> Source:
         if path.exists():
             raise ValueError(f"{path} is neither a folder of images nor an .npz or .csv file")
         raise FileNotFoundError(f"there is no folder or file {path} (looked from {pathlib.Path.cwd()})")
+    if ":" in shown:
+        _refuse(shown, {"image_size": image_size is not None}, "is for sets of image files")
+        return Source(shown, {}, names.choose({}, shown, "data set"))
     raise names.unknown("data set", shown, [*NAMES, *PATTERNS])

@@ -14,7 +14,7 @@ class Source(NamedTuple):
     """A data set that has been found but not read."""
 
     name: str
-    identity: dict[str, Any]  # JSON; whatever would change the arrays changes this, and it costs no reading of images
+    identity: dict[str, Any]  # JSON; whatever would change the arrays changes this; empty: they are not worth keeping
     read: Callable[[], Dataset]
 
 

@@ -9,8 +9,10 @@ from ddjax.noise.instance import pmd as pmd
 from ddjax.noise.labels import checksum as checksum
 from ddjax.noise.orders import tfds_order as tfds_order
 from ddjax.noise.spec import KINDS as KINDS
+from ddjax.noise.spec import Annotator as Annotator
 from ddjax.noise.spec import NoiseSpec as NoiseSpec
 from ddjax.noise.spec import Noisy as Noisy
+from ddjax.noise.spec import Truth as Truth
 from ddjax.noise.spec import apply as apply
 from ddjax.noise.transition import estimate as estimate
 from ddjax.noise.transition import matrix as matrix

@@ -24,7 +24,7 @@ class NoiseSpec:
     """Which noise, how much, and which draw of it.
 
     Attributes:
-        kind: a name in KINDS, or a fork's matrix builder as `module:ATTRIBUTE`.
+        kind: a name in KINDS, or a fork's matrix builder or `Annotator` as `module:ATTRIBUTE`.
         rate: nominal share of flips, 0..1. Kinds whose labels or matrix come from a file have none: leave it at 0.
         seed: of the sampler; the published noise has 0.
         sampler: "numpy_legacy" (bit-exact to published noise) or "jax" (a key per id); see `corrupt`.
@@ -72,6 +72,12 @@ class Truth(NamedTuple):
     probabilities: Any  # [n k] or None
 
 
+class Annotator(NamedTuple):
+    """A fork's noise that is more than a matrix: it may look at each example, and is named as `module:ATTRIBUTE`."""
+
+    draw: Callable[[NoiseSpec, Truth], Any]  # -> given labels [n], in the order of `Truth`
+
+
 def apply(
     spec: NoiseSpec,
     labels: Any,
@@ -106,7 +112,7 @@ def apply(
         return array if array is None or sorted_already else np.asarray(array)[ascending]
 
     truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities))
-    drawn, facts = KINDS.get(spec.kind, _matrix_kind)(spec, truth)
+    drawn, facts = KINDS.get(spec.kind, _of_a_fork)(spec, truth)
     given = np.empty_like(clean)
     given[ascending] = drawn
     walked = md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
@@ -145,6 +151,16 @@ def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     counts = class_counts(truth.labels, truth.num_classes)
     matrix = transition.matrix(spec.kind, spec.rate, truth.num_classes, truth.dataset, counts)
     return _from_matrix(spec, truth, matrix)
+
+
+def _of_a_fork(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    own = names.choose(KINDS, spec.kind, "noise kind")
+    if not isinstance(own, Annotator):
+        return _matrix_kind(spec, truth)
+    drawn = as_labels(own.draw(spec, truth), truth.num_classes, f"labels of {spec.kind!r}")
+    if drawn.shape != truth.labels.shape:
+        raise ValueError(f"{spec.kind!r} gave {len(drawn)} labels for {len(truth.labels)} examples")
+    return drawn, {"sampler": spec.kind, "seed": spec.seed}
 
 
 def _custom(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:

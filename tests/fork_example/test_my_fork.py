@@ -1,0 +1,80 @@
+"""What a fork's own tests look like: the contract of each method, then a run of everything through the front door."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from my_fork import kernel, medians
+
+import ddjax
+from ddjax import names, testing
+from ddjax.noise import Annotator, apply
+from experiments import one
+
+test_medians = testing.contract(medians.METHOD, ipc=2, steps=4, batch=12)
+test_cauchy = testing.contract(kernel.METHOD, ipc=1, steps=3, batch=8)
+
+LABELS = np.arange(400, dtype=np.int32) % 10
+IMAGES = np.random.default_rng(0).random((400, 8, 8, 1)) * np.linspace(0.1, 1, 400)[:, None, None, None]
+
+
+def test_a_median_is_nearer_than_where_it_started():
+    case = testing.Case(medians.METHOD, medians.MediansConfig(ipc=1, steps=60, batch=24))
+    step, state = jax.jit(case.distiller.step), case.state()
+    first = step(state, case.batch(0))[1]["distance"]
+    assert step(case.looped(), case.batch(0))[1]["distance"] < 0.8 * first
+
+
+def test_noise_of_a_matrix_and_of_an_annotator():
+    near = apply(ddjax.NoiseSpec("my_fork.noise:neighbours", 0.4), LABELS, np.arange(400), 10)
+    apart = (near.labels - LABELS) % 10
+    assert set(np.unique(apart)) == {0, 1, 9} and abs(near.record["effective_rate"] - 0.4) < 0.1
+    order = np.random.default_rng(1).permutation(400)  # ids, not the order of rows, decide what an example is called
+    spec = ddjax.NoiseSpec("my_fork.noise:faint", 0.25, seed=3)
+    faint = apply(spec, LABELS[order], order, 10, images=IMAGES[order])
+    wrong = faint.labels != LABELS[order]
+    assert wrong.sum() == 100 and IMAGES[order][wrong].std((1, 2, 3)).max() < IMAGES[order][~wrong].std((1, 2, 3)).min()
+    assert faint.record["sampler"] == "my_fork.noise:faint" and faint.record["seed"] == 3
+    assert np.array_equal(faint.labels, apply(spec, LABELS, np.arange(400), 10, images=IMAGES).labels[order])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [(np.full(400, 10), r"lie in 0\.\.9"), (np.zeros(3, int), "3 labels for 400 examples")]
+)
+def test_an_annotator_that_errs_is_named(monkeypatch, labels, words):
+    monkeypatch.setattr("my_fork.noise.faint", Annotator(lambda spec, truth: labels))
+    with pytest.raises(ValueError, match=f"my_fork.noise:faint.*{words}"):
+        apply(ddjax.NoiseSpec("my_fork.noise:faint", 0.2), LABELS, np.arange(400), 10)
+
+
+def test_a_data_set_by_its_function():
+    bars = ddjax.load("my_fork.data:bars")
+    assert bars.name == "bars" and bars.image_shape == (8, 8, 1) and bars.class_names == ("horizontal", "vertical")
+    with pytest.raises(ValueError, match=r"data set 'my_fork.data:bar' is read as module:ATTRIBUTE.*no attribute"):
+        ddjax.load("my_fork.data:bar")
+    with pytest.raises(ValueError, match="image_size"):
+        ddjax.load("my_fork.data:bars", image_size=8)
+
+
+def test_one_run_with_nothing_of_the_librarys_own(tmp_path, capsys):
+    settings = one.Settings(
+        **{"dataset": "my_fork.data:bars", "noise": "my_fork.noise:faint", "rate": 0.2, "ipc": 1, "steps": 5},
+        **{"method": "my_fork.medians:METHOD", "options": ("rate=0.25",), "network": "mlp", "protocol": "dance"},
+        **{"epochs": 2, "students": 1, "out": tmp_path, "quiet": True, "json": True},
+    )
+    assert one.one(settings) == 0
+    row = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert row["method"] == "my_fork.medians:METHOD" and row["dataset"] == "bars"
+    assert row["effective_rate"] == pytest.approx(0.2) and row["distill_steps"] == 5
+
+
+def test_a_name_is_found_from_the_folder_the_command_runs_in():
+    here = pathlib.Path(__file__).parent
+    command = [sys.executable, "-m", "experiments.noise", "--dataset", "digits", "--kind", "my_fork.noise:faint"]
+    done = subprocess.run([*command, "--rate", "0.5"], cwd=here, capture_output=True, text=True)
+    assert done.returncode == 0 and "(721 labels changed)" in done.stdout, done.stderr
+    assert names.choose({}, "my_fork.kernel:METHOD", "method") is kernel.METHOD
