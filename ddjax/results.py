@@ -40,6 +40,8 @@ def hardware() -> str:
 def commit() -> str | None:
     """The commit of the checkout that ddjax runs from, with a + where files differ from it; None outside of one."""
     root = pathlib.Path(__file__).parents[1]
+    if not (root / ".git").exists():  # installed, perhaps below some other project's checkout
+        return None
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],

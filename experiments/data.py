@@ -19,9 +19,7 @@ import tyro
 
 from ddjax import files
 from ddjax.data import dataset, loading
-from ddjax.data.tfds import prepared
 from ddjax.data.tfds_known import ALIASES
-from ddjax.data.tiny_imagenet import find
 from experiments import cli
 
 
@@ -67,19 +65,14 @@ class List:
         """Print a line per name."""
         root = self.data_dir or files.data_dir()
         for name in loading.NAMES:
-            print(f"{name:16} {_state(name, root)}")
+            print(f"{name:16} {loading.whereabouts(name, root) or _missing(name, root)}")
         print(f"or {', '.join(loading.PATTERNS)}")
 
 
-def _state(name: str, root: pathlib.Path) -> str:
-    if name == "digits":
-        return "comes with scikit-learn"
+def _missing(name: str, root: pathlib.Path) -> str:
     if name == "tiny_imagenet":
-        try:
-            return str(find(files.manual_dir(root))[0])
-        except FileNotFoundError:
-            return f"not in {files.manual_dir(root)}"
-    return str(prepared(ALIASES[name][0], root) or f"not prepared in {root / ALIASES[name][0]}")
+        return f"not in {files.manual_dir(root)}"
+    return f"not prepared in {root / ALIASES[name][0]}"
 
 
 def describe(data: dataset.Dataset, place: pathlib.Path | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a user meets first: the import, the README, the names."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -31,6 +32,20 @@ def test_every_name_is_there():
     assert set(ddjax.__all__) <= set(dir(ddjax))
     with pytest.raises(AttributeError, match=r"it has .*evaluate"):
         ddjax.evalute  # noqa: B018
+
+
+def test_python_m_ddjax_says_what_is_where(tmp_path):
+    code = (
+        "import runpy, sys; runpy.run_module('ddjax', run_name='__main__'); "
+        "print(sorted({'tensorflow', 'tensorflow_datasets', 'neural_tangents'} & set(sys.modules)))"
+    )
+    own = {"TFDS_DATA_DIR": str(tmp_path / "data"), "DDJAX_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, env=os.environ | own)
+    lines = {line[:9].strip() or line.split(":")[0].strip(): line for line in said.splitlines()}
+    assert ddjax.__version__ in lines["version"] and "backend cpu" in lines["devices"]
+    assert f"{tmp_path}/data, not made yet" in lines["data"] and lines["ready"].endswith("ready: digits")
+    assert "cifar10" in lines["not there"] and str(tmp_path) in lines["cache"] and "test" in lines["extras"]
+    assert said.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.S))

@@ -19,6 +19,7 @@ LAYER = {
     **dict.fromkeys(["experts", "evaluation", "robust"], 5),
     "distillers": 6,
     **dict.fromkeys(["denoising", "testing"], 7),
+    "__main__": 8,
 }
 # a package -> the only files that may import it
 DOORS = {

@@ -12,9 +12,9 @@ from ddjax.data.digits import digits
 from ddjax.data.folder import folder_source
 from ddjax.data.source import Source
 from ddjax.data.tables import csv_source, npz_source
-from ddjax.data.tfds import tfds_source
+from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
-from ddjax.data.tiny_imagenet import tiny_imagenet_source
+from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
@@ -99,6 +99,19 @@ def locate(
 def cache_place(source: Source, cache_dir: str | os.PathLike | None = None) -> pathlib.Path | None:
     """Where `load` keeps the arrays of a located set; None for those that need no keeping."""
     return cache.place(source, _cache(cache_dir)) if source.identity else None
+
+
+def whereabouts(name: str, root: pathlib.Path) -> str | None:
+    """What of a known set is there, below the TFDS directory `root`; None where nothing is."""
+    if name == "digits":
+        return "comes with scikit-learn"
+    if name == "tiny_imagenet":
+        try:
+            return str(find(files.manual_dir(root))[0])
+        except FileNotFoundError:
+            return None
+    folder = prepared(ALIASES[name][0], root)
+    return folder and str(folder)
 
 
 def remarks(dataset: Dataset) -> list[str]:
