@@ -7,12 +7,14 @@ from typing import Any
 
 from ddjax.names import unknown
 from ddjax.noise.spec import RATELESS
+from ddjax.precision import fastest
 
 # The network width when none is asked for: small images do not need the published 128.
 SMALL_SIDE, SMALL_WIDTH = 16, 32
 # Data sets whose mirror images mean something else.
 UPRIGHT = ("digits", "mnist", "svhn_cropped")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+FASTEST = "fastest"  # of these on this machine's backend; a row says which it was
 # Which full-set baseline stands beside each protocol.
 BASELINE_OF = {
     "datm": "B-DATM",
@@ -54,7 +56,8 @@ class Experiment:
         students: networks trained per score; by default the protocol's, and one where all images are trained on.
         holdout: share of the training set on whose given labels the full baseline's picked epoch is chosen; 0: none.
         epochs: of students or of the baseline, where the published number is too long.
-        precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators.
+        precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators; fastest: what
+            this machine's backend is fastest at.
         options: further fields of the method's configuration, as name=value.
     """
 
@@ -85,9 +88,10 @@ class Experiment:
     options: tuple[str, ...] = ()
 
     def settled(self) -> "Experiment":
-        """The same with its rate filled in, so that the same noise always has the same fingerprint."""
+        """The same with its rate and precision filled in, so that the same run always has the same fingerprint."""
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
-        return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | {"rate": rate})
+        filled = {"rate": rate, "precision": fastest() if self.precision == FASTEST else self.precision}
+        return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
 
 def from_file(path: pathlib.Path) -> Experiment:

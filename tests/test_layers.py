@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "files"], 0),
+    **dict.fromkeys(["trees", "names", "files", "precision"], 0),
     "types": 1,
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop", "results"], 2),
     "decode": 2,

@@ -4,8 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mesh_problem import CONFIGS
 
+from ddjax import testing
+from ddjax.distillers import DISTILLERS
+from ddjax.kernels import gram, ridge_predict
 from ddjax.models.conv import conv2d
+from ddjax.precision import asked
+from experiments.config import Experiment
 
 
 def gap(precision):
@@ -29,3 +35,45 @@ def test_factors_are_rounded_as_on_an_accelerator(precision, unit):
 
 def test_float32_is_the_default():
     assert gap("float32") == [0, 0]
+
+
+def products(program):
+    """(primitive, precision) of every product of floats in a program, programs inside it included."""
+    for equation in getattr(program, "jaxpr", program).eqns:
+        if equation.primitive.name in ("dot_general", "conv_general_dilated"):
+            if jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+                yield equation.primitive.name, equation.params["precision"]
+            continue
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns")):
+            if hasattr(inner, "eqns"):
+                yield from products(inner)
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("datm", "dance")]  # they train networks first
+
+
+@pytest.mark.parametrize("name", ["rcig", "frepo", "kip", *SLOW])
+def test_no_product_of_a_step_is_left_to_the_backend(monkeypatch, name):
+    others = {"frepo": {"ipc": 1, "width": 2, "depth": 1, "batch": 8, "pool_size": 1}, "kip": {"kernel": "conjugate"}}
+    method = DISTILLERS[name]
+    case = testing.Case(method, method.config(**(CONFIGS | others)[name]))
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")  # where convolutions are XLA's own
+    found = set(products(jax.make_jaxpr(case.distiller.step)(case.state(), case.batch(0))))
+    assert {primitive for primitive, _ in found} == {"dot_general", "conv_general_dilated"}
+    assert all(precision is not None for _, precision in found), found
+
+
+def test_kernels_and_solves_do_not_take_less():
+    x = jax.random.normal(jax.random.key(0), (6, 20))
+    labels = jax.random.normal(jax.random.key(1), (6, 3))
+    with jax.default_matmul_precision("bfloat16"):
+        program = jax.make_jaxpr(lambda x: ridge_predict(gram(x, x), gram(x, x), labels, 0.1))(x)
+    found = {precision for _, precision in products(program)}
+    assert found == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
+
+
+def test_the_fastest_is_that_of_the_backend(monkeypatch):
+    assert Experiment(precision="fastest").settled().precision == "float32"
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert Experiment(precision="fastest").settled().precision == "bfloat16" and asked() == "highest"
+    assert Experiment().settled().precision == "float32"

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from ddjax import decode
 from ddjax.distillers.dance_config import DanceConfig
 from ddjax.distillers.dance_start import Box, decoded, from_unit
+from ddjax.precision import product
 from ddjax.trees import record
 from ddjax.types import Images, Model, Params, PRNGKey
 
@@ -97,7 +98,7 @@ class Views(NamedTuple):
     def real(self, images: Images, present: Float[Array, "b"], key: PRNGKey) -> Float[Array, "d"]:
         """Mean feature of those real images that are present; no gradient is wanted of it."""
         features = self.features(augmented(self.config, images, key))
-        return present.astype(features.dtype) @ features / present.sum().astype(features.dtype)
+        return product(present.astype(features.dtype), features) / present.sum().astype(features.dtype)
 
     def inner(self, images: Images, target: Float[Array, "d"], key: PRNGKey) -> Float[Array, ""]:
         """Squared distance of the mean feature from that of a real batch under the same augmentation."""

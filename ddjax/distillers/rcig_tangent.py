@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddjax.models import merge_stats, split_stats
+from ddjax.precision import product
 from ddjax.types import Images, Model, Params
 
 HEAD = "head"
@@ -52,8 +53,8 @@ def origin(frozen: Frozen, with_kernel: bool = False) -> Tangent:
 
 
 def _logits(frozen: Frozen, phi: Array, moved: Array, t: Tangent) -> Float[Array, "n k"]:
-    out = moved @ frozen.kernel + t["bias"][None]
-    return out + phi @ t["kernel"] if "kernel" in t else out
+    out = product(moved, frozen.kernel) + t["bias"][None]
+    return out + product(phi, t["kernel"]) if "kernel" in t else out
 
 
 def outputs(frozen: Frozen, images: Images, *tangents: Tangent) -> tuple[Array, ...]:
@@ -78,13 +79,13 @@ class TangentMap(NamedTuple):
 
 def _tangent(phi: Array, r: Array, body: Params, with_kernel: bool) -> Tangent:
     t = {"body": body, "bias": r.sum(0)}
-    return {**t, "kernel": phi.T @ r} if with_kernel else t
+    return {**t, "kernel": product(phi.T, r)} if with_kernel else t
 
 
 def _part(frozen: Frozen, images: Images, r: Array, with_kernel: bool) -> Tangent:
     # J^T r of a few images, whose forward pass is run for it
     phi, back = jax.vjp(lambda b: frozen.features(b, images), frozen.body)
-    return _tangent(phi, r, back(r @ frozen.kernel.T)[0], with_kernel)
+    return _tangent(phi, r, back(product(r, frozen.kernel.T))[0], with_kernel)
 
 
 def linearise(frozen: Frozen, images: Images, *, block: int = 0, with_kernel: bool = False) -> TangentMap:
@@ -103,7 +104,7 @@ def linearise(frozen: Frozen, images: Images, *, block: int = 0, with_kernel: bo
     def transpose(r: Array, rows: Array | None = None) -> Tangent:
         if rows is not None:
             return _part(frozen, images[rows], r, with_kernel)
-        return _tangent(phi, r, pull(r @ frozen.kernel.T)[0], with_kernel)
+        return _tangent(phi, r, pull(product(r, frozen.kernel.T))[0], with_kernel)
 
     return TangentMap(phi, lambda t: _logits(frozen, phi, push(t["body"]), t), transpose)
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ddjax.models.bilinear import convolution
 from ddjax.models.cpu_conv import Padding, output_size
+from ddjax.precision import asked
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
@@ -35,8 +36,7 @@ def conv2d(
             f"{kernel.dtype}{list(kernel.shape)}. Cast the one, or build the network for these images."
         )
     if jax.default_backend() != "cpu":
-        precision = jax.config.jax_default_matmul_precision or "highest"
-        return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=DIMENSIONS, precision=precision)
+        return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=DIMENSIONS, precision=asked())
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     padding = tuple((int(low), int(high)) for low, high in padding)

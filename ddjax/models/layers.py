@@ -15,6 +15,7 @@ from ddjax import names
 from ddjax.models.conv import conv2d
 from ddjax.models.instance_norm import InstanceNorm
 from ddjax.models.pooling import average_pool, max_pool
+from ddjax.precision import asked
 
 Maps = Float[Array, "n h w c"]
 Others = Float[Array, "n h2 w2 c2"]  # maps of another size, of the same images
@@ -115,7 +116,8 @@ class Conv(nn.Module):
 def dense(x: Float[Array, "n d"], features: int, style: Style, name: str) -> Float[Array, "n e"]:
     """A fully connected layer with the style's initialisation."""
     init = names.choose(INITS, style.init, "init")
-    return nn.Dense(features, kernel_init=init.dense, bias_init=init.bias(x.shape[-1]), name=name)(x)
+    bias = init.bias(x.shape[-1])
+    return nn.Dense(features, kernel_init=init.dense, bias_init=bias, precision=asked(), name=name)(x)
 
 
 def classify(x: Array, num_classes: int, style: Style) -> Output:

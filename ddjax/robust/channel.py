@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax.kernels import matmul_highest
+
 _TEMPERATURES = np.geomspace(0.01, 10.0, 31)  # times the deviation of the logits
 _ROUNDS = 40
 _TINY = 1e-12
@@ -51,7 +53,7 @@ def fit_channel(logits: Float[Array, "n k"], labels: Int[Array, "n"], *, strengt
 
         def round_(_: Array, transition: Float[Array, "k k"]) -> Float[Array, "k k"]:
             truth, _ = explained(log_true, transition)
-            counts = truth.T @ given
+            counts = matmul_highest(truth.T, given)
             rate = 1 - jnp.trace(counts) / jnp.sum(counts)
             common = _even(rate, k)
             return (counts + strength * common) / (jnp.sum(counts, axis=1, keepdims=True) + strength)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from ddjax.precision import product
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.pls import sharpened
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss, write
@@ -27,7 +28,7 @@ def class_scores(
     directions: Float[Array, "b e"], prototypes: Float[Array, "k e"], bias: Float[Array, "k"]
 ) -> Float[Array, "b k"]:
     """Logits of "this image belongs to that class": cosines less a threshold of the class, over the temperature."""
-    return (_unit(directions) @ _unit(prototypes).T - bias[None]) / _TEMPERATURE
+    return (product(_unit(directions), _unit(prototypes).T) - bias[None]) / _TEMPERATURE
 
 
 def prototype_loss(scores: Float[Array, "b k"], labels: Int[Array, "b"], clean: Float[Array, "b"]) -> Float[Array, "b"]:
@@ -88,7 +89,7 @@ def prototype_cleaner(warmup: float = 10.0, detached: float = 150.0) -> Rule:
     def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
         logits, features = out.logits[0], out.features[0]
         features = jnp.where(seen.epoch < detached, jax.lax.stop_gradient(features), features)
-        directions = _unit(jax.nn.relu(features @ extra["first"]) @ extra["second"])
+        directions = _unit(product(jax.nn.relu(product(features, extra["first"])), extra["second"]))
         scores = class_scores(directions[0], extra["prototypes"], extra["bias"])
         low = tables["low"][seen.rows]
         consistent = low * (1 - jnp.sum(directions[0] * directions[1], axis=-1))

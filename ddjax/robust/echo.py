@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ddjax.precision import product
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss
 from ddjax.training.losses import cross_entropy
 from ddjax.types import PRNGKey
@@ -38,10 +39,10 @@ def prototypes(features: Float[Array, "n d"], labels: Int[Array, "n"], num_class
     """Directions of the classes: means of unit features, of which only the closest half counts, three times over."""
     unit = _unit(features)
     member = jax.nn.one_hot(labels, num_classes)
-    means = _unit(member.T @ unit)
+    means = _unit(product(member.T, unit))
     for _ in range(_ROUNDS):
         near = lowest_of_class(-jnp.sum(unit * means[labels], axis=1), labels, num_classes, _NEAREST)
-        means = _unit((member * near[:, None]).T @ unit)
+        means = _unit(product((member * near[:, None]).T, unit))
     return means
 
 
@@ -50,7 +51,7 @@ def similarity(features: Float[Array, "n d"], labels: Int[Array, "n"], means: Fl
 
     A prototype stands for what a generator would make of the given label; distilled images' features do as well.
     """
-    cosines = _unit(features) @ _unit(means).T
+    cosines = product(_unit(features), _unit(means).T)
     own = jax.nn.one_hot(labels, len(means), dtype=bool)
     return jnp.sum(jnp.where(own, cosines, 0), axis=1) - jnp.max(jnp.where(own, -jnp.inf, cosines), axis=1)
 
@@ -60,7 +61,7 @@ def neighbour_agreement(features: Float[Array, "n d"], labels: Int[Array, "n"], 
     if not 0 < count < len(labels):
         raise ValueError(f"count of neighbours is at least 1 and below the number of images {len(labels)}; got {count}")
     unit = _unit(features)
-    cosines = unit @ unit.T - 4 * jnp.eye(len(unit), dtype=unit.dtype)
+    cosines = product(unit, unit.T) - 4 * jnp.eye(len(unit), dtype=unit.dtype)
     nearest = jax.lax.top_k(cosines, count)[1]
     return jnp.mean((labels[nearest] == labels[:, None]).astype(jnp.float32), axis=1)
 

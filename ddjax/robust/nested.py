@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ddjax.precision import product
 from ddjax.robust.losses import plain
 from ddjax.robust.rule import Extra, Given, Loss, Out, Rule, Seen, Tables
 from ddjax.robust.selection import exchanged
@@ -56,7 +57,7 @@ def choose_width(
 
     def score(count: Array) -> Array:
         thin = keep_first({"head": {"kernel": kernel}}, count, channels)["head"]["kernel"]
-        right = jnp.argmax(features @ thin, axis=1) == labels
+        right = jnp.argmax(product(features, thin), axis=1) == labels
         return jnp.mean(right.astype(jnp.float32)) - _PER_CHANNEL * count
 
     return 1 + jnp.argmax(jax.lax.map(score, jnp.arange(1, channels + 1))).astype(jnp.int32)

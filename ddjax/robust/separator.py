@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ddjax.kernels import matmul_highest
+
 _RIDGE = 1e-4  # separable features would have no finite optimum
 _STEPS = 20
 _TINY = 1e-12
@@ -23,13 +25,13 @@ def separate(features: Float[Array, "n d"], trusted: Bool[Array, "n"], wrong: Bo
     weight = wrong / jnp.maximum(jnp.sum(wrong), 1) + trusted / jnp.maximum(jnp.sum(trusted), 1)
 
     def newton(_: Array, line: Array) -> Array:
-        p = jax.nn.sigmoid(x @ line)
-        gradient = x.T @ (weight * (p - y)) + _RIDGE * line
-        curvature = (x.T * (weight * p * (1 - p))[None]) @ x + _RIDGE * jnp.eye(len(line), dtype=x.dtype)
+        p = jax.nn.sigmoid(matmul_highest(x, line))
+        gradient = matmul_highest(x.T, weight * (p - y)) + _RIDGE * line
+        curvature = matmul_highest(x.T * (weight * p * (1 - p))[None], x) + _RIDGE * jnp.eye(len(line), dtype=x.dtype)
         step = jnp.linalg.solve(curvature, gradient)
         # far from the optimum a full step overshoots; no step changes a standardised row's score by more than ~ 5
         return line - step * jnp.minimum(1.0, 5.0 / jnp.maximum(jnp.linalg.norm(step), _TINY))
 
     line = jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(x.shape[1], x.dtype))
     both = jnp.any(wrong) & jnp.any(trusted)
-    return jnp.where(both, jax.nn.sigmoid(x @ line), 0.0)
+    return jnp.where(both, jax.nn.sigmoid(matmul_highest(x, line)), 0.0)

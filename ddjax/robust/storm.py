@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from ddjax.precision import product
 from ddjax.robust.dynamics import COUNT, features
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, from_probabilities, write
 from ddjax.training.losses import cross_entropy
@@ -33,8 +34,8 @@ def rescaler(key: PRNGKey) -> Extra:
 
 def rescale(extra: Extra, read: Float[Array, "b 19"], present: Float[Array, "b"]) -> Float[Array, "b"]:
     """Weights in (0, 1). Both layers are normalised over the batch, so a weight says how a label compares in it."""
-    hidden = jax.nn.relu(_normalised(read @ extra["in"] + extra["in_bias"][None], present))
-    return jax.nn.softmax(_normalised(hidden @ extra["out"] + extra["out_bias"][None], present))[:, 1]
+    hidden = jax.nn.relu(_normalised(product(read, extra["in"]) + extra["in_bias"][None], present))
+    return jax.nn.softmax(_normalised(product(hidden, extra["out"]) + extra["out_bias"][None], present))[:, 1]
 
 
 @functools.cache

@@ -1,0 +1,128 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Find wrong labels in five minutes
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ddjax/ddjax/blob/main/notebooks/01_denoise_in_five_minutes.ipynb)
+#
+# A training set is squeezed into a few images. Fresh networks learn from these alone, then judge every label of the
+# set: they never saw the images that they judge, so they have not memorised what is wrong with them.
+
+# %%
+# On Colab: ddjax is installed beside the jax that is there, which fits the accelerator and is never replaced.
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("ddjax") is None:
+    here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
+    kept = [name for name in here if name in ("jax", "jaxlib", "libtpu") or name.startswith("jax-cuda")]
+    with open("kept.txt", "w") as file:
+        file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
+    subprocess.run([*pip, "ddjax[denoise] @ git+https://github.com/ddjax/ddjax"], check=True)
+
+# %%
+from experiments.notebook import begin
+
+place = begin(drive=None)  # a name such as "ddjax" keeps results in that folder of your Drive
+
+# %% [markdown]
+# ## Some labels, four in ten of them wrong
+#
+# Handwritten digits that come with scikit-learn, 8x8 pixels. We put the errors in ourselves, so that we can count what
+# was found. Your own images go here as an array `[n, h, w, c]` with labels `[n]`.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import ddjax
+
+dataset = ddjax.load("digits")
+data = ddjax.prepare(dataset, ddjax.NoiseSpec("symmetric", rate=0.4))
+images, given = np.asarray(data.train.images), np.asarray(data.train.labels)
+print(f"{len(given)} images; {100 * data.noise['effective_rate']:.1f} % of the labels are wrong")
+
+
+def show(rows, title):
+    _, axes = plt.subplots(2, 10, figsize=(10, 2.6))
+    for axis, row in zip(axes.flat, rows, strict=False):
+        axis.imshow(images[row, :, :, 0], cmap="gray_r")
+        axis.set_title(title(row), fontsize=9)
+    for axis in axes.flat:
+        axis.axis("off")
+    plt.show()
+
+
+show(range(20), lambda row: f"“{given[row]}”")
+
+# %% [markdown]
+# ## Distil, then judge
+#
+# `mirror=False`: the mirror image of a digit is not that digit.
+
+# %%
+from experiments.denoising.stages import staged
+
+small = {"students": 3, "epochs": 300, "options": {"steps": 150, "pool_epochs": 10}} if place.quick else {}
+with staged(quiet=False) as progress:
+    report = ddjax.denoise(images, given, mirror=False, report=progress, **small)
+print(report.report(most=5))
+
+# %% [markdown]
+# The images most suspected, with the label as given and as suggested:
+
+# %%
+show(report.order()[:20], lambda row: f"“{given[row]}” → {report.suggested[row]}")
+
+# %% [markdown]
+# ## How good was that?
+#
+# Only because we know the truth here:
+
+# %%
+clean = np.asarray(data.audit.labels)
+wrong = given != clean
+print(f"flagged labels that are wrong: {100 * wrong[report.flagged].mean():.1f} %")
+print(f"wrong labels that were flagged: {100 * report.flagged[wrong].mean():.1f} %")
+print(f"right labels: {100 * (~wrong).mean():.1f} % as given, {100 * (report.cleaned == clean).mean():.1f} % cleaned")
+
+# %% [markdown]
+# The images that the judges learned from, all of them:
+
+# %%
+from ddjax.distilled import pixels
+
+distilled = report.distilled
+shown = np.clip(np.asarray(pixels(distilled)), 0, 1)
+columns = len(shown) // dataset.num_classes
+_, axes = plt.subplots(columns, dataset.num_classes, figsize=(7, 0.7 * columns))
+for axis, image in zip(np.atleast_2d(axes).T.flat, shown, strict=True):
+    axis.imshow(image[:, :, 0], cmap="gray_r", vmin=0, vmax=1)
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# Keep the result, and get it back:
+
+# %%
+report.save(place.runs / "denoised")
+again = ddjax.DenoiseReport.load(place.runs / "denoised")
+print(int(again.flagged.sum()), "labels flagged;", list(again.columns()))
+
+# %% [markdown]
+# `report.table` is a pandas DataFrame of these columns; `python -m experiments.denoise FOLDER` does all this for a
+# folder of images and leaves a gallery to look through. Next: the three distillers (`02_the_three_distillers`).

@@ -1,0 +1,147 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Write your own kernel distiller
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ddjax/ddjax/blob/main/notebooks/03_write_your_own_kernel_distiller.ipynb)
+#
+# Kernel ridge regression from a few support images predicts all real ones; its error is differentiable in the support,
+# so the support can be learned (KIP, arXiv:2011.00050). All that makes such a method new is its kernel: one function.
+
+# %%
+# On Colab: ddjax is installed beside the jax that is there, which fits the accelerator and is never replaced.
+import importlib.metadata
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("ddjax") is None:
+    here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
+    kept = [name for name in here if name in ("jax", "jaxlib", "libtpu") or name.startswith("jax-cuda")]
+    with open("kept.txt", "w") as file:
+        file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
+    subprocess.run([*pip, "ddjax[denoise] @ git+https://github.com/ddjax/ddjax"], check=True)
+
+# %%
+from experiments.notebook import begin
+
+place = begin(drive=None)  # a name such as "ddjax" keeps results in that folder of your Drive
+
+# %% [markdown]
+# ## One function
+#
+# A Matérn kernel on pixels. It must be differentiable and positive definite; `gram` multiplies in full float32 on
+# every backend, which a ridge of one in a million needs.
+
+# %%
+import jax.numpy as jnp
+
+from ddjax.distillers.kip import kernel_method
+from ddjax.kernels import gram
+
+
+def matern(x, y):
+    """Matern-3/2, [n h w c] and [m h w c] -> [n m]; distances are per pixel."""
+    x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    square = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * gram(x, y)
+    distance = jnp.sqrt(3 * jnp.maximum(square, 1e-6) / x.shape[1])
+    return (1 + distance) * jnp.exp(-distance)
+
+
+METHOD = kernel_method(matern)
+METHOD.config()
+
+# %% [markdown]
+# ## Does it keep the contract?
+#
+# What every method of the library must keep: one trace, a scan equals a loop, `vmap` equals `map`, stopping and going
+# on changes nothing, two runs agree bit for bit, nothing large is compiled in. In a fork this is one line of a test
+# file: `test_matern = ddjax.testing.contract(METHOD, ipc=1)`.
+
+# %%
+from ddjax import testing
+
+# A small rate: Adam's first step is the gradient's sign, which rounding decides where the gradient is almost nothing.
+case = testing.Case(METHOD, METHOD.config(ipc=1, steps=3, batch=8, rate=1e-3))
+for check in testing.CHECKS:
+    check(case)
+    print("holds:", check.__name__.replace("_", " "))
+
+# %% [markdown]
+# ## Distil
+#
+# Three pure functions and a loop. With several devices the real images of each step are split over them; the numbers
+# stay the same.
+
+# %%
+import jax
+
+import ddjax
+from ddjax import mesh, preprocess
+
+dataset = ddjax.load("digits")
+data = ddjax.prepare(dataset, ddjax.NoiseSpec("symmetric", rate=0.4))
+transform = preprocess.fit("standardize", dataset.images)
+moved = ddjax.in_space(data, transform)
+model = ddjax.build("convnet", dataset.image_shape, dataset.num_classes, width=16)
+
+# Wrong labels ask for a large ridge: a small one would fit each of them.
+config = METHOD.config(ipc=2, steps=200 if place.quick else 2000, batch=256, ridge=0.1)
+start, feed = METHOD.prepare(config, moved.train, model, jax.random.key(0))
+distiller = METHOD.build(config, model)
+state = distiller.init(jax.random.key(1), start)
+if place.mesh is None:
+    state, log = ddjax.distill(distiller, feed, state, steps=config.steps)
+else:
+    state, log = mesh.distill_over(place.mesh, distiller, feed, state, split=("images", "labels"), steps=config.steps)
+distilled = distiller.extract(state)
+print(f"loss {log['loss'][0]:.4f} -> {log['loss'][-1]:.4f}")
+
+# %% [markdown]
+# ## Test
+#
+# The ridge regression itself, on clean test images, and what it says of the training labels:
+
+# %%
+import numpy as np
+
+from ddjax.distillers.kip import predict
+
+
+def accuracy(images, labels):
+    return float(jnp.mean(jnp.argmax(predict(matern, config, distilled, images), axis=1) == jnp.asarray(labels)))
+
+
+given, clean = np.asarray(moved.train.labels), np.asarray(moved.audit.labels)
+print(f"test {100 * accuracy(moved.test.images, moved.test.labels):.1f} %")
+print(f"training images by their given labels {100 * accuracy(moved.train.images, given):.1f} %")
+print(f"training images by their clean labels {100 * accuracy(moved.train.images, clean):.1f} %")
+
+# %%
+import matplotlib.pyplot as plt
+
+shown = np.asarray(preprocess.invert(transform, distilled.images))
+_, axes = plt.subplots(config.ipc, dataset.num_classes, figsize=(9, 1.0 * config.ipc))
+for axis, image in zip(axes.T.flat, shown, strict=True):
+    axis.imshow(image.squeeze(), cmap="gray_r", vmin=0, vmax=1)
+    axis.axis("off")
+plt.show()
+
+# %% [markdown]
+# ## The same from the command line
+#
+# Saved as `my_fork.py`, in the folder you work in, the same function runs everything that the library's methods do:
+# `python -m experiments.one --method my_fork:METHOD --ipc 2`, sweeps and reports included. A method that is no kernel
+# regression is one file too: [how to add a distiller](https://ddjax.github.io/ddjax/extend/).
