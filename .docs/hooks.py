@@ -1,9 +1,11 @@
 """What the site takes from elsewhere, so that nothing is written twice, and formulas without a script from afar.
 
-In a page, a line `README: Title` stands for that section of the README. Pictures of results, the contributing guide
+In a page, a line `README: Title` stands for that section of the README, `FILE: path` for a file's text, `NAMES` for
+the names of `import ddjax`, and `PACKAGE: name` for a package's reference. Pictures of results, the contributing guide
 and the code of conduct come from where they live. TeX between dollar signs becomes MathML, which browsers read.
 """
 
+import importlib.util
 import pathlib
 import re
 from typing import Any
@@ -12,6 +14,9 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 ROOT = pathlib.Path(__file__).parents[1]
+_found = importlib.util.spec_from_file_location("public", ROOT / ".docs" / "public.py")
+public = importlib.util.module_from_spec(_found)
+_found.loader.exec_module(public)
 RESULTS = "experiments/results"
 ELSEWHERE = {"contributing.md": ".github/CONTRIBUTING.md", "conduct.md": ".github/CODE_OF_CONDUCT.md"}
 SOURCE = "https://github.com/ddjax/ddjax/blob/main/"
@@ -19,12 +24,11 @@ CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
 
 
 def section(title: str, text: str) -> str:
-    """The README's section of this title, without its heading and with the levels of others raised by none."""
-    found = re.search(rf"^(##+) {re.escape(title)}\n(.*?)(?=^\1? ?\Z|^##? |\Z)", text, re.S | re.M)
+    """The README's section of this title, its sub-headings one level up."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
     if not found:
         raise ValueError(f"README.md has no section {title!r}")
-    lines = found[2].strip()
-    return re.sub(r"^###", "##", lines, flags=re.M)
+    return re.sub(r"^###", "##", found[1].strip(), flags=re.M)
 
 
 def links(text: str) -> str:
@@ -55,4 +59,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in sections of the README, then formulas."""
     readme = (ROOT / "README.md").read_text()
     text = re.sub(r"^README: (.+)$", lambda m: links(section(m[1], readme)), markdown, flags=re.M)
+    text = re.sub(r"^FILE: (.+)$", lambda m: (ROOT / m[1]).read_text().rstrip(), text, flags=re.M)
+    text = re.sub(r"^NAMES$", lambda m: public.front_door(), text, flags=re.M)
+    text = re.sub(r"^PACKAGE: (.+)$", lambda m: public.page(m[1]), text, flags=re.M)
     return formulas(text)
