@@ -62,6 +62,11 @@ class Case:
             state, _ = step(state, self.batch(number))
         return state
 
+    @functools.cached_property
+    def program(self) -> Any:
+        """The step as a jaxpr."""
+        return jax.make_jaxpr(self.distiller.step)(self.state(), self.batch(0))
+
 
 def _raw(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, tree)
@@ -130,9 +135,23 @@ def metrics_are_finite_scalars(case: Case) -> None:
 
 def no_large_constants(case: Case) -> None:
     """No array of the data's size is compiled into the step: data ride along as arguments."""
-    closed = jax.make_jaxpr(case.distiller.step)(case.state(), case.batch(0))
-    large = [np.shape(c) for c in closed.consts if np.size(c) > LARGEST_CONSTANT]
+    large = [np.shape(c) for c in case.program.consts if np.size(c) > LARGEST_CONSTANT]
     assert not large, f"constants of shapes {large} are closed over; make them part of the state or the batch"
+
+
+def no_call_of_the_host(case: Case) -> None:
+    """The step never waits for Python: no callback, no print, no feed."""
+    calls = {name for name in _primitives(case.program.jaxpr) if "callback" in name or name in ("infeed", "outfeed")}
+    assert not calls, f"the step leaves the device by {sorted(calls)}; compute it there, or beside the loop"
+
+
+def _primitives(jaxpr: Any) -> set[str]:
+    found = set()
+    for equation in jaxpr.eqns:
+        found.add(equation.primitive.name)
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns")):
+            found |= _primitives(inner) if hasattr(inner, "eqns") else set()
+    return found
 
 
 CHECKS: list[Callable[[Case], None]] = [
@@ -145,6 +164,7 @@ CHECKS: list[Callable[[Case], None]] = [
     extracts_a_distilled_set,
     metrics_are_finite_scalars,
     no_large_constants,
+    no_call_of_the_host,
 ]
 
 

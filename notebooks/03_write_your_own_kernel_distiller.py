@@ -107,7 +107,7 @@ state = distiller.init(jax.random.key(1), start)
 if place.mesh is None:
     state, log = ddjax.distill(distiller, feed, state, steps=config.steps)
 else:
-    state, log = mesh.distill_over(place.mesh, distiller, feed, state, split=("images", "labels"), steps=config.steps)
+    state, log = mesh.distill_over(place.mesh, distiller, feed, state, split=METHOD.split, steps=config.steps)
 distilled = distiller.extract(state)
 print(f"loss {log['loss'][0]:.4f} -> {log['loss'][-1]:.4f}")
 

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import pytest
 
 from ddjax import testing
@@ -34,3 +35,20 @@ def test_a_broken_distiller_fails():
     case = testing.Case(method._replace(build=build), method.config(ipc=2))
     with pytest.raises(AssertionError):
         testing.step_keeps_structure(case)
+
+
+def test_a_step_that_asks_the_host_fails():
+    method = DISTILLERS["random"]
+
+    def build(config, model):
+        good = method.build(config, model)
+
+        def step(state, batch):
+            jax.debug.callback(lambda: None)
+            return good.step(state, batch)
+
+        return good._replace(step=step)
+
+    case = testing.Case(method._replace(build=build), method.config(ipc=2))
+    with pytest.raises(AssertionError, match=r"leaves the device by \['debug_callback'\]"):
+        testing.no_call_of_the_host(case)

@@ -50,8 +50,9 @@ def tensorflow_datasets() -> Any:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    with contextlib.suppress(RuntimeError):  # whoever imported TensorFlow before us is already using them
-        tf.config.set_visible_devices([], "GPU")
+    for kind in ("GPU", "TPU"):
+        with contextlib.suppress(RuntimeError):  # whoever imported TensorFlow before us is already using them
+            tf.config.set_visible_devices([], kind)
     return tfds
 
 

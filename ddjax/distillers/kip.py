@@ -183,6 +183,7 @@ def kernel_method(kernel: Kernel) -> Method:
         prepare=prepare,
         build=lambda config, model: kernel_distiller(lambda key: kernel, config),
         steps=lambda config: config.steps,
+        split=("images", "labels"),
     )
 
 

@@ -1,0 +1,69 @@
+"""1, 2 and 8 devices give the same numbers, for one run and for seeds; eight are simulated in a process of its own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.notebook import begin
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def test_one_two_and_eight_devices_agree():
+    own = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    own |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
+    command = [sys.executable, str(ROOT / "tests" / "devices_problem.py")]
+    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["devices"] == 8 and found["moved"] > 1e-3 and found["apart"] > 1e-4
+    assert max(*found["counts"].values(), *found["seeds"]) < 2e-5, found
+
+
+def test_the_guard_in_that_test_sees_a_transfer():
+    with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        jnp.zeros(3) + 1.5
+
+
+@pytest.mark.parametrize(("asked", "quick"), [("1", True), ("0", False), (None, True)])
+def test_a_notebook_knows_its_place(monkeypatch, capsys, asked, quick):
+    monkeypatch.setattr("experiments.notebook.keep_compiled", lambda: None)
+    monkeypatch.delenv("DDJAX_QUICK", raising=False)
+    if asked:
+        monkeypatch.setenv("DDJAX_QUICK", asked)
+    place = begin(drive="ddjax")  # not on Colab: no Drive
+    assert place.quick == quick and place.devices == len(jax.devices()) and place.runs == pathlib.Path("runs")
+    assert (place.mesh is None) == (place.devices == 1)
+    assert ("small sizes" in capsys.readouterr().out) == quick
+
+
+def test_on_colab_results_go_to_the_drive(monkeypatch):
+    monkeypatch.setattr("experiments.notebook.keep_compiled", lambda: None)
+    mounted = []
+    drive = type(sys)("google.colab.drive")
+    drive.mount = mounted.append
+    for name, module in [("google.colab", type(sys)("google.colab")), ("google.colab.drive", drive)]:
+        monkeypatch.setitem(sys.modules, name, module)
+    assert begin(drive="study").runs == pathlib.Path("/content/drive/MyDrive/study") and mounted == ["/content/drive"]
+    assert begin().runs == pathlib.Path("runs") and len(mounted) == 1
+    monkeypatch.setenv("DDJAX_QUICK", "yes")
+    with pytest.raises(ValueError, match="DDJAX_QUICK is 0 or 1; got 'yes'"):
+        begin()
+
+
+def test_tensorflow_is_kept_off_accelerators(monkeypatch):
+    from ddjax.data import tfds
+
+    hidden = []
+    fake = type(sys)("tensorflow")
+    fake.config = type("config", (), {"set_visible_devices": lambda devices, kind: hidden.append((devices, kind))})
+    monkeypatch.setitem(sys.modules, "tensorflow", fake)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", type(sys)("tensorflow_datasets"))
+    assert tfds.tensorflow_datasets().__name__ == "tensorflow_datasets"
+    assert hidden == [([], "GPU"), ([], "TPU")]
