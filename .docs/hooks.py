@@ -33,7 +33,7 @@ def section(title: str, text: str) -> str:
 
 def links(text: str) -> str:
     """Links into the repository as links to its pages; pictures as those of the site."""
-    text = re.sub(rf"\]\({RESULTS}/([^)]+\.png)\)", r"](pictures/\1)", text)
+    text = re.sub(rf"\]\({RESULTS}/([^)]+\.(?:png|svg))\)", r"](pictures/\1)", text)
     return re.sub(r"\]\((?!https?:|pictures/|#|[\w/]+\.md)([^)]+)\)", rf"]({SOURCE}\1)", text)
 
 
@@ -48,7 +48,7 @@ def formulas(text: str) -> str:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add what lives elsewhere."""
-    for path in sorted((ROOT / RESULTS).glob("*.png")):
+    for path in sorted(path for path in (ROOT / RESULTS).iterdir() if path.suffix in (".png", ".svg")):
         files.append(File.generated(config, f"pictures/{path.name}", abs_src_path=str(path)))
     for name, path in ELSEWHERE.items():
         files.append(File.generated(config, name, abs_src_path=str(ROOT / path)))

@@ -93,7 +93,7 @@ def test_every_public_name_has_its_place_in_the_reference():
 
 
 def test_pictures_and_pages_that_are_linked_exist():
-    elsewhere = {path.name for path in (ROOT / "experiments" / "results").glob("*.png")}
+    elsewhere = {path.name for path in (ROOT / "experiments" / "results").glob("*.*g")}
     for path in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
             there = (path.parent / target).is_file() or (target.startswith("pictures/") and target[9:] in elsewhere)

@@ -122,27 +122,31 @@ def run_jobs(
     command: str,
     data_dir: str | None,
     retries: int,
-    start: Callable[[list[Job]], Iterable[Ended]],
+    start: Callable[[list[Job]], Iterable[Ended | None]],
     view: View,
 ) -> list[Experiment]:
     """Run a job for each bundle of groups by `start`, those whose process dies again, up to `retries` times.
 
+    `start` yields jobs as they end, and None now and then where it can, for the view to look at what is done.
     Returns the cells that failed; a cell whose processes all died is written down with that as its reason.
     """
     root = str(store.root.absolute())
     waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
-    total, over, failed = len(cells), 0, 0
+    left, failed = dict.fromkeys(cells), 0
     with view.task("cells") as report:
         for attempt in range(retries + 1):
             lost: list[Ended] = []
             for ended in start(waiting):
-                if ended.lost is None or attempt == retries:
-                    mine = ended.job.cells
-                    over += len(mine)
-                    failed += sum((row := store.row(cell)) is not None and row["status"] == "failed" for cell in mine)
-                    report(over, total, standing(mine, store, failed))
-                lost += [ended] * (ended.lost is not None)
+                over = ended is not None and (ended.lost is None or attempt == retries)
+                new = ended.job.cells if over else [cell for cell in left if store.done(cell)]
+                new = [cell for cell in new if cell in left]
+                for cell in new:
+                    failed += (row := store.row(cell)) is not None and row["status"] == "failed"
+                    del left[cell]
+                if new:
+                    report(len(cells) - len(left), len(cells), standing(new, store, failed))
+                lost += [ended] if ended is not None and ended.lost else []
             waiting = [ended.job for ended in lost]
             if not waiting:
                 break
