@@ -32,8 +32,9 @@ class Experiment:
     """A cell: which data, which noise, which method, and how its result is scored.
 
     Attributes:
-        dataset: digits, cifar10, cifar100, tiny_imagenet, any TFDS name, an image folder, an .npz or a .csv.
-        noise: clean, symmetric, asymmetric, pairflip, a human label set such as worst, part_dependent, pmd, ...
+        dataset: digits, cifar10, cifar100, tiny_imagenet, any TFDS name, a folder, .npz, .csv, or module:ATTRIBUTE.
+        noise: clean, symmetric, asymmetric, pairflip, a human label set such as worst, part_dependent, pmd, ..., or
+            module:ATTRIBUTE.
         rate: nominal share of flipped labels; by default 0.4 for the kinds that have a rate.
         method: random, herding, kcenter, rcig, ..., full (no reduction), or module:METHOD; a robust rule such as elr or
             coteaching, cleanlab, METHOD+relabel, prune+METHOD (see experiments.methods).
@@ -50,7 +51,7 @@ class Experiment:
         limit: train on the first so many images; the noise is still drawn over all.
         imbalance: ratio of a long tail cut out before the noise.
         preprocess: unit, standardize, dance, datm, datm_plain, rcig; by default the protocol's.
-        network: another architecture than the protocol's.
+        network: another architecture than the protocol's, by name or module:ATTRIBUTE.
         width: of the network; by default 32 for images up to 16 pixels, else the published width.
         depth: of a ConvNet; by default by image size.
         students: networks trained per score; by default the protocol's, and one where all images are trained on.

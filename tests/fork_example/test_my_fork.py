@@ -63,7 +63,12 @@ def test_a_data_set_by_its_function():
 def test_one_run_with_nothing_of_the_librarys_own(tmp_path, capsys):
     settings = one.Settings(
         **{"dataset": "my_fork.data:bars", "noise": "my_fork.noise:faint", "rate": 0.2, "ipc": 1, "steps": 5},
-        **{"method": "my_fork.medians:METHOD", "options": ("rate=0.25",), "network": "mlp", "protocol": "dance"},
+        **{
+            "method": "my_fork.medians:METHOD",
+            "options": ("rate=0.25",),
+            "network": "my_fork.nets:small",
+            "protocol": "dance",
+        },
         **{"epochs": 2, "students": 1, "out": tmp_path, "quiet": True, "json": True},
     )
     assert one.one(settings) == 0

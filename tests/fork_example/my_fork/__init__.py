@@ -1,1 +1,1 @@
-"""A fork in miniature: a distiller, a kernel, two noise models and a data set, without a change to ddjax."""
+"""A fork in miniature: a distiller, a kernel, noise, a data set and a network, without a change to ddjax."""
