@@ -1,14 +1,17 @@
-"""Where things are kept, and how a file is written so that nobody ever sees half of it."""
+"""Where things are kept, and how files and folders are written so that nobody ever sees half of one."""
 
 import contextlib
 import hashlib
 import os
 import pathlib
 import secrets
+import shutil
 from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
+
+ASIDE = ".aside-"  # begins the name of a folder that is being written, or that a killed process left half written
 
 
 def cache_dir() -> pathlib.Path:
@@ -39,10 +42,56 @@ def replacing(path: pathlib.Path, mode: str = "wb") -> Iterator[IO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
-    except BaseException:
+        sync(path.parent)
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(error, OSError):
+            raise _unwritten(error, path) from error
         raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder aside that takes the place of `path`, its files synced, when the block ends well; else it vanishes."""
+    path = pathlib.Path(path)
+    aside = path.with_name(f"{ASIDE}{path.name}.{secrets.token_hex(8)}")
+    old = aside.with_name(aside.name + ".old")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        for inner in [*aside.rglob("*"), aside]:
+            sync(inner)
+        if path.exists():
+            os.rename(path, old)
+        os.rename(aside, path)
+        sync(path.parent)
+    except OSError as error:
+        raise _unwritten(error, path) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)  # it is gone if all went well
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritten(error: OSError, path: pathlib.Path) -> OSError:
+    """The same error, saying what was not written and that nothing was lost."""
+    reason = error.strerror or str(error)
+    return type(error)(error.errno, f"{reason}: not written, and what was there before is as it was", str(path))
+
+
+def tidied(folder: pathlib.Path) -> None:
+    """Remove what killed processes left aside in a folder that nobody writes into now."""
+    for aside in folder.glob(f"{ASIDE}*"):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -9,16 +9,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "files"], 0),
-    "types": 1,
-    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop", "results"], 2),
-    "decode": 2,
-    **dict.fromkeys(["distilled", "fleet", "mesh"], 3),
-    "saving": 4,
-    **dict.fromkeys(["data", "training"], 4),
-    **dict.fromkeys(["experts", "evaluation", "robust"], 5),
-    "distillers": 6,
-    **dict.fromkeys(["denoising", "testing"], 7),
+    **dict.fromkeys(["trees", "names", "files", "locks", "stopping"], 0),
+    **dict.fromkeys(["types", "checkpoints"], 1),
+    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "guard", "results"], 2),
+    **dict.fromkeys(["decode", "loop"], 3),
+    **dict.fromkeys(["distilled", "fleet", "mesh"], 4),
+    "saving": 5,
+    **dict.fromkeys(["data", "training"], 5),
+    **dict.fromkeys(["experts", "evaluation", "robust"], 6),
+    "distillers": 7,
+    **dict.fromkeys(["denoising", "testing"], 8),
 }
 # a package -> the only files that may import it
 DOORS = {

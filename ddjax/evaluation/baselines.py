@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
 from ddjax.preprocess import centered, one_hot
 from ddjax.training import Examples, Recipe, Sharpness, fit
-from ddjax.training.fit import Report, for_each
+from ddjax.training.fit import Report, all_finite, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 
@@ -89,6 +90,7 @@ def train_full(
     holdout: float = 0.1,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> FullScores:
     """Train `students` networks on all of `train`, watching every epoch.
 
@@ -96,6 +98,7 @@ def train_full(
       train, test: in the space of the baseline (the same for both).
       audit: the clean labels of `train`; adds the accuracy against them.
       holdout: share of the training set on whose given labels the `picked` epoch is chosen; 0 leaves that run out.
+      checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
     return train_full_all(
         baseline,
@@ -108,6 +111,7 @@ def train_full(
         holdout=holdout,
         how=how,
         report=report,
+        checkpoints=checkpoints,
     )[0]
 
 
@@ -123,6 +127,7 @@ def train_full_all(
     holdout: float = 0.1,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
     trainers: Trainers = plainly,
 ) -> list[FullScores]:
     """What `train_full` makes of each training set, all networks in one compiled program.
@@ -154,7 +159,9 @@ def train_full_all(
         every=1,
         how=how,
         report=report,
+        checkpoints=checkpoints and checkpoints.part("all"),
     )
+    all_finite(fitted.params, fitted.loss, "networks trained on everything")
     held = {}
     if holdout:
         for seed in dict.fromkeys(seeds):  # one seed holds out the same rows of every set
@@ -170,6 +177,7 @@ def train_full_all(
                 how,
                 report,
                 trainers,
+                checkpoints and checkpoints.part(f"holdout-{seed}"),
             )
             held |= {i: agreement[j * students : (j + 1) * students] for j, i in enumerate(mine)}
     found = []
@@ -202,6 +210,7 @@ def scouted(
     how: str,
     report: Report | None,
     trainers: Trainers,
+    checkpoints: Checkpoints | None,
 ) -> Float[np.ndarray, "s epochs"]:
     """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it."""
     rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
@@ -223,7 +232,9 @@ def scouted(
         every=1,
         how=how,
         report=report,
+        checkpoints=checkpoints,
     )
+    all_finite(scout.params, scout.loss, "networks that scout with a hold-out")
     return scout.seen["holdout_acc"]
 
 

@@ -1,5 +1,7 @@
 """Training several networks of one recipe as one compiled program, watched as they go."""
 
+import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax import stopping
+from ddjax.checkpoints import Checkpoints, digest
+from ddjax.guard import Diverged
 from ddjax.names import unknown
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
@@ -56,6 +61,7 @@ def fit(
     every: int | None = None,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Train one network per key.
 
@@ -67,30 +73,98 @@ def fit(
       every: watch after each `every` epochs and after the last; None watches the last alone.
       how: see `over_members`. Members draw the same sequence of batch-wide operations either way.
       report: called after each block of epochs.
+      checkpoints: where the training is kept meanwhile, and gone on with.
     """
     watch = jax.tree.map(jnp.asarray, watch or {})
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
-    block = max(1, -(-recipe.epochs // BLOCKS))
+    if checkpoints:
+        checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch))
     start, run = _programs(model, recipe, every, how)
-    states, shared = start(keys, rates), jax.random.key(0)
-    losses, seen, at = [], [], []
-    for first in range(0, recipe.epochs, block):
-        states, (loss, views) = run(states, examples, watch, jnp.arange(first, first + block), shared)
-        count = min(block, recipe.epochs - first)
-        losses.append(np.asarray(loss)[:, :count])
-        due = [e for e in range(first, first + count) if (e + 1) % every == 0 or e + 1 == recipe.epochs]
-        seen.append({name: np.asarray(view)[:, [e - first for e in due]] for name, view in views.items()})
-        at += [e + 1 for e in due]
-        if report:
-            newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
-            report(first + count, recipe.epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
-    return Fit(
-        states.params,
-        np.concatenate(losses, axis=1),
-        {name: np.concatenate([part[name] for part in seen], axis=1) for name in seen[0]},
-        at,
+    shared = jax.random.key(0)
+    states, course = in_blocks(
+        lambda states, epochs: run(states, examples, watch, epochs, shared),
+        start(keys, rates),
+        recipe.epochs,
+        every,
+        report,
+        checkpoints,
     )
+    return Fit(states.params, *course)
+
+
+def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -> None:
+    """Refuse networks of which one diverged: a mean over the others would be a score of a broken run."""
+    whole = loss.size == 0 or np.isfinite(loss[:, -1])
+    for leaf in jax.tree.leaves(params):
+        whole &= np.asarray(jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
+    if lost := np.flatnonzero(~whole).tolist():
+        raise Diverged(
+            f"{len(lost)} of {len(whole)} {what} diverged (numbers {', '.join(map(str, lost[:20]))}): their weights or "
+            "losses are not finite, and there is no score without them. A smaller rate trains, or images and labels "
+            "without extreme values."
+        )
+
+
+class Course(NamedTuple):
+    """How a training went: see `Fit`."""
+
+    loss: Float[np.ndarray, "s epochs"]
+    seen: dict[str, Float[np.ndarray, "s seen"]]
+    at: list[int]
+
+
+def in_blocks(
+    run: Callable[[Any, Array], tuple[Any, tuple[Array, Metrics]]],
+    states: Any,
+    epochs: int,
+    every: int,
+    report: Report | None,
+    checkpoints: Checkpoints | None,
+) -> tuple[Any, Course]:
+    """All epochs, a block at a time: `run(states, epochs of the block)` gives new states, losses and what was seen.
+
+    Between blocks it reports, keeps a checkpoint where one is due, and ends in order where the process was asked to.
+    """
+    block, first = max(1, -(-epochs // BLOCKS)), 0
+    losses, seen = [], []
+    with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():
+        if checkpoints and (saved := checkpoints.newest(states)):
+            first, states = saved.step, saved.state
+            losses, seen = [saved.history.pop("loss")], [saved.history]
+        while first < epochs:
+            states, (loss, views) = run(states, jnp.arange(first, first + block))
+            count = min(block, epochs - first)
+            losses.append(np.asarray(loss)[:, :count])
+            due = _due(first, first + count, every, epochs)
+            seen.append({name: np.asarray(view)[:, [e - 1 - first for e in due]] for name, view in views.items()})
+            first += count
+            if report:
+                newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
+                report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
+            if checkpoints and first < epochs and (stopping.asked() or checkpoints.due()):
+                checkpoints.save(first, states, {"loss": _columns(losses), **_seen(seen)})
+            if stopping.asked():
+                stopping.stop(f"{first} of {epochs} epochs are done" + (", and kept" if checkpoints else ""))
+    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
+
+
+def _due(first: int, last: int, every: int, epochs: int) -> list[int]:
+    """The epochs done, after first and up to last, at which networks are looked at."""
+    return [e for e in range(first + 1, last + 1) if e % every == 0 or e == epochs]
+
+
+def _columns(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts, axis=1)
+
+
+def _seen(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: _columns([part[name] for part in parts]) for name in parts[0]}
+
+
+def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
+    """What decides the numbers of a training, for its checkpoints."""
+    return {"recipe": dataclasses.asdict(recipe), "every": every, "arrays": [digest(each) for each in arrays]}
 
 
 @functools.lru_cache(maxsize=32)

@@ -45,11 +45,14 @@ def execute(
     command: str,
     data_dir: str | None,
     view: View,
+    save_every: float,
+    fresh: bool,
 ) -> list[Experiment]:
     """Run what is not done; returns the cells that failed."""
     if where.executor == "here":
         together = jax.default_backend() != "cpu" if fleet is None else fleet
-        return run_missing(cells, store, command=command, fleet=together, data_dir=data_dir, view=view)
+        keeping = store.keeping(save_every, fresh)
+        return run_missing(cells, store, command=command, fleet=together, data_dir=data_dir, view=view, keeping=keeping)
     need = {cell.method: resources_of(cell.method, where.resources) for cell in cells}
     missing = [cell for cell in cells if not store.done(cell)]
     room = MACHINES[machine].memory if machine in MACHINES else math.inf

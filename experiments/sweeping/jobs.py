@@ -19,7 +19,7 @@ from experiments.config import Experiment
 from experiments.progress import View
 from experiments.shared import Shared
 from experiments.sweeping.run import failure, run_group, standing
-from experiments.sweeping.store import Store
+from experiments.sweeping.store import FAILED, Store
 
 # what a worker's numbers and speed depend on besides its job
 CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
@@ -76,7 +76,7 @@ _SHARED: dict[tuple, Shared] = {}
 
 def shared_of(store: Store, data_dir: str | None) -> Shared:
     """What this process keeps from one job to the next."""
-    return _SHARED.setdefault((store.root, data_dir), Shared(data_dir, sets=store.distilled))
+    return _SHARED.setdefault((store.root, data_dir), Shared(data_dir, sets=store.distilled, keeping=store.keeping()))
 
 
 class Ended(NamedTuple):
@@ -140,7 +140,7 @@ def run_jobs(
                 if ended.lost is None or attempt == retries:
                     mine = ended.job.cells
                     over += len(mine)
-                    failed += sum((row := store.row(cell)) is not None and row["status"] == "failed" for cell in mine)
+                    failed += sum(store.failed(cell) for cell in mine)
                     report(over, total, standing(mine, store, failed))
                 lost += [ended] * (ended.lost is not None)
             waiting = [ended.job for ended in lost]
@@ -156,7 +156,7 @@ def run_jobs(
     rows = {cell: store.row(cell) for cell in cells}
     if elsewhere := sum(row is None for row in rows.values()):
         print(f"{elsewhere} cells are at work in other processes; run this again to see them", file=sys.stderr)
-    return [cell for cell, row in rows.items() if row is not None and row["status"] == "failed"]
+    return [cell for cell, row in rows.items() if row is not None and row["status"] in FAILED]
 
 
 def extra(name: str) -> ValueError:
