@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax import stopping
+from ddjax import checks, stopping
 from ddjax.checkpoints import Checkpoints
 from ddjax.guard import PATIENCE, SKIPPED, Guarded, broken, guarded, watch
 from ddjax.types import Distiller, Feed, Metrics
@@ -77,6 +77,13 @@ def run_guarded(
     patience: int = PATIENCE,
 ) -> tuple[Guarded, Log]:
     """`distill` of a guarded distiller, perhaps a fleet of them; ends early where all its members are broken."""
+    for name, value, least in [
+        ("steps", steps, 0),
+        ("first", first, 0),
+        ("chunk", chunk, 0),
+        ("patience", patience, 1),
+    ]:
+        checks.whole(value, name, least)
     chunk = chunk or max(1, -(-steps // 50))
     run, pace, parts = _program(distiller, feed.at, chunk, patience), Pace(chunk), []
     with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():

@@ -11,14 +11,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 LAYER = {
     **dict.fromkeys(["trees", "names", "files", "locks", "stopping"], 0),
     **dict.fromkeys(["types", "checkpoints"], 1),
-    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "guard", "results"], 2),
-    **dict.fromkeys(["decode", "loop"], 3),
-    **dict.fromkeys(["distilled", "fleet", "mesh"], 4),
-    "saving": 5,
-    **dict.fromkeys(["data", "training"], 5),
-    **dict.fromkeys(["experts", "evaluation", "robust"], 6),
-    "distillers": 7,
-    **dict.fromkeys(["denoising", "testing"], 8),
+    **dict.fromkeys(["checks", "guard", "results"], 2),
+    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop"], 3),
+    **dict.fromkeys(["decode", "fleet", "mesh"], 4),
+    "distilled": 5,
+    "saving": 6,
+    **dict.fromkeys(["data", "training"], 6),
+    **dict.fromkeys(["experts", "evaluation", "robust"], 7),
+    "distillers": 8,
+    **dict.fromkeys(["denoising", "testing"], 9),
 }
 # a package -> the only files that may import it
 DOORS = {

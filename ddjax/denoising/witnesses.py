@@ -19,7 +19,8 @@ from ddjax.evaluation.students import chosen_rates, in_protocol_space, in_space,
 from ddjax.preprocess import one_hot
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.training import Examples, Recipe, fit, predict
-from ddjax.training.fit import Report, all_finite
+from ddjax.training.checking import all_finite
+from ddjax.training.fit import Report
 from ddjax.types import Model, TrainSet
 
 YOUNG = 0.1  # of the plain recipe's epochs: most right labels are learned by then, and few wrong ones

@@ -18,7 +18,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.names import unknown
 from ddjax.preprocess import one_hot
 from ddjax.training import Examples, Recipe, fit
-from ddjax.training.fit import all_finite
+from ddjax.training.checking import all_finite
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 

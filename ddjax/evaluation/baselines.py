@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ddjax import checks
 from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
 from ddjax.preprocess import centered, one_hot
 from ddjax.training import Examples, Recipe, Sharpness, fit
-from ddjax.training.fit import Report, all_finite, for_each
+from ddjax.training.checking import all_finite
+from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 
@@ -136,7 +138,12 @@ def train_full_all(
     entry for each; either all are audited or none is. `trainers` stands in for plain training: a robust rule, say,
     that keeps a table with a row for each image.
     """
-    for train in trains:
+    checks.test_set(test)
+    checks.whole(students, "students")
+    for train, audit in zip(trains, audits, strict=True):
+        checks.train_set(train)
+        checks.audit(audit, train)
+        checks.same_classes(train=train.num_classes, test=test.num_classes)
         if train.space != test.space or train.space == PIXELS:
             raise ValueError(
                 f"train is in {train.space!r} and test in {test.space!r}: "

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from ddjax import checks
 from ddjax.evaluation.measures import auc, denoising
 from ddjax.training import predict
 from ddjax.types import Audit, Model, TrainSet
@@ -48,8 +49,7 @@ def membership_auc(trained_on: list[Predicted], others: list[Predicted]) -> floa
 
 def training_set_view(predictions: list[Predicted], train: TrainSet, audit: Audit) -> dict[str, float]:
     """The denoising measures of the students' predictions for the training set, averaged."""
-    if not np.array_equal(np.asarray(train.ids), np.asarray(audit.ids)):
-        raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
+    checks.audit(audit, train)
     given, clean = np.asarray(train.labels), np.asarray(audit.labels)
     each = [denoising(p.classes, given, clean) for p in predictions]
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax import preprocess
+from ddjax import checks, preprocess
 from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, check, expand, pixels, targets
 from ddjax.evaluation.measures import confusion
@@ -16,7 +16,8 @@ from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.training import Examples, Recipe, fit
-from ddjax.training.fit import Report, all_finite, for_each
+from ddjax.training.checking import all_finite
+from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 HELD_OUT = 2000  # training images on which a rate is chosen, by their given labels
@@ -103,6 +104,7 @@ def evaluate_all(
     The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each.
     """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
+    _check_doors(sets, test, trains, audits, students)
     recipe = protocol.recipe(len(sets[0].images))
     recipe = recipe if mirror else upright(recipe)
     recipe = recipe if epochs is None else rescaled(recipe, epochs)
@@ -156,6 +158,26 @@ def evaluate_all(
             )
         )
     return found
+
+
+def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any], students: int | None) -> None:
+    checks.test_set(test)
+    if students is not None:
+        checks.whole(students, "students")
+    for distilled, train, audit in zip(sets, trains, audits, strict=True):
+        checks.kind(distilled, DistilledSet, "distilled", "A distiller's extract makes one, and so does load_distilled")
+        check(distilled)
+        if train is not None:
+            checks.train_set(train)
+        checks.audit(audit, train)
+        known = {"train": train.num_classes} if train is not None else {}
+        checks.same_classes(distilled=distilled.num_classes, test=test.num_classes, **known)
+        ours, theirs = list(distilled.images.shape[1:]), list(test.images.shape[1:])
+        if ours != theirs:
+            raise ValueError(
+                f"distilled.images are {ours} and test.images {theirs}: resize the ones or the others, "
+                "or take the test set that the distilled set was made for"
+            )
 
 
 def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:

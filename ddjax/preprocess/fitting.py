@@ -27,6 +27,7 @@ def fit(spec: str | Spec, images: np.ndarray, dataset: str = "", *, cache: bool 
     for 64 x 64 x 3) and is kept in the cache directory under a hash of the images and the specification.
     """
     spec = choose(SPECS, spec, "preprocessing") if isinstance(spec, str) else spec
+    images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2:
         raise ValueError(
             f"fit() takes at least two uint8 images of shape [n h w c]; got {images.dtype}{list(images.shape)}. "

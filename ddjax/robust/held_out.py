@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, Int
 from ddjax import trees
 from ddjax.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, predict
-from ddjax.training.fit import Report, all_finite
+from ddjax.training.checking import all_finite
+from ddjax.training.fit import Report
 from ddjax.types import Model
 
 

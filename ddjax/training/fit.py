@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 
 from ddjax import stopping
 from ddjax.checkpoints import Checkpoints, digest
-from ddjax.guard import Diverged
 from ddjax.names import unknown
+from ddjax.training.checking import check
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
@@ -75,6 +75,7 @@ def fit(
       report: called after each block of epochs.
       checkpoints: where the training is kept meanwhile, and gone on with.
     """
+    check(recipe, examples, keys, rates, every)
     watch = jax.tree.map(jnp.asarray, watch or {})
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
@@ -91,19 +92,6 @@ def fit(
         checkpoints,
     )
     return Fit(states.params, *course)
-
-
-def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -> None:
-    """Refuse networks of which one diverged: a mean over the others would be a score of a broken run."""
-    whole = loss.size == 0 or np.isfinite(loss[:, -1])
-    for leaf in jax.tree.leaves(params):
-        whole &= np.asarray(jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
-    if lost := np.flatnonzero(~whole).tolist():
-        raise Diverged(
-            f"{len(lost)} of {len(whole)} {what} diverged (numbers {', '.join(map(str, lost[:20]))}): their weights or "
-            "losses are not finite, and there is no score without them. A smaller rate trains, or images and labels "
-            "without extreme values."
-        )
 
 
 class Course(NamedTuple):
