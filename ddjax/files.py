@@ -69,8 +69,8 @@ def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     except OSError as error:
         raise _unwritten(error, path) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)  # it is gone if all went well
-        shutil.rmtree(old, ignore_errors=True)
+        remove(aside)  # it is gone if all went well
+        remove(old)
 
 
 def sync(path: pathlib.Path) -> None:
@@ -91,7 +91,16 @@ def _unwritten(error: OSError, path: pathlib.Path) -> OSError:
 def tidied(folder: pathlib.Path) -> None:
     """Remove what killed processes left aside in a folder that nobody writes into now."""
     for aside in folder.glob(f"{ASIDE}*"):
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Remove a folder or a file, if it is there and can be."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def sha256(path: pathlib.Path) -> str:

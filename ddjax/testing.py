@@ -94,7 +94,7 @@ def scan_is_loop(case: Case) -> None:
 def interrupted_is_whole(case: Case) -> None:
     """Stopping half-way and going on from a checkpoint changes no bit: randomness is a function of (seed, step)."""
     with tempfile.TemporaryDirectory() as folder:
-        kept = Checkpoints(pathlib.Path(folder) / "run", {"config": str(case.config)}, seconds=0)
+        kept = Checkpoints(pathlib.Path(folder) / "run", {"config": str(case.config)}, seconds=0.0)
         distill(case.distiller, case.feed, case.state(), steps=case.steps // 2, chunk=2, checkpoints=kept)
         state, log = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2, checkpoints=kept)
     whole, seen = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import logging
 import pathlib
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -28,7 +27,7 @@ from ddjax.checkpoints.step import (
     read_state,
     write_step,
 )
-from ddjax.files import replacing_folder, tidied
+from ddjax.files import remove, replacing_folder, tidied
 from ddjax.locks import alone
 
 log = logging.getLogger("ddjax.checkpoints")
@@ -103,7 +102,8 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Whether it is time for another one."""
-        return time.monotonic() - self._spoke >= max(self.seconds, SHARE * self._cost)
+        waited = time.monotonic() - self._spoke
+        return not self.seconds or waited >= max(self.seconds, SHARE * self._cost)
 
     def save(self, step: int, state: Any, history: Mapping[str, np.ndarray] | None = None) -> bool:
         """Keep the state after `step` steps; where that fails the run goes on, and what was there before stands."""
@@ -140,7 +140,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def _all(self) -> dict[int, pathlib.Path]:
         found = {path.name.removeprefix("step-"): path for path in self.folder.glob("step-*")}
@@ -151,4 +151,4 @@ class Checkpoints:
         with replacing_folder(self.folder / f"step-{step:09d}") as aside:
             write_step(aside, step, self.config, state, history)
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
