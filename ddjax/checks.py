@@ -29,7 +29,7 @@ def whole(value: Any, argument: str, least: int = 1) -> int:
     return number
 
 
-def number(value: Any, argument: str, low: float, high: float = float("inf")) -> float:
+def number(value: Any, argument: str, low: float | int, high: float | int = float("inf")) -> float:
     """A finite number in a range, its ends included."""
     try:
         found = float(value)
