@@ -110,5 +110,6 @@ def _complete(cell: Ready, distilled: DistilledSet) -> DistilledSet:
         "experiment": dataclasses.asdict(cell.experiment),
         "noise": cell.prepared.noise,
         "space": cell.transform.fingerprint,
+        "class_names": cell.dataset.class_names,
     }
     return dataclasses.replace(distilled, preprocess=cell.transform, provenance=json.dumps(provenance, default=str))

@@ -23,6 +23,7 @@ from ddjax.types import Metrics, Model, Params
 Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
 Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
 
+HOWS = ("auto", "map", "vmap")
 BLOCKS = 20  # how many times a run comes up for air
 
 
@@ -47,7 +48,7 @@ def over_members(function: Callable, how: str = "auto") -> Callable:
         return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(members)
     if how == "map":
         return lambda members, *shared: jax.lax.map(lambda m: function(m, *shared), members)
-    raise unknown("how", how, ("auto", "map", "vmap"))
+    raise unknown("how", how, HOWS)
 
 
 def fit(
@@ -76,6 +77,8 @@ def fit(
       checkpoints: where the training is kept meanwhile, and gone on with.
     """
     check(recipe, examples, keys, rates, every)
+    if how not in HOWS:
+        raise unknown("how", how, HOWS)
     watch = jax.tree.map(jnp.asarray, watch or {})
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
