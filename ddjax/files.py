@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
 import numpy as np
 
@@ -101,6 +102,42 @@ def remove(path: pathlib.Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def read_npy(path: pathlib.Path, objects: Callable[[IO], Any] | None = None) -> Any:
+    """The array of an .npy; a header that promises other than the file holds is refused before it costs memory.
+
+    `objects` reads what follows a header that speaks of pickled ones; without it they are refused.
+    """
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(file)
+        if dtype.hasobject:
+            if objects is None:
+                raise ValueError("it holds pickled objects, which are refused")
+            return objects(file)
+        promised, held = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
+        if promised != held:
+            raise ValueError(f"its header promises {promised} bytes of numbers, and it holds {held}")
+        return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz; pickled objects are refused, and whatever else is wrong with the file is a ValueError."""
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load alone leaks a broken zip
+            arrays = {name: file[name] for name in file.files}
+        if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+            raise ValueError(f"members {strange[:3]} are no arrays")
+        return arrays
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged archives raise nearly anything
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path} is not a readable .npz of plain arrays (pickled objects are refused): {reason}"
+        ) from error
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import DistilledSet, check
-from ddjax.files import replacing, sha256
+from ddjax.files import read_npz, replacing, sha256
 from ddjax.preprocess import Preprocess, from_arrays, save_arrays
 from ddjax.results import versions
 
@@ -68,11 +67,7 @@ def load_distilled(
             f"{npz} is damaged or was replaced: its SHA-256 is {found[:16]}..., {side.name} records "
             f"{str(meta['sha256'])[:16]}...; take both files from the same save"
         )
-    try:
-        with np.load(npz, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{npz} cannot be read as .npz: {error}") from error
+    arrays = read_npz(npz)
     listed = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     if listed != meta["arrays"]:
         raise ValueError(f"{npz} holds {listed}, but {side.name} lists {meta['arrays']}")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import pathlib
-import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.files import array_digest, sha256
+from ddjax.files import array_digest, read_npz, sha256
 
 T = TypeVar("T")
 
@@ -116,10 +115,9 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz, or `Damaged`."""
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load alone leaks a broken zip
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise Damaged(f"{path.name} cannot be read: {error}") from error
+        return read_npz(path)
+    except (OSError, ValueError) as error:
+        raise Damaged(str(error)) from error
 
 
 def read_state(folder: pathlib.Path, manifest: dict[str, Any], like: T) -> T:

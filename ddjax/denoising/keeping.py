@@ -2,7 +2,6 @@
 
 import logging
 import pathlib
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet
-from ddjax.files import replacing
+from ddjax.files import read_npz, replacing
 from ddjax.results import fingerprint, versions
 from ddjax.saving import load_distilled, save_distilled
 
@@ -34,10 +33,9 @@ class Stages:
         path = place.with_name(place.name + ".npz")
         if path.exists():
             try:
-                with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                    return {key: file[key] for key in file.files}
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-                log.warning("%s is damaged (%s): the stage is made again", path, error)
+                return read_npz(path)
+            except (OSError, ValueError) as error:
+                log.warning("the stage is made again: %s", error)
         made = make()
         with replacing(path) as file:
             np.savez(file, **made)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ddjax.files import read_npy
+
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are under 3 MB
 
@@ -72,12 +74,7 @@ def _read_pt(path: pathlib.Path) -> Any:
 
 
 def _read_npy(path: pathlib.Path) -> Any:
-    with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        if read_header(file)[2].hasobject:
-            return unpickle(file)
-    return np.load(path, allow_pickle=False)
+    return read_npy(path, unpickle)
 
 
 def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
