@@ -11,7 +11,7 @@ import tyro
 from ddjax.files import replacing
 from ddjax.names import unknown
 from experiments.cli import main
-from experiments.reporting import export
+from experiments.reporting import export, overview
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.page import page
@@ -36,7 +36,7 @@ def report(
       out: where the files go; by default `where`/report, or a directory named after the file, beside it.
       title: of the page.
       formats: of the tables: csv md tex parquet; by default all, parquet only where the `report` extra is installed.
-      quiet: do not print the verdicts.
+      quiet: print nothing; otherwise the accuracies as a table, and the verdicts in short.
     """
     if formats is None:
         formats = tuple(kind for kind in export.FORMATS if kind != "parquet" or export.parquet_possible())
@@ -59,7 +59,7 @@ def report(
     for name, records in (("runs", export.runs(study)), ("cells", export.summary(study))):
         export.write(out, name, records, formats)
     if not quiet:
-        print(as_text(verdicts))
+        print(f"{overview.table(study.cells)}\n\n{overview.claims(verdicts)}\n")
         if rows.planned:
             failed, missing = len(rows.failed), len(rows.missing)
             print(f"{rows.planned} runs are planned: {missing} of them missing, {failed} failed")

@@ -26,6 +26,7 @@ def sweep(
     dry_run: bool = False,
     machine: str | None = None,
     executor: Literal["here", "ray", "slurm"] = "here",
+    workers: int | None = None,
     address: str | None = None,
     resources: tuple[str, ...] = (),
     retries: int = 2,
@@ -51,19 +52,22 @@ def sweep(
       dry_run: list the cells with the time, memory and disk that they will take, and stop.
       machine: whose time dry_run predicts, h200 or cpu2; by default of the one at hand.
       executor: cells run here, as tasks of a ray cluster, or as jobs of slurm (through submitit).
+      workers: processes at work on this machine at once; by default one for each core where images are small and there
+        is no accelerator, else one.
       address: of a Ray cluster, such as auto or HOST:6379; without one Ray starts on this machine.
       resources: of a task or job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER, or METHOD:NAME=NUMBER.
       retries: how often a task or job whose process died is run again.
       slurm: options of sbatch, NAME=VALUE: partition, account, array_parallelism; cluster=local tries it out here.
-      tensorboard: also write metrics and scores into this directory, for TensorBoard (of cells that run here).
+      tensorboard: also write metrics and scores into this directory, for TensorBoard (of cells in this process).
       quiet: no progress and no verdicts.
       data_dir: the TFDS directory, when it is not the usual one.
-      save_every: seconds between checkpoints of a cell (that runs here); 0 writes one whenever it comes up for air.
+      save_every: seconds between checkpoints of a cell; 0 writes one whenever it comes up for air.
       fresh: begin unfinished cells anew, not from their checkpoints.
       deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
     """
     if deterministic:
         make_deterministic()
+    from ddjax.files import remove
     from ddjax.names import choose
     from experiments.board import Board
     from experiments.progress import View
@@ -90,19 +94,20 @@ def sweep(
         print(planning.listing(planning.plan(cells, store, device, together, data_dir), store))
         return 0
     store.plan(wanted)
+    if fresh:
+        remove(store.keeping().root)
     command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
-    elsewhere = executors.Elsewhere(executor, address, resources, retries, slurm)
+    where = executors.Where(executor, workers, address, resources, retries, slurm)
     failed = executors.execute(
         cells,
         store,
-        elsewhere,
+        where,
         fleet=fleet,
         machine=machine,
         command=command,
         data_dir=data_dir,
         view=View(quiet, Board(tensorboard) if tensorboard else None),
         save_every=save_every,
-        fresh=fresh,
     )
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)

@@ -42,7 +42,16 @@ def launch(tmp_path, compiled):
     }
 
     def start(out, *words):
-        command = [sys.executable, "-m", "experiments.sweep", "--config", str(tmp_path / "grid.toml"), "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "experiments.sweep",
+            "--config",
+            str(tmp_path / "grid.toml"),
+            "--quiet",
+            "--workers",
+            "1",
+        ]
         return subprocess.Popen(
             [*command, "--out", str(out), *words],
             env=os.environ | own,

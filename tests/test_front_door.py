@@ -40,7 +40,7 @@ def test_readme_blocks_run(block, tmp_path, monkeypatch):
 
 
 def test_readme_names_the_two_commands_and_a_picture_that_exists():
-    assert "pip install -e . && python -m experiments.one" in README
+    assert "pip install -e . && python -m experiments.sweep" in README
     assert 'pip install -e ".[test]" && pytest' in README
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
     assert pictures and all((pathlib.Path(__file__).parents[1] / picture).is_file() for picture in pictures)

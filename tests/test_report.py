@@ -19,11 +19,12 @@ from ddjax.saving import save_distilled
 from experiments import classes
 from experiments.config import Experiment
 from experiments.report import report
-from experiments.reporting import bars, export, pictures, published, svg
+from experiments.reporting import bars, export, overview, pictures, published, svg
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.rows import read_rows
+from experiments.reporting.verdicts import judge
 from experiments.sweeping.store import Store
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -173,6 +174,21 @@ def test_the_page_says_what_of_the_plan_is_missing(tmp_path, capsys):
     assert "Of 5 planned runs" in text and "symmetric 0.4: toy, 50 per class, common: 3 seeds" in text
     assert "5 runs are planned: 3 of them missing, 0 failed" in capsys.readouterr().out
     assert 'id="missing"' in text and not Outline(text).open
+
+
+def test_a_terminal_shows_methods_down_and_labels_across():
+    rows = [*seeds(0.9, method="full", picked=0.95, best=0.96), *seeds(0.8, noise="clean", rate=0.0), row(0.7, ipc=1)]
+    study = Study.of(rows)
+    title, head, *lines = overview.table(study.cells).splitlines()
+    assert "mean of 1 to 3 seed(s)" in title and head.split("  ")[-1].strip() == "symmetric 0.4"
+    assert [" ".join(line.split()) for line in lines] == [
+        "toy, 10 per class 80.0 +- 0.6 -",
+        "full (B-PLAIN), last epoch - 90.0 +- 0.6",
+        "full (B-PLAIN), picked on hold-out - 95.0 +- 0.6",
+        "toy, 1 per class - 70.0",
+    ]
+    words = overview.claims(judge(study))
+    assert "C1  undecided" in words and "Not tested by these rows: " in words and "C4" in words.splitlines()[-1]
 
 
 def test_special_characters_in_tables():

@@ -106,18 +106,18 @@ def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
 def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
     out, together = tmp_path / "out", tmp_path / "together"
     board = tmp_path / "board" if importlib.util.find_spec("tensorboardX") else None
-    assert sweep(config=config, out=out, limit=3, quiet=True, tensorboard=board) == 0
+    assert sweep(config=config, out=out, limit=3, workers=1, quiet=True, tensorboard=board) == 0
     assert board is None or len(list(board.glob("digits-*-random-1-*/events.*"))) >= 3
     first = rows_of(out)
     assert len(first) == 3 and all(row["status"] == "done" for row in first.values())
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/row.json")}
-    assert sweep(config=config, out=out, quiet=True) == 0
+    assert sweep(config=config, out=out, workers=1, quiet=True) == 0
     assert len(rows_of(out)) == 4 and all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert (out / "report" / "report.html").exists()
     assert sweep(config=config, out=out, dry_run=True) == 0
     assert "4 cells, 4 of them present" in capsys.readouterr().out
 
-    assert sweep(config=config, out=together, fleet=True, quiet=True) == 0
+    assert sweep(config=config, out=together, fleet=True, workers=1, quiet=True) == 0
     for name, row in rows_of(together).items():
         assert row["last_acc"] == pytest.approx(rows_of(out)[name]["last_acc"], abs=0.02)
 
@@ -127,7 +127,10 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
     text = text.replace("[everywhere]", '[everywhere]\npreprocess = "standardize"')  # random has no space of its own
     config.write_text(text.replace("ipc = [1]", 'ipc = [1]\nprotocols = ["common", "dd-ranking"]'))
     assert [cell.protocol for cell in cells(grids.from_file(config)) if cell.method == "full"] == ["common"] * 2
-    out, quick = tmp_path / "out", {"config": config, "methods": ("random",), "rates": (0.4,), "quiet": True}
+    out, quick = (
+        tmp_path / "out",
+        {"config": config, "methods": ("random",), "rates": (0.4,), "workers": 1, "quiet": True},
+    )
     assert sweep(out=out, protocols=("common",), **quick) == 0
     monkeypatch.setattr(distilling, "distill_all", None)  # another process would have to make it anew
     config.write_text(config.read_text().replace('"dd-ranking"', '"dance"'))
@@ -141,7 +144,7 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
 def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     text = config.read_text().replace('["random"]', '["random", "kcenter"]')
     config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
-    assert sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), quiet=True) == 1
+    assert sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True) == 1
     rows = sorted(rows_of(tmp_path / "out").values(), key=lambda row: row["status"])
     assert [row["status"] for row in rows] == ["done", "failed"]
     assert "nonsense" in rows[1]["reason"]
@@ -167,8 +170,9 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
-    assert sweep(config=config, out=calm, quiet=True) == 0
-    command = [sys.executable, "-m", "experiments.sweep", "--config", str(config), "--out", str(stormy), "--quiet"]
+    assert sweep(config=config, out=calm, workers=1, quiet=True) == 0
+    words = f"-m experiments.sweep --config {config} --out {stormy} --workers 1 --quiet"
+    command = [sys.executable, *words.split()]
     environment = os.environ | {"DDJAX_CACHE": str(tmp_path / "cache")}
     for kill in range(kills):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -178,7 +182,7 @@ def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
         time.sleep(0.3 * (kill % 4))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert sweep(config=config, out=stormy, quiet=True) == 0
+    assert sweep(config=config, out=stormy, workers=1, quiet=True) == 0
     assert {name: numbers(row) for name, row in rows_of(stormy).items()} == {
         name: numbers(row) for name, row in rows_of(calm).items()
     }

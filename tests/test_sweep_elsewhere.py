@@ -1,5 +1,6 @@
 """Cells on other machines: what a job asks for, what it carries, what becomes of one whose process dies."""
 
+import dataclasses
 import importlib.util
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
@@ -14,7 +16,8 @@ from ddjax.results import fingerprint
 from experiments.config import Experiment
 from experiments.progress import View
 from experiments.sweep import sweep
-from experiments.sweeping import on_slurm
+from experiments.sweeping import on_processes, on_slurm
+from experiments.sweeping.executors import Where, in_few, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
 from experiments.sweeping.store import Store
 
@@ -109,6 +112,48 @@ def test_a_job_does_only_what_is_missing(tmp_path):
     assert row.stat().st_mtime_ns == stamp and len(list(row.parent.parent.iterdir())) == 1
 
 
+class Fake(NamedTuple):
+    """A job whose process dies, or that leaves a file."""
+
+    place: str
+    dies: bool = False
+
+    def __call__(self):
+        if self.dies:
+            os._exit(9)
+        pathlib.Path(self.place).write_text(str(sorted(os.sched_getaffinity(0))))
+
+
+def test_a_process_that_dies_loses_its_job_and_no_other(tmp_path):
+    jobs = [Fake(str(tmp_path / str(i)), dies=i == 0) for i in range(3)]
+    ended = [one for one in on_processes.on_processes(1)(jobs) if one is not None]
+    assert [one.job for one in ended] == jobs and "terminated" in ended[0].lost
+    assert [one.lost for one in ended[1:]] == [None, None] and {path.name for path in tmp_path.iterdir()} == {"1", "2"}
+
+
+def test_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert on_processes.shares_of_cores(2) == [{0, 5}, {2}]
+    assert on_processes.shares_of_cores(4) == [{0}, {2}, {5}, {0, 2, 5}]
+
+
+def test_neighbours_of_a_kind_are_a_job():
+    cells = [quick(seed) for seed in range(3)] + [dataclasses.replace(quick(seed), ipc=2) for seed in range(2)]
+    alone = [[[cell]] for cell in cells]
+    assert [sum(map(len, job)) for job in in_few(alone, most=2)] == [2, 1, 2]
+    assert [group for job in in_few(alone, most=9) for group in job] == [[cell] for cell in cells]
+
+
+def test_workers_are_for_small_images(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    assert usual_workers([quick(seed) for seed in range(3)]) == 2 and usual_workers([quick(0)]) == 1
+    assert usual_workers([quick(0), dataclasses.replace(quick(1), dataset="cifar10")]) == 1
+    with pytest.raises(ValueError, match="one at least; got 0"):
+        Where(workers=0)
+    with pytest.raises(ValueError, match="ray has its own"):
+        Where(executor="ray", workers=2)
+
+
 def ran(tmp_path, command):
     """Rows and exit status of a sweep run by a command line, beside the same run here."""
     config = tmp_path / "quick.toml"
@@ -121,7 +166,7 @@ def ran(tmp_path, command):
     done = subprocess.run(command(words), env=environment, capture_output=True, text=True, timeout=300)
     rows = {path.parent.name: json.loads(path.read_text()) for path in out.glob("runs/*/row.json")}
     assert done.returncode == 1, done.stderr  # kcenter's option is nonsense
-    assert sweep(config=config, out=tmp_path / "here", quiet=True) == 1
+    assert sweep(config=config, out=tmp_path / "here", workers=1, quiet=True) == 1
     mine = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "here").glob("runs/*/row.json")}
     assert rows.keys() == mine.keys() and len(rows) == 4
     for name, row in rows.items():
@@ -132,6 +177,11 @@ def ran(tmp_path, command):
         else:
             assert "nonsense" in row["reason"]
     return done
+
+
+@pytest.mark.slow
+def test_processes_give_the_rows_of_a_sweep_here(tmp_path):
+    ran(tmp_path, lambda words: [*words, "--workers", "2"])
 
 
 @installed("submitit")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from ddjax.checkpoints import SECONDS
 from ddjax.files import cache_dir
 from ddjax.names import unknown
 from ddjax.results import fingerprint
@@ -49,6 +50,7 @@ class Job:
     root: str
     command: str
     data_dir: str | None = None
+    save_every: float = SECONDS
 
     @property
     def cells(self) -> list[Experiment]:
@@ -58,7 +60,7 @@ class Job:
     def __call__(self) -> list[str]:
         """Run what is missing of the cells; returns the fingerprints of those that failed."""
         store, failed = Store(pathlib.Path(self.root)), []
-        shared = shared_of(store, self.data_dir)
+        shared = shared_of(store, self.data_dir, self.save_every)
         with store.claimed(self.cells) as mine:
             for group in self.groups:
                 failed += run_group([cell for cell in group if cell in mine], store, shared, self.command)
@@ -74,9 +76,10 @@ class Job:
 _SHARED: dict[tuple, Shared] = {}
 
 
-def shared_of(store: Store, data_dir: str | None) -> Shared:
+def shared_of(store: Store, data_dir: str | None, save_every: float = SECONDS) -> Shared:
     """What this process keeps from one job to the next."""
-    return _SHARED.setdefault((store.root, data_dir), Shared(data_dir, sets=store.distilled, keeping=store.keeping()))
+    new = Shared(data_dir, sets=store.distilled, keeping=store.keeping(save_every))
+    return _SHARED.setdefault((store.root, data_dir, save_every), new)
 
 
 class Ended(NamedTuple):
@@ -121,28 +124,33 @@ def run_jobs(
     *,
     command: str,
     data_dir: str | None,
+    save_every: float = SECONDS,
     retries: int,
-    start: Callable[[list[Job]], Iterable[Ended]],
+    start: Callable[[list[Job]], Iterable[Ended | None]],
     view: View,
 ) -> list[Experiment]:
     """Run a job for each bundle of groups by `start`, those whose process dies again, up to `retries` times.
 
+    `start` yields jobs as they end, and None now and then where it can, for the view to look at what is done.
     Returns the cells that failed; a cell whose processes all died is written down with that as its reason.
     """
     root = str(store.root.absolute())
-    waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir) for bundle in parts]
+    waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir, save_every) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
-    total, over, failed = len(cells), 0, 0
+    left, failed = dict.fromkeys(cells), 0
     with view.task("cells") as report:
         for attempt in range(retries + 1):
             lost: list[Ended] = []
             for ended in start(waiting):
-                if ended.lost is None or attempt == retries:
-                    mine = ended.job.cells
-                    over += len(mine)
-                    failed += sum(store.failed(cell) for cell in mine)
-                    report(over, total, standing(mine, store, failed))
-                lost += [ended] * (ended.lost is not None)
+                over = ended is not None and (ended.lost is None or attempt == retries)
+                new = ended.job.cells if over else [cell for cell in left if store.done(cell)]
+                new = [cell for cell in new if cell in left]
+                for cell in new:
+                    failed += store.failed(cell)
+                    del left[cell]
+                if new:
+                    report(len(cells) - len(left), len(cells), standing(new, store, failed))
+                lost += [ended] if ended is not None and ended.lost else []
             waiting = [ended.job for ended in lost]
             if not waiting:
                 break

@@ -8,10 +8,11 @@ from ddjax.results import hardware
 from experiments.config import Experiment
 from experiments.methods import sized
 from experiments.run import alike
-from experiments.sweeping.cost import Common, cost, fleet_memory
+from experiments.sweeping.cost import cost, fleet_memory
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.run import groups
 from experiments.sweeping.store import Store
+from experiments.sweeping.work import Common
 
 
 class Estimate(NamedTuple):

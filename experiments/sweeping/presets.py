@@ -12,11 +12,12 @@ METHODS = ("random", *LEARNED, "full")
 # Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs.
 SHORT: dict[str, dict[int, Settings]] = {
     "rcig": {
-        0: {"width": 32, "steps": 300, "options": ("batch=256", "pool_size=10", "image_rate=0.01")},
-        10: {"steps": 100},
+        0: {"width": 32, "steps": 200, "options": ("batch=256", "pool_size=10", "image_rate=0.01")},
+        10: {"steps": 60},
     },
-    "datm": {0: {"width": 32}, 10: {"steps": 60}},
-    "dance": {0: {"width": 32, "steps": 300}},
+    "datm": {0: {"width": 32, "steps": 150}, 10: {"steps": 30}},
+    "dance": {0: {"width": 32, "steps": 150}},
+    "full": {0: {"students": 1, "epochs": 100}},
 }
 
 
@@ -45,7 +46,7 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
         Grid(
             noises=(CLEAN, ("symmetric", 0.4), ("asymmetric", 0.4)),
             methods=METHODS,
-            everywhere={"students": 2},
+            everywhere={"students": 2, "epochs": 300},
             of_method=SHORT,
         ),
     ),

@@ -52,9 +52,9 @@ class Store:
         row = self.row(cell)
         return row is not None and row["status"] in FAILED
 
-    def keeping(self, seconds: float = SECONDS, fresh: bool = False) -> Keeping:
+    def keeping(self, seconds: float = SECONDS) -> Keeping:
         """Where unfinished cells are kept."""
-        return Keeping(self.root / "unfinished", seconds, fresh, wait=True)
+        return Keeping(self.root / "unfinished", seconds, wait=True)
 
     def write(self, row: dict[str, Any], more: Callable[[pathlib.Path], None] = lambda folder: None) -> None:
         """Keep a row and what `more` writes into its folder; nobody ever sees half of it."""

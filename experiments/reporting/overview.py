@@ -1,0 +1,56 @@
+"""What a terminal shows of a study: its accuracies as a table, and a line or two for each claim."""
+
+from collections.abc import Iterable, Sequence
+
+from experiments.reporting.cells import Cell, Estimate, Setting, ordered
+from experiments.reporting.claims import Verdict
+
+LAST, PICKED = "last_acc", "picked_acc"
+
+
+def table(cells: Iterable[Cell]) -> str:
+    """For each data set methods and sizes down, labels across; means over seeds with their standard errors, in %."""
+    by_data: dict[str, list[Cell]] = {}
+    for cell in ordered(cells):
+        by_data.setdefault(cell.setting.data, []).append(cell)
+    return "\n\n".join(_of_data(data, members) for data, members in by_data.items())
+
+
+def _of_data(data: str, cells: list[Cell]) -> str:
+    labels = list(dict.fromkeys(cell.setting for cell in cells))
+    lines: dict[str, dict[Setting, Estimate]] = {}
+    for cell in cells:
+        name = f"{cell.series}, last epoch" if cell.ipc is None else cell.name
+        for words, column in ((name, LAST), (f"{cell.series}, picked on hold-out", PICKED)):
+            if found := cell.of(column):
+                lines.setdefault(words, {})[cell.setting] = found
+    rows = [["", *[setting.labels for setting in labels]]]
+    rows += [[name, *[_in_words(found.get(setting)) for setting in labels]] for name, found in lines.items()]
+    left, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [
+        "  ".join([row[0].ljust(left), *[text.rjust(width) for text, width in zip(row[1:], widths, strict=True)]])
+        for row in rows
+    ]
+    seeds = sorted({len(cell.rows) for cell in cells})
+    count = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
+    title = f"{data}: accuracy on clean test images in %, mean of {count} seed(s) +- standard error"
+    return "\n".join([title, *aligned])
+
+
+def _in_words(found: Estimate | None) -> str:
+    if found is None:
+        return "-"
+    return f"{100 * found.mean:.1f}" + ("" if found.se is None else f" +- {100 * found.se:.1f}")
+
+
+def claims(verdicts: Sequence[Verdict]) -> str:
+    """Each claim that the rows test, with its verdict; the comparisons behind it are on the page."""
+    tested = [one for one in verdicts if one.findings["last"]]
+    lines = []
+    for claim, findings, status, words in tested:
+        against = ", ".join(f"{moment} {status[moment]}" for moment in status if moment != "last" and findings[moment])
+        lines.append(f"{claim.name:<4}{status['last']:<10} {claim.text}")
+        lines.append(f"    {words}" + (f" Against other epochs of full training: {against}." if against else ""))
+    if rest := [one.claim.name for one in verdicts if one not in tested]:
+        lines.append(f"Not tested by these rows: {', '.join(rest)}.")
+    return "\n".join(lines)

@@ -1,0 +1,108 @@
+"""What a step of each method asks for, in F, the operations of one image's way through the network.
+
+Constants that no formula gives are fitted to measured steps (see each).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ddjax.distillers import datm_memory as memory
+from ddjax.experts import size
+from ddjax.experts.fleet import SIDE_BY_SIDE
+from ddjax.experts.identity import parameters
+from ddjax.experts.recipes import pool_recipe
+from ddjax.training import Recipe
+from ddjax.types import Model
+from experiments.config import Experiment
+from experiments.sweeping.arithmetic import forward_flop
+from experiments.sweeping.machines import Machine
+from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, training
+
+
+def labels_of(cell: Experiment) -> tuple:
+    """What decides a cell's given labels."""
+    return cell.dataset, cell.limit, cell.imbalance, cell.noise, cell.rate, cell.noise_seed
+
+
+def selected(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
+    """Features of all images, at most."""
+    return Work(forward_flop(model, shape.image) * shape.train, 1, data_bytes(shape)), ()
+
+
+def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
+    """Tangents of real and learned images, then descents in them.
+
+    4 F for each real image; for each learned one (mirror images count) 2 F a step of the inner problem, 1 F one of
+    the inverse Hessian, and its gradient in the half of `pool_most_steps` that a visited network is trained on
+    average. Two cores give 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
+    """
+    support = config.ipc * shape.classes * (2 if config.use_flip else 1)
+    each = 2 * config.inner_steps + config.hinv_steps + GRADIENT * config.pool_most_steps / 2
+    flop = config.repeats * forward_flop(model, shape.image) * (4 * min(config.batch, shape.train) + each * support)
+    passes = config.inner_steps + config.hinv_steps + config.pool_most_steps / 2 + 4
+    rows = min(config.batch, shape.train) + 2 * support
+    peak = data_bytes(shape) + 2 * held(model, shape, rows) + FLOAT * 4 * config.pool_size * parameters(model)
+    return Work(config.steps * flop, config.steps * passes, peak), ()
+
+
+def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
+    """Experts, once for the same labels; then each outer step descends T steps and comes back at second order.
+
+    12 F for an image in an inner step: its gradient, that again on the way back, and the derivative of it.
+    """
+    m, k = config.ipc * shape.classes, shape.classes
+    b, segments = config.batch(m), config.segments
+    shapes = memory.shapes_of(model, shape.image, m, k, config.inner_steps, b, segments if machine.together else 1)
+    asked = memory.Way(config.hypergradient, config.remat, b // min(config.micro_batch or b, b))
+    at_once = memory.AT_ONCE_XLA if machine.together else memory.AT_ONCE
+    peak = data_bytes(shape) + memory.peak(shapes, memory.fitted(shapes, asked, config.memory), at_once)
+    passes = config.steps * config.inner_steps * 4 * (1 if machine.together else segments)
+    flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
+    recipe = config.recipe(shape.train)
+    key = ("experts", *labels_of(cell), recipe, parameters(model), config.expert_seed, config.experts)
+    experts = _fleet("experts", key, recipe, config.kept(), config.experts, model, shape, machine, config.storage)
+    return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)
+
+
+def dance(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
+    """Features of real images, gradients of the learned ones in two views; and a pool, for the same labels and seed.
+
+    Two cores give 1.06 s and 2.21 s (width 128, IPC 1 and 10).
+    """
+    k, real = shape.classes, min(config.batch, shape.train // shape.classes)
+    learned = min(config.cap, config.ipc * config.factor**2)
+    flop = k * forward_flop(model, shape.image) * (real + GRADIENT * learned * (1 + config.calibrations))
+    classes = k if machine.together else 1
+    peak = data_bytes(shape) + held(model, shape, classes * max(real / 3, learned))
+    work = Work(config.steps * flop, config.steps * (2 + config.calibrations) * (k / classes), peak)
+    if config.encoder == "random":
+        return work, ()
+    recipe = pool_recipe(config.pool_epochs) if config.pool_epochs else pool_recipe()
+    key = ("pool", *labels_of(cell), cell.seed, recipe, parameters(model), config.members)
+    return work, (_fleet("pool", key, recipe, "ends", config.members, model, shape, machine, "float32"),)
+
+
+def _fleet(
+    name: str,
+    key: tuple,
+    recipe: Recipe,
+    keep: Any,
+    members: int,
+    model: Model,
+    shape: Shape,
+    machine: Machine,
+    kind: str,
+) -> Common:
+    group = min(members, SIDE_BY_SIDE) if machine.together else 1
+    one = training(recipe, model, shape, shape.train, 0, group, machine)
+    work = Work(one.flop * members / group, one.passes * members / group, one.memory)
+    return Common(name, key, work, size(model, recipe, members, keep=keep, storage=kind))
+
+
+Formula = Callable[[Experiment, Any, Model, Shape, Machine], tuple[Work, tuple[Common, ...]]]
+FORMULAS: dict[str, Formula] = {
+    **dict.fromkeys(("random", "herding", "kcenter"), selected),
+    "rcig": rcig,
+    **dict.fromkeys(("datm", "mtt"), datm),
+    **dict.fromkeys(("dance", "dm"), dance),
+}
