@@ -1,5 +1,7 @@
 """`pytest -m faults --faults-table PATH` writes what was tried, what survived and what was lost, from that very run.
 
+A table that is there already is brought up to date: kinds of fault that this run did not try keep their line.
+
 A test says `@pytest.mark.faults(number, what is done to it, what must hold)`; what it saw lost it records with
 `record_property("lost", ...)`. Without a word a test that passes has lost nothing.
 """
@@ -54,10 +56,15 @@ def pytest_sessionfinish(session):
     path = session.config.getoption("--faults-table")
     if path is None or hasattr(session.config, "workerinput"):
         return
+    lines = {}
+    if path.exists():
+        with open(path, newline="") as file:
+            lines = {(int(line[0]), line[2], line[3]): line for line in list(csv.reader(file))[1:]}
+    lines |= {(line[0], line[2], line[3]): line for line in rows(pytest_runtest_logreport.found)}
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEAD)
-        writer.writerows(rows(pytest_runtest_logreport.found))
+        writer.writerows(lines[key] for key in sorted(lines))
 
 
 def rows(found):

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -78,7 +79,7 @@ def scores(out):
 @pytest.fixture
 def calm(launch, tmp_path):
     """The scores of the good cells where nothing happened."""
-    process = launch(tmp_path / "calm", "--methods", "random")
+    process = launch(tmp_path / "calm", "--methods", "random", "--workers", "1")
     said = process.communicate(timeout=300)[0]
     assert process.returncode == 0, said
     return scores(tmp_path / "calm")
@@ -108,6 +109,26 @@ def test_a_sweep_outlives_its_cells_and_launchers(launch, calm, tmp_path, record
     record_property("lost", "nothing; the killed cell was done again")
 
 
+@pytest.mark.faults(2, "SIGTERM to a sweep of two worker processes", "all keep what they have; status 75 within 10 s")
+def test_a_sweep_of_several_processes_ends_in_order(launch, tmp_path, record_property):
+    out, grid = tmp_path / "out", tmp_path / "grid.toml"
+    grid.write_text(TOML.replace("epochs = 2", "epochs = 500"))
+    words = ["--methods", "random", "--workers", "2", "--save-every", "0"]
+    process = launch(out, *words)
+    while not list(out.glob("unfinished/*/*/*/fit/step-*")) and process.poll() is None:
+        time.sleep(0.05)
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=100)[0]
+    assert process.returncode == 75 and time.monotonic() - start < 10, said
+    assert "epochs are done, and kept" in said and "Traceback" not in said, said
+    process = launch(out, *words)
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    assert [row["status"] for row in rows_of(out).values()] == ["done"] * 2 and not (out / "unfinished").exists()
+    record_property("lost", "nothing")
+
+
 @pytest.mark.faults(11, "the disk is full", "every written row is whole; with space the same command ends the same")
 def test_a_sweep_on_a_full_disk(launch, calm, tmp_path, record_property):
     out = tmp_path / "small"
@@ -116,13 +137,13 @@ def test_a_sweep_on_a_full_disk(launch, calm, tmp_path, record_property):
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        process = launch(out, "--methods", "random")
+        process = launch(out, "--methods", "random", "--workers", "1")
         said = process.communicate(timeout=300)[0]
         assert process.returncode == 2 and "No space left on device" in said and "Traceback" not in said, said
         whole = rows_of(out)  # reads every row that there is
         assert all(row["status"] == "done" for row in whole.values())
         subprocess.run(["mount", "-o", "remount,size=16m", str(out)], check=True)
-        process = launch(out, "--methods", "random")
+        process = launch(out, "--methods", "random", "--workers", "1")
         said = process.communicate(timeout=300)[0]
         assert process.returncode == 0, said
         assert scores(out) == calm

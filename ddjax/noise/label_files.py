@@ -4,6 +4,7 @@ import io
 import pathlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -81,7 +82,9 @@ def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
     with open(path, encoding="utf-8") as file:
         header = [name.strip() for name in file.readline().split(",")]
     headless = len(header) == 1 and re.fullmatch(r"-?\d+", header[0]) is not None
-    columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a file without numbers NumPy only warns
+        columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
     if columns.shape[1] != len(header):
         raise ValueError(f"its header names {len(header)} columns, but there are {columns.shape[1]}")
     if len(header) == 1:
