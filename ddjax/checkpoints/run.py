@@ -121,6 +121,8 @@ class Checkpoints:
 
     def newest(self, like: T) -> Saved | None:
         """The newest intact checkpoint, its state on the devices of `like` and of its layout; None without any."""
+        if self.fresh:  # another host removes what there is
+            return None
         for step, folder in sorted(self._all().items(), reverse=True):
             try:
                 manifest = read_manifest(folder)
