@@ -95,7 +95,7 @@ def run_guarded(
                 reached = int(at)  # short of `high` where the run is broken: it takes no more steps
                 parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
-                    report(reached, steps, {name: float(np.mean(x[-1])) for name, x in parts[-1].items()})
+                    report(reached, steps, _newest(parts[-1], held))
                 stop = agreed(stopping.asked())
                 if checkpoints and (stop or reached < high or checkpoints.due()):
                     checkpoints.save(reached, held, joined(parts))
@@ -104,6 +104,13 @@ def run_guarded(
                 if reached < high:
                     return held, joined(parts)
     return held, joined(parts)
+
+
+def _newest(log: Log, held: Guarded) -> dict[str, float]:
+    """The metrics of the last step, means over members; skipped updates are counted, where there are any."""
+    metrics = {name: float(np.mean(x[-1])) for name, x in log.items() if name != SKIPPED}
+    skipped = int(np.sum(np.asarray(held.skipped)))
+    return metrics | ({SKIPPED: float(skipped)} if skipped else {})
 
 
 def joined(parts: list[Log]) -> Log:

@@ -16,8 +16,8 @@ from experiments.cli import keep_compiled, main, make_deterministic, with_huge_p
 DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
 
 Writes labels.csv, a cleaned copy of the labels, the distilled set, report.npz and .json (which ddjax.DenoiseReport.load
-reads) and gallery.html. Stopped by SIGTERM or Ctrl-C it exits with status 75, and the same command goes on from its last
-checkpoint."""
+reads) and gallery.html. Stopped by SIGTERM or Ctrl-C it exits with status 75, and the same command goes on from what it
+has."""
 
 
 @dataclasses.dataclass(frozen=True)
