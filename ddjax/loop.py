@@ -96,8 +96,8 @@ def run_guarded(
                 parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))
-                stop = agreed(stopping.asked())
-                if checkpoints and (stop or reached < high or checkpoints.due()):
+                stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
+                if checkpoints and (stop or due or reached < high):
                     checkpoints.save(reached, held, joined(parts))
                 if stop:
                     stopping.stop(f"{reached} of {steps} steps are done" + (", and kept" if checkpoints else ""))
@@ -118,13 +118,13 @@ def joined(parts: list[Log]) -> Log:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def agreed(mine: bool) -> bool:
-    """Whether any host of this run wants it: what they compute together they also leave together."""
+def agreed(*mine: bool) -> tuple[bool, ...]:
+    """Whether any host of this run wants each of these: what they compute together they also keep and leave together."""
     if jax.process_count() == 1:
         return mine
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.process_allgather(np.array(mine)).any())
+    return tuple(multihost_utils.process_allgather(np.array(mine)).any(axis=0).tolist())
 
 
 class Pace:

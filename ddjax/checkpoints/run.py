@@ -21,7 +21,9 @@ from ddjax.checkpoints.step import (
     HISTORY,
     Changed,
     Damaged,
+    Leaf,
     differences,
+    on_host,
     read_arrays,
     read_manifest,
     read_state,
@@ -109,8 +111,9 @@ class Checkpoints:
         """Keep the state after `step` steps; where that fails the run goes on, and what was there before stands."""
         start = time.monotonic()
         try:
+            leaves = on_host(state)  # which all hosts of a run do together
             if jax.process_index() == 0:
-                self._write(step, state, history or {})
+                self._write(step, leaves, history or {})
         except OSError as error:
             log.warning("no checkpoint of step %d, the run goes on: %s", step, error)
             return False
@@ -148,9 +151,9 @@ class Checkpoints:
         found = {path.name.removeprefix("step-"): path for path in self.folder.glob("step-*")}
         return {int(number): path for number, path in found.items() if number.isdecimal()}
 
-    def _write(self, step: int, state: Any, history: Mapping[str, np.ndarray]) -> None:
+    def _write(self, step: int, leaves: list[Leaf], history: Mapping[str, np.ndarray]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing_folder(self.folder / f"step-{step:09d}") as aside:
-            write_step(aside, step, self.config, state, history)
+            write_step(aside, step, self.config, leaves, history)
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
             remove(old)

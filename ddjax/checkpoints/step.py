@@ -4,7 +4,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -27,17 +27,31 @@ class Changed(ValueError):
     """A checkpoint of another configuration, other data or another layout of the state."""
 
 
-def write_step(aside: pathlib.Path, step: int, config: dict[str, Any], state: Any, history: Mapping[str, Any]) -> None:
-    """Fill a folder with a checkpoint."""
+class Leaf(NamedTuple):
+    """An array of a state, on the host."""
+
+    described: list[Any]  # see `described`
+    array: np.ndarray
+
+
+def on_host(state: Any) -> list[Leaf]:
+    """The arrays of a state."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
-    np.savez(aside / STATE, **{f"{i:06d}": _host(leaf) for i, (_, leaf) in enumerate(leaves)})
+    return [Leaf(described(path, leaf), _host(leaf)) for path, leaf in leaves]
+
+
+def write_step(
+    aside: pathlib.Path, step: int, config: dict[str, Any], leaves: list[Leaf], history: Mapping[str, Any]
+) -> None:
+    """Fill a folder with a checkpoint."""
+    np.savez(aside / STATE, **{f"{i:06d}": leaf.array for i, leaf in enumerate(leaves)})
     np.savez(aside / HISTORY, **history)
     manifest = {
         "format": FORMAT,
         "schema": SCHEMA,
         "step": step,
         "config": config,
-        "leaves": [described(path, leaf) for path, leaf in leaves],
+        "leaves": [leaf.described for leaf in leaves],
         "files": {
             name: {"bytes": (aside / name).stat().st_size, "sha256": sha256(aside / name)} for name in (STATE, HISTORY)
         },
