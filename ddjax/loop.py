@@ -119,7 +119,7 @@ def joined(parts: list[Log]) -> Log:
 
 
 def agreed(*mine: bool) -> tuple[bool, ...]:
-    """Whether any host of this run wants each of these: what they compute together they also keep and leave together."""
+    """Whether any host of this run wants each of these: what they compute together they keep and leave together."""
     if jax.process_count() == 1:
         return mine
     from jax.experimental import multihost_utils
