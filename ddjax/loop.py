@@ -97,10 +97,11 @@ def run_guarded(
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))
                 stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
+                kept = False
                 if checkpoints and (stop or due or reached < high):
-                    checkpoints.save(reached, held, joined(parts))
+                    kept = checkpoints.save(reached, held, joined(parts))
                 if stop:
-                    stopping.stop(f"{reached} of {steps} steps are done" + (", and kept" if checkpoints else ""))
+                    stopping.stop(f"{reached} of {steps} steps are done" + (", and kept" if kept else ""))
                 if reached < high:
                     return held, joined(parts)
     return held, joined(parts)

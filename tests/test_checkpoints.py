@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import stopping
+from ddjax import results, stopping
 from ddjax.checkpoints import Changed, Checkpoints, step
 from ddjax.files import replacing, replacing_folder
 from ddjax.loop import distill
@@ -178,6 +178,23 @@ def test_a_full_disk_leaves_files_as_they_were(tmp_path, monkeypatch):
         (folder / "inner").write_text("new")
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "inner").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.faults(11, "no space for a row of a .jsonl file", "the rows before it are whole, and so is the next one")
+def test_a_row_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "results.jsonl"
+    results.append(path, {"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full_disk)
+        with pytest.raises(OSError, match=r"No space left on device: the row was not added.*results.jsonl"):
+            results.append(path, {"a": 2})
+    results.append(path, {"a": 3})
+    assert [row["a"] for row in results.read(path)] == [1, 3]
+    path.write_text(path.read_text() + '{"a": ')  # its writer was killed
+    results.append(path, {"a": 4})
+    with pytest.raises(ValueError, match="line 3 is not JSON"):
+        results.read(path)
+    assert json.loads(path.read_text().splitlines()[-1]) == {"a": 4}
 
 
 @pytest.mark.faults(11, "a folder that cannot be written", "said at once, with its name")

@@ -86,10 +86,11 @@ def train_experts(
                 done, epoch = done + (stop - epoch) * len(part), stop
                 if report and stop:
                     report(done, total, {"loss": float(loss[: len(part)].mean())})
-                if mine and (stopping.asked() or mine.due()):
-                    mine.save(stop, states, {f"{i:06d}": each for i, each in enumerate(snapshots)})
-                if stopping.asked():
-                    stopping.stop(f"{done} of {total} epochs of experts are done" + (", and kept" if mine else ""))
+                asked, safe = stopping.asked(), False
+                if mine and (asked or mine.due()):
+                    safe = mine.save(stop, states, {f"{i:06d}": each for i, each in enumerate(snapshots)})
+                if asked:
+                    stopping.stop(f"{done} of {total} epochs of experts are done" + (", and kept" if safe else ""))
         losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
         blocks = np.stack(snapshots, axis=1)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):

@@ -133,10 +133,11 @@ def in_blocks(
             if report:
                 newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
                 report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
-            if checkpoints and first < epochs and (stopping.asked() or checkpoints.due()):
-                checkpoints.save(first, states, {"loss": _columns(losses), **_seen(seen)})
-            if stopping.asked():
-                stopping.stop(f"{first} of {epochs} epochs are done" + (", and kept" if checkpoints else ""))
+            stop, kept = stopping.asked(), False
+            if checkpoints and (stop or (first < epochs and checkpoints.due())):
+                kept = checkpoints.save(first, states, {"loss": _columns(losses), **_seen(seen)})
+            if stop:
+                stopping.stop(f"{first} of {epochs} epochs are done" + (", and kept" if kept else ""))
     return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
 
 
