@@ -48,13 +48,13 @@ class View:
             if outermost:
                 self._live = stack.enter_context(live_display(self.stream))
                 stack.callback(setattr, self, "_live", None)
-            live, start = self._live, time.monotonic()
+            live, pace = self._live, Pace()
             task = live.add_task(title, total=None, metrics="", rate="")
             if not outermost:
                 stack.callback(live.remove_task, task)
 
             def report(done: int, total: int, metrics: dict[str, float]) -> None:
-                rate = in_words(done, time.monotonic() - start)
+                rate = in_words(pace(done))
                 live.update(task, completed=done, total=total, metrics=described(metrics), rate=rate)
 
             yield report
@@ -74,17 +74,17 @@ class View:
 
     @contextlib.contextmanager
     def _lines(self, title: str) -> Iterator[Report]:
-        start, outermost = time.monotonic(), self._depth == 0
+        start, pace, outermost = time.monotonic(), Pace(), self._depth == 0
         self._depth += 1
 
         def report(done: int, total: int, metrics: dict[str, float]) -> None:
-            now = time.monotonic()
+            now, rate = time.monotonic(), pace(done)
             ends = done == total and (outermost or now - start > EVERY)  # a short part of something need not say so
             if now - self._spoke < EVERY and not ends:
                 return
             self._spoke = now
-            left = (now - start) / max(done, 1) * (total - done)
-            words = [f"{title}: {done}/{total}", in_words(done, now - start), described(metrics), f"{left:.0f} s left"]
+            left = f"{(total - done) / rate:.0f} s left" if rate else ""
+            words = [f"{title}: {done}/{total}", in_words(rate), described(metrics), left]
             print("  ".join(word for word in words if word), file=self.stream, flush=True)
 
         try:
@@ -120,9 +120,23 @@ def described(metrics: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
-def in_words(done: int, seconds: float) -> str:
-    """A rate."""
-    if not done or seconds <= 0:
+class Pace:
+    """How many a second, since the first report: what comes before it is mostly compiled, not done."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self.first: tuple[int, float] | None = None
+
+    def __call__(self, done: int) -> float | None:
+        """The rate, once a second report makes one."""
+        now = time.monotonic()
+        self.first = self.first or (done, now)
+        count, seconds = done - self.first[0], now - self.first[1]
+        return count / seconds if count > 0 and seconds > 0 else None
+
+
+def in_words(rate: float | None) -> str:
+    """A rate, where there is one."""
+    if rate is None:
         return ""
-    rate = done / seconds
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"

@@ -63,6 +63,16 @@ def test_short_tasks_do_not_flood_a_log():
     assert [line.split("  ")[0] for line in log.getvalue().splitlines()] == ["sweep: 100/100"]
 
 
+def test_a_rate_leaves_out_what_came_before_the_first_report(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    pace = progress.Pace()
+    now[0] = 60.0  # compiling
+    assert pace(10) is None
+    now[0] = 62.0
+    assert pace(14) == 2.0 and progress.in_words(pace(14)) == "2.0/s" and progress.in_words(0.25) == "4.0 s each"
+
+
 def test_quiet_says_nothing(capsys):
     work(View(quiet=True))
     assert capsys.readouterr() == ("", "")
