@@ -56,7 +56,7 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Handle signals so for the length of the block; a second one ends the process at once."""
+    """Handle signals so for the length of the block; the same one a second time ends the process at once."""
     grace = float(os.environ.get("DDJAX_GRACE", GRACE))
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -70,8 +70,10 @@ def in_order() -> Iterator[None]:
                 os._exit(128 + byte[0])
 
     def handle(number: int, frame: Any) -> None:
-        if _now.signal is not None:
+        if _now.signal == number:
             os._exit(128 + number)
+        if _now.signal is not None:  # a parent that was asked to end as well passes it on
+            return
         _now.signal = number
         if not _now.deferring:
             stop("nothing was under way that is kept in parts; the same command goes on with what is missing")

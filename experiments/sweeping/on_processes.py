@@ -1,5 +1,6 @@
 """Jobs in several processes of this machine, each with a share of its cores."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -12,6 +13,7 @@ from multiprocessing.queues import SimpleQueue
 from ddjax import stopping
 from experiments.sweeping.jobs import Ended, Job, environment
 
+_WHOLE_LIFE = contextlib.ExitStack()  # of a process that works
 LOOK = 2.0  # seconds between looks at what is done
 
 
@@ -64,7 +66,7 @@ def shares_of_cores(count: int) -> list[set[int]]:
 
 def _begin(shares: SimpleQueue) -> None:
     """Take a share of the cores, before JAX counts them; end in order, or with the parent, which may be killed."""
-    stopping.in_order().__enter__()  # for as long as the process lives
+    _WHOLE_LIFE.enter_context(stopping.in_order())
     if share := shares.get():
         os.sched_setaffinity(0, share)
     threading.Thread(target=_end_with_parent, daemon=True).start()
