@@ -122,7 +122,7 @@ def test_a_signal_does_not_wait_for_a_long_step(child, tmp_path, record_property
 
 
 @pytest.mark.slow
-@pytest.mark.faults(2, "a second process on the run", "refused, with the host and process that hold it")
+@pytest.mark.faults(11, "a second process on the run", "refused, with the host and process that hold it")
 def test_a_second_process_is_told_who_is_at_it(child, tmp_path):
     first = child("slow", tmp_path / "run", wait=False)
     while not (tmp_path / "run.lock").exists() or not (tmp_path / "run.lock").read_text():
