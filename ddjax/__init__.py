@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _WHERE = {
+    "ddjax.checkpoints": ["Checkpoints"],
     "ddjax.data": ["Dataset", "load", "prepare", "in_space", "synthetic"],
     "ddjax.denoising": ["DenoiseReport", "denoise"],
     "ddjax.loop": ["distill"],

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ddjax.loop import Report, distill
+from ddjax.checkpoints import Checkpoints
+from ddjax.guard import PATIENCE, SKIPPED, broken, guarded
+from ddjax.loop import Report, distill, run_guarded
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
 
 Axes = tuple[int | None, ...]  # for each leaf of a tree: 0 where members have their own, None where all share one
@@ -23,15 +25,19 @@ def distill_all(
     *,
     steps: int,
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
+    patience: int = PATIENCE,
 ) -> tuple[list[Any], list[dict[str, np.ndarray]]]:
     """Run all steps for every member from its own start, feed and key; returns their last states and their metrics.
 
     The members have the same shapes and, which makes them one program, feeds with the same `at`. What is one and the
     same array in all of them is held once; what feeds fetch is read for each. Several members are vmapped, and spread
-    over the devices there are.
+    over the devices there are. `checkpoints` are of all of them, and `patience` is for each: see `loop.distill`.
+    A member whose run is broken changes no more, and once the others are done the error names it.
     """
+    options = {"steps": steps, "report": report, "checkpoints": checkpoints, "patience": patience}
     if len(keys) == 1:
-        state, log = distill(distiller, feeds[0], distiller.init(keys[0], starts[0]), steps=steps, report=report)
+        state, log = distill(distiller, feeds[0], distiller.init(keys[0], starts[0]), **options)
         return [state], [log]
     if any(feed.at is not feeds[0].at for feed in feeds):
         raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
@@ -42,7 +48,10 @@ def distill_all(
     else:
         data, data_axes = join([feed.data for feed in feeds])
     fleet = _fleet(
-        distiller, feeds[0].at, (jax.tree.structure(start), start_axes), (jax.tree.structure(data), data_axes)
+        guarded(distiller, patience),
+        feeds[0].at,
+        (jax.tree.structure(start), start_axes),
+        (jax.tree.structure(data), data_axes),
     )
     states = fleet.init(spread(_stack(*keys), (0,), len(keys)), spread(start, start_axes, len(keys)))
 
@@ -50,9 +59,11 @@ def distill_all(
         return spread(*_stacked([one(first, count) for one in fetches]), len(keys))
 
     feed = Feed(None, _with_step, fetch) if any(fetches) else Feed(spread(data, data_axes, len(keys)), _with_step)
-    states, log = distill(fleet, feed, states, steps=steps, report=report)
+    held, log = run_guarded(fleet, feed, states, **options)
+    if lost := np.flatnonzero(np.asarray(held.in_a_row) >= patience).tolist():
+        raise broken(f"member {', '.join(map(str, lost))} of {len(keys)}", len(log[SKIPPED]), steps, patience)
     return (
-        [_member(states, i) for i in range(len(keys))],
+        [_member(held.state, i) for i in range(len(keys))],
         [{name: values[:, i] for name, values in log.items()} for i in range(len(keys))],
     )
 

@@ -1,7 +1,13 @@
-"""The loop: a compiled scan over a chunk of steps; it knows a Distiller and a Feed, and no method by name."""
+"""The loop: a compiled run of steps; it knows a Distiller and a Feed, and no method by name.
+
+Between two runs of steps, a few seconds at most where a single step is quicker than that, it comes up for air:
+it reports, keeps a checkpoint where one is due, and ends in order where the process was asked to (`ddjax.stopping`).
+"""
 
 import concurrent.futures
+import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,9 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax import checks, stopping
+from ddjax.checkpoints import Checkpoints
+from ddjax.guard import PATIENCE, SKIPPED, Guarded, broken, guarded, watch
 from ddjax.types import Distiller, Feed, Metrics
 
 Report = Callable[[int, int, dict[str, float]], None]  # (steps done, steps, newest metrics)
+Log = dict[str, np.ndarray]  # by name, a metric of each step
+
+BREATH = 2.0  # seconds of steps between two breaths
 
 
 def distill(
@@ -23,22 +35,115 @@ def distill(
     first: int = 0,
     chunk: int = 0,
     report: Report | None = None,
-) -> tuple[Any, dict[str, np.ndarray]]:
+    checkpoints: Checkpoints | None = None,
+    patience: int = PATIENCE,
+) -> tuple[Any, Log]:
     """Run steps `first` .. `steps - 1` from `state`; returns the last state and every step's metrics.
 
-    `state` is donated. A chunk of steps is one program that is compiled once; `chunk=0` comes up about 50 times.
+    `state` is donated. Up to a chunk of steps is one program that is compiled once; `chunk=0` comes up about 50 times.
     Stopping after any step and going on from its state gives the same states as running through.
+
+    An update that is not finite is not taken, and counted in the metric "skipped"; after `patience` of them in a row
+    the run ends in a `Diverged` error, which has the last finite state.
+
+    With `checkpoints` the run goes on from the newest one, and gives the bits that it would have given uninterrupted.
     """
+    held, log = run_guarded(
+        guarded(distiller, patience),
+        feed,
+        watch(state),
+        steps=steps,
+        first=first,
+        chunk=chunk,
+        report=report,
+        checkpoints=checkpoints,
+        patience=patience,
+    )
+    if int(held.in_a_row) >= patience:
+        raise broken("the distillation", first + len(log[SKIPPED]), steps, patience, held.state)
+    return held.state, log
+
+
+def run_guarded(
+    distiller: Distiller,
+    feed: Feed,
+    held: Guarded,
+    *,
+    steps: int,
+    first: int = 0,
+    chunk: int = 0,
+    report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
+    patience: int = PATIENCE,
+) -> tuple[Guarded, Log]:
+    """`distill` of a guarded distiller, perhaps a fleet of them; ends early where all its members are broken."""
+    for name, value, least in [
+        ("steps", steps, 0),
+        ("first", first, 0),
+        ("chunk", chunk, 0),
+        ("patience", patience, 1),
+    ]:
+        checks.whole(value, name, least)
     chunk = chunk or max(1, -(-steps // 50))
-    compiled, parts = _program(distiller, feed.at), []
-    for begin, data in _chunks(feed, first, steps, chunk):
-        state, metrics = compiled(state, data, jnp.arange(begin, begin + chunk), jnp.int32(steps))
-        count = min(chunk, steps - begin)
-        parts.append(jax.tree.map(lambda x, count=count: np.asarray(x)[:count], metrics))
-        if report:
-            report(begin + count, steps, {name: float(np.mean(x[-1])) for name, x in parts[-1].items()})
-    log = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-    return state, log
+    run, pace, parts = _program(distiller, feed.at, chunk, patience), Pace(chunk), []
+    with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():
+        if checkpoints and (saved := checkpoints.newest(held)):
+            first, held, parts = saved.step, saved.state, [saved.history]
+        for begin, data in _chunks(feed, first, steps, chunk):
+            for low, high in pace.slices(begin, min(begin + chunk, steps)):
+                held, metrics, at = run(held, data, jnp.int32(begin), jnp.int32(low), jnp.int32(high))
+                reached = int(at)  # short of `high` where the run is broken: it takes no more steps
+                parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
+                if report and reached > low:
+                    report(reached, steps, _newest(parts[-1], held))
+                stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
+                kept = False
+                if checkpoints and (stop or due or reached < high):
+                    kept = checkpoints.save(reached, held, joined(parts))
+                if stop:
+                    stopping.stop(f"{reached} of {steps} steps are done" + (", and kept" if kept else ""))
+                if reached < high:
+                    return held, joined(parts)
+    return held, joined(parts)
+
+
+def _newest(log: Log, held: Guarded) -> dict[str, float]:
+    """The metrics of the last step, means over members; skipped updates are counted, where there are any."""
+    metrics = {name: float(np.mean(x[-1])) for name, x in log.items() if name != SKIPPED}
+    skipped = int(np.sum(np.asarray(held.skipped)))
+    return metrics | ({SKIPPED: float(skipped)} if skipped else {})
+
+
+def joined(parts: list[Log]) -> Log:
+    """One log from those of consecutive steps."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def agreed(*mine: bool) -> tuple[bool, ...]:
+    """Whether any host of this run wants each of these: what they compute together they keep and leave together."""
+    if jax.process_count() == 1:
+        return mine
+    from jax.experimental import multihost_utils
+
+    return tuple(multihost_utils.process_allgather(np.array(mine)).any(axis=0).tolist())
+
+
+class Pace:
+    """How many steps to take at a time, by how long the last ones took; several hosts share no clock and take all."""
+
+    def __init__(self, most: int):
+        """One at first, which compiles; then up to `most`."""
+        self.most, self.count = most, 1 if jax.process_count() == 1 else most
+
+    def slices(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Consecutive ranges of steps from `begin` to `end`."""
+        while begin < end:
+            stop, start = min(begin + self.count, end), time.monotonic()
+            yield begin, stop
+            if jax.process_count() == 1:
+                each = max(time.monotonic() - start, 1e-6) / (stop - begin)
+                self.count = int(np.clip(BREATH / each, 1, self.most))
+            begin = stop
 
 
 def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[int, Any]]:
@@ -57,19 +162,27 @@ def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[in
 
 
 @functools.lru_cache(maxsize=32)
-def _program(distiller: Distiller, at: Callable) -> Callable:
-    """The compiled chunk; kept, so that the same distiller and feed on other data, seeds or steps compile nothing."""
+def _program(distiller: Distiller, at: Callable, chunk: int, patience: int) -> Callable:
+    """The compiled steps; kept, so that the same distiller and feed on other data, seeds or steps compile nothing."""
 
-    def one(state: Any, data: Any, step: jax.Array) -> tuple[Any, Metrics]:
-        return distiller.step(state, at(data, step))
+    def one(held: Guarded, data: Any, step: jax.Array) -> tuple[Guarded, Metrics]:
+        return distiller.step(held, at(data, step))
 
-    def run(state: Any, data: Any, numbers: jax.Array, steps: jax.Array) -> tuple[Any, Metrics]:
-        shapes = jax.eval_shape(one, state, data, numbers[0])[1]
-        idle = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    def run(
+        held: Guarded, data: Any, begin: jax.Array, low: jax.Array, high: jax.Array
+    ) -> tuple[Guarded, Metrics, jax.Array]:
+        shapes = jax.eval_shape(one, held, data, low)[1]
+        blank = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape), s.dtype), shapes)
 
-        def body(state: Any, step: jax.Array) -> tuple[Any, Metrics]:
-            return jax.lax.cond(step < steps, lambda s: one(s, data, step), lambda s: (s, idle), state)
+        def going(carry: tuple[Guarded, Metrics, jax.Array]) -> jax.Array:
+            return (carry[2] < high) & jnp.any(carry[0].in_a_row < patience)
 
-        return jax.lax.scan(body, state, numbers)
+        def body(carry: tuple[Guarded, Metrics, jax.Array]) -> tuple[Guarded, Metrics, jax.Array]:
+            held, log, step = carry
+            held, metrics = one(held, data, step)
+            log = jax.tree.map(lambda rows, new: rows.at[step - begin].set(new), log, metrics)
+            return held, log, step + 1
+
+        return jax.lax.while_loop(going, body, (held, blank, low))
 
     return jax.jit(run, donate_argnums=0)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from ddjax.checkpoints import Checkpoints
+from ddjax.guard import PATIENCE
 from ddjax.loop import Report, distill
 from ddjax.types import Distiller, Feed, Metrics
 
@@ -35,6 +37,8 @@ def distill_over(
     split: tuple[str, ...],
     steps: int,
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
+    patience: int = PATIENCE,
 ) -> tuple[Any, dict[str, np.ndarray]]:
     """`loop.distill` with the fields `split` of each batch over the mesh; the state comes back as a local one.
 
@@ -43,7 +47,8 @@ def distill_over(
     distiller, at = _over(mesh, distiller, feed.at, split)
     fetch = feed.fetch and (lambda first, count, read=feed.fetch: everywhere(mesh, read(first, count)))
     feed = Feed(everywhere(mesh, feed.data), at, fetch)
-    state, log = distill(distiller, feed, everywhere(mesh, state), steps=steps, report=report)
+    state = everywhere(mesh, state)
+    state, log = distill(distiller, feed, state, steps=steps, report=report, checkpoints=checkpoints, patience=patience)
     return local(state), log
 
 

@@ -12,6 +12,7 @@ import subprocess
 from typing import Any
 
 from ddjax import __version__
+from ddjax.locks import alone
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -62,10 +63,18 @@ def to_line(row: dict[str, Any]) -> str:
 
 
 def append(path: pathlib.Path, row: dict[str, Any]) -> None:
-    """Add a row to a file of JSON lines, in one write so that concurrent writers do not interleave."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        file.write(to_line(row) + "\n")
+    """Add a row to a file of JSON lines, one writer at a time; what cannot be written whole is not there at all."""
+    with alone(path.with_name(f".{path.name}.lock"), str(path), wait=True), open(path, "ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        halved = end and file.read(1) != b"\n"  # by a process that was killed: its line stays a line of its own
+        try:
+            file.write((b"\n" if halved else b"") + to_line(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            os.truncate(path, end)
+            raise OSError(error.errno, f"{error.strerror}: the row was not added", str(path)) from error
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -2,14 +2,14 @@
 
 import json
 import pathlib
-import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import DistilledSet, check
-from ddjax.files import replacing, sha256
+from ddjax.files import read_npz, replacing, sha256
 from ddjax.preprocess import Preprocess, from_arrays, save_arrays
 from ddjax.results import versions
 
@@ -47,8 +47,16 @@ def save_distilled(distilled: DistilledSet, path: str | pathlib.Path, *, embed: 
     return npz
 
 
-def load_distilled(path: str | pathlib.Path, preprocess: Preprocess | None = None) -> DistilledSet:
-    """The set saved at `path`; anything wrong with the files is said exactly, and nothing damaged comes back."""
+def load_distilled(
+    path: str | pathlib.Path, preprocess: Preprocess | None = None, *, class_names: Sequence[str] | None = None
+) -> DistilledSet:
+    """The set saved at `path`; anything wrong with the files is said exactly, and nothing damaged comes back.
+
+    Args:
+      path: with or without suffix.
+      preprocess: the one that the set was made in, where it was saved with `embed=False`.
+      class_names: of the data that the set is to be used with; an order other than the one it was made in is refused.
+    """
     npz, side = _paths(path)
     for file in (npz, side):
         if not file.exists():
@@ -59,14 +67,13 @@ def load_distilled(path: str | pathlib.Path, preprocess: Preprocess | None = Non
             f"{npz} is damaged or was replaced: its SHA-256 is {found[:16]}..., {side.name} records "
             f"{str(meta['sha256'])[:16]}...; take both files from the same save"
         )
-    try:
-        with np.load(npz, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{npz} cannot be read as .npz: {error}") from error
+    arrays = read_npz(npz)
     listed = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     if listed != meta["arrays"]:
         raise ValueError(f"{npz} holds {listed}, but {side.name} lists {meta['arrays']}")
+    provenance = meta["provenance"]
+    if class_names is not None:
+        _same_order(list(class_names), provenance.get("class_names"), side)
     inner = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
     if meta["preprocess"] is not None:
         preprocess = from_arrays(inner, meta["preprocess"])
@@ -76,10 +83,26 @@ def load_distilled(path: str | pathlib.Path, preprocess: Preprocess | None = Non
             labels=jnp.asarray(arrays["labels"]),
             step_size=jnp.asarray(arrays["step_size"]) if "step_size" in arrays else None,
             preprocess=preprocess,
-            provenance=json.dumps(meta["provenance"]),
+            provenance=json.dumps(provenance),
             **{name: meta[name] for name in STATIC},
         )
     )
+
+
+def _same_order(wanted: list[str], found: list[str] | None, side: pathlib.Path) -> None:
+    if found is None:
+        raise ValueError(
+            f"{side} does not say what its classes are called, so their order cannot be compared: load it without "
+            "class_names if you know that it is the same"
+        )
+    if len(wanted) != len(found):
+        raise ValueError(f"{side} has {len(found)} classes, but class_names are {len(wanted)}: it is of other data")
+    for number, (mine, theirs) in enumerate(zip(wanted, found, strict=True)):
+        if mine != theirs:
+            raise ValueError(
+                f"{side} was made with another order of classes: number {number} is {theirs!r} there and {mine!r} in "
+                "class_names; renumber the labels of your data, or take the set made from it"
+            )
 
 
 def _paths(path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:

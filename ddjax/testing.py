@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import pathlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import check, targets
 from ddjax.loop import distill
 from ddjax.models import build
@@ -94,12 +97,14 @@ def scan_is_loop(case: Case) -> None:
 
 
 def interrupted_is_whole(case: Case) -> None:
-    """Stopping half-way and going on changes nothing: randomness is a function of (seed, step)."""
-    half = case.steps // 2
-    state, _ = distill(case.distiller, case.feed, case.state(), steps=half, chunk=2)
-    state, _ = distill(case.distiller, case.feed, state, steps=case.steps, first=half, chunk=2)
-    whole, _ = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
+    """Stopping half-way and going on from a checkpoint changes no bit: randomness is a function of (seed, step)."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Checkpoints(pathlib.Path(folder) / "run", {"config": str(case.config)}, seconds=0.0)
+        distill(case.distiller, case.feed, case.state(), steps=case.steps // 2, chunk=2, checkpoints=kept)
+        state, log = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2, checkpoints=kept)
+    whole, seen = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
     chex.assert_trees_all_equal(_raw(state), _raw(whole))
+    chex.assert_trees_all_equal(log, seen)
 
 
 def vmap_is_map(case: Case) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ddjax import stopping
+
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,7 +19,8 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
     import tyro
 
     try:
-        status = tyro.cli(command, description=description)
+        with stopping.in_order():
+            status = tyro.cli(command, description=description)
     except (ValueError, OSError) as error:
         fail(error)
     sys.exit(status or 0)
@@ -34,6 +37,15 @@ def keep_compiled() -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+
+
+def make_deterministic() -> None:
+    """Have XLA choose only kernels that give the same bits each time, before any backend exists.
+
+    A CPU's are: with the same machine, number of devices and versions the same seed gives the same bits.
+    """
+    flags = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 
 def show_log() -> None:

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.cli import keep_compiled, main, with_huge_pages
+from experiments.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
 
 Writes labels.csv, a cleaned copy of the labels, the distilled set, report.npz and .json (which ddjax.DenoiseReport.load
-reads) and gallery.html. Stopped and started again, it goes on after the last finished stage."""
+reads) and gallery.html. Stopped by SIGTERM or Ctrl-C it exits with status 75, and the same command goes on from what it
+has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Settings:
       most: images in the gallery.
       quiet: print nothing but errors.
       data_dir: the TFDS directory, when it is not the usual one.
+      deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
     """
 
     data: tyro.conf.Positional[str]
@@ -84,10 +86,13 @@ class Settings:
     most: int = 200
     quiet: bool = False
     data_dir: str | None = None
+    deterministic: bool = False
 
 
 def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Read, judge, write, print."""
+    if settings.deterministic:
+        make_deterministic()
     import numpy as np
 
     from ddjax.data import load_whole, prepare

@@ -15,14 +15,12 @@ from ddjax.fleet import distill_all
 from ddjax.mesh import distill_over
 from ddjax.results import fingerprint
 from ddjax.types import Distiller, Method, Model, TrainSet
-from experiments.config import Experiment
+from experiments.checkpointing import unscored
 from experiments.progress import View
 from experiments.rules import pruned
 from experiments.shared import Ready, Shared, full_recipe, inside, network
 
 KEPT = 64  # distilled sets that wait for another protocol; they are small
-# What only decides how a set is scored: cells that differ in nothing else share the set.
-SCORING = ("protocol", "baseline", "students", "epochs", "holdout")
 
 
 class Distillation(NamedTuple):
@@ -57,13 +55,6 @@ def set_of(cell: Ready) -> str:
     return fingerprint([dataclasses.asdict(plain), cell.transform.fingerprint, network_of])
 
 
-def unscored(experiment: Experiment) -> Experiment:
-    """The experiment without what only decides how a set is scored."""
-    return dataclasses.replace(
-        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
-    )
-
-
 def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
     start = time.monotonic()
     method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
@@ -79,11 +70,14 @@ def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation
     distiller = _built(method, config, model)
     with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
         steps = method.steps(config)
+        network_of = None if own else [cells[0].protocol.network, experiment.network]
+        kept = shared.keeping and shared.keeping.checkpoints(cells, "distil", network=network_of)
+        options = {"steps": steps, "report": report, "checkpoints": kept}
         if shared.mesh is None:
-            states, logs = distill_all(distiller, feeds, starts, keys, steps=steps, report=report)
+            states, logs = distill_all(distiller, feeds, starts, keys, **options)
         else:
             found = [
-                distill_over(shared.mesh, distiller, *one, split=method.split, steps=steps, report=report)
+                distill_over(shared.mesh, distiller, *one, split=method.split, **options)
                 for one in zip(feeds, map(distiller.init, keys, starts), strict=True)
             ]
             states, logs = zip(*found, strict=True)
@@ -116,5 +110,6 @@ def _complete(cell: Ready, distilled: DistilledSet) -> DistilledSet:
         "experiment": dataclasses.asdict(cell.experiment),
         "noise": cell.prepared.noise,
         "space": cell.transform.fingerprint,
+        "class_names": cell.dataset.class_names,
     }
     return dataclasses.replace(distilled, preprocess=cell.transform, provenance=json.dumps(provenance, default=str))

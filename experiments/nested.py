@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import trees
+from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.students import rescaled
 from ddjax.robust import make_rule, robust_fit
 from ddjax.robust.nested import choose_width, keep_first, thinned_pair
@@ -26,7 +27,15 @@ SLOWER = 0.01
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
     """What `train_full_all` trains with; with a `forget` the second stage follows."""
 
-    def train(model: Model, recipe: Recipe, examples: Examples, keys: Any, **more: Any) -> Any:
+    def train(
+        model: Model,
+        recipe: Recipe,
+        examples: Examples,
+        keys: Any,
+        *,
+        checkpoints: Checkpoints | None = None,
+        **more: Any,
+    ) -> Any:
         last = 0 if forget is None else max(1, round(SECOND * recipe.epochs))
         if recipe.epochs <= last:
             raise ValueError(f"nested_coteaching has two stages and needs two epochs or more; got {recipe.epochs}")
@@ -36,7 +45,9 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         kept, held = _split(len(examples.images))
         part = Examples(jnp.asarray(examples.images)[kept], jnp.asarray(examples.targets)[kept])
         rule = make_rule("nested_dropout", first.epochs, spread=spread)
-        found = robust_fit(model, first, rule, part, many, **more)
+        found = robust_fit(
+            model, first, rule, part, many, checkpoints=checkpoints and checkpoints.part("first"), **more
+        )
         widths = _widths(model, found.params, examples, held, len(many))
         if forget is None:
             return found._replace(params=jax.vmap(keep_first)(found.params, widths))
@@ -55,6 +66,7 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
             data=widths.reshape(-1, 2),
             params=trees.stack(pairs),
             rates=jnp.full(len(keys), SLOWER * recipe.rate),
+            checkpoints=checkpoints and checkpoints.part("second"),
             **more,
         )
 

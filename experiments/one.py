@@ -3,6 +3,7 @@
 python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
 """
 
+import contextlib
 import csv
 import dataclasses
 import pathlib
@@ -12,7 +13,8 @@ from typing import Any, Literal
 
 import tyro
 
-from experiments.cli import fail, join_hosts, keep_compiled, show_log, with_huge_pages
+from ddjax import stopping
+from experiments.cli import fail, join_hosts, keep_compiled, make_deterministic, show_log, with_huge_pages
 from experiments.config import Experiment, from_file
 
 DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
@@ -21,6 +23,8 @@ DESCRIPTION = "One run from data to a scored row. --config FILE reads settings f
 @dataclasses.dataclass(frozen=True)
 class Settings(Experiment):
     """Run one experiment and print its result.
+
+    Stopped by SIGTERM or Ctrl-C it keeps what it has and exits with status 75; the same command goes on from there.
 
     Attributes:
         out: where results.jsonl, the distilled set and the figures go.
@@ -31,6 +35,9 @@ class Settings(Experiment):
         over: distil on one device, over all devices of this machine, or over those of several hosts, each of which
             runs this same command (on Slurm and TPU pods as it is; elsewhere with JAX_COORDINATOR_ADDRESS,
             JAX_NUM_PROCESSES and JAX_PROCESS_ID set).
+        save_every: seconds between checkpoints; 0 writes one whenever the run comes up for air.
+        fresh: start anew, not from the checkpoints of a run that was stopped.
+        deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
     """
 
     out: pathlib.Path = pathlib.Path("runs")
@@ -39,19 +46,24 @@ class Settings(Experiment):
     tensorboard: pathlib.Path | None = None
     data_dir: str | None = None
     over: Literal["one", "devices", "hosts"] = "one"
+    save_every: float = 60.0
+    fresh: bool = False
+    deterministic: bool = False
 
 
 def one(settings: Settings) -> int:
     """Run, write, print; of several hosts only the first writes."""
+    if settings.deterministic:
+        make_deterministic()
     import jax
 
     if settings.over == "hosts":
         join_hosts()
-    from ddjax import saving
+    from ddjax.locks import alone
     from ddjax.mesh import mesh_of
-    from ddjax.results import append, to_line
-    from experiments import figures, tables
+    from ddjax.results import fingerprint
     from experiments.board import Board
+    from experiments.checkpointing import Keeping
     from experiments.methods import read
     from experiments.progress import View
     from experiments.run import run
@@ -66,11 +78,25 @@ def one(settings: Settings) -> int:
         print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
     mesh = None if settings.over == "one" else mesh_of()
-    outcome = run(experiment, shared=Shared(settings.data_dir, mesh=mesh), view=view)
-    if jax.process_index():
-        return 0
+    name = fingerprint(experiment)
+    folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{name}"
+    keeping = Keeping(folder / "unfinished", settings.save_every, settings.fresh)
+    lock = settings.out / f".{name}.lock"
+    with alone(lock, f"the run in {folder}") if jax.process_index() == 0 else contextlib.nullcontext():
+        outcome = run(experiment, shared=Shared(settings.data_dir, mesh=mesh, keeping=keeping), view=view)
+        if jax.process_index() == 0:
+            write(settings, outcome, folder)
+            keeping.finished([experiment])
+    return 0
+
+
+def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
+    """Leave everything behind, and print the result."""
+    from ddjax import saving
+    from ddjax.results import append, to_line
+    from experiments import figures, tables
+
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
-    folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{outcome.row['fingerprint']}"
     if outcome.distilled is not None:
         saving.save_distilled(outcome.distilled, folder / "distilled")
     if outcome.log:
@@ -81,7 +107,6 @@ def one(settings: Settings) -> int:
     print("written to", ", ".join(str(path) for path in [settings.out / "results.jsonl", *drawn]))
     if settings.json:
         print(to_line(outcome.row))
-    return 0
 
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
@@ -109,7 +134,9 @@ def command() -> None:
     try:
         default, arguments = _settings_from_file(sys.argv[1:])
         settings = tyro.cli(Settings, default=default, args=arguments, description=DESCRIPTION)
-        sys.exit(one(settings))
+        with stopping.in_order():
+            status = one(settings)
+        sys.exit(status)
     except (ValueError, OSError) as error:
         fail(error)
 

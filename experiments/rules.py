@@ -1,5 +1,6 @@
 """Robust rules as trainers of the full-set baseline, with the data that each of them needs."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -97,6 +98,7 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
         jax.random.fold_in(jax.random.key(experiment.seed), 2),
         folds=FOLDS,
         seed=experiment.seed,
+        checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe)),
     )
     return shared.once("held_out", key, made)
 

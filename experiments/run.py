@@ -10,6 +10,7 @@ import numpy as np
 from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
+from ddjax.guard import SKIPPED
 from ddjax.names import unknown
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.board import name_of
@@ -64,7 +65,7 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
             if ready[0].protocol.name == "dd-ranking":
                 scored = [ranking(cell, each, shared, view) for cell, each in zip(ready, sets, strict=True)]
             else:
-                scored = students_together(ready, sets, view)
+                scored = students_together(ready, sets, shared, view)
             found = [
                 (scores, part | spent(cell, each), each.distilled, each.log)
                 for cell, (scores, part), each in zip(ready, scored, made, strict=True)
@@ -82,7 +83,9 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
 
 def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
     """What a distilled set cost."""
-    return {"distill_s": round(made.seconds, 2), "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
+    skipped = int(made.log[SKIPPED].sum()) if SKIPPED in made.log else None  # the log of a set that was read is gone
+    steps = cell.method.steps(cell.config)
+    return {"distill_s": round(made.seconds, 2), "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:

@@ -11,7 +11,8 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, labelled_by
 from ddjax.evaluation.baselines import Trainers, plainly, train_full_all
 from ddjax.evaluation.measures import confusion, denoising
-from ddjax.evaluation.students import evaluate_all, membership_auc, predict_all
+from ddjax.evaluation.predicted import membership_auc, predict_all
+from ddjax.evaluation.students import evaluate_all
 from experiments.config import BASELINE_OF, UPRIGHT, method_config
 from experiments.distilling import distil_together
 from experiments.methods import read
@@ -47,6 +48,7 @@ def full_together(
             holdout=experiment.holdout,
             report=report,
             trainers=trainers,
+            checkpoints=shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None),
         )
     networks = len(cells) * (experiment.students or 1) * (2 if experiment.holdout else 1)
     seconds = round((time.monotonic() - start) / networks, 2)
@@ -79,7 +81,9 @@ def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
-def students_together(cells: list[Ready], sets: list[DistilledSet], view: View) -> list[tuple[Scores, Part]]:
+def students_together(
+    cells: list[Ready], sets: list[DistilledSet], shared: Shared, view: View
+) -> list[tuple[Scores, Part]]:
     """Score distilled sets with fresh students."""
     protocol, experiment, start = cells[0].protocol, cells[0].experiment, time.monotonic()
     prepared = cells[0].prepared
@@ -96,6 +100,7 @@ def students_together(cells: list[Ready], sets: list[DistilledSet], view: View) 
             epochs=experiment.epochs,
             mirror=experiment.dataset not in UPRIGHT,
             report=report,
+            checkpoints=shared.keeping and shared.keeping.checkpoints(cells, "students"),
         )
     networks = sum(len(scores.last) + (len(protocol.rates) if len(protocol.rates) > 1 else 0) for scores in found)
     seconds = {"train_s": round((time.monotonic() - start) / networks, 2)}
@@ -148,6 +153,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
         model=network(experiment, cell.protocol.network, shape, k),
         epochs=experiment.epochs,
         mirror=experiment.dataset not in UPRIGHT,
+        checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "ranking"),
     )
     scores = {name: getattr(found, name) for name in ("hlr", "ior", "lrs", "ars")}
     return found.scores, columns(found.scores, distilled) | scores | {"accuracies": found.accuracies}

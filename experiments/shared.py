@@ -20,6 +20,7 @@ from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
 from ddjax.training import Examples, Recipe, fit, predict
 from ddjax.types import Method, Model
+from experiments.checkpointing import Keeping
 from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, UPRIGHT, Experiment, method_config
 from experiments.methods import Asked, read
 
@@ -35,13 +36,14 @@ class Shared:
         keep: int = 4,
         mesh: Mesh | None = None,
         sets: Callable[[str], tuple | None] = lambda name: None,
+        keeping: Keeping | None = None,
     ):
         """Nothing yet; `keep` of each kind.
 
         A distillation is spread over `mesh`, where there is one. `sets` finds a distilled set that was made before, by
-        its name: (the set, its log, its seconds).
+        its name: (the set, its log, its seconds). Without `keeping` an interrupted run starts anew.
         """
-        self.data_dir, self.mesh, self.sets = data_dir, mesh, sets
+        self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import Literal
 
-from experiments.cli import keep_compiled, main, with_huge_pages
+from experiments.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 
 def sweep(
@@ -34,8 +34,13 @@ def sweep(
     tensorboard: pathlib.Path | None = None,
     quiet: bool = False,
     data_dir: str | None = None,
+    save_every: float = 60.0,
+    fresh: bool = False,
+    deterministic: bool = False,
 ) -> int:
     """Run the cells of a grid that its directory lacks, then write the report. Stop it and start it at any time.
+
+    Stopped by SIGTERM or Ctrl-C it keeps what it has and exits with status 75; the same command goes on from there.
 
     Args:
       preset: demo, figure2, figure4, figure5, tier_a or long_tail.
@@ -56,7 +61,13 @@ def sweep(
       tensorboard: also write metrics and scores into this directory, for TensorBoard (of cells in this process).
       quiet: no progress and no verdicts.
       data_dir: the TFDS directory, when it is not the usual one.
+      save_every: seconds between checkpoints of a cell; 0 writes one whenever it comes up for air.
+      fresh: begin unfinished cells anew, not from their checkpoints.
+      deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
     """
+    if deterministic:
+        make_deterministic()
+    from ddjax.files import remove
     from ddjax.names import choose
     from experiments.board import Board
     from experiments.progress import View
@@ -83,6 +94,8 @@ def sweep(
         print(planning.listing(planning.plan(cells, store, device, together, data_dir), store))
         return 0
     store.plan(wanted)
+    if fresh:
+        remove(store.keeping().root)
     command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     failed = executors.execute(
@@ -94,6 +107,7 @@ def sweep(
         command=command,
         data_dir=data_dir,
         view=View(quiet, Board(tensorboard) if tensorboard else None),
+        save_every=save_every,
     )
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)

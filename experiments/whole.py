@@ -63,6 +63,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             mirror=experiment.dataset not in UPRIGHT,
             seed=experiment.seed,
             report=report,
+            checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
         )
     given, clean = np.asarray(train.labels), np.asarray(cell.prepared.audit.labels)
     found = judge(logits, given, precision=PRECISION)

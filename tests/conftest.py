@@ -6,6 +6,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import chex
 import jax
 import pytest
+from faults_table import *  # noqa: F403
+from faults_table import _said  # noqa: F401
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)

@@ -178,5 +178,5 @@ def test_pickle_is_never_read(tmp_path):
     from ddjax.files import sha256
 
     _change(sha256=sha256(path))(path, path.with_suffix(".json"))
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="not a readable"):
         saving.load_distilled(path)

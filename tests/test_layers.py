@@ -9,17 +9,18 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "files", "precision"], 0),
-    "types": 1,
-    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop", "results"], 2),
-    "decode": 2,
-    **dict.fromkeys(["distilled", "fleet", "mesh"], 3),
-    "saving": 4,
-    **dict.fromkeys(["data", "training"], 4),
-    **dict.fromkeys(["experts", "evaluation", "robust"], 5),
-    "distillers": 6,
-    **dict.fromkeys(["denoising", "testing"], 7),
-    "__main__": 8,
+    **dict.fromkeys(["trees", "names", "files", "locks", "stopping", "precision"], 0),
+    **dict.fromkeys(["types", "checkpoints"], 1),
+    **dict.fromkeys(["checks", "guard", "results"], 2),
+    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop"], 3),
+    **dict.fromkeys(["decode", "fleet", "mesh"], 4),
+    "distilled": 5,
+    "saving": 6,
+    **dict.fromkeys(["data", "training"], 6),
+    **dict.fromkeys(["experts", "evaluation", "robust"], 7),
+    "distillers": 8,
+    **dict.fromkeys(["denoising", "testing"], 9),
+    "__main__": 10,
 }
 # a package -> the only files that may import it
 DOORS = {

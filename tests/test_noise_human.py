@@ -126,6 +126,7 @@ def test_every_form_reads_alike(table, tmp_path, form):
     np.testing.assert_array_equal(clean_labels("cifar10", path), table["clean_label"])
 
 
+@pytest.mark.faults(10, "labels in the wrong order, or of other examples", "refused: they do not belong together")
 def test_labels_join_by_id(table, tmp_path):
     path = write(tmp_path / "labels.pt", torch_zip(table))
     ids = np.random.default_rng(1).permutation(50_000)[:700]
@@ -169,6 +170,7 @@ def test_exchanged_columns(table, tmp_path):
         read_human(write_csv(tmp_path / "b.csv", ordered(other_header)), "cifar10")
 
 
+@pytest.mark.faults(10, "0 bytes, truncated, a web page, another table", "refused by name, with the reason")
 def test_damaged_and_foreign_tables(table, tmp_path):
     def refuse(content, complaint, name="labels.pt"):
         with pytest.raises(ValueError, match=f"{name.replace('.', '[.]')}.*{complaint}"):
@@ -220,6 +222,7 @@ class Tensor(pickle.Pickler):
         return ("storage", "LongStorage") if isinstance(value, frozenset) else None
 
 
+@pytest.mark.faults(10, "a pickle with a payload", "refused; nothing of it is run")
 @pytest.mark.parametrize("payload", [Shell, Evaluated])
 @pytest.mark.parametrize("form", ["zip", "legacy", "npy"])
 def test_payloads_are_not_run(table, tmp_path, payload, form):

@@ -31,7 +31,7 @@ class Dataset:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON: source, version, decoder, digest
 
     def __post_init__(self):
-        """Refuse rows that do not fit together; what the values mean is checked where they are read."""
+        """Refuse rows that do not fit together; floats and other layouts are for `validate.assemble`."""
         rows = {"labels": self.labels, "ids": self.ids, "keys": self.keys, **self.extra_labels}
         for what, array in rows.items():
             if array is not None and array.shape != (len(self.images),):
@@ -40,6 +40,18 @@ class Dataset:
             raise ValueError(
                 f"{self.name}: test_labels has shape {self.test_labels.shape} beside {len(self.test_images)} images"
             )
+        for what, array in {"images": self.images, "test_images": self.test_images}.items():
+            if array.dtype != np.uint8 or array.ndim != 4:
+                raise ValueError(
+                    f"{self.name}: {what} must be uint8 [n h w c]; got {array.dtype}{list(array.shape)}: "
+                    "ddjax.data.validate.assemble reads floats and other layouts"
+                )
+        for what, array in {"labels": self.labels, "test_labels": self.test_labels}.items():
+            if len(array) and not (array.min() >= 0 and array.max() < len(self.class_names)):
+                raise ValueError(
+                    f"{self.name}: {what} must lie in 0..{len(self.class_names) - 1}, the numbers of class_names; "
+                    f"got {array.min()}..{array.max()}"
+                )
         if (np.diff(self.ids) <= 0).any():
             raise ValueError(f"{self.name}: ids must be strictly ascending; sort the rows by id and drop duplicates")
 
@@ -74,7 +86,7 @@ def subset(dataset: Dataset, count: int) -> Dataset:
     Where the canonical order is sorted by class (image folders, Tiny-ImageNet) the first examples are all of the
     first classes: use `select` with ids of your choice there.
     """
-    if not 1 <= count <= len(dataset.ids):
+    if not isinstance(count, (int, np.integer)) or not 1 <= count <= len(dataset.ids):
         raise ValueError(f"subset() takes a count from 1 to {len(dataset.ids)} for {dataset.name}; got {count}")
     return _rows(dataset, slice(count))
 

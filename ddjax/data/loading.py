@@ -76,6 +76,8 @@ def locate(
     download: bool = False,
 ) -> Source:
     """Find a data set without reading it; arguments as for `load`. FileNotFoundError says where it should be."""
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+        raise ValueError(f"name must be one of {', '.join((*NAMES, *PATTERNS))}; got {name!r}")
     shown = os.fspath(name)
     root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
     if image_size is not None and image_size < 1:

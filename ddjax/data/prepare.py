@@ -5,11 +5,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ddjax import preprocess
+from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
-from ddjax.types import Audit, TestSet, TrainSet
+from ddjax.types import PIXELS, Audit, TestSet, TrainSet
 
 Part = TypeVar("Part", TrainSet, TestSet)
 
@@ -38,6 +38,8 @@ def prepare(
       imbalance: a long tail of this ratio, cut out by clean label before the noise is drawn on what is left.
       probabilities: a teacher's soft predictions [n k], for noise that follows its margin.
     """
+    checks.kind(dataset, Dataset, "dataset", "ddjax.load and ddjax.synthetic make one")
+    checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
     given, record = corrupt(
@@ -69,9 +71,16 @@ def smallest_class(dataset: Dataset) -> int:
 
 def in_space(prepared: Prepared, transform: preprocess.Preprocess) -> Prepared:
     """The same examples with their images on the device, in the space of `transform`."""
+    checks.kind(prepared, Prepared, "prepared", "ddjax.prepare makes one")
+    checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
     return prepared._replace(train=moved(prepared.train, transform), test=moved(prepared.test, transform))
 
 
 def moved(part: Part, transform: preprocess.Preprocess) -> Part:
     """One set with its images on the device, in the space of `transform`."""
+    if part.space != PIXELS:
+        raise ValueError(
+            f"these images are in {part.space!r} already and cannot be moved to {transform.fingerprint!r}: "
+            "start again from the pixels that ddjax.prepare gives"
+        )
     return dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)

@@ -30,8 +30,12 @@ def walk(root: str | os.PathLike, prefix: str = "", _above: frozenset = frozense
     for entry in entries:
         if entry.name.startswith(".") or entry.name == "__MACOSX":
             continue
-        if not entry.is_dir():
-            dangling = entry.is_symlink() and not entry.is_file()  # listed, so that reading it can say what is wrong
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError:  # a link in a circle
+            is_folder = is_file = False
+        if not is_folder:
+            dangling = entry.is_symlink() and not is_file  # listed, so that reading it can say what is wrong
             yield prefix + entry.name, entry.stat(follow_symlinks=not dangling)
         elif ((inner := entry.stat()).st_dev, inner.st_ino) not in above:
             yield from walk(entry.path, f"{prefix}{entry.name}/", above)

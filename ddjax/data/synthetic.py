@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ddjax import checks
 from ddjax.data.dataset import Dataset
 from ddjax.data.validate import assemble
 
@@ -37,6 +38,9 @@ def synthetic(
 
     A small ConvNet learns it to more than 95 %.
     """
+    for what, value in {"num_classes": num_classes, "per_class": per_class, "test_per_class": test_per_class}.items():
+        checks.whole(value, what)
+    checks.number(noise, "noise", 0)
     height, width, channels = image_shape
     if min(height, width) < CELLS or channels not in (1, 3) or num_classes < 2 or min(per_class, test_per_class) < 1:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 import csv
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.source import Source, listing_digest
 from ddjax.data.validate import assemble, held_out
-from ddjax.files import sha256
+from ddjax.files import read_npz, sha256
 
 # training images, training labels, test images, test labels; the last two may be absent together
 NPZ_KEYS = (
@@ -30,17 +29,6 @@ def npz_source(path: pathlib.Path) -> Source:
     return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda: _read_npz(path))
 
 
-def npz_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays of a file; pickled ones are refused."""
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is not a readable .npz of plain arrays (pickled objects are refused): {error}"
-        ) from error
-
-
 def npz_keys(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
     """Under which of NPZ_KEYS the images and labels of a file are."""
     keys = next((keys for keys in NPZ_KEYS if keys[0] in arrays and keys[1] in arrays), None)
@@ -54,7 +42,7 @@ def npz_keys(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ..
 
 
 def _read_npz(path: pathlib.Path) -> Dataset:
-    arrays = npz_arrays(path)
+    arrays = read_npz(path)
     keys = npz_keys(path, arrays)
     images, labels = arrays[keys[0]], arrays[keys[1]]
     ids = arrays.get("ids", np.arange(len(images)))

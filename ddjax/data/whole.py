@@ -12,6 +12,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.loading import load
 from ddjax.data.validate import class_labels, pixels
+from ddjax.files import read_npz
 
 
 def load_whole(
@@ -71,7 +72,7 @@ def _decoded(
 
 
 def _npz(path: pathlib.Path) -> Dataset:
-    arrays = tables.npz_arrays(path)
+    arrays = read_npz(path)
     keys = tables.npz_keys(path, arrays)
     images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
     labels = class_labels(arrays[keys[1]], len(images), None, f"{path.stem} labels")

@@ -116,8 +116,9 @@ def denoise(
         config = configured(chosen, method, ipc, options or {}, shape[0], width, mirror)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}
         decides |= {"network": settings["network"]}
+        unfinished = stages.checkpoints("distilled", decides)
         distilled, seconds["distil"] = stages.distilled(
-            decides, lambda: distilled_set(chosen, config, train, model, seed, _stage(report, "distil"))
+            decides, lambda: distilled_set(chosen, config, train, model, seed, _stage(report, "distil"), unfinished)
         )
         decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "mirror")}
 
@@ -130,6 +131,7 @@ def denoise(
                 students=students,
                 epochs=epochs,
                 report=_stage(report, "students"),
+                checkpoints=stages.checkpoints("logits", decides),
             )
 
         stage = "students"
@@ -141,10 +143,11 @@ def denoise(
         stage = "folds" if method == "cleanlab" else "networks"
 
         def ask() -> np.ndarray:
-            tell = _stage(report, stage)
+            how_long = {"epochs": plain_epochs, "report": _stage(report, stage)}
+            how_long["checkpoints"] = stages.checkpoints("logits", decides)
             if method == "cleanlab":
-                return folds_say(moved, **judging, epochs=plain_epochs, folds=folds, report=tell)
-            return young_say(moved, **judging, epochs=plain_epochs, students=students, report=tell)
+                return folds_say(moved, **judging, **how_long, folds=folds)
+            return young_say(moved, **judging, **how_long, students=students)
 
     kept = stages.arrays("logits", decides, lambda: _timed(ask))
     seconds[stage] = float(kept["seconds"])

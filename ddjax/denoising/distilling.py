@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ddjax import preprocess
+from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet
 from ddjax.loop import distill
 from ddjax.models import build
@@ -57,7 +58,13 @@ def configured(
 
 
 def distilled_set(
-    method: Method, config: Any, train: TrainSet, model: Model, seed: int, report: Any
+    method: Method,
+    config: Any,
+    train: TrainSet,
+    model: Model,
+    seed: int,
+    report: Any,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[DistilledSet, float]:
     """The distilled set, with the transform it lives in."""
     start = time.monotonic()
@@ -68,7 +75,8 @@ def distilled_set(
     prepare_key, init_key = jax.random.split(jax.random.key(seed))
     begin, feed = method.prepare(config, moved, model, prepare_key)
     distiller = method.build(config, model)
-    state, _ = distill(distiller, feed, distiller.init(init_key, begin), steps=method.steps(config), report=report)
+    first, steps = distiller.init(init_key, begin), method.steps(config)
+    state, _ = distill(distiller, feed, first, steps=steps, report=report, checkpoints=checkpoints)
     found = dataclasses.replace(distiller.extract(state), preprocess=transform)
     jax.block_until_ready(found.images)
     return found, time.monotonic() - start

@@ -1,15 +1,19 @@
 """Stages of a run kept on disk: each is made once for everything that decides it."""
 
+import logging
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet
-from ddjax.files import replacing
-from ddjax.results import fingerprint
+from ddjax.files import read_npz, replacing
+from ddjax.results import fingerprint, versions
 from ddjax.saving import load_distilled, save_distilled
+
+log = logging.getLogger("ddjax.denoising")
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,11 +32,14 @@ class Stages:
             return make()
         path = place.with_name(place.name + ".npz")
         if path.exists():
-            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
+            try:
+                return read_npz(path)
+            except (OSError, ValueError) as error:
+                log.warning("the stage is made again: %s", error)
         made = make()
         with replacing(path) as file:
             np.savez(file, **made)
+        self.finished(name, decides)
         return made
 
     def distilled(
@@ -44,12 +51,26 @@ class Stages:
             return make()
         clock = place.with_name(place.name + ".seconds")
         if clock.exists():  # written last
-            return load_distilled(place), float(clock.read_text())
+            try:
+                return load_distilled(place), float(clock.read_text())
+            except ValueError as error:
+                log.warning("the stage is made again: %s", error)
         made, seconds = make()
         save_distilled(made, place)
         with replacing(clock, "w") as file:
             file.write(f"{seconds:.3f}\n")
+        self.finished("distilled", decides)
         return made, seconds
+
+    def finished(self, name: str, decides: Mapping[str, Any]) -> None:
+        """A stage is whole: its checkpoints have done their work."""
+        if unfinished := self.checkpoints(name, decides):
+            unfinished.clear()
+
+    def checkpoints(self, name: str, decides: Mapping[str, Any]) -> Checkpoints | None:
+        """Those of a stage that is not finished."""
+        place = self.place(f"unfinished-{name}", decides)
+        return None if place is None else Checkpoints(place, {**decides, "versions": versions()})
 
     def place(self, name: str, decides: Mapping[str, Any]) -> pathlib.Path | None:
         """Where a stage lies, without suffix."""

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ddjax.distilled import DistilledSet
-from ddjax.files import replacing, sha256
+from ddjax.files import read_npz, replacing, sha256
 from ddjax.results import versions
 from ddjax.saving import load_distilled, save_distilled
 
@@ -165,11 +164,7 @@ class DenoiseReport:
             raise ValueError(f"{side} is no report of schema {SCHEMA}: read it with the ddjax that wrote it")
         if sha256(npz) != meta["sha256"]:
             raise ValueError(f"{npz} is damaged or was replaced: its SHA-256 is not the one in {side.name}")
-        try:
-            with open(npz, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{npz} cannot be read as .npz: {error}") from error
+        arrays = read_npz(npz)
         plain = {name: meta[name] for name in _PLAIN}
         plain["class_names"] = tuple(plain["class_names"])
         if plain["expected_precision"] is None:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, upright
@@ -18,6 +19,7 @@ from ddjax.evaluation.students import chosen_rates, in_protocol_space, in_space,
 from ddjax.preprocess import one_hot
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report
 from ddjax.types import Model, TrainSet
 
@@ -36,6 +38,7 @@ def students_say(
     mirror: bool,
     seed: int,
     report: Report | None,
+    checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "s n k"]:
     """Fresh students that saw the distilled images alone; `train` (pixels) is what they are asked about.
 
@@ -49,9 +52,18 @@ def students_say(
     if protocol.use_step_size and distilled.step_size is not None:
         rate = float(distilled.step_size)
     if len(protocol.rates) > 1:
-        [rate] = chosen_rates(model, recipe, [examples], protocol, [train], transform, [seed], "auto")
+        [rate] = chosen_rates(model, recipe, [examples], protocol, [train], transform, [seed], "auto", checkpoints)
     keys = jax.random.split(jax.random.key(seed), students)
-    fitted = fit(model, recipe, examples, keys, rates=jnp.full(students, rate, jnp.float32), report=report)
+    fitted = fit(
+        model,
+        recipe,
+        examples,
+        keys,
+        rates=jnp.full(students, rate, jnp.float32),
+        report=report,
+        checkpoints=checkpoints and checkpoints.part("students"),
+    )
+    all_finite(fitted.params, fitted.loss, "students that judge")
     return said(model, fitted.params, in_space(train, transform))
 
 
@@ -64,10 +76,18 @@ def folds_say(
     mirror: bool,
     seed: int,
     report: Report | None,
+    checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "1 n k"]:
     """For each image the network of plain training on the other folds; `train` is in its space."""
     probabilities = held_out_probabilities(
-        model, plain_recipe(epochs, mirror), given(train), jax.random.key(seed), folds=folds, seed=seed, report=report
+        model,
+        plain_recipe(epochs, mirror),
+        given(train),
+        jax.random.key(seed),
+        folds=folds,
+        seed=seed,
+        report=report,
+        checkpoints=checkpoints,
     )
     return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
 
@@ -81,12 +101,14 @@ def young_say(
     mirror: bool,
     seed: int,
     report: Report | None,
+    checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "s n k"]:
     """Networks that trained on all images with their given labels, for a tenth of the plain recipe's epochs."""
     recipe = plain_recipe(epochs, mirror)
     recipe = dataclasses.replace(recipe, epochs=max(1, round(YOUNG * recipe.epochs)))
     keys = jax.random.split(jax.random.key(seed), students)
-    fitted = fit(model, recipe, given(train), keys, report=report)
+    fitted = fit(model, recipe, given(train), keys, report=report, checkpoints=checkpoints)
+    all_finite(fitted.params, fitted.loss, "young networks")
     return said(model, fitted.params, train.images)
 
 

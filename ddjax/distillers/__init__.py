@@ -1,9 +1,27 @@
 """The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
 
-from ddjax.distillers import dance, datm, dm, frepo, full, kip, rcig, selection
-from ddjax.types import Method
+import functools
+from typing import Any
 
-DISTILLERS: dict[str, Method] = {
+from ddjax import checks
+from ddjax.distillers import dance, datm, dm, frepo, full, kip, rcig, selection
+from ddjax.types import Feed, Method, TrainSet
+
+
+def checked(method: Method) -> Method:
+    """The method, which refuses a training set or a size that it could not work with, whatever else it asks for."""
+
+    @functools.wraps(method.prepare)
+    def prepare(config: Any, train: TrainSet, *rest: Any, **more: Any) -> tuple[Any, Feed]:
+        checks.learnable(train)
+        if method is not full.METHOD:
+            checks.whole(config.ipc, "ipc")
+        return method.prepare(config, train, *rest, **more)
+
+    return method._replace(prepare=prepare)
+
+
+_METHODS: dict[str, Method] = {
     "random": selection.method("random"),
     "herding": selection.method("herding"),
     "kcenter": selection.method("kcenter"),
@@ -16,3 +34,4 @@ DISTILLERS: dict[str, Method] = {
     "mtt": datm.MTT,
     "dm": dm.METHOD,
 }
+DISTILLERS: dict[str, Method] = {name: checked(method) for name, method in _METHODS.items()}

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax import decode
 from ddjax.distillers.dance_config import DanceConfig
+from ddjax.distillers.prototypes import enough
 from ddjax.trees import record
 from ddjax.types import PRNGKey, TrainSet
 
@@ -94,6 +95,7 @@ def start_images(config: DanceConfig, key: PRNGKey, train: TrainSet, box: Box) -
     if config.start == "noise":
         noise = jax.random.normal(key, shape, train.images.dtype)
         return jnp.clip(noise / 4 + 0.5, 0, 1) if config.unit_box else noise
+    enough(train.labels, train.num_classes, config.ipc)
     factor = config.factor if config.start == "mix" else 1
     rows = class_rows(key, train, config.ipc * factor**2, config.start_order)
     real = to_unit(box, train.images[rows.ravel()]).reshape(train.num_classes, -1, *shape[2:])

@@ -20,6 +20,7 @@ from ddjax.distillers.datm_feed import Segments, segment_feed
 from ddjax.distillers.datm_match import Learned, match, mean_of_accepted, step_size, way
 from ddjax.distillers.datm_schedule import Schedule
 from ddjax.distillers.datm_start import begin
+from ddjax.distillers.prototypes import enough
 from ddjax.experts import trajectories
 from ddjax.models import build as build_model
 from ddjax.models import split_stats
@@ -128,6 +129,8 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
     """Experts trained on the labels as given, the first images and labels by them, and their trajectories as a feed."""
     start_key, feed_key = jax.random.split(key)
     shape, k = tuple(train.images.shape[1:]), train.num_classes
+    if config.start != "noise":
+        enough(train.labels, k, config.ipc)  # before experts are trained for nothing
     way(config, model, shape, config.ipc * k, k)  # says what an outer step needs, and what does not fit
     params = jax.eval_shape(model.init, jax.random.key(0))
     if split_stats(params)[1]:

@@ -18,6 +18,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.names import unknown
 from ddjax.preprocess import one_hot
 from ddjax.training import Examples, Recipe, fit
+from ddjax.training.checking import all_finite
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
@@ -196,8 +197,9 @@ def prepare(
     elif config.features == "trained":
         recipe = Recipe(epochs=config.feature_epochs, batch=128, rate=0.01, momentum=0.9, weight_decay=5e-4)
         targets = one_hot(jnp.asarray(train.labels), train.num_classes)
-        params = fit(model, recipe, Examples(train.images, targets), key[None]).params
-        only = jax.tree.map(lambda leaf: leaf[0], params)
+        fitted = fit(model, recipe, Examples(train.images, targets), key[None])
+        all_finite(fitted.params, fitted.loss, "networks whose features choose")
+        only = jax.tree.map(lambda leaf: leaf[0], fitted.params)
         flat = _features(model)(only, train.images)
     candidates = Candidates(train, flat)
     return candidates, Feed(candidates, all_candidates)

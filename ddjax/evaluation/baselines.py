@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ddjax import checks
+from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
 from ddjax.preprocess import centered, one_hot
 from ddjax.training import Examples, Recipe, Sharpness, fit
+from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
@@ -89,6 +92,7 @@ def train_full(
     holdout: float = 0.1,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> FullScores:
     """Train `students` networks on all of `train`, watching every epoch.
 
@@ -96,6 +100,7 @@ def train_full(
       train, test: in the space of the baseline (the same for both).
       audit: the clean labels of `train`; adds the accuracy against them.
       holdout: share of the training set on whose given labels the `picked` epoch is chosen; 0 leaves that run out.
+      checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
     return train_full_all(
         baseline,
@@ -108,6 +113,7 @@ def train_full(
         holdout=holdout,
         how=how,
         report=report,
+        checkpoints=checkpoints,
     )[0]
 
 
@@ -123,6 +129,7 @@ def train_full_all(
     holdout: float = 0.1,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
     trainers: Trainers = plainly,
 ) -> list[FullScores]:
     """What `train_full` makes of each training set, all networks in one compiled program.
@@ -131,7 +138,12 @@ def train_full_all(
     entry for each; either all are audited or none is. `trainers` stands in for plain training: a robust rule, say,
     that keeps a table with a row for each image.
     """
-    for train in trains:
+    checks.test_set(test)
+    checks.whole(students, "students")
+    for train, audit in zip(trains, audits, strict=True):
+        checks.train_set(train)
+        checks.audit(audit, train)
+        checks.same_classes(train=train.num_classes, test=test.num_classes)
         if train.space != test.space or train.space == PIXELS:
             raise ValueError(
                 f"train is in {train.space!r} and test in {test.space!r}: "
@@ -154,7 +166,9 @@ def train_full_all(
         every=1,
         how=how,
         report=report,
+        checkpoints=checkpoints and checkpoints.part("all"),
     )
+    all_finite(fitted.params, fitted.loss, "networks trained on everything")
     held = {}
     if holdout:
         for seed in dict.fromkeys(seeds):  # one seed holds out the same rows of every set
@@ -170,6 +184,7 @@ def train_full_all(
                 how,
                 report,
                 trainers,
+                checkpoints and checkpoints.part(f"holdout-{seed}"),
             )
             held |= {i: agreement[j * students : (j + 1) * students] for j, i in enumerate(mine)}
     found = []
@@ -202,6 +217,7 @@ def scouted(
     how: str,
     report: Report | None,
     trainers: Trainers,
+    checkpoints: Checkpoints | None,
 ) -> Float[np.ndarray, "s epochs"]:
     """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it."""
     rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
@@ -223,7 +239,9 @@ def scouted(
         every=1,
         how=how,
         report=report,
+        checkpoints=checkpoints,
     )
+    all_finite(scout.params, scout.loss, "networks that scout with a hold-out")
     return scout.seen["holdout_acc"]
 
 

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, targets
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol
 from ddjax.evaluation.students import Scores, evaluate
+from ddjax.names import choose
 from ddjax.types import Audit, Model, Params, TestSet, TrainSet
 
 
@@ -74,6 +76,7 @@ def dd_ranking(
     train: TrainSet,
     audit: Audit | None = None,
     protocol: str | Protocol = "dd-ranking",
+    checkpoints: Checkpoints | None = None,
     **options: Any,
 ) -> Ranking:
     """Score a distilled set against a random subset of equal size and the full noisy set.
@@ -81,6 +84,7 @@ def dd_ranking(
     Args:
       random: random members of the given classes, as many as `distilled` stores, with labels of the same kind.
       full_accuracy: last-epoch test accuracy of a network trained on the full noisy set with hard labels.
+      checkpoints: where the trainings are kept meanwhile, and gone on with.
       options: passed on to `evaluate` (seed, students, model, epochs, how).
     """
     if len(random.images) != len(distilled.images):
@@ -89,19 +93,23 @@ def dd_ranking(
         )
     if not 0 <= full_accuracy <= 1:
         raise ValueError(f"full_accuracy is a fraction in 0..1; got {full_accuracy}: divide per cent by 100")
-    protocol = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
+    protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
     bare = dataclasses.replace(protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none"))
 
-    def accuracy(data: DistilledSet, how: Protocol) -> float:
-        return float(np.mean(evaluate(data, test, protocol=how, train=train, **options).last))
+    def scored(name: str, data: DistilledSet, how: Protocol, audit: Audit | None = None) -> Scores:
+        kept = checkpoints and checkpoints.part(name)
+        return evaluate(data, test, protocol=how, train=train, audit=audit, checkpoints=kept, **options)
 
-    scores = evaluate(distilled, test, protocol=protocol, train=train, audit=audit, **options)
+    def accuracy(name: str, data: DistilledSet, how: Protocol) -> float:
+        return float(np.mean(scored(name, data, how).last))
+
+    scores = scored("synthetic", distilled, protocol, audit)
     found = {
         "synthetic": float(np.mean(scores.last)),
-        "synthetic_hard": accuracy(hardened(distilled), protocol),
-        "random": accuracy(random, protocol),
-        "synthetic_plain": accuracy(distilled, bare),
-        "random_plain": accuracy(random, bare),
+        "synthetic_hard": accuracy("synthetic_hard", hardened(distilled), protocol),
+        "random": accuracy("random", random, protocol),
+        "synthetic_plain": accuracy("synthetic_plain", distilled, bare),
+        "random_plain": accuracy("random_plain", random, bare),
         "full": full_accuracy,
     }
     hlr, ior = full_accuracy - found["synthetic_hard"], found["synthetic"] - found["random"]

@@ -1,21 +1,22 @@
 """Scores of a distilled set: fresh networks trained on it, tested on clean images."""
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
 
-from ddjax import preprocess
+from ddjax import checks, preprocess
+from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, check, expand, pixels, targets
-from ddjax.evaluation.measures import auc, confusion, denoising
+from ddjax.evaluation.measures import confusion
+from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.models import build
 from ddjax.names import choose
-from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training import Examples, Recipe, fit
+from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
@@ -35,13 +36,6 @@ class Scores(NamedTuple):
     membership_auc: float | None  # mean over students, where training images were: see `measures.auc`
 
 
-class Predicted(NamedTuple):
-    """What a network says of each image."""
-
-    classes: Int[np.ndarray, "n"]
-    confidence: Float[np.ndarray, "n"]  # log probability of that class
-
-
 def evaluate(
     distilled: DistilledSet,
     test: TestSet,
@@ -56,6 +50,7 @@ def evaluate(
     mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Scores:
     """Train fresh students on `distilled` by a published protocol and test them.
 
@@ -69,6 +64,7 @@ def evaluate(
       model: another network than the protocol's, for cross-architecture tests.
       mirror: False leaves mirror images out of the augmentation, for digits and letters.
       epochs: a shorter or longer run than published, schedule scaled; say so beside the number.
+      checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
     return evaluate_all(
         [distilled],
@@ -83,6 +79,7 @@ def evaluate(
         mirror=mirror,
         how=how,
         report=report,
+        checkpoints=checkpoints,
     )[0]
 
 
@@ -100,12 +97,14 @@ def evaluate_all(
     mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[Scores]:
     """What `evaluate` makes of each set, the students of all of them in one compiled program.
 
     The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each.
     """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
+    _check_doors(sets, test, trains, audits, students)
     recipe = protocol.recipe(len(sets[0].images))
     recipe = recipe if mirror else upright(recipe)
     recipe = recipe if epochs is None else rescaled(recipe, epochs)
@@ -122,7 +121,8 @@ def evaluate_all(
     if protocol.use_step_size:
         rates = [rate if s.step_size is None else float(s.step_size) for s, rate in zip(sets, rates, strict=True)]
     if len(protocol.rates) > 1:
-        rates = chosen_rates(model, recipe, [e for _, e in ready], protocol, trains, transform, seeds, how)
+        each = [e for _, e in ready]
+        rates = chosen_rates(model, recipe, each, protocol, trains, transform, seeds, how, checkpoints)
     fitted = fit(
         model,
         recipe,
@@ -133,7 +133,9 @@ def evaluate_all(
         every=max(1, recipe.epochs // protocol.checks),
         how=how,
         report=report,
+        checkpoints=checkpoints and checkpoints.part("students"),
     )
+    all_finite(fitted.params, fitted.loss, "students")
     watched = fitted.seen["test_acc"]
     predictions = predict_all(model, fitted.params, test_images)
     views: dict[int, list[Predicted]] = {}  # several cells share their training images
@@ -156,6 +158,26 @@ def evaluate_all(
             )
         )
     return found
+
+
+def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any], students: int | None) -> None:
+    checks.test_set(test)
+    if students is not None:
+        checks.whole(students, "students")
+    for distilled, train, audit in zip(sets, trains, audits, strict=True):
+        checks.kind(distilled, DistilledSet, "distilled", "A distiller's extract makes one, and so does load_distilled")
+        check(distilled)
+        if train is not None:
+            checks.train_set(train)
+        checks.audit(audit, train)
+        known = {"train": train.num_classes} if train is not None else {}
+        checks.same_classes(distilled=distilled.num_classes, test=test.num_classes, **known)
+        ours, theirs = list(distilled.images.shape[1:]), list(test.images.shape[1:])
+        if ours != theirs:
+            raise ValueError(
+                f"distilled.images are {ours} and test.images {theirs}: resize the ones or the others, "
+                "or take the test set that the distilled set was made for"
+            )
 
 
 def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
@@ -215,10 +237,11 @@ def chosen_rates(
     transform: preprocess.Preprocess,
     seeds: list[int],
     how: str,
+    checkpoints: Checkpoints | None = None,
 ) -> list[float]:
     """For each set the rate whose student agrees best with the given labels of held-out training images.
 
-    No test data, no truth.
+    No test data, no truth. A rate whose student diverges is not chosen.
     """
     held, labels, keys = [], [], []
     for train, seed in zip(trains, seeds, strict=True):
@@ -235,45 +258,18 @@ def chosen_rates(
     count = len(protocol.rates)
     watch = {"held_out": (for_each(held, count), {"agreement": for_each(labels, count)})}
     rates = jnp.tile(jnp.array(protocol.rates, jnp.float32), len(seeds))
-    found = fit(
-        model, recipe, for_each(examples, count), jnp.concatenate(keys), rates=rates, watch=watch, how=how
-    ).seen["agreement"][:, -1]
+    fitted = fit(
+        model,
+        recipe,
+        for_each(examples, count),
+        jnp.concatenate(keys),
+        rates=rates,
+        watch=watch,
+        how=how,
+        checkpoints=checkpoints and checkpoints.part("rates"),
+    )
+    found = np.where(np.isfinite(fitted.loss[:, -1]), fitted.seen["agreement"][:, -1], -1.0)
     return [float(np.float32(protocol.rates[i])) for i in found.reshape(-1, count).argmax(axis=1)]
-
-
-@functools.lru_cache(maxsize=32)
-def _predictions(model: Model) -> Any:
-    def one(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        logits = predict(model, params, images)
-        return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
-
-    return jax.jit(lambda stacked, images: jax.lax.map(lambda params: one(params, images), stacked))
-
-
-def predict_all(model: Model, params: Any, images: jax.Array) -> list[Predicted]:
-    """What each student (params are stacked) says of every image."""
-    classes, confidence = map(np.asarray, _predictions(model)(params, images))
-    return [Predicted(*pair) for pair in zip(classes, confidence, strict=True)]
-
-
-def membership_auc(trained_on: list[Predicted], others: list[Predicted]) -> float | None:
-    """How well confidence tells training images from test images, a mean over students; None without training images.
-
-    For a student of a distilled set, training images are those that the set was made from. The attack needs no
-    labels, so that wrong ones do not confound it (Salem et al., 2019, arXiv:1806.01246, their third adversary).
-    """
-    pairs = zip(trained_on, others, strict=True) if trained_on else ()
-    found = [auc(seen.confidence, other.confidence) for seen, other in pairs]
-    return float(np.mean(found)) if found else None
-
-
-def training_set_view(predictions: list[Predicted], train: TrainSet, audit: Audit) -> dict[str, float]:
-    """The denoising measures of the students' predictions for the training set, averaged."""
-    if not np.array_equal(np.asarray(train.ids), np.asarray(audit.ids)):
-        raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
-    given, clean = np.asarray(train.labels), np.asarray(audit.labels)
-    each = [denoising(p.classes, given, clean) for p in predictions]
-    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
 def rescaled(recipe: Recipe, epochs: int) -> Recipe:

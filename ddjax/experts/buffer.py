@@ -4,19 +4,21 @@ A block is written and synced before the manifest, replaced in one move, speaks 
 speak of, or speaks of otherwise than the file has it, is not there.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.files import replacing
+from ddjax.locks import alone
 from ddjax.results import fingerprint
 
 log = logging.getLogger("ddjax.experts")
@@ -94,15 +96,10 @@ class Buffer:
                 'left. Name another folder, keep fewer epochs, say storage="bfloat16" or store=False.'
             )
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """No other process trains into this buffer meanwhile; the lock goes with the process that holds it."""
-        import fcntl  # not on every system, and only needed to write
+    def alone(self) -> AbstractContextManager[None]:
+        """No other process trains into this buffer meanwhile."""
+        return alone(self.folder / "lock", f"the training of experts in {self.folder}", wait=True)
 
-        with open(self.folder / "lock", "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.warning("another process is training into %s; waiting for it", self.folder)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def checkpoints(self) -> Checkpoints:
+        """Those of experts in training."""
+        return Checkpoints(self.folder / "unfinished", {"identity": self.identity})

@@ -1,5 +1,6 @@
 """Training many networks of one recipe, from whose weights a snapshot is taken after some of the epochs."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,10 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array
 
+from ddjax import stopping
+from ddjax.checkpoints import Checkpoints
+from ddjax.guard import Diverged
+from ddjax.results import fingerprint
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_members, predict
 from ddjax.types import Model
 
@@ -49,12 +54,13 @@ def train_experts(
     dtype: Any,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Expert]:
     """Train the experts of these numbers, a group at a time, and hand each over when its group is done.
 
     Expert i is a function of (seed, i): of its own key come its initialisation, data order and augmentation, of
     the seed alone the batch-wide operations of an augmentation. On a CPU a group is one expert, so that an
-    interruption loses no more than that; elsewhere `SIDE_BY_SIDE` on each device.
+    interruption without `checkpoints` loses no more than that; elsewhere `SIDE_BY_SIDE` on each device.
     """
     how = ("map" if jax.default_backend() == "cpu" else "vmap") if how == "auto" else how
     devices = min(jax.local_device_count(), len(numbers))
@@ -68,18 +74,28 @@ def train_experts(
         filled = np.concatenate([part, np.repeat(part[-1:], -len(part) % devices)])
         keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
         states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
-        for stop in stops:
-            states, flat, loss = advance(states, examples, jnp.int32(epoch), jnp.int32(stop), shared)
-            if stop in kept:
-                snapshots.append(np.asarray(flat)[: len(part)])
-            done, epoch = done + (stop - epoch) * len(part), stop
-            if report and stop:
-                report(done, total, {"loss": float(loss[: len(part)].mean())})
+        mine = checkpoints and checkpoints.part(fingerprint(filled.tolist()))
+        with stopping.deferred(), mine.held() if mine else contextlib.nullcontext():
+            if mine and (saved := mine.newest(states)):
+                epoch, states, done = saved.step, saved.state, done + saved.step * len(part)
+                snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
+            for stop in [each for each in stops if each > epoch or (each == 0 and not snapshots)]:
+                states, flat, loss = advance(states, examples, jnp.int32(epoch), jnp.int32(stop), shared)
+                if stop in kept:
+                    snapshots.append(np.asarray(flat)[: len(part)])
+                done, epoch = done + (stop - epoch) * len(part), stop
+                if report and stop:
+                    report(done, total, {"loss": float(loss[: len(part)].mean())})
+                asked, safe = stopping.asked(), False
+                if mine and (asked or mine.due()):
+                    safe = mine.save(stop, states, {f"{i:06d}": each for i, each in enumerate(snapshots)})
+                if asked:
+                    stopping.stop(f"{done} of {total} epochs of experts are done" + (", and kept" if safe else ""))
         losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
         blocks = np.stack(snapshots, axis=1)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):
             if not math.isfinite(loss):
-                raise ValueError(
+                raise Diverged(
                     f"expert {number} diverged: its loss is {loss} after {recipe.epochs} epochs at recipe.rate "
                     f"{recipe.rate}. A smaller rate trains; what diverged is not stored."
                 )

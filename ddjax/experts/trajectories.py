@@ -108,7 +108,16 @@ def trajectories(
         seen = report or logged()
         examples = Examples(jnp.asarray(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
         return train_experts(
-            model, recipe, examples, seed=seed, numbers=numbers, kept=kept, dtype=buffer.dtype, how=how, report=seen
+            model,
+            recipe,
+            examples,
+            seed=seed,
+            numbers=numbers,
+            kept=kept,
+            dtype=buffer.dtype,
+            how=how,
+            report=seen,
+            checkpoints=buffer.checkpoints() if store else None,
         )
 
     if store:
@@ -149,6 +158,7 @@ def complete(buffer: Buffer, experts: int, fleet: Callable[[list[int]], Iterator
             for expert in fleet(missing) if missing else ():
                 found[expert.number] = record_of(expert)
                 buffer.write(expert.number, expert.snapshots, found[expert.number])
+            buffer.checkpoints().clear()
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from ddjax import names
+from ddjax import checks, names
 from ddjax.models.alexnet import AlexNet
 from ddjax.models.convnet import ConvNet
 from ddjax.models.densenet import DenseNet
@@ -43,6 +43,9 @@ class Recipe:
             if option not in self.options():
                 raise names.unknown(f"option of {self.module.__name__}", option, self.options())
         chosen = {**self.defaults, **options}
+        for size in ("width", "depth"):
+            if options.get(size) is not None:
+                checks.whole(options[size], f"option {size} of {self.module.__name__}")
         base = next(field.default for field in dataclasses.fields(self.module) if field.name == "style")
         style = dataclasses.replace(base, **{name: chosen.pop(name) for name in _STYLE if name in chosen})
         for table, name, what in ((NORMS, style.norm, "norm"), (INITS, style.init, "init")):

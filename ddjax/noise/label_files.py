@@ -4,12 +4,15 @@ import io
 import pathlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+
+from ddjax.files import read_npy
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are under 3 MB
@@ -72,19 +75,16 @@ def _read_pt(path: pathlib.Path) -> Any:
 
 
 def _read_npy(path: pathlib.Path) -> Any:
-    with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        if read_header(file)[2].hasobject:
-            return unpickle(file)
-    return np.load(path, allow_pickle=False)
+    return read_npy(path, unpickle)
 
 
 def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
     with open(path, encoding="utf-8") as file:
         header = [name.strip() for name in file.readline().split(",")]
     headless = len(header) == 1 and re.fullmatch(r"-?\d+", header[0]) is not None
-    columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a file without numbers NumPy only warns
+        columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
     if columns.shape[1] != len(header):
         raise ValueError(f"its header names {len(header)} columns, but there are {columns.shape[1]}")
     if len(header) == 1:

@@ -6,6 +6,7 @@ stream gives other labels for a row that differs in the last bit.
 
 import math
 import pathlib
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ddjax import names
+from ddjax.files import read_npy
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
 
@@ -147,10 +149,13 @@ def load_matrix(path: str | pathlib.Path, num_classes: int | None = None) -> Mat
     if not path.exists():
         raise FileNotFoundError(f"matrix file {path} does not exist")
     try:
-        binary = path.suffix == ".npy"
-        values = np.load(path, allow_pickle=False) if binary else np.loadtxt(path, delimiter=",", ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of an empty file NumPy only warns
+            values = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
         values = np.array(values, np.float64)
-    except (ValueError, EOFError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged arrays raise nearly anything
         raise ValueError(f"matrix file {path} cannot be read as numbers: {error}") from error
     return checked_matrix(values, num_classes, f"matrix file {path}")
 

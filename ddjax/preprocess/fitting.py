@@ -4,12 +4,11 @@ import hashlib
 import json
 import pathlib
 import warnings
-import zipfile
 
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.files import array_digest, cache_dir, replacing
+from ddjax.files import array_digest, cache_dir, read_npz, replacing
 from ddjax.names import choose
 from ddjax.preprocess.specs import ALIASES, CONSTANTS, SPECS, Channels, Spec
 from ddjax.preprocess.transform import Preprocess
@@ -27,6 +26,7 @@ def fit(spec: str | Spec, images: np.ndarray, dataset: str = "", *, cache: bool 
     for 64 x 64 x 3) and is kept in the cache directory under a hash of the images and the specification.
     """
     spec = choose(SPECS, spec, "preprocessing") if isinstance(spec, str) else spec
+    images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2:
         raise ValueError(
             f"fit() takes at least two uint8 images of shape [n h w c]; got {images.dtype}{list(images.shape)}. "
@@ -73,13 +73,13 @@ def _cached(path: pathlib.Path, features: int) -> dict[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load alone leaks a broken zip
-            arrays = {name: file[name] for name in _ARRAYS}
+        found = read_npz(path)
+        arrays = {name: found[name] for name in _ARRAYS}
         for name, array in arrays.items():
             shape = (features,) if name == "zca_mean" else (features, features)
             if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
                 raise ValueError(f"{name} is {array.dtype}{list(array.shape)}, or not finite")
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, KeyError) as error:
         warnings.warn(f"the cached whitening {path} is damaged ({error}); it is fitted again", stacklevel=3)
         return None
     return arrays

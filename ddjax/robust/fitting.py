@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax.checkpoints import Checkpoints
 from ddjax.robust.rule import Findings, Rule
 from ddjax.robust.training import RuleState, RuleTrainer
 from ddjax.training import Clock, Examples, Recipe, Watch, accuracy, over_members, predict
-from ddjax.training.fit import BLOCKS, Report, members_own
+from ddjax.training.fit import Report, decides, in_blocks, members_own
 from ddjax.types import Metrics, Model, Params
 
 
@@ -45,6 +46,7 @@ def robust_fit(
     every: int | None = None,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> RobustFit:
     """Train one run of the rule per key, by `recipe` but for the loss.
 
@@ -53,7 +55,8 @@ def robust_fit(
       keys: [s] typed keys.
       data: what the rule's `start` asks for, leaves [s ...]: a transition matrix, a teacher.
       params: leaves [s ...] to start from instead of fresh networks.
-      rates, watch, every, how, report: as in `ddjax.training.fit`.
+      rates, watch, every, how, report, checkpoints: as in `ddjax.training.fit`; the configuration of the checkpoints
+        must name the rule, whose functions cannot be written down.
     """
     targets = np.asarray(examples.targets)
     if not ((targets == 0) | (targets == 1)).all() or not (targets.sum(axis=-1) == 1).all():
@@ -61,30 +64,19 @@ def robust_fit(
     watch = jax.tree.map(jnp.asarray, watch or {})
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
-    block = max(1, -(-recipe.epochs // BLOCKS))
+    if checkpoints:
+        checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
     trainer = RuleTrainer(model, recipe, rule)
     start, run, finish = _programs(trainer, every, how)
-    states = start(keys, rates, examples, data, params)
-    losses, seen, at = [], [], []
-    for first in range(0, recipe.epochs, block):
-        states, (loss, views) = run(states, examples, watch, jnp.arange(first, first + block), jax.random.key(0))
-        count = min(block, recipe.epochs - first)
-        losses.append(np.asarray(loss)[:, :count])
-        due = [e for e in range(first, first + count) if (e + 1) % every == 0 or e + 1 == recipe.epochs]
-        seen.append({name: np.asarray(view)[:, [e - first for e in due]] for name, view in views.items()})
-        at += [e + 1 for e in due]
-        if report:
-            newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
-            report(first + count, recipe.epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
-    return RobustFit(
-        states.params,
-        np.concatenate(losses, axis=1),
-        {name: np.concatenate([part[name] for part in seen], axis=1) for name in seen[0]},
-        at,
-        trainer.ensemble(),
-        finish(states, examples),
-        states,
+    states, course = in_blocks(
+        lambda states, epochs: run(states, examples, watch, epochs, jax.random.key(0)),
+        start(keys, rates, examples, data, params),
+        recipe.epochs,
+        every,
+        report,
+        checkpoints,
     )
+    return RobustFit(states.params, *course, trainer.ensemble(), finish(states, examples), states)
 
 
 @functools.lru_cache(maxsize=32)

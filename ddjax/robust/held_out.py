@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
+from ddjax.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report
 from ddjax.types import Model
 
@@ -35,6 +37,7 @@ def held_out_probabilities(
     folds: int = 5,
     seed: int = 0,
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "n k"]:
     """Cross-validated softmax of plain training on the given labels; costs folds - 1 trainings on everything.
 
@@ -47,6 +50,9 @@ def held_out_probabilities(
     for number, one in enumerate(jax.random.split(key, folds)):
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
-        params = trees.take(fit(model, recipe, part, one[None], report=report).params, 0)
+        kept = checkpoints and checkpoints.part(f"fold-{number}")
+        fitted = fit(model, recipe, part, one[None], report=report, checkpoints=kept)
+        all_finite(fitted.params, fitted.loss, "networks of a fold")
+        params = trees.take(fitted.params, 0)
         probabilities[held] = score(params, jnp.asarray(examples.images)[held])
     return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -1,5 +1,7 @@
 """Training several networks of one recipe as one compiled program, watched as they go."""
 
+import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax import stopping
+from ddjax.checkpoints import Checkpoints, digest
 from ddjax.names import unknown
+from ddjax.training.checking import check
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
@@ -18,6 +23,7 @@ from ddjax.types import Metrics, Model, Params
 Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
 Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
 
+HOWS = ("auto", "map", "vmap")
 BLOCKS = 20  # how many times a run comes up for air
 
 
@@ -42,7 +48,7 @@ def over_members(function: Callable, how: str = "auto") -> Callable:
         return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(members)
     if how == "map":
         return lambda members, *shared: jax.lax.map(lambda m: function(m, *shared), members)
-    raise unknown("how", how, ("auto", "map", "vmap"))
+    raise unknown("how", how, HOWS)
 
 
 def fit(
@@ -56,6 +62,7 @@ def fit(
     every: int | None = None,
     how: str = "auto",
     report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Train one network per key.
 
@@ -67,30 +74,89 @@ def fit(
       every: watch after each `every` epochs and after the last; None watches the last alone.
       how: see `over_members`. Members draw the same sequence of batch-wide operations either way.
       report: called after each block of epochs.
+      checkpoints: where the training is kept meanwhile, and gone on with.
     """
+    check(recipe, examples, keys, rates, every)
+    if how not in HOWS:
+        raise unknown("how", how, HOWS)
     watch = jax.tree.map(jnp.asarray, watch or {})
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
-    block = max(1, -(-recipe.epochs // BLOCKS))
+    if checkpoints:
+        checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch))
     start, run = _programs(model, recipe, every, how)
-    states, shared = start(keys, rates), jax.random.key(0)
-    losses, seen, at = [], [], []
-    for first in range(0, recipe.epochs, block):
-        states, (loss, views) = run(states, examples, watch, jnp.arange(first, first + block), shared)
-        count = min(block, recipe.epochs - first)
-        losses.append(np.asarray(loss)[:, :count])
-        due = [e for e in range(first, first + count) if (e + 1) % every == 0 or e + 1 == recipe.epochs]
-        seen.append({name: np.asarray(view)[:, [e - first for e in due]] for name, view in views.items()})
-        at += [e + 1 for e in due]
-        if report:
-            newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
-            report(first + count, recipe.epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
-    return Fit(
-        states.params,
-        np.concatenate(losses, axis=1),
-        {name: np.concatenate([part[name] for part in seen], axis=1) for name in seen[0]},
-        at,
+    shared = jax.random.key(0)
+    states, course = in_blocks(
+        lambda states, epochs: run(states, examples, watch, epochs, shared),
+        start(keys, rates),
+        recipe.epochs,
+        every,
+        report,
+        checkpoints,
     )
+    return Fit(states.params, *course)
+
+
+class Course(NamedTuple):
+    """How a training went: see `Fit`."""
+
+    loss: Float[np.ndarray, "s epochs"]
+    seen: dict[str, Float[np.ndarray, "s seen"]]
+    at: list[int]
+
+
+def in_blocks(
+    run: Callable[[Any, Array], tuple[Any, tuple[Array, Metrics]]],
+    states: Any,
+    epochs: int,
+    every: int,
+    report: Report | None,
+    checkpoints: Checkpoints | None,
+) -> tuple[Any, Course]:
+    """All epochs, a block at a time: `run(states, epochs of the block)` gives new states, losses and what was seen.
+
+    Between blocks it reports, keeps a checkpoint where one is due, and ends in order where the process was asked to.
+    """
+    block, first = max(1, -(-epochs // BLOCKS)), 0
+    losses, seen = [], []
+    with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():
+        if checkpoints and (saved := checkpoints.newest(states)):
+            first, states = saved.step, saved.state
+            losses, seen = [saved.history.pop("loss")], [saved.history]
+        while first < epochs:
+            states, (loss, views) = run(states, jnp.arange(first, first + block))
+            count = min(block, epochs - first)
+            losses.append(np.asarray(loss)[:, :count])
+            due = _due(first, first + count, every, epochs)
+            seen.append({name: np.asarray(view)[:, [e - 1 - first for e in due]] for name, view in views.items()})
+            first += count
+            if report:
+                newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
+                report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
+            stop, kept = stopping.asked(), False
+            if checkpoints and (stop or (first < epochs and checkpoints.due())):
+                kept = checkpoints.save(first, states, {"loss": _columns(losses), **_seen(seen)})
+            if stop:
+                stopping.stop(f"{first} of {epochs} epochs are done" + (", and kept" if kept else ""))
+    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
+
+
+def _due(first: int, last: int, every: int, epochs: int) -> list[int]:
+    """The epochs done, after first and up to last, at which networks are looked at."""
+    return [e for e in range(first + 1, last + 1) if e % every == 0 or e == epochs]
+
+
+def _columns(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts, axis=1)
+
+
+def _seen(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: _columns([part[name] for part in parts]) for name in parts[0]}
+
+
+def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
+    """What decides the numbers of a training, for its checkpoints."""
+    return {"recipe": dataclasses.asdict(recipe), "every": every, "arrays": [digest(each) for each in arrays]}
 
 
 @functools.lru_cache(maxsize=32)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from ddjax.augment import AUGMENTATIONS
+from ddjax.checks import number, whole
 from ddjax.names import choose, unknown
 from ddjax.training.losses import LOSSES
 from ddjax.training.sharpness import Sharpness
@@ -46,10 +47,11 @@ class Recipe:
                 raise unknown(name, getattr(self, name), known)
         choose(AUGMENTATIONS, self.augment, "augmentation")
         for name in ("epochs", "batch", "draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"recipe.{name} must be at least 1; got {getattr(self, name)}")
-        if not self.rate > 0:
-            raise ValueError(f"recipe.rate must be positive; got {self.rate}")
+            whole(getattr(self, name), f"recipe.{name}")
+        if not 0 < self.rate < float("inf"):
+            raise ValueError(f"recipe.rate must be positive and finite; got {self.rate}")
+        for name, most in [("momentum", 1), ("weight_decay", float("inf")), ("cutmix", 1), ("floor", 1)]:
+            number(getattr(self, name), f"recipe.{name}", 0, most)
 
     def steps_per_epoch(self, n: int) -> int:
         """Optimiser steps in one epoch over n rows."""

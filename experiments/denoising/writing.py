@@ -11,7 +11,7 @@ import numpy as np
 from ddjax.data import Dataset
 from ddjax.data.tables import PATH_COLUMNS, npz_keys
 from ddjax.denoising import DenoiseReport
-from ddjax.files import replacing
+from ddjax.files import read_npz, replacing
 
 COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
 
@@ -51,8 +51,7 @@ def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:
 
 
 def _npz(source: pathlib.Path, ids: np.ndarray, labels: np.ndarray, path: pathlib.Path) -> pathlib.Path:
-    with np.load(source, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = read_npz(source)
     keys = npz_keys(source, arrays)
     whole = np.array(arrays[keys[1]])
     rows = ids

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 from ddjax.results import read
-from experiments.sweeping.store import PLAN
+from experiments.sweeping.store import FAILED, PLAN
 
 NEEDED = (
     *("dataset", "noise", "rate", "effective_rate", "method", "ipc", "seed", "protocol"),
@@ -28,10 +28,10 @@ def read_rows(where: pathlib.Path) -> Rows:
     if not found:
         raise ValueError(f"no result rows in {where}: give a sweep's directory, or a .jsonl file that a run wrote")
     rows = sorted(found.values(), key=_order)
-    failed = [row for row in rows if row.get("status") == "failed"]
+    failed = [row for row in rows if row.get("status") in FAILED]
     plan = _plan(where / PLAN)
     missing = tuple(cell for cell in plan if cell["fingerprint"] not in found)
-    return Rows([row for row in rows if row.get("status") != "failed"], failed, len(plan), missing)
+    return Rows([row for row in rows if row.get("status") not in FAILED], failed, len(plan), missing)
 
 
 def _plan(file: pathlib.Path) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def _checked(file: pathlib.Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{file} is not JSON: {error}") from error
     for row in rows:
-        needed = ("fingerprint",) if row.get("status") == "failed" else NEEDED
+        needed = ("fingerprint",) if row.get("status") in FAILED else NEEDED
         if lacking := [name for name in needed if name not in row]:
             raise ValueError(f"a row in {file} lacks {', '.join(lacking)}: it was not written by experiments.run")
     return rows

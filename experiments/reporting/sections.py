@@ -96,14 +96,15 @@ def image(one: Picture, words: str) -> str:
 def _picture(one: Picture) -> str:
     setting = one.cell.setting
     words = f"{setting.data}, {setting.labels}: {one.cell.name}, seed {one.seed}"
-    caption = f"<strong>{escape(one.cell.name)}</strong> {escape(setting.data)}, {escape(setting.labels)}; {one.words}"
+    caption = f"<strong>{escape(one.cell.name)}</strong> {escape(f'{setting.data}, {setting.labels}; {one.words}')}"
     return f"<figure>{image(one, words)}<figcaption>{caption}</figcaption></figure>"
 
 
 def _source(one: Source) -> str:
     setting = one.cell.setting
     both = "".join(
-        f"<figure>{image(picture, f'{one.name}, {one.cell.name}, {words}')}<figcaption>{words}</figcaption></figure>"
+        f"<figure>{image(picture, f'{one.name}, {one.cell.name}, {words}')}"
+        f"<figcaption>{escape(words)}</figcaption></figure>"
         for picture, words in ((one.clean, "right labels"), (one.noisy, setting.labels))
     )
     title = f"{one.cell.name}: {one.name}, of which {100 * setting.rate:.0f} % are labelled {one.target}"

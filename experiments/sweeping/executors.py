@@ -63,6 +63,7 @@ def execute(
     command: str,
     data_dir: str | None,
     view: View,
+    save_every: float,
 ) -> list[Experiment]:
     """Run what is not done; returns the cells that failed."""
     missing = [cell for cell in cells if not store.done(cell)]
@@ -73,7 +74,10 @@ def execute(
         if workers > 1 and alone:
             raise ValueError(f"--workers {workers} and --fleet, --tensorboard or an accelerator exclude each other")
         if workers == 1:
-            return run_missing(cells, store, command=command, fleet=together, data_dir=data_dir, view=view)
+            keeping = store.keeping(save_every)
+            return run_missing(
+                cells, store, command=command, fleet=together, data_dir=data_dir, view=view, keeping=keeping
+            )
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
@@ -82,7 +86,16 @@ def execute(
             start = on_ray(where.address, where.resources, where.retries)
         else:
             start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
-    failed = run_jobs(parts, store, command=command, data_dir=data_dir, retries=where.retries, start=start, view=view)
+    failed = run_jobs(
+        parts,
+        store,
+        command=command,
+        data_dir=data_dir,
+        save_every=save_every,
+        retries=where.retries,
+        start=start,
+        view=view,
+    )
     store.tidy()
     return failed
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from ddjax.checkpoints import SECONDS
 from ddjax.files import cache_dir
 from ddjax.names import unknown
 from ddjax.results import fingerprint
@@ -19,7 +20,7 @@ from experiments.config import Experiment
 from experiments.progress import View
 from experiments.shared import Shared
 from experiments.sweeping.run import failure, run_group, standing
-from experiments.sweeping.store import Store
+from experiments.sweeping.store import FAILED, Store
 
 # what a worker's numbers and speed depend on besides its job
 CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
@@ -49,6 +50,7 @@ class Job:
     root: str
     command: str
     data_dir: str | None = None
+    save_every: float = SECONDS
 
     @property
     def cells(self) -> list[Experiment]:
@@ -58,7 +60,7 @@ class Job:
     def __call__(self) -> list[str]:
         """Run what is missing of the cells; returns the fingerprints of those that failed."""
         store, failed = Store(pathlib.Path(self.root)), []
-        shared = shared_of(store, self.data_dir)
+        shared = shared_of(store, self.data_dir, self.save_every)
         with store.claimed(self.cells) as mine:
             for group in self.groups:
                 failed += run_group([cell for cell in group if cell in mine], store, shared, self.command)
@@ -74,9 +76,10 @@ class Job:
 _SHARED: dict[tuple, Shared] = {}
 
 
-def shared_of(store: Store, data_dir: str | None) -> Shared:
+def shared_of(store: Store, data_dir: str | None, save_every: float = SECONDS) -> Shared:
     """What this process keeps from one job to the next."""
-    return _SHARED.setdefault((store.root, data_dir), Shared(data_dir, sets=store.distilled))
+    new = Shared(data_dir, sets=store.distilled, keeping=store.keeping(save_every))
+    return _SHARED.setdefault((store.root, data_dir, save_every), new)
 
 
 class Ended(NamedTuple):
@@ -121,6 +124,7 @@ def run_jobs(
     *,
     command: str,
     data_dir: str | None,
+    save_every: float = SECONDS,
     retries: int,
     start: Callable[[list[Job]], Iterable[Ended | None]],
     view: View,
@@ -131,7 +135,7 @@ def run_jobs(
     Returns the cells that failed; a cell whose processes all died is written down with that as its reason.
     """
     root = str(store.root.absolute())
-    waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir) for bundle in parts]
+    waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir, save_every) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
     left, failed = dict.fromkeys(cells), 0
     with view.task("cells") as report:
@@ -142,7 +146,7 @@ def run_jobs(
                 new = ended.job.cells if over else [cell for cell in left if store.done(cell)]
                 new = [cell for cell in new if cell in left]
                 for cell in new:
-                    failed += (row := store.row(cell)) is not None and row["status"] == "failed"
+                    failed += store.failed(cell)
                     del left[cell]
                 if new:
                     report(len(cells) - len(left), len(cells), standing(new, store, failed))
@@ -160,7 +164,7 @@ def run_jobs(
     rows = {cell: store.row(cell) for cell in cells}
     if elsewhere := sum(row is None for row in rows.values()):
         print(f"{elsewhere} cells are at work in other processes; run this again to see them", file=sys.stderr)
-    return [cell for cell, row in rows.items() if row is not None and row["status"] == "failed"]
+    return [cell for cell, row in rows.items() if row is not None and row["status"] in FAILED]
 
 
 def extra(name: str) -> ValueError:

@@ -1,5 +1,6 @@
 """Jobs in several processes of this machine, each with a share of its cores."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -9,8 +10,10 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import SimpleQueue
 
+from ddjax import stopping
 from experiments.sweeping.jobs import Ended, Job, environment
 
+_WHOLE_LIFE = contextlib.ExitStack()  # of a process that works
 LOOK = 2.0  # seconds between looks at what is done
 
 
@@ -26,7 +29,12 @@ def on_processes(count: int) -> Callable[[list[Job]], Iterator[Ended | None]]:
             for share in shares_of_cores(count):
                 shares.put(share)
             with ProcessPoolExecutor(count, context, initializer=_begin, initargs=(shares,)) as pool:
-                yield from _run(pool, waiting, count)
+                try:
+                    yield from _run(pool, waiting, count)
+                finally:
+                    if stopping.asked():  # then so are they, and the pool waits until they have kept what they have
+                        for process in multiprocessing.active_children():
+                            process.terminate()
 
     return start
 
@@ -57,7 +65,8 @@ def shares_of_cores(count: int) -> list[set[int]]:
 
 
 def _begin(shares: SimpleQueue) -> None:
-    """Take a share of the cores, before JAX counts them; end with the parent, which may have been killed."""
+    """Take a share of the cores, before JAX counts them; end in order, or with the parent, which may be killed."""
+    _WHOLE_LIFE.enter_context(stopping.in_order())
     if share := shares.get():
         os.sched_setaffinity(0, share)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -9,9 +9,10 @@ import traceback
 from collections.abc import Callable
 
 from ddjax import saving
+from ddjax.guard import Diverged
 from ddjax.results import commit, fingerprint, hardware, versions
+from experiments.checkpointing import Keeping, unscored
 from experiments.config import Experiment
-from experiments.distilling import unscored
 from experiments.methods import read
 from experiments.progress import View
 from experiments.run import Outcome, alike, run_together
@@ -53,10 +54,17 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
 
 
 def run_missing(
-    cells: list[Experiment], store: Store, *, command: str, fleet: bool, data_dir: str | None, view: View
+    cells: list[Experiment],
+    store: Store,
+    *,
+    command: str,
+    fleet: bool,
+    data_dir: str | None,
+    view: View,
+    keeping: Keeping | None = None,
 ) -> list[Experiment]:
     """Run what is not done; returns the cells that failed. One that fails is written down, and the rest goes on."""
-    shared, failed = Shared(data_dir, sets=store.distilled), []
+    shared, failed = Shared(data_dir, sets=store.distilled, keeping=keeping), []
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
     with view.task("cells") as report:
@@ -88,6 +96,8 @@ def run_group(
         outcomes = run_together(cells, shared=shared, view=view)
     except Exception as error:
         if len(cells) > 1:  # whose fault it is shows one by one
+            if shared.keeping:
+                shared.keeping.finished(cells)
             return [cell for one in cells for cell in run_group([one], store, shared, command, view)]
         [cell] = cells
         print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {error}", file=sys.stderr)
@@ -97,6 +107,8 @@ def run_group(
     for outcome in outcomes:
         row = {"status": "done", **outcome.row, "seconds": seconds, "command": command}
         store.write(row, _leave_set(outcome))
+    if shared.keeping:
+        shared.keeping.finished(cells)
     return []
 
 
@@ -115,7 +127,7 @@ def _leave_traceback(folder: pathlib.Path) -> None:
 def failure(cell: Experiment, error: Exception, seconds: float) -> dict:
     """The row of a cell that has no score."""
     return {
-        "status": "failed",
+        "status": "failed_nan" if isinstance(error, Diverged) else "failed",
         "reason": f"{type(error).__name__}: {error}",
         **{name: getattr(cell, name) for name in NAMED},
         "seconds": round(seconds, 2),

@@ -2,19 +2,23 @@
 
 import contextlib
 import json
-import os
+import logging
 import pathlib
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ddjax.checkpoints import SECONDS
 from ddjax.distilled import DistilledSet
-from ddjax.files import replacing
+from ddjax.files import replacing, replacing_folder, tidied
+from ddjax.locks import Held, alone
 from ddjax.results import fingerprint, to_line
 from ddjax.saving import load_distilled
+from experiments.checkpointing import Keeping
 from experiments.config import Experiment
 
+log = logging.getLogger("ddjax.sweep")
+
+FAILED = ("failed", "failed_nan")  # the status of a row without a score; the second: its numbers were not finite
 ROW, PLAN = "row.json", "plan.json"
 NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # what tells cells of a plan apart
 
@@ -43,25 +47,23 @@ class Store:
         row = self.row(cell)
         return row is not None and row["status"] == "done"
 
+    def failed(self, cell: Experiment) -> bool:
+        """Whether the cell's row says why it has no score."""
+        row = self.row(cell)
+        return row is not None and row["status"] in FAILED
+
+    def keeping(self, seconds: float = SECONDS) -> Keeping:
+        """Where unfinished cells are kept."""
+        return Keeping(self.root / "unfinished", seconds, wait=True)
+
     def write(self, row: dict[str, Any], more: Callable[[pathlib.Path], None] = lambda folder: None) -> None:
         """Keep a row and what `more` writes into its folder; nobody ever sees half of it."""
-        self.runs.mkdir(parents=True, exist_ok=True)
-        aside = self.runs / f".aside-{secrets.token_hex(8)}"
-        aside.mkdir()
-        try:
+        with replacing_folder(self.runs / row["fingerprint"]) as aside:  # perhaps of a failed run; it is claimed
             more(aside)
-            with replacing(aside / ROW, "w") as file:
-                file.write(to_line(row) + "\n")
-            place = self.runs / row["fingerprint"]
-            if place.exists():  # a failed run; the claim keeps others away
-                shutil.rmtree(place)
-            os.replace(aside, place)
-            if row.get("set"):
-                with replacing(self.root / "sets" / row["set"], "w") as file:
-                    file.write(row["fingerprint"])
-        except BaseException:
-            shutil.rmtree(aside, ignore_errors=True)
-            raise
+            (aside / ROW).write_text(to_line(row) + "\n")
+        if row.get("set"):
+            with replacing(self.root / "sets" / row["set"], "w") as file:
+                file.write(row["fingerprint"])
 
     def distilled(self, name: str) -> tuple[DistilledSet, dict, float] | None:
         """A set that some run made, by its name in the column `set`, with its seconds; the log of its steps is gone."""
@@ -75,17 +77,14 @@ class Store:
     @contextlib.contextmanager
     def claimed(self, cells: list[Experiment]) -> Iterator[list[Experiment]]:
         """Those of the cells that nobody else is at and that are not done; a claim ends with its process."""
-        import fcntl
-
-        folder = self.root / "claims"
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as claims:
             mine = []
             for cell in cells:
-                file = held.enter_context(open(folder / fingerprint(cell), "w"))
+                what = f"{cell.method} on {cell.dataset}, {cell.noise} {cell.rate}, seed {cell.seed}"
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                    claims.enter_context(alone(self.root / "claims" / fingerprint(cell), what))
+                except Held as error:
+                    log.warning("left out: %s", error)
                     continue
                 if not self.done(cell):
                     mine.append(cell)
@@ -93,13 +92,10 @@ class Store:
 
     def tidy(self) -> None:
         """Remove what killed processes left aside, once nobody is at work."""
-        import fcntl
-
-        for claim in (self.root / "claims").glob("*"):
-            with open(claim) as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return
-        for aside in self.runs.glob(".aside-*"):
-            shutil.rmtree(aside, ignore_errors=True)
+        try:
+            with contextlib.ExitStack() as claims:
+                for claim in (self.root / "claims").glob("*"):
+                    claims.enter_context(alone(claim, "a cell"))
+                tidied(self.runs)
+        except Held:
+            return

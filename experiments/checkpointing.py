@@ -1,0 +1,71 @@
+"""Where the cells of a process keep what is not finished, and under what configuration."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+from typing import Any
+
+from ddjax.checkpoints import SECONDS, Checkpoints
+from ddjax.results import fingerprint, versions
+from experiments.config import Experiment
+
+# What only decides how a set is scored: cells that differ in nothing else share the set.
+SCORING = ("protocol", "baseline", "students", "epochs", "holdout")
+
+
+@dataclasses.dataclass(frozen=True)
+class Keeping:
+    """Unfinished work lies below `root`, in a folder for each experiment or group of experiments.
+
+    Attributes:
+      seconds: between checkpoints.
+      fresh: start anew, whatever is there.
+      wait: for another process at the same work, rather than refuse.
+    """
+
+    root: pathlib.Path
+    seconds: float = SECONDS
+    fresh: bool = False
+    wait: bool = False
+
+    def checkpoints(self, cells: list[Any], stage: str, **more: Any) -> Checkpoints:
+        """Those of a stage of the cells: "distil", which does not depend on how a set is scored, or another."""
+        experiments = [self._decides(cell.experiment, stage) for cell in cells]
+        members = {
+            f"member {i}": {
+                "experiment": dataclasses.asdict(experiment),
+                "data": cell.dataset.provenance["digest"],
+                "noise": cell.prepared.noise["checksum"],
+                "space": cell.transform.fingerprint,
+            }
+            for i, (experiment, cell) in enumerate(zip(experiments, cells, strict=True))
+        }
+        return Checkpoints(
+            self.folder(experiments) / stage,
+            {**(members if len(cells) > 1 else members["member 0"]), "versions": versions(), **more},
+            seconds=self.seconds,
+            fresh=self.fresh,
+            wait=self.wait,
+        )
+
+    def folder(self, experiments: list[Experiment]) -> pathlib.Path:
+        """Of these experiments together."""
+        return self.root / fingerprint([dataclasses.asdict(experiment) for experiment in experiments])
+
+    def finished(self, experiments: list[Experiment]) -> None:
+        """Their rows are written: nothing of them needs to be gone on with."""
+        for each in (experiments, [unscored(experiment) for experiment in experiments]):
+            shutil.rmtree(self.folder(each), ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are at work
+            self.root.rmdir()
+
+    def _decides(self, experiment: Experiment, stage: str) -> Experiment:
+        return unscored(experiment) if stage == "distil" else experiment
+
+
+def unscored(experiment: Experiment) -> Experiment:
+    """The experiment without what only decides how a set is scored."""
+    return dataclasses.replace(
+        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
+    )

@@ -1,0 +1,100 @@
+"""Pages made of hostile names hold no element and no attribute that the names brought along."""
+
+import html
+import json
+
+import jax.numpy as jnp
+import numpy as np
+from report_study import confusion, row, seeds
+from test_report import Outline, saved_set
+
+from ddjax import preprocess
+from ddjax.denoising import DenoiseReport
+from ddjax.distilled import DistilledSet
+from experiments.denoising.gallery import gallery
+from experiments.report import report
+
+EVIL = """"><img src=x onerror=alert(1)><script>alert(1)</script></title></style>'onload='alert(1)' `{}&lt;"""
+
+
+def evil(name):
+    return f"{name} {EVIL}"
+
+
+def check(page, harmless):
+    """The same elements as the harmless page has, no handler, and no text of a payload as markup."""
+    outline = Outline(page)
+    assert not outline.open
+    for tag, attributes in outline.tags:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        assert attributes.get("src") != "x"
+    count = {tag: sum(one == tag for one, _ in outline.tags) for tag in ("script", "style", "title")}
+    assert count == {tag: sum(one == tag for one, _ in Outline(harmless).tags) for tag in count}
+    assert "<img src=x" not in page and "<script>alert" not in page
+    assert html.escape("<img src=x") in page, "the payload must be on the page, or the test shows nothing"
+
+
+def written(root, name):
+    names = [name(f"class {c}") for c in range(10)]
+    rows = [
+        made
+        | {"dataset": name("data"), "command": name("python"), "hardware": name("cpu"), "class_names": names}
+        | {"confusion": confusion(60), "recall": [0.6] * 10, "commit": name("0123")}
+        for noise in (name("symmetric"), "clean")
+        for method in ("full", name("toy"), "random")
+        for made in seeds(0.6, method=method, noise=noise, best=0.7, picked=0.7)
+    ]
+    for i, made in enumerate(rows):
+        folder = root / "runs" / made["fingerprint"]
+        folder.mkdir(parents=True)
+        (folder / "row.json").write_text(json.dumps(made | {"status": "done", "protocol": name(made["protocol"])}))
+        if i % 3 == 0 and made["method"] != "full":
+            saved_set(folder / "distilled")
+    failure = row(0.0, method=name("broken"), seed=7) | {"status": "failed_nan", "reason": name("diverged")}
+    (root / "failed.jsonl").write_text(json.dumps(failure) + "\n")
+    assert report(root, quiet=True, title=name("title")) == 0
+    return root / "report"
+
+
+def test_the_report_page_escapes_what_comes_from_rows(tmp_path):
+    pages = [written(tmp_path / kind, name) for kind, name in (("good", str), ("evil", evil))]
+    check((pages[1] / "report.html").read_text(), (pages[0] / "report.html").read_text())
+    for drawn in pages[1].glob("*.svg"):
+        text = drawn.read_text()
+        assert "<img" not in text and "<script" not in text and not Outline(text).open
+
+
+def found(name):
+    n, k, rng = 12, 3, np.random.default_rng(0)
+    images = rng.integers(0, 256, (n, 6, 6, 3)).astype(np.uint8)
+    transform = preprocess.fit("standardize", images)
+    given = np.arange(n) % k
+    made = DenoiseReport(
+        ids=np.array([name(f"{i}.png") for i in range(n)]),
+        given=given,
+        suggested=(given + np.arange(n) % 2) % k,
+        suspicion=rng.random(n),
+        wrong=rng.random(n),
+        truth=rng.random((n, k)),
+        flagged=np.arange(n) % 2 == 1,
+        scores={"loss": rng.random(n)},
+        class_names=tuple(name(f"class {c}") for c in range(k)),
+        score=name("posterior"),
+        method=name("dance"),
+        expected_precision=0.8,
+        noise_rate=0.3,
+        seconds={},
+        settings={},
+        distilled=DistilledSet(
+            images=preprocess.apply(transform, images[:k]),
+            labels=jnp.arange(k),
+            num_classes=k,
+            space=transform.fingerprint,
+            preprocess=transform,
+        ),
+    )
+    return gallery(made, images, name("Suspicious labels"), [name("broken.png: not an image")], 12)
+
+
+def test_the_gallery_escapes_file_names_class_names_and_reasons():
+    check(found(evil), found(str))

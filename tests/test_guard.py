@@ -1,0 +1,172 @@
+"""An update that is not finite is not taken; a run that keeps making them ends without a score."""
+
+import dataclasses
+import functools
+
+import adder
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax import testing
+from ddjax.checkpoints import Checkpoints
+from ddjax.data import prepare, synthetic
+from ddjax.distilled import DistilledSet
+from ddjax.distillers import DISTILLERS
+from ddjax.evaluation import PROTOCOLS, evaluate, train_full
+from ddjax.evaluation.baselines import BASELINES
+from ddjax.experts import trajectories
+from ddjax.fleet import distill_all
+from ddjax.guard import SKIPPED, Diverged, finite, guarded, watch
+from ddjax.loop import distill
+from ddjax.models import build
+from ddjax.noise import NoiseSpec
+from ddjax.training import Recipe
+
+STEPS = 12
+
+
+def run(bad=(), **more):
+    return distill(adder.ADDER, adder.feed(bad), adder.state(), steps=STEPS, **more)
+
+
+@pytest.mark.faults(6, "one update with NaN", "skipped and counted; the run ends finite, with the draws of later steps")
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_one_bad_update_is_skipped_and_counted(chunk):
+    state, log = run(bad=(4,), chunk=chunk)
+    assert log[SKIPPED].tolist() == [0.0] * 4 + [1.0] + [0.0] * 7
+    assert int(state.step) == STEPS and np.isfinite(np.asarray(state.total)).all()
+    drawn = [jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (3,)) * 1e-2 for i in range(STEPS) if i != 4]
+    np.testing.assert_allclose(state.total, sum(drawn) + sum(1 + i for i in range(STEPS) if i != 4), rtol=1e-6)
+
+
+@pytest.mark.faults(6, "NaN in every update", "stopped after ten in a row, the last finite state kept, no result")
+def test_too_many_in_a_row_end_the_run_with_its_last_finite_state(tmp_path):
+    before = distill(adder.ADDER, adder.feed(), adder.state(), steps=3)[0]
+    kept = Checkpoints(tmp_path / "run", {})
+    with pytest.raises(Diverged, match=r"stopped after step 8 of 12: 5 updates in a row.*A smaller rate") as ended:
+        run(bad=range(3, 99), patience=5, checkpoints=kept)
+    assert ended.value.step == 8
+    np.testing.assert_array_equal(ended.value.state.total, before.total)
+    saved = kept.newest(watch(adder.state()))
+    np.testing.assert_array_equal(saved.state.state.total, before.total)
+    assert saved.step == 8 and int(saved.state.skipped) == 5
+    with pytest.raises(Diverged, match="stopped after step 8"):  # started again it ends there again, at once
+        run(bad=range(3, 99), patience=5, checkpoints=kept)
+
+
+def test_gaps_begin_the_count_anew():
+    _, log = run(bad=(1, 2, 4, 5, 7, 8), patience=3)
+    assert log[SKIPPED].sum() == 6
+
+
+def test_a_bound_that_began_infinite_may_stay_so():
+    old = {"bound": jnp.array([jnp.inf, 1.0]), "count": jnp.int32(0)}
+    assert finite({"bound": jnp.array([jnp.inf, 2.0]), "count": jnp.int32(1)}, old)
+    assert not finite({"bound": jnp.array([jnp.inf, jnp.inf]), "count": jnp.int32(1)}, old)
+
+
+def test_members_of_a_fleet_are_guarded_each_for_itself():
+    feeds = [adder.feed(), adder.feed((2, 5)), adder.feed()]
+
+    def together(**more):
+        keys, starts = [jax.random.key(i) for i in range(3)], [jnp.zeros(3) + i for i in range(3)]
+        return distill_all(adder.ADDER, feeds, starts, keys, steps=STEPS, **more)
+
+    states, logs = together()
+    assert [log[SKIPPED].sum() for log in logs] == [0, 2, 0]
+    for i, feed in enumerate(feeds):
+        alone, _ = distill(adder.ADDER, feed, adder.init(jax.random.key(i), jnp.zeros(3) + i), steps=STEPS)
+        np.testing.assert_allclose(states[i].total, alone.total, rtol=1e-6)
+    feeds[1] = adder.feed(tuple(range(3, 9)))
+    with pytest.raises(Diverged, match=r"member 1 of 3 stopped.*4 updates in a row"):
+        together(patience=4)
+
+
+@pytest.mark.faults(6, "one step of a distiller gone NaN in all its state", "skipped; the result is finite and valid")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dm", "frepo"])
+def test_distillers_go_on_after_a_bad_step(name):
+    config = {"dm": {"steps": 4, "width": 4, "batch": 6, "ipc": 1}}.get(
+        name, {"steps": 4, "width": 4, "depth": 1, "ipc": 1, "batch": 12, "pool_size": 2, "max_online": 6}
+    )
+    method = DISTILLERS[name]
+    case = testing.Case(method, dataclasses.replace(method.config(), **config))
+
+    @functools.wraps(case.distiller.step)
+    def step(state, batch):
+        new, metrics = case.distiller.step(state, batch)
+        spoil = state.step == 1
+        return jax.tree.map(
+            lambda x: jnp.where(spoil, jnp.nan, x) if jnp.issubdtype(x.dtype, jnp.floating) else x, new
+        ), metrics
+
+    state, log = distill(case.distiller._replace(step=step), case.feed, case.state(), steps=4)
+    assert log[SKIPPED].tolist() == [0, 1, 0, 0]
+    assert np.isfinite(np.asarray(case.distiller.extract(state).images)).all()
+
+
+def test_a_guarded_step_traces_once_and_keeps_its_structure():
+    distiller = guarded(adder.ADDER)
+    held = distiller.init(jax.random.key(0), jnp.zeros(3))
+    before = jax.eval_shape(lambda: held)
+    after = jax.eval_shape(distiller.step, before, {"add": jax.ShapeDtypeStruct((), jnp.float32)})[0]
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    assert guarded(adder.ADDER) is distiller
+
+
+@pytest.fixture(scope="module")
+def ready():
+    dataset = synthetic(2, 8, (8, 8, 1))
+    return prepare(dataset, NoiseSpec())
+
+
+EXPLODING = Recipe(epochs=3, batch=4, rate=1e30, momentum=0.9)
+
+
+def toy(ready):
+    train = testing.toy_train(num_classes=2)
+    test = dataclasses.replace(ready.test, images=train.images, labels=train.labels, space=train.space)
+    return train, test, build("mlp", train.images.shape[1:], 2, width=4)
+
+
+@pytest.mark.faults(6, "students, networks or experts that diverge", "no score: the error names them")
+def test_networks_that_diverge_have_no_score(ready, tmp_path):
+    train, test, model = toy(ready)
+    baseline = dataclasses.replace(BASELINES["B-PLAIN"], recipe=EXPLODING)
+    with pytest.raises(Diverged, match=r"2 of 2 networks trained on everything diverged \(numbers 0, 1\)"):
+        train_full(baseline, train, test, model=model, students=2, holdout=0.0)
+    with pytest.raises(Diverged, match=r"expert 0 diverged: its loss is .*A smaller rate"):
+        trajectories(model, EXPLODING, train, architecture="mlp", experts=1, folder=tmp_path)
+    images = jnp.asarray(ready.train.images[:2], jnp.float32) / 255
+    distilled = DistilledSet(images=images, labels=jnp.arange(2), num_classes=2, space=train.space)
+    protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: EXPLODING, rates=(1e30,))
+    from ddjax import preprocess
+
+    transform = preprocess.fit("standardize", ready.train.images)
+    distilled = dataclasses.replace(distilled, preprocess=transform, space=transform.fingerprint)
+    small = build("mlp", (8, 8, 1), 2, width=4)
+    with pytest.raises(Diverged, match=r"3 of 3 students diverged \(numbers 0, 1, 2\)"):
+        evaluate(distilled, ready.test, protocol=protocol, students=3, model=small, train=ready.train)
+
+
+@pytest.mark.slow
+def test_a_rate_whose_student_diverges_is_not_chosen(ready):
+    from ddjax import preprocess
+
+    transform = preprocess.fit("standardize", ready.train.images)
+    images = preprocess.apply(transform, ready.train.images[:8])
+    distilled = DistilledSet(
+        images=images,
+        labels=jnp.asarray(ready.train.labels[:8]),
+        num_classes=2,
+        space=transform.fingerprint,
+        preprocess=transform,
+    )
+    protocol = dataclasses.replace(
+        PROTOCOLS["common"], recipe=lambda m: dataclasses.replace(EXPLODING, rate=0.01), rates=(1e30, 0.01)
+    )
+    small = build("mlp", (8, 8, 1), 2, width=4)
+    scores = evaluate(distilled, ready.test, protocol=protocol, students=1, model=small, train=ready.train)
+    assert scores.rate == pytest.approx(0.01)

@@ -1,0 +1,97 @@
+"""Trainings that were cut off go on from their checkpoints and end in the bits of those that were not."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddjax import testing
+from ddjax.checkpoints import Changed, Checkpoints
+from ddjax.experts.fleet import train_experts
+from ddjax.models import build
+from ddjax.preprocess import one_hot
+from ddjax.robust import make_rule, robust_fit
+from ddjax.training import Examples, Recipe, fit
+
+TRAIN = testing.toy_train(num_classes=2)
+MODEL = build("mlp", TRAIN.images.shape[1:], 2, width=4)
+EXAMPLES = Examples(TRAIN.images, one_hot(TRAIN.labels, 2))
+RECIPE = Recipe(epochs=6, batch=4, rate=0.05, momentum=0.9)
+WATCH = {"train": (TRAIN.images, {"given": TRAIN.labels})}
+
+
+class Cut(Exception):
+    """The power went."""
+
+
+def cut_after(count):
+    calls = []
+
+    def report(done, total, metrics):
+        calls.append(done)
+        if len(calls) == count:
+            raise Cut
+
+    return report
+
+
+def keys():
+    return jax.random.split(jax.random.key(0), 2)
+
+
+def same(found, whole):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_networks(tmp_path):
+    kept = Checkpoints(tmp_path / "run", {}, seconds=0.0)
+
+    def run(recipe=RECIPE, **more):
+        return fit(MODEL, recipe, EXAMPLES, keys(), watch=WATCH, every=2, **more)
+
+    with pytest.raises(Cut):
+        run(checkpoints=kept, report=cut_after(4))
+    assert max(path.name for path in (tmp_path / "run" / "fit").glob("step-*")) == "step-000000003"
+    seen = []
+    same(run(checkpoints=kept, report=lambda done, *_: seen.append(done)), run())
+    assert seen == [4, 5, 6]
+    with pytest.raises(Changed, match=r"fit\.recipe\.rate: 0\.05 -> 0\.1"):
+        run(dataclasses.replace(RECIPE, rate=0.1), checkpoints=kept)
+    other = EXAMPLES._replace(targets=EXAMPLES.targets[::-1])
+    with pytest.raises(Changed, match=r"fit\.arrays"):
+        fit(MODEL, RECIPE, other, keys(), watch=WATCH, every=2, checkpoints=kept)
+
+
+@pytest.mark.slow
+def test_networks_of_a_robust_rule(tmp_path):
+    kept, rule = Checkpoints(tmp_path / "run", {"rule": "elr"}, seconds=0.0), make_rule("elr", RECIPE.epochs)
+
+    def run(**more):
+        return robust_fit(MODEL, RECIPE, rule, EXAMPLES, keys(), **more)
+
+    with pytest.raises(Cut):
+        run(checkpoints=kept, report=cut_after(3))
+    found, whole = run(checkpoints=kept), run()
+    same(found.params, whole.params)
+    same(found.findings, whole.findings)
+    np.testing.assert_array_equal(found.loss, whole.loss)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_experts(tmp_path, dtype):
+    kept = Checkpoints(tmp_path / "run", {}, seconds=0.0)
+
+    def run(**more):
+        options = {"seed": 3, "numbers": [0, 2], "kept": (0, 2, 3, 6), "dtype": np.dtype(dtype)}
+        return list(train_experts(MODEL, RECIPE, EXAMPLES, **options, **more))
+
+    with pytest.raises(Cut):
+        run(checkpoints=kept, report=cut_after(3))
+    found, whole = run(checkpoints=kept), run()
+    assert [(e.number, e.loss, e.accuracy) for e in found] == [(e.number, e.loss, e.accuracy) for e in whole]
+    for one, other in zip(found, whole, strict=True):
+        assert one.snapshots.dtype == other.snapshots.dtype
+        np.testing.assert_array_equal(one.snapshots.view(np.uint8), other.snapshots.view(np.uint8))

@@ -1,0 +1,50 @@
+"""Signals wait where code can keep its state, end a process in order elsewhere, and leave no handler behind."""
+
+import os
+import signal
+
+import pytest
+
+from ddjax import stopping
+
+
+@pytest.fixture
+def exits(monkeypatch):
+    """Statuses with which the process would have ended at once."""
+    found = []
+    monkeypatch.setattr("os._exit", found.append)
+    return found
+
+
+def test_a_signal_ends_what_keeps_nothing(capsys, exits):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(stopping.Stopped) as ended, stopping.in_order():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.code == 75 and "stopped by SIGTERM: nothing was under way" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before and not stopping.asked() and not exits
+
+
+def test_a_signal_waits_for_code_that_looks(exits):
+    with stopping.in_order():
+        with stopping.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopping.asked()
+            os.kill(os.getpid(), signal.SIGTERM)  # as a parent passes it on
+            assert not exits
+            os.kill(os.getpid(), signal.SIGINT)  # out of patience
+            assert exits == [130]
+        assert stopping.asked()
+    assert not stopping.asked()
+
+
+def test_what_does_not_end_within_the_grace_is_ended(monkeypatch, capsys, exits):
+    monkeypatch.setenv("DDJAX_GRACE", "0.05")
+    with stopping.in_order(), stopping.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not exits:
+            pass
+    assert exits == [143] and "what was written before stands" in capsys.readouterr().err
+
+
+def test_stopping_is_no_failure_that_anyone_catches():
+    assert not issubclass(stopping.Stopped, Exception)
