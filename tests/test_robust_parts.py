@@ -177,6 +177,15 @@ def test_overlap_and_divergence(one, two):
         assert float(dynamics.divergence(*numbers)) == pytest.approx(integral, rel=1e-4)
 
 
+def test_dynamics_of_a_confident_network_are_finite():
+    # losses of three passes, large and of one mean: the group's deviation is 0, and nothing is farther from it
+    losses = jnp.array([[100.0, 200, 300], [300, 200, 100], [150, 200, 250], [1, 2, 3]]).T
+    logits = jnp.stack([-losses, jnp.zeros_like(losses)], axis=2)
+    read = dynamics.features(logits, jnp.array([0, 0, 0, 1]), jnp.ones(4))
+    weights = storm.rescale(storm.rescaler(jax.random.key(1)), read, jnp.ones(4))
+    assert jnp.isfinite(read).all() and jnp.isfinite(weights).all()
+
+
 def test_dynamics_of_groups():
     logits, labels = normal(13, 3, 6, 2), jnp.array([0, 0, 0, 1, 1, 1])
     features = jax.jit(dynamics.features)

@@ -9,6 +9,7 @@ from ddjax.training.losses import cross_entropy
 
 COUNT = 19
 _ALONE = 1e-8  # the deviation in a group of one
+_FAR = 1e9  # the largest divergence: from a group of one it may be 1e18, whose squares over a batch overflow
 
 
 def features(
@@ -57,11 +58,11 @@ def group_moments(
 
 
 def divergence(mean: Array, deviation: Array, other_mean: Array, other_deviation: Array) -> Array:
-    """KL(N(mean, deviation) || N(other)), 0 where a deviation is 0."""
+    """KL(N(mean, deviation) || N(other)), at most 1e9; 0 where a deviation is 0."""
     some = (deviation > 0) & (other_deviation > 0)
     a, b = jnp.where(some, deviation, 1.0), jnp.where(some, other_deviation, 1.0)
     found = jnp.log(b / a) + (a**2 + (mean - other_mean) ** 2) / (2 * b**2) - 0.5
-    return jnp.where(some, found, 0.0)
+    return jnp.where(some, jnp.minimum(found, _FAR), 0.0)
 
 
 def overlap(mean: Array, deviation: Array, other_mean: Array, other_deviation: Array) -> Array:
