@@ -178,11 +178,11 @@ def test_overlap_and_divergence(one, two):
 
 
 def test_dynamics_of_a_confident_network_are_finite():
-    # losses of three passes, large and of one mean: the group's deviation is 0, and nothing is farther from it
-    losses = jnp.array([[100.0, 200, 300], [300, 200, 100], [150, 200, 250], [1, 2, 3]]).T
-    logits = jnp.stack([-losses, jnp.zeros_like(losses)], axis=2)
-    read = dynamics.features(logits, jnp.array([0, 0, 0, 1]), jnp.ones(4))
-    weights = storm.rescale(storm.rescaler(jax.random.key(1)), read, jnp.ones(4))
+    # three passes that differ by a rounding in one row alone: measured by that, it is as far as can be from its group
+    losses = jnp.full((3, 8), 200.0).at[:, 0].set(jnp.array([1.0, 1.0, 1.0 + 2**-23]))
+    logits = jnp.stack([-losses - jnp.log1p(-jnp.exp(-losses)), jnp.zeros_like(losses)], axis=2)
+    read = dynamics.features(logits, jnp.zeros(8, jnp.int32), jnp.ones(8))
+    weights = storm.rescale(storm.rescaler(jax.random.key(1)), read, jnp.ones(8))
     assert jnp.isfinite(read).all() and jnp.isfinite(weights).all()
 
 

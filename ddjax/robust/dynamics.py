@@ -9,7 +9,7 @@ from ddjax.training.losses import cross_entropy
 
 COUNT = 19
 _ALONE = 1e-8  # the deviation in a group of one
-_FAR = 1e9  # the largest divergence: from a group of one it may be 1e18, whose squares over a batch overflow
+_FAR = 1e9  # the largest divergence: where passes differ by roundings alone it may be 1e20, whose square overflows
 
 
 def features(
