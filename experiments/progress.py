@@ -126,11 +126,14 @@ class Pace:
     def __init__(self) -> None:
         """Nothing is known yet."""
         self.first: tuple[int, float] | None = None
+        self.last = 0
 
     def __call__(self, done: int) -> float | None:
-        """The rate, once a second report makes one."""
+        """The rate, once a second report makes one; a count that falls back begins anew, as the next fold does."""
         now = time.monotonic()
-        self.first = self.first or (done, now)
+        if self.first is None or done < self.last:
+            self.first = done, now
+        self.last = done
         count, seconds = done - self.first[0], now - self.first[1]
         return count / seconds if count > 0 and seconds > 0 else None
 

@@ -71,6 +71,10 @@ def test_a_rate_leaves_out_what_came_before_the_first_report(monkeypatch):
     assert pace(10) is None
     now[0] = 62.0
     assert pace(14) == 2.0 and progress.in_words(pace(14)) == "2.0/s" and progress.in_words(0.25) == "4.0 s each"
+    now[0] = 70.0
+    assert pace(1) is None  # the next fold
+    now[0] = 71.0
+    assert pace(4) == 3.0
 
 
 def test_quiet_says_nothing(capsys):
