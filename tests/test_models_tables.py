@@ -112,7 +112,7 @@ def test_stems_by_side(stem, side, last, averaged):
         ("convnet", CIFAR, {"activation": "swish"}, "unknown activation 'swish'.*softplus"),
         ("convnet", CIFAR, {"pooling": "min"}, "unknown pooling 'min'.*avg"),
         ("convnet", CIFAR, {"depth": 6}, "depth 6 does not fit images of side 32.*1 to 5"),
-        ("convnet", CIFAR, {"depth": 0}, "depth 0"),
+        ("convnet", CIFAR, {"depth": 0}, "depth of ConvNet .* got 0"),
         ("convnet", (32, 32, 0), {}, "image_shape"),
         ("resnet18", DIGITS, {}, "instance norm of a 1x1 map"),
         ("resnet18", CIFAR, {"stem": "wide"}, "unknown stem"),

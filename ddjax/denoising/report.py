@@ -156,12 +156,7 @@ class DenoiseReport:
         for path in (npz, side):
             if not path.exists():
                 raise ValueError(f"{path} is missing: a report is report.npz and report.json in one folder")
-        try:
-            meta = json.loads(side.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{side} is not JSON: {error}") from error
-        if meta.get("format") != FORMAT or meta.get("schema") != SCHEMA:
-            raise ValueError(f"{side} is no report of schema {SCHEMA}: read it with the ddjax that wrote it")
+        meta = _read_side(side)
         if sha256(npz) != meta["sha256"]:
             raise ValueError(f"{npz} is damaged or was replaced: its SHA-256 is not the one in {side.name}")
         arrays = read_npz(npz)
@@ -175,6 +170,19 @@ class DenoiseReport:
             scores={name.removeprefix(_SCORE): a for name, a in arrays.items() if name.startswith(_SCORE)},
             distilled=load_distilled(folder / "distilled") if meta["has_distilled"] else None,
         )
+
+
+def _read_side(side: pathlib.Path) -> dict[str, Any]:
+    """What stands beside the arrays, once it is whole."""
+    try:
+        meta = json.loads(side.read_text())
+    except ValueError as error:  # of JSON, or of text
+        raise ValueError(f"{side} is not JSON: {error}") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT or meta.get("schema") != SCHEMA:
+        raise ValueError(f"{side} is no report of schema {SCHEMA}: read it with the ddjax that wrote it")
+    if missing := [name for name in ("sha256", "has_distilled", *_PLAIN) if name not in meta]:
+        raise ValueError(f"{side} is damaged: {', '.join(missing)} is missing; take both files from the same save")
+    return meta
 
 
 def _pandas() -> Any:
