@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ddjax import trees
 from ddjax.checkpoints import Checkpoints
 from ddjax.guard import PATIENCE, SKIPPED, broken, guarded
 from ddjax.loop import Report, distill, run_guarded
@@ -53,7 +53,7 @@ def distill_all(
         (jax.tree.structure(start), start_axes),
         (jax.tree.structure(data), data_axes),
     )
-    states = fleet.init(spread(_stack(*keys), (0,), len(keys)), spread(start, start_axes, len(keys)))
+    states = fleet.init(spread(trees.stack(keys), (0,), len(keys)), spread(start, start_axes, len(keys)))
 
     def fetch(first: int, count: int) -> Any:
         return spread(*_stacked([one(first, count) for one in fetches]), len(keys))
@@ -63,41 +63,22 @@ def distill_all(
     if lost := np.flatnonzero(np.asarray(held.in_a_row) >= patience).tolist():
         raise broken(f"member {', '.join(map(str, lost))} of {len(keys)}", len(log[SKIPPED]), steps, patience)
     return (
-        [_member(held.state, i) for i in range(len(keys))],
+        [trees.take(held.state, i) for i in range(len(keys))],
         [{name: values[:, i] for name, values in log.items()} for i in range(len(keys))],
     )
-
-
-def _stack(*leaves: jax.Array) -> jax.Array:
-    """A leading axis of members; keys by their data, since a stack of keys would count as their use."""
-    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-        data = jnp.stack([jax.random.key_data(leaf) for leaf in leaves])
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaves[0]))
-    return jnp.stack(leaves)
-
-
-def _member(states: Any, index: int) -> Any:
-    """One member's state; its key by its data, since a slice of keys would count as a use of all of them."""
-
-    def one(leaf: jax.Array) -> jax.Array:
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(jax.random.key_data(leaf)[index], impl=jax.random.key_impl(leaf))
-        return leaf[index]
-
-    return jax.tree.map(one, states)
 
 
 def join(members: list[Any]) -> tuple[Any, Axes]:
     """One tree: a leaf that is the same array in every member as it is, the others stacked; and which is which."""
     columns = list(zip(*(jax.tree.leaves(member) for member in members), strict=True))
     shared = [all(leaf is column[0] for leaf in column) for column in columns]
-    leaves = [column[0] if same else _stack(*column) for column, same in zip(columns, shared, strict=True)]
+    leaves = [column[0] if same else trees.stack(list(column)) for column, same in zip(columns, shared, strict=True)]
     return jax.tree.unflatten(jax.tree.structure(members[0]), leaves), tuple(None if same else 0 for same in shared)
 
 
 def _stacked(members: list[Any]) -> tuple[Any, Axes]:
     """What was read for each member, stacked: which members share what must not change from chunk to chunk."""
-    tree = jax.tree.map(_stack, *members)
+    tree = trees.stack(members)
     return tree, (0,) * len(jax.tree.leaves(tree))
 
 

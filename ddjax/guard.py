@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ddjax.trees import record
+from ddjax.trees import is_key, record
 from ddjax.types import Distiller, Metrics
 
 PATIENCE = 10  # updates in a row that are not finite, after which a run is broken
@@ -72,11 +72,7 @@ def guarded(distiller: Distiller, patience: int = PATIENCE) -> Distiller:
 
 
 def _selected(good: Bool[Array, ""], new: Any, old: Any) -> Any:
-    def one(after: Array, before: Array) -> Array:
-        is_key = jnp.issubdtype(after.dtype, jax.dtypes.prng_key)
-        return after if is_key else jnp.where(good, after, before)
-
-    chosen = jax.tree.map(one, new, old)
+    chosen = jax.tree.map(lambda after, before: after if is_key(after) else jnp.where(good, after, before), new, old)
     if dataclasses.is_dataclass(new) and hasattr(new, "step"):
         return dataclasses.replace(chosen, step=new.step)
     return chosen

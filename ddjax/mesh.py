@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ddjax.checkpoints import Checkpoints
 from ddjax.guard import PATIENCE
 from ddjax.loop import Report, distill
+from ddjax.trees import by_data
 from ddjax.types import Distiller, Feed, Metrics
 
 PARTS = "parts"
@@ -95,6 +96,4 @@ def local(tree: Any) -> Any:
 
 def _remade(leaf: Any, make: Any) -> Any:
     """Through the host, which is where every process has all of it; keys by their data."""
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(make(np.asarray(jax.random.key_data(leaf))), impl=jax.random.key_impl(leaf))
-    return make(np.asarray(leaf))
+    return by_data(lambda array: make(np.asarray(array)), leaf)

@@ -16,6 +16,7 @@ from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import check, targets
 from ddjax.loop import distill
 from ddjax.models import build
+from ddjax.trees import raw
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 
 LARGEST_CONSTANT = 4096  # numbers; anything larger must be an argument
@@ -71,10 +72,6 @@ class Case:
         return jax.make_jaxpr(self.distiller.step)(self.state(), self.batch(0))
 
 
-def _raw(tree: Any) -> Any:
-    return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, tree)
-
-
 def step_keeps_structure(case: Case) -> None:
     """`step` returns a state of the structure, shapes and dtypes it was given, so that it can be scanned."""
     before = jax.eval_shape(case.state)
@@ -93,7 +90,7 @@ def step_traces_once(case: Case) -> None:
 def scan_is_loop(case: Case) -> None:
     """The compiled loop ends in the state that single steps end in."""
     scanned, _ = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
-    chex.assert_trees_all_close(_raw(scanned), _raw(case.looped()), rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(raw(scanned), raw(case.looped()), rtol=1e-4, atol=1e-5)
 
 
 def interrupted_is_whole(case: Case) -> None:
@@ -103,7 +100,7 @@ def interrupted_is_whole(case: Case) -> None:
         distill(case.distiller, case.feed, case.state(), steps=case.steps // 2, chunk=2, checkpoints=kept)
         state, log = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2, checkpoints=kept)
     whole, seen = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
-    chex.assert_trees_all_equal(_raw(state), _raw(whole))
+    chex.assert_trees_all_equal(raw(state), raw(whole))
     chex.assert_trees_all_equal(log, seen)
 
 
@@ -116,12 +113,12 @@ def vmap_is_map(case: Case) -> None:
     for i, key in enumerate(keys):
         alone, _ = step(case.distiller.init(key, case.start), case.batch(0))
         member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
-        chex.assert_trees_all_close(_raw(member), _raw(alone), rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(raw(member), raw(alone), rtol=1e-4, atol=1e-5)
 
 
 def same_seed_same_result(case: Case) -> None:
     """Two runs of one seed agree bit for bit."""
-    chex.assert_trees_all_equal(_raw(case.looped(3)), _raw(case.looped(3)))
+    chex.assert_trees_all_equal(raw(case.looped(3)), raw(case.looped(3)))
 
 
 def extracts_a_distilled_set(case: Case) -> None:

@@ -31,14 +31,30 @@ def size(tree: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf holds typed random keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def raw(tree: Any) -> Any:
+    """The tree with keys by their data, which can be compared and written down."""
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+
+
+def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
+    """`function` of arrays; of keys it takes their data, and gives keys: to move a key is no use of it."""
+    made = function(*map(raw, leaves))
+    return jax.random.wrap_key_data(made, impl=jax.random.key_impl(leaves[0])) if is_key(leaves[0]) else made
+
+
 def stack(trees: list[T]) -> T:
     """[tree, tree, ...] -> one tree whose leaves gained a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return jax.tree.map(lambda *leaves: by_data(lambda *arrays: jnp.stack(arrays), *leaves), *trees)
 
 
 def take(tree: T, index: Any) -> T:
     """Member `index` of a stacked tree; the index may be traced."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+    return jax.tree.map(lambda leaf: by_data(lambda array: array[index], leaf), tree)
 
 
 def put(tree: T, index: Any, member: T) -> T:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from ddjax import trees
 from ddjax.distilled import DistilledSet
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed
@@ -49,7 +50,4 @@ def state(seed=0):
 
 def plain(tree):
     """Bits that can be compared."""
-    return [
-        (jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x).tolist()
-        for x in jax.tree.leaves(tree)
-    ]
+    return [x.tolist() for x in jax.tree.leaves(trees.raw(tree))]

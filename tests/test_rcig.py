@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import testing
+from ddjax import testing, trees
 from ddjax.distilled import DistilledSet, expand
 from ddjax.distillers import pool, rcig, rcig_outer, rcig_rates
 from ddjax.distillers.prototypes import rows_by_class, start_images
@@ -140,7 +140,7 @@ def test_a_step_that_is_not_compiled_agrees():
     compiled = jax.jit(case.distiller.step)(state, batch)
     with jax.disable_jit():
         plain = case.distiller.step(state, batch)
-    chex.assert_trees_all_close(testing._raw(plain), testing._raw(compiled), rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(trees.raw(plain), trees.raw(compiled), rtol=1e-4, atol=1e-6)
 
 
 def test_pool_steps_are_drawn_from_one_to_fifteen():

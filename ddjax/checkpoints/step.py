@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.files import array_digest, read_npz, sha256
+from ddjax.trees import by_data, raw
 
 T = TypeVar("T")
 
@@ -87,12 +88,8 @@ def _differing(there: Any, here: Any, name: str) -> Iterator[tuple[str, str, str
         yield name, json.dumps(there), json.dumps(here)
 
 
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _host(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    return np.asarray(raw(leaf))
 
 
 def _seal(manifest: dict[str, Any]) -> str:
@@ -150,10 +147,7 @@ def read_state(folder: pathlib.Path, manifest: dict[str, Any], like: T) -> T:
 
 def _placed(array: np.ndarray, like: Any) -> Any:
     """The array with the dtype, and on the devices, of `like`; NumPy writes bfloat16 as bytes without a name."""
-    if _is_key(like):
-        data = jax.random.key_data(like)
-        return jax.random.wrap_key_data(_on(array, data), impl=jax.random.key_impl(like))
-    return _on(array.view(like.dtype) if array.dtype.kind == "V" else array, like)
+    return by_data(lambda each: _on(array.view(each.dtype) if array.dtype.kind == "V" else array, each), like)
 
 
 def _on(array: np.ndarray, like: Any) -> Any:
