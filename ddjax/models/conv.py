@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ddjax.models.bilinear import convolution
-from ddjax.models.cpu_conv import Padding, output_size
+from ddjax.models.padding import Padding, output_size
 from ddjax.precision import asked
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")

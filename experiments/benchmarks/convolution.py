@@ -11,11 +11,12 @@ import optax
 from ddjax import trees
 from ddjax.models import build
 from ddjax.types import Model
-from experiments.benchmarks.measure import Entry, Settings, compiled, measure, times
+from experiments.benchmarks.measure import Entry, Settings, compiled, in_turn, measure, times
 from experiments.benchmarks.plain import plain_convnet
 
 MEMBERS = 3  # sets of weights in `vmapped`
 STEPS = 4  # of the loops in `loop_gradient`
+ORDERS = {"forward": 1, "gradient": 3, "second": 6, "jvp": 2}  # FLOPs, in forward passes
 
 
 def forward_gflop(width: int, batch: int) -> float:
@@ -24,25 +25,36 @@ def forward_gflop(width: int, batch: int) -> float:
 
 
 def conv(settings: Settings) -> Iterator[Entry]:
-    """Forward, gradient, second, jvp and vmapped.
+    """Forward, gradient, second, jvp, vmapped, and `loop_gradient`: descent inside a scan, where all training happens.
 
     `native_` entries are of the same network with XLA's convolution, `flax_` ones with Flax's norm and pooling too.
+    Their calls alternate with ours, and `ratio` is their seconds over ours.
     """
-    yield from orders("", build("convnet", (32, 32, 3), 10, width=settings.width, depth=3), settings)
+    networks = {"": build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)}
     if settings.native:
-        yield from orders("native_", plain_convnet(settings.width, quick=True), settings)
-        yield from orders("flax_", plain_convnet(settings.width, quick=False), settings)
+        networks["native_"] = plain_convnet(settings.width, quick=True)
+        networks["flax_"] = plain_convnet(settings.width, quick=False)
+    batch = settings.batch or 128
+    gflop = forward_gflop(settings.width, batch)
+    for name, forwards in ORDERS.items():
+        calls = {prefix + name: call(name, model, batch) for prefix, model in networks.items()}
+        yield from in_turn(calls, forwards * gflop, settings.repeats)
+    networks.pop("flax_", None)
+    if settings.width > 32:
+        networks.pop("native_", None)  # the rest takes minutes
+    for prefix, model in networks.items():
+        alone, together = call("gradient", model, batch), call("vmapped", model, batch)
+        rounds = zip(*times([alone, together], settings.repeats), strict=True)
+        ratio = statistics.median(vmapped / (MEMBERS * serial) for serial, vmapped in rounds)
+        yield measure(f"{prefix}vmapped", together, 3 * MEMBERS * gflop, settings.repeats, ratio=ratio)
+    calls = {f"{prefix}loop_gradient": call("loop_gradient", model, batch) for prefix, model in networks.items()}
+    yield from in_turn(calls, 3 * STEPS * gflop, min(3, settings.repeats))  # XLA's own takes many seconds each
 
 
-def orders(prefix: str, model: Model, settings: Settings) -> Iterator[Entry]:
-    """The entries of one network. FLOPs count 1, 3, 6, 2 and 9 forward passes.
-
-    `loop_gradient` is descent inside a scan, where all training happens: three forward passes a step.
-    """
-    batch, repeats = settings.batch or 128, settings.repeats
+def call(name: str, model: Model, batch: int) -> Callable[[], Any]:
+    """A compiled program of one of the names of `conv`, with its arguments."""
     params, images, targets = problem(model, batch)
     direction = jax.tree.map(lambda p: 0.1 * p, params)
-    gflop = forward_gflop(settings.width, batch)
 
     def loss(params: Any, images: Any) -> Any:
         return optax.softmax_cross_entropy(model.apply(params, images), targets).mean()
@@ -61,21 +73,15 @@ def orders(prefix: str, model: Model, settings: Settings) -> Iterator[Entry]:
 
         return jax.lax.scan(step, params, length=STEPS)[0]
 
-    def timed(name: str, function: Callable[..., Any], factor: int, *arguments: Any) -> Entry:
-        return measure(prefix + name, compiled(function, *arguments), factor * gflop, repeats)
-
-    yield timed("forward", model.apply, 1, params, images)
-    yield timed("gradient", gradient, 3, params, images)
-    yield timed("second", second, 6, params, images, direction)
-    yield timed("jvp", jvp, 2, params, images, direction)
-    if prefix == "flax_" or (prefix and settings.width > 32):
-        return  # the rest takes minutes
-    stacked = trees.stack([params] * MEMBERS)
-    one = compiled(gradient, params, images)
-    together = compiled(jax.vmap(gradient, (0, None)), stacked, images)
-    alone, vmapped = (statistics.median(seconds) for seconds in times([one, together], repeats))
-    yield measure(f"{prefix}vmapped", together, 3 * MEMBERS * gflop, repeats, ratio=vmapped / (MEMBERS * alone))
-    yield timed("loop_gradient", descend, 3 * STEPS, params, images)
+    programs = {
+        "forward": lambda: compiled(model.apply, params, images),
+        "gradient": lambda: compiled(gradient, params, images),
+        "second": lambda: compiled(second, params, images, direction),
+        "jvp": lambda: compiled(jvp, params, images, direction),
+        "vmapped": lambda: compiled(jax.vmap(gradient, (0, None)), trees.stack([params] * MEMBERS), images),
+        "loop_gradient": lambda: compiled(descend, params, images),
+    }
+    return programs[name]()
 
 
 def problem(model: Model, batch: int) -> tuple[Any, Any, Any]:

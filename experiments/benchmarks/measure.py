@@ -56,10 +56,22 @@ def product() -> tuple[Callable[[], Any], float]:
 
 def measure(name: str, call: Callable[[], Any], gflop: float | None, repeats: int, **more: Any) -> Entry:
     """The entry of a call: `gflop` counts what the mathematics asks for, whichever way it is computed."""
+    (only,) = in_turn({name: call}, gflop, repeats)
+    return only | more
+
+
+def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: int) -> Iterator[Entry]:
+    """The entries of several ways to one result, measured in turn.
+
+    `ratio` is a way's seconds over the first one's: the median over rounds, so that a slow spell cancels.
+    """
     unit, unit_gflop = product()
-    own, of_unit = (statistics.median(seconds) for seconds in times([call, unit], repeats))
-    fraction = None if gflop is None else gflop / own / (unit_gflop / of_unit)
-    return entry(name, own, gflop, fraction, **more)
+    *rounds, of_unit = times([*calls.values(), unit], repeats)
+    for i, (name, seconds) in enumerate(zip(calls, rounds, strict=True)):
+        own = statistics.median(seconds)
+        fraction = None if gflop is None else gflop / own / (unit_gflop / statistics.median(of_unit))
+        ratio = statistics.median(mine / first for mine, first in zip(seconds, rounds[0], strict=True))
+        yield entry(name, own, gflop, fraction, **({"ratio": ratio} if i else {}))
 
 
 def entry(name: str, seconds: float, gflop: float | None = None, fraction: float | None = None, **more: Any) -> Entry:
