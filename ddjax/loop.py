@@ -5,7 +5,6 @@ it reports, keeps a checkpoint where one is due, and ends in order where the pro
 """
 
 import concurrent.futures
-import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax import checks, stopping
-from ddjax.checkpoints import Checkpoints
+from ddjax import checks
+from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air
 from ddjax.guard import PATIENCE, SKIPPED, Guarded, broken, guarded, watch
 from ddjax.types import Distiller, Feed, Metrics
 
@@ -86,7 +85,7 @@ def run_guarded(
         checks.whole(value, name, least)
     chunk = chunk or max(1, -(-steps // 50))
     run, pace, parts = _program(distiller, feed.at, chunk, patience), Pace(chunk), []
-    with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():
+    with coming_up_for_air(checkpoints):
         if checkpoints and (saved := checkpoints.newest(held)):
             first, held, parts = saved.step, saved.state, [saved.history]
         for begin, data in _chunks(feed, first, steps, chunk):
@@ -96,13 +95,9 @@ def run_guarded(
                 parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))
-                stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
-                kept = False
-                if checkpoints and (stop or due or reached < high):
-                    kept = checkpoints.save(reached, held, joined(parts))
-                if stop:
-                    stopping.stop(f"{reached} of {steps} steps are done" + (", and kept" if kept else ""))
-                if reached < high:
+                done, ended = f"{reached} of {steps} steps are done", reached < high
+                breathe(checkpoints, reached, held, lambda: joined(parts), done, broken=ended)
+                if ended:
                     return held, joined(parts)
     return held, joined(parts)
 
@@ -117,15 +112,6 @@ def _newest(log: Log, held: Guarded) -> dict[str, float]:
 def joined(parts: list[Log]) -> Log:
     """One log from those of consecutive steps."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-
-
-def agreed(*mine: bool) -> tuple[bool, ...]:
-    """Whether any host of this run wants each of these: what they compute together they keep and leave together."""
-    if jax.process_count() == 1:
-        return mine
-    from jax.experimental import multihost_utils
-
-    return tuple(multihost_utils.process_allgather(np.array(mine)).any(axis=0).tolist())
 
 
 class Pace:

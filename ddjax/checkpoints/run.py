@@ -11,12 +11,13 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
+from ddjax import stopping
 from ddjax.checkpoints.step import (
     HISTORY,
     Changed,
@@ -157,3 +158,38 @@ class Checkpoints:
             write_step(aside, step, self.config, leaves, history)
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
             remove(old)
+
+
+@contextlib.contextmanager
+def coming_up_for_air(checkpoints: Checkpoints | None) -> Iterator[None]:
+    """A run that calls `breathe` every few seconds: signals wait for that, and nobody else writes its checkpoints."""
+    with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():
+        yield
+
+
+def breathe(
+    checkpoints: Checkpoints | None,
+    step: int,
+    state: Any,
+    history: Callable[[], Mapping[str, np.ndarray]],
+    done: str,
+    *,
+    broken: bool = False,
+) -> None:
+    """Keep the state after `step` steps where that is due, or the run ends here: `broken`, or asked to by a signal.
+
+    `done` says how far the run has come, for who stopped it.
+    """
+    stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
+    kept = checkpoints is not None and (stop or due or broken) and checkpoints.save(step, state, history())
+    if stop:
+        stopping.stop(done + (", and kept" if kept else ""))
+
+
+def agreed(*mine: bool) -> tuple[bool, ...]:
+    """Whether any host of this run wants each of these: what they compute together they keep and leave together."""
+    if jax.process_count() == 1:
+        return mine
+    from jax.experimental import multihost_utils
+
+    return tuple(multihost_utils.process_allgather(np.array(mine)).any(axis=0).tolist())

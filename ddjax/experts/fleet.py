@@ -1,6 +1,5 @@
 """Training many networks of one recipe, from whose weights a snapshot is taken after some of the epochs."""
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array
 
-from ddjax import stopping
-from ddjax.checkpoints import Checkpoints
+from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air
 from ddjax.guard import Diverged
 from ddjax.results import fingerprint
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_members, predict
@@ -75,7 +73,7 @@ def train_experts(
         keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
         states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
         mine = checkpoints and checkpoints.part(fingerprint(filled.tolist()))
-        with stopping.deferred(), mine.held() if mine else contextlib.nullcontext():
+        with coming_up_for_air(mine):
             if mine and (saved := mine.newest(states)):
                 epoch, states, done = saved.step, saved.state, done + saved.step * len(part)
                 snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
@@ -86,11 +84,8 @@ def train_experts(
                 done, epoch = done + (stop - epoch) * len(part), stop
                 if report and stop:
                     report(done, total, {"loss": float(loss[: len(part)].mean())})
-                asked, safe = stopping.asked(), False
-                if mine and (asked or mine.due()):
-                    safe = mine.save(stop, states, {f"{i:06d}": each for i, each in enumerate(snapshots)})
-                if asked:
-                    stopping.stop(f"{done} of {total} epochs of experts are done" + (", and kept" if safe else ""))
+                said = f"{done} of {total} epochs of experts are done"
+                breathe(mine, stop, states, functools.partial(_numbered, snapshots), said)
         losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
         blocks = np.stack(snapshots, axis=1)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):
@@ -100,6 +95,10 @@ def train_experts(
                     f"{recipe.rate}. A smaller rate trains; what diverged is not stored."
                 )
             yield Expert(number, own, loss, share)
+
+
+def _numbered(snapshots: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{i:06d}": each for i, each in enumerate(snapshots)}
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,6 +1,5 @@
 """Training several networks of one recipe as one compiled program, watched as they go."""
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -11,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax import stopping
-from ddjax.checkpoints import Checkpoints, digest
+from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air, digest
 from ddjax.names import unknown
 from ddjax.training.checking import check
 from ddjax.training.predict import accuracy, predict
@@ -119,7 +117,7 @@ def in_blocks(
     """
     block, first = max(1, -(-epochs // BLOCKS)), 0
     losses, seen = [], []
-    with stopping.deferred(), checkpoints.held() if checkpoints else contextlib.nullcontext():
+    with coming_up_for_air(checkpoints):
         if checkpoints and (saved := checkpoints.newest(states)):
             first, states = saved.step, saved.state
             losses, seen = [saved.history.pop("loss")], [saved.history]
@@ -133,11 +131,8 @@ def in_blocks(
             if report:
                 newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
                 report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
-            stop, kept = stopping.asked(), False
-            if checkpoints and (stop or (first < epochs and checkpoints.due())):
-                kept = checkpoints.save(first, states, {"loss": _columns(losses), **_seen(seen)})
-            if stop:
-                stopping.stop(f"{first} of {epochs} epochs are done" + (", and kept" if kept else ""))
+            done = f"{first} of {epochs} epochs are done"
+            breathe(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
     return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
 
 
