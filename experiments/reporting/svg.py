@@ -7,6 +7,7 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 340, 250
+TITLE = 50  # characters that a title has room for at its own size; longer ones are set closer
 LEFT, TOP, BOTTOM = 40, 42, 38
 # One colour and one marker for each of a panel's series: told apart without colour, and by the colour-blind.
 MARKERS = ("circle", "square", "triangle", "diamond", "cross")
@@ -69,10 +70,11 @@ def standalone(panels: Sequence[str], columns: int = 3) -> str:
 
 def frame(title: str, height: float, description: str, body: Sequence[str]) -> str:
     """One panel: a titled drawing that a screen reader reads as one picture."""
+    fitted = f' textLength="{WIDTH - 8}" lengthAdjust="spacingAndGlyphs"' if len(title) > TITLE else ""
     return (
         f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" '
         f'height="{height:g}" role="img" aria-label="{escape(f"{title}. {description}", quote=True)}">'
-        f'<text class="title" x="4" y="15">{escape(title)}</text>{"".join(body)}</svg>'
+        f'<text class="title" x="4" y="15"{fitted}>{escape(title)}</text>{"".join(body)}</svg>'
     )
 
 
