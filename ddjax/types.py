@@ -17,6 +17,7 @@ Params = Any  # a pytree of arrays; a network with batch norm keeps its running 
 Metrics = dict[str, Array]
 
 PIXELS = "pixels"  # the space of raw uint8 images; every other space is named by a Preprocess's fingerprint
+SMALL_SIDE, SMALL_WIDTH = 16, 32  # images of up to so many pixels, like digits, need no wider networks
 
 
 @record(static=("num_classes", "space"))

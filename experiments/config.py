@@ -9,8 +9,6 @@ from ddjax.names import unknown
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import fastest
 
-# The network width when none is asked for: small images do not need the published 128.
-SMALL_SIDE, SMALL_WIDTH = 16, 32
 # Data sets whose mirror images mean something else.
 UPRIGHT = ("digits", "mnist", "svhn_cropped")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")

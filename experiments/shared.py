@@ -19,9 +19,9 @@ from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
 from ddjax.training import Examples, Recipe, fit, predict
-from ddjax.types import Method, Model
+from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model
 from experiments.checkpointing import Keeping
-from experiments.config import BASELINE_OF, SMALL_SIDE, SMALL_WIDTH, SPACE_OF, UPRIGHT, Experiment, method_config
+from experiments.config import BASELINE_OF, SPACE_OF, UPRIGHT, Experiment, method_config
 from experiments.methods import Asked, read
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from ddjax.distilled import DistilledSet
 from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.names import unknown
-from ddjax.types import Method, Model, TrainSet
+from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model, TrainSet
 
-SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 64
+WIDTH = 64
 # A set to find wrong labels with needs less work than one to publish; what is not named here is the method's default.
 SHORT: Mapping[str, Mapping[str, Any]] = {
     "dance": {"steps": 300, "pool_epochs": 20},

@@ -5,12 +5,13 @@ import dataclasses
 from ddjax.augment import DiffAug, diffaug
 from ddjax.decode import FORMATIONS
 from ddjax.names import unknown
+from ddjax.types import SMALL_SIDE, SMALL_WIDTH
 
 STARTS = ("mix", "random", "noise")
 ORDERS = ("drawn", "first")
 OPTIMISERS = ("per_class", "whole")
 ENCODERS = ("between", "random")
-SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 128
+WIDTH = 128
 SMALL_FACTOR, FACTOR = 1, 2  # a cell of 4 x 4 pixels holds too little
 
 

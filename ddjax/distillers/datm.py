@@ -25,9 +25,9 @@ from ddjax.experts import trajectories
 from ddjax.models import build as build_model
 from ddjax.models import split_stats
 from ddjax.trees import record
-from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
+from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
-SMALL_SIDE, SMALL_WIDTH, WIDTH = 16, 32, 128
+WIDTH = 128
 
 
 @record(static=("space",))

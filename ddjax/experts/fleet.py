@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array
 
 from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air
 from ddjax.guard import Diverged
 from ddjax.results import fingerprint
-from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_members, predict
+from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
 from ddjax.types import Model
 
 Report = Callable[[int, int, dict[str, float]], None]  # (epochs done over all experts, total, newest metrics)
@@ -119,19 +118,9 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
         loss = jnp.mean(LOSSES[recipe.loss](logits, examples.targets))
         return loss, accuracy(logits, jnp.argmax(examples.targets, axis=1))
 
-    def spread(function: Callable, shared: int) -> Callable:
-        """Over the members of each device, and over devices; the last `shared` arguments are everyone's."""
-        own = over_members(function, how)
-        if devices == 1:
-            return own
-        mesh = jax.make_mesh((devices,), ("experts",), (AxisType.Auto,), devices=jax.local_devices()[:devices])
-        split, whole = PartitionSpec("experts"), PartitionSpec()
-        specs = (split, *[whole] * shared)
-        return jax.shard_map(own, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-
-    start = spread(lambda pair: trainer.init(*pair), 0)
+    start = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
     return Programs(
         jax.jit(lambda keys, rates: start((keys, rates))),
-        jax.jit(spread(advance, 4), donate_argnums=0),
-        jax.jit(spread(judge, 1)),
+        jax.jit(over_devices(advance, how, devices, 4), donate_argnums=0),
+        jax.jit(over_devices(judge, how, devices, 1)),
     )

@@ -86,8 +86,8 @@ def _programs(trainer: RuleTrainer, every: int, how: str) -> tuple[Callable, Cal
 
     def for_members(function: Callable) -> Callable:
         def run(mine: Any, examples: Examples, watch: Watch, *shared: Any) -> Any:
-            own, join = members_own(examples, watch)
-            return over_members(lambda pair: function(pair[0], *join(pair[1]), *shared), how)((mine, own))
+            own, rest, join = members_own(examples, watch)
+            return over_members(lambda pair: function(pair[0], *join(pair[1], rest), *shared), how)((mine, own))
 
         return run
 

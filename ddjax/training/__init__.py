@@ -3,8 +3,9 @@
 from ddjax.training.fit import Fit as Fit
 from ddjax.training.fit import Watch as Watch
 from ddjax.training.fit import fit as fit
-from ddjax.training.fit import over_members as over_members
 from ddjax.training.losses import LOSSES as LOSSES
+from ddjax.training.members import over_devices as over_devices
+from ddjax.training.members import over_members as over_members
 from ddjax.training.predict import accuracy as accuracy
 from ddjax.training.predict import predict as predict
 from ddjax.training.recipe import Recipe as Recipe

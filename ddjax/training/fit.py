@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air, digest
 from ddjax.names import unknown
 from ddjax.training.checking import check
+from ddjax.training.members import HOWS, dividing, over_devices
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
@@ -21,7 +22,6 @@ from ddjax.types import Metrics, Model, Params
 Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
 Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
 
-HOWS = ("auto", "map", "vmap")
 BLOCKS = 20  # how many times a run comes up for air
 
 
@@ -32,21 +32,6 @@ class Fit(NamedTuple):
     loss: Float[np.ndarray, "s epochs"]
     seen: dict[str, Float[np.ndarray, "s seen"]]  # accuracies, one column for each epoch in `at`
     at: list[int]  # epochs done when each column was seen
-
-
-def over_members(function: Callable, how: str = "auto") -> Callable:
-    """`function(member, *shared)` -> the same over a leading axis of members.
-
-    "vmap" runs them side by side, "map" one after the other in the same program; "auto" maps on CPU, where
-    side by side gains nothing and holds the activations of all members at once, and vmaps elsewhere.
-    """
-    if how == "auto":
-        how = "map" if jax.default_backend() == "cpu" else "vmap"
-    if how == "vmap":
-        return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(members)
-    if how == "map":
-        return lambda members, *shared: jax.lax.map(lambda m: function(m, *shared), members)
-    raise unknown("how", how, HOWS)
 
 
 def fit(
@@ -62,7 +47,7 @@ def fit(
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
-    """Train one network per key.
+    """Train one network per key, on as many devices as divide them evenly.
 
     Args:
       examples: what all members train on; or, with a leading axis more on images, targets or both, each member's own.
@@ -77,12 +62,12 @@ def fit(
     check(recipe, examples, keys, rates, every)
     if how not in HOWS:
         raise unknown("how", how, HOWS)
-    watch = jax.tree.map(jnp.asarray, watch or {})
+    watch, devices = jax.tree.map(jnp.asarray, watch or {}), dividing(len(keys))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch))
-    start, run = _programs(model, recipe, every, how)
+    start, run = _programs(model, recipe, every, how, devices)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
@@ -92,7 +77,8 @@ def fit(
         report,
         checkpoints,
     )
-    return Fit(states.params, *course)
+    params = states.params if devices == 1 else jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), states.params)
+    return Fit(params, *course)
 
 
 class Course(NamedTuple):
@@ -155,25 +141,25 @@ def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(model: Model, recipe: Recipe, every: int, how: str) -> tuple[Callable, Callable]:
+def _programs(model: Model, recipe: Recipe, every: int, how: str, devices: int) -> tuple[Callable, Callable]:
     """The compiled start and block of epochs; kept, so that a second fit of the same shapes compiles nothing."""
     trainer = make_trainer(model, recipe)
-    start = jax.jit(lambda keys, rates: jax.lax.map(lambda pair: trainer.init(*pair), (keys, rates)))
+    start = over_devices(lambda pair: trainer.init(*pair), "map", devices, 0)
 
     def run(states: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array):
-        own, join = members_own(examples, watch)
+        own, rest, join = members_own(examples, watch)
 
-        def member(pair: tuple[TrainState, list[Array]]):
-            examples, watch = join(pair[1])
+        def member(pair: tuple[TrainState, list[Array]], rest: list[Array], epochs: Array, shared: Array):
+            examples, watch = join(pair[1], rest)
             return jax.lax.scan(
                 lambda s, epoch: _epoch(trainer, recipe, model, every, s, examples, watch, epoch, shared),
                 pair[0],
                 epochs,
             )
 
-        return over_members(member, how)((states, own))
+        return over_devices(member, how, devices, 3)((states, own), rest, epochs, shared)
 
-    return start, jax.jit(run, donate_argnums=0)
+    return jax.jit(lambda keys, rates: start((keys, rates))), jax.jit(run, donate_argnums=0)
 
 
 def for_each(parts: list[Any], count: int) -> Any:
@@ -187,18 +173,18 @@ def for_each(parts: list[Any], count: int) -> Any:
     return jax.tree.map(join, *parts)
 
 
-def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], Callable[[list[Array]], tuple]]:
-    """The leaves with a leading axis of members, and how a member's slices of them join those that all share."""
+def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], list[Array], Callable]:
+    """The leaves with a leading axis of members, those that all share, and how a member's slices join these."""
     dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
     leaves, structure = jax.tree.flatten((examples, watch))
     mine = [leaf.ndim > dim for leaf, dim in zip(leaves, jax.tree.leaves(dims), strict=True)]
 
-    def join(own: list[Array]) -> tuple[Examples, Watch]:
-        rest = iter(own)
-        taken = [next(rest) if is_mine else leaf for leaf, is_mine in zip(leaves, mine, strict=True)]
-        return structure.unflatten(taken)
+    def join(own: list[Array], rest: list[Array]) -> tuple[Examples, Watch]:
+        sources = iter(own), iter(rest)
+        return structure.unflatten([next(sources[0] if is_mine else sources[1]) for is_mine in mine])
 
-    return [leaf for leaf, is_mine in zip(leaves, mine, strict=True) if is_mine], join
+    parts = {yes: [leaf for leaf, is_mine in zip(leaves, mine, strict=True) if is_mine == yes] for yes in (True, False)}
+    return parts[True], parts[False], join
 
 
 def _epoch(

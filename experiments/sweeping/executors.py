@@ -8,7 +8,8 @@ from typing import Literal
 
 import jax
 
-from experiments.config import SMALL_SIDE, Experiment
+from ddjax.types import SMALL_SIDE
+from experiments.config import Experiment
 from experiments.progress import View
 from experiments.run import alike
 from experiments.sweeping.cost import SHAPES

@@ -1,0 +1,68 @@
+"""Experts and students shared out among devices."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+EXPERTS = """
+import jax, numpy as np
+from ddjax.experts import trajectories
+from ddjax.models import build
+from ddjax.testing import toy_train
+from ddjax.training import Recipe
+
+assert jax.local_device_count() == 2
+model = build("convnet", (8, 8, 3), 3, depth=1, width=4)
+settings = dict(architecture="toy", experts=3, store=False)
+train, calls = toy_train(), []
+for how in ("map", "vmap"):
+    found = trajectories(
+        model, Recipe(epochs=2, batch=10, rate=0.1), train, how=how, report=lambda *said: calls.append(said), **settings
+    )
+    alone = trajectories(model, Recipe(epochs=2, batch=10, rate=0.1), train, how=how, **settings | {"experts": 1})
+    assert found.array.shape[0] == 3 and calls[-1][:2] == (6, 6)
+    np.testing.assert_allclose(found.array[:1], alone.array, rtol=1e-3, atol=1e-5)
+    assert len(np.unique(found.array[:, 0, 0])) == 3
+"""
+
+
+STUDENTS = """
+import jax, jax.numpy as jnp, numpy as np
+from ddjax.models import build
+from ddjax.testing import toy_train
+from ddjax.training import Examples, Recipe, fit
+
+assert jax.local_device_count() == 2
+model, train = build("convnet", (8, 8, 3), 3, depth=1, width=4), toy_train()
+recipe = Recipe(epochs=3, batch=10, rate=0.1)
+images, targets = jnp.asarray(train.images), jax.nn.one_hot(train.labels, 3)
+own = Examples(images, jnp.stack([targets, targets[::-1], targets, targets]))  # images are everyone's, labels are not
+keys, watch = jax.random.split(jax.random.key(0), 4), {"test": (images, {"acc": jnp.asarray(train.labels)})}
+for how in ("map", "vmap"):
+    found = fit(model, recipe, own, keys, watch=watch, how=how, every=1)
+    assert found.loss.shape == (4, 3) and found.seen["acc"].shape == (4, 3)
+    assert {str(leaf.sharding) for leaf in jax.tree.leaves(found.params)} == {str(jnp.zeros(1).sharding)}
+    for i in range(4):
+        alone = fit(model, recipe, Examples(images, own.targets[i]), keys[i][None], watch=watch, how=how, every=1)
+        np.testing.assert_allclose(found.loss[i], alone.loss[0], rtol=1e-4)
+        np.testing.assert_array_equal(found.seen["acc"][i], alone.seen["acc"][0])
+    odd = fit(model, recipe, Examples(images, targets), keys[:3], how=how)  # two devices do not divide three
+    np.testing.assert_allclose(odd.loss[[0, 2]], found.loss[[0, 2]], rtol=1e-4)
+from ddjax.training.fit import _programs
+program = _programs(model, recipe, 1, "map", 2)[1]
+states = jax.eval_shape(_programs(model, recipe, 1, "map", 2)[0], keys, jnp.ones(4))
+text = program.lower(states, own, watch, jnp.arange(1), jax.random.key(0)).as_text()
+assert "members" in text, "nothing is shared out"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [EXPERTS, STUDENTS], ids=["experts", "students"])
+def test_devices_share_the_members(program):
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
