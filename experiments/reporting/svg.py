@@ -7,7 +7,7 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 340, 250
-TITLE = 50  # characters that a title has room for at its own size; longer ones are set closer
+TITLE = 45  # characters that a title has room for at its own size; longer ones are set closer
 LEFT, TOP, BOTTOM = 40, 42, 38
 # One colour and one marker for each of a panel's series: told apart without colour, and by the colour-blind.
 MARKERS = ("circle", "square", "triangle", "diamond", "cross")
