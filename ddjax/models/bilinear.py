@@ -21,7 +21,6 @@ from jaxtyping import Array
 from ddjax.models import cpu_conv
 from ddjax.models.cpu_conv import rotate
 from ddjax.models.padding import Padding, adjoint_padding, kernel_shape, output_size
-from ddjax.models.pieces import members
 
 convolution_p = Primitive("ddjax_convolution")
 kernel_gradient_p = Primitive("ddjax_kernel_gradient")
@@ -70,8 +69,9 @@ def _front(array: Array, dim: int | None) -> Array:
 def _batch(primitive: Primitive, arrays: Sequence[Array], dims: Sequence[int | None], *, padding: Padding) -> Any:
     bind, batched = functools.partial(primitive.bind, padding=padding), [dim is not None for dim in dims]
     arrays = [_front(array, dim) for array, dim in zip(arrays, dims, strict=True)]
-    (x, second), one = arrays, [array[0] if over else array for array, over in zip(arrays, batched, strict=True)]
-    if members(*one):  # a stack of stacks, one after the other
+    x, second = arrays
+    if any(array.ndim - over == 5 for array, over in zip(arrays, batched, strict=True)):
+        # a stack of stacks, one after the other
         taken = [array for array, over in zip(arrays, batched, strict=True) if over]
 
         def of_each(each: Sequence[Array]) -> Array:
