@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from ddjax import trees
 from ddjax.checkpoints import Checkpoints
+from ddjax.devices import PARTS, dividing, mesh_of
 from ddjax.guard import PATIENCE, SKIPPED, broken, guarded
 from ddjax.loop import Report, distill, run_guarded
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
@@ -84,13 +85,12 @@ def _stacked(members: list[Any]) -> tuple[Any, Axes]:
 
 def spread(tree: Any, axes: Axes, members: int) -> Any:
     """The tree with its stacked leaves split over as many devices as divide the members, the others on each."""
-    devices = jax.local_devices()
-    count = max(d for d in range(1, len(devices) + 1) if members % d == 0)
-    if count == 1:
+    devices = dividing(members)
+    if len(devices) == 1:
         return tree
-    mesh = jax.sharding.Mesh(np.array(devices[:count]), ("members",))
+    mesh = mesh_of(devices)
     leaves, structure = jax.tree.flatten(tree)
-    specs = [PartitionSpec() if axis is None else PartitionSpec("members") for axis in axes]
+    specs = [PartitionSpec() if axis is None else PartitionSpec(PARTS) for axis in axes]
     return structure.unflatten(
         [jax.device_put(leaf, NamedSharding(mesh, spec)) for leaf, spec in zip(leaves, specs, strict=True)]
     )

@@ -5,28 +5,20 @@ batch is computed where that part is, and sums over all parts become collectives
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ddjax.checkpoints import Checkpoints
+from ddjax.devices import PARTS, local, through_host
+from ddjax.devices import mesh_of as mesh_of
 from ddjax.guard import PATIENCE
 from ddjax.loop import Report, distill
-from ddjax.trees import by_data
 from ddjax.types import Distiller, Feed, Metrics
 
-PARTS = "parts"
 DEPTH = 2  # leading axes of a batch that may be split: segments, classes or images; then images of a class
-
-
-def mesh_of(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All devices of all processes in a row."""
-    devices = jax.devices() if devices is None else list(devices)
-    return jax.make_mesh((len(devices),), (PARTS,), (AxisType.Auto,), devices=devices)
 
 
 def distill_over(
@@ -86,14 +78,4 @@ def spread(mesh: Mesh, batch: Any, split: tuple[str, ...]) -> Any:
 def everywhere(mesh: Mesh, tree: Any) -> Any:
     """The whole tree on each device; every process has the same one."""
     whole = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: _remade(leaf, lambda array: jax.device_put(array, whole)), tree)
-
-
-def local(tree: Any) -> Any:
-    """Arrays that are whole on each device as arrays of this process's first one."""
-    return jax.tree.map(lambda leaf: _remade(leaf, jnp.asarray), tree)
-
-
-def _remade(leaf: Any, make: Any) -> Any:
-    """Through the host, which is where every process has all of it; keys by their data."""
-    return by_data(lambda array: make(np.asarray(array)), leaf)
+    return jax.tree.map(lambda leaf: through_host(leaf, lambda array: jax.device_put(array, whole)), tree)

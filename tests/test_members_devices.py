@@ -54,7 +54,7 @@ from ddjax.training.fit import _programs
 program = _programs(model, recipe, 1, "map", 2)[1]
 states = jax.eval_shape(_programs(model, recipe, 1, "map", 2)[0], keys, jnp.ones(4))
 text = program.lower(states, own, watch, jnp.arange(1), jax.random.key(0)).as_text()
-assert "members" in text, "nothing is shared out"
+assert "parts" in text, "nothing is shared out"
 """
 
 

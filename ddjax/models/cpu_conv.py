@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ddjax.models import winograd
 from ddjax.models.padding import Padding, adjoint_padding, kernel_shape, output_size, pad
-from ddjax.models.pieces import Kernels, Maps, Outputs, Stack, StackedOutputs, member, members, summed
+from ddjax.models.pieces import Kernels, Maps, Outputs, Stack, StackedOutputs, mapped, summed
 
 Kernel = Float[Array, "kh kw c o"]
 
@@ -33,12 +33,10 @@ def convolve(x: Stack, kernel: Kernels, *, padding: Padding) -> StackedOutputs:
         return _product(pad(x, padding), kernel)
     if min(c, o) > FEW and c * o > NARROW**2 and winograd.suits(kernel.shape, size):
         return winograd.convolve(x, kernel, padding)
-    if c <= FEW and not o <= FEW < c:
+    if c <= FEW:
         return _product(_windows(pad(x, padding), (kh, kw)), kernel)
-    one = _few_outputs if o <= FEW < c else _side_by_side
-    if most := members(kernel):
-        return lax.map(lambda i: one(member(x, i), kernel[i], padding), jnp.arange(most))
-    return one(x, kernel, padding)
+    whole = _few_outputs if o <= FEW else _side_by_side
+    return mapped(lambda x, kernel: whole(x, kernel, padding), lambda kernel: kernel, x.shape[-4], x, kernel)
 
 
 def kernel_gradient(x: Stack, g: StackedOutputs, *, padding: Padding) -> Kernels:

@@ -32,11 +32,6 @@ def members(*arrays: Array) -> int:
     return next((len(array) for array in arrays if array.ndim == 5), 0)
 
 
-def member(array: Array, index: Array | int) -> Array:
-    """One of a stack; what is no stack is the same for all members."""
-    return array[index] if array.ndim == 5 else array
-
-
 def taken(count: int, maps: Stack) -> Callable[..., Maps]:
     """(i, member) -> the i-th `count` images, with zeros where there are none left.
 

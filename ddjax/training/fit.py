@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air, digest
+from ddjax.devices import dividing, local
 from ddjax.names import unknown
 from ddjax.training.checking import check
-from ddjax.training.members import HOWS, dividing, over_devices
+from ddjax.training.members import HOWS, over_devices
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
@@ -62,7 +63,7 @@ def fit(
     check(recipe, examples, keys, rates, every)
     if how not in HOWS:
         raise unknown("how", how, HOWS)
-    watch, devices = jax.tree.map(jnp.asarray, watch or {}), dividing(len(keys))
+    watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints:
@@ -77,8 +78,7 @@ def fit(
         report,
         checkpoints,
     )
-    params = states.params if devices == 1 else jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), states.params)
-    return Fit(params, *course)
+    return Fit(states.params if devices == 1 else local(states.params), *course)
 
 
 class Course(NamedTuple):

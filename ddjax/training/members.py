@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import jax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 
+from ddjax.devices import PARTS, mesh_of
 from ddjax.names import unknown
 
 HOWS = ("auto", "map", "vmap")
@@ -33,11 +34,5 @@ def over_devices(function: Callable, how: str, devices: int, shared: int) -> Cal
     own = over_members(function, how)
     if devices == 1:
         return own
-    mesh = jax.make_mesh((devices,), ("members",), (AxisType.Auto,), devices=jax.local_devices()[:devices])
-    split, whole = PartitionSpec("members"), PartitionSpec()
+    mesh, split, whole = mesh_of(jax.local_devices()[:devices]), PartitionSpec(PARTS), PartitionSpec()
     return jax.shard_map(own, mesh=mesh, in_specs=(split, *[whole] * shared), out_specs=split, check_vma=False)
-
-
-def dividing(members: int) -> int:
-    """The most of this process's devices among which so many members can be divided evenly."""
-    return max(count for count in range(1, jax.local_device_count() + 1) if members % count == 0)
