@@ -1,4 +1,4 @@
-"""Run every Python block of a page, in order, each with names of its own: `python front_page.py README.md`."""
+"""Run every Python block of a page, in order, each in its own namespace: `python front_page.py README.md`."""
 
 import pathlib
 import re
