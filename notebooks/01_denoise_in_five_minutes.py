@@ -16,17 +16,19 @@
 # %% [markdown]
 # # Find wrong labels in five minutes
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ddjax/ddjax/blob/main/notebooks/01_denoise_in_five_minutes.ipynb)
-#
-# A training set is squeezed into a few images. Fresh networks learn from these alone, then judge every label of the
-# set: they never saw the images that they judge, so they have not memorised what is wrong with them.
+# The training set is distilled into a few images. New networks train on these images alone and then judge every label
+# of the set. They have not seen the images that they judge, so they have not memorised their wrong labels.
 
 # %%
-# On Colab: ddjax is installed beside the jax that is there, which fits the accelerator and is never replaced.
+# Install ddjax if it is missing. The installed JAX is kept, because its version fits the accelerator.
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
+
+# What pip installs: a checkout (by default the parent folder), or "ddjax[denoise] @ git+https://ADDRESS".
+SOURCE = os.environ.get("DDJAX_SOURCE", "..[denoise]")
 
 if importlib.util.find_spec("ddjax") is None:
     here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
@@ -34,18 +36,18 @@ if importlib.util.find_spec("ddjax") is None:
     with open("kept.txt", "w") as file:
         file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
-    subprocess.run([*pip, "ddjax[denoise] @ git+https://github.com/ddjax/ddjax"], check=True)
+    subprocess.run([*pip, SOURCE], check=True)
 
 # %%
 from experiments.notebook import begin
 
-place = begin(drive=None)  # a name such as "ddjax" keeps results in that folder of your Drive
+place = begin(drive=None)  # a name such as "ddjax" stores results in that folder of your Drive
 
 # %% [markdown]
-# ## Some labels, four in ten of them wrong
+# ## Labels, 40 % of them wrong
 #
-# Handwritten digits that come with scikit-learn, 8x8 pixels. We put the errors in ourselves, so that we can count what
-# was found. Your own images go here as an array `[n, h, w, c]` with labels `[n]`.
+# The data are handwritten digits of 8x8 pixels from scikit-learn. The notebook adds the errors, so that it can count
+# what was found. Your own images are an array `[n, h, w, c]` with labels `[n]`.
 
 # %%
 import matplotlib.pyplot as plt

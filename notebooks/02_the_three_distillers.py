@@ -16,17 +16,19 @@
 # %% [markdown]
 # # The three distillers, and the noise
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ddjax/ddjax/blob/main/notebooks/02_the_three_distillers.ipynb)
-#
-# RCIG, DATM and DANCE each squeeze a training set with wrong labels into a few images. Networks trained on those few
-# are compared with networks trained on everything, and on a random choice of as many real images.
+# RCIG, DATM and DANCE distil a training set with wrong labels into a few images. Networks trained on these images are
+# compared with networks trained on the whole set, and on a random choice of the same number of real images.
 
 # %%
-# On Colab: ddjax is installed beside the jax that is there, which fits the accelerator and is never replaced.
+# Install ddjax if it is missing. The installed JAX is kept, because its version fits the accelerator.
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
+
+# What pip installs: a checkout (by default the parent folder), or "ddjax[denoise] @ git+https://ADDRESS".
+SOURCE = os.environ.get("DDJAX_SOURCE", "..[denoise]")
 
 if importlib.util.find_spec("ddjax") is None:
     here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
@@ -34,18 +36,18 @@ if importlib.util.find_spec("ddjax") is None:
     with open("kept.txt", "w") as file:
         file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
-    subprocess.run([*pip, "ddjax[denoise] @ git+https://github.com/ddjax/ddjax"], check=True)
+    subprocess.run([*pip, SOURCE], check=True)
 
 # %%
 from experiments.notebook import begin
 
-place = begin(drive=None)  # a name such as "ddjax" keeps results in that folder of your Drive
+place = begin(drive=None)  # a name such as "ddjax" stores results in that folder of your Drive
 
 # %% [markdown]
-# ## What is run
+# ## Settings
 #
-# Small: one digit image per class, in a minute or less each. Full: CIFAR-10 with ten images per class and the settings
-# published for clean data, hours on one accelerator; TFDS fetches the data.
+# Small sizes: digits, one image per class, a minute or less per method. Full sizes: CIFAR-10, ten images per class, the
+# settings published for clean data, hours on one accelerator. TFDS downloads the data.
 
 # %%
 import dataclasses
@@ -72,8 +74,8 @@ else:
 settings |= {"random": {}, "full": {"epochs": None}}  # the baseline's own number of epochs
 
 # %% [markdown]
-# `run` goes from data to a row of numbers; `Shared` holds what runs have in common, and spreads a distillation over
-# all devices where there are several.
+# `run` goes from data to a row of results. `Shared` holds what several runs have in common. With several devices, it
+# divides a distillation among them.
 
 # %%
 from experiments.progress import View
@@ -83,7 +85,7 @@ from experiments.shared import Shared
 alone, spread, outcomes = Shared(), Shared(mesh=place.mesh), {}
 for method, own in settings.items():
     experiment = dataclasses.replace(common, method=method, **own).settled()
-    learns = method in ("rcig", "datm", "dance")  # a choice of real images has nothing to spread
+    learns = method in ("rcig", "datm", "dance")  # a choice of real images has nothing to divide
     outcomes[method] = run(experiment, shared=spread if learns else alone, view=View())
 
 # %%
@@ -96,10 +98,10 @@ for method, outcome in outcomes.items():
     print(f"{method:7} {count:5} images  test accuracy {100 * row['last_acc']:.1f} %")
 
 # %% [markdown]
-# Accuracy is that of the last epoch, on clean test images; nothing is chosen on test data. Training on everything to
-# the end learns the wrong labels too; ten images have no room for them.
+# The accuracy is that of the last epoch on clean test images. No setting is chosen on test data. Training on the whole
+# set memorises the wrong labels. A set of ten images cannot store them.
 #
-# ## What was learned
+# ## Learned images
 
 # %%
 import matplotlib.pyplot as plt
@@ -119,7 +121,7 @@ for line, name in zip(axes, learned, strict=True):
 plt.show()
 
 # %% [markdown]
-# Labels are learned as well by RCIG (targets of a squared error) and DATM (logits); DANCE keeps them hard.
+# RCIG and DATM also learn the labels: RCIG as targets of a squared error, DATM as logits. DANCE keeps hard labels.
 
 # %%
 for name in ("rcig", "datm"):
@@ -127,10 +129,10 @@ for name in ("rcig", "datm"):
     print(f"{name}: labels of kind {distilled.label_kind}; the first is", np.round(np.asarray(distilled.labels[0]), 2))
 
 # %% [markdown]
-# ## What became of the wrong labels
+# ## Wrong labels
 #
-# Of the *training* images with a wrong label: how many does a trained network call by their true class, and how many
-# by the wrong one it was given?
+# Consider the *training* images with a wrong label. `corrected` is the share that a trained network assigns to the true
+# class. `memorised` is the share that it assigns to the wrong given label.
 
 # %%
 for method, outcome in outcomes.items():
@@ -138,5 +140,5 @@ for method, outcome in outcomes.items():
     print(f"{method:7} corrected {100 * told['corrected']:.0f} %  memorised {100 * told['memorised']:.0f} %")
 
 # %% [markdown]
-# Try `noise="asymmetric"`: errors with structure are squeezed in as well. Next: a distiller of your own
+# Try `noise="asymmetric"`: errors with a structure are learned with the images. Next: write your own distiller
 # (`03_write_your_own_kernel_distiller`).

@@ -16,17 +16,20 @@
 # %% [markdown]
 # # Write your own kernel distiller
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ddjax/ddjax/blob/main/notebooks/03_write_your_own_kernel_distiller.ipynb)
-#
-# Kernel ridge regression from a few support images predicts all real ones; its error is differentiable in the support,
-# so the support can be learned (KIP, arXiv:2011.00050). All that makes such a method new is its kernel: one function.
+# Kernel ridge regression predicts all real images from a few support images. Its error is differentiable in the
+# support, so gradient descent can learn the support (KIP, arXiv:2011.00050). A new kernel, which is one function, makes
+# a new method.
 
 # %%
-# On Colab: ddjax is installed beside the jax that is there, which fits the accelerator and is never replaced.
+# Install ddjax if it is missing. The installed JAX is kept, because its version fits the accelerator.
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
+
+# What pip installs: a checkout (by default the parent folder), or "ddjax[denoise] @ git+https://ADDRESS".
+SOURCE = os.environ.get("DDJAX_SOURCE", "..[denoise]")
 
 if importlib.util.find_spec("ddjax") is None:
     here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
@@ -34,18 +37,18 @@ if importlib.util.find_spec("ddjax") is None:
     with open("kept.txt", "w") as file:
         file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
-    subprocess.run([*pip, "ddjax[denoise] @ git+https://github.com/ddjax/ddjax"], check=True)
+    subprocess.run([*pip, SOURCE], check=True)
 
 # %%
 from experiments.notebook import begin
 
-place = begin(drive=None)  # a name such as "ddjax" keeps results in that folder of your Drive
+place = begin(drive=None)  # a name such as "ddjax" stores results in that folder of your Drive
 
 # %% [markdown]
 # ## One function
 #
-# A Matérn kernel on pixels. It must be differentiable and positive definite; `gram` multiplies in full float32 on
-# every backend, which a ridge of one in a million needs.
+# This is a Matérn kernel on pixels. A kernel must be differentiable and positive definite. `gram` multiplies in full
+# float32 on every backend. A ridge of 1e-6 requires this precision.
 
 # %%
 import jax.numpy as jnp
@@ -66,16 +69,16 @@ METHOD = kernel_method(matern)
 METHOD.config()
 
 # %% [markdown]
-# ## Does it keep the contract?
+# ## Test the contract
 #
-# What every method of the library must keep: one trace, a scan equals a loop, `vmap` equals `map`, stopping and going
-# on changes nothing, two runs agree bit for bit, nothing large is compiled in. In a fork this is one line of a test
-# file: `test_matern = ddjax.testing.contract(METHOD, ipc=1)`.
+# Every method of the library must satisfy the contract: one trace, a scan equals a loop, `vmap` equals `map`, a resumed
+# run equals an uninterrupted one, two runs agree bit for bit, and the program contains no large constants. In a fork,
+# one line of a test file checks this: `test_matern = ddjax.testing.contract(METHOD, ipc=1)`.
 
 # %%
 from ddjax import testing
 
-# A small rate: Adam's first step is the gradient's sign, which rounding decides where the gradient is almost nothing.
+# The rate is small because Adam's first step is the sign of the gradient, and rounding decides the sign near zero.
 case = testing.Case(METHOD, METHOD.config(ipc=1, steps=3, batch=8, rate=1e-3))
 for check in testing.CHECKS:
     check(case)
@@ -84,8 +87,8 @@ for check in testing.CHECKS:
 # %% [markdown]
 # ## Distil
 #
-# Three pure functions and a loop. With several devices the real images of each step are split over them; the numbers
-# stay the same.
+# A distiller is three pure functions and a loop. With several devices, the real images of each step are divided among
+# them. The numbers stay the same.
 
 # %%
 import jax
@@ -99,7 +102,7 @@ transform = preprocess.fit("standardize", dataset.images)
 moved = ddjax.in_space(data, transform)
 model = ddjax.build("convnet", dataset.image_shape, dataset.num_classes, width=16)
 
-# Wrong labels ask for a large ridge: a small one would fit each of them.
+# Wrong labels require a large ridge. A small ridge would fit each wrong label.
 config = METHOD.config(ipc=2, steps=200 if place.quick else 2000, batch=256, ridge=0.1)
 start, feed = METHOD.prepare(config, moved.train, model, jax.random.key(0))
 distiller = METHOD.build(config, model)
@@ -114,7 +117,7 @@ print(f"loss {log['loss'][0]:.4f} -> {log['loss'][-1]:.4f}")
 # %% [markdown]
 # ## Test
 #
-# The ridge regression itself, on clean test images, and what it says of the training labels:
+# The accuracy of the ridge regression on clean test images, and its agreement with the training labels:
 
 # %%
 import numpy as np
@@ -144,6 +147,6 @@ plt.show()
 # %% [markdown]
 # ## The same from the command line
 #
-# Saved as `my_fork.py`, in the folder you work in, the same function runs everything that the library's methods do:
-# `python -m experiments.one --method my_fork:METHOD --ipc 2`, sweeps and reports included. A method that is no kernel
-# regression is one file too: [how to add a distiller](https://ddjax.github.io/ddjax/extend/).
+# Save the function as `my_fork.py` in your working folder. Then
+# `python -m experiments.one --method my_fork:METHOD --ipc 2` runs it, and sweeps and reports accept it too. The page
+# "Add your own" of the documentation shows a method that is not a kernel regression. It is also one file.

@@ -16,17 +16,20 @@
 # %% [markdown]
 # # Reproduce figure 2: symmetric noise against the size of the set
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/ddjax/ddjax/blob/main/notebooks/04_reproduce_figure_2.ipynb)
-#
-# For each noise rate: the accuracy of networks trained on a distilled set, as the set grows (solid), and trained on
-# all images with their wrong labels (dashed). Where a solid line is above its dashed one, distilling denoises.
+# For each noise rate, the figure shows the accuracy of networks trained on a distilled set against the size of the set
+# (solid), and of networks trained on all images with their wrong labels (dashed). Where a solid line is above its
+# dashed line, distillation reduces the effect of the noise.
 
 # %%
-# On Colab: ddjax is installed beside the jax that is there, which fits the accelerator and is never replaced.
+# Install ddjax if it is missing. The installed JAX is kept, because its version fits the accelerator.
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
+
+# What pip installs: a checkout (by default the parent folder), or "ddjax[denoise] @ git+https://ADDRESS".
+SOURCE = os.environ.get("DDJAX_SOURCE", "..[denoise]")
 
 if importlib.util.find_spec("ddjax") is None:
     here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
@@ -34,19 +37,19 @@ if importlib.util.find_spec("ddjax") is None:
     with open("kept.txt", "w") as file:
         file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
-    subprocess.run([*pip, "ddjax[denoise] @ git+https://github.com/ddjax/ddjax"], check=True)
+    subprocess.run([*pip, SOURCE], check=True)
 
 # %%
 from experiments.notebook import begin
 
-place = begin(drive=None)  # "ddjax" keeps a long sweep in that folder of your Drive: run again, and it goes on
+place = begin(drive=None)  # "ddjax" stores a long sweep in that folder of your Drive, where it can continue
 
 # %% [markdown]
 # ## The grid
 #
-# Small: digits, two methods, two rates, a few minutes. Full: CIFAR-10 with the published settings, weeks on one
-# accelerator; narrow it (`methods`, `rates`, `ipc`, `seeds`) to what your session holds. Cells that are done are
-# never run again.
+# Small sizes: digits, two methods, two rates, a few minutes. Full sizes: CIFAR-10 with the published settings, weeks on
+# one accelerator. Reduce the grid (`methods`, `rates`, `ipc`, `seeds`) to the time of your session. Finished cells do
+# not run again.
 
 # %%
 import pathlib
@@ -84,7 +87,7 @@ else:
     chosen |= {"rates": (0.2, 0.6), "seeds": (0,)}
 
 # %% [markdown]
-# What it will take, before anything runs:
+# The predicted time, memory and disk space:
 
 # %%
 _ = sweep(**chosen, out=out, dry_run=True)
@@ -93,9 +96,9 @@ _ = sweep(**chosen, out=out, dry_run=True)
 _ = sweep(**chosen, out=out, quiet=True)
 
 # %% [markdown]
-# ## The figure, and what the numbers say
+# ## Figure and verdicts
 #
-# `report.html` beside these files has everything on one page.
+# `report.html` in the same folder contains all figures and tables.
 
 # %%
 from IPython.display import SVG, display

@@ -1,4 +1,4 @@
-"""Notebooks: text and .ipynb say the same, nothing is stored with output, and each runs from a fresh kernel."""
+"""Notebooks: text and .ipynb agree, no output is stored, and each notebook runs in a new kernel."""
 
 import importlib.metadata
 import importlib.util
@@ -13,7 +13,6 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAIRS = sorted((ROOT / "notebooks").glob("*.py"))
-STORED = "github/ddjax/ddjax/blob/main/notebooks"
 MINUTES = 5  # on two cores, in quick mode
 
 
@@ -40,15 +39,19 @@ def test_a_pair_says_the_same_and_is_stored_without_outputs(path):
 
 
 @pytest.mark.parametrize("path", PAIRS, ids=lambda path: path.stem)
-def test_first_cells_follow_colabs_conventions(path):
+def test_first_cells_are_a_title_the_installation_and_the_start(path):
     (_, title), (_, install), (_, begin) = cells(path.read_text())[:3]
-    assert f"colab-badge.svg)](https://colab.research.google.com/{STORED}/{path.stem}.ipynb)" in title
+    assert title.startswith("# ") and "https://" not in title
     assert install == cells(PAIRS[0].read_text())[1][1] and "place = begin(drive=None)" in begin
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_installing_never_replaces_the_jax_that_is_there(tmp_path, monkeypatch, missing):
+@pytest.mark.parametrize("source", [None, "ddjax[denoise] @ git+https://example.org/ddjax"])
+def test_installing_takes_the_source_and_never_replaces_jax(tmp_path, monkeypatch, missing, source):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DDJAX_SOURCE", raising=False)
+    if source:
+        monkeypatch.setenv("DDJAX_SOURCE", source)
     calls, find = [], importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if missing and name == "ddjax" else find(name))
     monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command))
@@ -61,6 +64,7 @@ def test_installing_never_replaces_the_jax_that_is_there(tmp_path, monkeypatch, 
     (command,) = calls
     assert command[command.index("--constraint") + 1] == "kept.txt"
     assert not any(word.startswith(("jax", "libtpu", "--upgrade")) for word in command)
+    assert command[-1] == (source or "..[denoise]")
 
 
 @pytest.mark.notebooks
