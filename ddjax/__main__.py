@@ -36,7 +36,7 @@ def _devices() -> list[tuple[str, str]]:
     unused = [] if jax.default_backend() != "cpu" else _accelerators()
     return [
         ("devices", f"{results.hardware()}, backend {jax.default_backend()}, products in {precision}"),
-        *(("", f"{what}, but this jax cannot use it: pip install 'ddjax[{extra}]'") for what, extra in unused),
+        *(("", f"{what}, but this jax cannot use it: pip install -e '.[{extra}]'") for what, extra in unused),
     ]
 
 

@@ -16,7 +16,7 @@ class Board:
             import tensorboardX
         except ImportError as error:
             raise ValueError(
-                "--tensorboard needs a package that is not installed: pip install 'ddjax[tensorboard]'"
+                "--tensorboard needs a package that is not installed: pip install -e '.[tensorboard]'"
             ) from error
         self.folder, self._make = pathlib.Path(folder), tensorboardX.SummaryWriter
         self._run, self._writer = "", None

@@ -44,7 +44,7 @@ def report(
         if kind not in export.FORMATS:
             raise unknown("format", kind, export.FORMATS)
         if kind == "parquet" and not export.parquet_possible():
-            raise ValueError("format parquet needs pandas and pyarrow: pip install 'ddjax[report]', or leave it out")
+            raise ValueError("format parquet needs pandas and pyarrow: pip install -e '.[report]', or leave it out")
     rows = read_rows(where)
     if not rows.done:
         raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")

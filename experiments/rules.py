@@ -108,7 +108,7 @@ def pruned(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Bool[np
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
-        raise ValueError(f"method {cell.experiment.method!r} needs cleanlab: pip install 'ddjax[denoise]'") from error
+        raise ValueError(f"method {cell.experiment.method!r} needs cleanlab: pip install -e '.[denoise]'") from error
     labels = np.asarray(cell.prepared.train.labels)
     probabilities, labels = confident.checked(held_out(cell, recipe, model, shared), labels)
     return find_label_issues(labels, probabilities, n_jobs=1)

@@ -104,7 +104,7 @@ def through_cleanlab(found: Judgement, logits: Float[np.ndarray, "1 n k"], label
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError as error:
-        raise ValueError("method 'cleanlab' needs cleanlab: pip install 'ddjax[denoise]'") from error
+        raise ValueError("method 'cleanlab' needs cleanlab: pip install -e '.[denoise]'") from error
     probabilities, labels = confident.checked(np.exp(logits[0].astype(np.float64)), labels)
     flagged = find_label_issues(labels, probabilities, n_jobs=1)
     theirs = {

@@ -189,5 +189,5 @@ def _pandas() -> Any:
     try:
         import pandas
     except ImportError as error:
-        raise ValueError("tables need pandas: pip install 'ddjax[denoise]'; `columns()` does without") from error
+        raise ValueError("tables need pandas: pip install -e '.[denoise]'; `columns()` does without") from error
     return pandas

@@ -169,4 +169,4 @@ def run_jobs(
 
 def extra(name: str) -> ValueError:
     """The error for a package that is not installed."""
-    return ValueError(f"--executor {name} needs a package that is not installed: pip install 'ddjax[{name}]'")
+    return ValueError(f"--executor {name} needs a package that is not installed: pip install -e '.[{name}]'")
