@@ -1,4 +1,4 @@
-"""The three diagrams of the methods page: `python .docs/draw.py` writes them; boxes, arrows and words, nothing else."""
+"""The three diagrams of the methods page. `python .docs/draw.py` writes them."""
 
 import html
 import pathlib
@@ -12,8 +12,8 @@ DIAGRAMS = {
         [
             (10, 20, 150, SET, ["distilled set", "images, labels"]),
             (10, 120, 150, NET, ["a network of the pool", "linearised"]),
-            (230, 70, 170, NET, ["fit: a body step t,", "ridge for the last layer"]),
-            (460, 70, 130, REAL, ["a real batch,", "predicted"]),
+            (230, 70, 170, NET, ["fit: body displacement t,", "ridge for the last layer"]),
+            (460, 70, 130, REAL, ["prediction of", "a real batch"]),
             (640, 70, 110, LOSS, ["cross-", "entropy"]),
         ],
         [(160, 45, 230, 80), (160, 145, 230, 110), (400, 95, 460, 95), (590, 95, 640, 95), (695, 70, 85, 14, True)],
@@ -32,8 +32,8 @@ DIAGRAMS = {
         [
             (10, 20, 150, REAL, ["a real batch", "of one class"]),
             (10, 120, 150, SET, ["distilled images", "of that class"]),
-            (230, 20, 190, NET, ["network between fresh", "and trained: features"]),
-            (230, 120, 190, NET, ["trained network:", "is it that class?"]),
+            (230, 20, 190, NET, ["mixture of fresh and", "trained: features"]),
+            (230, 120, 190, NET, ["trained network:", "class prediction"]),
             (490, 20, 120, LOSS, ["distance of", "means"]),
             (490, 120, 120, LOSS, ["cross-", "entropy"]),
         ],
@@ -46,7 +46,7 @@ DIAGRAMS = {
 
 
 def svg(boxes: list, arrows: list) -> str:
-    """One diagram; dashed arrows are gradients, and lead back to what is learned."""
+    """One diagram. Dashed arrows are gradients with respect to the learned parts."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {W} {H}" font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" rx="8" fill="#fff"/>',
@@ -54,7 +54,7 @@ def svg(boxes: list, arrows: list) -> str:
         '<path d="M0 0L8 4L0 8z" fill="#444"/></marker></defs>',
     ]
     for x1, y1, x2, y2, *dashed in arrows:
-        if dashed:  # out to the rim, along it, and back
+        if dashed:  # along the border
             rim, end = (8, 20) if y2 < H / 2 else (H - 8, 170)
             path = (
                 f"M{x1} {y1} L{x1} {rim} L{x2} {rim} L{x2} {end}"

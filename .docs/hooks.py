@@ -1,40 +1,65 @@
-"""What the site takes from elsewhere, so that nothing is written twice, and formulas without a script from afar.
+"""Site hooks: text and files taken from elsewhere in the repository, links between them, and formulas.
 
-In a page, a line `README: Title` stands for that section of the README, `FILE: path` for a file's text, `NAMES` for
-the names of `import ddjax`, and `PACKAGE: name` for a package's reference. Pictures of results, the contributing guide
-and the code of conduct come from where they live. TeX between dollar signs becomes MathML, which browsers read.
+A page may contain four directives, each on a line of its own:
+
+* `README: Title` inserts that section of the README.
+* `FILE: path` inserts the text of a file.
+* `NAMES` inserts the table of the names of `import ddjax`.
+* `PACKAGE: name` inserts the reference of a package.
+
+Links are written relative to the file that contains them, as GitHub reads them. `links` turns them into links of the
+site. TeX between dollar signs becomes MathML, so that a page needs no script.
 """
 
 import importlib.util
 import pathlib
+import posixpath
 import re
 from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = pathlib.Path(__file__).parents[1]
 _found = importlib.util.spec_from_file_location("public", ROOT / ".docs" / "public.py")
 public = importlib.util.module_from_spec(_found)
 _found.loader.exec_module(public)
-RESULTS = "experiments/results"
-ELSEWHERE = {"contributing.md": ".github/CONTRIBUTING.md", "conduct.md": ".github/CODE_OF_CONDUCT.md"}
-SOURCE = "https://github.com/ddjax/ddjax/blob/main/"
+PAGES = ".docs/pages/"
+FOLDERS = {"experiments/results/": "results/", "notebooks/": "notebooks/"}  # folder of the repository -> of the site
+FILES = {".github/CONTRIBUTING.md": "contributing.md", ".github/CODE_OF_CONDUCT.md": "conduct.md"}
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def section(title: str, text: str) -> str:
-    """The README's section of this title, its sub-headings one level up."""
+    """The README's section with this title; its sub-headings move one level up."""
     found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
     if not found:
         raise ValueError(f"README.md has no section {title!r}")
     return re.sub(r"^###", "##", found[1].strip(), flags=re.M)
 
 
-def links(text: str) -> str:
-    """Links into the repository as links to its pages; pictures as those of the site."""
-    text = re.sub(rf"\]\({RESULTS}/([^)]+\.(?:png|svg))\)", r"](pictures/\1)", text)
-    return re.sub(r"\]\((?!https?:|pictures/|#|[\w/]+\.md)([^)]+)\)", rf"]({SOURCE}\1)", text)
+def address(path: str) -> str:
+    """Where the site shows a file of the repository."""
+    if path in FILES:
+        return FILES[path]
+    for folder, there in {PAGES: "", **FOLDERS}.items():
+        if path.startswith(folder):
+            return there + path.removeprefix(folder)
+    raise ValueError(f"a page links to {path}, which is not on the site; it has {PAGES}, {', '.join(FOLDERS)}")
+
+
+def links(text: str, source: str, page: str) -> str:
+    """Relative links in the text of `source`, a file of the repository, as links of the site's `page`."""
+
+    def on_site(link: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[1]))
+        return f"]({posixpath.relpath(address(path), posixpath.dirname(page) or '.')}{link[2] or ''})"
+
+    parts = CODE.split(text)
+    parts[::2] = [LINK.sub(on_site, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def formulas(text: str) -> str:
@@ -47,18 +72,24 @@ def formulas(text: str) -> str:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add what lives elsewhere."""
-    for path in sorted(path for path in (ROOT / RESULTS).iterdir() if path.suffix in (".png", ".svg")):
-        files.append(File.generated(config, f"pictures/{path.name}", abs_src_path=str(path)))
-    for name, path in ELSEWHERE.items():
+    """Add the files that are stored outside of the folder of pages."""
+    for folder, there in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.*")):
+            if path.is_file() and path.suffix not in (".md", ".py"):
+                name = there + path.relative_to(ROOT / folder).as_posix()
+                files.append(File.generated(config, name, abs_src_path=str(path)))
+    for path, name in FILES.items():
         files.append(File.generated(config, name, abs_src_path=str(ROOT / path)))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill in sections of the README, then formulas."""
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Resolve links, then fill in the directives, then convert formulas."""
+    name = page.file.src_uri
+    source = next((path for path, there in FILES.items() if there == name), PAGES + name)
     readme = (ROOT / "README.md").read_text()
-    text = re.sub(r"^README: (.+)$", lambda m: links(section(m[1], readme)), markdown, flags=re.M)
+    text = links(markdown, source, name)
+    text = re.sub(r"^README: (.+)$", lambda m: links(section(m[1], readme), "README.md", name), text, flags=re.M)
     text = re.sub(r"^FILE: (.+)$", lambda m: (ROOT / m[1]).read_text().rstrip(), text, flags=re.M)
     text = re.sub(r"^NAMES$", lambda m: public.front_door(), text, flags=re.M)
     text = re.sub(r"^PACKAGE: (.+)$", lambda m: public.page(m[1]), text, flags=re.M)

@@ -1,4 +1,4 @@
-"""What is public: the names that packages hand out, and what a reference page says of them."""
+"""Public names: those that packages export, and the text of their reference pages."""
 
 import ast
 import importlib
@@ -12,12 +12,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def packages() -> list[str]:
-    """Every package of ddjax below the front door."""
+    """Every package in the folder `ddjax`."""
     return sorted(f"ddjax.{path.parent.name}" for path in ROOT.glob("ddjax/*/__init__.py"))
 
 
 def exported(package: ModuleType) -> Iterator[tuple[str, Any]]:
-    """(name, thing) of what a package's `__init__` imports under its own name, or makes."""
+    """(name, object) of each name that a package's `__init__` re-exports or defines."""
     for node in ast.parse(pathlib.Path(package.__file__).read_text()).body:
         if isinstance(node, ast.ImportFrom):
             names = [alias.asname for alias in node.names if alias.asname == alias.name]
@@ -28,12 +28,12 @@ def exported(package: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def described(thing: Any) -> bool:
-    """Whether it is a function or a class of ours, which has a docstring to show."""
+    """Whether it is a function or class of ddjax, which has a docstring."""
     return callable(thing) and getattr(thing, "__module__", "").startswith("ddjax") and hasattr(thing, "__qualname__")
 
 
 def page(name: str) -> str:
-    """The reference of a package: its docstring, then every name in order."""
+    """The reference of a package: its docstring, then its names in order."""
     package = importlib.import_module(name)
     parts = [f"::: {name}\n    options: {{members: false}}"]
     for public, thing in exported(package):
@@ -47,7 +47,7 @@ def page(name: str) -> str:
 
 
 def front_door() -> str:
-    """The names of `import ddjax` as a table: name, module, and the first line of what it says of itself."""
+    """The names of `import ddjax` as a table: name, module, and the first line of the docstring."""
     import ddjax
 
     rows = ["| name | from | |", "|---|---|---|"]

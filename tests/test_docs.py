@@ -1,4 +1,4 @@
-"""Pages that cannot rot: their code runs, their commands parse, every public name is documented and has its place."""
+"""Pages stay correct: code runs, commands parse, links resolve, and every public name is in the reference."""
 
 import functools
 import importlib
@@ -7,6 +7,7 @@ import inspect
 import pathlib
 import re
 import shlex
+import tomllib
 
 import pytest
 import tyro
@@ -16,7 +17,7 @@ PAGES = sorted((ROOT / ".docs" / "pages").glob("**/*.md"))
 REFERENCE = "\n".join(path.read_text() for path in PAGES if path.parent.name == "reference")
 WRITTEN = [ROOT / "README.md", *PAGES, *sorted((ROOT / ".github").glob("*.md"))]
 PYTHON = {path.stem: blocks for path in PAGES if (blocks := re.findall(r"```python\n(.*?)```", path.read_text(), re.S))}
-SLOW = ("start", "methods")  # they distil and train
+SLOW = ("denoise", "methods")  # they distil and train
 
 
 def load_file(name):
@@ -92,14 +93,33 @@ def test_every_public_name_has_its_place_in_the_reference():
         assert importlib.import_module(module).__doc__, module
 
 
-def test_pictures_and_pages_that_are_linked_exist():
-    elsewhere = {path.name for path in (ROOT / "experiments" / "results").glob("*.*g")}
-    for path in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
-            there = (path.parent / target).is_file() or (target.startswith("pictures/") and target[9:] in elsewhere)
-            assert there, f"{path.name} links to {target}"
-        for source in re.findall(r"^FILE: (.+)$", path.read_text(), re.M):
-            assert (ROOT / source).is_file(), f"{path.name} shows {source}"
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.stem)
+def test_links_lead_to_files_of_the_repository(path):
+    text = re.sub(r"```.*?```|`[^`\n]+`", "", path.read_text(), flags=re.S)
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        assert (path.parent / target).is_file(), f"{path.name} links to {target}"
+    for address in re.findall(r"https?://([^/)\s]+)", text):
+        assert address == "img.shields.io", f"{path.name} links to {address}"
+    for source in re.findall(r"^FILE: (.+)$", path.read_text(), re.M):
+        assert (ROOT / source).is_file(), f"{path.name} shows {source}"
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / ".docs" / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    listed = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", navigation, re.M)
+    pages = [path.relative_to(ROOT / ".docs" / "pages").as_posix() for path in PAGES]
+    assert sorted(listed) == sorted([*pages, "contributing.md", "conduct.md"])  # the last two are in .github
+
+
+def test_only_pyproject_knows_the_addresses_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    known = {re.sub(r"^https?://", "", address).rstrip("/") for address in project["urls"].values()}
+    sources = [path for folder in ("ddjax", "experiments") for path in (ROOT / folder).rglob("*.py")]
+    other = [*(ROOT / "notebooks").glob("*.*"), *(ROOT / ".github").rglob("*.*"), ROOT / ".docs" / "mkdocs.yml"]
+    for path in [*WRITTEN, *sources, *other, ROOT / "CITATION.cff"]:
+        text = path.read_text()
+        assert not [address for address in known if address in text], f"{path} names an address that may not exist"
+        assert not re.search(r"pip install ['\"]?ddjax\b", text), f"{path} installs a package that may not be published"
 
 
 def test_the_diagrams_are_those_of_their_script():

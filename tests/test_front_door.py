@@ -1,4 +1,4 @@
-"""What a user meets first: the import, the README, the names."""
+"""The import, the public names and the README."""
 
 import os
 import pathlib
@@ -54,7 +54,8 @@ def test_readme_blocks_run(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {})
 
 
-def test_readme_names_the_two_commands_and_a_picture_that_exists():
+def test_readme_is_short_and_names_the_two_commands_and_a_picture():
+    assert len(README.splitlines()) <= 200
     assert "pip install -e . && python -m experiments.sweep" in README
     assert 'pip install -e ".[test]" && pytest' in README
     pictures = re.findall(r"!\[[^\]]*\]\((?!https:)([^)]+)\)", README)
