@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import threading
+import time
 
 import chex
 import jax
@@ -186,6 +187,21 @@ def test_damage_is_found_and_mended(whole, stored, tmp_path, caplog, damage, los
     assert any("trained again" in record.message for record in caplog.records if record.levelno == logging.WARNING)
     np.testing.assert_array_equal(again.array, whole.array)
     assert sorted(stored.intact(range(2))) == [0, 1]
+
+
+def test_a_block_is_hashed_once_until_its_file_changes(stored, monkeypatch):
+    other = buffers.Buffer(stored.folder.parent, stored.identity, stored.block, stored.dtype)  # another member's
+    now, sha256, hashed = time.time_ns, buffers.hashlib.sha256, []
+    monkeypatch.setattr(buffers.hashlib, "sha256", lambda data: hashed.append(0) or sha256(data))
+
+    def found():
+        return [sorted(buffer.intact(range(2))) for buffer in (stored, other)]
+
+    assert found() == [[0, 1], [0, 1]] and len(hashed) == 4  # a change of so new a file could go unseen
+    monkeypatch.setattr(buffers.time, "time_ns", lambda: now() + 3600 * 10**9)
+    assert found() == [[0, 1], [0, 1]] and len(hashed) == 6
+    damage_a_number(stored)
+    assert found() == [[0], [0]] and len(hashed) == 8
 
 
 def test_a_strangers_manifest_is_refused(stored, tmp_path):
