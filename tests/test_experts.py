@@ -28,7 +28,7 @@ EXAMPLES = Examples(TRAIN.images, jax.nn.one_hot(TRAIN.labels, 3))
 
 
 def made(tmp_path, **changes):
-    settings = {"architecture": "convnet width=4 depth=1", "experts": 2, "folder": tmp_path} | changes
+    settings = {"experts": 2, "folder": tmp_path} | changes
     return trajectories(MODEL, settings.pop("recipe", RECIPE), settings.pop("train", TRAIN), **settings)
 
 
@@ -228,7 +228,7 @@ def test_a_second_process_waits_and_trains_nothing(whole, stored, tmp_path, capl
 
 
 def described(**changes):
-    settings = {"architecture": "a", "kept": (0, 1), "seed": 0, "storage": "float32"} | changes
+    settings = {"kept": (0, 1), "seed": 0, "storage": "float32"} | changes
     return identity(
         settings.pop("model", MODEL), settings.pop("recipe", RECIPE), settings.pop("train", TRAIN), **settings
     )
@@ -244,7 +244,8 @@ def described(**changes):
         {"recipe": dataclasses.replace(RECIPE, sharpness=Sharpness(alpha=0.4))},
         {"recipe": dataclasses.replace(RECIPE, rate=0.2)},
         {"model": build("convnet", (8, 8, 3), 3, depth=1, width=5)},
-        {"architecture": "b"},
+        {"model": build("convnet", (8, 8, 3), 3, depth=1, width=4, norm="group")},
+        {"model": MODEL._replace(spec="another")},
         {"kept": (0, 2)},
         {"seed": 1},
         {"storage": "bfloat16"},
