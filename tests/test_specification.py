@@ -153,6 +153,17 @@ def test_rounded_products_are_another_program():
         assert program(variant("as published"), SHAPE) != exact
 
 
+def test_networks_of_equal_shapes_do_not_share_experts(tmp_path):
+    def trained(activation):
+        model = from_linen(written_by_a_fork(activation), SHAPE)
+        return trajectories(model, Recipe(epochs=1, batch=12, rate=0.1), toy_train(), experts=1, folder=tmp_path).array
+
+    relu, again, gelu = trained(nn.relu), trained(nn.relu), trained(nn.gelu)
+    np.testing.assert_array_equal(relu, again)
+    np.testing.assert_array_equal(relu[:, 0], gelu[:, 0])  # the initialisation
+    assert (relu[:, 1] != gelu[:, 1]).any() and len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_network_whose_program_does_not_show_what_it_computes_is_not_kept(tmp_path):
     def asks(w, x):
         logits = x @ w

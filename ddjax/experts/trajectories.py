@@ -93,7 +93,8 @@ def trajectories(
     if store and described["program"] is None:
         raise ValueError(
             f"the network {model.spec!r} calls back into Python, so that its experts cannot be told from those of "
-            "another network: write it in JAX alone, or train its experts anew in each run (store=False)"
+            "another network: write it in JAX alone, or train its experts anew in each run (store=False; for DANCE's "
+            "pool keep_pool=False)"
         )
     root = pathlib.Path(folder or cache_dir() / "experts")
     buffer = Buffer(root, described, (len(kept), parameters(model)), np.dtype(jnp.dtype(storage)))
