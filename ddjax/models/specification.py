@@ -4,6 +4,7 @@ A name and its options would not do: the code behind the name changes, and a net
 traced program holds all that decides a network's numbers, from its initialisers to its norms and its derivative.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -48,6 +49,13 @@ def program(model: Model, image_shape: tuple[int, ...]) -> str | None:
     Returns:
       16 hex digits, or None where a function calls back into Python: its program does not show what it computes.
     """
+    decides = jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64, jax.default_backend()
+    return _program(model, tuple(image_shape), decides)
+
+
+@functools.lru_cache(maxsize=32)  # a deep network takes seconds to trace, and a fleet asks once for each member
+def _program(model: Model, image_shape: tuple[int, ...], decides: tuple[Any, ...]) -> str | None:
+    del decides  # what a trace depends on beside its arguments
     key = jax.eval_shape(jax.random.key, 0)
     params = jax.eval_shape(model.init, key)
     images = jax.ShapeDtypeStruct((IMAGES, *image_shape), jnp.float32)
