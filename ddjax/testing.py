@@ -16,6 +16,7 @@ from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import check, targets
 from ddjax.loop import distill
 from ddjax.models import build
+from ddjax.models.specification import equations
 from ddjax.trees import raw
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 
@@ -143,17 +144,9 @@ def no_large_constants(case: Case) -> None:
 
 def no_call_of_the_host(case: Case) -> None:
     """The step never waits for Python: no callback, no print, no feed."""
-    calls = {name for name in _primitives(case.program.jaxpr) if "callback" in name or name in ("infeed", "outfeed")}
+    primitives = {equation.primitive.name for equation in equations(case.program)}
+    calls = {name for name in primitives if "callback" in name or name in ("infeed", "outfeed")}
     assert not calls, f"the step leaves the device by {sorted(calls)}; compute it there, or beside the loop"
-
-
-def _primitives(jaxpr: Any) -> set[str]:
-    found = set()
-    for equation in jaxpr.eqns:
-        found.add(equation.primitive.name)
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns")):
-            found |= _primitives(inner) if hasattr(inner, "eqns") else set()
-    return found
 
 
 CHECKS: list[Callable[[Case], None]] = [

@@ -57,13 +57,15 @@ class Model(NamedTuple):
 
     `apply` and `features` are the test-time functions. `train` is `apply` in training mode: it also takes a 0/1
     weight per image (padding of a last batch) and hands back the params with running statistics moved on; for a
-    network without batch norm that is `apply` and the params unchanged.
+    network without batch norm that is `apply` and the params unchanged. `spec` says in words what the network was built
+    from; `models.specification` adds a hash of its program, and the two are the network's part of a cache's key.
     """
 
     init: Callable[[PRNGKey], Params]
     apply: Callable[[Params, Images], Float[Array, "n k"]]
     features: Callable[[Params, Images], Float[Array, "n d"]]  # what the last layer reads
     train: Callable[[Params, Images, Float[Array, "n"]], tuple[Float[Array, "n k"], Params]]
+    spec: str = ""
 
 
 class Feed(NamedTuple):

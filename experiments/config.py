@@ -1,8 +1,10 @@
 """One experiment as a value: everything that decides its numbers, and nothing else."""
 
 import dataclasses
+import functools
 import pathlib
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 from ddjax.names import unknown
@@ -107,8 +109,12 @@ def from_file(path: pathlib.Path) -> Experiment:
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:
-    """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field.
+
+    The option `setting=NAME` of DATM begins with the configuration published under that name for this `ipc`; flags and
+    other options then replace its fields.
+    """
+    start, fields = kind, {field.name: field for field in dataclasses.fields(kind)}
     chosen: dict[str, Any] = {"ipc": experiment.ipc}
     for name in ("steps", "width", "depth"):
         if name in fields and getattr(experiment, name) is not None:
@@ -117,6 +123,9 @@ def method_config(kind: type, experiment: Experiment) -> Any:
         chosen["use_flip"] = False
     for option in experiment.options:
         name, _, text = option.partition("=")
+        if name == "setting" and (published := _published(kind)):
+            start = functools.partial(dataclasses.replace, published(text, experiment.ipc))
+            continue
         if name not in fields:
             raise unknown(f"option of method {experiment.method!r}", name, fields)
         default = fields[name].default
@@ -124,4 +133,11 @@ def method_config(kind: type, experiment: Experiment) -> Any:
             chosen[name] = text == "True" if isinstance(default, bool) else type(default)(text)
         except ValueError as error:
             raise ValueError(f"option {name} takes a {type(default).__name__}; got {text!r}") from error
-    return kind(**chosen)
+    return start(**chosen)
+
+
+def _published(kind: type) -> Callable[[str, int], Any] | None:
+    """What makes the published configurations of this class; None where they have no names."""
+    from ddjax.distillers import datm_config
+
+    return datm_config.published if kind is datm_config.DatmConfig else None

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ddjax.models import program
 from ddjax.noise import transition
 from ddjax.preprocess import one_hot
 from ddjax.robust import confident, make_rule, robust_fit
@@ -88,7 +89,8 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
     """Cross-validated probabilities by the baseline's recipe; kept for all methods on the same labels and seed."""
     train = inside(cell, shared).train
     experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
-    key = (experiment.dataset, experiment.limit, experiment.imbalance, noise, experiment.seed, recipe, id(model))
+    data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
+    key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
     made = functools.partial(
         held_out_probabilities,

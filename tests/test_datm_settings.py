@@ -1,17 +1,19 @@
-"""DATM's published values, and how they join with given ones."""
+"""DATM's published values, and what may be changed in them."""
 
 import dataclasses
 
 import pytest
 
-from ddjax.distillers.datm_config import DatmConfig, MttConfig
+from ddjax.distillers.datm_config import DatmConfig, MttConfig, published
 from ddjax.distillers.datm_settings import DIFFERENCES, PUBLISHED, settings
+from experiments.config import Experiment, method_config
 
 
 def test_there_are_124_and_each_makes_a_config():
     assert len(set(PUBLISHED)) == 124 and set(DIFFERENCES) <= set(PUBLISHED)
     for name, ipc in PUBLISHED:
-        config = DatmConfig(setting=name, ipc=ipc)
+        config = published(name, ipc)
+        assert config.ipc == ipc and type(config) is DatmConfig
         classes = {"cifar10": 10, "cifar100": 100, "tiny_imagenet": 200}[name.split("/")[0]]
         assert config.batch(classes * ipc) <= 1000
         assert (config.experts, config.expert_epochs, config.width) == (100, 100, 128)
@@ -43,24 +45,49 @@ def test_published_values(name, ipc, fields):
     assert {key: found[key] for key in fields} == fields
 
 
-def test_given_values_win_over_the_settings_and_those_over_defaults():
-    config = DatmConfig(setting="cifar10", ipc=10, experts=3, step_size=0.02)
-    assert (config.experts, config.step_size, config.inner_steps, config.hypergradient) == (3, 0.02, 80, "exact")
-    assert dataclasses.replace(config, experts=5).inner_steps == 80
+def test_a_published_configuration_is_an_ordinary_one():
+    config = published("cifar10", 50)
+    assert config == DatmConfig(ipc=50, **settings("cifar10", 50)) != published("cifar10", 10)
+    other = dataclasses.replace(config, ipc=10)  # changes this and nothing else
+    assert dataclasses.asdict(other) == dataclasses.asdict(config) | {"ipc": 10}
+    assert dataclasses.replace(config, experts=5).image_rate == config.image_rate == 1000.0
+    with pytest.raises(ValueError, match="segments must be at least 1"):
+        dataclasses.replace(config, segments=0)
+
+
+def test_a_command_names_a_published_configuration_and_changes_it():
+    options = ("experts=3", "setting=cifar10/symmetric/0.4", "step_size=0.02")
+    found = method_config(DatmConfig, Experiment(dataset="cifar10", method="datm", ipc=10, steps=7, options=options))
+    assert found == dataclasses.replace(published("cifar10/symmetric/0.4", 10), experts=3, step_size=0.02, steps=7)
+    with pytest.raises(ValueError, match="unknown option of method 'mtt' 'setting'"):
+        method_config(MttConfig, Experiment(method="mtt", options=("setting=cifar10",)))
+    with pytest.raises(ValueError, match="published for ipc 1, 10, 50, 500, 1000; got ipc=7"):
+        method_config(DatmConfig, Experiment(method="datm", ipc=7, options=("setting=cifar10",)))
 
 
 def test_mtt_is_a_config_of_its_own():
     config = MttConfig(ipc=3)
     assert (config.expert_recipe, config.learn_labels, config.start, config.ipc) == ("mtt", False, "real", 3)
     assert config.recipe(9).sharpness is None and DatmConfig().recipe(9).sharpness is not None
+    changed = dataclasses.replace(config, inner_steps=30)
+    assert (changed.threshold, changed.growth_steps, changed.learn_labels) == (float("inf"), 0, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "ipc", "message"),
+    [
+        ("cifar10", 7, "published for ipc 1, 10, 50, 500, 1000; got ipc=7"),
+        ("cifar", 10, "Did you mean 'cifar10'"),
+    ],
+)
+def test_what_was_not_published_is_refused(name, ipc, message):
+    with pytest.raises(ValueError, match=message):
+        published(name, ipc)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"setting": "cifar10", "ipc": 7}, "published for ipc 1, 10, 50, 500, 1000; got ipc=7"),
-        ({"setting": "cifar"}, "Did you mean 'cifar10'"),
-        ({"inner_step": 3}, "Did you mean 'inner_steps'"),
         ({"expert_epochs": 10}, "lower last_start"),
         ({"first_start": 10, "early_last_start": 10}, "first_start=10 leaves no epoch"),
         ({"hypergradient": "telsa"}, "Did you mean 'tesla'"),

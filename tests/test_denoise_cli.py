@@ -144,6 +144,8 @@ def test_mistakes_are_said():
         run("digits", None, method="cleanlab")
     with pytest.raises(ValueError, match="no number of steps"):
         run("digits", None, steps=3)
+    with pytest.raises(ValueError, match="takes no setting=NAME"):
+        run("digits", None, method="datm", options=("setting=cifar10",))
 
 
 def report_on(dataset, flagged, suggested):

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import threading
+import time
 
 import chex
 import jax
@@ -27,7 +28,7 @@ EXAMPLES = Examples(TRAIN.images, jax.nn.one_hot(TRAIN.labels, 3))
 
 
 def made(tmp_path, **changes):
-    settings = {"architecture": "convnet width=4 depth=1", "experts": 2, "folder": tmp_path} | changes
+    settings = {"experts": 2, "folder": tmp_path} | changes
     return trajectories(MODEL, settings.pop("recipe", RECIPE), settings.pop("train", TRAIN), **settings)
 
 
@@ -188,6 +189,21 @@ def test_damage_is_found_and_mended(whole, stored, tmp_path, caplog, damage, los
     assert sorted(stored.intact(range(2))) == [0, 1]
 
 
+def test_a_block_is_hashed_once_until_its_file_changes(stored, monkeypatch):
+    other = buffers.Buffer(stored.folder.parent, stored.identity, stored.block, stored.dtype)  # another member's
+    now, sha256, hashed = time.time_ns, buffers.hashlib.sha256, []
+    monkeypatch.setattr(buffers.hashlib, "sha256", lambda data: hashed.append(0) or sha256(data))
+
+    def found():
+        return [sorted(buffer.intact(range(2))) for buffer in (stored, other)]
+
+    assert found() == [[0, 1], [0, 1]] and len(hashed) == 4  # a change of so new a file could go unseen
+    monkeypatch.setattr(buffers.time, "time_ns", lambda: now() + 3600 * 10**9)
+    assert found() == [[0, 1], [0, 1]] and len(hashed) == 6
+    damage_a_number(stored)
+    assert found() == [[0], [0]] and len(hashed) == 8
+
+
 def test_a_strangers_manifest_is_refused(stored, tmp_path):
     text = stored.manifest_file.read_text()
     stored.manifest_file.write_text(text.replace('"space": "toy"', '"space": "other"'))
@@ -212,7 +228,7 @@ def test_a_second_process_waits_and_trains_nothing(whole, stored, tmp_path, capl
 
 
 def described(**changes):
-    settings = {"architecture": "a", "kept": (0, 1), "seed": 0, "storage": "float32"} | changes
+    settings = {"kept": (0, 1), "seed": 0, "storage": "float32"} | changes
     return identity(
         settings.pop("model", MODEL), settings.pop("recipe", RECIPE), settings.pop("train", TRAIN), **settings
     )
@@ -228,7 +244,8 @@ def described(**changes):
         {"recipe": dataclasses.replace(RECIPE, sharpness=Sharpness(alpha=0.4))},
         {"recipe": dataclasses.replace(RECIPE, rate=0.2)},
         {"model": build("convnet", (8, 8, 3), 3, depth=1, width=5)},
-        {"architecture": "b"},
+        {"model": build("convnet", (8, 8, 3), 3, depth=1, width=4, norm="group")},
+        {"model": MODEL._replace(spec="another")},
         {"kept": (0, 2)},
         {"seed": 1},
         {"storage": "bfloat16"},

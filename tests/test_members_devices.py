@@ -15,7 +15,7 @@ from ddjax.training import Recipe
 
 assert jax.local_device_count() == 2
 model = build("convnet", (8, 8, 3), 3, depth=1, width=4)
-settings = dict(architecture="toy", experts=3, store=False)
+settings = dict(experts=3, store=False)
 train, calls = toy_train(), []
 for how in ("map", "vmap"):
     found = trajectories(

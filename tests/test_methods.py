@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ddjax.models import build
 from ddjax.robust import make_rule
 from experiments import rules, tables
 from experiments.config import Experiment, method_config
@@ -103,6 +104,19 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
     np.testing.assert_array_equal(rules.weights(oracle, None, None, shared), given == clean)
     chance = rules.weights(ready._replace(asked=read("random_prune")), None, None, shared)
     assert chance.sum() == (given == clean).sum() and (chance != (given == clean)).any()
+
+
+def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeypatch):
+    from experiments.shared import make_ready
+
+    calls = []
+    monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
+    ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
+    plain, again, other = (build.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
+    assert plain is not again
+    assert [rules.held_out(ready, None, each, shared) for each in (plain, again, other)] == [1, 1, 2]
+    elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
+    assert rules.held_out(elsewhere, None, plain, shared) == 3
 
 
 def test_rows_of_a_hold_out_keep_their_own_data():

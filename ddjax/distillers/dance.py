@@ -123,12 +123,10 @@ def fresh(model: Model) -> feeds.Draw:
 def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) -> Pool:
     """Networks before and after training on the given labels."""
     recipe = pool_recipe(config.pool_epochs) if config.pool_epochs else pool_recipe()
-    width, depth = config.at_side(min(train.images.shape[1:3])).width, config.depth or "auto"
     found = trajectories(
         model,
         recipe,
         train,
-        architecture=f"convnet width={width} depth={depth}",
         experts=config.members,
         keep="ends",
         seed=seed,

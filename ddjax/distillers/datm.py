@@ -140,7 +140,6 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
         model,
         config.recipe(len(train.labels)),
         train,
-        architecture=f"convnet width={config.width} depth={config.depth} of {shape}",
         experts=config.experts,
         keep=config.kept(),
         seed=config.expert_seed,

@@ -1,7 +1,6 @@
 """DATM's settings; those of its predecessors MTT and FTD are other values of the same."""
 
 import dataclasses
-from typing import Any
 
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm_settings import settings
@@ -21,13 +20,13 @@ AT_LEAST = dict.fromkeys(AT_LEAST_ONE, 1) | dict.fromkeys(NOT_NEGATIVE, 0)
 POSITIVE = ("step_size", "threshold")
 
 
-@dataclasses.dataclass(frozen=True, init=False)
+@dataclasses.dataclass(frozen=True)
 class DatmConfig:
     """Everything that decides a run; the defaults suit small images in minutes on a CPU.
 
+    `published` makes one of the published configurations.
+
     Attributes:
-      setting: published values to take where none are given here: cifar10, cifar100, tiny_imagenet, or those that
-        were tuned to a noise, as cifar10/symmetric/0.4 (see `datm_settings`); with `ipc` it names a configuration.
       width: of the ConvNet; 0 takes 128, or 32 for images of up to 16 pixels.
       depth: of the ConvNet; 0 takes it from the images' side.
       use_flip: mirror images are among the augmentations of experts and students. Switch it off where a mirror image
@@ -38,7 +37,7 @@ class DatmConfig:
       expert_rate: their rate; 0 takes the recipe's.
       expert_seed: of the experts, which runs of other seeds share.
       storage: float32, or bfloat16 for half the size; `store=False` trains the experts anew in each run.
-      keep: the weights of all epochs, which serve every other setting too, or only of the window that is read.
+      keep: the weights of all epochs, which serve every other configuration too, or only of the window that is read.
       inner_steps: T, steps of the student.
       inner_batch: distilled images in each of them; 0 takes all.
       match_epochs: epochs of the expert that the student's steps are to match.
@@ -60,7 +59,6 @@ class DatmConfig:
     """
 
     ipc: int = 1
-    setting: str = ""
     steps: int = 300
     width: int = 0
     depth: int = 0
@@ -100,20 +98,7 @@ class DatmConfig:
     micro_batch: int = 0
     memory: float = 0.0
 
-    def __init__(self, **given: Any) -> None:
-        """Take the given values, then those published under `setting`, then the defaults."""
-        fields = {field.name: field.default for field in dataclasses.fields(self)}
-        for name in given:
-            if name not in fields:
-                raise unknown(f"field of {type(self).__name__}", name, fields)
-        chosen = {**fields, **given}
-        if chosen["setting"]:
-            chosen = {**fields, **settings(chosen["setting"], chosen["ipc"]), **given}
-        for name, value in chosen.items():
-            object.__setattr__(self, name, value)
-        self._check()
-
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse what could not run, before anything is compiled."""
         for name, known in (
             ("expert_recipe", RECIPES),
@@ -179,7 +164,7 @@ class DatmConfig:
         return b
 
 
-@dataclasses.dataclass(frozen=True, init=False)
+@dataclasses.dataclass(frozen=True)
 class MttConfig(DatmConfig):
     """Matching training trajectories (2203.11932): early epochs, hard labels, no gate, plain experts.
 
@@ -191,3 +176,22 @@ class MttConfig(DatmConfig):
     learn_labels: bool = False
     threshold: float = float("inf")
     start: str = "real"
+
+
+def published(name: str, ipc: int) -> DatmConfig:
+    """A configuration that DATM, or its study of noisy labels, was published with.
+
+    The result is an ordinary configuration: `dataclasses.replace` changes one field and leaves all others as they
+    are, `ipc` included.
+
+    Args:
+      name: cifar10, cifar100 or tiny_imagenet; or the values tuned to a noise, such as cifar10/symmetric/0.4.
+      ipc: images per class, for which the other values were tuned.
+
+    Returns:
+      The configuration; what was not published is at its default.
+
+    Raises:
+      ValueError: nothing was published under this name, or not for this number of images.
+    """
+    return DatmConfig(ipc=ipc, **settings(name, ipc))

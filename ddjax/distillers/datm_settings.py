@@ -3,6 +3,7 @@
 A setting is named by its data and, where values were tuned for one kind and rate of noise, by those:
 `settings("cifar10", 10)` is the clean row, which every noise uses by default, since tuning to a known noise is
 knowledge that nobody has; `settings("cifar10/symmetric/0.4", 10)` is what was published for that noise.
+`datm_config.published` makes a configuration of them.
 Sources: Guo et al., 2024 (arXiv:2310.05773); arXiv:2411.11924.
 """
 
@@ -91,7 +92,7 @@ def settings(name: str, ipc: int) -> dict[str, Any]:
         if sizes:
             raise ValueError(
                 f"setting {name!r} was published for ipc {', '.join(map(str, sizes))}; got ipc={ipc}. "
-                "Name no setting and give the values yourself, or change ipc."
+                "Change ipc, or take the configuration of one of these and replace what you want to change."
             )
         raise unknown("published DATM setting", name, dict.fromkeys(known for known, _ in PUBLISHED))
     row = CLEAN[name.split("/")[0], ipc]

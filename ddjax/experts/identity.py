@@ -12,11 +12,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ddjax.files import array_digest
+from ddjax.models import specification
 from ddjax.names import unknown
+from ddjax.results import versions
 from ddjax.training import Recipe
 from ddjax.types import PIXELS, Model, Params, TrainSet
 
-FORMAT = 1  # of the arithmetic and the files; another number is another buffer
+FORMAT = 2  # of the arithmetic and the files; another number is another buffer
+PACKAGES = ("jax", "jaxlib")  # whose versions decide the bits of a traced program
 STORAGES = ("float32", "bfloat16")
 
 
@@ -67,12 +70,15 @@ def check(train: TrainSet, experts: int, storage: str) -> None:
 
 
 def identity(
-    model: Model, recipe: Recipe, train: TrainSet, *, architecture: str, kept: tuple[int, ...], seed: int, storage: str
+    model: Model, recipe: Recipe, train: TrainSet, *, kept: tuple[int, ...], seed: int, storage: str
 ) -> dict[str, Any]:
     """Everything that an expert's numbers depend on, as JSON has it; not how many experts there are."""
+    installed = versions()
     described = {
         "format": FORMAT,
-        "architecture": architecture,
+        "versions": {package: installed[package] for package in PACKAGES},
+        "backend": jax.default_backend(),
+        **specification(model, tuple(train.images.shape[1:])),
         "layout": layout(model),
         "images": array_digest(np.asarray(train.images)),
         "labels": array_digest(np.asarray(train.labels)),  # as given: another draw of the noise is another buffer

@@ -66,7 +66,6 @@ def trajectories(
     recipe: Recipe,
     train: TrainSet,
     *,
-    architecture: str,
     experts: int,
     keep: str | Sequence[int] = "all",
     seed: int = 0,
@@ -79,7 +78,6 @@ def trajectories(
     """Experts trained on the given labels of `train`; those already stored are read, the others trained now.
 
     Args:
-      architecture: names the network with its options, as "convnet width=32 depth=3 norm=instance".
       experts: how many. A buffer of more serves fewer, one of fewer is extended.
       keep: epochs whose end is stored, 0 being the initialisation; "all", or "ends" for the first and the last.
       seed: expert i depends on (seed, i) alone.
@@ -91,7 +89,13 @@ def trajectories(
     """
     check(train, experts, storage)
     kept = kept_epochs(keep, recipe.epochs)
-    described = identity(model, recipe, train, architecture=architecture, kept=kept, seed=seed, storage=storage)
+    described = identity(model, recipe, train, kept=kept, seed=seed, storage=storage)
+    if store and described["program"] is None:
+        raise ValueError(
+            f"the network {model.spec!r} calls back into Python, so that its experts cannot be told from those of "
+            "another network: write it in JAX alone, or train its experts anew in each run (store=False; for DANCE's "
+            "pool keep_pool=False)"
+        )
     root = pathlib.Path(folder or cache_dir() / "experts")
     buffer = Buffer(root, described, (len(kept), parameters(model)), np.dtype(jnp.dtype(storage)))
     log.info(

@@ -4,6 +4,8 @@ The module is called as `module(images, present)` and returns (logits, features)
 and a 0/1 weight per image in training mode.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -72,4 +74,24 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
         apply=lambda params, images: forward(params, images)[0],
         features=lambda params, images: forward(params, images)[1],
         train=train,
+        spec=f"{in_words(module)} of images {list(image_shape)}",
     )
+
+
+def in_words(value: Any) -> str:
+    """A module or an option as text that is the same in every process: functions and classes are named."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {in_words(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(map(in_words, value)) + "]"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        hidden = ("parent", "name") if isinstance(value, nn.Module) else ()
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name not in hidden}
+        return f"{_name(type(value))}({', '.join(f'{name}={in_words(inner)}' for name, inner in fields.items())})"
+    return _name(value if hasattr(value, "__qualname__") else type(value))
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"

@@ -12,7 +12,7 @@ from ddjax import checks, names
 from ddjax.models.alexnet import AlexNet
 from ddjax.models.convnet import ConvNet
 from ddjax.models.densenet import DenseNet
-from ddjax.models.from_linen import from_linen
+from ddjax.models.from_linen import from_linen, in_words
 from ddjax.models.layers import ACTIVATIONS, INITS, NORMS, Style
 from ddjax.models.lenet import LeNet
 from ddjax.models.mlp import MLP
@@ -94,5 +94,8 @@ def build(name: str, image_shape: tuple[int, int, int], num_classes: int, **opti
         raise ValueError(f"num_classes is at least 1; got {num_classes}")
     network = names.choose(NETWORKS, name, "network")(image_shape, num_classes, **options)
     model = network if isinstance(network, Model) else from_linen(network, image_shape)
+    if not model.spec:
+        asked = in_words({"num_classes": num_classes, **options})
+        model = model._replace(spec=f"{name} {asked} of images {list(image_shape)}")
     jax.eval_shape(model.init, jax.random.key(0))  # what does not fit is said here, and the trace is kept for later
     return model

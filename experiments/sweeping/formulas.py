@@ -59,8 +59,10 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     passes = config.steps * config.inner_steps * 4 * (1 if machine.together else segments)
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
     recipe = config.recipe(shape.train)
-    key = ("experts", *labels_of(cell), recipe, parameters(model), config.expert_seed, config.experts)
-    experts = _fleet("experts", key, recipe, config.kept(), config.experts, model, shape, machine, config.storage)
+    kept = config.kept()
+    own = (recipe, model.spec, config.expert_seed, config.experts, kept, config.storage)
+    key = ("experts", *labels_of(cell), cell.precision, *own)
+    experts = _fleet("experts", key, recipe, kept, config.experts, model, shape, machine, config.storage)
     return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)
 
 
@@ -78,7 +80,7 @@ def dance(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Ma
     if config.encoder == "random":
         return work, ()
     recipe = pool_recipe(config.pool_epochs) if config.pool_epochs else pool_recipe()
-    key = ("pool", *labels_of(cell), cell.seed, recipe, parameters(model), config.members)
+    key = ("pool", *labels_of(cell), cell.precision, cell.seed, recipe, model.spec, config.members)
     return work, (_fleet("pool", key, recipe, "ends", config.members, model, shape, machine, "float32"),)
 
 
