@@ -4,12 +4,11 @@ Each is a function that returns logits [s n k] of every training image, s networ
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, check
@@ -18,7 +17,7 @@ from ddjax.evaluation.protocols import Protocol, upright
 from ddjax.evaluation.students import chosen_rates, in_protocol_space, in_space, rescaled, suited
 from ddjax.preprocess import one_hot
 from ddjax.robust.held_out import held_out_probabilities
-from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report
 from ddjax.types import Model, TrainSet
@@ -64,7 +63,7 @@ def students_say(
         checkpoints=checkpoints and checkpoints.part("students"),
     )
     all_finite(fitted.params, fitted.loss, "students that judge")
-    return said(model, fitted.params, in_space(train, transform))
+    return np.asarray(stacked_logits(model, fitted.params, in_space(train, transform)))
 
 
 def folds_say(
@@ -109,13 +108,7 @@ def young_say(
     keys = jax.random.split(jax.random.key(seed), students)
     fitted = fit(model, recipe, given(train), keys, report=report, checkpoints=checkpoints)
     all_finite(fitted.params, fitted.loss, "young networks")
-    return said(model, fitted.params, train.images)
-
-
-def said(model: Model, params: Any, images: Array) -> Float[np.ndarray, "s n k"]:
-    """The logits of stacked networks, one after the other."""
-    say = jax.jit(lambda stacked, images: jax.lax.map(lambda one: predict(model, one, images), stacked))
-    return np.asarray(say(params, images))
+    return np.asarray(stacked_logits(model, fitted.params, train.images))
 
 
 def given(train: TrainSet) -> Examples:

@@ -123,21 +123,25 @@ def evaluate_all(
     if len(protocol.rates) > 1:
         each = [e for _, e in ready]
         rates = chosen_rates(model, recipe, each, protocol, trains, transform, seeds, how, checkpoints)
+    looks: dict[str, Any] = {}
+    if protocol.checks > 1:
+        looks["watch"] = {"test": (test_images, {"test_acc": test.labels})}
+        looks["every"] = max(1, recipe.epochs // protocol.checks)
     fitted = fit(
         model,
         recipe,
         for_each([examples for _, examples in ready], count),
         jnp.concatenate([jax.random.split(jax.random.key(seed), count) for seed in seeds]),
         rates=jnp.repeat(jnp.array(rates, jnp.float32), count, total_repeat_length=count * len(sets)),
-        watch={"test": (test_images, {"test_acc": test.labels})},
-        every=max(1, recipe.epochs // protocol.checks),
+        **looks,
         how=how,
         report=report,
         checkpoints=checkpoints and checkpoints.part("students"),
     )
     all_finite(fitted.params, fitted.loss, "students")
-    watched = fitted.seen["test_acc"]
     predictions = predict_all(model, fitted.params, test_images)
+    last = np.array([np.mean(p.classes == np.asarray(test.labels)) for p in predictions])
+    best = np.maximum(last, fitted.seen["test_acc"].max(axis=1)) if looks else last
     views: dict[int, list[Predicted]] = {}  # several cells share their training images
     found = []
     for i, (train, audit, rate) in enumerate(zip(trains, audits, rates, strict=True)):
@@ -147,8 +151,8 @@ def evaluate_all(
         seen = [] if train is None else views[id(train.images)][own]
         found.append(
             Scores(
-                [float(x) for x in watched[own, -1]],
-                [float(x) for x in watched[own].max(axis=1)],
+                last[own].tolist(),
+                best[own].tolist(),
                 float(rate),
                 protocol.name,
                 recipe.epochs * recipe.steps_per_epoch(len(ready[i][1].images)),
