@@ -95,8 +95,14 @@ def test_rates_are_chosen_on_given_labels(ready, distilled):
     choosing = dataclasses.replace(QUICK, rates=(1e-6, 0.05), space="standardize")
     with pytest.raises(ValueError, match="train="):
         evaluate(distilled, ready.test, protocol=choosing, model=MODEL)
-    scores = evaluate(distilled, ready.test, protocol=choosing, model=MODEL, train=ready.train)
+    said = []
+    scores = evaluate(
+        distilled, ready.test, protocol=choosing, model=MODEL, train=ready.train, report=lambda *one: said.append(one)
+    )
     assert scores.rate == pytest.approx(0.05)
+    done, totals, metrics = zip(*said, strict=True)
+    assert set(totals) == {60} and list(done) == sorted(done) and {30, 60} <= set(done)  # the search is half of it
+    assert all((at <= 30) == ("search_loss" in found) for at, found in zip(done, metrics, strict=True))
 
 
 def test_the_learned_rate_is_used_where_the_protocol_says_so(ready, distilled):

@@ -17,7 +17,7 @@ from ddjax.models import build
 from ddjax.names import choose
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report, for_each
+from ddjax.training.fit import Report, for_each, within
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 HELD_OUT = 2000  # training images on which a rate is chosen, by their given labels
@@ -64,6 +64,7 @@ def evaluate(
       model: another network than the protocol's, for cross-architecture tests.
       mirror: False leaves mirror images out of the augmentation, for digits and letters.
       epochs: a shorter or longer run than published, schedule scaled; say so beside the number.
+      report: called with (epochs done, epochs, newest metrics); the epochs of a search for the rate come first.
       checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
     return evaluate_all(
@@ -122,7 +123,9 @@ def evaluate_all(
         rates = [rate if s.step_size is None else float(s.step_size) for s, rate in zip(sets, rates, strict=True)]
     if len(protocol.rates) > 1:
         each = [e for _, e in ready]
-        rates = chosen_rates(model, recipe, each, protocol, trains, transform, seeds, how, checkpoints)
+        search = within(report, 0, 2 * recipe.epochs)
+        rates = chosen_rates(model, recipe, each, protocol, trains, transform, seeds, how, search, checkpoints)
+        report = within(report, recipe.epochs, 2 * recipe.epochs)
     looks: dict[str, Any] = {}
     if protocol.checks > 1:
         looks["watch"] = {"test": (test_images, {"test_acc": test.labels})}
@@ -241,11 +244,13 @@ def chosen_rates(
     transform: preprocess.Preprocess,
     seeds: list[int],
     how: str,
+    report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> list[float]:
     """For each set the rate whose student agrees best with the given labels of held-out training images.
 
-    No test data, no truth. A rate whose student diverges is not chosen.
+    No test data, no truth. A rate whose student diverges is not chosen. The names of the metrics in `report` begin
+    with search_.
     """
     held, labels, keys = [], [], []
     for train, seed in zip(trains, seeds, strict=True):
@@ -261,6 +266,10 @@ def chosen_rates(
         keys.append(jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(protocol.rates)))
     count = len(protocol.rates)
     watch = {"held_out": (for_each(held, count), {"agreement": for_each(labels, count)})}
+
+    def told(done: int, total: int, metrics: dict[str, float]) -> None:
+        report(done, total, {f"search_{name}": value for name, value in metrics.items()})
+
     rates = jnp.tile(jnp.array(protocol.rates, jnp.float32), len(seeds))
     fitted = fit(
         model,
@@ -270,6 +279,7 @@ def chosen_rates(
         rates=rates,
         watch=watch,
         how=how,
+        report=told if report else None,
         checkpoints=checkpoints and checkpoints.part("rates"),
     )
     found = np.where(np.isfinite(fitted.loss[:, -1]), fitted.seen["agreement"][:, -1], -1.0)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from ddjax.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report
+from ddjax.training.fit import Report, within
 from ddjax.types import Model
 
 
@@ -41,6 +41,7 @@ def held_out_probabilities(
     """Cross-validated softmax of plain training on the given labels; costs folds - 1 trainings on everything.
 
     All networks train on sets of one size (a row that a smaller fold would add is left out), so one program serves.
+    `report` counts the epochs of all folds.
     """
     fold = stratified_folds(np.asarray(examples.targets).argmax(axis=1), folds, seed)
     size = len(fold) - np.bincount(fold).max()
@@ -49,7 +50,8 @@ def held_out_probabilities(
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
         kept = checkpoints and checkpoints.part(f"fold-{number}")
-        fitted = fit(model, recipe, part, one[None], report=report, checkpoints=kept)
+        told = within(report, number * recipe.epochs, folds * recipe.epochs)
+        fitted = fit(model, recipe, part, one[None], report=told, checkpoints=kept)
         all_finite(fitted.params, fitted.loss, "networks of a fold")
         [logits] = stacked_logits(model, fitted.params, jnp.asarray(examples.images)[held])
         probabilities[held] = jax.nn.softmax(logits)
