@@ -120,6 +120,9 @@ def parsed(text: str) -> tuple[dict[str, Any] | None, str]:
         return None, "holds bytes that are no text: the file is damaged or in another encoding"
     try:
         found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None, "holds half of a surrogate pair, which no file can hold as text"
     except (ValueError, RecursionError) as error:
         return None, f"is not JSON: {error}"
     return (found, "") if isinstance(found, dict) else (None, "is JSON but not an object, as a row is")

@@ -331,6 +331,9 @@ def changed(**fields):
         (changed(recall=["high"]), "field recall: ['high'] is not a list, each entry"),
         (changed(recall=[0.5], class_names=["a", "b"]), "field recall: has 1 entries for 2 class_names"),
         (changed(confusion=[[1, 2], [3]], class_names=["a", "b"]), "field confusion: is not 2 x 2"),
+        (changed(ipc=None), "field ipc: is null, and method toy makes a set"),
+        (changed(train_s=0.0), "field train_s: 0.0 is not a number above 0"),
+        (changed(command="\ud800"), "half of a surrogate pair"),
         (changed(status="failed", fingerprint=None), "field fingerprint: None is not text"),
     ],
 )

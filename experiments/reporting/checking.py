@@ -59,6 +59,7 @@ def _list_of(kind: _Kind) -> _Kind:
 _TEXT = _Kind("text", lambda value: isinstance(value, str) and bool(value))
 _SHARE = _Kind("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
 _AMOUNT = _Kind("a number of at least 0", lambda value: _number(value) and value >= 0)
+_DURATION = _Kind("a number above 0", lambda value: _number(value) and value > 0)
 _OBJECT = _Kind("an object", lambda value: isinstance(value, dict))
 _NUMBERS = _Kind(
     "an object of numbers",
@@ -69,7 +70,8 @@ _FIELDS: Mapping[str, _Kind] = {
     **dict.fromkeys(("fingerprint", "dataset", "noise", "method", "protocol"), _TEXT),
     **dict.fromkeys(("rate", "effective_rate", "last_acc", "best_acc"), _SHARE),
     **dict.fromkeys(("picked_acc", "membership_auc", "absorbed"), _or_null(_SHARE)),
-    **dict.fromkeys(("distill_s", "train_s", "wall_s", "distill_steps", "train_steps"), _or_null(_AMOUNT)),
+    **dict.fromkeys(("distill_s", "wall_s", "distill_steps", "train_steps"), _or_null(_AMOUNT)),
+    "train_s": _or_null(_DURATION),
     "seed": _at_least(0),
     "ipc": _or_null(_at_least(1)),
     **dict.fromkeys(("train_images", "images"), _at_least(1)),
@@ -111,8 +113,11 @@ def wrong(row: dict[str, Any], failed: bool) -> tuple[str, str] | None:
 
 
 def _inconsistent(row: dict[str, Any]) -> tuple[str, str] | None:
-    if row["ipc"] is not None and "moments" not in row and "images" not in row:
-        return "images", "is missing beside the number of images per class"
+    if row["method"] != "full" and "moments" not in row:  # it makes a set
+        if row["ipc"] is None:
+            return "ipc", f"is null, and method {row['method']} makes a set of a certain size"
+        if "images" not in row:
+            return "images", "is missing beside the number of images per class"
     confusion, by_class = row.get("confusion"), {"recall": row.get("recall"), "class_counts": row.get("class_counts")}
     k = len(row.get("class_names", ()))
     if confusion is not None and not (len(confusion) == k and all(len(line) == k for line in confusion)):
