@@ -83,6 +83,7 @@ def test_a_rate_leaves_out_what_came_before_the_first_report(monkeypatch):
 def test_lines_of_their_own_and_what_the_library_logs(monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(logging.getLogger("ddjax"), "handlers", [])
     logger = logging.getLogger("ddjax.test")
     for stream in (io.StringIO(), Terminal()):
         view = View(stream=stream)
@@ -97,7 +98,8 @@ def test_lines_of_their_own_and_what_the_library_logs(monkeypatch):
     assert logging.getLogger("ddjax").handlers == []
 
 
-def test_quiet_says_nothing(capsys):
+def test_quiet_says_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ddjax"), "handlers", [])
     view = View(quiet=True)
     with view.log():
         logging.getLogger("ddjax.test").info("nothing")
