@@ -9,7 +9,7 @@ import os
 import pathlib
 import platform
 import subprocess
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddjax import __version__
 from ddjax.locks import alone
@@ -77,15 +77,55 @@ def append(path: pathlib.Path, row: dict[str, Any]) -> None:
             raise OSError(error.errno, f"{error.strerror}: the row was not added", str(path)) from error
 
 
+class Line(NamedTuple):
+    """One line of a file of rows."""
+
+    number: int  # from 1
+    row: dict[str, Any] | None  # None: `wrong` says why the line is no row
+    wrong: str = ""
+
+
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """All rows of a file of JSON lines; a damaged line is an error that says which."""
+    """All rows of a file of JSON lines.
+
+    Raises:
+      ValueError: a line is not a row; the message names it. `scan` goes on past such lines.
+    """
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+    for number, row, wrong in scan(path):
+        if row is None:
+            raise ValueError(f"{path}, line {number} {wrong}")
+        rows.append(row)
     return rows
+
+
+def scan(path: pathlib.Path) -> list[Line]:
+    """Every line that is not blank, as a row or with the reason why it is none."""
+    lines = enumerate(text_of(path).split("\n"), 1)
+    return [Line(number, *parsed(line)) for number, line in lines if line.strip()]
+
+
+def text_of(path: pathlib.Path) -> str:
+    """The text of a JSON file, in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+
+    Bytes that are not valid in that encoding become U+FFFD. `to_line` escapes this character, so that it marks damage.
+    """
+    data = path.read_bytes()
+    return data.decode(json.detect_encoding(data), errors="replace")
+
+
+def parsed(text: str) -> tuple[dict[str, Any] | None, str]:
+    """The row that a text is, or None and the reason."""
+    if "\ufffd" in text:
+        return None, "holds bytes that are no text: the file is damaged or in another encoding"
+    try:
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None, "holds half of a surrogate pair, which no file can hold as text"
+    except (ValueError, RecursionError) as error:
+        return None, f"is not JSON: {error}"
+    return (found, "") if isinstance(found, dict) else (None, "is JSON but not an object, as a row is")
 
 
 def _plain(value: Any) -> Any:

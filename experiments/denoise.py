@@ -97,13 +97,19 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
     from ddjax.data import load_whole, prepare
     from ddjax.noise import NoiseSpec
+    from experiments.denoising.stages import what_was_read
+    from experiments.progress import View
 
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
     options, rate = method_options(settings)
+    view = View(settings.quiet)
+    view.say(f"reading {settings.data}")
     dataset = load_whole(settings.data, image_size=settings.image_size, data_dir=settings.data_dir)
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
+    for line in what_was_read(len(made.train.images), dataset):
+        view.say(line)
     rows = np.searchsorted(dataset.ids, made.train.ids)
     name = f"{dataset.name.replace('/', '_')}-{settings.method.replace(':', '_')}"
     out = settings.out or pathlib.Path("runs") / "denoise" / name
@@ -116,9 +122,11 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
         class_names=dataset.class_names,
         keep=out / "stages",
     )
+    view.say(f"writing to {out}")
     written = write(found[0], np.asarray(made.train.images), dataset, settings, out)
-    skipped = dataset.provenance.get("skipped") or []
-    said = [found[0].report(), *(f"could not be read: {line}" for line in skipped)]
+    said = [found[0].report()]
+    if skipped := dataset.provenance.get("skipped"):
+        said.append(f"{len(skipped)} files could not be read: see {out / 'skipped.txt'}")
     if settings.noise != "clean":
         said += ["", measure(found, np.asarray(made.audit.labels), dataset.name, rate, settings, out)]
     if not settings.quiet:
@@ -154,10 +162,12 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
 
 def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, Any], **more: Any) -> list:
     """The report of the method, and where it is compared those of the other detectors."""
-    from ddjax.denoising import DETECTORS
     from ddjax.denoising import denoise as find
     from experiments.config import UPRIGHT
+    from experiments.denoising.forecast import compared, forecast
     from experiments.denoising.stages import staged
+    from experiments.sweeping.machines import here
+    from experiments.sweeping.work import Shape
 
     names = (
         "students",
@@ -174,8 +184,11 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
     )
     more |= {name: getattr(settings, name) for name in names}
     more["mirror"] = not (settings.upright or settings.data in UPRIGHT)
-    others = [name for name in DETECTORS if name != settings.method] if settings.compare else []
-    with staged(settings.quiet) as tell:
+    methods, expected = compared(settings.method, settings.compare), {}
+    if not settings.quiet:
+        shape = Shape(len(images), 0, tuple(images.shape[1:]), len(more["class_names"]))
+        expected = forecast(settings, methods, options, more["mirror"], shape, here())
+    with staged(settings.quiet, expected) as tell:
         first = find(
             images,
             given,
@@ -187,7 +200,8 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
             **more,
         )
         # cleanlab and small loss rank as their authors do, by the probability of the given label
-        return [first, *(find(images, given, method=n, score="self_confidence", report=tell, **more) for n in others)]
+        more |= {"score": "self_confidence", "report": tell}
+        return [first, *(find(images, given, method=name, **more) for name in methods[1:])]
 
 
 def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path) -> list[str]:

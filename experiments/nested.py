@@ -22,6 +22,7 @@ from ddjax.types import Model
 HELD_OUT = 0.1
 SECOND = 100 / 450  # of all epochs, as published; so is the second stage's rate, a hundredth of the first's
 SLOWER = 0.01
+_choose = jax.jit(choose_width, static_argnames=("model", "channels"))  # one program for all calls of the same shapes
 
 
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
@@ -90,5 +91,4 @@ def _widths(model: Model, params: Any, examples: Examples, held: np.ndarray, cou
     images = jnp.asarray(examples.images)[held]
     labels = jnp.argmax(jnp.asarray(examples.targets)[held], axis=1)
     features = len(params["head"]["kernel"][0])
-    choose = jax.jit(lambda one: choose_width(model, one, images, labels, features))
-    return jnp.stack([choose(trees.take(params, i)) for i in range(count)])
+    return jnp.stack([_choose(model, trees.take(params, i), images, labels, features) for i in range(count)])

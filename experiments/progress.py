@@ -1,6 +1,7 @@
 """Work in progress: a live display in a terminal, bars in a notebook, a line now and then in a log; and TensorBoard."""
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,30 @@ class View:
                     self.board.write(title, metrics, done)
 
             yield report
+
+    def say(self, words: str) -> None:
+        """A line of its own: above the live display, in the log, or in the notebook's output."""
+        if self.quiet:
+            return
+        self._spoke = time.monotonic()
+        if self._live is not None:
+            self._live.console.print(words, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(words, file=sys.stdout if in_notebook() else self.stream, flush=True)
+
+    @contextlib.contextmanager
+    def log(self) -> Iterator[None]:
+        """Meanwhile a line for each message that the library logs."""
+        logger, handler = logging.getLogger("ddjax"), _Saying(self)
+        level = logger.level
+        if not self.quiet:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
     def _shown(self, title: str) -> contextlib.AbstractContextManager[Report]:
         if self.quiet:
@@ -93,6 +118,19 @@ class View:
             self._depth -= 1
 
 
+class _Saying(logging.Handler):
+    """Says what is logged."""
+
+    def __init__(self, view: View):
+        """In this view."""
+        super().__init__()
+        self.view = view
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        self.view.say(self.format(record))
+
+
 def live_display(stream: IO[str]) -> Any:
     """Rows of: what, how far, how fast, how long still, and the newest numbers."""
     from rich.console import Console
@@ -129,13 +167,23 @@ class Pace:
         self.last = 0
 
     def __call__(self, done: int) -> float | None:
-        """The rate, once a second report makes one; a count that falls back begins anew, as the next fold does."""
+        """The rate, once a second report makes one; a count that falls back begins anew. Nothing done has no rate."""
+        if done == 0:
+            return None
         now = time.monotonic()
         if self.first is None or done < self.last:
             self.first = done, now
         self.last = done
         count, seconds = done - self.first[0], now - self.first[1]
         return count / seconds if count > 0 and seconds > 0 else None
+
+
+def in_time(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def in_words(rate: float | None) -> str:

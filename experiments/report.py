@@ -4,6 +4,7 @@ python -m experiments.report runs --out runs/report
 """
 
 import pathlib
+import sys
 from typing import Annotated
 
 import tyro
@@ -15,7 +16,7 @@ from experiments.reporting import export, overview
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.page import page
-from experiments.reporting.rows import read_rows
+from experiments.reporting.rows import left_out, read_rows
 from experiments.reporting.svg import standalone
 from experiments.reporting.verdicts import as_text, judge
 
@@ -33,10 +34,17 @@ def report(
 
     Args:
       where: a sweep's directory, a directory of single runs, or a .jsonl file of rows.
-      out: where the files go; by default `where`/report, or a directory named after the file, beside it.
+      out: where the files go; by default `where`/report for a directory, and runs/report/NAME for a file NAME.jsonl.
       title: of the page.
       formats: of the tables: csv md tex parquet; by default all, parquet only where the `report` extra is installed.
-      quiet: print nothing; otherwise the accuracies as a table, and the verdicts in short.
+      quiet: print nothing but the rows that are left out; otherwise the accuracies as a table, and the verdicts in
+        short.
+
+    Returns:
+      0, the status of the command.
+
+    Raises:
+      ValueError: there is no usable row, or a format is unknown or cannot be written.
     """
     if formats is None:
         formats = tuple(kind for kind in export.FORMATS if kind != "parquet" or export.parquet_possible())
@@ -46,11 +54,13 @@ def report(
         if kind == "parquet" and not export.parquet_possible():
             raise ValueError("format parquet needs pandas and pyarrow: pip install -e '.[report]', or leave it out")
     rows = read_rows(where)
+    for line in left_out(rows.bad):
+        print(line, file=sys.stderr)
     if not rows.done:
         raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")
     study = Study.of(rows.done)
     verdicts = judge(study)
-    out = out or (where / "report" if where.is_dir() else where.with_name(f"{where.stem}_report"))
+    out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
     texts = {"report.html": page(rows, study, verdicts, where, title), "verdicts.txt": as_text(verdicts) + "\n"}
     texts |= {f"{made.key}.svg": standalone(made.panels) for made in (phenomenon(study), *all_figures(study))}
     for name, text in texts.items():

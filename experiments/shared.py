@@ -18,7 +18,7 @@ from ddjax.models import build
 from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
-from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model
 from experiments.checkpointing import Keeping
 from experiments.config import BASELINE_OF, SPACE_OF, UPRIGHT, Experiment, method_config
@@ -137,8 +137,8 @@ def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
     examples = Examples(moved.images, preprocess.one_hot(moved.labels, dataset.num_classes))
     recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)
     params = fit(model, recipe, examples, jax.random.key(experiment.noise_seed)[None]).params
-    only = jax.tree.map(lambda leaf: leaf[0], params)
-    return np.asarray(jax.nn.softmax(jax.jit(lambda p, x: predict(model, p, x))(only, moved.images)))
+    [logits] = stacked_logits(model, params, moved.images)
+    return np.asarray(jax.nn.softmax(logits))
 
 
 def network(experiment: Experiment, name: str, image_shape: tuple[int, ...], num_classes: int) -> Model:

@@ -62,7 +62,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             epochs=epochs,
             mirror=experiment.dataset not in UPRIGHT,
             seed=experiment.seed,
-            report=report,
+            report=lambda stage, *progress: report(*progress),
             checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
         )
     given, clean = np.asarray(train.labels), np.asarray(cell.prepared.audit.labels)

@@ -76,6 +76,25 @@ def test_broken_files_are_named_and_harm_nothing(cleaned):
     assert "0x" not in "".join(lines)
 
 
+class Stopped(Exception):
+    pass
+
+
+def stop(*arguments, **options):
+    raise Stopped
+
+
+def test_unreadable_files_are_told_before_anything_is_trained(cleaned, capsys, monkeypatch):
+    root, _ = cleaned
+    monkeypatch.setattr(command, "judged", stop)
+    with pytest.raises(Stopped):
+        run(root / "pictures", root / "out", quiet=False)
+    first, found, count, *names = capsys.readouterr().err.splitlines()
+    assert first.startswith("reading ") and found == "300 images of 10 classes"
+    assert count == "3 files cannot be read and are left out:" and len(names) == 3
+    assert names[0].startswith("  2/empty.png: ") and names[2].startswith("  4/cut.png: ")
+
+
 def test_the_page_stands_alone_and_escapes_names(cleaned):
     root, _ = cleaned
     page = (root / "out" / "gallery.html").read_text()

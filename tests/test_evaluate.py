@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import preprocess
+from ddjax import preprocess, training
 from ddjax.data import in_space, prepare, synthetic
 from ddjax.distilled import DistilledSet, expand
-from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, train_full
+from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, predicted, students, train_full
 from ddjax.evaluation.baselines import Baseline, smoothed
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
 from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
@@ -95,8 +95,14 @@ def test_rates_are_chosen_on_given_labels(ready, distilled):
     choosing = dataclasses.replace(QUICK, rates=(1e-6, 0.05), space="standardize")
     with pytest.raises(ValueError, match="train="):
         evaluate(distilled, ready.test, protocol=choosing, model=MODEL)
-    scores = evaluate(distilled, ready.test, protocol=choosing, model=MODEL, train=ready.train)
+    said = []
+    scores = evaluate(
+        distilled, ready.test, protocol=choosing, model=MODEL, train=ready.train, report=lambda *one: said.append(one)
+    )
     assert scores.rate == pytest.approx(0.05)
+    done, totals, metrics = zip(*said, strict=True)
+    assert set(totals) == {60} and list(done) == sorted(done) and {30, 60} <= set(done)  # the search is half of it
+    assert all((at <= 30) == ("search_loss" in found) for at, found in zip(done, metrics, strict=True))
 
 
 def test_the_learned_rate_is_used_where_the_protocol_says_so(ready, distilled):
@@ -229,3 +235,26 @@ def test_measures():
     np.testing.assert_array_equal(recall(counts), [1.0, 0.5, np.nan])
     assert thirds(np.arange(6.0)) == {"head": 0.5, "medium": 2.5, "tail": 4.5}
     np.testing.assert_allclose(smoothed(np.array([[0.0, 3.0, 0.0, 0.0]]), 3), [[1.5, 1, 1, 0]])
+
+
+def test_test_images_are_asked_about_once(ready, distilled, monkeypatch):
+    fits, predictions = [], []
+
+    def fit(*arguments, **options):
+        fits.append(options)
+        return training.fit(*arguments, **options)
+
+    def predict_all(model, params, images):
+        predictions.append(images)
+        return predicted.predict_all(model, params, images)
+
+    monkeypatch.setattr(students, "fit", fit)
+    monkeypatch.setattr(students, "predict_all", predict_all)
+    scores = evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, students=2)
+    assert [options.get("watch") for options in fits] == [None] and len(predictions) == 1
+    assert np.trace(scores.confusion) == round(sum(scores.last) * len(ready.test.labels))
+    assert scores.best == scores.last
+    watching = dataclasses.replace(QUICK, checks=3)
+    watched = evaluate(distilled, ready.test, protocol=watching, model=MODEL, students=2)
+    assert fits[1]["every"] == 10 and np.trace(watched.confusion) == round(sum(watched.last) * len(ready.test.labels))
+    assert all(best >= last for best, last in zip(watched.best, watched.last, strict=True))

@@ -1,6 +1,7 @@
 """Progress as a terminal, a notebook, a log and TensorBoard show it."""
 
 import io
+import logging
 import struct
 import sys
 import types
@@ -68,8 +69,10 @@ def test_a_rate_leaves_out_what_came_before_the_first_report(monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     pace = progress.Pace()
     now[0] = 60.0  # compiling
+    assert pace(0) is None  # announced before it starts
+    now[0] = 61.0
     assert pace(10) is None
-    now[0] = 62.0
+    now[0] = 63.0
     assert pace(14) == 2.0 and progress.in_words(pace(14)) == "2.0/s" and progress.in_words(0.25) == "4.0 s each"
     now[0] = 70.0
     assert pace(1) is None  # the next fold
@@ -77,7 +80,30 @@ def test_a_rate_leaves_out_what_came_before_the_first_report(monkeypatch):
     assert pace(4) == 3.0
 
 
-def test_quiet_says_nothing(capsys):
+def test_lines_of_their_own_and_what_the_library_logs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(logging.getLogger("ddjax"), "handlers", [])
+    logger = logging.getLogger("ddjax.test")
+    for stream in (io.StringIO(), Terminal()):
+        view = View(stream=stream)
+        with view.log():
+            view.say("reading [bold]files[/bold]")
+            with view.task("steps") as report:
+                report(1, 3, {"loss": 0.5})
+                logger.info("5 experts")
+        logger.info("later")
+        shown = stream.getvalue()
+        assert "reading [bold]files[/bold]\n" in shown and "5 experts\n" in shown and "later" not in shown
+    assert logging.getLogger("ddjax").handlers == []
+
+
+def test_quiet_says_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("ddjax"), "handlers", [])
+    view = View(quiet=True)
+    with view.log():
+        logging.getLogger("ddjax.test").info("nothing")
+        view.say("nothing")
     work(View(quiet=True))
     assert capsys.readouterr() == ("", "")
 

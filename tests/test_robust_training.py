@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from ddjax.denoising.witnesses import young_say
 from ddjax.models import build
 from ddjax.robust import make_rule, robust_fit
 from ddjax.robust.elr import elr
@@ -20,6 +21,8 @@ from ddjax.robust.training import RuleTrainer
 from ddjax.robust.transition import backward_correction, forward_correction
 from ddjax.training import Clock, Examples, Recipe, Sharpness, fit, make_trainer, predict
 from ddjax.training.losses import cross_entropy
+from ddjax.types import TrainSet
+from experiments.nested import _widths
 
 MODEL = build("mlp", (2, 2, 1), 3, depth=1, width=4)
 RECIPE = Recipe(epochs=2, batch=4, rate=0.1, momentum=0.9, weight_decay=1e-2)
@@ -167,3 +170,55 @@ def test_held_out_probabilities_come_from_other_rows():
     own = (fold == fold[0]) & (np.arange(10) > 0)
     np.testing.assert_allclose(moved[own], found[own], rtol=1e-6)
     assert np.abs(moved - found)[fold != fold[0]].max(axis=1).min() > 1e-4
+
+
+def counting(model, calls):
+    """The model, which counts how often Python runs its `apply` and `features`: once for each trace."""
+
+    def counted(function):
+        def run(params, images):
+            calls.append(images.shape)
+            return function(params, images)
+
+        return run
+
+    return model._replace(apply=counted(model.apply), features=counted(model.features))
+
+
+def test_a_second_cross_validation_traces_nothing():
+    calls = []
+    model = counting(MODEL, calls)
+    held_out_probabilities(model, RECIPE, EXAMPLES, keys(1)[0], folds=2)
+    assert calls
+    calls.clear()
+    said = []
+    report = lambda *one: said.append(one[:2])  # noqa: E731
+    held_out_probabilities(model, RECIPE, EXAMPLES, keys(2)[1], folds=2, seed=1, report=report)
+    assert calls == [] and said == [(1, 4), (2, 4), (3, 4), (4, 4)]  # epochs of both folds
+
+
+def test_second_judges_trace_nothing():
+    calls = []
+    model = counting(MODEL, calls)
+    ids = np.arange(10, dtype=np.int32)
+    train = TrainSet(images=IMAGES, labels=np.asarray(LABELS), ids=ids, num_classes=3, space="unit")
+    asked = {"model": model, "students": 2, "epochs": 10, "mirror": True, "report": None}
+    young_say(train, **asked, seed=0)
+    assert calls
+    calls.clear()
+    young_say(train, **asked, seed=1)
+    assert calls == []
+
+
+def test_a_second_choice_of_widths_traces_nothing():
+    calls = []
+    model = counting(MODEL, calls)
+    params = jax.vmap(MODEL.init)(keys(2))
+    first = _widths(model, params, EXAMPLES, np.arange(4), 2)
+    assert len(calls) == 1  # one program for both networks
+    other = Examples(IMAGES[::-1], EXAMPLES.targets)
+    assert _widths(model, params, other, np.arange(4), 2).shape == first.shape == (2,) and len(calls) == 1
+
+
+def test_one_pair_of_networks_is_one_model():
+    assert RuleTrainer(MODEL, RECIPE, coteaching()).ensemble() is RuleTrainer(MODEL, RECIPE, coteaching()).ensemble()

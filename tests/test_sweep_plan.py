@@ -6,6 +6,7 @@ import pytest
 from ddjax.models import build
 from ddjax.results import fingerprint, hardware
 from experiments.config import Experiment
+from experiments.progress import in_time
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.arithmetic import forward_flop
@@ -93,5 +94,5 @@ def test_the_machine_at_hand_is_measured(tmp_path, capsys):
 
 
 def test_units():
-    assert [planning.in_time(s) for s in (3, 300, 30_000, 300_000)] == ["3.0 s", "5.0 min", "8.3 h", "3.5 d"]
+    assert [in_time(s) for s in (3, 300, 30_000, 300_000)] == ["3.0 s", "5.0 min", "8.3 h", "3.5 d"]
     assert [planning.in_bytes(b) for b in (None, 2e3, 2e6, 2e9)] == ["unknown", "2 kB", "2.0 MB", "2.0 GB"]

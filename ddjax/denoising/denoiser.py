@@ -1,7 +1,6 @@
 """The front door: images and labels in, a report out."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,14 +13,13 @@ from ddjax.denoising.distilling import PLAIN_SPACE, configured, distilled_set, i
 from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
+from ddjax.denoising.telling import Report, begun
 from ddjax.denoising.witnesses import folds_say, students_say, young_say
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.files import array_digest
 from ddjax.names import choose, unknown
 from ddjax.types import TrainSet
-
-Report = Callable[[str, int, int, dict[str, float]], None]  # (stage, done, total, newest metrics)
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
 
@@ -77,7 +75,8 @@ def denoise(
       calibration: where the probability of a wrong label comes from; see `judging.judge`.
       folds: of cleanlab's cross-validation.
       keep: a directory where finished stages are kept; a run with the same data and settings goes on from there.
-      report: called with the stage, how far it is, of how much, and its newest metrics.
+      report: called with the stage, how far it is, of how much, and its newest metrics; also before each stage, with
+        0 done and no metrics. The total is 0 where a stage cannot tell it.
     """
     train, names = _train_set(images, labels, class_names)
     if score not in SCORES:
@@ -118,7 +117,7 @@ def denoise(
         decides |= {"network": settings["network"]}
         unfinished = stages.checkpoints("distilled", decides)
         distilled, seconds["distil"] = stages.distilled(
-            decides, lambda: distilled_set(chosen, config, train, model, seed, _stage(report, "distil"), unfinished)
+            decides, lambda: distilled_set(chosen, config, train, model, seed, report, unfinished)
         )
         decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "mirror")}
 
@@ -130,7 +129,7 @@ def denoise(
                 protocol=how,
                 students=students,
                 epochs=epochs,
-                report=_stage(report, "students"),
+                report=report,
                 checkpoints=stages.checkpoints("logits", decides),
             )
 
@@ -143,7 +142,7 @@ def denoise(
         stage = "folds" if method == "cleanlab" else "networks"
 
         def ask() -> np.ndarray:
-            how_long = {"epochs": plain_epochs, "report": _stage(report, stage)}
+            how_long = {"epochs": plain_epochs, "report": report}
             how_long["checkpoints"] = stages.checkpoints("logits", decides)
             if method == "cleanlab":
                 return folds_say(moved, **judging, **how_long, folds=folds)
@@ -151,6 +150,7 @@ def denoise(
 
     kept = stages.arrays("logits", decides, lambda: _timed(ask))
     seconds[stage] = float(kept["seconds"])
+    begun(report, "judge")
     start = time.monotonic()
     given = np.asarray(train.labels)
     found = judge(kept["logits"], given, precision=precision, calibration=calibration, in_sample=method == "small_loss")
@@ -207,7 +207,3 @@ def _timed(ask: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
     if not np.isfinite(logits).all():
         raise ValueError("the networks' predictions are not finite: they diverged; lower the rate or other options")
     return {"logits": logits, "seconds": np.float64(time.monotonic() - start)}
-
-
-def _stage(report: Report | None, name: str) -> Callable[[int, int, dict[str, float]], None] | None:
-    return None if report is None else functools.partial(report, name)

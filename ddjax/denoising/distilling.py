@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ddjax import preprocess
 from ddjax.checkpoints import Checkpoints
+from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet
 from ddjax.loop import distill
 from ddjax.models import build
@@ -63,11 +64,12 @@ def distilled_set(
     train: TrainSet,
     model: Model,
     seed: int,
-    report: Any,
+    report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> tuple[DistilledSet, float]:
-    """The distilled set, with the transform it lives in."""
+    """The distilled set, with the transform it lives in, and the seconds it took: the stages "prepare" and "distil"."""
     start = time.monotonic()
+    begun(report, "prepare")
     transform = preprocess.fit(method.space or PLAIN_SPACE, train.images)
     moved = inside(train, transform)
     if method.model is not None:
@@ -76,7 +78,8 @@ def distilled_set(
     begin, feed = method.prepare(config, moved, model, prepare_key)
     distiller = method.build(config, model)
     first, steps = distiller.init(init_key, begin), method.steps(config)
-    state, _ = distill(distiller, feed, first, steps=steps, report=report, checkpoints=checkpoints)
+    told = begun(report, "distil", steps)
+    state, _ = distill(distiller, feed, first, steps=steps, report=told, checkpoints=checkpoints)
     found = dataclasses.replace(distiller.extract(state), preprocess=transform)
     jax.block_until_ready(found.images)
     return found, time.monotonic() - start

@@ -33,7 +33,9 @@ class Stages:
         path = place.with_name(place.name + ".npz")
         if path.exists():
             try:
-                return read_npz(path)
+                kept = read_npz(path)
+                log.info("%s of an earlier run are taken from %s", name, path)
+                return kept
             except (OSError, ValueError) as error:
                 log.warning("the stage is made again: %s", error)
         made = make()
@@ -52,7 +54,9 @@ class Stages:
         clock = place.with_name(place.name + ".seconds")
         if clock.exists():  # written last
             try:
-                return load_distilled(place), float(clock.read_text())
+                kept = load_distilled(place), float(clock.read_text())
+                log.info("the distilled set of an earlier run is taken from %s", place)
+                return kept
             except ValueError as error:
                 log.warning("the stage is made again: %s", error)
         made, seconds = make()

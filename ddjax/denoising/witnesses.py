@@ -4,23 +4,22 @@ Each is a function that returns logits [s n k] of every training image, s networ
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ddjax.checkpoints import Checkpoints
+from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, upright
 from ddjax.evaluation.students import chosen_rates, in_protocol_space, in_space, rescaled, suited
 from ddjax.preprocess import one_hot
 from ddjax.robust.held_out import held_out_probabilities
-from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report
 from ddjax.types import Model, TrainSet
 
 YOUNG = 0.1  # of the plain recipe's epochs: most right labels are learned by then, and few wrong ones
@@ -43,7 +42,7 @@ def students_say(
     """Fresh students that saw the distilled images alone; `train` (pixels) is what they are asked about.
 
     Where the protocol has several rates, the one is taken whose student agrees best with the given labels of 2000
-    training images.
+    training images. `report` is told of this search as the stage "rates", of the training as the stage "students".
     """
     recipe = shortened(protocol.recipe(len(distilled.images)), epochs, mirror)
     transform, plain = in_protocol_space(check(distilled), protocol, train)
@@ -52,7 +51,10 @@ def students_say(
     if protocol.use_step_size and distilled.step_size is not None:
         rate = float(distilled.step_size)
     if len(protocol.rates) > 1:
-        [rate] = chosen_rates(model, recipe, [examples], protocol, [train], transform, [seed], "auto", checkpoints)
+        search = begun(report, "rates", recipe.epochs)
+        [rate] = chosen_rates(
+            model, recipe, [examples], protocol, [train], transform, [seed], "auto", search, checkpoints
+        )
     keys = jax.random.split(jax.random.key(seed), students)
     fitted = fit(
         model,
@@ -60,11 +62,11 @@ def students_say(
         examples,
         keys,
         rates=jnp.full(students, rate, jnp.float32),
-        report=report,
+        report=begun(report, "students", recipe.epochs),
         checkpoints=checkpoints and checkpoints.part("students"),
     )
     all_finite(fitted.params, fitted.loss, "students that judge")
-    return said(model, fitted.params, in_space(train, transform))
+    return np.asarray(stacked_logits(model, fitted.params, in_space(train, transform)))
 
 
 def folds_say(
@@ -78,15 +80,16 @@ def folds_say(
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "1 n k"]:
-    """For each image the network of plain training on the other folds; `train` is in its space."""
+    """For each image the network of plain training on the other folds, the stage "folds"; `train` is in its space."""
+    recipe = plain_recipe(epochs, mirror)
     probabilities = held_out_probabilities(
         model,
-        plain_recipe(epochs, mirror),
+        recipe,
         given(train),
         jax.random.key(seed),
         folds=folds,
         seed=seed,
-        report=report,
+        report=begun(report, "folds", folds * recipe.epochs),
         checkpoints=checkpoints,
     )
     return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
@@ -103,19 +106,12 @@ def young_say(
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "s n k"]:
-    """Networks that trained on all images with their given labels, for a tenth of the plain recipe's epochs."""
-    recipe = plain_recipe(epochs, mirror)
-    recipe = dataclasses.replace(recipe, epochs=max(1, round(YOUNG * recipe.epochs)))
-    keys = jax.random.split(jax.random.key(seed), students)
-    fitted = fit(model, recipe, given(train), keys, report=report, checkpoints=checkpoints)
+    """Networks that trained on all images with their given labels, briefly: the stage "networks"."""
+    recipe, keys = young_recipe(epochs, mirror), jax.random.split(jax.random.key(seed), students)
+    told = begun(report, "networks", recipe.epochs)
+    fitted = fit(model, recipe, given(train), keys, report=told, checkpoints=checkpoints)
     all_finite(fitted.params, fitted.loss, "young networks")
-    return said(model, fitted.params, train.images)
-
-
-def said(model: Model, params: Any, images: Array) -> Float[np.ndarray, "s n k"]:
-    """The logits of stacked networks, one after the other."""
-    say = jax.jit(lambda stacked, images: jax.lax.map(lambda one: predict(model, one, images), stacked))
-    return np.asarray(say(params, images))
+    return np.asarray(stacked_logits(model, fitted.params, train.images))
 
 
 def given(train: TrainSet) -> Examples:
@@ -126,6 +122,12 @@ def given(train: TrainSet) -> Examples:
 def plain_recipe(epochs: int | None, mirror: bool) -> Recipe:
     """The recipe of plain training on everything."""
     return shortened(BASELINES["B-PLAIN"].recipe, epochs, mirror)
+
+
+def young_recipe(epochs: int | None, mirror: bool) -> Recipe:
+    """The first tenth of the plain recipe's epochs."""
+    recipe = plain_recipe(epochs, mirror)
+    return dataclasses.replace(recipe, epochs=max(1, round(YOUNG * recipe.epochs)))
 
 
 def shortened(recipe: Recipe, epochs: int | None, mirror: bool) -> Recipe:

@@ -21,18 +21,18 @@ class Predicted(NamedTuple):
     confidence: Float[np.ndarray, "n"]  # log probability of that class
 
 
-@functools.lru_cache(maxsize=32)
-def _predictions(model: Model) -> Any:
-    def one(params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames="model")
+def _predictions(model: Model, params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(params: Any) -> tuple[jax.Array, jax.Array]:
         logits = predict(model, params, images)
         return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
 
-    return jax.jit(lambda stacked, images: jax.lax.map(lambda params: one(params, images), stacked))
+    return jax.lax.map(one, params)
 
 
 def predict_all(model: Model, params: Any, images: jax.Array) -> list[Predicted]:
     """What each student (params are stacked) says of every image."""
-    classes, confidence = map(np.asarray, _predictions(model)(params, images))
+    classes, confidence = map(np.asarray, _predictions(model, params, images))
     return [Predicted(*pair) for pair in zip(classes, confidence, strict=True)]
 
 

@@ -17,7 +17,7 @@ from ddjax.models import build
 from ddjax.names import choose
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report, for_each
+from ddjax.training.fit import Report, for_each, within
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
 HELD_OUT = 2000  # training images on which a rate is chosen, by their given labels
@@ -64,6 +64,7 @@ def evaluate(
       model: another network than the protocol's, for cross-architecture tests.
       mirror: False leaves mirror images out of the augmentation, for digits and letters.
       epochs: a shorter or longer run than published, schedule scaled; say so beside the number.
+      report: called with (epochs done, epochs, newest metrics); the epochs of a search for the rate come first.
       checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
     return evaluate_all(
@@ -122,22 +123,28 @@ def evaluate_all(
         rates = [rate if s.step_size is None else float(s.step_size) for s, rate in zip(sets, rates, strict=True)]
     if len(protocol.rates) > 1:
         each = [e for _, e in ready]
-        rates = chosen_rates(model, recipe, each, protocol, trains, transform, seeds, how, checkpoints)
+        search = within(report, 0, 2 * recipe.epochs)
+        rates = chosen_rates(model, recipe, each, protocol, trains, transform, seeds, how, search, checkpoints)
+        report = within(report, recipe.epochs, 2 * recipe.epochs)
+    looks: dict[str, Any] = {}
+    if protocol.checks > 1:
+        looks["watch"] = {"test": (test_images, {"test_acc": test.labels})}
+        looks["every"] = max(1, recipe.epochs // protocol.checks)
     fitted = fit(
         model,
         recipe,
         for_each([examples for _, examples in ready], count),
         jnp.concatenate([jax.random.split(jax.random.key(seed), count) for seed in seeds]),
         rates=jnp.repeat(jnp.array(rates, jnp.float32), count, total_repeat_length=count * len(sets)),
-        watch={"test": (test_images, {"test_acc": test.labels})},
-        every=max(1, recipe.epochs // protocol.checks),
+        **looks,
         how=how,
         report=report,
         checkpoints=checkpoints and checkpoints.part("students"),
     )
     all_finite(fitted.params, fitted.loss, "students")
-    watched = fitted.seen["test_acc"]
     predictions = predict_all(model, fitted.params, test_images)
+    last = np.array([np.mean(p.classes == np.asarray(test.labels)) for p in predictions])
+    best = np.maximum(last, fitted.seen["test_acc"].max(axis=1)) if looks else last
     views: dict[int, list[Predicted]] = {}  # several cells share their training images
     found = []
     for i, (train, audit, rate) in enumerate(zip(trains, audits, rates, strict=True)):
@@ -147,8 +154,8 @@ def evaluate_all(
         seen = [] if train is None else views[id(train.images)][own]
         found.append(
             Scores(
-                [float(x) for x in watched[own, -1]],
-                [float(x) for x in watched[own].max(axis=1)],
+                last[own].tolist(),
+                best[own].tolist(),
                 float(rate),
                 protocol.name,
                 recipe.epochs * recipe.steps_per_epoch(len(ready[i][1].images)),
@@ -237,11 +244,13 @@ def chosen_rates(
     transform: preprocess.Preprocess,
     seeds: list[int],
     how: str,
+    report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> list[float]:
     """For each set the rate whose student agrees best with the given labels of held-out training images.
 
-    No test data, no truth. A rate whose student diverges is not chosen.
+    No test data, no truth. A rate whose student diverges is not chosen. The names of the metrics in `report` begin
+    with search_.
     """
     held, labels, keys = [], [], []
     for train, seed in zip(trains, seeds, strict=True):
@@ -257,6 +266,10 @@ def chosen_rates(
         keys.append(jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(protocol.rates)))
     count = len(protocol.rates)
     watch = {"held_out": (for_each(held, count), {"agreement": for_each(labels, count)})}
+
+    def told(done: int, total: int, metrics: dict[str, float]) -> None:
+        report(done, total, {f"search_{name}": value for name, value in metrics.items()})
+
     rates = jnp.tile(jnp.array(protocol.rates, jnp.float32), len(seeds))
     fitted = fit(
         model,
@@ -266,6 +279,7 @@ def chosen_rates(
         rates=rates,
         watch=watch,
         how=how,
+        report=told if report else None,
         checkpoints=checkpoints and checkpoints.part("rates"),
     )
     found = np.where(np.isfinite(fitted.loss[:, -1]), fitted.seen["agreement"][:, -1], -1.0)

@@ -135,14 +135,15 @@ def trajectories(
 
 
 def logged(every: float = 10.0) -> Report:
-    """A report to the log, at most once in so many seconds."""
-    start = last = time.monotonic()
+    """A report to the log, at most once in so many seconds; what precedes the first report is mostly compiling."""
+    first, last = None, time.monotonic()
 
     def report(done: int, total: int, metrics: dict[str, float]) -> None:
-        nonlocal last
+        nonlocal first, last
         now = time.monotonic()
-        if now - last >= every:
-            last, left = now, (now - start) * (total - done) / done
+        first = first or (done, now)
+        if now - last >= every and done > first[0]:
+            last, left = now, (now - first[1]) * (total - done) / (done - first[0])
             log.info("experts: %d of %d epochs, loss %.3f, %.0f s left", done, total, metrics["loss"], left)
 
     return report

@@ -19,6 +19,7 @@ from ddjax.kernels import matmul_highest
 
 _TEMPERATURES = np.geomspace(0.01, 10.0, 31)  # times the deviation of the logits
 _ROUNDS = 40
+PASSES = (len(_TEMPERATURES) + 1) * (_ROUNDS + 1)  # over all logits, in one fit
 _TINY = 1e-12
 
 

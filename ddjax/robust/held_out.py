@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax import trees
 from ddjax.checkpoints import Checkpoints
-from ddjax.training import Examples, Recipe, fit, predict
+from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report
+from ddjax.training.fit import Report, within
 from ddjax.types import Model
 
 
@@ -42,17 +41,18 @@ def held_out_probabilities(
     """Cross-validated softmax of plain training on the given labels; costs folds - 1 trainings on everything.
 
     All networks train on sets of one size (a row that a smaller fold would add is left out), so one program serves.
+    `report` counts the epochs of all folds.
     """
     fold = stratified_folds(np.asarray(examples.targets).argmax(axis=1), folds, seed)
     size = len(fold) - np.bincount(fold).max()
     probabilities = np.zeros(examples.targets.shape, np.float64)
-    score = jax.jit(lambda params, images: jax.nn.softmax(predict(model, params, images)))
     for number, one in enumerate(jax.random.split(key, folds)):
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
         kept = checkpoints and checkpoints.part(f"fold-{number}")
-        fitted = fit(model, recipe, part, one[None], report=report, checkpoints=kept)
+        told = within(report, number * recipe.epochs, folds * recipe.epochs)
+        fitted = fit(model, recipe, part, one[None], report=told, checkpoints=kept)
         all_finite(fitted.params, fitted.loss, "networks of a fold")
-        params = trees.take(fitted.params, 0)
-        probabilities[held] = score(params, jnp.asarray(examples.images)[held])
+        [logits] = stacked_logits(model, fitted.params, jnp.asarray(examples.images)[held])
+        probabilities[held] = jax.nn.softmax(logits)
     return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -54,12 +54,7 @@ class RuleTrainer:
         """The network of a state's params: for two networks, the mean of their logits."""
         if self.rule.nets == 1:
             return self.model
-        model = self.model
-
-        def apply(params: Params, images: Array) -> Array:
-            return jnp.mean(jax.vmap(lambda one: model.apply(one, images))(params), axis=0)
-
-        return model._replace(apply=apply)
+        return mean_logits(self.model)
 
     def init(self, key: PRNGKey, rate: Array, examples: Examples, data: Any, params: Params | None = None) -> RuleState:
         """A fresh network (or networks), or the `params` given, and the rule's tables for these examples."""
@@ -230,3 +225,13 @@ class RuleTrainer:
 
         logits, features, views = jax.tree.map(joined, jax.lax.map(chunk, chunks))
         return Stats(logits, features, views, jnp.argmax(examples.targets, axis=1))
+
+
+@functools.lru_cache(maxsize=32)  # the same record for the same model, so that its programs are found again
+def mean_logits(model: Model) -> Model:
+    """The model of several networks (leaves of the params are [nets ...]) whose logits are the mean of theirs."""
+
+    def apply(params: Params, images: Array) -> Array:
+        return jnp.mean(jax.vmap(lambda one: model.apply(one, images))(params), axis=0)
+
+    return model._replace(apply=apply)

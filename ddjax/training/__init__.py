@@ -8,6 +8,7 @@ from ddjax.training.members import over_devices as over_devices
 from ddjax.training.members import over_members as over_members
 from ddjax.training.predict import accuracy as accuracy
 from ddjax.training.predict import predict as predict
+from ddjax.training.predict import stacked_logits as stacked_logits
 from ddjax.training.recipe import Recipe as Recipe
 from ddjax.training.recipe import drops as drops
 from ddjax.training.sharpness import Sharpness as Sharpness

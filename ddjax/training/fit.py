@@ -122,6 +122,13 @@ def in_blocks(
     return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
 
 
+def within(report: Report | None, before: int, total: int) -> Report | None:
+    """The report of a part of a longer run, of which `before` epochs of `total` precede the part."""
+    if report is None:
+        return None
+    return lambda done, _, metrics: report(before + done, total, metrics)
+
+
 def _due(first: int, last: int, every: int, epochs: int) -> list[int]:
     """The epochs done, after first and up to last, at which networks are looked at."""
     return [e for e in range(first + 1, last + 1) if e % every == 0 or e == epochs]

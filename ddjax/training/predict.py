@@ -1,5 +1,7 @@
 """Test-time passes over many images in bounded memory."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -18,6 +20,21 @@ def predict(model: Model, params: Params, images: Float[Array, "n h w c"], batch
     if whole < len(images):
         parts.append(model.apply(params, images[whole:]))
     return jnp.concatenate(parts)
+
+
+@functools.partial(jax.jit, static_argnames="model")
+def stacked_logits(model: Model, params: Params, images: Float[Array, "n h w c"]) -> Float[Array, "s n k"]:
+    """Logits of all images from each of several networks; one program serves every call with the same model and shapes.
+
+    Args:
+      model: the networks' architecture.
+      params: their parameters, leaves [s ...].
+      images: what they are asked about.
+
+    Returns:
+      One row of logits for each network and image. The networks run one after the other, to bound memory.
+    """
+    return jax.lax.map(lambda one: predict(model, one, images), params)
 
 
 def accuracy(logits: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, ""]:

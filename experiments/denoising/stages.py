@@ -1,29 +1,67 @@
-"""One bar after another for the stages of a run."""
+"""The stages of a run: each is announced before it starts, with what it takes, and then has a bar of its own."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 
-from experiments.progress import View
+from ddjax.data import Dataset
+from ddjax.denoising.telling import Report
+from experiments.progress import View, in_time
 
-TITLES = {
-    "distil": "distilling",
-    "students": "students of the distilled images",
-    "folds": "networks of the other folds",
-    "networks": "young networks on all images",
+# what a stage is called, and what it counts
+STAGES = {
+    "prepare": ("preparing the distillation", ""),
+    "distil": ("distilling", "steps"),
+    "rates": ("searching the learning rate of the students", "epochs"),
+    "students": ("training students of the distilled images", "epochs"),
+    "folds": ("training networks on the other folds", "epochs"),
+    "networks": ("training young networks on all images", "epochs"),
+    "judge": ("judging the labels", ""),
 }
+
+SHOWN = 10  # unreadable files that are named at the start; skipped.txt has all
+
+
+def what_was_read(count: int, dataset: Dataset) -> list[str]:
+    """How many images are looked at, of how many classes, and the files that cannot be read."""
+    skipped = dataset.provenance.get("skipped") or []
+    lines = [f"{count} images of {dataset.num_classes} classes"]
+    if skipped:
+        more = [f"  and {len(skipped) - SHOWN} more"] if len(skipped) > SHOWN else []
+        files = "1 file cannot be read and is" if len(skipped) == 1 else f"{len(skipped)} files cannot be read and are"
+        lines += [f"{files} left out:", *(f"  {line}" for line in skipped[:SHOWN]), *more]
+    return lines
 
 
 @contextlib.contextmanager
-def staged(quiet: bool) -> Iterator[Callable[[str, int, int, dict[str, float]], None]]:
-    """A `report(stage, done, total, metrics)`: each stage has its own bar."""
+def staged(quiet: bool, expected: Mapping[str, float] | None = None) -> Iterator[Report]:
+    """A report for `ddjax.denoise` that shows the stages and what the library logs meanwhile.
+
+    Args:
+      quiet: show nothing.
+      expected: seconds by stage, where they are known.
+
+    Yields:
+      The function to pass as `report`.
+    """
     view = View(quiet)
-    with contextlib.ExitStack() as open_:
-        now: list = ["", None]
+    with contextlib.ExitStack() as bars, view.log():
+        show = None
 
         def report(stage: str, done: int, total: int, metrics: dict[str, float]) -> None:
-            if stage != now[0]:
-                open_.close()
-                now[:] = [stage, open_.enter_context(view.task(TITLES.get(stage, stage)))]
-            now[1](done, total, metrics)
+            nonlocal show
+            if done == 0 and not metrics:
+                bars.close()
+                view.say(announced(stage, total, (expected or {}).get(stage)))
+                show = bars.enter_context(view.task(STAGES[stage][0]))
+            if total:
+                show(done, total, metrics)
 
         yield report
+
+
+def announced(stage: str, total: int, seconds: float | None) -> str:
+    """What a stage is, how much it takes, and how long, as far as these are known."""
+    title, unit = STAGES[stage]
+    amount = [f"{total} {unit}"] if total else []
+    estimate = [] if seconds is None else [f"about {in_time(seconds)}"]
+    return f"{title}: {', '.join([*amount, *estimate])}" if amount or estimate else title

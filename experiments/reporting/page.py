@@ -11,7 +11,7 @@ from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.pictures import gallery, sources
 from experiments.reporting.recall import recalls
 from experiments.reporting.results_table import provenance, table
-from experiments.reporting.rows import Rows
+from experiments.reporting.rows import Rows, left_out
 from experiments.reporting.sections import confusions, figure
 from experiments.reporting.sections import gallery as gallery_section
 from experiments.reporting.sections import verdicts as verdict_section
@@ -80,6 +80,10 @@ def _summary(rows: Rows, study: Study, verdicts: list[Verdict]) -> str:
         names = [v.claim.name for v in verdicts if v.status["last"] == status]
         said += [f"{status.capitalize()}: {', '.join(names)}."] if names else []
     parts = [f'<p class="standfirst">{escape(" ".join(said))}</p>']
+    if rows.bad:
+        head, *lines = map(escape, left_out(rows.bad))
+        items = "".join(f"<li>{line}</li>" for line in lines)
+        parts.append(f'<div class="warning" id="left-out"><p>{head}</p><ul>{items}</ul></div>')
     if rows.missing:
         count = len(rows.missing)
         parts.append(

@@ -2,46 +2,76 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ddjax.results import read
-from experiments.sweeping.store import FAILED, PLAN
+from ddjax.results import parsed, scan, text_of
+from experiments.reporting.checking import BadRow, wrong
+from experiments.sweeping.store import FAILED, NAMED, PLAN
 
-NEEDED = (
-    *("dataset", "noise", "rate", "effective_rate", "method", "ipc", "seed", "protocol"),
-    *("last_acc", "best_acc", "train_images", "config", "fingerprint"),
-)
+SHOWN = 10  # records left out that are named one by one; the others are counted
 
 
 class Rows(NamedTuple):
-    """Rows that carry a score, those that only say why they have none, and what a sweep's plan wants besides."""
+    """Rows with a score, rows of failed runs, what a sweep's plan wants besides, and rows that cannot be used."""
 
     done: list[dict[str, Any]]
     failed: list[dict[str, Any]]
     planned: int = 0  # runs that the last sweep into the directory wanted; 0 where there is no plan
     missing: tuple[dict[str, Any], ...] = ()  # those of them without any row
+    bad: tuple[BadRow, ...] = ()
 
 
 def read_rows(where: pathlib.Path) -> Rows:
-    """All rows under `where`; of several with the same fingerprint the one read last counts."""
-    found = {row["fingerprint"]: row for file in files(where) for row in _checked(file)}
+    """All usable rows under `where`; of several with the same fingerprint the one read last counts.
+
+    Raises:
+      ValueError: there is no usable row at all.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    bad: list[BadRow] = []
+    for file in files(where):
+        usable, unusable = _rows_of(file, file.name if where.is_file() else file.relative_to(where).as_posix())
+        found |= {row["fingerprint"]: row for row in usable}
+        bad += unusable
     if not found:
-        raise ValueError(f"no result rows in {where}: give a sweep's directory, or a .jsonl file that a run wrote")
+        raise ValueError(
+            f"no result rows in {where}: give a sweep's directory, or a .jsonl file that a run wrote"
+            + "".join(f"\n{line}" for line in left_out(bad))
+        )
     rows = sorted(found.values(), key=_order)
     failed = [row for row in rows if row.get("status") in FAILED]
-    plan = _plan(where / PLAN)
+    plan, damaged = _plan(where / PLAN)
     missing = tuple(cell for cell in plan if cell["fingerprint"] not in found)
-    return Rows([row for row in rows if row.get("status") not in FAILED], failed, len(plan), missing)
+    return Rows([row for row in rows if row.get("status") not in FAILED], failed, len(plan), missing, (*bad, *damaged))
 
 
-def _plan(file: pathlib.Path) -> list[dict[str, Any]]:
-    """The cells that a sweep wrote down as wanted."""
-    if not file.exists():
+def left_out(bad: Sequence[BadRow]) -> list[str]:
+    """The count of the records that are left out, then a line for each, up to `SHOWN`; empty where all are used."""
+    if not bad:
         return []
+    more = [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
+    count = "1 record cannot be used and is" if len(bad) == 1 else f"{len(bad)} records cannot be used and are"
+    return [f"{count} left out:", *map(str, bad[:SHOWN]), *more]
+
+
+def _plan(file: pathlib.Path) -> tuple[list[dict[str, Any]], list[BadRow]]:
+    """The cells that a sweep wrote down as wanted; or none, and why the plan cannot be used."""
+    if not file.exists():
+        return [], []
     try:
-        return json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file} is not JSON: {error}. The next sweep into its directory writes it anew.") from error
+        plan = json.loads(file.read_bytes())
+        reason = "" if isinstance(plan, list) and all(map(_planned, plan)) else "is not the plan of a sweep"
+    except (ValueError, RecursionError) as error:
+        reason = f"is not JSON ({error})"
+    if not reason:
+        return plan, []
+    reason += ": runs that are missing are not listed; the next sweep into this directory writes the plan anew"
+    return [], [BadRow(file.name, None, "", reason)]
+
+
+def _planned(cell: Any) -> bool:
+    return isinstance(cell, dict) and set(NAMED) <= set(cell) and wrong(cell, failed=True) is None
 
 
 def files(where: pathlib.Path) -> list[pathlib.Path]:
@@ -51,19 +81,18 @@ def files(where: pathlib.Path) -> list[pathlib.Path]:
     return [where] if where.is_file() else [*sorted(where.glob("*.jsonl")), *sorted(where.glob("runs/*/row.json"))]
 
 
-def _checked(file: pathlib.Path) -> list[dict[str, Any]]:
-    if file.suffix == ".jsonl":
-        rows = read(file)
-    else:
-        try:
-            rows = [json.loads(file.read_text())]
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{file} is not JSON: {error}") from error
-    for row in rows:
-        needed = ("fingerprint",) if row.get("status") in FAILED else NEEDED
-        if lacking := [name for name in needed if name not in row]:
-            raise ValueError(f"a row in {file} lacks {', '.join(lacking)}: it was not written by experiments.run")
-    return rows
+def _rows_of(file: pathlib.Path, name: str) -> tuple[list[dict[str, Any]], list[BadRow]]:
+    """The usable rows of a file, and the others."""
+    lines = [(None, *parsed(text_of(file)))] if file.suffix == ".json" else scan(file)
+    usable, bad = [], []
+    for number, row, reason in lines:
+        if row is None:
+            bad.append(BadRow(name, number, "", reason))
+        elif found := wrong(row, row.get("status") in FAILED):
+            bad.append(BadRow(name, number, *found))
+        else:
+            usable.append(row)
+    return usable, bad
 
 
 def _order(row: dict[str, Any]) -> tuple:

@@ -4,7 +4,7 @@ Nothing is loaded or compiled. A prediction is good to a factor of about two; `p
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
@@ -70,10 +70,14 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if formula is None:
         return Cost(None, disk, 0.0)
     made, common = formula(cell, config, model, shape, machine)
-    copies = (2 if getattr(config, "use_flip", False) and cell.method == "rcig" else 1) * getattr(
-        config, "factor", 1
-    ) ** 2
-    return Cost(made.then(_students(cell, shape, copies, machine)), disk, data_bytes(shape), common)
+    students = _students(cell, shape, copies(cell.method, config), machine)
+    return Cost(made.then(students), disk, data_bytes(shape), common)
+
+
+def copies(method: str, config: Any) -> int:
+    """How many images students see for each stored one: mirror images, and the cells of a mosaic."""
+    mirrored = 2 if getattr(config, "use_flip", False) and method == "rcig" else 1
+    return mirrored * getattr(config, "factor", 1) ** 2
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:
@@ -103,8 +107,8 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
     return whole.then(training(recipe, model, shape, shape.train - out, recipe.epochs * out, members, machine))
 
 
-def _students(cell: Experiment, shape: Shape, copies: int, machine: Machine) -> Work:
-    protocol, m = PROTOCOLS[cell.protocol], cell.ipc * shape.classes * copies
+def _students(cell: Experiment, shape: Shape, per_image: int, machine: Machine) -> Work:
+    protocol, m = PROTOCOLS[cell.protocol], cell.ipc * shape.classes * per_image
     recipe = protocol.recipe(m)
     recipe = upright(recipe) if cell.dataset in UPRIGHT else recipe
     recipe = rescaled(recipe, cell.epochs) if cell.epochs else recipe

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ddjax.results import hardware
 from experiments.config import Experiment
 from experiments.methods import sized
+from experiments.progress import in_time
 from experiments.run import alike
 from experiments.sweeping.cost import cost, fleet_memory
 from experiments.sweeping.machines import Machine
@@ -124,14 +125,6 @@ def _totals(made: Plan, store: Store) -> list[str]:
     if peak > made.machine.memory:
         lines.append("that is more memory than there is: fewer cells side by side (--no-fleet), or smaller batches")
     return lines
-
-
-def in_time(seconds: float) -> str:
-    """Seconds in a unit that suits them."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def in_bytes(size: float | None) -> str:

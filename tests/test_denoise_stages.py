@@ -1,0 +1,144 @@
+"""The stages of the denoiser: each is announced, with an estimate, before it starts."""
+
+import types
+
+import numpy as np
+import pytest
+
+from ddjax import preprocess
+from ddjax.denoising import distilling, witnesses
+from ddjax.distilled import DistilledSet
+from ddjax.distillers import DISTILLERS
+from ddjax.evaluation import PROTOCOLS
+from ddjax.models import build
+from ddjax.types import TrainSet
+from experiments import denoise as command
+from experiments.denoising import forecast, stages
+from experiments.sweeping.machines import MACHINES
+from experiments.sweeping.work import Shape
+
+
+class Stopped(Exception):
+    pass
+
+
+def recorded(events):
+    """A report and a function for each piece of work, which write down in which order they were called."""
+
+    def report(stage, done, total, metrics):
+        events.append((stage, done, total))
+
+    def work(name, result=None):
+        def run(*arguments, **options):
+            events.append(name)
+            if result is None:
+                raise Stopped
+            return result
+
+        return run
+
+    return report, work
+
+
+def asked(events, **more):
+    report, _ = recorded(events)
+    model = build("mlp", (2, 2, 1), 2, depth=1, width=4)
+    return {"model": model, "mirror": True, "seed": 0, "report": report} | more
+
+
+def small_set():
+    images = np.arange(32, dtype=np.uint8).reshape(8, 2, 2, 1)
+    labels, ids = np.arange(8, dtype=np.int32) % 2, np.arange(8, dtype=np.int32)
+    return TrainSet(images=images, labels=labels, ids=ids, num_classes=2)
+
+
+def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
+    events, train = [], small_set()
+    _, work = recorded(events)
+    monkeypatch.setattr(witnesses, "chosen_rates", work("search", [0.01]))
+    monkeypatch.setattr(witnesses, "fit", work("training"))
+    transform = preprocess.fit("standardize", train.images)
+    images = preprocess.apply(transform, train.images[:2])
+    labels = np.arange(2, dtype=np.int32)
+    distilled = DistilledSet(
+        images=images, labels=labels, num_classes=2, space=transform.fingerprint, preprocess=transform
+    )
+    with pytest.raises(Stopped):
+        witnesses.students_say(distilled, train, **asked(events), protocol=PROTOCOLS["common"], students=2, epochs=7)
+    assert events == [("rates", 0, 7), "search", ("students", 0, 7), "training"]
+
+
+@pytest.mark.parametrize(
+    ("say", "trains", "stage"),
+    [("folds_say", "held_out_probabilities", ("folds", 0, 60)), ("young_say", "fit", ("networks", 0, 2))],
+)
+def test_other_judges_are_announced(monkeypatch, say, trains, stage):
+    events = []
+    _, work = recorded(events)
+    monkeypatch.setattr(witnesses, trains, work("training"))
+    with pytest.raises(Stopped):
+        more = {"folds": 3} if say == "folds_say" else {"students": 2}
+        getattr(witnesses, say)(small_set(), **asked(events, **more), epochs=20)
+    assert events == [stage, "training"]
+
+
+def test_what_precedes_a_distillation_is_announced(monkeypatch):
+    events = []
+    report, work = recorded(events)
+    method = DISTILLERS["random"]
+    config = method.config(ipc=1)
+    monkeypatch.setattr(distilling, "distill", work("steps"))
+    prepared = method._replace(prepare=lambda *given: events.append("preparing") or method.prepare(*given))
+    with pytest.raises(Stopped):
+        distilling.distilled_set(prepared, config, small_set(), asked(events)["model"], 0, report)
+    assert events == [("prepare", 0, 0), "preparing", ("distil", 0, method.steps(config)), "steps"]
+
+
+def test_many_unreadable_files_are_counted():
+    dataset = types.SimpleNamespace(
+        num_classes=2, provenance={"skipped": [f"{i}.png: not an image" for i in range(25)]}
+    )
+    lines = stages.what_was_read(7, dataset)
+    assert lines[1] == "25 files cannot be read and are left out:" and lines[-1] == "  and 15 more" and len(lines) == 13
+
+
+def test_each_stage_is_announced_before_it_starts(capsys):
+    with stages.staged(False, {"distil": 150.0, "rates": 3.0}) as report:
+        report("prepare", 0, 0, {})
+        report("distil", 0, 300, {})
+        before = capsys.readouterr().err.splitlines()
+        report("distil", 300, 300, {"loss": 0.5})
+        report("rates", 0, 1000, {})
+        report("students", 0, 1000, {})
+        report("judge", 0, 0, {})
+    assert before == ["preparing the distillation", "distilling: 300 steps, about 2.5 min"]
+    assert capsys.readouterr().err.splitlines() == [
+        "distilling: 300/300  loss 0.500",
+        "searching the learning rate of the students: 1000 epochs, about 3.0 s",
+        "training students of the distilled images: 1000 epochs",
+        "judging the labels",
+    ]
+    with stages.staged(True) as report:
+        report("distil", 0, 300, {})
+        report("distil", 1, 300, {"loss": 0.5})
+    assert capsys.readouterr() == ("", "")
+
+
+def expected(method="dance", **fields):
+    settings = command.Settings(data="digits", width=8, **fields)
+    return forecast.forecast(
+        settings, forecast.compared(method, False), {"steps": 10}, False, Shape(500, 0, (8, 8, 1), 10), MACHINES["cpu2"]
+    )
+
+
+def test_stages_have_an_estimate():
+    made = expected()
+    assert made.keys() == {"prepare", "distil", "rates", "students", "judge"}
+    compiling = MACHINES["cpu2"].compile_s / len(made)
+    assert min(made.values()) > compiling
+    assert expected(students=50)["students"] - compiling == pytest.approx(10 * (made["students"] - compiling))
+    assert "rates" not in expected(protocol="dance")
+    assert expected("cleanlab").keys() == {"folds", "judge"}
+    assert expected("small_loss").keys() == {"networks", "judge"}
+    assert expected("kip").keys() == {"rates", "students", "judge"}  # no formula is known for its steps
+    assert forecast.compared("cleanlab", True) == ["cleanlab", "small_loss"]
