@@ -154,5 +154,5 @@ def test_tensorboard_gets_metrics_and_scores(tmp_path):
 
 def test_without_the_package_the_way_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ValueError, match=r"ddjax\[tensorboard\]"):
+    with pytest.raises(ValueError, match=r"\.\[tensorboard\]"):
         Board(tmp_path)
