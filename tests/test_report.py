@@ -394,7 +394,7 @@ def test_other_mistakes_are_said_before_anything_is_written(tmp_path, monkeypatc
     with pytest.raises(ValueError, match="Did you mean 'csv'"):
         report(tmp_path / "rows.jsonl", formats=("cvs",))
     monkeypatch.setattr(export, "parquet_possible", lambda: False)
-    with pytest.raises(ValueError, match="ddjax\\[report\\]"):
+    with pytest.raises(ValueError, match="\\.\\[report\\]"):
         report(tmp_path / "rows.jsonl", formats=("parquet",), quiet=True)
     assert not (tmp_path / "runs").exists()
     append(tmp_path / "bad.jsonl", row(0.5) | {"status": "failed", "reason": "no"})
