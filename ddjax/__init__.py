@@ -11,7 +11,7 @@ __version__ = "0.1.0.dev0"
 _WHERE = {
     "ddjax.checkpoints": ["Checkpoints"],
     "ddjax.data": ["Dataset", "load", "prepare", "in_space", "synthetic"],
-    "ddjax.denoising": ["DenoiseReport", "denoise"],
+    "ddjax.denoising": ["DenoiseReport", "denoise", "judge"],
     "ddjax.loop": ["distill"],
     "ddjax.distilled": ["DistilledSet"],
     "ddjax.distillers": ["DISTILLERS"],

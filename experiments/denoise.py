@@ -41,7 +41,6 @@ class Settings:
       upright: mirror images mean something else (digits, letters); digits, mnist and svhn need not be told.
       score: posterior, self_confidence, margin, loss, confidence_weighted_entropy, disagreement or hybrid.
       precision: the share of flagged labels that shall be wrong, at least.
-      calibration: channel or mixture.
       folds: of cleanlab's cross-validation.
       seed: of everything that is trained.
       image_size: crop and resize every image to this side.
@@ -73,7 +72,6 @@ class Settings:
     upright: bool = False
     score: str = "posterior"
     precision: float = 0.8
-    calibration: str = "channel"
     folds: int = 5
     seed: int = 0
     image_size: int | None = None
@@ -177,7 +175,6 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         "network",
         "width",
         "depth",
-        "calibration",
         "precision",
         "folds",
         "seed",

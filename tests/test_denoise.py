@@ -133,7 +133,6 @@ def test_what_cannot_be_read_is_said(noisy):
         ({"score": "margn"}, "Did you mean 'margin'"),
         ({"method": "rcigg"}, "Did you mean 'rcig'"),
         ({"precision": 0.0}, "precision is above 0"),
-        ({"calibration": "none"}, "unknown calibration"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
         ({"ids": ["one"]}, "ids has 1 entries"),
         ({"class_names": ["a", "b"]}, "holds class 9"),

@@ -10,7 +10,7 @@ import numpy as np
 from ddjax import preprocess
 from ddjax.data.validate import class_labels, pixels
 from ddjax.denoising.distilling import PLAIN_SPACE, configured, distilled_set, inside, judging_network, width_for
-from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, through_cleanlab
+from ddjax.denoising.judging import SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.telling import Report, begun
@@ -43,7 +43,6 @@ def denoise(
     mirror: bool = True,
     score: str = "posterior",
     precision: float = 0.8,
-    calibration: str = "channel",
     folds: int = 5,
     seed: int = 0,
     keep: Any = None,
@@ -71,8 +70,7 @@ def denoise(
         16 pixels and 64 for larger ones. The distilling network is as wide.
       mirror: False for images whose mirror image means something else, such as digits and letters.
       score: what suspicion is ranked by; a name in SCORES.
-      precision: the share of flagged labels that shall be wrong, at least, as far as can be foreseen.
-      calibration: where the probability of a wrong label comes from; see `judging.judge`.
+      precision: the share of the flagged labels that is expected to be wrong, at least; see `ddjax.judge`.
       folds: of cleanlab's cross-validation.
       keep: a directory where finished stages are kept; a run with the same data and settings goes on from there.
       report: called with the stage, how far it is, of how much, and its newest metrics; also before each stage, with
@@ -81,8 +79,6 @@ def denoise(
     train, names = _train_set(images, labels, class_names)
     if score not in SCORES:
         raise unknown("score", score, SCORES)
-    if calibration not in CALIBRATIONS:
-        raise unknown("calibration", calibration, CALIBRATIONS)
     if not 0 < precision <= 1:
         raise ValueError(f"precision is above 0 and at most 1; got {precision}")
     if students < 1:
@@ -153,7 +149,7 @@ def denoise(
     begun(report, "judge")
     start = time.monotonic()
     given = np.asarray(train.labels)
-    found = judge(kept["logits"], given, precision=precision, calibration=calibration, in_sample=method == "small_loss")
+    found = judge(kept["logits"], given, precision=precision)
     if method == "cleanlab":
         found = through_cleanlab(found, kept["logits"], given)
     seconds["judge"] = time.monotonic() - start
@@ -173,7 +169,7 @@ def denoise(
         expected_precision=found.expected_precision,
         noise_rate=found.noise_rate,
         seconds=seconds,
-        settings=settings | {"precision": precision, "calibration": calibration},
+        settings=settings | {"precision": precision},
         distilled=distilled,
     )
 
