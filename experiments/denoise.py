@@ -121,12 +121,13 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
         keep=out / "stages",
     )
     view.say(f"writing to {out}")
-    written = write(found[0], np.asarray(made.train.images), dataset, settings, out)
+    clean = None if settings.noise == "clean" else np.asarray(made.audit.labels)
+    written = write(found[0], np.asarray(made.train.images), dataset, settings, out, clean)
     said = [found[0].report()]
     if skipped := dataset.provenance.get("skipped"):
         said.append(f"{len(skipped)} files could not be read: see {out / 'skipped.txt'}")
-    if settings.noise != "clean":
-        said += ["", measure(found, np.asarray(made.audit.labels), dataset.name, rate, settings, out)]
+    if clean is not None:
+        said += ["", measure(found, clean, dataset.name, rate, settings, out)]
     if not settings.quiet:
         print("\n".join([*said, "", f"written to {out}: {', '.join(written)}"]))
     return 0
@@ -201,7 +202,7 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         return [first, *(find(images, given, method=name, **more) for name in methods[1:])]
 
 
-def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path) -> list[str]:
+def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path, clean: Any) -> list[str]:
     """Everything that is left for people and programs; returns the names of the files."""
     from ddjax.files import replacing
     from experiments.denoising import writing
@@ -213,7 +214,8 @@ def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathl
     cleaned = writing.write_cleaned(report, settings.data, dataset, out)
     writing.write_skipped(skipped, out / "skipped.txt")
     with replacing(out / "gallery.html", "w") as file:
-        file.write(gallery(report, images, f"Suspicious labels of {dataset.name}", skipped, settings.most))
+        title = f"Suspicious labels of {dataset.name}"
+        file.write(gallery(report, images, title, skipped, settings.most, clean))
     return ["labels.csv", cleaned.name, "gallery.html", "skipped.txt", "report.npz"]
 
 
