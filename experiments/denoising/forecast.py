@@ -21,8 +21,8 @@ from experiments.sweeping.machines import Machine
 from experiments.sweeping.work import Shape, Work, training
 
 PRECISION = "float32"
-# what an exponential, a logarithm and sums over one logit cost beside matrix products, fitted: two cores fit the
-# channel of 50,000 images and 100 classes in about 25 s
+# what an exponential, a logarithm and sums over one logit cost beside matrix products, fitted: two busy cores judge
+# 50,000 images of 100 classes in about 25 s, and of 10 classes in 2 s
 ELEMENT = 200
 
 
