@@ -111,7 +111,9 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
     """A distiller's metrics as CSV, one line per step."""
-    with open(path, "w", newline="") as file:
+    from ddjax.files import replacing
+
+    with replacing(path, "w") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *log])
         lines = enumerate(zip(*log.values(), strict=True))
