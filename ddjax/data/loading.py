@@ -15,6 +15,7 @@ from ddjax.data.tables import csv_source, npz_source
 from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
+from ddjax.names import few
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
@@ -119,16 +120,16 @@ def whereabouts(name: str, root: pathlib.Path) -> str | None:
 def remarks(dataset: Dataset) -> list[str]:
     """What a user should know about how complete a data set is."""
     skipped = dataset.provenance.get("skipped") or []
-    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    twice = dataset.provenance.get("conflicts") or []
     partial = dataset.provenance.get("partial")
-    return [
-        *(
-            [f"{dataset.name} leaves out {len(skipped)} damaged files: {'; '.join(skipped[:5])}{more}"]
-            if skipped
-            else []
-        ),
-        *([partial] if partial else []),
-    ]
+    said = [partial] if partial else []
+    if skipped:
+        said.append(f"{dataset.name} leaves out {len(skipped)} damaged files: {few(skipped, between='; ')}")
+    if twice:
+        said.append(
+            f"{dataset.name} has {len(twice)} pictures that occur under several labels: {few(twice, between='; ')}"
+        )
+    return said
 
 
 def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:
