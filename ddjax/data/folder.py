@@ -65,26 +65,31 @@ def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tupl
     files = [*train, *(test or [])]
     if not train and not problems:
         problems.append(
-            f"{train_root} holds no class folders: images lie in PATH/CLASS/*, or in PATH/train/CLASS/* and "
+            f"{train_root} holds no class folders; images lie in PATH/CLASS/*, or in PATH/train/CLASS/* and "
             "PATH/test/CLASS/*"
         )
     if strangers := sorted({f.label for f in test or []} - {f.label for f in train}):
-        some = few([repr(name) for name in strangers])
-        problems.append(f"{len(strangers):,} class folders of {test_root} are lacking in {train_root}: {some}")
+        problems.append(
+            f"class folders of {test_root} that {train_root} lacks: {_quoted(strangers)}; add or remove them"
+        )
     if odd := [f.path for f in files if not _is_text(f.path)]:
-        problems.append(f"{len(odd):,} paths are not UTF-8, such as {few(odd, 3)}: rename them")
+        problems.append(f"names that are not UTF-8: {_quoted(odd)}; rename them")
     names, numbers = np.unique([f.label for f in files], return_inverse=True)
     if files and (problem := small_classes(numbers, names.tolist(), least)):
         problems.append(problem)
     if problems and image_size is None and (problem := differing_sizes([f.path for f in files], _reader(root))):
         problems.append(problem)
     if problems:
-        raise ValueError(problems[0] if len(problems) == 1 else "\n- ".join([f"{root} cannot be read:", *problems]))
+        raise ValueError("\n- ".join([f"{root} cannot be read as it is:", *problems]))
     return train, test
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:
     return [folder for folder in root.iterdir() if folder.is_dir() and not is_hidden(folder.name)]
+
+
+def _quoted(names: list[str]) -> str:
+    return few([repr(name) for name in names])
 
 
 def _is_text(path: str) -> bool:
@@ -111,9 +116,9 @@ def _listing(root: pathlib.Path, part: pathlib.Path, problems: list[str]) -> lis
     within = (os.path.realpath(part),)
     folders = [folder.name for folder in _folders(part) if not leads_back(folder, within)]
     if empty := sorted(set(folders) - classes):
+        extensions = " ".join(EXTENSIONS)
         problems.append(
-            f"{len(empty):,} class folders of {part} hold no image ({' '.join(EXTENSIONS)}): "
-            f"{few([repr(name) for name in empty])}; fill or remove them"
+            f"class folders of {part} without an image ({extensions}): {_quoted(empty)}; fill or remove them"
         )
     return sorted(files, key=lambda file: (file.label, file.path))
 

@@ -12,6 +12,8 @@ from jaxtyping import Int, UInt8
 from ddjax.data.images import Decoded
 from ddjax.names import shown
 
+Names = Sequence[str] | np.ndarray
+
 
 def first_rows(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"]:
     """For each image the first row with the same pixels: its own, unless the image occurred before."""
@@ -32,7 +34,7 @@ def conflicts(first: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> list
     return np.split(rows, np.flatnonzero(np.diff(first[rows])) + 1) if len(rows) else []
 
 
-def described(rows: Int[np.ndarray, "m"], names: Sequence[str] | np.ndarray, classes: Sequence[str]) -> str:
+def described(rows: Int[np.ndarray, "m"], names: Names, classes: Names) -> str:
     """Each row's name with its class in brackets; `names` and `classes` hold an entry for each image."""
     return ", ".join(f"{shown(names[row])} ({shown(classes[row])})" for row in rows)
 

@@ -73,8 +73,8 @@ def differing_sizes(names: Sequence[str], read: Callable[[str], bytes]) -> str |
     usual = max(sizes, key=lambda size: len(sizes[size]))
     others = [f"{name!r} ({w} x {h})" for (w, h), them in sizes.items() if (w, h) != usual for name in them]
     return (
-        f"images differ in size (width x height): {len(sizes[usual]):,} are {usual[0]} x {usual[1]}, "
-        f"{len(others):,} are not: {few(others)}; image_size=32, say, crops and resizes all"
+        f"images differ in size (width x height): {len(sizes[usual]):,} of {usual[0]} x {usual[1]}, {len(others):,} of "
+        f"other sizes: {few(others)}; image_size=32, say, crops and resizes all"
     )
 
 

@@ -36,6 +36,8 @@ def load(
 ) -> Dataset:
     """A data set by name or path, in canonical order, decoded once and memory-mapped from a cache afterwards.
 
+    Warnings name the files that are left out, and of a folder or .csv the pictures that occur under several labels.
+
     Args:
       name: one of `NAMES`; `tfds:NAME[/CONFIG][:VERSION]` for any TFDS set with an image and a class label; a folder
         of images; an .npz or .csv file; or a function of yours without arguments as `module:ATTRIBUTE`, that returns a
@@ -48,6 +50,13 @@ def load(
       strict: let no damaged image file pass; otherwise up to 1 % are left out, by name, in a warning.
       download: let TFDS fetch or prepare a set that is not there. Nothing is ever downloaded otherwise.
       verify: compare SHA-256 of the cached arrays, not only their sizes.
+
+    Returns:
+      The data set.
+
+    Raises:
+      FileNotFoundError: the data are not there; the message says where they should be.
+      ValueError: the data cannot be read as they are; of a folder the message lists all that is wrong.
     """
     source = locate(
         name,
@@ -127,7 +136,7 @@ def remarks(dataset: Dataset) -> list[str]:
         said.append(f"{dataset.name} leaves out {len(skipped)} damaged files: {few(skipped, between='; ')}")
     if twice:
         said.append(
-            f"{dataset.name} has {len(twice)} pictures that occur under several labels: {few(twice, between='; ')}"
+            f"{dataset.name} holds pictures that occur under several labels ({len(twice)}): {few(twice, between='; ')}"
         )
     return said
 

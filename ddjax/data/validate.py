@@ -117,10 +117,11 @@ def small_classes(labels: Int[np.ndarray, "n"], names: Sequence[str], least: int
     small = np.flatnonzero(counts < least)
     if not len(small):
         return None
-    some = few([f"{names[c]!r} ({counts[c]})" for c in small])
+    some = few([f"{str(names[c])!r} ({counts[c]})" for c in small])
+    fewer = f", or ask for ipc={counts.min()}" if counts.min() else ""
     return (
-        f"{len(small):,} of {len(names):,} classes have fewer than ipc={least} images: {some}; add images to them, "
-        f"leave them out, or lower it to ipc={max(1, counts.min())}"
+        f"ipc={least} is more images than {len(small):,} of {len(names):,} classes hold: {some}; add images, or leave "
+        f"those classes out{fewer}"
     )
 
 

@@ -54,7 +54,9 @@ def _folder(root: pathlib.Path, image_size: int | None, least: int) -> Dataset:
     train, test = folder.listings(root, image_size, least)
     files = [*train, *(test or [])]
     names, labels = np.unique([file.label for file in files], return_inverse=True)
-    return _decoded(root.name, [f.path for f in files], labels, names, lambda p: (root / p).read_bytes(), image_size)
+    return _decoded(
+        root.name, [f.path for f in files], labels, names.tolist(), lambda p: (root / p).read_bytes(), image_size
+    )
 
 
 def _csv(path: pathlib.Path, image_size: int | None, least: int) -> Dataset:
@@ -65,7 +67,7 @@ def _csv(path: pathlib.Path, image_size: int | None, least: int) -> Dataset:
 
 
 def _check_sizes(path: pathlib.Path, labels: np.ndarray, names: Sequence[str], least: int) -> None:
-    if problem := small_classes(labels, names, least):
+    if least > 1 and (problem := small_classes(labels, names, least)):
         raise ValueError(f"{path}: {problem}")
 
 
