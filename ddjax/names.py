@@ -36,3 +36,8 @@ def few(items: Sequence[object], most: int = 5, between: str = ", ") -> str:
     """The first items, each on one line, and how many more there are."""
     more = f" and {len(items) - most:,} more" if len(items) > most else ""
     return between.join(map(shown, items[:most])) + more
+
+
+def few_counts(counts: Mapping[Any, int]) -> str:
+    """The first entries as `{name: count, ...}`, and how many more there are."""
+    return f"{{{few([f'{name}: {count}' for name, count in counts.items()])}}}"

@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ddjax import stopping
@@ -34,26 +34,30 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
 
 
 def flags(command: Any) -> set[str]:
-    """The names of a command's arguments: parameters, and the fields of those that are dataclasses."""
+    """The names of a command's flags: parameters, and the fields of those that are dataclasses; positional ones not."""
+    import tyro
+
     names: set[str] = set()
     for name, kind in typing.get_type_hints(command).items():
         kinds = [one for one in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(one)]
-        names |= {field.name for one in kinds for field in dataclasses.fields(one)} or {name}
+        for one in kinds:
+            hints = typing.get_type_hints(one, include_extras=True).items()
+            names |= {field for field, hint in hints if tyro.conf.Positional not in getattr(hint, "__metadata__", ())}
+        names |= set() if kinds else {name}
     return names - {"return"}
 
 
-def as_typed(words: str, names: Iterable[str]) -> str:
+def as_typed(words: str, names: Collection[str]) -> str:
     """The words with `image_size=32` as `--image-size 32`, `strict=True` as `--strict`, for these names."""
 
     def flag(found: re.Match) -> str:
         name, value = found[1].replace("_", "-"), found[2]
         return {"True": f"--{name}", "False": f"--no-{name}", "": f"--{name}"}.get(value, f"--{name} {value}")
 
-    return (
-        re.sub(rf"(?<![\w.-])({'|'.join(map(re.escape, sorted(names)))})=(-?\w+(?:\.\w+)?|'[^']*'|)", flag, words)
-        if names
-        else words
-    )
+    if not names:
+        return words
+    name, value = "|".join(map(re.escape, names)), r"-?\w+(?:\.\w+)?|'[^']*'|"
+    return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
 
 
 def keep_compiled() -> None:
@@ -113,7 +117,7 @@ def with_huge_pages() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-def fail(error: Exception, names: Iterable[str] = ()) -> None:
+def fail(error: Exception, names: Collection[str] = ()) -> None:
     """Say what is wrong and stop with status 2; an error that our own code did not raise keeps its traceback.
 
     Arguments that the library names are shown as flags, as far as they are among `names`.

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ddjax.data import load
 from ddjax.data.images import decode_files, fit_square
+from ddjax.data.source import walk
 from ddjax.data.validate import held_out
 
 
@@ -142,6 +143,8 @@ def test_links_to_a_folder_above_are_refused_together(folder, tmp_path, cache):
         str(folder / name) for name in ("cat/again", "cat/up", "dog/self", "selfloop")
     ]
     assert all(line.endswith("a folder that contains it: remove the link") for line in lines)
+    with pytest.raises(ValueError, match="cat/again' is a link to"):
+        list(walk(folder))
 
 
 def test_two_folders_that_link_to_each_other_end(folder, tmp_path, cache):

@@ -256,7 +256,7 @@ def test_pictures_with_several_labels_are_listed(tmp_path):
     ]
     page = gallery(report, dataset.images, "title", [], 1)
     assert '<section id="conflicts">' in page and "2 pictures</a> with several labels" in page
-    assert page.count("<code>") == 3  # of one picture alone
+    assert page.count("<code>") == 3 and "the first 1 of 2; conflicts.csv lists all" in page
     assert DenoiseReport.load(report.save(tmp_path / "kept")).conflicts[1].tolist() == report.conflicts[1].tolist()
 
 
@@ -306,6 +306,7 @@ def test_arguments_are_shown_as_flags():
     )
     assert cli.as_typed(said, names) == wanted
     assert cli.flags(data.main) >= {"image_size", "labels", "json"}
+    assert "data" not in names and "name" not in cli.flags(data.main)  # positional
 
 
 def test_a_full_disk_under_standard_output_is_said(monkeypatch, capsys):

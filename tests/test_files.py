@@ -14,7 +14,7 @@ import pytest
 from ddjax import files, locks, results
 from ddjax.data import load, load_whole
 from ddjax.delimited import read_rows, read_text
-from ddjax.names import few, shown
+from ddjax.names import few, few_counts, shown
 from ddjax.noise import label_files
 
 
@@ -163,6 +163,7 @@ def test_what_is_no_npz_is_said_without_advice_to_unpickle(tmp_path, case):
 def test_names_are_shown_in_one_line():
     assert shown("a\nb\x1b[31m \udce9é 猫") == r"a\nb\x1b[31m \udce9é 猫"
     assert few(range(3)) == "0, 1, 2"
+    assert few_counts(dict.fromkeys(range(10_000), 1)) == "{0: 1, 1: 1, 2: 1, 3: 1, 4: 1 and 9,995 more}"
     assert few(["a\n"] * 10_000, 2, "; ") == r"a\n; a\n and 9,998 more"
 
 

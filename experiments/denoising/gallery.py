@@ -100,8 +100,10 @@ def _conflicts(report: DenoiseReport, images: np.ndarray, groups: Sequence[np.nd
         + "</td></tr>"
         for rows in groups
     )
+    count = len(report.conflicts)
+    left_out = f" Shown are the first {len(groups)} of {count}; conflicts.csv lists all." if len(groups) < count else ""
     return (
-        "<p>The images of a row have the same pixels. At most one of their labels is right.</p>"
+        f"<p>The images of a row have the same pixels. At most one of their labels is right.{left_out}</p>"
         '<div class="scroll"><table class="pairs-table"><thead><tr><th scope="col">picture</th>'
         f'<th scope="col">file and given label</th></tr></thead><tbody>{lines}</tbody></table></div>'
     )
