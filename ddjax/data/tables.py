@@ -207,7 +207,7 @@ def _read_csv(path: pathlib.Path, rows: Listed, image_size: int | None, strict: 
             "train and test"
         )
     decoded = decode_files(names, lambda name: (path.parent / name).read_bytes(), image_size=image_size, strict=strict)
-    conflicts = labelled_twice(decoded, names, rows.labels)
+    conflicts = labelled_twice(decoded, names, [class_names[c] for c in numbers])
     ids = np.arange(len(names))[decoded.kept]
     numbers, is_test = numbers[decoded.kept], is_test[decoded.kept]
     return assemble(
