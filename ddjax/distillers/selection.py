@@ -174,7 +174,7 @@ def check_class_sizes(train: TrainSet, config: SelectionConfig) -> None:
     counts = np.bincount(np.asarray(train.labels), minlength=train.num_classes)
     short = {c: int(n) for c, n in enumerate(counts) if n < config.ipc}
     if any(n == 0 for n in short.values()):
-        raise ValueError(f"classes without any given label: {few([c for c, n in short.items() if n == 0])}")
+        raise ValueError(f"classes without any given label: [{few([c for c, n in short.items() if n == 0])}]")
     if short and config.short_class != "repeat":
         raise ValueError(
             f"ipc={config.ipc} is more than these classes hold (class: images): {few_counts(short)}; "
