@@ -7,8 +7,10 @@ import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from typing import IO, Any
+import sys
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -32,20 +34,21 @@ def manual_dir(root: pathlib.Path | None = None) -> pathlib.Path:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path, mode: str = "wb") -> Iterator[IO]:
-    """A file that takes the place of `path` when the block ends well, and vanishes when it does not."""
+    """A file that takes the place of `path` when the block ends well, and vanishes when it does not; text is UTF-8."""
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
-    handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # as readable as the user's umask lets it be
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
-        with os.fdopen(handle, mode) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # as readable as the user's umask lets it be
+        with os.fdopen(handle, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
         sync(path.parent)
     except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it was never made
             os.unlink(name)
         if isinstance(error, OSError):
             raise _unwritten(error, path) from error
@@ -104,40 +107,111 @@ def remove(path: pathlib.Path) -> None:
             path.unlink()
 
 
+class Header(NamedTuple):
+    """What an array says of itself before its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """What the array takes in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
 def read_npy(path: pathlib.Path, objects: Callable[[IO], Any] | None = None) -> Any:
     """The array of an .npy; a header that promises other than the file holds is refused before it costs memory.
 
     `objects` reads what follows a header that speaks of pickled ones; without it they are refused.
     """
     with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
-        if dtype.hasobject:
-            if objects is None:
-                raise ValueError("it holds pickled objects, which are refused")
+        size = os.fstat(file.fileno()).st_size
+        if objects is not None and _header(file).dtype.hasobject:
             return objects(file)
-        promised, held = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
-        if promised != held:
-            raise ValueError(f"its header promises {promised} bytes of numbers, and it holds {held}")
-        return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C").copy()
+        return _array(file, size)
 
 
-def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz; pickled objects are refused, and whatever else is wrong with the file is a ValueError."""
+def npz_headers(path: pathlib.Path) -> dict[str, Header]:
+    """Shape and dtype of each array of an .npz, without its numbers; raises as `read_npz` does."""
+    return _each(path, None, _checked_header)
+
+
+def read_npz(path: pathlib.Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz.
+
+    Args:
+      path: the file.
+      names: which arrays; by default all.
+
+    Returns:
+      The arrays by name.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is damaged, holds pickled objects, or holds more than fits into this machine's memory.
+    """
+    return _each(path, names, _array)
+
+
+def _each(path: pathlib.Path, names: Collection[str] | None, read: Callable[[IO, int], Any]) -> dict[str, Any]:
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load alone leaks a broken zip
-            arrays = {name: file[name] for name in file.files}
-        if strange := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-            raise ValueError(f"members {strange[:3]} are no arrays")
-        return arrays
+        if not zipfile.is_zipfile(path):
+            os.stat(path)  # a file that is not there is a FileNotFoundError
+            raise ValueError("it is no zip archive, as numpy.savez writes")
+        with zipfile.ZipFile(path) as archive:
+            found = {}
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if names is not None and name not in names:
+                    continue
+                try:
+                    with archive.open(member) as stream:
+                        found[name] = read(stream, member.file_size)
+                except ValueError as error:
+                    raise ValueError(f"{name!r}: {error}") from error
+        return found
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged archives raise nearly anything
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{path} is not a readable .npz of plain arrays (pickled objects are refused): {reason}"
-        ) from error
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is not a readable .npz of plain arrays: {reason}") from error
+
+
+def _header(stream: IO) -> Header:
+    stream.seek(0)
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("it is no array, as numpy.save writes")
+    stream.seek(0)
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return Header(shape, dtype)
+
+
+def _checked_header(stream: IO, size: int) -> Header:
+    """The header of a stream of `size` bytes, once it promises numbers, as many as follow, that fit into memory."""
+    header = _header(stream)
+    if header.dtype.hasobject:
+        raise ValueError("pickled objects are refused; save plain arrays")
+    if header.nbytes != (held := size - stream.tell()):
+        raise ValueError(f"its header promises {header.nbytes} bytes of numbers, and it holds {held}")
+    if header.nbytes > (memory := _memory()):
+        raise ValueError(f"it takes {header.nbytes / 2**30:.1f} GiB, and this machine has {memory / 2**30:.1f} GiB")
+    return header
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not on every system
+        return sys.maxsize
+
+
+def _array(stream: IO, size: int) -> np.ndarray:
+    _checked_header(stream, size)
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def sha256(path: pathlib.Path) -> str:

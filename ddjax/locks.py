@@ -12,6 +12,7 @@ import os
 import pathlib
 import socket
 from collections.abc import Iterator
+from typing import IO
 
 log = logging.getLogger("ddjax.locks")
 
@@ -27,7 +28,8 @@ def alone(path: pathlib.Path, what: str, *, wait: bool = False) -> Iterator[None
 
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+") as file:
+    # without a buffer: what a full disk refuses is not tried again when the file is closed
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,7 +56,7 @@ def holder(path: pathlib.Path) -> str:
         return "another process"
 
 
-def _described(text: str) -> str:
+def _described(text: str | bytes) -> str:
     try:
         said = json.loads(text)
         return f"process {said['pid']} on {said['host']} (since {said['since']})"
@@ -62,12 +64,11 @@ def _described(text: str) -> str:
         return "another process"
 
 
-def _note(file, text: str) -> None:
+def _note(file: IO[bytes], text: str) -> None:
     with contextlib.suppress(OSError):  # a full disk: the lock holds, nameless
         file.seek(0)
         file.truncate()
-        file.write(text)
-        file.flush()
+        file.write(text.encode())
 
 
 def _now() -> str:

@@ -1,8 +1,8 @@
-"""Names a user types, and what is said when one is unknown."""
+"""Names in messages: unknown ones, many of them, and those that hold control characters."""
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -25,3 +25,19 @@ def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{what} {name!r} is read as module:ATTRIBUTE, and that failed: {error}") from error
     raise unknown(what, name, table)
+
+
+def shown(text: object) -> str:
+    r"""A name as a terminal shows it in one line: control characters and broken encodings become `\n`, `\x1b`, ..."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def few(items: Sequence[object], most: int = 5, between: str = ", ") -> str:
+    """The first items, each on one line, and how many more there are."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return between.join(map(shown, items[:most])) + more
+
+
+def few_counts(counts: Mapping[Any, int]) -> str:
+    """The first entries as `{name: count, ...}`, and how many more there are."""
+    return f"{{{few([f'{name}: {count}' for name, count in counts.items()])}}}"

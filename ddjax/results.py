@@ -1,6 +1,7 @@
 """Result rows: one JSON line each, named by the fingerprint of the configuration that made it."""
 
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -63,14 +64,19 @@ def to_line(row: dict[str, Any]) -> str:
 
 
 def append(path: pathlib.Path, row: dict[str, Any]) -> None:
-    """Add a row to a file of JSON lines, one writer at a time; what cannot be written whole is not there at all."""
-    with alone(path.with_name(f".{path.name}.lock"), str(path), wait=True), open(path, "ab+") as file:
+    """Add a row to a file of JSON lines, one writer at a time; what cannot be written whole is not there at all.
+
+    Raises:
+      OSError: the row was not added, because the disk is full for instance; the message names the file.
+    """
+    with alone(path.with_name(f".{path.name}.lock"), str(path), wait=True), open(path, "ab+", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(end - 1, 0))
         halved = end and file.read(1) != b"\n"  # by a process that was killed: its line stays a line of its own
+        line = (b"\n" if halved else b"") + to_line(row).encode() + b"\n"
         try:
-            file.write((b"\n" if halved else b"") + to_line(row).encode() + b"\n")
-            file.flush()
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
         except OSError as error:
             os.truncate(path, end)

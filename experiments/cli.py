@@ -1,10 +1,13 @@
 """What every command has in common: one clear line instead of a traceback for a user's mistake."""
 
+import dataclasses
 import logging
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ddjax import stopping
@@ -15,15 +18,46 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(command: Callable[..., Any], description: str | None = None) -> None:
-    """Run `command` with flags read from its signature by tyro; a ValueError or OSError ends with status 2."""
+    """Run `command` with flags read from its signature by tyro; a ValueError or OSError ends with status 2.
+
+    The library's messages name arguments as Python writes them (`image_size=32`); those that are flags of the command
+    are shown as they are typed (`--image-size 32`).
+    """
     import tyro
 
     try:
         with stopping.in_order():
             status = tyro.cli(command, description=description)
     except (ValueError, OSError) as error:
-        fail(error)
+        fail(error, flags(command))
     sys.exit(status or 0)
+
+
+def flags(command: Any) -> set[str]:
+    """The names of a command's flags: parameters, and the fields of those that are dataclasses; positional ones not."""
+    import tyro
+
+    names: set[str] = set()
+    for name, kind in typing.get_type_hints(command).items():
+        kinds = [one for one in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(one)]
+        for one in kinds:
+            hints = typing.get_type_hints(one, include_extras=True).items()
+            names |= {field for field, hint in hints if tyro.conf.Positional not in getattr(hint, "__metadata__", ())}
+        names |= set() if kinds else {name}
+    return names - {"return"}
+
+
+def as_typed(words: str, names: Collection[str]) -> str:
+    """The words with `image_size=32` as `--image-size 32`, `strict=True` as `--strict`, for these names."""
+
+    def flag(found: re.Match) -> str:
+        name, value = found[1].replace("_", "-"), found[2]
+        return {"True": f"--{name}", "False": f"--no-{name}", "": f"--{name}"}.get(value, f"--{name} {value}")
+
+    if not names:
+        return words
+    name, value = "|".join(map(re.escape, names)), r"-?\w+(?:\.\w+)?|'[^']*'|"
+    return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
 
 
 def keep_compiled() -> None:
@@ -83,13 +117,19 @@ def with_huge_pages() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-def fail(error: Exception) -> None:
-    """Say what is wrong and stop with status 2; an error that our own code did not raise keeps its traceback."""
+def fail(error: Exception, names: Collection[str] = ()) -> None:
+    """Say what is wrong and stop with status 2; an error that our own code did not raise keeps its traceback.
+
+    Arguments that the library names are shown as flags, as far as they are among `names`.
+    """
     frame = error.__traceback__
     while frame.tb_next:
         frame = frame.tb_next
-    ours = frame.tb_frame.f_globals.get("__name__", "").partition(".")[0] in ("ddjax", "experiments", "__main__")
-    if not ours and not isinstance(error, OSError):
+    package = frame.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+    if package not in ("ddjax", "experiments", "__main__") and not isinstance(error, OSError):
         raise error
-    print(f"error: {error}", file=sys.stderr)
+    words = as_typed(str(error), names) if package == "ddjax" else str(error)
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        words += ", and the system names no file: it is standard output, perhaps"
+    print(f"error: {words}", file=sys.stderr)
     sys.exit(2)

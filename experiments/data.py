@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from ddjax import files
+from ddjax import files, names
 from ddjax.data import dataset, loading
 from ddjax.data.tfds_known import ALIASES
 from experiments import cli
@@ -106,7 +106,7 @@ def _short(value: Any) -> str:
 
 def lines(facts: dict[str, Any]) -> list[str]:
     """`describe`'s facts for reading."""
-    classes = facts["classes"]
+    classes = [names.shown(name) for name in facts["classes"]]
     shown = ", ".join(classes if len(classes) <= 20 else [*classes[:10], "...", classes[-1]])
     first, last = facts["ids"]
     whole = "whole published training set" if facts["canonical"] else "not the whole published training set"

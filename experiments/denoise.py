@@ -105,7 +105,8 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     options, rate = method_options(settings)
     view = View(settings.quiet)
     view.say(f"reading {settings.data}")
-    dataset = load_whole(settings.data, image_size=settings.image_size, data_dir=settings.data_dir)
+    where = {"image_size": settings.image_size, "data_dir": settings.data_dir}
+    dataset = load_whole(settings.data, **where, least=least(settings, options))
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     for line in what_was_read(len(made.train.images), dataset):
@@ -158,6 +159,21 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
             raise ValueError(f"method {settings.method!r} has no number of steps; leave --steps out")
         options["steps"] = settings.steps
     return options, rate
+
+
+def least(settings: Settings, options: dict[str, Any]) -> int:
+    """How many images each class of the files must hold; 1 where labels are changed or images left out afterwards."""
+    from ddjax.denoising import DETECTORS
+    from ddjax.denoising.distilling import WIDTH, configured, least_images
+    from ddjax.distillers import DISTILLERS
+    from ddjax.names import choose
+    from ddjax.types import SMALL_SIDE
+
+    if settings.method in DETECTORS or settings.noise != "clean" or settings.imbalance is not None:
+        return 1
+    method, side = choose(DISTILLERS, settings.method, "method"), settings.image_size or 2 * SMALL_SIDE
+    config = configured(method, settings.method, settings.ipc, options, side, settings.width or WIDTH, True)
+    return least_images(settings.method, config)
 
 
 def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, Any], **more: Any) -> list:
@@ -214,10 +230,11 @@ def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathl
     report.save(out)
     writing.write_labels(report, out / "labels.csv")
     cleaned = writing.write_cleaned(report, settings.data, dataset, out)
+    writing.write_conflicts(report, out / "conflicts.csv")
     writing.write_skipped(skipped, out / "skipped.txt")
     with replacing(out / "gallery.html", "w") as file:
         file.write(gallery(report, images, f"Suspicious labels of {dataset.name}", skipped, settings.most))
-    return ["labels.csv", cleaned.name, "gallery.html", "skipped.txt", "report.npz"]
+    return ["labels.csv", cleaned.name, "gallery.html", "conflicts.csv", "skipped.txt", "report.npz"]
 
 
 def measure(reports: list, clean: Any, name: str, rate: float, settings: Settings, out: pathlib.Path) -> str:

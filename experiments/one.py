@@ -14,7 +14,7 @@ from typing import Any, Literal
 import tyro
 
 from ddjax import stopping
-from experiments.cli import fail, join_hosts, keep_compiled, make_deterministic, show_log, with_huge_pages
+from experiments.cli import fail, flags, join_hosts, keep_compiled, make_deterministic, show_log, with_huge_pages
 from experiments.config import Experiment, from_file
 
 DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
@@ -111,7 +111,9 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
     """A distiller's metrics as CSV, one line per step."""
-    with open(path, "w", newline="") as file:
+    from ddjax.files import replacing
+
+    with replacing(path, "w") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *log])
         lines = enumerate(zip(*log.values(), strict=True))
@@ -138,7 +140,7 @@ def command() -> None:
             status = one(settings)
         sys.exit(status)
     except (ValueError, OSError) as error:
-        fail(error)
+        fail(error, flags(one))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import sys
@@ -12,9 +13,12 @@ from PIL import Image
 
 import ddjax
 from ddjax.data import load_whole
+from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport, denoiser
+from experiments import cli, data
 from experiments import denoise as command
 from experiments.denoising import writing
+from experiments.denoising.gallery import gallery
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
 QUICK = {"method": "herding", "upright": True, "width": 8, "students": 2, "epochs": 80, "quiet": True}
@@ -174,6 +178,7 @@ def report_on(dataset, flagged, suggested):
     truth = np.eye(k)[np.where(flagged, suggested, given)]
     return DenoiseReport(
         ids=np.arange(n).astype(str) if dataset.keys is None else dataset.keys,
+        same_as=first_rows(dataset.images),
         given=given,
         suggested=np.where(flagged, suggested, given),
         suspicion=suspicion,
@@ -232,3 +237,107 @@ def test_a_folder_is_read_whole(tmp_path):
         file.write_bytes(b"")
     with pytest.raises(ValueError, match="no image files to read"):
         load_whole(tmp_path)
+
+
+def test_pictures_with_several_labels_are_listed(tmp_path):
+    for name, level in {
+        "cat/1": 1,
+        "cat/2": 2,
+        "dog/3": 1,
+        "dog/4": 4,
+        "newt\n/5": 4,
+        "newt\n/6": 6,
+        "newt\n/7": 6,
+    }.items():
+        place = tmp_path / "in" / f"{name}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), level, np.uint8)).save(place)
+    (tmp_path / "in" / "cat" / "link.png").symlink_to(tmp_path / "in" / "dog" / "3.png")
+    dataset = load_whole(tmp_path / "in")
+    report = report_on(dataset, np.zeros(8, bool), np.zeros(8, int))
+    assert [dataset.keys[rows].tolist() for rows in report.conflicts] == [
+        ["cat/1.png", "cat/link.png", "dog/3.png"],
+        ["dog/4.png", "newt\n/5.png"],
+    ]
+    lines = report.report().splitlines()
+    at = lines.index("pictures that occur under several labels: 2")
+    assert lines[at + 1 : at + 3] == [
+        "  cat/1.png (cat), cat/link.png (cat), dog/3.png (dog)",
+        r"  dog/4.png (dog), newt\n/5.png (newt\n)",
+    ]
+    assert "pictures that occur under several labels: 2, the first 1 of them" in report.report(most=1)
+    writing.write_conflicts(report, tmp_path / "conflicts.csv")
+    rows = [list(row.values()) for row in read(tmp_path / "conflicts.csv")]
+    assert rows == [
+        ["1", "cat/1.png", "cat"],
+        ["1", "cat/link.png", "cat"],
+        ["1", "dog/3.png", "dog"],
+        ["2", "dog/4.png", "dog"],
+        ["2", "newt\n/5.png", "newt\n"],
+    ]
+    page = gallery(report, dataset.images, "title", [], 1)
+    assert '<section id="conflicts">' in page and "2 pictures</a> with several labels" in page
+    assert page.count("<code>") == 3 and "the first 1 of 2; conflicts.csv lists all" in page
+    assert DenoiseReport.load(report.save(tmp_path / "kept")).conflicts[1].tolist() == report.conflicts[1].tolist()
+
+
+def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path, monkeypatch, capsys):
+    for name, size in {"cat/1": 4, "cat/2": 4, "cat/3": 4, "dog/1": 5, "newt\n/1": 4}.items():
+        place = tmp_path / f"{name}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("L", (size, 4)).save(place)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path)
+    (tmp_path / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(place.read_bytes())
+    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3"])
+    with pytest.raises(SystemExit):
+        cli.main(command.denoise)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"error: {tmp_path} cannot be read as it is:",
+        f"- '{tmp_path}/cat/loop' is a link to '{tmp_path.resolve()}', a folder that contains it: remove the link",
+        f"- class folders of {tmp_path} without an image (.png .jpg .jpeg .bmp .webp .gif): 'empty'; "
+        "fill or remove them",
+        r"- names that are not UTF-8: 'cat/caf\udce9.png'; rename them",
+        r"- --ipc 3 is more images than 2 of 3 classes hold: 'dog' (1), 'newt\n' (1); add images, or leave those "
+        "classes out, or ask for --ipc 1",
+        "- images differ in size (width x height): 5 of 4 x 4, 1 of other sizes: 'dog/1.png' (5 x 4); --image-size 32, "
+        "say, crops and resizes all",
+    ]
+
+
+def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{i}.png,c{i:05d}\n" for i in range(10_000)))
+    with pytest.raises(
+        ValueError, match=r"ipc=8 is more images than 10,000 of 10,000 .*'c00004' \(1\) and 9,995 more; .*ipc=1$"
+    ):
+        run(tmp_path / "a.csv", None, image_size=4)
+    with pytest.raises(
+        ValueError, match=r"ipc=2 is more images than 10,000 of 10,000 classes hold: '0' \(1\), '1' .* and 9,995 more"
+    ):
+        ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2)
+
+
+def test_arguments_are_shown_as_flags():
+    names = cli.flags(command.denoise)
+    assert {"image_size", "ipc", "data_dir"} < names
+    said = "seed=-1, image_size=32. precision=0.5; labels= and network='a b', upright=True or upright=False; xseed=1"
+    wanted = (
+        "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --upright or --no-upright; xseed=1"
+    )
+    assert cli.as_typed(said, names) == wanted
+    assert cli.flags(data.main) >= {"image_size", "labels", "json"}
+    assert "data" not in names and "name" not in cli.flags(data.main)  # positional
+
+
+def test_a_full_disk_under_standard_output_is_said(monkeypatch, capsys):
+    def tell() -> None:
+        with open("/dev/full", "w") as full:
+            full.write("x")
+
+    monkeypatch.setattr(sys, "argv", ["tell"])
+    with pytest.raises(SystemExit):
+        cli.main(tell)
+    assert capsys.readouterr().err == (
+        "error: [Errno 28] No space left on device, and the system names no file: it is standard output, perhaps\n"
+    )

@@ -29,7 +29,7 @@ CASES = [
     ("one", "--noise custom", "matrix_file goes with kind 'custom'"),
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),
-    ("one", "--method random --ipc 1000", "ipc=1000 is more than these classes hold"),
+    ("one", "--method random --ipc 1000", "--ipc 1000 is more than these classes hold"),
     ("one", "--method random --options nonsense=1", "unknown option of method 'random' 'nonsense'"),
     ("one", "--method dance --options batch=many", "option batch takes a int; got 'many'"),
     ("one", "--limit 0", "count from 1 to 1442.*got 0"),

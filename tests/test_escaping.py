@@ -71,6 +71,7 @@ def found(name):
     given = np.arange(n) % k
     made = DenoiseReport(
         ids=np.array([name(f"{i}.png") for i in range(n)]),
+        same_as=np.arange(n) // 2,
         given=given,
         suggested=(given + np.arange(n) % 2) % k,
         suspicion=rng.random(n),

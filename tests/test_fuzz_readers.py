@@ -207,7 +207,7 @@ def test_distilled_sets(folder):
 
 def test_reports(folder):
     @settings(max_examples=60, deadline=None)
-    @given(fuzzing.damaged(b'{"format": "ddjax-denoise-report", "schema": 1, "sha256": ""}'))
+    @given(fuzzing.damaged(b'{"format": "ddjax-denoise-report", "schema": 2, "sha256": ""}'))
     def one(data):
         (folder / "report.npz").write_bytes(DATA)
         tried(folder / "report.json", data, lambda path: DenoiseReport.load(path.parent))

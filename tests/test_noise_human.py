@@ -192,9 +192,11 @@ def test_damaged_and_foreign_tables(table, tmp_path):
     refuse(npy.getvalue(), "single label vector", "labels.npy")
     refuse(npy.getvalue()[:1000], "truncated", "labels.npy")
     refuse(b"", "empty", "labels.csv")
-    refuse(b"clean_label,aggre_label\n1,2\n3\n", "truncated or not", "labels.csv")
-    refuse(b"1,2\n3,4\n", "first line must name the columns", "labels.csv")
-    refuse(b"clean_label,aggre_label\n1,cat\n", "truncated or not", "labels.csv")
+    refuse(b"clean_label,aggre_label\n1,2\n3\n", "line 3 must hold 2 whole numbers, but is '3'", "labels.csv")
+    refuse(b"clean_label,aggre_label\n1,2\n3,4,5\n", "line 3 has 3 columns, and the header names 2", "labels.csv")
+    refuse(b"1,2\n3,4\n", "line 1 must name the columns", "labels.csv")
+    refuse(b"clean_label,aggre_label\n1,cat\n", "line 2 must hold 2 whole numbers, but is '1,cat'", "labels.csv")
+    refuse("clean_label,aggre_label\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8", "labels.csv")
     refuse(b"x", "must end in", "labels.txt")
     with pytest.raises(ValueError, match=r"worse_label of labels.pt must lie in 0\.\.9.*11"):
         read_human(

@@ -18,7 +18,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.source import Source
 from ddjax.files import sha256
 
-FORMAT = 1  # of the files below; another number is another cache entry
+FORMAT = 2  # of the files below, and of how images are decoded; another number is another cache entry
 MANIFEST = "manifest.json"
 
 
@@ -51,7 +51,8 @@ def fetch(source: Source, root: pathlib.Path, *, verify: bool = False) -> Datase
         store(dataset, folder)
         return load(folder)
     except (OSError, DamagedCache) as error:
-        warnings.warn(f"{dataset.name} is not cached and stays in memory: {error}", stacklevel=3)
+        remark = f"{dataset.name} is not cached and stays in memory; writing into {folder.parent} failed: {error}"
+        warnings.warn(remark, stacklevel=3)
         return dataset
 
 

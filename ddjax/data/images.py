@@ -1,8 +1,9 @@
 """Image files -> one uint8 array, by Pillow. Files that cannot be read are named, never guessed at."""
 
+import contextlib
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +11,15 @@ import PIL
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from ddjax.names import few, shown
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 DECODER = f"Pillow {PIL.__version__}"
 MAX_SKIPPED = 0.01  # of all files; more than that is not bad luck
 
 GREY = {"1", "L", "LA", "La"}
+DEEP = {"I", "I;16", "I;16B", "I;16L"}  # grey of 16 bits; Pillow reads colours of 16 bits as 8
 COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
 
 
@@ -38,10 +42,40 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
 
 def _decode(data: bytes, image_size: int | None) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.mode not in GREY | COLOUR:
-            raise ValueError(f"mode {image.mode} is not 8 bits a channel")
-        plain = image.convert("L" if image.mode in GREY else "RGB")  # of an animation, the first frame
+        if image.mode in DEEP:
+            plain = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))  # 0..65535 to 0..255
+        elif image.mode in GREY | COLOUR:
+            plain = image.convert("L" if image.mode in GREY else "RGB")  # of an animation, the first frame
+        else:
+            raise ValueError(f"images of mode {image.mode} are not read")
     return np.asarray(plain if image_size is None else fit_square(plain, image_size))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow's remarks on odd metadata are not shown; an implausibly large image is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def differing_sizes(names: Sequence[str], read: Callable[[str], bytes]) -> str | None:
+    """A sentence that says how the images differ in size, by their headers; None where all that open have one size."""
+    sizes: dict[tuple[int, int], list[str]] = {}
+    with _quiet():
+        for name in names:
+            # what cannot be opened is named when it is decoded; a decoder can raise anything on damaged bytes
+            with contextlib.suppress(Exception), Image.open(io.BytesIO(read(name)), formats=FORMATS) as image:
+                sizes.setdefault(image.size, []).append(name)
+    if len(sizes) < 2:
+        return None
+    usual = max(sizes, key=lambda size: len(sizes[size]))
+    others = [f"{name!r} ({w} x {h})" for (w, h), them in sizes.items() if (w, h) != usual for name in them]
+    return (
+        f"images differ in size (width x height): {len(sizes[usual]):,} of {usual[0]} x {usual[1]}, {len(others):,} of "
+        f"other sizes: {few(others)}; image_size=32, say, crops and resizes all"
+    )
 
 
 def decode_files(
@@ -55,28 +89,28 @@ def decode_files(
 ) -> Decoded:
     """Decode `read(name)` for every name. The set is grey if every file is (and `grey` allows), RGB otherwise.
 
-    Transparency is dropped. All images must have one size unless `image_size` asks for `fit_square`. Unreadable
-    and implausibly large files are left out and named, up to the share `most_skipped` of all, or none if `strict`.
+    Transparency is dropped, and 16 bits become 8. All images must have one size unless `image_size` asks for
+    `fit_square`. Unreadable and implausibly large files are left out and named, up to the share `most_skipped` of all,
+    or none if `strict`.
+
+    Raises:
+      ValueError: images differ in size, none can be read, or too many cannot.
     """
-    images, first, kept, skipped, all_grey = None, None, np.zeros(len(names), bool), [], grey
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on odd metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    if image_size is None and (problem := differing_sizes(names, read)):
+        raise ValueError(problem)
+    images, kept, skipped, all_grey = None, np.zeros(len(names), bool), [], grey
+    with _quiet():
         for i, name in enumerate(names):
             try:
                 image = _decode(read(name), image_size)
             except Exception as error:  # a decoder can raise anything on damaged bytes
                 unknown = isinstance(error, PIL.UnidentifiedImageError)  # its own words name a buffer
-                skipped.append(f"{name}: {'not an image' if unknown else f'{type(error).__name__}: {error}'}")
+                reason = "not an image" if unknown else f"{type(error).__name__}: {error}"
+                skipped.append(f"{shown(name)}: {shown(reason)}")
                 _check_skipped(skipped, len(names), strict, most_skipped)
                 continue
             if images is None:
-                images, first = _room(len(names), image.shape), name
-            if image.shape[:2] != images.shape[1:3]:
-                raise ValueError(
-                    f"images differ in size: {first} is {images.shape[2]} x {images.shape[1]}, {name} is "
-                    f"{image.shape[1]} x {image.shape[0]} (width x height); image_size=32, say, crops and resizes all"
-                )
+                images = _room(len(names), image.shape)
             images[i] = image if image.ndim == 3 else image[..., None]
             all_grey &= image.ndim == 2
             kept[i] = True
@@ -92,7 +126,7 @@ def _room(count: int, shape: tuple[int, ...]) -> np.ndarray:
     except MemoryError:
         size = count * shape[0] * shape[1] * 3 / 2**30
         raise ValueError(
-            f"{count} images of {shape[1]} x {shape[0]} need {size:.0f} GiB; give an image_size=, such as 64"
+            f"{count} images of {shape[1]} x {shape[0]} need {size:.0f} GiB of memory; image_size=64, say, shrinks all"
         ) from None
 
 

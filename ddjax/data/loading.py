@@ -15,6 +15,7 @@ from ddjax.data.tables import csv_source, npz_source
 from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
+from ddjax.names import few
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
@@ -35,6 +36,8 @@ def load(
 ) -> Dataset:
     """A data set by name or path, in canonical order, decoded once and memory-mapped from a cache afterwards.
 
+    Warnings name the files that are left out, and of a folder or .csv the pictures that occur under several labels.
+
     Args:
       name: one of `NAMES`; `tfds:NAME[/CONFIG][:VERSION]` for any TFDS set with an image and a class label; a folder
         of images; an .npz or .csv file; or a function of yours without arguments as `module:ATTRIBUTE`, that returns a
@@ -47,6 +50,13 @@ def load(
       strict: let no damaged image file pass; otherwise up to 1 % are left out, by name, in a warning.
       download: let TFDS fetch or prepare a set that is not there. Nothing is ever downloaded otherwise.
       verify: compare SHA-256 of the cached arrays, not only their sizes.
+
+    Returns:
+      The data set.
+
+    Raises:
+      FileNotFoundError: the data are not there; the message says where they should be.
+      ValueError: the data cannot be read as they are; of a folder the message lists all that is wrong.
     """
     source = locate(
         name,
@@ -119,16 +129,16 @@ def whereabouts(name: str, root: pathlib.Path) -> str | None:
 def remarks(dataset: Dataset) -> list[str]:
     """What a user should know about how complete a data set is."""
     skipped = dataset.provenance.get("skipped") or []
-    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    twice = dataset.provenance.get("conflicts") or []
     partial = dataset.provenance.get("partial")
-    return [
-        *(
-            [f"{dataset.name} leaves out {len(skipped)} damaged files: {'; '.join(skipped[:5])}{more}"]
-            if skipped
-            else []
-        ),
-        *([partial] if partial else []),
-    ]
+    said = [partial] if partial else []
+    if skipped:
+        said.append(f"{dataset.name} leaves out {len(skipped)} damaged files: {few(skipped, between='; ')}")
+    if twice:
+        said.append(
+            f"{dataset.name} holds pictures that occur under several labels ({len(twice)}): {few(twice, between='; ')}"
+        )
+    return said
 
 
 def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32
 
 from ddjax.data.dataset import Dataset
 from ddjax.files import array_digest
+from ddjax.names import few
 
 TEST_FRACTION = 0.2  # of a source that brings no test set
 
@@ -22,28 +23,31 @@ def held_out(keys: Sequence[str] | np.ndarray) -> Bool[np.ndarray, "n"]:
     return np.array([int(hashlib.sha256(str(k).encode()).hexdigest()[:8], 16) < limit for k in keys], bool)
 
 
-def _layout(images: np.ndarray, what: str) -> np.ndarray:
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4:
-        raise ValueError(f"{what} must have shape [n h w c] or [n h w]; got {list(images.shape)}")
-    if not all(images.shape):
-        raise ValueError(f"{what} is empty: shape {list(images.shape)}")
-    if images.shape[3] not in (1, 3):
-        if images.shape[1] in (1, 3):
+def check_layout(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
+    """Refuse arrays that cannot be images, by what their header says."""
+    if len(shape) not in (3, 4):
+        raise ValueError(f"{what} must have shape [n h w c] or [n h w]; got {list(shape)}")
+    if not all(shape):
+        raise ValueError(f"{what} is empty: shape {list(shape)}")
+    if len(shape) == 4 and shape[3] not in (1, 3):
+        if shape[1] in (1, 3):
             raise ValueError(
-                f"{what} has shape {list(images.shape)}, channels first; ddjax is channels last: "
+                f"{what} has shape {list(shape)}, channels first; ddjax is channels last: "
                 "save images.transpose(0, 2, 3, 1) instead"
             )
-        raise ValueError(f"{what} must have 1 (grey) or 3 (RGB) channels last; got shape {list(images.shape)}")
-    return images
+        raise ValueError(f"{what} must have 1 (grey) or 3 (RGB) channels last; got shape {list(shape)}")
+    if dtype.kind not in "iuf":
+        raise ValueError(f"{what} must hold uint8 pixels, or floats in [0, 1]; got dtype {dtype}")
+
+
+def _layout(images: np.ndarray, what: str) -> np.ndarray:
+    check_layout(images.shape, images.dtype, what)
+    return images[..., None] if images.ndim == 3 else images
 
 
 def _uint8(images: np.ndarray, what: str, unit: bool) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind not in "iuf":
-        raise ValueError(f"{what} must hold uint8 pixels, or floats in [0, 1]; got dtype {images.dtype}")
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
         raise ValueError(f"{what} holds NaN or infinity in {len(bad)} images, the first at row {bad[0]}")
@@ -72,16 +76,20 @@ def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.n
     return images, test_images
 
 
+def check_labels(shape: tuple[int, ...], dtype: np.dtype, count: int, what: str) -> None:
+    """Refuse arrays that cannot be `count` class numbers, by what their header says."""
+    if len(shape) == 2 and shape[1] != 1:
+        raise ValueError(f"{what} has shape {list(shape)}: class numbers are wanted, labels.argmax(1) perhaps")
+    if shape not in ((count,), (count, 1)):
+        raise ValueError(f"{what} has shape {list(shape)}, but there are {count} images")
+    if dtype.kind not in "iu":
+        raise ValueError(f"{what} must hold integers from 0; got dtype {dtype}: convert it with astype(int)")
+
+
 def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: str) -> Int32[np.ndarray, "n"]:
     """`labels` as int32 [count], each in 0..num_classes-1 (None: any class number)."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim == 2:
-        raise ValueError(f"{what} has shape {list(labels.shape)}: class numbers are wanted, labels.argmax(1) perhaps")
-    if labels.shape != (count,):
-        raise ValueError(f"{what} has shape {list(labels.shape)}, but there are {count} images")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"{what} must hold integers from 0; got dtype {labels.dtype}: convert it with astype(int)")
+    check_labels(labels.shape, labels.dtype, count, what)
+    labels = labels.reshape(count)
     if labels.min() < 0:
         raise ValueError(f"{what} holds {labels.min()}, first at row {np.argmax(labels < 0)}; classes count from 0")
     if num_classes is not None and labels.max() >= num_classes:
@@ -92,6 +100,29 @@ def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: 
     if labels.max() >= 2**31:
         raise ValueError(f"{what} holds {labels.max()}, which is no class number")
     return labels.astype(np.int32)
+
+
+def numbered(labels: Int[np.ndarray, "n"], what: str) -> list[str]:
+    """The names "0", "1", ... of classes that have none; a number that no label can reach without gaps is refused."""
+    if labels.max() >= len(labels):
+        raise ValueError(
+            f"{what} holds class {labels.max()} among {len(labels)} labels; number the classes 0..k-1 without gaps"
+        )
+    return [str(c) for c in range(labels.max() + 1)]
+
+
+def small_classes(labels: Int[np.ndarray, "n"], names: Sequence[str], least: int) -> str | None:
+    """A sentence that names the classes with fewer than `least` labels; None where there are none."""
+    counts = np.bincount(labels, minlength=len(names))
+    small = np.flatnonzero(counts < least)
+    if not len(small):
+        return None
+    some = few([f"{str(names[c])!r} ({counts[c]})" for c in small])
+    fewer = f", or ask for ipc={counts.min()}" if counts.min() else ""
+    return (
+        f"ipc={least} is more images than {len(small):,} of {len(names):,} classes hold: {some}; add images, or leave "
+        f"those classes out{fewer}"
+    )
 
 
 def assemble(
@@ -117,7 +148,7 @@ def assemble(
     num_classes = None if class_names is None else len(class_names)
     labels = class_labels(labels, len(images), num_classes, f"{name} labels")
     if class_names is None:
-        class_names = [str(c) for c in range(labels.max() + 1)]
+        class_names = numbered(labels, f"{name} labels")
     test_labels = class_labels(test_labels, len(test_images), len(class_names), f"{name} test labels")
     missing = np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0)
     if len(missing):

@@ -11,43 +11,64 @@ from ddjax.data import folder, tables
 from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.loading import load
-from ddjax.data.validate import class_labels, pixels
-from ddjax.files import read_npz
+from ddjax.data.validate import class_labels, numbered, pixels, small_classes
+from ddjax.files import npz_headers, read_npz
 
 
 def load_whole(
-    name: str | os.PathLike, *, image_size: int | None = None, data_dir: str | os.PathLike | None = None
+    name: str | os.PathLike,
+    *,
+    image_size: int | None = None,
+    data_dir: str | os.PathLike | None = None,
+    least: int = 1,
 ) -> Dataset:
     """All images of a folder, .npz or .csv as the training set, and an empty test set.
 
     Of a folder with `train` and `test` both are taken; so are all rows of a .csv, but of an .npz only the training
     arrays. Files that cannot be read are left out however many they are, and named in provenance["skipped"]. Ids are
     those that `load` gives. Of a set with a name the training set is taken, and its test set is left with it.
+
+    Args:
+      name: a path, or a name as for `load`.
+      image_size: crop every image to its central square and average it to this side; without it sizes must agree.
+      data_dir: the TFDS directory.
+      least: images that each class of a folder, .npz or .csv must hold.
+
+    Returns:
+      The data set.
+
+    Raises:
+      ValueError: the files cannot be read as they are; of a folder the message lists all that is wrong.
     """
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
-        return _folder(path, image_size)
+        return _folder(path, image_size, least)
     if path.suffix == ".csv" and path.is_file():
-        return _csv(path, image_size)
+        return _csv(path, image_size, least)
     if path.suffix == ".npz" and path.is_file():
-        return _npz(path)
+        return _npz(path, least)
     return load(name, image_size=image_size, data_dir=data_dir)
 
 
-def _folder(root: pathlib.Path, image_size: int | None) -> Dataset:
-    train, test = folder.listings(root)
+def _folder(root: pathlib.Path, image_size: int | None, least: int) -> Dataset:
+    train, test = folder.listings(root, image_size, least)
     files = [*train, *(test or [])]
-    names = sorted({file.label for file in files})
-    number = {name: c for c, name in enumerate(names)}
-    labels = np.array([number[file.label] for file in files])
-    return _decoded(root.name, [f.path for f in files], labels, names, lambda p: (root / p).read_bytes(), image_size)
+    names, labels = np.unique([file.label for file in files], return_inverse=True)
+    return _decoded(
+        root.name, [f.path for f in files], labels, names.tolist(), lambda p: (root / p).read_bytes(), image_size
+    )
 
 
-def _csv(path: pathlib.Path, image_size: int | None) -> Dataset:
-    files, words, _ = tables.csv_rows(path)
-    labels, names = tables.class_numbers(words, path)
-    names = names or [str(c) for c in range(labels.max() + 1)]
-    return _decoded(path.stem, files, labels, names, lambda file: (path.parent / file).read_bytes(), image_size)
+def _csv(path: pathlib.Path, image_size: int | None, least: int) -> Dataset:
+    rows = tables.csv_rows(path)
+    labels, names = tables.class_numbers(rows, path)
+    _check_sizes(path, labels, names, least)
+    return _decoded(path.stem, rows.paths, labels, names, lambda file: (path.parent / file).read_bytes(), image_size)
+
+
+def _check_sizes(path: pathlib.Path, labels: np.ndarray, names: Sequence[str], least: int) -> None:
+    if least > 1 and (problem := small_classes(labels, names, least)):
+        raise ValueError(f"{path}: {problem}")
 
 
 def _decoded(
@@ -71,13 +92,14 @@ def _decoded(
     )
 
 
-def _npz(path: pathlib.Path) -> Dataset:
-    arrays = read_npz(path)
-    keys = tables.npz_keys(path, arrays)
+def _npz(path: pathlib.Path, least: int) -> Dataset:
+    keys = tables.npz_keys(path, npz_headers(path))
+    arrays = read_npz(path, {*keys[:2], "ids", "class_names"})
     images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
     labels = class_labels(arrays[keys[1]], len(images), None, f"{path.stem} labels")
-    named = arrays["class_names"].astype(str) if "class_names" in arrays else range(int(labels.max()) + 1)
-    ids = arrays.get("ids", np.arange(len(images)))
+    named = arrays["class_names"].astype(str) if "class_names" in arrays else numbered(labels, f"{path.stem} labels")
+    _check_sizes(path, labels, list(named), least)
+    ids = class_labels(arrays.get("ids", np.arange(len(images))), len(images), None, f"{path.stem} ids")
     order = np.argsort(ids, kind="stable")
     rows = np.array([f"row_{i}" for i in range(len(images))])
     return _dataset(
@@ -101,7 +123,7 @@ def _dataset(
         ids=ids.astype(np.int32),
         test_images=images[:0],
         test_labels=labels[:0].astype(np.int32),
-        class_names=tuple(class_names),
+        class_names=tuple(map(str, class_names)),
         keys=np.asarray(keys, np.str_),
         provenance=provenance,
     )

@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 
 from ddjax import preprocess
-from ddjax.data.validate import class_labels, pixels
-from ddjax.denoising.distilling import PLAIN_SPACE, configured, distilled_set, inside, judging_network, width_for
+from ddjax.data.identical import first_rows
+from ddjax.data.validate import class_labels, pixels, small_classes
+from ddjax.denoising.distilling import (
+    PLAIN_SPACE,
+    configured,
+    distilled_set,
+    inside,
+    judging_network,
+    least_images,
+    width_for,
+)
 from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
@@ -113,6 +122,8 @@ def denoise(
     if method not in DETECTORS:
         chosen = choose(DISTILLERS, method, "method")
         config = configured(chosen, method, ipc, options or {}, shape[0], width, mirror)
+        if problem := small_classes(np.asarray(train.labels), names, least_images(method, config)):
+            raise ValueError(problem)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}
         decides |= {"network": settings["network"]}
         unfinished = stages.checkpoints("distilled", decides)
@@ -160,6 +171,7 @@ def denoise(
     others = np.where(np.eye(train.num_classes, dtype=bool)[given], -1, found.truth)
     return DenoiseReport(
         ids=called,
+        same_as=first_rows(np.asarray(train.images)),
         given=given,
         suggested=np.where(found.flagged, others.argmax(axis=1), given).astype(np.int32),
         suspicion=choose_score(found, score),

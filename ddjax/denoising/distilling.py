@@ -12,6 +12,7 @@ from ddjax import preprocess
 from ddjax.checkpoints import Checkpoints
 from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet
+from ddjax.distillers import DISTILLERS
 from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.names import unknown
@@ -56,6 +57,16 @@ def configured(
     if "factor" in fields and side <= SMALL_SIDE:  # cells of a mosaic would be too small to show anything
         chosen["factor"] = 1
     return method.config(**(chosen | dict(options)))
+
+
+def least_images(name: str, config: Any) -> int:
+    """How many images each class must hold: ipc, unless the method takes all, starts from noise or repeats images.
+
+    What a method of a fork needs is not known here; it is left to its own `prepare`.
+    """
+    if name not in DISTILLERS or name == "full" or getattr(config, "start", None) == "noise":
+        return 1
+    return 1 if getattr(config, "short_class", None) == "repeat" else config.ipc
 
 
 def distilled_set(

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ddjax.data.identical import conflicts, described
 from ddjax.distilled import DistilledSet
 from ddjax.files import read_npz, replacing, sha256
+from ddjax.names import shown
 from ddjax.results import versions
 from ddjax.saving import load_distilled, save_distilled
 
-FORMAT, SCHEMA = "ddjax-denoise-report", 1
-_ARRAYS = ("ids", "given", "suggested", "suspicion", "wrong", "truth", "flagged")
+FORMAT, SCHEMA = "ddjax-denoise-report", 2
+_ARRAYS = ("ids", "same_as", "given", "suggested", "suspicion", "wrong", "truth", "flagged")
 _PLAIN = ("class_names", "score", "method", "expected_precision", "noise_rate", "seconds", "settings")
 _SCORE = "score."
 
@@ -26,6 +28,7 @@ class DenoiseReport:
 
     Attributes:
       ids: what each image is called: a path, or its row.
+      same_as: the first row with the same pixels: an image's own row, unless it occurred before.
       suspicion: the chosen score; larger is more suspicious. All of them are in `scores`.
       wrong: the probability that the given label is wrong.
       truth: the probability of each class, given the image and its label.
@@ -38,6 +41,7 @@ class DenoiseReport:
     """
 
     ids: np.ndarray  # str [n]
+    same_as: Int[np.ndarray, "n"]
     given: Int[np.ndarray, "n"]
     suggested: Int[np.ndarray, "n"]
     suspicion: Float[np.ndarray, "n"]
@@ -71,6 +75,11 @@ class DenoiseReport:
         return np.where(self.flagged, self.suggested, self.given)
 
     @property
+    def conflicts(self) -> list[Int[np.ndarray, "m"]]:
+        """The rows of each picture that occurs under several given labels; at most one of these labels is right."""
+        return conflicts(self.same_as, self.given)
+
+    @property
     def table(self) -> Any:
         """A pandas DataFrame, a row for each image: id, given_label, suggested_label, score, rank, flagged."""
         return _pandas().DataFrame(self.columns())
@@ -102,8 +111,11 @@ class DenoiseReport:
         )
 
     def report(self, most: int = 10) -> str:
-        """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious."""
-        n, names = len(self.given), self.class_names
+        """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious.
+
+        Control characters in names are escaped, so each name stays on its line.
+        """
+        n, names, ids = len(self.given), [shown(name) for name in self.class_names], self.ids
         count = int(self.flagged.sum())
         lines = [
             f"{n} labels of {len(names)} classes, judged by {self.method}; score: {self.score}",
@@ -119,13 +131,17 @@ class DenoiseReport:
             lines += ["", "most frequent corrections (given -> suggested):"]
             for pair in np.argsort(-pairs, kind="stable")[: min(5, int((pairs > 0).sum()))]:
                 lines.append(f"  {names[pair // len(names)]} -> {names[pair % len(names)]}: {pairs[pair]}")
+        if twice := self.conflicts:
+            some = f", the first {most} of them" if len(twice) > most else ""
+            lines += ["", f"pictures that occur under several labels: {len(twice)}{some}"]
+            lines += [f"  {described(rows, ids, np.array(names)[self.given])}" for rows in twice[:most]]
         lines += ["", f"the {min(most, n)} most suspicious:"]
-        width = max((len(str(self.ids[i])) for i in self.order()[:most]), default=0)
+        width = max((len(shown(ids[i])) for i in self.order()[:most]), default=0)
         for row in self.order()[:most]:
             mark = "flagged" if self.flagged[row] else ""
             believed = int(self.truth[row].argmax())
             lines.append(
-                f"  {self.ids[row]!s:{width}}  given {names[self.given[row]]}, looks like {names[believed]}  "
+                f"  {shown(ids[row]):{width}}  given {names[self.given[row]]}, looks like {names[believed]}  "
                 f"score {self.suspicion[row]:.3f}  {mark}".rstrip()
             )
         return "\n".join(lines)

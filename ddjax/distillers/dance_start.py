@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 from ddjax import decode
 from ddjax.distillers.dance_config import DanceConfig
 from ddjax.distillers.prototypes import enough
+from ddjax.names import few
 from ddjax.trees import record
 from ddjax.types import PRNGKey, TrainSet
 
@@ -57,9 +58,9 @@ def class_rows(key: PRNGKey, train: TrainSet, count: int, order: str = "drawn") 
     """
     labels, ids = np.asarray(train.labels), np.asarray(train.ids)
     counts = np.bincount(labels, minlength=train.num_classes)
-    if not counts.all():
+    if empty := np.flatnonzero(counts == 0).tolist():
         raise ValueError(
-            f"no training image carries these classes as its given label: {np.flatnonzero(counts == 0).tolist()}; "
+            f"no training image carries these classes as its given label: [{few(empty)}]; "
             "take more training images, less noise, or leave the classes out"
         )
     score = np.arange(len(labels))

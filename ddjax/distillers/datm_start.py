@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax.distillers.prototypes import rows_by_class, start_images
 from ddjax.experts import Trajectories
+from ddjax.names import few_counts
 from ddjax.training import predict
 from ddjax.types import Images, Model, PRNGKey, TrainSet
 
@@ -59,11 +60,12 @@ def correct_rows(
     if lacking and short == "error":
         raise ValueError(
             f"start='correct' finds too few images that any of the {experts} experts predicts as labelled for "
-            f"ipc={ipc} (class: images): {lacking}; train the experts longer (expert_epochs), lower ipc, fill up "
-            "with short_class='real', or use start='real'"
+            f"ipc={ipc} (class: images): {few_counts(lacking)}; train the experts longer (expert_epochs), lower ipc, "
+            "fill up with short_class='real', or use start='real'"
         )
     if lacking:
-        log.warning("classes filled up with images that no expert predicts as labelled (class: right): %s", lacking)
+        some = few_counts(lacking)
+        log.warning("classes filled up with images that no expert predicts as labelled (class: right): %s", some)
     score = np.asarray(jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(np.asarray(train.ids)))
     return ranked_rows(first_right, score, labels, k, ipc)
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax.names import unknown
+from ddjax.names import few_counts, unknown
 from ddjax.types import PRNGKey, TrainSet
 
 STARTS = ("real", "noise")
@@ -21,7 +21,7 @@ def enough(labels: Any, num_classes: int, ipc: int) -> Int[np.ndarray, "k"]:
     if short := {c: int(n) for c, n in enumerate(counts) if n < ipc}:
         raise ValueError(
             f"ipc={ipc} images per class are more than these classes hold by their given labels (class: images): "
-            f"{short}; lower ipc, take more training images, or start from noise"
+            f"{few_counts(short)}; lower ipc, take more training images, or start from noise"
         )
     return counts
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax.distilled import DistilledSet
-from ddjax.names import unknown
+from ddjax.names import few, few_counts, unknown
 from ddjax.preprocess import one_hot
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
@@ -174,10 +174,10 @@ def check_class_sizes(train: TrainSet, config: SelectionConfig) -> None:
     counts = np.bincount(np.asarray(train.labels), minlength=train.num_classes)
     short = {c: int(n) for c, n in enumerate(counts) if n < config.ipc}
     if any(n == 0 for n in short.values()):
-        raise ValueError(f"classes without any given label: {[c for c, n in short.items() if n == 0]}")
+        raise ValueError(f"classes without any given label: [{few([c for c, n in short.items() if n == 0])}]")
     if short and config.short_class != "repeat":
         raise ValueError(
-            f"ipc={config.ipc} is more than these classes hold (class: images): {short}; "
+            f"ipc={config.ipc} is more than these classes hold (class: images): {few_counts(short)}; "
             "lower ipc, or let short_class='repeat' use images more than once"
         )
 

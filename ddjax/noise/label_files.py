@@ -4,7 +4,6 @@ import io
 import pathlib
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +11,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ddjax.delimited import check_width, read_rows
 from ddjax.files import read_npy
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are under 3 MB
+
+
+_WHOLE = re.compile("-?[0-9]{1,18}")
 
 
 class Refused(ValueError):
@@ -29,14 +32,14 @@ def read(path: str | pathlib.Path) -> dict[str, Any] | Int[np.ndarray, "n"]:
     .csv: columns under a header; a single column may come without one, and is read as a single vector.
     """
     path = pathlib.Path(path)
-    readers = {".pt": _read_pt, ".npy": _read_npy, ".csv": _read_csv}
-    if path.suffix not in readers:
-        raise ValueError(f"label file {path} must end in one of {', '.join(readers)}")
+    readers = {".pt": _read_pt, ".npy": _read_npy}
+    if path.suffix not in (*readers, ".csv"):
+        raise ValueError(f"label file {path} must end in one of .pt, .npy, .csv")
     if not path.is_file():
         raise FileNotFoundError(f"label file {path} does not exist")
     if path.stat().st_size == 0:
         raise ValueError(f"label file {path} is empty (0 bytes); fetch it again")
-    content = _guarded(path, readers[path.suffix])
+    content = _read_csv(path) if path.suffix == ".csv" else _guarded(path, readers[path.suffix])
     if isinstance(content, dict) and all(isinstance(name, str) for name in content):
         return content
     if isinstance(content, np.ndarray) and content.dtype.kind in "iu" and content.ndim == 1:
@@ -79,19 +82,24 @@ def _read_npy(path: pathlib.Path) -> Any:
 
 
 def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
-    with open(path, encoding="utf-8") as file:
-        header = [name.strip() for name in file.readline().split(",")]
-    headless = len(header) == 1 and re.fullmatch(r"-?\d+", header[0]) is not None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of a file without numbers NumPy only warns
-        columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
-    if columns.shape[1] != len(header):
-        raise ValueError(f"its header names {len(header)} columns, but there are {columns.shape[1]}")
-    if len(header) == 1:
-        return columns[:, 0]
-    if any(re.fullmatch(r"-?\d+", name) for name in header):
-        raise ValueError(f"its first line must name the columns, but is {','.join(header)!r}")
-    return dict(zip(header, columns.T, strict=True))
+    rows = read_rows(path)
+    header = [name.strip() for name in rows[0].cells] if rows else []
+    named = not any(map(_WHOLE.fullmatch, header))
+    if not named and len(header) > 1:
+        raise ValueError(f"label file {path}, line {rows[0].line} must name the columns, but is {','.join(header)!r}")
+    if len(rows) <= named:
+        raise ValueError(f"label file {path} holds no labels")
+    columns = np.empty((len(header), len(rows) - named), np.int64)
+    for i, row in enumerate(rows[named:]):
+        check_width(path, header, row)
+        cells = [cell.strip() for cell in row.cells]
+        if len(cells) < len(header) or not all(map(_WHOLE.fullmatch, cells)):
+            raise ValueError(
+                f"label file {path}, line {row.line} must hold {len(header)} whole numbers, but is "
+                f"{','.join(row.cells)!r}"
+            )
+        columns[:, i] = [int(cell) for cell in cells]
+    return columns[0] if len(header) == 1 else dict(zip(header, columns, strict=True))
 
 
 def unpickle(stream: io.BufferedIOBase) -> Any:

@@ -6,7 +6,6 @@ stream gives other labels for a row that differs in the last bit.
 
 import math
 import pathlib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ddjax import names
+from ddjax.delimited import read_rows
 from ddjax.files import read_npy
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
@@ -149,15 +149,25 @@ def load_matrix(path: str | pathlib.Path, num_classes: int | None = None) -> Mat
     if not path.exists():
         raise FileNotFoundError(f"matrix file {path} does not exist")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of an empty file NumPy only warns
-            values = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        values = read_npy(path) if path.suffix == ".npy" else _read_csv(path)
         values = np.array(values, np.float64)
     except OSError:
         raise
     except Exception as error:  # damaged arrays raise nearly anything
         raise ValueError(f"matrix file {path} cannot be read as numbers: {error}") from error
     return checked_matrix(values, num_classes, f"matrix file {path}")
+
+
+def _read_csv(path: pathlib.Path) -> np.ndarray:
+    matrix: list[list[float]] = []
+    for row in read_rows(path):
+        try:
+            matrix.append([float(cell) for cell in row.cells])
+        except ValueError:
+            raise ValueError(f"line {row.line} is {','.join(row.cells)!r}; each line holds numbers alone") from None
+        if len(matrix[-1]) != len(matrix[0]):
+            raise ValueError(f"line {row.line} holds {len(matrix[-1])} numbers, and the first line {len(matrix[0])}")
+    return np.array(matrix, ndmin=2)
 
 
 def estimate(clean: Any, human: Any, num_classes: int) -> Matrix:

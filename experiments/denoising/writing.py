@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ddjax.data import Dataset
-from ddjax.data.tables import PATH_COLUMNS, npz_keys
+from ddjax.data.tables import csv_table, npz_keys
 from ddjax.denoising import DenoiseReport
-from ddjax.files import read_npz, replacing
+from ddjax.files import npz_headers, read_npz, replacing
 
 COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
 
@@ -44,6 +44,13 @@ def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: 
     return path
 
 
+def write_conflicts(report: DenoiseReport, path: pathlib.Path) -> None:
+    """conflicts.csv: the images of each picture that occurs under several labels, a line for each image."""
+    names, groups = report.class_names, report.conflicts
+    rows = [(number, report.ids[i], names[report.given[i]]) for number, each in enumerate(groups, 1) for i in each]
+    _table(path, ("picture", "id", "given_label"), rows)
+
+
 def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:
     """The files that could not be read, with the reason, a line each."""
     with replacing(path, "w") as file:
@@ -51,8 +58,8 @@ def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:
 
 
 def _npz(source: pathlib.Path, ids: np.ndarray, labels: np.ndarray, path: pathlib.Path) -> pathlib.Path:
+    keys = npz_keys(source, npz_headers(source))
     arrays = read_npz(source)
-    keys = npz_keys(source, arrays)
     whole = np.array(arrays[keys[1]])
     rows = ids
     if "ids" in arrays:
@@ -66,15 +73,13 @@ def _npz(source: pathlib.Path, ids: np.ndarray, labels: np.ndarray, path: pathli
 
 
 def _csv(source: pathlib.Path, labels: dict[int, str], path: pathlib.Path) -> None:
-    with open(source, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-        rows = list(reader)
-    column = next(name for name in PATH_COLUMNS if name in reader.fieldnames)
-    for number, row in enumerate(rows):
-        row["label"] = labels.get(number, row["label"])
-        row[column] = _from(path.parent, source.parent, [row[column].strip()])[0]
-    _table(path, reader.fieldnames, ([row[name] for name in reader.fieldnames] for row in rows))
+    header, column, rows = csv_table(source)
+    label, name = header.index("label"), header.index(column)
+    for number, (_, cells) in enumerate(rows):
+        cells[label] = labels.get(number, cells[label])
+        cells[name] = _from(path.parent, source.parent, [cells[name].strip()])[0]
+        cells += [""] * (len(header) - len(cells))
+    _table(path, header, (row.cells for row in rows))
 
 
 def _from(folder: pathlib.Path, root: pathlib.Path, names: Iterable[str]) -> list[str]:
