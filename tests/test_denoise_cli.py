@@ -294,6 +294,7 @@ def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path,
         cli.main(command.denoise)
     said = capsys.readouterr().err.splitlines()
     assert said == [
+        f"reading {tmp_path}",
         f"error: {tmp_path} cannot be read as it is:",
         f"- '{tmp_path}/cat/loop' is a link to '{tmp_path.resolve()}', a folder that contains it: remove the link",
         f"- class folders of {tmp_path} without an image (.png .jpg .jpeg .bmp .webp .gif): 'empty'; "
