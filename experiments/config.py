@@ -3,11 +3,14 @@
 import dataclasses
 import pathlib
 import tomllib
-from typing import Any
+from typing import Annotated, Any
 
+from ddjax import ranges
 from ddjax.names import unknown
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import fastest
+from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
+from experiments.options import read_options
 
 # Data sets whose mirror images mean something else.
 UPRIGHT = ("digits", "mnist", "svhn_cropped")
@@ -62,29 +65,33 @@ class Experiment:
 
     dataset: str = "digits"
     noise: str = "symmetric"
-    rate: float | None = None
+    rate: Share | None = None
     method: str = "full"
-    ipc: int = 10
-    seed: int = 0
-    steps: int | None = None
+    ipc: Count = 10
+    seed: Seed = 0
+    steps: Natural | None = None
     protocol: str = "common"
     baseline: str | None = None
-    noise_seed: int = 0
+    noise_seed: Seed = 0
     sampler: str = "numpy_legacy"
     order: str = "original"
     labels_file: str | None = None
     matrix_file: str | None = None
-    limit: int | None = None
-    imbalance: float | None = None
+    limit: Count | None = None
+    imbalance: Annotated[float, Range(1)] | None = None
     preprocess: str | None = None
     network: str | None = None
-    width: int | None = None
-    depth: int | None = None
-    students: int | None = None
-    epochs: int | None = None
-    holdout: float = 0.1
+    width: Count | None = None
+    depth: Count | None = None
+    students: Count | None = None
+    epochs: Count | None = None
+    holdout: PartialShare = 0.1
     precision: str = "float32"
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers outside their ranges and values of another type."""
+        ranges.fields(self)
 
     def settled(self) -> "Experiment":
         """The same with its rate and precision filled in, so that the same run always has the same fingerprint."""
@@ -107,21 +114,20 @@ def from_file(path: pathlib.Path) -> Experiment:
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:
-    """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field.
+
+    Raises:
+      ValueError: an option is not readable, or repeats what the experiment itself says.
+    """
+    fields = ranges.annotations(kind)
     chosen: dict[str, Any] = {"ipc": experiment.ipc}
     for name in ("steps", "width", "depth"):
         if name in fields and getattr(experiment, name) is not None:
             chosen[name] = getattr(experiment, name)
+    options = read_options(kind, experiment.options, experiment.method)
+    for name in ("ipc", "steps"):
+        if name in options and name in chosen:
+            raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
     if "use_flip" in fields and experiment.dataset in UPRIGHT:
         chosen["use_flip"] = False
-    for option in experiment.options:
-        name, _, text = option.partition("=")
-        if name not in fields:
-            raise unknown(f"option of method {experiment.method!r}", name, fields)
-        default = fields[name].default
-        try:
-            chosen[name] = text == "True" if isinstance(default, bool) else type(default)(text)
-        except ValueError as error:
-            raise ValueError(f"option {name} takes a {type(default).__name__}; got {text!r}") from error
-    return kind(**chosen)
+    return kind(**(chosen | options))

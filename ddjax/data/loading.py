@@ -15,6 +15,7 @@ from ddjax.data.tables import csv_source, npz_source
 from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
+from ddjax.ranges import Count, checked
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
@@ -28,7 +29,7 @@ def load(
     labels: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    image_size: int | None = None,
+    image_size: Count | None = None,
     strict: bool = False,
     download: bool = False,
     verify: bool = False,
@@ -64,6 +65,7 @@ def load(
     return dataset
 
 
+@checked
 def locate(
     name: str | os.PathLike,
     *,
@@ -71,7 +73,7 @@ def locate(
     labels: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    image_size: int | None = None,
+    image_size: Count | None = None,
     strict: bool = False,
     download: bool = False,
 ) -> Source:

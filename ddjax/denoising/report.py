@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from ddjax.distilled import DistilledSet
 from ddjax.files import read_npz, replacing, sha256
+from ddjax.ranges import Natural, checked
 from ddjax.results import versions
 from ddjax.saving import load_distilled, save_distilled
 
@@ -101,7 +102,8 @@ class DenoiseReport:
             }
         )
 
-    def report(self, most: int = 10) -> str:
+    @checked
+    def report(self, most: Natural = 10) -> str:
         """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious."""
         n, names = len(self.given), self.class_names
         count = int(self.flagged.sum())

@@ -6,7 +6,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ddjax import ranges
 from ddjax.names import choose, unknown
+from ddjax.ranges import Count, Seed, Share
 from experiments.config import BASELINE_OF, Experiment
 from experiments.methods import read, sized
 
@@ -25,13 +27,17 @@ class Grid:
     """
 
     datasets: tuple[str, ...] = ("digits",)
-    noises: tuple[tuple[str, float], ...] = (("clean", 0.0),)
+    noises: tuple[tuple[str, Share], ...] = (("clean", 0.0),)
     methods: tuple[str, ...] = ("random", "full")
-    ipc: tuple[int, ...] = (1, 10)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    ipc: tuple[Count, ...] = (1, 10)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     protocols: tuple[str, ...] = ("common",)
     everywhere: Settings = dataclasses.field(default_factory=dict)
     of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse axes that no experiment could have."""
+        ranges.fields(self)
 
 
 def cells(*grids: Grid) -> list[Experiment]:
