@@ -21,6 +21,7 @@ NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
 
 
+@checked
 def load(
     name: str | os.PathLike,
     *,
@@ -61,11 +62,10 @@ def load(
     )
     dataset = cache.fetch(source, _cache(cache_dir), verify=verify) if source.identity else source.read()
     for remark in remarks(dataset):
-        warnings.warn(remark, stacklevel=2)
+        warnings.warn(remark, stacklevel=3)  # past the door of `checked`
     return dataset
 
 
-@checked
 def locate(
     name: str | os.PathLike,
     *,

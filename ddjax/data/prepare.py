@@ -44,6 +44,8 @@ def prepare(
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
+    if limit is not None:
+        checks.whole(limit, "limit", 1, len(dataset.images))
     given, record = corrupt(
         noise,
         dataset.labels,
