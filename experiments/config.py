@@ -90,7 +90,9 @@ class Experiment:
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse numbers outside their ranges and values of another type."""
+        """Refuse numbers outside their ranges, and values of another type; options may be a list, as in JSON."""
+        if isinstance(self.options, list):
+            object.__setattr__(self, "options", tuple(self.options))
         ranges.fields(self)
 
     def settled(self) -> "Experiment":
@@ -110,7 +112,7 @@ def from_file(path: pathlib.Path) -> Experiment:
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return Experiment(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+    return Experiment(**table)
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:

@@ -121,4 +121,4 @@ def _settings(table: Settings, path: pathlib.Path) -> Settings:
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    return table
