@@ -10,7 +10,7 @@ from ddjax.ranges import Count, Range, Share, checked, fields
 from experiments.config import Experiment, method_config
 from experiments.methods import read
 from experiments.options import BOOLEANS, read_options
-from experiments.sweeping.grid import Grid, cells
+from experiments.sweeping.grid import Grid, cells, from_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def test_options_do_not_contradict_the_experiment():
     assert method_config(kind, Experiment(method="dance", width=8, options=("width=16",))).width == 16
 
 
-def test_a_grid_refuses_what_no_cell_could_have():
+def test_a_grid_refuses_what_no_cell_could_have(tmp_path):
     for wrong, words in [
         ({"seeds": (0, 2**32)}, r"seeds\[1\] must be a whole number from 0 to 4294967295; got 4294967296"),
         ({"seeds": (True,)}, r"seeds\[0\] must be a whole number"),
@@ -114,6 +114,18 @@ def test_a_grid_refuses_what_no_cell_could_have():
     ]:
         with pytest.raises(ValueError, match=words):
             Grid(**wrong)
+    for text, words in [
+        ("seeds = 3", r"grid.toml: seeds must be a tuple; got 3"),
+        ('methods = "random"', "methods must be a tuple; got 'random'"),
+        ('noises = [["symmetric", "0.4"]]', r"noises\[0\]\[1\] must be a finite number from 0 to 1; got '0.4'"),
+        ('noises = [["symmetric"]]', r"noises\[0\] must have 2 entries"),
+        ("[of_method.dance.all]\nsteps = 3", r"\[of_method.dance.IPC\] takes images per class.*got 'all'"),
+    ]:
+        (tmp_path / "grid.toml").write_text(text)
+        with pytest.raises(ValueError, match=words):
+            from_file(tmp_path / "grid.toml")
+    (tmp_path / "grid.toml").write_text('noises = [["clean", 0], ["symmetric", 0.4]]')
+    assert repr(from_file(tmp_path / "grid.toml").noises) == "(('clean', 0.0), ('symmetric', 0.4))"
     with pytest.raises(ValueError, match="noise_seed must be a whole number from 0 to 4294967295; got -1"):
         cells(Grid(everywhere={"noise_seed": -1}))
 
