@@ -63,7 +63,12 @@ DOORS = {
     "build": (
         lambda t, **bad: t.ddjax.build(**{"name": "convnet", "image_shape": (8, 8, 1), "num_classes": 3, **bad}),
         lambda t: t.ddjax.build,
-        {"image_shape": SHAPE, "num_classes": COUNT, "width": COUNT, "depth": COUNT},
+        {
+            **dict.fromkeys(("num_classes", "width", "depth", "width_growth"), COUNT),
+            "image_shape": SHAPE,
+            "beta": POSITIVE,
+            "batch_momentum": SHARE,
+        },
     ),
     "fit": (
         lambda t, **bad: t.ddjax.fit(t.model, t.recipe, t.examples, t.keys, **bad),

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from ddjax import checks, names
+from ddjax import names, ranges
 from ddjax.models.alexnet import AlexNet
 from ddjax.models.convnet import ConvNet
 from ddjax.models.densenet import DenseNet
@@ -40,13 +40,12 @@ class Recipe:
     def __call__(self, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> nn.Module:
         """The module with its options, all of which are known ones."""
         del image_shape  # our modules read it from their first images
-        for option in options:
+        wanted = ranges.annotations(self.module) | ranges.annotations(Style)
+        for option, value in options.items():
             if option not in self.options():
                 raise names.unknown(f"option of {self.module.__name__}", option, self.options())
+            ranges.check(value, wanted[option], f"option {option} of {self.module.__name__}")
         chosen = {**self.defaults, **options}
-        for size in ("width", "depth"):
-            if options.get(size) is not None:
-                checks.whole(options[size], f"option {size} of {self.module.__name__}")
         base = next(field.default for field in dataclasses.fields(self.module) if field.name == "style")
         style = dataclasses.replace(base, **{name: chosen.pop(name) for name in _STYLE if name in chosen})
         for table, name, what in ((NORMS, style.norm, "norm"), (INITS, style.init, "init")):
