@@ -60,7 +60,7 @@ class Experiment:
         epochs: of students or of the baseline, where the published number is too long.
         precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators; fastest: what
             this machine's backend is fastest at.
-        options: further fields of the method's configuration, as name=value.
+        options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 
     dataset: str = "digits"

@@ -32,7 +32,7 @@ class Settings:
       out: the directory; by default runs/denoise/DATA-METHOD.
       ipc: distilled images per class.
       steps: of distillation.
-      options: further fields of the method's configuration, as name=value.
+      options: further fields of the method's configuration, as name=value; a boolean is true or false.
       students: networks that judge.
       protocol: how they are trained.
       epochs: of their training, where the protocol's number is too long.
