@@ -1,12 +1,13 @@
 """What comes in at the public doors: one clear error for each way it can be wrong, before anything is compiled."""
 
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax.ranges import number as number
+from ddjax.ranges import whole as whole
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
 
 SAFE_KEYS = jax.dtypes.prng_key
@@ -16,29 +17,6 @@ def kind(value: Any, wanted: type, argument: str, hint: str) -> None:
     """The argument is a `wanted`."""
     if not isinstance(value, wanted):
         raise ValueError(f"{argument} must be a {wanted.__name__}; got {_briefly(value)}. {hint}")
-
-
-def whole(value: Any, argument: str, least: int = 1) -> int:
-    """A whole number, at least so large."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or number < least or isinstance(value, bool):
-        raise ValueError(f"{argument} must be a whole number, at least {least}; got {value!r}")
-    return number
-
-
-def number(value: Any, argument: str, low: float | int, high: float | int = float("inf")) -> float:
-    """A finite number in a range, its ends included."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
-    if not low <= found <= high or not np.isfinite(found):
-        upper = f" to {high:g}" if np.isfinite(high) else " on"
-        raise ValueError(f"{argument} must be a finite number from {low:g}{upper}; got {value!r}")
-    return found
 
 
 def keys(value: Any, argument: str) -> None:

@@ -17,13 +17,17 @@ from ddjax.distilled import check, targets
 from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.models.specification import equations
+from ddjax.ranges import Count, Seed, checked
 from ddjax.trees import raw
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 
 LARGEST_CONSTANT = 4096  # numbers; anything larger must be an argument
 
 
-def toy_train(num_classes: int = 3, per_class: int = 8, side: int = 8, channels: int = 3, seed: int = 0) -> TrainSet:
+@checked
+def toy_train(
+    num_classes: Count = 3, per_class: Count = 8, side: Count = 8, channels: Count = 3, seed: Seed = 0
+) -> TrainSet:
     """Noisy stripes of a class's own frequency, standardised: small, learnable, and made on the spot."""
     rng = np.random.default_rng(seed)
     labels = np.tile(np.arange(num_classes, dtype=np.int32), per_class)
@@ -52,7 +56,8 @@ class Case:
         self.start, self.feed = method.prepare(config, self.train, model, jax.random.key(1))
         self.distiller: Distiller = method.build(config, model)
 
-    def state(self, seed: int = 0) -> Any:
+    @checked
+    def state(self, seed: Seed = 0) -> Any:
         """A fresh state."""
         return self.distiller.init(jax.random.key(seed), self.start)
 
@@ -60,7 +65,8 @@ class Case:
         """The batch of a step."""
         return self.feed.at(self.feed.data, jnp.int32(step))
 
-    def looped(self, seed: int = 0) -> Any:
+    @checked
+    def looped(self, seed: Seed = 0) -> Any:
         """The state after all steps, one at a time."""
         state, step = self.state(seed), jax.jit(self.distiller.step)
         for number in range(self.steps):

@@ -19,17 +19,19 @@ from typing import Annotated
 import tyro
 
 from ddjax import names as known
+from ddjax.ranges import Count, checked
 from experiments import cli
 
 
+@checked
 def bench(
     names: tyro.conf.Positional[tuple[str, ...]] = ("gemm", "conv"),
     *,
     json: bool = False,
-    width: int = 128,
-    batch: Annotated[int | None, tyro.conf.arg(help="images per step; default: the benchmark's own")] = None,
-    repeats: int = 5,
-    ipc: int = 1,
+    width: Count = 128,
+    batch: Annotated[Count | None, tyro.conf.arg(help="images per step; default: the benchmark's own")] = None,
+    repeats: Count = 5,
+    ipc: Count = 1,
     native: bool = False,
 ) -> None:
     """Medians over calls after a warm-up.
@@ -45,8 +47,6 @@ def bench(
     from experiments.benchmarks import BENCHMARKS
     from experiments.benchmarks.measure import Settings
 
-    if min(width, repeats, ipc) < 1 or (batch is not None and batch < 1):
-        raise ValueError(f"width, batch, repeats and ipc are at least 1; got {width}, {batch}, {repeats}, {ipc}")
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
     settings = Settings(width, batch, repeats, ipc, native)
     entries = [entry for function in functions for entry in function(settings)]

@@ -5,11 +5,14 @@ import functools
 import pathlib
 import tomllib
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+from ddjax import ranges
 from ddjax.names import unknown
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import fastest
+from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
+from experiments.options import read_options
 
 # Data sets whose mirror images mean something else.
 UPRIGHT = ("digits", "mnist", "svhn_cropped")
@@ -59,34 +62,40 @@ class Experiment:
         epochs: of students or of the baseline, where the published number is too long.
         precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators; fastest: what
             this machine's backend is fastest at.
-        options: further fields of the method's configuration, as name=value.
+        options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 
     dataset: str = "digits"
     noise: str = "symmetric"
-    rate: float | None = None
+    rate: Share | None = None
     method: str = "full"
-    ipc: int = 10
-    seed: int = 0
-    steps: int | None = None
+    ipc: Count = 10
+    seed: Seed = 0
+    steps: Natural | None = None
     protocol: str = "common"
     baseline: str | None = None
-    noise_seed: int = 0
+    noise_seed: Seed = 0
     sampler: str = "numpy_legacy"
     order: str = "original"
     labels_file: str | None = None
     matrix_file: str | None = None
-    limit: int | None = None
-    imbalance: float | None = None
+    limit: Count | None = None
+    imbalance: Annotated[float, Range(1)] | None = None
     preprocess: str | None = None
     network: str | None = None
-    width: int | None = None
-    depth: int | None = None
-    students: int | None = None
-    epochs: int | None = None
-    holdout: float = 0.1
+    width: Count | None = None
+    depth: Count | None = None
+    students: Count | None = None
+    epochs: Count | None = None
+    holdout: PartialShare = 0.1
     precision: str = "float32"
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse numbers outside their ranges, and values of another type; options may be a list, as in JSON."""
+        if isinstance(self.options, list):
+            object.__setattr__(self, "options", tuple(self.options))
+        ranges.fields(self)
 
     def settled(self) -> "Experiment":
         """The same with its rate and precision filled in, so that the same run always has the same fingerprint."""
@@ -105,39 +114,39 @@ def from_file(path: pathlib.Path) -> Experiment:
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return Experiment(**{name: tuple(value) if isinstance(value, list) else value for name, value in table.items()})
+    return Experiment(**table)
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:
     """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field.
 
-    The option `setting=NAME` of DATM begins with the configuration published under that name for this `ipc`; flags and
+    The option `setting=NAME` of DATM selects the configuration published under that name for this `ipc`. Flags and
     other options then replace its fields.
+
+    Raises:
+      ValueError: an option is not readable, or repeats what the experiment itself says.
     """
-    start, fields = kind, {field.name: field for field in dataclasses.fields(kind)}
+    start, fields = kind, ranges.annotations(kind)
     chosen: dict[str, Any] = {"ipc": experiment.ipc}
     for name in ("steps", "width", "depth"):
         if name in fields and getattr(experiment, name) is not None:
             chosen[name] = getattr(experiment, name)
+    given = list(experiment.options)
+    names = [option for option in given if option.startswith("setting=")]
+    if len(names) == 1 and (published := _published(kind)):
+        given.remove(names[0])
+        start = functools.partial(dataclasses.replace, published(names[0].partition("=")[2], experiment.ipc))
+    options = read_options(kind, given, experiment.method)
+    for name in ("ipc", "steps"):
+        if name in options and name in chosen:
+            raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
     if "use_flip" in fields and experiment.dataset in UPRIGHT:
         chosen["use_flip"] = False
-    for option in experiment.options:
-        name, _, text = option.partition("=")
-        if name == "setting" and (published := _published(kind)):
-            start = functools.partial(dataclasses.replace, published(text, experiment.ipc))
-            continue
-        if name not in fields:
-            raise unknown(f"option of method {experiment.method!r}", name, fields)
-        default = fields[name].default
-        try:
-            chosen[name] = text == "True" if isinstance(default, bool) else type(default)(text)
-        except ValueError as error:
-            raise ValueError(f"option {name} takes a {type(default).__name__}; got {text!r}") from error
-    return start(**chosen)
+    return start(**(chosen | options))
 
 
 def _published(kind: type) -> Callable[[str, int], Any] | None:
-    """What makes the published configurations of this class; None where they have no names."""
+    """The constructor of published configurations; None where none have names."""
     from ddjax.distillers import datm_config
 
     return datm_config.published if kind is datm_config.DatmConfig else None

@@ -20,6 +20,7 @@ import tyro
 from ddjax import files, names
 from ddjax.data import dataset, loading
 from ddjax.data.tfds_known import ALIASES
+from ddjax.ranges import Count
 from experiments import cli
 
 
@@ -33,7 +34,7 @@ class Check:
     labels: str | None = None  # the TFDS feature that becomes the labels
     train_split: str = "train"  # a TFDS split, slices included
     test_split: str = "test"
-    image_size: int | None = None  # crop and resize every image to this side
+    image_size: Count | None = None  # crop and resize every image to this side
     strict: bool = False  # let no damaged image file pass
     download: bool = False  # let TFDS fetch or prepare what is missing
     verify: bool = False  # compare SHA-256 of the cached arrays

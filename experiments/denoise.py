@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from ddjax import ranges
+from ddjax.ranges import Count, Natural, PositiveShare, Range, Seed, Share
 from experiments.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
@@ -30,7 +32,7 @@ class Settings:
       out: the directory; by default runs/denoise/DATA-METHOD.
       ipc: distilled images per class.
       steps: of distillation.
-      options: further fields of the method's configuration, as name=value.
+      options: further fields of the method's configuration, as name=value; a boolean is true or false.
       students: networks that judge.
       protocol: how they are trained.
       epochs: of their training, where the protocol's number is too long.
@@ -60,30 +62,30 @@ class Settings:
     data: tyro.conf.Positional[str]
     method: str = "dance"
     out: pathlib.Path | None = None
-    ipc: int = 10
-    steps: int | None = None
+    ipc: Count = 10
+    steps: Natural | None = None
     options: tuple[str, ...] = ()
-    students: int = 5
+    students: Count = 5
     protocol: str = "common"
-    epochs: int | None = None
-    plain_epochs: int | None = None
+    epochs: Count | None = None
+    plain_epochs: Count | None = None
     network: str | None = None
-    width: int | None = None
-    depth: int | None = None
+    width: Count | None = None
+    depth: Count | None = None
     upright: bool = False
     score: str = "posterior"
-    precision: float = 0.8
+    precision: PositiveShare = 0.8
     calibration: str = "channel"
-    folds: int = 5
-    seed: int = 0
-    image_size: int | None = None
-    limit: int | None = None
+    folds: Annotated[int, Range(2)] = 5
+    seed: Seed = 0
+    image_size: Count | None = None
+    limit: Count | None = None
     noise: str = "clean"
-    rate: float | None = None
-    noise_seed: int = 0
-    imbalance: float | None = None
+    rate: Share | None = None
+    noise_seed: Seed = 0
+    imbalance: Annotated[float, Range(1)] | None = None
     compare: bool = False
-    most: int = 200
+    most: Natural = 200
     quiet: bool = False
     data_dir: str | None = None
     deterministic: bool = False
@@ -91,17 +93,21 @@ class Settings:
 
 def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Read, judge, write, print."""
+    ranges.fields(settings)
     if settings.deterministic:
         make_deterministic()
     import numpy as np
 
     from ddjax.data import load_whole, prepare
+    from ddjax.denoising.denoiser import check_names
     from ddjax.noise import NoiseSpec
     from experiments.denoising.stages import what_was_read
     from experiments.progress import View
 
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
+    names = ("method", "protocol", "network", "score", "calibration")
+    check_names(**{name: getattr(settings, name) for name in names})
     options, rate = method_options(settings)
     view = View(settings.quiet)
     view.say(f"reading {settings.data}")
@@ -142,7 +148,8 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     from ddjax.names import choose
     from experiments.config import Experiment, method_config
 
-    asked = Experiment(noise=settings.noise, rate=settings.rate, method=settings.method, options=settings.options)
+    same = ("noise", "rate", "method", "ipc", "steps", "options")
+    asked = Experiment(**{name: getattr(settings, name) for name in same})
     rate = asked.settled().rate or 0.0
     if settings.method in DETECTORS:
         if settings.options or settings.steps is not None:

@@ -12,10 +12,13 @@ oracle, random_prune                  training on the right labels alone, and on
 import dataclasses
 import functools
 import inspect
+import typing
 from typing import NamedTuple
 
+from ddjax import ranges
 from ddjax.distillers import DISTILLERS
 from ddjax.names import choose, unknown
+from ddjax.ranges import Natural
 from ddjax.robust import RULES
 from ddjax.types import Method
 
@@ -84,9 +87,11 @@ def _distiller(name: str, whole: str) -> Method:
 @functools.cache
 def _options(rule: str) -> type:
     """The settings of a rule as a method's configuration, for --options."""
-    published, fields = RULES[rule], [("ipc", int, 0)]
+    published, settings = RULES[rule], [("ipc", Natural, 0)]
+    wanted = typing.get_type_hints(published.make, include_extras=True)
     for name, parameter in inspect.signature(published.make).parameters.items():
         default = published.settings.get(name, parameter.default)
         if isinstance(default, (bool, int, float, str)):
-            fields.append((name, type(default), default))
-    return dataclasses.make_dataclass(f"{rule}_options", fields, frozen=True)
+            settings.append((name, wanted[name], default))
+    checks = {"__post_init__": ranges.fields}
+    return dataclasses.make_dataclass(f"{rule}_options", settings, frozen=True, namespace=checks)

@@ -14,17 +14,19 @@ from ddjax.data.digits import digits as digits_of_sklearn
 from ddjax.noise import human, taxonomy
 from ddjax.noise.labels import confusion
 from ddjax.noise.spec import RATELESS
+from ddjax.ranges import Seed, Share, checked
 from experiments.cli import main
 
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "digits": "Digits"}
 SUPERCLASSES = tuple(taxonomy.CIFAR100_SUPERCLASSES)
 
 
+@checked
 def inspect(
     dataset: Literal["cifar10", "cifar100", "tiny_imagenet", "digits"] = "cifar10",
     kind: str = "symmetric",
-    rate: float = 0.0,
-    seed: int = 0,
+    rate: Share = 0.0,
+    seed: Seed = 0,
     sampler: str = "numpy_legacy",
     order: Literal["original", "tfds"] = "original",
     labels: pathlib.Path | None = None,

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import tyro
 
-from ddjax import stopping
+from ddjax import ranges, stopping
+from ddjax.ranges import NonNegative
 from experiments.cli import fail, flags, join_hosts, keep_compiled, make_deterministic, show_log, with_huge_pages
 from experiments.config import Experiment, from_file
 
@@ -46,13 +47,17 @@ class Settings(Experiment):
     tensorboard: pathlib.Path | None = None
     data_dir: str | None = None
     over: Literal["one", "devices", "hosts"] = "one"
-    save_every: float = 60.0
+    save_every: NonNegative = 60.0
     fresh: bool = False
     deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        """Leave the check of the fields to `one`: tyro would print an error from here in a frame of its own."""
 
 
 def one(settings: Settings) -> int:
     """Run, write, print; of several hosts only the first writes."""
+    ranges.fields(settings)
     if settings.deterministic:
         make_deterministic()
     import jax

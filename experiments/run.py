@@ -11,15 +11,14 @@ from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.guard import SKIPPED
-from ddjax.names import unknown
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.board import name_of
 from experiments.classes import by_class
-from experiments.config import PRECISIONS, Experiment
+from experiments.config import Experiment
 from experiments.distilling import Distillation, distil_together, set_of
 from experiments.progress import View
 from experiments.scoring import ranking, students_together
-from experiments.shared import Ready, Shared, make_ready
+from experiments.shared import Ready, Shared, make_ready, pieces
 from experiments.whole import whole_together
 
 MAY_DIFFER = ("noise", "rate", "seed", "noise_seed", "labels_file", "matrix_file")
@@ -47,8 +46,8 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
     `shared` keeps what cells have in common for the next call; `view` shows progress, and without one nothing does.
     """
     shared, view = shared or Shared(), view or View(quiet=True)
-    if cells[0].precision not in PRECISIONS:
-        raise unknown("precision", cells[0].precision, PRECISIONS)
+    for cell in cells:
+        pieces(cell)
     if len({alike(cell) for cell in cells}) > 1:
         raise ValueError(f"cells that run together may differ in {', '.join(MAY_DIFFER)} only; got {cells}")
     if view.board:

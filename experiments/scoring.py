@@ -135,7 +135,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
     method = read("random").method
-    chance = dataclasses.replace(experiment, method="random", seed=experiment.seed + 1, options=())
+    chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
     other = cell._replace(
         experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
     )

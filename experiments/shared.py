@@ -15,13 +15,14 @@ from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import rescaled
 from ddjax.models import build
-from ddjax.names import choose
+from ddjax.models.registry import NETWORKS
+from ddjax.names import choose, unknown
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model
 from experiments.checkpointing import Keeping
-from experiments.config import BASELINE_OF, SPACE_OF, UPRIGHT, Experiment, method_config
+from experiments.config import BASELINE_OF, PRECISIONS, SPACE_OF, UPRIGHT, Experiment, method_config
 from experiments.methods import Asked, read
 
 T = TypeVar("T")
@@ -72,12 +73,31 @@ class Ready(NamedTuple):
     transform: Preprocess
 
 
-def make_ready(experiment: Experiment, shared: Shared) -> Ready:
-    """Choose the pieces, so that a wrong name is said before any work, and prepare the data."""
+class Pieces(NamedTuple):
+    """What the names and numbers of an experiment stand for."""
+
+    asked: Asked
+    protocol: Protocol
+    baseline: Baseline
+    noise: NoiseSpec
+    config: Any  # of the method
+    space: str
+
+
+def pieces(experiment: Experiment) -> Pieces:
+    """Choose what needs no data, so that a wrong name or option is an error before any work.
+
+    Raises:
+      ValueError: a name is unknown, or an option is not one of the method's or outside its range.
+    """
     protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
     asked = read(experiment.method)
-    method = asked.method
     baseline = choose(BASELINES, experiment.baseline or BASELINE_OF[protocol.name], "baseline")
+    space = experiment.preprocess or (baseline.space if asked.whole else asked.method.space or SPACE_OF[protocol.name])
+    choose(preprocess.SPECS, space, "preprocessing")
+    choose(NETWORKS, experiment.network or protocol.network, "network")
+    if experiment.precision not in PRECISIONS:
+        raise unknown("precision", experiment.precision, PRECISIONS)
     noise = NoiseSpec(
         kind=experiment.noise,
         rate=experiment.rate,
@@ -87,7 +107,12 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
         labels_file=experiment.labels_file,
         matrix_file=experiment.matrix_file,
     )
-    config = method_config(method.config, experiment)
+    return Pieces(asked, protocol, baseline, noise, method_config(asked.method.config, experiment), space)
+
+
+def make_ready(experiment: Experiment, shared: Shared) -> Ready:
+    """Choose the pieces and prepare the data; what does not fit is an error before anything is trained."""
+    asked, protocol, baseline, noise, config, space = pieces(experiment)
     dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset, data_dir=shared.data_dir))
     pictures = (experiment.dataset, experiment.limit, experiment.imbalance)
 
@@ -101,11 +126,10 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 
     teacher_network = (experiment.network, experiment.width, experiment.depth, experiment.precision)
     prepared = shared.once("labels", (*pictures, noise, teacher_network), given)
-    default = baseline.space if asked.whole else method.space or SPACE_OF[protocol.name]
-    space = experiment.preprocess or default
     images = np.asarray(prepared.train.images)
     transform = shared.once("space", (*pictures, space), lambda: preprocess.fit(space, images, dataset.name))
-    return Ready(experiment, asked, protocol, method, baseline, config, dataset, prepared, transform)
+    network(experiment, baseline.network if asked.whole else protocol.network, dataset.image_shape, dataset.num_classes)
+    return Ready(experiment, asked, protocol, asked.method, baseline, config, dataset, prepared, transform)
 
 
 def full_recipe(ready: Ready) -> Recipe:

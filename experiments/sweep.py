@@ -8,33 +8,35 @@ import shlex
 import sys
 from typing import Literal
 
+from ddjax.ranges import Count, Natural, NonNegative, Seed, Share, checked
 from experiments.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 
+@checked
 def sweep(
     preset: str = "demo",
     config: pathlib.Path | None = None,
     out: pathlib.Path | None = None,
     datasets: tuple[str, ...] = (),
     methods: tuple[str, ...] = (),
-    rates: tuple[float, ...] = (),
-    ipc: tuple[int, ...] = (),
-    seeds: tuple[int, ...] = (),
+    rates: tuple[Share, ...] = (),
+    ipc: tuple[Count, ...] = (),
+    seeds: tuple[Seed, ...] = (),
     protocols: tuple[str, ...] = (),
-    limit: int | None = None,
+    limit: Natural | None = None,
     fleet: bool | None = None,
     dry_run: bool = False,
     machine: str | None = None,
     executor: Literal["here", "ray", "slurm"] = "here",
-    workers: int | None = None,
+    workers: Count | None = None,
     address: str | None = None,
     resources: tuple[str, ...] = (),
-    retries: int = 2,
+    retries: Natural = 2,
     slurm: tuple[str, ...] = (),
     tensorboard: pathlib.Path | None = None,
     quiet: bool = False,
     data_dir: str | None = None,
-    save_every: float = 60.0,
+    save_every: NonNegative = 60.0,
     fresh: bool = False,
     deterministic: bool = False,
 ) -> int:
@@ -72,6 +74,7 @@ def sweep(
     from experiments.board import Board
     from experiments.progress import View
     from experiments.report import report
+    from experiments.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
     from experiments.sweeping.presets import PRESETS
@@ -83,6 +86,8 @@ def sweep(
             whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
         )
     )
+    for cell in cells:
+        pieces(cell)  # a wrong name or option is an error before the first cell runs
     store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
     wanted = cells
     if limit is not None:

@@ -233,7 +233,7 @@ def test_a_run_that_is_asked_to_end_keeps_what_it_has(tmp_path, whole, monkeypat
 
 
 def test_numbers_that_mean_nothing_are_refused(tmp_path):
-    for bad in ({"keep": 0}, {"seconds": -1.0}):
-        with pytest.raises(ValueError, match="keep must be at least 1 and seconds at least 0"):
+    for bad in ({"keep": 0}, {"seconds": -1.0}, {"seconds": float("nan")}):
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} must be a .*number, at least"):
             Checkpoints(tmp_path, {}, **bad)
     assert not list(pathlib.Path(tmp_path).iterdir())

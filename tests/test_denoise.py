@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_said(noisy):
     for wrong, words in [
         ({"score": "margn"}, "Did you mean 'margin'"),
         ({"method": "rcigg"}, "Did you mean 'rcig'"),
-        ({"precision": 0.0}, "precision is above 0"),
+        ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
         ({"calibration": "none"}, "unknown calibration"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
         ({"ids": ["one"]}, "ids has 1 entries"),

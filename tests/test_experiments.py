@@ -135,7 +135,7 @@ def test_options_are_read_by_type():
 
     found = method_config(SelectionConfig, Experiment(ipc=3, options=("feature_epochs=7", "features=pixels")))
     assert found == SelectionConfig(ipc=3, feature_epochs=7, features="pixels")
-    with pytest.raises(ValueError, match="takes a int"):
+    with pytest.raises(ValueError, match="must be a whole number"):
         method_config(SelectionConfig, Experiment(options=("feature_epochs=many",)))
     assert tables.percent(None) == "-" and tables.percent(0.5) == "50.0 %"
 

@@ -278,7 +278,7 @@ def test_the_size_is_told_before_anything_is_trained(whole, tmp_path, caplog, mo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"experts": 0}, "experts must be at least 1; got 0"),
+        ({"experts": 0}, "experts must be a whole number, at least 1; got 0"),
         ({"storage": "float16"}, "unknown storage 'float16'"),
         ({"keep": "everything"}, "unknown keep 'everything'"),
         ({"keep": [0, 4]}, r"to 3 \(recipe.epochs\); got \[0, 4\]"),

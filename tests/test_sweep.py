@@ -143,11 +143,12 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
 
 def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     text = config.read_text().replace('["random"]', '["random", "kcenter"]')
-    config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
-    assert sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True) == 1
+    config.write_text(text + "\n[of_method.kcenter.0]\ndepth = 9\n")
+    narrow = {"config": config, "out": tmp_path / "out", "seeds": (0,), "rates": (0.4,), "workers": 1, "quiet": True}
+    assert sweep(**narrow) == 1
     rows = sorted(rows_of(tmp_path / "out").values(), key=lambda row: row["status"])
     assert [row["status"] for row in rows] == ["done", "failed"]
-    assert "nonsense" in rows[1]["reason"]
+    assert "depth 9 does not fit" in rows[1]["reason"]
     assert list((tmp_path / "out").glob("runs/*/traceback.txt"))
     assert not Store(tmp_path / "out").done(Experiment(**rows[1]["config"]))
 
@@ -187,3 +188,11 @@ def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
         name: numbers(row) for name, row in rows_of(calm).items()
     }
     assert not list(stormy.glob("runs/.aside-*"))
+
+
+def test_a_wrong_option_of_one_cell_is_said_before_any_runs(config, tmp_path):
+    text = config.read_text().replace('["random"]', '["random", "kcenter"]')
+    config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
+    with pytest.raises(ValueError, match="unknown option of method 'kcenter' 'nonsense'"):
+        sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True)
+    assert not (tmp_path / "out").exists()

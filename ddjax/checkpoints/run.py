@@ -32,6 +32,7 @@ from ddjax.checkpoints.step import (
 )
 from ddjax.files import remove, replacing_folder, tidied
 from ddjax.locks import alone
+from ddjax.ranges import Count, NonNegative, checked
 
 log = logging.getLogger("ddjax.checkpoints")
 
@@ -52,13 +53,14 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run, in a folder of their own."""
 
+    @checked
     def __init__(
         self,
         folder: str | pathlib.Path,
         config: Mapping[str, Any],
         *,
-        keep: int = 2,
-        seconds: float = SECONDS,
+        keep: Count = 2,
+        seconds: NonNegative = SECONDS,
         fresh: bool = False,
         wait: bool = False,
     ):
@@ -72,8 +74,6 @@ class Checkpoints:
           fresh: start anew, whatever is there.
           wait: for another process that is at it, rather than refuse.
         """
-        if keep < 1 or seconds < 0:
-            raise ValueError(f"keep must be at least 1 and seconds at least 0; got {keep} and {seconds}")
         self.folder, self.config = pathlib.Path(folder), json.loads(json.dumps(dict(config), default=str))
         self.keep, self.seconds, self.fresh, self.wait = keep, seconds, fresh, wait
         self._spoke, self._cost = time.monotonic(), 0.0

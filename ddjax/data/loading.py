@@ -16,11 +16,13 @@ from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
 from ddjax.names import few
+from ddjax.ranges import Count, checked
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
 
 
+@checked
 def load(
     name: str | os.PathLike,
     *,
@@ -29,7 +31,7 @@ def load(
     labels: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    image_size: int | None = None,
+    image_size: Count | None = None,
     strict: bool = False,
     download: bool = False,
     verify: bool = False,
@@ -70,7 +72,7 @@ def load(
     )
     dataset = cache.fetch(source, _cache(cache_dir), verify=verify) if source.identity else source.read()
     for remark in remarks(dataset):
-        warnings.warn(remark, stacklevel=2)
+        warnings.warn(remark, stacklevel=3)  # past the door of `checked`
     return dataset
 
 
@@ -81,7 +83,7 @@ def locate(
     labels: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    image_size: int | None = None,
+    image_size: Count | None = None,
     strict: bool = False,
     download: bool = False,
 ) -> Source:

@@ -1,7 +1,7 @@
 """Source -> noise -> the three records that everything downstream works on; the only place where truth is set aside."""
 
 import dataclasses
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
+from ddjax.ranges import Count, Range, checked
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
 
 Part = TypeVar("Part", TrainSet, TestSet)
@@ -23,12 +24,13 @@ class Prepared(NamedTuple):
     noise: dict[str, Any]  # how the labels came about: kind, rates, counts, checksum of the canonical vector
 
 
+@checked
 def prepare(
     dataset: Dataset,
     noise: NoiseSpec,
     *,
-    limit: int | None = None,
-    imbalance: float | None = None,
+    limit: Count | None = None,
+    imbalance: Annotated[float, Range(1)] | None = None,
     probabilities: Any = None,
 ) -> Prepared:
     """Corrupt the labels of `dataset` and split what may be seen from what may not.
@@ -42,6 +44,8 @@ def prepare(
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
+    if limit is not None:
+        checks.whole(limit, "limit", 1, len(dataset.images))
     given, record = corrupt(
         noise,
         dataset.labels,

@@ -1,10 +1,12 @@
 """Small made-up image sets: tests and notebooks run without any data."""
 
+from typing import Annotated
+
 import numpy as np
 
-from ddjax import checks
 from ddjax.data.dataset import Dataset
 from ddjax.data.validate import assemble
+from ddjax.ranges import Count, NonNegative, Range, Seed, checked
 
 CELLS = 4  # a glyph is a CELLS x CELLS pattern of light and dark blown up to the image
 
@@ -19,14 +21,15 @@ def _glyphs(count: int, channels: int, random: np.random.Generator) -> np.ndarra
     return glyphs
 
 
+@checked
 def synthetic(
-    num_classes: int = 3,
-    per_class: int = 20,
-    image_shape: tuple[int, int, int] = (8, 8, 1),
-    seed: int = 0,
+    num_classes: Annotated[int, Range(2)] = 3,
+    per_class: Count = 20,
+    image_shape: tuple[Count, Count, Count] = (8, 8, 1),
+    seed: Seed = 0,
     *,
-    test_per_class: int = 20,
-    noise: float = 0.1,
+    test_per_class: Count = 20,
+    noise: NonNegative = 0.1,
 ) -> Dataset:
     """A glyph per class, seen shifted by a pixel, at changing contrast and brightness, under pixel noise.
 
@@ -38,15 +41,9 @@ def synthetic(
 
     A small ConvNet learns it to more than 95 %.
     """
-    for what, value in {"num_classes": num_classes, "per_class": per_class, "test_per_class": test_per_class}.items():
-        checks.whole(value, what)
-    checks.number(noise, "noise", 0)
     height, width, channels = image_shape
-    if min(height, width) < CELLS or channels not in (1, 3) or num_classes < 2 or min(per_class, test_per_class) < 1:
-        raise ValueError(
-            f"synthetic() takes 2 or more classes, 1 or more examples of each, images of {CELLS} x {CELLS} or more and "
-            f"1 or 3 channels; got {num_classes=}, {per_class=}, {test_per_class=}, {image_shape=}"
-        )
+    if min(height, width) < CELLS or channels not in (1, 3):
+        raise ValueError(f"image_shape must be {CELLS} x {CELLS} pixels or more and 1 or 3 channels; got {image_shape}")
     glyphs = _glyphs(num_classes, channels, np.random.default_rng([seed, 0]))
     rows, columns = np.arange(height) * CELLS // height, np.arange(width) * CELLS // width
     big = glyphs[:, rows][:, :, columns].astype(np.float32)

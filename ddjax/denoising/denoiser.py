@@ -9,7 +9,7 @@ import numpy as np
 
 from ddjax import preprocess
 from ddjax.data.identical import first_rows
-from ddjax.data.validate import class_labels, pixels, small_classes
+from ddjax.data.validate import small_classes
 from ddjax.denoising.distilling import (
     PLAIN_SPACE,
     configured,
@@ -19,6 +19,7 @@ from ddjax.denoising.distilling import (
     least_images,
     width_for,
 )
+from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
@@ -27,34 +28,36 @@ from ddjax.denoising.witnesses import folds_say, students_say, young_say
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.files import array_digest
+from ddjax.models.registry import NETWORKS
 from ddjax.names import choose, unknown
-from ddjax.types import TrainSet
+from ddjax.ranges import Count, PositiveShare, Seed, checked, whole
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
 
 
+@checked
 def denoise(
     images: Any,
     labels: Any,
     *,
     method: str = "dance",
-    ipc: int = 10,
+    ipc: Count = 10,
     options: Mapping[str, Any] | None = None,
     class_names: Sequence[str] | None = None,
     ids: Any = None,
-    students: int = 5,
+    students: Count = 5,
     protocol: str = "common",
-    epochs: int | None = None,
-    plain_epochs: int | None = None,
+    epochs: Count | None = None,
+    plain_epochs: Count | None = None,
     network: str | None = None,
-    width: int | None = None,
-    depth: int | None = None,
+    width: Count | None = None,
+    depth: Count | None = None,
     mirror: bool = True,
     score: str = "posterior",
-    precision: float = 0.8,
+    precision: PositiveShare = 0.8,
     calibration: str = "channel",
-    folds: int = 5,
-    seed: int = 0,
+    folds: Count = 5,
+    seed: Seed = 0,
     keep: Any = None,
     report: Report | None = None,
 ) -> DenoiseReport:
@@ -87,15 +90,10 @@ def denoise(
       report: called with the stage, how far it is, of how much, and its newest metrics; also before each stage, with
         0 done and no metrics. The total is 0 where a stage cannot tell it.
     """
-    train, names = _train_set(images, labels, class_names)
-    if score not in SCORES:
-        raise unknown("score", score, SCORES)
-    if calibration not in CALIBRATIONS:
-        raise unknown("calibration", calibration, CALIBRATIONS)
-    if not 0 < precision <= 1:
-        raise ValueError(f"precision is above 0 and at most 1; got {precision}")
-    if students < 1:
-        raise ValueError(f"students must be at least 1; got {students}")
+    check_names(method=method, protocol=protocol, network=network, score=score, calibration=calibration)
+    train, names = training_set(images, labels, class_names)
+    if method == "cleanlab":
+        whole(folds, "folds", 2, len(train.labels))
     called = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
     if called.shape != (len(train.labels),):
         raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")
@@ -190,27 +188,17 @@ def denoise(
     )
 
 
-def _train_set(images: Any, labels: Any, class_names: Sequence[str] | None) -> tuple[TrainSet, tuple[str, ...]]:
-    """The pixels with class numbers, checked, and the names of the classes."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if labels.ndim != 1 or len(labels) != len(images) or len(images) < 2:
-        raise ValueError(f"labels must be [n], one for each image; got {labels.shape} beside images {images.shape}")
-    images, _ = pixels(images, images[:1], "images")
-    if labels.dtype.kind in "US" or labels.dtype == object:
-        words = labels.astype(str)
-        names = tuple(sorted(set(words)) if class_names is None else map(str, class_names))
-        if strange := sorted(set(words) - set(names)):
-            raise ValueError(f"labels {strange[:5]} are not in class_names {list(names)[:20]}")
-        number = {name: c for c, name in enumerate(names)}
-        labels = np.array([number[word] for word in words])
-    else:
-        names = tuple(map(str, range(labels.max() + 1) if class_names is None else class_names))
-    labels = class_labels(labels, len(images), len(names), "labels")
-    empty = [names[c] for c in np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)]
-    if empty or len(names) < 2:
-        raise ValueError(f"there must be two classes or more, each with an image; without: {empty[:5]}")
-    ids = np.arange(len(labels), dtype=np.int32)
-    return TrainSet(images=images, labels=labels, ids=ids, num_classes=len(names)), names
+def check_names(*, method: str, protocol: str, network: str | None, score: str, calibration: str) -> None:
+    """Raise a ValueError for a name that `denoise` does not know; no data are needed for that."""
+    if method not in DETECTORS:
+        choose(DISTILLERS, method, "method")
+    choose(PROTOCOLS, protocol, "protocol")
+    if network is not None:
+        choose(NETWORKS, network, "network")
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
+    if calibration not in CALIBRATIONS:
+        raise unknown("calibration", calibration, CALIBRATIONS)
 
 
 def _timed(ask: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:

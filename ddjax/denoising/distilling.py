@@ -49,6 +49,8 @@ def configured(
     for option in options:
         if option not in fields:
             raise unknown(f"option of method {name!r}", option, sorted(fields))
+    if "ipc" in options:
+        raise ValueError(f"options hold ipc={options['ipc']}, which has an argument of its own: pass ipc= alone")
     chosen: dict[str, Any] = {"ipc": ipc, **SHORT.get(name, {})}
     if "width" in fields:
         chosen["width"] = width

@@ -13,6 +13,7 @@ from ddjax.data.identical import conflicts, described
 from ddjax.distilled import DistilledSet
 from ddjax.files import read_npz, replacing, sha256
 from ddjax.names import shown
+from ddjax.ranges import Natural, checked
 from ddjax.results import versions
 from ddjax.saving import load_distilled, save_distilled
 
@@ -110,7 +111,8 @@ class DenoiseReport:
             }
         )
 
-    def report(self, most: int = 10) -> str:
+    @checked
+    def report(self, most: Natural = 10) -> str:
         """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious.
 
         Control characters in names are escaped, so each name stays on its line.

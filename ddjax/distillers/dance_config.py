@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
 from ddjax.decode import FORMATIONS
 from ddjax.names import unknown
+from ddjax.ranges import Count, Natural, NonNegative, PartialShare
 from ddjax.types import SMALL_SIDE, SMALL_WIDTH
 
 STARTS = ("mix", "random", "noise")
@@ -51,33 +53,34 @@ class DanceConfig:
       quirk_unclamped: the result is not clamped to 0..1, as in published evaluations.
     """
 
-    ipc: int = 1
-    steps: int = 10_000
-    width: int = 0
-    depth: int = 0
-    factor: int = 0
+    ipc: Count = 1
+    steps: Natural = 10_000
+    width: Natural = 0
+    depth: Natural = 0
+    factor: Natural = 0
     formation: str = "single"
-    batch: int = 128
-    cap: int = 200
-    rate: float = 0.0
-    momentum: float = 0.5
+    batch: Count = 128
+    cap: Count = 200
+    rate: NonNegative = 0.0
+    momentum: PartialShare = 0.5
     optimiser: str = "per_class"
     encoder: str = "between"
-    calibrations: int = 1
+    calibrations: Natural = 1
     augment: str = "color_crop_cutout"
     one_operation: bool = False
     unit_box: bool = True
     start: str = "mix"
     start_order: str = "drawn"
-    members: int = 5
-    pool_epochs: int = 0
+    members: Count = 5
+    pool_epochs: Natural = 0
     keep_pool: bool = True
-    class_chunk: int = 0
-    block: int = 0
+    class_chunk: Natural = 0
+    block: Natural = 0
     quirk_unclamped: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not run, before anything is compiled."""
+        ranges.fields(self)
         for name, known in (
             ("optimiser", OPTIMISERS),
             ("encoder", ENCODERS),
@@ -87,16 +90,6 @@ class DanceConfig:
         ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        for name in ("ipc", "batch", "cap", "members"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("steps", "width", "depth", "factor", "calibrations", "pool_epochs", "class_chunk", "block"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1); got {self.momentum}")
-        if not self.rate >= 0:
-            raise ValueError(f"rate must be positive, or 0 for the published one; got {self.rate}")
         if self.encoder == "random" and self.calibrations:
             raise ValueError(
                 f"calibrations={self.calibrations} needs trained networks, and encoder='random' has none: "

@@ -1,11 +1,14 @@
 """DATM's settings; those of its predecessors MTT and FTD are other values of the same."""
 
 import dataclasses
+from typing import Annotated
 
+from ddjax import ranges
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm_settings import settings
 from ddjax.experts import RECIPES
 from ddjax.names import choose, unknown
+from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range, Seed
 from ddjax.training import Recipe
 
 STARTS = ("correct", "real", "noise")
@@ -13,11 +16,7 @@ SHORT = ("error", "real")
 KEEPS = ("all", "window")
 EPOCH_STEPS = 90  # of an expert at the least, where its batch is not given: what it learns in an epoch is in its steps
 LEAST_BATCH = 16
-AT_LEAST_ONE = ("ipc", "experts", "expert_epochs", "inner_steps", "match_epochs", "last_start", "segments")
-NOT_NEGATIVE = ("steps", "width", "depth", "expert_batch", "inner_batch", "micro_batch")
-NOT_NEGATIVE += ("first_start", "early_last_start", "growth_steps")
-AT_LEAST = dict.fromkeys(AT_LEAST_ONE, 1) | dict.fromkeys(NOT_NEGATIVE, 0)
-POSITIVE = ("step_size", "threshold")
+Threshold = Annotated[float, Range(0, above=True, infinite=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,48 +57,49 @@ class DatmConfig:
       memory: GiB that a step may need; `remat` and `micro_batch` are lowered to fit. 0: no bound.
     """
 
-    ipc: int = 1
-    steps: int = 300
-    width: int = 0
-    depth: int = 0
+    ipc: Count = 1
+    steps: Natural = 300
+    width: Natural = 0
+    depth: Natural = 0
     use_flip: bool = True
     expert_recipe: str = "datm"
-    experts: int = 4
-    expert_epochs: int = 30
-    expert_batch: int = 0
-    expert_rate: float = 0.0
-    expert_seed: int = 0
+    experts: Count = 4
+    expert_epochs: Count = 30
+    expert_batch: Natural = 0
+    expert_rate: NonNegative = 0.0
+    expert_seed: Seed = 0
     storage: str = "float32"
     store: bool = True
     keep: str = "all"
-    inner_steps: int = 40
-    inner_batch: int = 0
-    match_epochs: int = 8
-    first_start: int = 0
-    early_last_start: int = 10
-    last_start: int = 20
-    growth_steps: int = 500
-    image_rate: float = 100.0
-    image_momentum: float = 0.5
-    label_rate: float = 5.0
-    label_momentum: float = 0.9
-    step_size_rate: float = 1e-4
-    step_size_momentum: float = 0.5
-    step_size: float = 0.02
+    inner_steps: Count = 40
+    inner_batch: Natural = 0
+    match_epochs: Count = 8
+    first_start: Natural = 0
+    early_last_start: Natural = 10
+    last_start: Count = 20
+    growth_steps: Natural = 500
+    image_rate: NonNegative = 100.0
+    image_momentum: PartialShare = 0.5
+    label_rate: NonNegative = 5.0
+    label_momentum: PartialShare = 0.9
+    step_size_rate: NonNegative = 1e-4
+    step_size_momentum: PartialShare = 0.5
+    step_size: Positive = 0.02
     positive_step_size: bool = False
     learn_labels: bool = True
-    threshold: float = 1.0
-    average_decay: float = 0.0
+    threshold: Threshold = 1.0
+    average_decay: PartialShare = 0.0
     start: str = "correct"
     short_class: str = "error"
     hypergradient: str = "exact"
     remat: str = "nothing"
-    segments: int = 1
-    micro_batch: int = 0
-    memory: float = 0.0
+    segments: Count = 1
+    micro_batch: Natural = 0
+    memory: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what could not run, before anything is compiled."""
+        ranges.fields(self)
         for name, known in (
             ("expert_recipe", RECIPES),
             ("start", STARTS),
@@ -110,14 +110,6 @@ class DatmConfig:
         ):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        for name, least in AT_LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}")
-        for name in POSITIVE:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive; got {getattr(self, name)}")
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(f"average_decay must lie in [0, 1); got {self.average_decay}")
         earliest = min(self.early_last_start, self.last_start) if self.growth_steps else self.last_start
         if self.first_start >= earliest:
             raise ValueError(
@@ -172,9 +164,9 @@ class MttConfig(DatmConfig):
     """
 
     expert_recipe: str = "mtt"
-    growth_steps: int = 0
+    growth_steps: Natural = 0
     learn_labels: bool = False
-    threshold: float = float("inf")
+    threshold: Threshold = float("inf")
     start: str = "real"
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax import trees
+from ddjax import ranges, trees
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import pool as pools
 from ddjax.distillers.feeds import Batch, image_batches
@@ -23,6 +23,7 @@ from ddjax.distillers.rcig_outer import margin
 from ddjax.kernels import gram, relative, ridge_predict
 from ddjax.models import build as build_model
 from ddjax.preprocess import centered
+from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Images, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
@@ -42,30 +43,26 @@ class FrepoConfig:
       float64_solve: factor and solve the kernel matrix in double precision.
     """
 
-    ipc: int = 1
-    steps: int = 500_000
-    width: int = 128
-    depth: int = 0
+    ipc: Count = 1
+    steps: Count = 500_000
+    width: Count = 128
+    depth: Natural = 0
     norm: str = "batch"
     learn_labels: bool = True
-    ridge: float = 1e-6
-    batch: int = 1024
-    rate: float = 3e-4
-    pool_size: int = 10
-    pool_rate: float = 3e-4
-    pool_steps: int = 1
-    pool_rows: int = 1000
-    max_online: int = 100
+    ridge: Positive = 1e-6
+    batch: Count = 1024
+    rate: NonNegative = 3e-4
+    pool_size: Count = 10
+    pool_rate: NonNegative = 3e-4
+    pool_steps: Natural = 1
+    pool_rows: Count = 1000
+    max_online: Count = 100
     start: str = "real"
     float64_solve: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""
-        for name in ("ipc", "steps", "width", "batch", "pool_size", "max_online"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"frepo's {name} must be at least 1; got {getattr(self, name)}")
-        if not self.ridge > 0:
-            raise ValueError(f"frepo's ridge must be positive; got {self.ridge}")
+        ranges.fields(self)
 
 
 @record()

@@ -6,7 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
+from ddjax.ranges import Natural
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 
@@ -14,7 +16,11 @@ from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainS
 class FullConfig:
     """Nothing to choose; `ipc` is there because every method has one, and is not read."""
 
-    ipc: int = 0
+    ipc: Natural = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of images."""
+        ranges.fields(self)
 
 
 def build(config: FullConfig, model: Model) -> Distiller:

@@ -37,6 +37,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.feeds import Batch, image_batches
 from ddjax.distillers.prototypes import rows_by_class
@@ -46,6 +47,7 @@ from ddjax.kernels.gram import Kernel
 from ddjax.kernels.infinite import convnet_kernel
 from ddjax.names import choose, unknown
 from ddjax.preprocess import centered
+from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
@@ -56,13 +58,19 @@ SOLVES = ("float64", "float32")
 class KernelConfig:
     """What any kernel distiller has to choose; rate, ridge and the centred labels are those of the published code."""
 
-    ipc: int = 1
-    steps: int = 1000
-    batch: int = 256  # real images per step
-    rate: float = 0.04  # of Adam
-    ridge: float = 1e-6  # in units of the kernel's mean diagonal
+    ipc: Count = 1
+    steps: Natural = 1000
+    batch: Count = 256  # real images per step
+    rate: NonNegative = 0.04  # of Adam
+    ridge: Positive = 1e-6  # in units of the kernel's mean diagonal
     learn_labels: bool = False
     solve: str = "float64"  # precision of the solve: float32 is too coarse for so small a ridge
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run."""
+        ranges.fields(self)
+        if self.solve not in SOLVES:
+            raise unknown("solve", self.solve, SOLVES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +78,8 @@ class KipConfig(KernelConfig):
     """And which kernel."""
 
     kernel: str = "ntk"  # a name of KERNELS, or module:ATTRIBUTE, a function (x, y) -> [n m]
-    depth: int = 3  # of the infinitely wide ConvNet
-    block: int = 0  # rows of an infinite-width kernel at a time; 0: as many as fit into a bounded memory
+    depth: Count = 3  # of the infinitely wide ConvNet
+    block: Natural = 0  # rows of an infinite-width kernel at a time; 0: as many as fit into a bounded memory
 
 
 Draw = Callable[[PRNGKey], Kernel]  # the kernel of a step; all but random networks' ignore the key
@@ -114,8 +122,6 @@ class KipState:
 
 def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
     """The distiller that learns the support of a ridge regression with the kernels that `draw` makes."""
-    if config.solve not in SOLVES:
-        raise unknown("solve", config.solve, SOLVES)
     optimizer = optax.adam(config.rate)
 
     def learned(distilled: DistilledSet) -> dict[str, Array]:

@@ -1,11 +1,15 @@
 """RCIG's settings, and the published ones as data."""
 
 import dataclasses
+from typing import Annotated
 
+from ddjax import ranges
 from ddjax.names import choose, unknown
+from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range
 
 HYPERGRADIENTS = ("implicit", "unrolled")
 SOLVERS = ("adam", "cg", "woodbury")
+AtLeastTwo = Annotated[int, Range(2)]  # steps that have a curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,41 +45,41 @@ class RcigConfig:
       quirk_same_hinv_rows: the inverse Hessian draws the same rows at every outer step.
     """
 
-    ipc: int = 1
-    steps: int = 10_000
-    width: int = 128
-    depth: int = 0
-    softplus_beta: float = 60.0
+    ipc: Count = 1
+    steps: Natural = 10_000
+    width: Count = 128
+    depth: Natural = 0
+    softplus_beta: NonNegative = 60.0
     norm: str = "none"
     use_flip: bool = True
     learn_labels: bool = True
-    l2_rate: float = 5e-4
-    batch: int = 1024
-    inner_steps: int = 20
-    hinv_steps: int = 20
-    inner_rate: float = 0.0
-    hinv_rate: float = 0.0
+    l2_rate: Positive = 5e-4
+    batch: Count = 1024
+    inner_steps: AtLeastTwo = 20
+    hinv_steps: AtLeastTwo = 20
+    inner_rate: NonNegative = 0.0
+    hinv_rate: NonNegative = 0.0
     adapt_hinv: bool = False
     hypergradient: str = "implicit"
     solver: str = "adam"
     float64_solve: bool = False
-    pool_size: int = 30
-    pool_rate: float = 5e-5
-    pool_most_steps: int = 15
-    max_online: int = 100
-    image_rate: float = 3e-3
-    temperature_rate: float = 0.03
-    average_decay: float = 0.99
+    pool_size: Count = 30
+    pool_rate: NonNegative = 5e-5
+    pool_most_steps: Count = 15
+    max_online: Count = 100
+    image_rate: NonNegative = 3e-3
+    temperature_rate: NonNegative = 0.03
+    average_decay: PartialShare = 0.99
     start: str = "real"
-    first_rows: int = 0
-    direct_support: int = 0
-    direct_batch: int = 0
-    hinv_rows: int = 0
-    implicit_rows: int = 0
-    inner_rows: int = 0
-    pool_rows: int = 0
-    forward_block: int = 0
-    repeats: int = 1
+    first_rows: Natural = 0
+    direct_support: Natural = 0
+    direct_batch: Natural = 0
+    hinv_rows: Natural = 0
+    implicit_rows: Natural = 0
+    inner_rows: Natural = 0
+    pool_rows: Natural = 0
+    forward_block: Natural = 0
+    repeats: Count = 1
     quirk_head_kernel: bool = False
     quirk_old_counter: bool = False
     quirk_nan_undecided: bool = False
@@ -84,17 +88,10 @@ class RcigConfig:
 
     def __post_init__(self) -> None:
         """Refuse what could not run, before anything is compiled."""
+        ranges.fields(self)
         for name, known in (("hypergradient", HYPERGRADIENTS), ("solver", SOLVERS)):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
-        for name in ("ipc", "batch", "width", "pool_size", "pool_most_steps", "max_online", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"rcig's {name} must be at least 1; got {getattr(self, name)}")
-        for name in ("inner_steps", "hinv_steps"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"rcig's {name} must be at least 2, to tell a curve; got {getattr(self, name)}")
-        if not self.l2_rate > 0:
-            raise ValueError(f"rcig's l2_rate must be positive, the ridge needs it; got {self.l2_rate}")
 
     def ridge(self, num_classes: int) -> float:
         """The absolute ridge; mirror images do not count."""

@@ -14,25 +14,35 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.names import few, few_counts, unknown
 from ddjax.preprocess import one_hot
+from ddjax.ranges import Count
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 FEATURES = ("trained", "pixels")
+SHORT = ("error", "repeat")
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectionConfig:
     """How many images per class, and in which features distances are measured."""
 
-    ipc: int = 1
+    ipc: Count = 1
     features: str = "trained"  # the last layer of a network trained on the given labels, or the pixels
-    feature_epochs: int = 20
+    feature_epochs: Count = 20
     short_class: str = "error"  # a class with fewer than ipc images: "error", or "repeat" them
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run."""
+        ranges.fields(self)
+        for name, known in (("features", FEATURES), ("short_class", SHORT)):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
 
 
 class Candidates(NamedTuple):
@@ -186,10 +196,6 @@ def prepare(
     config: SelectionConfig, train: TrainSet, model: Model, key: PRNGKey, *, needs_features: bool
 ) -> tuple[Candidates, Feed]:
     """All candidates with their features, as start and as the batch of every step."""
-    if config.features not in FEATURES:
-        raise unknown("features", config.features, FEATURES)
-    if config.ipc < 1:
-        raise ValueError(f"ipc must be at least 1; got {config.ipc}")
     check_class_sizes(train, config)
     flat = jnp.asarray(train.images).reshape(len(train.ids), -1)
     if not needs_features:

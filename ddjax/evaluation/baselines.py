@@ -13,6 +13,7 @@ from ddjax import checks
 from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
 from ddjax.preprocess import centered, one_hot
+from ddjax.ranges import Count, PartialShare, Seed, checked
 from ddjax.training import Examples, Recipe, Sharpness, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report, for_each
@@ -80,6 +81,7 @@ def plainly(rows: np.ndarray | None) -> Callable[..., Any]:
     return fit
 
 
+@checked
 def train_full(
     baseline: Baseline,
     train: TrainSet,
@@ -87,9 +89,9 @@ def train_full(
     *,
     model: Model,
     audit: Audit | None = None,
-    seed: int = 0,
-    students: int = 1,
-    holdout: float = 0.1,
+    seed: Seed = 0,
+    students: Count = 1,
+    holdout: PartialShare = 0.1,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
@@ -117,6 +119,7 @@ def train_full(
     )[0]
 
 
+@checked
 def train_full_all(
     baseline: Baseline,
     trains: list[TrainSet],
@@ -124,9 +127,9 @@ def train_full_all(
     *,
     model: Model,
     audits: list[Audit | None],
-    seeds: list[int],
-    students: int = 1,
-    holdout: float = 0.1,
+    seeds: list[Seed],
+    students: Count = 1,
+    holdout: PartialShare = 0.1,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
@@ -139,7 +142,6 @@ def train_full_all(
     that keeps a table with a row for each image.
     """
     checks.test_set(test)
-    checks.whole(students, "students")
     for train, audit in zip(trains, audits, strict=True):
         checks.train_set(train)
         checks.audit(audit, train)
@@ -149,8 +151,6 @@ def train_full_all(
                 f"train is in {train.space!r} and test in {test.space!r}: "
                 f"put both through the preprocessing {baseline.space!r}"
             )
-    if not 0 <= holdout < 1:
-        raise ValueError(f"holdout is a share of the training set, from 0 to below 1; got {holdout}")
     examples = [Examples(t.images, make_targets(baseline, t.labels, t.num_classes)) for t in trains]
     labels = {"given_acc": for_each([jnp.asarray(t.labels) for t in trains], students)}
     known = [audit for audit in audits if audit is not None]

@@ -15,6 +15,7 @@ from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, t
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.models import build
 from ddjax.names import choose
+from ddjax.ranges import Count, Seed, checked
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report, for_each, within
@@ -36,17 +37,18 @@ class Scores(NamedTuple):
     membership_auc: float | None  # mean over students, where training images were: see `measures.auc`
 
 
+@checked
 def evaluate(
     distilled: DistilledSet,
     test: TestSet,
     *,
     protocol: str | Protocol = "common",
-    seed: int = 0,
-    students: int | None = None,
+    seed: Seed = 0,
+    students: Count | None = None,
     model: Model | None = None,
     train: TrainSet | None = None,
     audit: Audit | None = None,
-    epochs: int | None = None,
+    epochs: Count | None = None,
     mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
@@ -84,17 +86,18 @@ def evaluate(
     )[0]
 
 
+@checked
 def evaluate_all(
     sets: list[DistilledSet],
     test: TestSet,
     *,
     protocol: str | Protocol = "common",
-    seeds: list[int],
+    seeds: list[Seed],
     trains: list[TrainSet | None],
     audits: list[Audit | None],
-    students: int | None = None,
+    students: Count | None = None,
     model: Model | None = None,
-    epochs: int | None = None,
+    epochs: Count | None = None,
     mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
@@ -105,7 +108,7 @@ def evaluate_all(
     The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each.
     """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
-    _check_doors(sets, test, trains, audits, students)
+    _check_doors(sets, test, trains, audits)
     recipe = protocol.recipe(len(sets[0].images))
     recipe = recipe if mirror else upright(recipe)
     recipe = recipe if epochs is None else rescaled(recipe, epochs)
@@ -167,10 +170,8 @@ def evaluate_all(
     return found
 
 
-def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any], students: int | None) -> None:
+def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any]) -> None:
     checks.test_set(test)
-    if students is not None:
-        checks.whole(students, "students")
     for distilled, train, audit in zip(sets, trains, audits, strict=True):
         checks.kind(distilled, DistilledSet, "distilled", "A distiller's extract makes one, and so does load_distilled")
         check(distilled)
@@ -286,7 +287,8 @@ def chosen_rates(
     return [float(np.float32(protocol.rates[i])) for i in found.reshape(-1, count).argmax(axis=1)]
 
 
-def rescaled(recipe: Recipe, epochs: int) -> Recipe:
+@checked
+def rescaled(recipe: Recipe, epochs: Count) -> Recipe:
     """The recipe over another number of epochs, its drops and warm-up at the same fractions."""
     ratio = epochs / recipe.epochs
     return dataclasses.replace(

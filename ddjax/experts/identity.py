@@ -56,10 +56,8 @@ def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
     return kept
 
 
-def check(train: TrainSet, experts: int, storage: str) -> None:
+def check(train: TrainSet, storage: str) -> None:
     """Refuse what could not be trained on or stored."""
-    if experts < 1:
-        raise ValueError(f"experts must be at least 1; got {experts}")
     if storage not in STORAGES:
         raise unknown("storage", storage, STORAGES)
     if train.space == PIXELS:

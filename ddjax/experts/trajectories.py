@@ -17,6 +17,7 @@ from ddjax.experts.fleet import Expert, Report, train_experts
 from ddjax.experts.identity import check, identity, kept_epochs, parameters, unraveller
 from ddjax.files import cache_dir
 from ddjax.preprocess import one_hot
+from ddjax.ranges import Count, Seed, checked
 from ddjax.results import versions
 from ddjax.training import Examples, Recipe
 from ddjax.types import Model, Params, TrainSet
@@ -54,21 +55,23 @@ class Trajectories:
         return self.epochs.index(epoch)
 
 
+@checked
 def size(
-    model: Model, recipe: Recipe, experts: int, *, keep: str | Sequence[int] = "all", storage: str = "float32"
+    model: Model, recipe: Recipe, experts: Count, *, keep: str | Sequence[int] = "all", storage: str = "float32"
 ) -> int:
     """Bytes of the trajectories that these settings make."""
     return experts * len(kept_epochs(keep, recipe.epochs)) * parameters(model) * jnp.dtype(storage).itemsize
 
 
+@checked
 def trajectories(
     model: Model,
     recipe: Recipe,
     train: TrainSet,
     *,
-    experts: int,
+    experts: Count,
     keep: str | Sequence[int] = "all",
-    seed: int = 0,
+    seed: Seed = 0,
     storage: str = "float32",
     folder: pathlib.Path | None = None,
     store: bool = True,
@@ -87,7 +90,7 @@ def trajectories(
       how: see `training.over_members`; several devices share the experts.
       report: called with (epochs done over all experts to be trained, total, metrics); by default it is logged.
     """
-    check(train, experts, storage)
+    check(train, storage)
     kept = kept_epochs(keep, recipe.epochs)
     described = identity(model, recipe, train, kept=kept, seed=seed, storage=storage)
     if store and described["program"] is None:

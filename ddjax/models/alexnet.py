@@ -4,6 +4,7 @@ from flax import linen as nn
 
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Output, Present, Style
+from ddjax.ranges import Count
 
 # kernel size, channels, and whether a max pool follows
 CONVOLUTIONS = ((5, 128, True), (5, 192, True), (3, 256, False), (3, 192, False), (3, 192, True))
@@ -19,7 +20,7 @@ class AlexNet(nn.Module):
     """
 
     num_classes: int
-    width: int | None = None
+    width: Count | None = None
     style: Style = Style(norm="none")
 
     @nn.compact

@@ -7,6 +7,7 @@ from flax import linen as nn
 from ddjax import names
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Output, Present, Style
+from ddjax.ranges import Count
 
 
 def auto_depth(side: int) -> int:
@@ -28,9 +29,9 @@ class ConvNet(nn.Module):
     """
 
     num_classes: int
-    depth: int | None = None
-    width: int = 128
-    width_growth: int = 1
+    depth: Count | None = None
+    width: Count = 128
+    width_growth: Count = 1
     pooling: str = "avg"
     style: Style = Style()
 

@@ -5,6 +5,7 @@ from flax import linen as nn
 
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Others, Output, Present, Style
+from ddjax.ranges import Count
 
 
 class DenseNet(nn.Module):
@@ -18,8 +19,8 @@ class DenseNet(nn.Module):
     """
 
     num_classes: int
-    blocks: tuple[int, ...] = (6, 12, 24, 16)
-    growth: int = 12
+    blocks: tuple[Count, ...] = (6, 12, 24, 16)
+    growth: Count = 12
     style: Style = Style(norm="batch")
 
     @nn.compact

@@ -16,6 +16,7 @@ from ddjax.models.conv import conv2d
 from ddjax.models.instance_norm import InstanceNorm
 from ddjax.models.pooling import average_pool, max_pool
 from ddjax.precision import asked
+from ddjax.ranges import Positive, Share
 
 Maps = Float[Array, "n h w c"]
 Others = Float[Array, "n h2 w2 c2"]  # maps of another size, of the same images
@@ -37,9 +38,9 @@ class Style:
 
     norm: str = "instance"
     activation: str = "relu"
-    beta: float = 60.0
+    beta: Positive = 60.0
     init: str = "torch"
-    batch_momentum: float = 0.9
+    batch_momentum: Share = 0.9
 
     def activate(self, x: Array) -> Array:
         """The activation, elementwise."""

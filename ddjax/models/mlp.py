@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Output, Present, Style
+from ddjax.ranges import Count
 
 
 class MLP(nn.Module):
@@ -19,8 +20,8 @@ class MLP(nn.Module):
     """
 
     num_classes: int
-    width: int = 128
-    depth: int = 2
+    width: Count = 128
+    depth: Count = 2
     style: Style = Style(norm="none")
 
     @nn.compact

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from ddjax import checks, names
+from ddjax import names, ranges
 from ddjax.models.alexnet import AlexNet
 from ddjax.models.convnet import ConvNet
 from ddjax.models.densenet import DenseNet
@@ -18,6 +18,7 @@ from ddjax.models.lenet import LeNet
 from ddjax.models.mlp import MLP
 from ddjax.models.resnet import ResNet
 from ddjax.models.vgg import VGG11
+from ddjax.ranges import Count, checked
 from ddjax.types import Model
 
 _STYLE = tuple(field.name for field in dataclasses.fields(Style))
@@ -39,13 +40,12 @@ class Recipe:
     def __call__(self, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> nn.Module:
         """The module with its options, all of which are known ones."""
         del image_shape  # our modules read it from their first images
-        for option in options:
+        wanted = ranges.annotations(self.module) | ranges.annotations(Style)
+        for option, value in options.items():
             if option not in self.options():
                 raise names.unknown(f"option of {self.module.__name__}", option, self.options())
+            ranges.check(value, wanted[option], f"option {option} of {self.module.__name__}")
         chosen = {**self.defaults, **options}
-        for size in ("width", "depth"):
-            if options.get(size) is not None:
-                checks.whole(options[size], f"option {size} of {self.module.__name__}")
         base = next(field.default for field in dataclasses.fields(self.module) if field.name == "style")
         style = dataclasses.replace(base, **{name: chosen.pop(name) for name in _STYLE if name in chosen})
         for table, name, what in ((NORMS, style.norm, "norm"), (INITS, style.init, "init")):
@@ -80,18 +80,15 @@ NETWORKS: Mapping[str, Callable[..., nn.Module | Model]] = {
 }
 
 
+@checked
 @functools.lru_cache(maxsize=64)  # the same network is the same record, so programs compiled for it are found again
-def build(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Model:
+def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count, **options: Any) -> Model:
     """The network `name` for images [n, *image_shape], as pure functions.
 
     Options are the attributes of the network's module (for a ConvNet: depth, width, width_growth, pooling) and the
     fields of `Style` (norm, activation, beta, init, batch_momentum). A name `module:ATTRIBUTE` is a fork's own:
     a function (image_shape, num_classes, **options) that returns a linen module or a Model.
     """
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape is (height, width, channels), each at least 1; got {image_shape}")
-    if num_classes < 1:
-        raise ValueError(f"num_classes is at least 1; got {num_classes}")
     network = names.choose(NETWORKS, name, "network")(image_shape, num_classes, **options)
     model = network if isinstance(network, Model) else from_linen(network, image_shape)
     if not model.spec:

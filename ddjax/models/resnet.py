@@ -5,6 +5,7 @@ from flax import linen as nn
 from ddjax import names
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Others, Output, Present, Style
+from ddjax.ranges import Count
 
 
 def shrink(x: Maps, factor: int) -> Others:
@@ -70,8 +71,8 @@ class ResNet(nn.Module):
     """
 
     num_classes: int
-    blocks: int = 2
-    width: int | None = 64
+    blocks: Count = 2
+    width: Count | None = 64
     averaged: bool = False
     stem: str = "strided"
     pooling: str = "mean"

@@ -5,6 +5,7 @@ from flax import linen as nn
 from ddjax import names
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Output, Present, Style
+from ddjax.ranges import Count
 
 WIDTHS = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # a tuple per stage, a max pool after each
 
@@ -21,7 +22,7 @@ class VGG11(nn.Module):
     """
 
     num_classes: int
-    width: int | None = None
+    width: Count | None = None
     last: str = "corner"
     style: Style = Style()
 

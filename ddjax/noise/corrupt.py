@@ -9,12 +9,14 @@ from jaxtyping import Float, Int, Int32
 from ddjax import names
 from ddjax.noise.labels import as_ids, as_labels
 from ddjax.noise.transition import checked_matrix
+from ddjax.ranges import Seed, checked
 
 CHUNK = 4096  # labels at a time, padded to it: one compilation serves data sets of every size
 
 
+@checked
 def corrupt(
-    labels: Any, matrix: Any, *, sampler: str = "numpy_legacy", seed: int = 0, ids: Any = None
+    labels: Any, matrix: Any, *, sampler: str = "numpy_legacy", seed: Seed = 0, ids: Any = None
 ) -> Int32[np.ndarray, "n"]:
     """Draw a given label for each clean one from its row of `matrix`.
 
@@ -30,14 +32,7 @@ def corrupt(
     draw = names.choose(SAMPLERS, sampler, "sampler")
     matrix = checked_matrix(matrix)
     labels = as_labels(labels, len(matrix))
-    return draw(labels, matrix, checked_seed(seed), as_ids(ids, len(labels)))
-
-
-def checked_seed(seed: int) -> int:
-    """`seed` if both samplers can start from it."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer in 0..2**32-1, got {seed!r}")
-    return int(seed)
+    return draw(labels, matrix, seed, as_ids(ids, len(labels)))
 
 
 def numpy_legacy(

@@ -1,27 +1,29 @@
 """Long-tailed subsets of a balanced training set."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ddjax.noise.labels import as_labels, class_counts
+from ddjax.ranges import Count, Range, Seed, checked
+
+Classes = Annotated[int, Range(2)]
+Ratio = Annotated[float, Range(1)]
 
 
-def long_tail_counts(num_classes: int, ratio: float, n_max: int) -> Int[np.ndarray, "k"]:
+@checked
+def long_tail_counts(num_classes: Classes, ratio: Ratio, n_max: Count) -> Int[np.ndarray, "k"]:
     """n_c = int(n_max ratio^(-c / (k - 1))): the profile of Cui et al. 2019 and LDAM, truncated and not rounded.
 
     `ratio` is that of the largest class to the smallest one; class 0 is the head.
     """
-    if not (np.isfinite(ratio) and ratio >= 1):
-        raise ValueError(f"ratio of the largest to the smallest class must be at least 1, got {ratio}")
-    if num_classes < 2 or n_max < 1:
-        raise ValueError(f"a long tail needs 2 classes and n_max of 1, got {num_classes} classes and n_max={n_max}")
     return np.array([int(n_max * ratio ** (-c / (num_classes - 1))) for c in range(num_classes)], np.int64)
 
 
+@checked
 def long_tail(
-    labels: Any, ratio: float, n_max: int | None = None, seed: int = 0, num_classes: int | None = None
+    labels: Any, ratio: Ratio, n_max: Count | None = None, seed: Seed = 0, num_classes: Classes | None = None
 ) -> Int[np.ndarray, "m"]:
     """Ascending positions of a long-tailed subset by *clean* label; corrupt the labels of the subset afterwards.
 
@@ -31,8 +33,9 @@ def long_tail(
     return np.sort(np.concatenate(long_tail_by_class(labels, ratio, n_max, seed, num_classes)))
 
 
+@checked
 def long_tail_by_class(
-    labels: Any, ratio: float, n_max: int | None = None, seed: int = 0, num_classes: int | None = None
+    labels: Any, ratio: Ratio, n_max: Count | None = None, seed: Seed = 0, num_classes: Classes | None = None
 ) -> list[Int[np.ndarray, "m"]]:
     """`long_tail` class by class, each in the order in which its examples were drawn."""
     if num_classes is None:

@@ -12,6 +12,7 @@ from jaxtyping import Int, Int32
 
 from ddjax.noise.corrupt import corrupt
 from ddjax.noise.labels import as_ids
+from ddjax.ranges import Seed, checked
 
 # Identical CIFAR-100 images that the publishers of CIFAR-100N, who matched by pixels, took for one another.
 CIFAR100_TWINS = (
@@ -65,13 +66,14 @@ def tiny_reference_keys(wnids: Iterable[str]) -> list[str]:
     return [f"{wnid}/{wnid}_{number}.JPEG" for wnid in wnids for number in range(500)]
 
 
+@checked
 def corrupt_in_order(
     labels: Any,
     matrix: Any,
     order: Int[np.ndarray, "n"],
     *,
     sampler: str = "numpy_legacy",
-    seed: int = 0,
+    seed: Seed = 0,
     ids: Any = None,
 ) -> Int32[np.ndarray, "n"]:
     """`corrupt`, walking the labels along `order`; the result is back in the order they were handed over."""

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int32
 
-from ddjax import names
+from ddjax import names, ranges
 from ddjax.noise import human, instance, transition
-from ddjax.noise.corrupt import SAMPLERS, checked_seed
+from ddjax.noise.corrupt import SAMPLERS
 from ddjax.noise.labels import as_ids, as_labels, checksum, class_counts
 from ddjax.noise.orders import corrupt_in_order, md5_order
+from ddjax.ranges import Seed, Share
 
 ORDERS = ("original", "tfds")
 
@@ -34,8 +35,8 @@ class NoiseSpec:
     """
 
     kind: str = "clean"
-    rate: float = 0.0
-    seed: int = 0
+    rate: Share = 0.0
+    seed: Seed = 0
     sampler: str = "numpy_legacy"
     order: str = "original"
     labels_file: str | None = None
@@ -43,12 +44,12 @@ class NoiseSpec:
 
     def __post_init__(self) -> None:
         """Refuse what no kind could mean."""
+        ranges.fields(self)
         names.choose(KINDS, self.kind, "noise kind")
         names.choose(SAMPLERS, self.sampler, "sampler")
         if self.order not in ORDERS:
             raise names.unknown("noise order", self.order, ORDERS)
-        checked_seed(self.seed)
-        if transition.checked_rate(self.rate) and self.kind in RATELESS:
+        if self.rate and self.kind in RATELESS:
             raise ValueError(f"noise kind {self.kind!r} brings its own rate; leave rate at 0 instead of {self.rate}")
         if (self.kind == "custom") != (self.matrix_file is not None):
             raise ValueError(f"matrix_file goes with kind 'custom'; got kind {self.kind!r} and {self.matrix_file!r}")

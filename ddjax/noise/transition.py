@@ -4,7 +4,6 @@ The floating-point expressions are those of the reference generators, because a 
 stream gives other labels for a row that differs in the last bit.
 """
 
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,15 +16,14 @@ from ddjax.delimited import read_rows
 from ddjax.files import read_npy
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
+from ddjax.ranges import number
 
 Matrix = Float[np.ndarray, "k k"]
 
 
 def checked_rate(rate: float) -> float:
     """`rate` as a float, or an error that says what a rate is."""
-    if not (isinstance(rate, int | float | np.number) and math.isfinite(rate) and 0 <= rate <= 1):
-        raise ValueError(f"rate must be a number in [0, 1], the share of labels to flip; got {rate!r}")
-    return float(rate)
+    return number(rate, "rate", 0, 1)
 
 
 def checked_matrix(matrix: Any, num_classes: int | None = None, what: str = "matrix") -> Matrix:

@@ -3,7 +3,9 @@
 import dataclasses
 from typing import NamedTuple
 
+from ddjax import ranges
 from ddjax.names import unknown
+from ddjax.ranges import NonNegative
 
 STANDARDIZE = ("none", "per_image_std", "pixel_std", "fit")
 ZCA = ("none", "absolute", "relative")
@@ -65,17 +67,16 @@ class Spec:
     name: str
     standardize: str = "none"
     zca: str = "none"
-    eps: float = 0.1
+    eps: NonNegative = 0.1
     grey_zca: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
+        ranges.fields(self)
         if self.standardize not in STANDARDIZE:
             raise unknown("standardize", self.standardize, STANDARDIZE)
         if self.zca not in ZCA:
             raise unknown("zca", self.zca, ZCA)
-        if not self.eps >= 0:
-            raise ValueError(f"eps is added to eigenvalues and must not be negative; got {self.eps}")
 
 
 SPECS = {

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax.precision import product
+from ddjax.ranges import NonNegative, checked
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.pls import sharpened
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss, write
@@ -61,8 +62,9 @@ def cleaned_loss(
     return cross_entropy(logits[0], jax.lax.stop_gradient(target))
 
 
+@checked
 @functools.cache
-def prototype_cleaner(warmup: float = 10.0, detached: float = 150.0) -> Rule:
+def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0) -> Rule:
     """Published warm-up: 10 epochs for ten classes, 30 for a hundred, of 300.
 
     Prototypes learn from the first step, believing every label until the warm-up ends. Until epoch `detached` they do

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax.ranges import Positive, Share, checked
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, from_probabilities, mean
 from ddjax.training.losses import cross_entropy
 from ddjax.types import Model, PRNGKey
@@ -34,16 +35,15 @@ def teacher_weight(fraction: float) -> float:
     return float(np.interp(fraction, _KEPT, _TRUST))
 
 
+@checked
 @functools.cache
-def distillation(teacher: Model | None = None, weight: float = 0.5, temperature: float = 4.0) -> Rule:
+def distillation(teacher: Model | None = None, weight: Share = 0.5, temperature: Positive = 4.0) -> Rule:
     """(1 - weight) cross-entropy + weight * `teacher_divergence`.
 
     With a `teacher`, the rule's data is {"params": its params, "logits": [n k]} and it looks at the same augmented
     view; without, {"logits": [n k]} alone is looked up, and may be out of sample (cross-validated). The images kept
     are those in `examples`.
     """
-    if not 0 <= weight <= 1 or temperature <= 0:
-        raise ValueError(f"weight is from 0 to 1 and temperature positive; got {weight}, {temperature}")
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
         wanted = {"logits"} if teacher is None else {"logits", "params"}

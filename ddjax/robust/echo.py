@@ -1,26 +1,27 @@
 """EchoSelect without an image generator (after arXiv:2405.12969): which original images to keep, class by class."""
 
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ddjax.precision import product
+from ddjax.ranges import NonNegative, Range, checked
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss
 from ddjax.training.losses import cross_entropy
 from ddjax.types import PRNGKey
 
+Bearable = Annotated[float, Range(0, 1 / 1.2, below=True)]  # a share of wrong labels that leaves something to keep
 _NEAREST = 0.5
 _ROUNDS = 3
 _ROUNDING = 1e-4
 
 
-def kept_share(noise: float) -> float:
+@checked
+def kept_share(noise: Bearable) -> float:
     """min(1 - 1.2 noise, 0.9 (1 - noise)): what is kept of each class at this share of wrong labels."""
-    if not 0 <= noise < 1 / 1.2:
-        raise ValueError(f"noise is the share of wrong labels, from 0 to below {1 / 1.2:.3f}; got {noise}")
     return min(1 - 1.2 * noise, 0.9 * (1 - noise))
 
 
@@ -66,8 +67,9 @@ def neighbour_agreement(features: Float[Array, "n d"], labels: Int[Array, "n"], 
     return jnp.mean((labels[nearest] == labels[:, None]).astype(jnp.float32), axis=1)
 
 
+@checked
 @functools.cache
-def echo_select(noise: float = 0.4, until: float = 70.0) -> Rule:
+def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
     """Cross-entropy on everything up to epoch `until`; after it, only on the images whose loss, averaged over these
     epochs, is among the lowest `kept_share` of its given class.
 

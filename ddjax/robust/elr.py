@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddjax.ranges import NonNegative, PartialShare, checked
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, write
 from ddjax.training.losses import cross_entropy
 from ddjax.types import PRNGKey
@@ -33,14 +34,13 @@ def elr_loss(
     return cross_entropy(logits, targets) + strength * jnp.log(1 - agreement)
 
 
+@checked
 @functools.cache
-def elr(momentum: float = 0.7, strength: float = 3.0) -> Rule:
+def elr(momentum: PartialShare = 0.7, strength: NonNegative = 3.0) -> Rule:
     """Published as (0.7, 3) for CIFAR-10, (0.9, 1) with asymmetric noise and (0.9, 7) for CIFAR-100.
 
     `momentum` acts once per epoch on each image, before its loss; the memory starts at zero, so the regulariser does.
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum is from 0 to below 1; got {momentum}")
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
         return {"memory": jnp.zeros((len(given.labels), given.num_classes))}

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.checkpoints import Checkpoints
+from ddjax.ranges import Count, checked
 from ddjax.robust.rule import Findings, Rule
 from ddjax.robust.training import RuleState, RuleTrainer
 from ddjax.training import Clock, Examples, Recipe, Watch, accuracy, over_members, predict
@@ -32,6 +33,7 @@ class RobustFit(NamedTuple):
     states: RuleState
 
 
+@checked
 def robust_fit(
     model: Model,
     recipe: Recipe,
@@ -43,7 +45,7 @@ def robust_fit(
     params: Params | None = None,
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
-    every: int | None = None,
+    every: Count | None = None,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,

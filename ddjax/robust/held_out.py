@@ -1,6 +1,6 @@
 """Class probabilities of every training image from networks that did not train on it."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,20 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax.checkpoints import Checkpoints
+from ddjax.ranges import Range, Seed, checked
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report, within
 from ddjax.types import Model
 
+Folds = Annotated[int, Range(2)]
 
-def stratified_folds(labels: Int[Any, "n"], folds: int, seed: int) -> Int[np.ndarray, "n"]:
+
+@checked
+def stratified_folds(labels: Int[Any, "n"], folds: Folds, seed: Seed) -> Int[np.ndarray, "n"]:
     """A fold 0 .. folds - 1 for each row; each given class is spread evenly, and sizes differ by one at most."""
     labels = np.asarray(labels)
-    if not 2 <= folds <= len(labels):
+    if folds > len(labels):
         raise ValueError(f"folds is from 2 to the number of images {len(labels)}; got {folds}")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(labels))
@@ -27,14 +31,15 @@ def stratified_folds(labels: Int[Any, "n"], folds: int, seed: int) -> Int[np.nda
     return fold
 
 
+@checked
 def held_out_probabilities(
     model: Model,
     recipe: Recipe,
     examples: Examples,
     key: Array,
     *,
-    folds: int = 5,
-    seed: int = 0,
+    folds: Folds = 5,
+    seed: Seed = 0,
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "n k"]:

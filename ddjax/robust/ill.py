@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ddjax.ranges import Positive, checked
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, from_probabilities, mean
 from ddjax.types import PRNGKey
 
@@ -55,16 +56,15 @@ def balance(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Ar
     return -jnp.mean(jnp.log(probabilities))
 
 
+@checked
 @functools.cache
-def imprecise(scale: float = 1.0, strong: str = "dance_eval_noflip", column_softmax: bool = False) -> Rule:
+def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip", column_softmax: bool = False) -> Rule:
     """A learned channel and two views. Published scale: 1 for ten classes, 2 to 2.5 for a hundred.
 
     `strong` is the augmentation of the second view (published: AutoAugment, which we do not have). `column_softmax`
     normalises the channel of the likelihood over true classes instead of given ones, as the published code does.
     The channel is a weak prior and no estimate of the noise.
     """
-    if not scale > 0:
-        raise ValueError(f"scale is positive; got {scale}")
 
     def extra(key: PRNGKey, given: Given) -> Extra:
         return {"weights": jnp.eye(given.num_classes)}

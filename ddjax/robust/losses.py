@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddjax.ranges import NonNegative, PositiveShare, Share, checked
 from ddjax.robust.rule import Rule, simple
 from ddjax.training.losses import cross_entropy
 
@@ -53,40 +54,36 @@ def plain() -> Rule:
     return simple(cross_entropy)
 
 
+@checked
 @functools.cache
-def label_smoothing(amount: float = 0.1) -> Rule:
+def label_smoothing(amount: Share = 0.1) -> Rule:
     """See `smoothed_cross_entropy`."""
-    _share("amount", amount)
     return simple(lambda logits, targets: smoothed_cross_entropy(logits, targets, amount))
 
 
+@checked
 @functools.cache
-def bootstrap(trust: float = 0.95, hard: bool = False) -> Rule:
+def bootstrap(trust: Share = 0.95, hard: bool = False) -> Rule:
     """See `bootstrapped`; 0.8 is published for the hard form."""
-    _share("trust", trust)
     return simple(lambda logits, targets: bootstrapped(logits, targets, trust, hard))
 
 
+@checked
 @functools.cache
-def generalised_cross_entropy(q: float = 0.7) -> Rule:
+def generalised_cross_entropy(q: PositiveShare = 0.7) -> Rule:
     """See `generalised`."""
-    if not 0 < q <= 1:
-        raise ValueError(f"q is above 0 (cross-entropy) and at most 1 (absolute error); got {q}")
     return simple(lambda logits, targets: generalised(logits, targets, q))
 
 
+@checked
 @functools.cache
-def symmetric_cross_entropy(forward: float = 0.1, backward: float = 1.0) -> Rule:
+def symmetric_cross_entropy(forward: NonNegative = 0.1, backward: NonNegative = 1.0) -> Rule:
     """See `symmetric`; published as (0.1, 1) for ten classes and (6, 0.1) for a hundred."""
     return simple(lambda logits, targets: symmetric(logits, targets, forward, backward))
 
 
+@checked
 @functools.cache
-def active_passive(active: float = 1.0, passive: float = 1.0) -> Rule:
+def active_passive(active: NonNegative = 1.0, passive: NonNegative = 1.0) -> Rule:
     """active * normalised + passive * reverse cross-entropy; published as (1, 1) for ten classes, (10, 0.1) for 100."""
     return simple(lambda z, targets: active * normalised(z, targets) + passive * reverse(z, targets))
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} is a share, from 0 to 1; got {value}")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddjax.ranges import NonNegative, checked
 from ddjax.robust.losses import plain
 from ddjax.robust.rule import Rule, Seen, Tables
 from ddjax.types import PRNGKey
@@ -35,11 +36,10 @@ def blend(seen: Seen, share: Float[Array, ""], partner: Array) -> Seen:
     return seen._replace(images=half(seen.images, 1), targets=half(seen.targets), weights=half(seen.weights))
 
 
+@checked
 @functools.cache
-def mixup(alpha: float = 1.0) -> Rule:
+def mixup(alpha: NonNegative = 1.0) -> Rule:
     """Cross-entropy of mixed images with mixed labels; larger `alpha` mixes more evenly."""
-    if alpha < 0:
-        raise ValueError(f"alpha is at least 0, where nothing is mixed; got {alpha}")
 
     def prepare(key: PRNGKey, seen: Seen, tables: Tables) -> Seen:
         return mix(key, seen, alpha)

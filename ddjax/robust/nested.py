@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.precision import product
+from ddjax.ranges import Count, PartialShare, Positive, checked
 from ddjax.robust.losses import plain
 from ddjax.robust.rule import Extra, Given, Loss, Out, Rule, Seen, Tables
 from ddjax.robust.selection import exchanged
@@ -63,14 +64,13 @@ def choose_width(
     return 1 + jnp.argmax(jax.lax.map(score, jnp.arange(1, channels + 1))).astype(jnp.int32)
 
 
+@checked
 @functools.cache
-def nested_dropout(spread: float = 10.0, channels: int | None = None) -> Rule:
+def nested_dropout(spread: Positive = 10.0, channels: Count | None = None) -> Rule:
     """Cross-entropy with a random number of leading features in each step; published spread 10, for 100 classes 100.
 
     Its network is to be read through `keep_first` with what `choose_width` finds.
     """
-    if not spread > 0:
-        raise ValueError(f"spread is positive, about the number of channels kept; got {spread}")
 
     def thin(key: PRNGKey, params: Params, tables: Tables, net: Array) -> Params:
         count = 1 + jax.random.categorical(key, log_shares(spread, channels or len(_head(params)["kernel"])))
@@ -79,8 +79,9 @@ def nested_dropout(spread: float = 10.0, channels: int | None = None) -> Rule:
     return plain()._replace(thin=thin, fresh=without_bias)
 
 
+@checked
 @functools.cache
-def coteaching_of_thinned(forget: float = 0.2, channels: int | None = None) -> Rule:
+def coteaching_of_thinned(forget: PartialShare = 0.2, channels: Count | None = None) -> Rule:
     """The second stage: two networks from `nested_dropout`, thinned as chosen, teach each other from the first step.
 
     The rule's data is the width [2] of each network, and the `params` to start from are the two networks, stacked.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ddjax.ranges import NonNegative, Positive, Share, checked
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.mixup import mix
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss
@@ -41,12 +42,13 @@ def from_uniform(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Flo
     return -jnp.mean(jnp.log(probabilities)) - jnp.log(logits.shape[-1])
 
 
+@checked
 @functools.cache
 def pls(
-    warmup: float = 30.0,
-    confidence: float = 0.95,
-    sharpness: float = 2.0,
-    alpha: float = 1.0,
+    warmup: NonNegative = 30.0,
+    confidence: Share = 0.95,
+    sharpness: Positive = 2.0,
+    alpha: NonNegative = 1.0,
     spread: bool = True,
     separator: bool = False,
 ) -> Rule:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ddjax.ranges import NonNegative, PartialShare, checked
 from ddjax.robust.rule import Extra, Findings, Loss, Out, Rule, Seen, Stats, Tables, mean_loss
 from ddjax.training.losses import cross_entropy
 
@@ -32,14 +33,16 @@ def largest_flagged(forget: float, tables: Tables, stats: Stats) -> Findings:
     return Findings(suspicion, kept == 0, relabel, kept)
 
 
+@checked
 @functools.cache
-def small_loss(forget: float = 0.2, ramp: float = 10.0) -> Rule:
+def small_loss(forget: PartialShare = 0.2, ramp: NonNegative = 10.0) -> Rule:
     """In each batch only the 1 - `forget` of smallest loss count; `forget` is the (estimated) share of wrong labels."""
     return _selecting(forget, ramp, 1)
 
 
+@checked
 @functools.cache
-def coteaching(forget: float = 0.2, ramp: float = 10.0) -> Rule:
+def coteaching(forget: PartialShare = 0.2, ramp: NonNegative = 10.0) -> Rule:
     """Two networks; each trains on the rows that the other finds easy (Han et al., 2018, arXiv:1804.06872).
 
     The published code divides the mean loss by the number of kept rows once more; here it is their mean.
@@ -48,9 +51,6 @@ def coteaching(forget: float = 0.2, ramp: float = 10.0) -> Rule:
 
 
 def _selecting(forget: float, ramp: float, nets: int) -> Rule:
-    if not 0 <= forget < 1 or ramp < 0:
-        raise ValueError(f"forget is a share from 0 to below 1 and ramp at least 0 epochs; got {forget}, {ramp}")
-
     def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
         return exchanged(out, seen, tables, remembered(seen.epoch, forget, ramp))
 

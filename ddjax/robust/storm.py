@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float
 
 from ddjax.precision import product
+from ddjax.ranges import NonNegative, PartialShare, Positive, checked
 from ddjax.robust.dynamics import COUNT, features
 from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, from_probabilities, write
 from ddjax.training.losses import cross_entropy
@@ -38,16 +39,15 @@ def rescale(extra: Extra, read: Float[Array, "b 19"], present: Float[Array, "b"]
     return jax.nn.softmax(_normalised(product(hidden, extra["out"]) + extra["out_bias"][None], present))[:, 1]
 
 
+@checked
 @functools.cache
-def storm(warmup: float = 10.0, floor: float = 0.1, rate: float = 1e-2) -> Rule:
+def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive = 1e-2) -> Rule:
     """The rescaler learns by Adam at `rate`, through the network's own step, from the first epoch on.
 
     Its weights, at least `floor`, count from epoch `warmup` on. One rescaler for all classes; passes differ by their
     augmentation (without one, deviations are 0 and say nothing); groups are those of the batch. Published on text
     only, so there is no image result to match.
     """
-    if not 0 <= floor < 1:
-        raise ValueError(f"floor is a weight from 0 to below 1; got {floor}")
 
     def weigh(out: Out, seen: Seen, extra: Extra) -> Float[Array, "b"]:
         return rescale(extra, features(out.logits[0], seen.labels, seen.present), seen.present)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ddjax.names import choose, unknown
+from ddjax.ranges import Count, checked
 from ddjax.robust import (
     cpc,
     distilling,
@@ -82,7 +83,8 @@ RULES: dict[str, Published] = {
 }
 
 
-def make_rule(name: str, epochs: int | None = None, **settings: Any) -> Rule:
+@checked
+def make_rule(name: str, epochs: Count | None = None, **settings: Any) -> Rule:
     """The rule `name` with its published settings, scaled to a run of `epochs`; `settings` are taken as they are.
 
     A name `module:ATTRIBUTE` is a fork's own `Published`.

@@ -14,7 +14,7 @@ from ddjax.training.trainer import Examples
 from ddjax.types import Params
 
 
-def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, every: int | None) -> None:
+def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any) -> None:
     """Refuse what could not be trained on, before anything is compiled."""
     checks.kind(recipe, Recipe, "recipe", "ddjax.Recipe(epochs=10, batch=64, rate=0.01), say")
     checks.kind(examples, Examples, "examples", "Examples(images, targets), both preprocessed")
@@ -37,8 +37,6 @@ def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, every: in
         checks.finite(array, f"examples.{name}")
     if rates is not None and (jnp.shape(rates) != (len(keys),) or not bool(jnp.all(jnp.isfinite(rates) & (rates > 0)))):
         raise ValueError(f"rates must be {len(keys)} positive numbers, one for each network; got {np.asarray(rates)}")
-    if every is not None:
-        checks.whole(every, "every")
 
 
 def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -> None:

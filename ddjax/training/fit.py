@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air, digest
 from ddjax.devices import dividing, local
 from ddjax.names import unknown
+from ddjax.ranges import Count, checked
 from ddjax.training.checking import check
 from ddjax.training.members import HOWS, over_devices
 from ddjax.training.predict import accuracy, predict
@@ -35,6 +36,7 @@ class Fit(NamedTuple):
     at: list[int]  # epochs done when each column was seen
 
 
+@checked
 def fit(
     model: Model,
     recipe: Recipe,
@@ -43,7 +45,7 @@ def fit(
     *,
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
-    every: int | None = None,
+    every: Count | None = None,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
@@ -60,7 +62,7 @@ def fit(
       report: called after each block of epochs.
       checkpoints: where the training is kept meanwhile, and gone on with.
     """
-    check(recipe, examples, keys, rates, every)
+    check(recipe, examples, keys, rates)
     if how not in HOWS:
         raise unknown("how", how, HOWS)
     watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))

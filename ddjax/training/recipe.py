@@ -2,9 +2,10 @@
 
 import dataclasses
 
+from ddjax import ranges
 from ddjax.augment import AUGMENTATIONS
-from ddjax.checks import number, whole
 from ddjax.names import choose, unknown
+from ddjax.ranges import Count, Natural, NonNegative, Positive, Share
 from ddjax.training.losses import LOSSES
 from ddjax.training.sharpness import Sharpness
 
@@ -21,37 +22,32 @@ class Recipe:
     exactly. `order="draws"`: each step draws `batch` rows without replacement, and an epoch is `draws` steps.
     """
 
-    epochs: int
-    batch: int
-    rate: float
+    epochs: Count
+    batch: Count
+    rate: Positive
     optimiser: str = "sgd"
-    momentum: float = 0.0
-    weight_decay: float = 0.0  # coupled: added to the gradient before momentum, on all parameters
+    momentum: Share = 0.0
+    weight_decay: NonNegative = 0.0  # coupled: added to the gradient before momentum, on all parameters
     schedule: str = "constant"
-    drop_epochs: tuple[int, ...] = ()  # schedule "drops": from the start of each of these the rate is multiplied
-    drop: float = 0.1
+    drop_epochs: tuple[Natural, ...] = ()  # schedule "drops": from the start of each of these the rate is multiplied
+    drop: NonNegative = 0.1
     reset_at_drops: bool = False  # a fresh optimiser, so zero momentum, at each drop
-    warmup_steps: int = 0  # schedule "warmup_cosine": linear from 0, then a cosine to `floor` times the rate
-    floor: float = 0.0
+    warmup_steps: Natural = 0  # schedule "warmup_cosine": linear from 0, then a cosine to `floor` times the rate
+    floor: Share = 0.0
     loss: str = "cross_entropy"
     augment: str = "none"
-    cutmix: float = 0.0  # probability per batch
+    cutmix: Share = 0.0  # probability per batch
     sharpness: Sharpness | None = None
     order: str = "epochs"
-    draws: int = 100
+    draws: Count = 100
 
     def __post_init__(self) -> None:
         """Refuse what could not be trained, before anything is compiled."""
+        ranges.fields(self, "recipe.")
         for name, known in [("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("order", ORDERS), ("loss", LOSSES)]:
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
         choose(AUGMENTATIONS, self.augment, "augmentation")
-        for name in ("epochs", "batch", "draws"):
-            whole(getattr(self, name), f"recipe.{name}")
-        if not 0 < self.rate < float("inf"):
-            raise ValueError(f"recipe.rate must be positive and finite; got {self.rate}")
-        for name, most in [("momentum", 1), ("weight_decay", float("inf")), ("cutmix", 1), ("floor", 1)]:
-            number(getattr(self, name), f"recipe.{name}", 0, most)
 
     def steps_per_epoch(self, n: int) -> int:
         """Optimiser steps in one epoch over n rows."""

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ddjax import ranges
+from ddjax.ranges import NonNegative
+
 _TINY = 1e-12
 
 
@@ -15,9 +18,13 @@ _TINY = 1e-12
 class Sharpness:
     """GSAM's settings: radius `rho`, weight `alpha` of the orthogonal part, relative to the weights or not."""
 
-    rho: float = 0.01
-    alpha: float = 0.3
+    rho: NonNegative = 0.01
+    alpha: NonNegative = 0.3
     adaptive: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be trained with."""
+        ranges.fields(self, "sharpness.")
 
 
 def gsam_gradient(gradient: Callable[[Any], Any], params: Any, first: Any, settings: Sharpness) -> Any:

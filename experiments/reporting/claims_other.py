@@ -150,7 +150,7 @@ def slope(curve: dict[float, Estimate]) -> Estimate:
 def started_from(config: dict) -> str:
     """What a run of DATM began with, also where a published setting says so."""
     known = {field.name for field in dataclasses.fields(Experiment)}
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
+    given = {name: value for name, value in config.items() if name in known}
     return method_config(DatmConfig, Experiment(**given)).start
 
 

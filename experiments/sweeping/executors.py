@@ -8,6 +8,8 @@ from typing import Literal
 
 import jax
 
+from ddjax import ranges
+from ddjax.ranges import Count, Natural
 from ddjax.types import SMALL_SIDE
 from experiments.config import Experiment
 from experiments.progress import View
@@ -40,16 +42,15 @@ class Where:
     """
 
     executor: Literal["here", "ray", "slurm"] = "here"
-    workers: int | None = None
+    workers: Count | None = None
     address: str | None = None
     resources: tuple[str, ...] = ()
-    retries: int = 2
+    retries: Natural = 2
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"--workers counts processes, one at least; got {self.workers}")
+        ranges.fields(self)
         if self.workers is not None and self.executor != "here":
             raise ValueError(f"--workers are processes of this machine; --executor {self.executor} has its own")
 

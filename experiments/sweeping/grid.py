@@ -6,7 +6,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ddjax import ranges
 from ddjax.names import choose, unknown
+from ddjax.ranges import Count, Seed, Share
 from experiments.config import BASELINE_OF, Experiment
 from experiments.methods import read, sized
 
@@ -25,13 +27,17 @@ class Grid:
     """
 
     datasets: tuple[str, ...] = ("digits",)
-    noises: tuple[tuple[str, float], ...] = (("clean", 0.0),)
+    noises: tuple[tuple[str, Share], ...] = (("clean", 0.0),)
     methods: tuple[str, ...] = ("random", "full")
-    ipc: tuple[int, ...] = (1, 10)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    ipc: tuple[Count, ...] = (1, 10)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     protocols: tuple[str, ...] = ("common",)
     everywhere: Settings = dataclasses.field(default_factory=dict)
     of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse axes that no experiment could have."""
+        ranges.fields(self)
 
 
 def cells(*grids: Grid) -> list[Experiment]:
@@ -101,13 +107,30 @@ def from_file(path: pathlib.Path) -> Grid:
     for name in table:
         choose(dict.fromkeys(known), name, f"setting in {path}")
     own = {
-        method: {int(ipc): _settings(settings, path) for ipc, settings in per_ipc.items()}
+        method: {_size(ipc, method, path): _settings(settings, path) for ipc, settings in per_ipc.items()}
         for method, per_ipc in table.pop("of_method", {}).items()
     }
     everywhere = _settings(table.pop("everywhere", {}), path)
-    noises = tuple((str(kind), float(rate)) for kind, rate in table.pop("noises", [("clean", 0.0)]))
-    axes = {name: tuple(values) for name, values in table.items()}
-    return Grid(**axes, noises=noises, everywhere=everywhere, of_method=own)
+    axes = {name: _tuples(values) for name, values in table.items()}
+    try:
+        return Grid(**axes, everywhere=everywhere, of_method=own)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _tuples(values: Any) -> Any:
+    """TOML's arrays as tuples, and a rate of 0 as the number 0.0 that other ways of giving it mean."""
+    if not isinstance(values, list):
+        return values
+    if len(values) == 2 and isinstance(values[0], str) and type(values[1]) is int:
+        return values[0], float(values[1])
+    return tuple(map(_tuples, values))
+
+
+def _size(ipc: str, method: str, path: pathlib.Path) -> int:
+    if not ipc.isdecimal():
+        raise ValueError(f"{path}: [of_method.{method}.IPC] takes images per class, 0 for any number; got {ipc!r}")
+    return int(ipc)
 
 
 def _settings(table: Settings, path: pathlib.Path) -> Settings:
@@ -115,4 +138,4 @@ def _settings(table: Settings, path: pathlib.Path) -> Settings:
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    return table

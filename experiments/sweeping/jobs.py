@@ -12,9 +12,11 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from ddjax import ranges
 from ddjax.checkpoints import SECONDS
 from ddjax.files import cache_dir
 from ddjax.names import unknown
+from ddjax.ranges import NonNegative, Positive
 from ddjax.results import fingerprint
 from experiments.config import Experiment
 from experiments.progress import View
@@ -35,11 +37,15 @@ class Resources:
       hours: after which Slurm ends the job; it is queued again, and goes on with what is missing.
     """
 
-    cpus: int = 1
-    gpus: float = 0
-    tpus: float = 0
-    memory: float = 0
-    hours: float = 24
+    cpus: Positive = 1
+    gpus: NonNegative = 0
+    tpus: NonNegative = 0
+    memory: NonNegative = 0
+    hours: Positive = 24
+
+    def __post_init__(self) -> None:
+        """Refuse what no cluster could give."""
+        ranges.fields(self, "resource ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +120,7 @@ def resources_of(method: str, given: Iterable[str]) -> Resources:
         except ValueError as error:
             raise ValueError(f"a resource is NAME=NUMBER or METHOD:NAME=NUMBER; got {word!r}") from error
         if place in ("", method):
-            chosen[name] = int(number) if isinstance(known[name].default, int) and number == int(number) else number
+            chosen[name] = int(number) if number.is_integer() else number
     return Resources(**chosen)
 
 
