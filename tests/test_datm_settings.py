@@ -51,7 +51,7 @@ def test_a_published_configuration_is_an_ordinary_one():
     other = dataclasses.replace(config, ipc=10)  # changes this and nothing else
     assert dataclasses.asdict(other) == dataclasses.asdict(config) | {"ipc": 10}
     assert dataclasses.replace(config, experts=5).image_rate == config.image_rate == 1000.0
-    with pytest.raises(ValueError, match="segments must be at least 1"):
+    with pytest.raises(ValueError, match="segments must be a whole number, at least 1"):
         dataclasses.replace(config, segments=0)
 
 
