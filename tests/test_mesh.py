@@ -1,7 +1,6 @@
 """One run over several devices gives the numbers of one device; eight devices are simulated in a process of its own."""
 
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -12,17 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mesh_problem import devices
 
 from ddjax import mesh
 from ddjax.distillers.feeds import Batch
 from ddjax.saving import load_distilled
 
 ROOT = pathlib.Path(__file__).parents[1]
-QUICK = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
-
-
-def devices(count):
-    return os.environ | QUICK | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
 
 
 @pytest.mark.slow
