@@ -55,6 +55,13 @@ class Case:
         self.feed: Feed
         self.start, self.feed = method.prepare(config, self.train, model, jax.random.key(1))
         self.distiller: Distiller = method.build(config, model)
+        self.traces = 0  # of `step`, which all checks share
+
+        def counted(state: Any, batch: Any) -> tuple[Any, Any]:
+            self.traces += 1
+            return self.distiller.step(state, batch)
+
+        self.step: Callable[[Any, Any], tuple[Any, Any]] = jax.jit(counted)
 
     @checked
     def state(self, seed: Seed = 0) -> Any:
@@ -68,9 +75,9 @@ class Case:
     @checked
     def looped(self, seed: Seed = 0) -> Any:
         """The state after all steps, one at a time."""
-        state, step = self.state(seed), jax.jit(self.distiller.step)
+        state = self.state(seed)
         for number in range(self.steps):
-            state, _ = step(state, self.batch(number))
+            state, _ = self.step(state, self.batch(number))
         return state
 
     @functools.cached_property
@@ -88,10 +95,10 @@ def step_keeps_structure(case: Case) -> None:
 
 def step_traces_once(case: Case) -> None:
     """Nothing about a step's number or values makes it compile again."""
-    step = jax.jit(chex.assert_max_traces(lambda s, b: case.distiller.step(s, b), n=1))
     state = case.state()
     for number in range(min(case.steps, 3)):
-        state, _ = step(state, case.batch(number))
+        state, _ = case.step(state, case.batch(number))
+    assert case.traces == 1, f"the step was traced {case.traces} times; let no shape, dtype or Python number change"
 
 
 def scan_is_loop(case: Case) -> None:
@@ -116,9 +123,8 @@ def vmap_is_map(case: Case) -> None:
     keys = jax.random.split(jax.random.key(7), 2)
     states = jax.vmap(case.distiller.init, (0, None))(keys, case.start)
     together, _ = jax.jit(jax.vmap(case.distiller.step, (0, None)))(states, case.batch(0))
-    step = jax.jit(case.distiller.step)
     for i, key in enumerate(keys):
-        alone, _ = step(case.distiller.init(key, case.start), case.batch(0))
+        alone, _ = case.step(case.distiller.init(key, case.start), case.batch(0))
         member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         chex.assert_trees_all_close(raw(member), raw(alone), rtol=1e-4, atol=1e-5)
 
@@ -137,7 +143,7 @@ def extracts_a_distilled_set(case: Case) -> None:
 
 def metrics_are_finite_scalars(case: Case) -> None:
     """Metrics are scalars by name, finite from the first step."""
-    _, metrics = jax.jit(case.distiller.step)(case.state(), case.batch(0))
+    _, metrics = case.step(case.state(), case.batch(0))
     for name, value in metrics.items():
         assert jnp.shape(value) == () and bool(jnp.isfinite(value)), f"metric {name} is {value}"
 

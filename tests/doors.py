@@ -91,7 +91,7 @@ class Things:
         return method.prepare(method.config(**fields), train, self.model, self.jax.random.key(0))
 
     def trajectories(self, **more):
-        more = {"architecture": "none", "experts": 1, "folder": self.folder / "experts", **more}
+        more = {"experts": 1, "folder": self.folder / "experts", **more}
         return self.experts.trajectories(self.model, self.recipe, self.ready.train, **more)
 
     def npz(self, **changes):

@@ -58,11 +58,16 @@ def problem(name):
             return adder.step(state, {"add": wait})
 
         return adder.ADDER._replace(step=step), adder.feed(), adder.state
+    case = made_ready(name)
+    return case.distiller, case.feed, case.state
+
+
+def made_ready(name):
+    """A method on the toy problem, in its smallest size."""
     method = DISTILLERS[name]
     if name == "kip":
         method = method._replace(model=lambda config, shape, k: build("mlp", shape, k, width=16))
-    case = testing.Case(method, method.config(**CONFIGS[name]))
-    return case.distiller, case.feed, case.state
+    return testing.Case(method, method.config(**CONFIGS[name]))
 
 
 def plant(kind, step, folder):

@@ -142,7 +142,7 @@ def test_options_are_read_by_type():
 
 def test_a_learned_method_leaves_its_log(tmp_path, capsys):
     wishes = ("pool_size=2", "batch=32", "inner_rate=1e-3", "hinv_rate=1e-2")
-    settings = quick(tmp_path, method="rcig", ipc=1, steps=3, epochs=2, protocol="rcig", options=wishes)
+    settings = quick(tmp_path, method="rcig", ipc=1, depth=1, steps=3, epochs=2, protocol="rcig", options=wishes)
     run(settings, capsys)
     [log] = tmp_path.glob("*/log.csv")
     [kept] = tmp_path.glob("*/distilled.npz")

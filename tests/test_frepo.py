@@ -19,7 +19,9 @@ def test_the_loss_is_that_of_ridge_regression():
     model = frepo.network(config, (8, 8, 3), 3)
     params, learned = model.init(jax.random.key(0)), case.start.learned
     targets = frepo.scaled_targets(train.labels, 3)
-    loss, accuracy = frepo.frepo_loss(config, model, params, learned, train.images, targets)
+    loss, accuracy = jax.jit(frepo.frepo_loss, static_argnums=(0, 1))(
+        config, model, params, learned, train.images, targets
+    )
     phi, phi_b = (np.asarray(model.features(params, x), np.float64) for x in (learned.images, train.images))
     kernel = phi @ phi.T
     found = phi_b @ phi.T @ np.linalg.solve(kernel + 1e-2 * np.trace(kernel) / 3 * np.eye(3), learned.labels)

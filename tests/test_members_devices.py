@@ -1,10 +1,10 @@
 """Experts and students shared out among devices."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+from mesh_problem import devices
 
 EXPERTS = """
 import jax, numpy as np
@@ -61,8 +61,6 @@ assert "parts" in text, "nothing is shared out"
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [EXPERTS, STUDENTS], ids=["experts", "students"])
 def test_devices_share_the_members(program):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", program], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-W", "error::UserWarning", "-c", program]
+    done = subprocess.run(command, env=devices(2), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
