@@ -2,14 +2,17 @@
 
 import dataclasses
 import functools
+from typing import NamedTuple
+from unittest import mock
 
 import adder
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import testing
+from ddjax import testing, trees
 from ddjax.checkpoints import Checkpoints
 from ddjax.data import prepare, synthetic
 from ddjax.distilled import DistilledSet
@@ -23,6 +26,7 @@ from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe
+from ddjax.types import Distiller
 
 STEPS = 12
 
@@ -39,6 +43,73 @@ def test_one_bad_update_is_skipped_and_counted(chunk):
     assert int(state.step) == STEPS and np.isfinite(np.asarray(state.total)).all()
     drawn = [jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (3,)) * 1e-2 for i in range(STEPS) if i != 4]
     np.testing.assert_allclose(state.total, sum(drawn) + sum(1 + i for i in range(STEPS) if i != 4), rtol=1e-6)
+
+
+class Named(NamedTuple):
+    total: object
+    half: object
+    key: object
+    step: object
+
+
+@flax.struct.dataclass
+class Struct:
+    total: object
+    half: object
+    key: object
+    step: object
+
+
+@pytest.mark.parametrize("carrier", [Named, Struct])
+def test_the_step_after_a_rejected_update_draws_other_numbers_whatever_class_the_state_is(carrier):
+    fields = vars(adder.state())
+    state, _ = distill(adder.ADDER, adder.feed((2,)), carrier(**fields), steps=4)
+    same, _ = distill(adder.ADDER, adder.feed((2,)), adder.state(), steps=4)
+    assert type(state) is carrier and int(state.step) == 4
+    np.testing.assert_array_equal(state.total, same.total)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"total": jnp.zeros(3)}, "dict has no such field"),
+        ({"inner": {"step": jnp.int32(0)}}, "dict has no such field"),
+        ({"step": jnp.float32(0)}, r"dict has float32\[\]"),
+        ({"step": jnp.zeros(2, jnp.int32)}, r"dict has int32\[2\]"),
+    ],
+)
+def test_a_state_without_a_counter_is_refused_before_any_step(state, words):
+    with pytest.raises(ValueError, match=rf"a field step, int32 \[\], and {words}: start it as jnp.int32\(0\)"):
+        distill(adder.ADDER._replace(step=None), adder.feed(), state, steps=1)
+
+
+def in_a_stack(spoiled_too):
+    """A distiller that adds to member `step % 3` of a stack, and to its neighbour where that is asked for."""
+
+    def step(state, batch):
+        index = state["step"] % 3
+        put = state["pool"].put(index, state["pool"].take(index) + batch["add"])
+        if spoiled_too:
+            put = put.put((index + 1) % 3, jnp.nan * batch["add"])
+        return {"pool": put, "step": state["step"] + 1}, {}
+
+    return Distiller(None, step, None)
+
+
+def test_of_a_stack_the_member_that_was_changed_is_checked_and_restored():
+    def start():
+        return {"pool": trees.Stacked.of(jnp.zeros(3)), "step": jnp.int32(0)}
+
+    state, log = distill(in_a_stack(False), adder.feed((1, 5)), start(), steps=7)
+    assert log[SKIPPED].tolist() == [0, 1, 0, 0, 0, 1, 0]
+    np.testing.assert_array_equal(state["pool"].whole(), [1 + 4 + 7, 0 + 5 + 0, 3 + 0 + 0])
+    case = mock.Mock(
+        spec=testing.Case, state=start, distiller=in_a_stack(True), batch=lambda number: {"add": jnp.float32(1)}
+    )
+    with pytest.raises(AssertionError):
+        testing.step_changes_one_member(case)
+    case.distiller = in_a_stack(False)
+    testing.step_changes_one_member(case)
 
 
 @pytest.mark.faults(6, "NaN in every update", "stopped after ten in a row, the last finite state kept, no result")
