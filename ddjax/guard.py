@@ -1,7 +1,8 @@
 """The guard of a run: an update that is not finite is rejected and counted; too many in a row end the run."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,8 @@ from jaxtyping import Array, Bool, Int
 from ddjax import trees
 from ddjax.trees import Stacked, is_key, record
 from ddjax.types import Distiller, Metrics
+
+T = TypeVar("T")
 
 PATIENCE = 10  # updates in a row that are not finite, after which a run is broken
 SKIPPED = "skipped"  # the metric: 1 where the update of a step was rejected
@@ -22,6 +25,25 @@ class Diverged(ValueError):
         """`state` is the last finite one, where there is one, and `step` how many steps were done by then."""
         super().__init__(message)
         self.state, self.step = state, step
+
+
+def attempted(function: Callable[..., T], *arguments: Any) -> T | Diverged:
+    """What the function gives for one member of several; that it diverged is the outcome of this member alone."""
+    try:
+        return function(*arguments)
+    except Diverged as error:
+        return error
+
+
+def intact(outcome: T | Diverged) -> T:
+    """The outcome of a member that finished.
+
+    Raises:
+      Diverged: it did not finish; the outcome is this error.
+    """
+    if isinstance(outcome, Diverged):
+        raise outcome
+    return outcome
 
 
 @record()

@@ -13,10 +13,11 @@ from ddjax.distilled import DistilledSet, check, expand, pixels, targets
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
+from ddjax.guard import Diverged, intact
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.training import Examples, Recipe, fit
-from ddjax.training.checking import all_finite
+from ddjax.training.checking import diverged
 from ddjax.training.fit import Report, for_each, within
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
@@ -67,7 +68,7 @@ def evaluate(
       report: called with (epochs done, epochs, newest metrics); the epochs of a search for the rate come first.
       checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
-    return evaluate_all(
+    found = evaluate_all(
         [distilled],
         test,
         protocol=protocol,
@@ -81,7 +82,8 @@ def evaluate(
         how=how,
         report=report,
         checkpoints=checkpoints,
-    )[0]
+    )
+    return intact(found[0])
 
 
 def evaluate_all(
@@ -99,10 +101,11 @@ def evaluate_all(
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
-) -> list[Scores]:
+) -> list[Scores | Diverged]:
     """What `evaluate` makes of each set, the students of all of them in one compiled program.
 
-    The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each.
+    The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each. A set of
+    which a student diverged has this error in place of scores, and the others keep theirs.
     """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
     _check_doors(sets, test, trains, audits, students)
@@ -141,13 +144,16 @@ def evaluate_all(
         report=report,
         checkpoints=checkpoints and checkpoints.part("students"),
     )
-    all_finite(fitted.params, fitted.loss, "students")
+    errors = diverged(fitted.params, fitted.loss, "students", len(sets))
     predictions = predict_all(model, fitted.params, test_images)
     last = np.array([np.mean(p.classes == np.asarray(test.labels)) for p in predictions])
     best = np.maximum(last, fitted.seen["test_acc"].max(axis=1)) if looks else last
     views: dict[int, list[Predicted]] = {}  # several cells share their training images
-    found = []
+    found: list[Scores | Diverged] = []
     for i, (train, audit, rate) in enumerate(zip(trains, audits, rates, strict=True)):
+        if error := errors[i]:
+            found.append(error)
+            continue
         own = slice(i * count, (i + 1) * count)
         if train is not None and id(train.images) not in views:
             views[id(train.images)] = predict_all(model, fitted.params, in_space(train, transform))
