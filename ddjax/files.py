@@ -88,7 +88,7 @@ def sync(path: pathlib.Path) -> None:
 
 def _unwritten(error: OSError, path: pathlib.Path) -> OSError:
     """The same error, saying what was not written and that nothing was lost."""
-    reason = error.strerror or str(error)
+    reason = os.strerror(error.errno) if error.errno else str(error)  # once, where a file of a folder is not written
     return type(error)(error.errno, f"{reason}: not written, and what was there before is as it was", str(path))
 
 

@@ -11,8 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ddjax import trees
 from ddjax.checkpoints import Checkpoints
 from ddjax.devices import PARTS, dividing, mesh_of
-from ddjax.guard import PATIENCE, SKIPPED, broken, guarded
-from ddjax.loop import Report, distill, run_guarded
+from ddjax.guard import PATIENCE, SKIPPED, Diverged, attempted, broken, guarded
+from ddjax.loop import Log, Report, check_numbers, distill, run_guarded
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
 
 Axes = tuple[int | None, ...]  # for each leaf of a tree: 0 where members have their own, None where all share one
@@ -28,18 +28,33 @@ def distill_all(
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
     patience: int = PATIENCE,
-) -> tuple[list[Any], list[dict[str, np.ndarray]]]:
-    """Run all steps for every member from its own start, feed and key; returns their last states and their metrics.
+) -> list[tuple[Any, Log] | Diverged]:
+    """Run all steps for every member from its own start, feed and key, as one program.
 
-    The members have the same shapes and, which makes them one program, feeds with the same `at`. What is one and the
-    same array in all of them is held once; what feeds fetch is read for each. Several members are vmapped, and spread
-    over the devices there are. `checkpoints` are of all of them, and `patience` is for each: see `loop.distill`.
-    A member whose run is broken changes no more, and once the others are done the error names it.
+    Several members are vmapped, and spread over the devices there are. What is one and the same array in all of them
+    is held once; what feeds fetch is read for each. A member whose run is broken changes no more, and the others go on.
+
+    Args:
+      distiller: of all members.
+      feeds: one for each member; they have one function `at`.
+      starts: one for each member, all of the same shapes.
+      keys: one for each member.
+      steps: of each member.
+      report: called with (steps done, steps, newest metrics, means over members).
+      checkpoints: of all members together.
+      patience: so many rejected updates of a member in a row end its run.
+
+    Returns:
+      For each member its last state and the metrics of all its steps, or the error that ended its run.
+
+    Raises:
+      ValueError: a number is out of range, a state has no `step`, or the feeds differ in `at`.
     """
     options = {"steps": steps, "report": report, "checkpoints": checkpoints, "patience": patience}
     if len(keys) == 1:
-        state, log = distill(distiller, feeds[0], distiller.init(keys[0], starts[0]), **options)
-        return [state], [log]
+        state = distiller.init(keys[0], starts[0])
+        return [attempted(functools.partial(distill, **options), distiller, feeds[0], state)]
+    check_numbers(steps=steps, patience=patience)
     if any(feed.at is not feeds[0].at for feed in feeds):
         raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
     start, start_axes = join(starts)
@@ -61,12 +76,16 @@ def distill_all(
 
     feed = Feed(None, _with_step, fetch) if any(fetches) else Feed(spread(data, data_axes, len(keys)), _with_step)
     held, log = run_guarded(fleet, feed, states, **options)
-    if lost := np.flatnonzero(np.asarray(held.in_a_row) >= patience).tolist():
-        raise broken(f"member {', '.join(map(str, lost))} of {len(keys)}", len(log[SKIPPED]), steps, patience)
-    return (
-        [trees.take(held.state, i) for i in range(len(keys))],
-        [{name: values[:, i] for name, values in log.items()} for i in range(len(keys))],
-    )
+    rows = np.asarray(held.in_a_row)
+    found: list[tuple[Any, Log] | Diverged] = []
+    for i, row in enumerate(rows.tolist()):
+        state, own = trees.take(held.state, i), {name: values[:, i] for name, values in log.items()}
+        if row >= patience:
+            last = int(np.flatnonzero(own[SKIPPED])[-1]) + 1
+            found.append(broken(f"member {i} of {len(rows)}", last, steps, patience, state))
+        else:
+            found.append((state, own))
+    return found
 
 
 def join(members: list[Any]) -> tuple[Any, Axes]:

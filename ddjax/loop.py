@@ -37,16 +37,30 @@ def distill(
     checkpoints: Checkpoints | None = None,
     patience: int = PATIENCE,
 ) -> tuple[Any, Log]:
-    """Run steps `first` .. `steps - 1` from `state`; returns the last state and every step's metrics.
+    """Run steps `first` .. `steps - 1` from `state`.
 
-    `state` is donated. Up to a chunk of steps is one program that is compiled once; `chunk=0` comes up about 50 times.
-    Stopping after any step and going on from its state gives the same states as running through.
+    An update that is not finite is rejected, and counted in the metric "skipped". Stopping after any step and
+    going on from its state gives the same states as running through.
 
-    An update that is not finite is not taken, and counted in the metric "skipped"; after `patience` of them in a row
-    the run ends in a `Diverged` error, which has the last finite state.
+    Args:
+      distiller: its `step` is compiled.
+      feed: a batch for each step.
+      state: what `distiller.init` gave, or the state after `first` steps; it is donated.
+      steps: of the whole run.
+      first: how many of them are done.
+      chunk: how many steps are one program; 0 cuts the run into about 50 chunks.
+      report: called with (steps done, steps, newest metrics).
+      checkpoints: the run goes on from the newest one, and gives the bits that it would have given uninterrupted.
+      patience: so many rejected updates in a row end the run.
 
-    With `checkpoints` the run goes on from the newest one, and gives the bits that it would have given uninterrupted.
+    Returns:
+      The last state, and each metric of every step.
+
+    Raises:
+      ValueError: a number is out of range, or the state has no `step` (see `guard.counter`).
+      Diverged: `patience` updates in a row were rejected; the error has the last finite state.
     """
+    check_numbers(steps=steps, first=first, chunk=chunk, patience=patience)
     held, log = run_guarded(
         guarded(distiller, patience),
         feed,
@@ -63,6 +77,13 @@ def distill(
     return held.state, log
 
 
+def check_numbers(*, patience: int, **counts: int) -> None:
+    """Refuse a `patience` below 1, and other counts below 0."""
+    for name, count in counts.items():
+        checks.whole(count, name, 0)
+    checks.whole(patience, "patience")
+
+
 def run_guarded(
     distiller: Distiller,
     feed: Feed,
@@ -76,13 +97,6 @@ def run_guarded(
     patience: int = PATIENCE,
 ) -> tuple[Guarded, Log]:
     """`distill` of a guarded distiller, perhaps a fleet of them; ends early where all its members are broken."""
-    for name, value, least in [
-        ("steps", steps, 0),
-        ("first", first, 0),
-        ("chunk", chunk, 0),
-        ("patience", patience, 1),
-    ]:
-        checks.whole(value, name, least)
     chunk = chunk or max(1, -(-steps // 50))
     run, pace, parts = _program(distiller, feed.at, chunk, patience), Pace(chunk), []
     with coming_up_for_air(checkpoints):

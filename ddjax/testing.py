@@ -14,11 +14,12 @@ import numpy as np
 
 from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import check, targets
+from ddjax.guard import counter
 from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.models.specification import equations
 from ddjax.ranges import Count, Seed, checked
-from ddjax.trees import raw
+from ddjax.trees import Stacked, raw
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 
 LARGEST_CONSTANT = 4096  # numbers; anything larger must be an argument
@@ -93,6 +94,24 @@ def step_keeps_structure(case: Case) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
 
 
+def step_is_counted(case: Case) -> None:
+    """The state has a field `step`, int32 [], which is 0 at first and which each step raises by one."""
+    state = case.state()
+    after, _ = case.step(state, case.batch(0))
+    counts = int(counter(state)), int(counter(after))
+    assert counts == (0, 1), f"step is {counts[0]} at first and {counts[1]} after one step; it must be 0 and 1"
+
+
+def step_changes_one_member(case: Case) -> None:
+    """Of a `trees.Stacked` a step changes one member, by one `put`: the guard could not undo another change."""
+    state = case.state()
+    after, _ = case.step(state, case.batch(0))
+    pairs = [jax.tree.leaves(tree, is_leaf=lambda part: isinstance(part, Stacked)) for tree in (state, after)]
+    for before, new in zip(*pairs, strict=True):
+        if isinstance(new, Stacked):
+            chex.assert_trees_all_equal(raw(new.before), raw(before.whole()))
+
+
 def step_traces_once(case: Case) -> None:
     """Nothing about a step's number or values makes it compile again."""
     state = case.state()
@@ -163,6 +182,8 @@ def no_call_of_the_host(case: Case) -> None:
 
 CHECKS: list[Callable[[Case], None]] = [
     step_keeps_structure,
+    step_is_counted,
+    step_changes_one_member,
     step_traces_once,
     scan_is_loop,
     interrupted_is_whole,

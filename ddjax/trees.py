@@ -65,3 +65,38 @@ def put(tree: T, index: Any, member: T) -> T:
 def where(condition: Any, yes: T, no: T) -> T:
     """Leafwise `jnp.where` with one scalar condition: a step taken or not taken, without a branch."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+@record()
+class Stacked:
+    """Members of one structure, of which a step changes one.
+
+    The member that was changed last stands beside the others until another one is changed. So a change can be checked
+    and undone without a look at the others, and without a copy of them.
+    """
+
+    before: Any  # leaves [p ...], all members before the last change
+    last: Any  # int32 [], the member that was changed last
+    changed: Any  # leaves [...], what it is now
+
+    @classmethod
+    def of(cls, members: Any) -> "Stacked":
+        """A stacked tree, unchanged so far."""
+        return cls(before=members, last=jnp.int32(0), changed=take(members, 0))
+
+    def take(self, index: Any) -> Any:
+        """The member at `index`, which may be traced."""
+        return take(self.whole(), index)  # which `put` needs as well, and the compiler makes once, in place
+
+    def put(self, index: Any, member: Any) -> "Stacked":
+        """These members with the one at `index` replaced."""
+        return Stacked(before=self.whole(), last=jnp.asarray(index, jnp.int32), changed=member)
+
+    def undone(self, condition: Any) -> "Stacked":
+        """The members without the last change, where `condition` says so."""
+        old = take(self.before, self.last)
+        return Stacked(before=self.before, last=self.last, changed=where(condition, old, self.changed))
+
+    def whole(self) -> Any:
+        """All members as a stacked tree."""
+        return put(self.before, self.last, self.changed)

@@ -80,7 +80,12 @@ class Feed(NamedTuple):
 
 
 class Distiller(NamedTuple):
-    """A method as three pure functions; jit, vmap, scan, sharding and donation are applied by whoever holds it."""
+    """A method as three pure functions; jit, vmap, scan, sharding and donation are applied by whoever holds it.
+
+    A state is a pytree with a field `step`, int32 []: how many steps were taken, from 0. Randomness is a function of
+    a key and that number. An update that is not finite is rejected, and then `step` still moves on (see `ddjax.guard`).
+    Members of which a step changes at most one are a `trees.Stacked`.
+    """
 
     init: Callable[[PRNGKey, Any], Any]  # (key, start) -> state
     step: Callable[[Any, Any], tuple[Any, Metrics]]  # (state, batch) -> the same structure, shapes and dtypes

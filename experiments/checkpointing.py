@@ -28,6 +28,13 @@ class Keeping:
     seconds: float = SECONDS
     fresh: bool = False
     wait: bool = False
+    used: set[pathlib.Path] = dataclasses.field(
+        default_factory=set, init=False, compare=False
+    )  # folders, since `begin`
+
+    def begin(self) -> None:
+        """Other work begins: what is kept of the work before it, perhaps failed, stays."""
+        self.used.clear()
 
     def checkpoints(self, cells: list[Any], stage: str, **more: Any) -> Checkpoints:
         """Those of a stage of the cells: "distil", which does not depend on how a set is scored, or another."""
@@ -41,8 +48,10 @@ class Keeping:
             }
             for i, (experiment, cell) in enumerate(zip(experiments, cells, strict=True))
         }
+        folder = self.folder(experiments)
+        self.used.add(folder)
         return Checkpoints(
-            self.folder(experiments) / stage,
+            folder / stage,
             {**(members if len(cells) > 1 else members["member 0"]), "versions": versions(), **more},
             seconds=self.seconds,
             fresh=self.fresh,
@@ -54,9 +63,10 @@ class Keeping:
         return self.root / fingerprint([dataclasses.asdict(experiment) for experiment in experiments])
 
     def finished(self, experiments: list[Experiment]) -> None:
-        """Their rows are written: nothing of them needs to be gone on with."""
-        for each in (experiments, [unscored(experiment) for experiment in experiments]):
-            shutil.rmtree(self.folder(each), ignore_errors=True)
+        """Their rows are written: no checkpoint that was used on the way, perhaps of a part of them, is needed."""
+        self.used.update(map(self.folder, (experiments, [unscored(experiment) for experiment in experiments])))
+        while self.used:
+            shutil.rmtree(self.used.pop(), ignore_errors=True)
         with contextlib.suppress(OSError):  # others are at work
             self.root.rmdir()
 

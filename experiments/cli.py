@@ -1,6 +1,7 @@
 """What every command has in common: one clear line instead of a traceback for a user's mistake."""
 
 import dataclasses
+import errno
 import logging
 import os
 import platform
@@ -12,6 +13,8 @@ from typing import Any
 
 from ddjax import stopping
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FULL = ". Free space there and give the same command again: it goes on from what is kept."
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -131,5 +134,7 @@ def fail(error: Exception, names: Collection[str] = ()) -> None:
     words = as_typed(str(error), names) if package == "ddjax" else str(error)
     if isinstance(error, OSError) and error.errno and error.filename is None:
         words += ", and the system names no file: it is standard output, perhaps"
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        words += FULL
     print(f"error: {words}", file=sys.stderr)
     sys.exit(2)

@@ -12,9 +12,10 @@ import numpy as np
 
 from ddjax.distilled import DistilledSet
 from ddjax.fleet import distill_all
+from ddjax.guard import Diverged, attempted
 from ddjax.mesh import distill_over
 from ddjax.results import fingerprint
-from ddjax.types import Distiller, Method, Model, TrainSet
+from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 from experiments.checkpointing import unscored
 from experiments.progress import View
 from experiments.rules import pruned
@@ -31,8 +32,11 @@ class Distillation(NamedTuple):
     seconds: float  # of this set alone: a fleet's time is divided among its members
 
 
-def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
-    """The sets of all cells; those made before for other scores, here or by other processes, are taken from there."""
+def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
+    """The set of each cell, or the error of one that diverged.
+
+    Sets that were made before for other scores, here or by other processes, are taken from there.
+    """
     keys = [set_of(cell) for cell in cells]
     known = {key: shared.once("distilled", key, dict, keep=KEPT) for key in keys}
     for key, kept in known.items():
@@ -55,36 +59,40 @@ def set_of(cell: Ready) -> str:
     return fingerprint([dataclasses.asdict(plain), cell.transform.fingerprint, network_of])
 
 
-def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
+def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
     start = time.monotonic()
     method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
-    trains = [seen(cell, shared) for cell in cells]
-    shape, k = trains[0].images.shape[1:], trains[0].num_classes
+    train = inside(cells[0], shared).train
+    shape, k = train.images.shape[1:], train.num_classes
     own = method.model is not None
     model = method.model(config, shape, k) if own else network(experiment, cells[0].protocol.network, shape, k)
-    starts, feeds, keys = [], [], []
-    for cell, train in zip(cells, trains, strict=True):
+
+    def begun(cell: Ready) -> tuple[Any, Feed, Any]:
         prepare_key, init_key = jax.random.split(jax.random.key(cell.experiment.seed))
-        begin, feed = method.prepare(config, train, model, prepare_key)
-        starts, feeds, keys = [*starts, begin], [*feeds, feed], [*keys, init_key]
-    distiller = _built(method, config, model)
-    with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
-        steps = method.steps(config)
-        network_of = None if own else [cells[0].protocol.network, experiment.network]
-        kept = shared.keeping and shared.keeping.checkpoints(cells, "distil", network=network_of)
-        options = {"steps": steps, "report": report, "checkpoints": kept}
-        if shared.mesh is None:
-            states, logs = distill_all(distiller, feeds, starts, keys, **options)
-        else:
-            found = [
-                distill_over(shared.mesh, distiller, *one, split=method.split, **options)
-                for one in zip(feeds, map(distiller.init, keys, starts), strict=True)
-            ]
-            states, logs = zip(*found, strict=True)
-    sets = [_complete(cell, distiller.extract(state)) for cell, state in zip(cells, states, strict=True)]
-    jax.block_until_ready([each.images for each in sets])
+        return *method.prepare(config, seen(cell, shared), model, prepare_key), init_key
+
+    found: list[Any] = [attempted(begun, cell) for cell in cells]  # experts of one cell may diverge, say
+    left = [i for i, each in enumerate(found) if not isinstance(each, Diverged)]
+    if left:
+        starts, feeds, keys = (list(column) for column in zip(*(found[i] for i in left), strict=True))
+        distiller, steps = _built(method, config, model), method.steps(config)
+        with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
+            network_of = None if own else [cells[0].protocol.network, experiment.network]
+            going = [cells[i] for i in left]
+            kept = shared.keeping and shared.keeping.checkpoints(going, "distil", network=network_of)
+            options = {"steps": steps, "report": report, "checkpoints": kept}
+            if shared.mesh is None:
+                ended = distill_all(distiller, feeds, starts, keys, **options)
+            else:
+                over = functools.partial(distill_over, shared.mesh, distiller, split=method.split, **options)
+                ended = [attempted(over, *one) for one in zip(feeds, map(distiller.init, keys, starts), strict=True)]
+        for i, outcome in zip(left, ended, strict=True):
+            found[i] = outcome
+            if not isinstance(outcome, Diverged):
+                found[i] = _complete(cells[i], distiller.extract(outcome[0])), outcome[1]
+    jax.block_until_ready([each[0].images for each in found if not isinstance(each, Diverged)])
     seconds = (time.monotonic() - start) / len(cells)
-    return [Distillation(each, log, seconds) for each, log in zip(sets, logs, strict=True)]
+    return [each if isinstance(each, Diverged) else Distillation(*each, seconds) for each in found]
 
 
 def seen(cell: Ready, shared: Shared) -> TrainSet:

@@ -10,6 +10,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from ddjax.distilled import DistilledSet, pixels
+from ddjax.files import replacing
 
 INK, GIVEN, CLEAN, TEST, PICK = "#333333", "#c44e52", "#4c72b0", "#222222", "#55a868"
 _STYLE = {
@@ -54,9 +55,7 @@ def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
     axes.set(xlabel="epoch", ylabel="accuracy (%)", xlim=(0, row["epochs"] + 1), ylim=(0, 102))
     axes.set_title(f"{row['dataset']}: {row['protocol']} on {row['train_images']} images, {noise}", loc="left")
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(path)
-    plt.close(figure)
-    return path
+    return _saved(figure, path)
 
 
 def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.Path, most: int = 20) -> pathlib.Path:
@@ -91,9 +90,7 @@ def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.
                 axes.set_title(class_names[classes[member]], fontsize=9, pad=3)
         if not single:
             line[0].text(-0.15, 0.5, class_names[c], transform=line[0].transAxes, ha="right", va="center", fontsize=9)
-    figure.savefig(path)
-    plt.close(figure)
-    return path
+    return _saved(figure, path)
 
 
 def confusion(counts: np.ndarray, class_names: tuple[str, ...], path: pathlib.Path) -> pathlib.Path:
@@ -118,6 +115,13 @@ def confusion(counts: np.ndarray, class_names: tuple[str, ...], path: pathlib.Pa
         axes.set_yticks(range(len(counts)), class_names)
     axes.set(xlabel="predicted", ylabel="true class")
     figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03, label="% of the class")
-    figure.savefig(path)
-    plt.close(figure)
+    return _saved(figure, path)
+
+
+def _saved(figure: Any, path: pathlib.Path) -> pathlib.Path:
+    try:
+        with replacing(path) as file:
+            figure.savefig(file, format="png")
+    finally:
+        plt.close(figure)
     return path

@@ -17,6 +17,7 @@ from ddjax.evaluation.students import rescaled
 from ddjax.robust import make_rule, robust_fit
 from ddjax.robust.nested import choose_width, keep_first, thinned_pair
 from ddjax.training import Examples, Recipe
+from ddjax.training.checking import all_finite
 from ddjax.types import Model
 
 HELD_OUT = 0.1
@@ -49,6 +50,7 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         found = robust_fit(
             model, first, rule, part, many, checkpoints=checkpoints and checkpoints.part("first"), **more
         )
+        all_finite(found.params, found.loss, "networks of the first stage")  # nothing could be made of them
         widths = _widths(model, found.params, examples, held, len(many))
         if forget is None:
             return found._replace(params=jax.vmap(keep_first)(found.params, widths))

@@ -10,7 +10,7 @@ import numpy as np
 from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
-from ddjax.guard import SKIPPED
+from ddjax.guard import SKIPPED, Diverged, attempted, intact
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.board import name_of
 from experiments.classes import by_class
@@ -37,13 +37,24 @@ class Outcome(NamedTuple):
 
 def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome:
     """Run one cell."""
-    return run_together([experiment], shared=shared, view=view)[0]
+    return intact(run_together([experiment], shared=shared, view=view)[0])
 
 
-def run_together(cells: list[Experiment], *, shared: Shared | None = None, view: View | None = None) -> list[Outcome]:
+def run_together(
+    cells: list[Experiment], *, shared: Shared | None = None, view: View | None = None
+) -> list[Outcome | Diverged]:
     """Run cells that differ in nothing but their labels and seeds, all networks of a kind in one compiled program.
 
-    `shared` keeps what cells have in common for the next call; `view` shows progress, and without one nothing does.
+    Args:
+      cells: at least one.
+      shared: keeps what cells have in common for the next call.
+      view: shows progress; without one nothing does.
+
+    Returns:
+      For each cell its outcome, or the error of one that diverged, which the others outlive.
+
+    Raises:
+      ValueError: the cells differ in more, or a setting of them is wrong.
     """
     shared, view = shared or Shared(), view or View(quiet=True)
     for cell in cells:
@@ -56,28 +67,41 @@ def run_together(cells: list[Experiment], *, shared: Shared | None = None, view:
     start = time.monotonic()
     with jax.default_matmul_precision(cells[0].precision):
         ready = [make_ready(cell, shared) for cell in cells]
-        if ready[0].asked.whole:
-            found = [(*scored, None, {}) for scored in whole_together(ready, shared, view)]
-        else:
-            made = distil_together(ready, shared, view)
-            sets = [each.distilled for each in made]
-            if ready[0].protocol.name == "dd-ranking":
-                scored = [ranking(cell, each, shared, view) for cell, each in zip(ready, sets, strict=True)]
-            else:
-                scored = students_together(ready, sets, shared, view)
-            found = [
-                (scores, part | spent(cell, each), each.distilled, each.log)
-                for cell, (scores, part), each in zip(ready, scored, made, strict=True)
-            ]
+        found = whole_together(ready, shared, view) if ready[0].asked.whole else _of_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)
     outcomes = [
-        Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
-        for cell, (scores, part, distilled, log) in zip(ready, found, strict=True)
+        each if isinstance(each, Diverged) else _outcome(cell, each, seconds)
+        for cell, each in zip(ready, found, strict=True)
     ]
     if view.board:
         for outcome in outcomes:
-            view.board.scores(outcome.row)
+            if not isinstance(outcome, Diverged):
+                view.board.scores(outcome.row)
     return outcomes
+
+
+def _of_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
+    """For each cell the scores of its distilled set, their columns, the set and its log; or the error."""
+    found: list[Any] = list(distil_together(ready, shared, view))
+    left = [i for i, made in enumerate(found) if not isinstance(made, Diverged)]
+    cells, sets = [ready[i] for i in left], [found[i].distilled for i in left]
+    if ready[0].protocol.name == "dd-ranking":
+        scored = [attempted(ranking, cell, each, shared, view) for cell, each in zip(cells, sets, strict=True)]
+    else:
+        scored = students_together(cells, sets, shared, view) if left else []
+    for i, outcome in zip(left, scored, strict=True):
+        if isinstance(outcome, Diverged):
+            found[i] = outcome
+        else:
+            scores, part = outcome
+            found[i] = scores, part | spent(ready[i], found[i]), found[i].distilled, found[i].log
+    return found
+
+
+def _outcome(cell: Ready, found: tuple, seconds: float) -> Outcome:
+    scores, part, *made = found
+    distilled, log = made or (None, {})
+    return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
 
 
 def spent(cell: Ready, made: Distillation) -> dict[str, Any]:

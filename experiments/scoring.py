@@ -13,6 +13,7 @@ from ddjax.evaluation.baselines import Trainers, plainly, train_full_all
 from ddjax.evaluation.measures import confusion, denoising
 from ddjax.evaluation.predicted import membership_auc, predict_all
 from ddjax.evaluation.students import evaluate_all
+from ddjax.guard import Diverged, intact
 from experiments.config import BASELINE_OF, UPRIGHT, method_config
 from experiments.distilling import distil_together
 from experiments.methods import read
@@ -24,8 +25,10 @@ Part = dict[str, Any]  # the columns of a row that a score makes
 
 def full_together(
     cells: list[Ready], shared: Shared, view: View, trainers: Trainers = plainly, labels: Any = None
-) -> list[tuple[FullScores, Part]]:
+) -> list[tuple[FullScores, Part] | Diverged]:
     """Train on the whole noisy sets; the headline is the last epoch, the honest competitor the hold-out's pick.
+
+    A cell of which a network diverged has this error in place of scores.
 
     `trainers` stands in for plain training, and corrected `labels` for the given ones, of a cell that is alone.
     """
@@ -52,28 +55,30 @@ def full_together(
         )
     networks = len(cells) * (experiment.students or 1) * (2 if experiment.holdout else 1)
     seconds = round((time.monotonic() - start) / networks, 2)
-    parts = []
+    scored: list[tuple[FullScores, Part] | Diverged] = []
     for part, scores in zip(moved, found, strict=True):
+        if isinstance(scores, Diverged):
+            scored.append(scores)
+            continue
         tested, repeated = (predict_all(scores.model, scores.params, images) for images in (test.images, train.images))
         given, clean = np.asarray(part.train.labels), np.asarray(part.audit.labels)
         last, best, picked = (scores.at.get(moment) for moment in ("last", "best", "picked"))
-        parts.append(
-            {
-                "last_acc": float(np.mean(last["test_acc"])),
-                "best_acc": float(np.mean(best["test_acc"])),
-                "picked_acc": float(np.mean(picked["test_acc"])) if picked else None,
-                "last_std": float(np.std(last["test_acc"])),
-                "students": last["test_acc"],
-                "epochs": recipe.epochs,
-                "train_s": seconds,  # of one network
-                "train_steps": recipe.epochs * recipe.steps_per_epoch(len(part.train.labels)),
-                "confusion": sum(confusion(p.classes, np.asarray(test.labels), test.num_classes) for p in tested),
-                "denoising": mean_of([denoising(p.classes, given, clean) for p in repeated]),
-                "membership_auc": membership_auc(repeated, tested),
-                "moments": scores.at,
-            }
-        )
-    return list(zip(found, parts, strict=True))
+        row = {
+            "last_acc": float(np.mean(last["test_acc"])),
+            "best_acc": float(np.mean(best["test_acc"])),
+            "picked_acc": float(np.mean(picked["test_acc"])) if picked else None,
+            "last_std": float(np.std(last["test_acc"])),
+            "students": last["test_acc"],
+            "epochs": recipe.epochs,
+            "train_s": seconds,  # of one network
+            "train_steps": recipe.epochs * recipe.steps_per_epoch(len(part.train.labels)),
+            "confusion": sum(confusion(p.classes, np.asarray(test.labels), test.num_classes) for p in tested),
+            "denoising": mean_of([denoising(p.classes, given, clean) for p in repeated]),
+            "membership_auc": membership_auc(repeated, tested),
+            "moments": scores.at,
+        }
+        scored.append((scores, row))
+    return scored
 
 
 def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
@@ -83,8 +88,8 @@ def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
 
 def students_together(
     cells: list[Ready], sets: list[DistilledSet], shared: Shared, view: View
-) -> list[tuple[Scores, Part]]:
-    """Score distilled sets with fresh students."""
+) -> list[tuple[Scores, Part] | Diverged]:
+    """Score distilled sets with fresh students; a set of which a student diverged has this error in place of scores."""
     protocol, experiment, start = cells[0].protocol, cells[0].experiment, time.monotonic()
     prepared = cells[0].prepared
     with view.task(f"students, protocol {protocol.name}") as report:
@@ -102,9 +107,13 @@ def students_together(
             report=report,
             checkpoints=shared.keeping and shared.keeping.checkpoints(cells, "students"),
         )
-    networks = sum(len(scores.last) + (len(protocol.rates) if len(protocol.rates) > 1 else 0) for scores in found)
+    trials = len(protocol.rates) if len(protocol.rates) > 1 else 0
+    networks = len(sets) * ((experiment.students or protocol.students) + trials)
     seconds = {"train_s": round((time.monotonic() - start) / networks, 2)}
-    return [(scores, columns(scores, each) | seconds) for scores, each in zip(found, sets, strict=True)]
+    return [
+        scores if isinstance(scores, Diverged) else (scores, columns(scores, each) | seconds)
+        for scores, each in zip(found, sets, strict=True)
+    ]
 
 
 def columns(scores: Scores, distilled: DistilledSet) -> Part:
@@ -131,7 +140,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
     everything = cell._replace(experiment=common, asked=read("full"), baseline=baseline)
     key = (common, cell.transform.fingerprint)
-    full, _ = shared.once("full", key, lambda: full_together([everything], shared, view)[0])
+    full, _ = shared.once("full", key, lambda: intact(full_together([everything], shared, view)[0]))
     shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
     method = read("random").method
@@ -139,7 +148,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     other = cell._replace(
         experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
     )
-    random = distil_together([other], shared, view)[0].distilled
+    random = intact(distil_together([other], shared, view)[0]).distilled
     random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
     found = dd_ranking(
         distilled,

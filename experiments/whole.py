@@ -9,6 +9,7 @@ from ddjax.denoising.judging import judge
 from ddjax.denoising.witnesses import students_say
 from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
+from ddjax.guard import Diverged, attempted, intact
 from experiments.config import UPRIGHT
 from experiments.distilling import distil_together
 from experiments.progress import View
@@ -19,13 +20,13 @@ from experiments.shared import Ready, Shared, full_recipe, inside, make_ready, n
 PRECISION = 0.8  # of the flags that are written down; the labels are corrected by what is likeliest
 
 
-def whole_together(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part]]:
+def whole_together(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part] | Diverged]:
     """Scores of cells of one method; plain training is one program for all, the others go one by one."""
     asked = cells[0].asked
     if asked.relabel:
-        return [_relabelled(cell, shared, view) for cell in cells]
+        return [attempted(_relabelled, cell, shared, view) for cell in cells]
     if asked.rule:
-        return [_by_rule(cell, shared, view) for cell in cells]
+        return [attempted(_by_rule, cell, shared, view) for cell in cells]
     return full_together(cells, shared, view)
 
 
@@ -35,7 +36,7 @@ def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]
     model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
     given = needs(cell, full_recipe(cell), model, shared)
     before = time.monotonic() - start
-    [(scores, part)] = full_together([cell], shared, view, trainer(given))
+    scores, part = intact(full_together([cell], shared, view, trainer(given))[0])
     # what a practitioner would not know is written beside what came of it
     told = ["clean labels"] if cell.asked.weights in ("oracle", "random_prune") else []
     told += ["transition matrix"] if cell.asked.known else []
@@ -47,7 +48,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     assert cell.asked.relabel is not None
     experiment, start = cell.experiment, time.monotonic()
     inner = make_ready(dataclasses.replace(experiment, method=cell.asked.relabel), shared)
-    [made] = distil_together([inner], shared, view)
+    made = intact(distil_together([inner], shared, view)[0])
     train, epochs = cell.prepared.train, experiment.epochs
     if epochs is not None:  # the wish is for the training on everything; students are cut by the same share
         share = epochs / cell.baseline.recipe.epochs
@@ -69,6 +70,6 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     found = judge(logits, given, precision=PRECISION)
     corrected = found.truth.argmax(axis=1).astype(np.int32)
     before = time.monotonic() - start
-    [(scores, part)] = full_together([cell], shared, view, labels=corrected)
+    scores, part = intact(full_together([cell], shared, view, labels=corrected)[0])
     measured = detection(found.wrong, found.flagged, corrected, given, clean)
     return scores, part | {"relabelling": measured, "distill_s": round(made.seconds, 2), "prepare_s": round(before, 2)}

@@ -55,8 +55,8 @@ def main():
         one, last = alone(case, 0), alone(case, 7)
         counts = {count: split(case, count) for count in (1, 2, 8)}
         keys, starts = zip(*[(jax.random.key(number), start(case, number)) for number in range(8)], strict=True)
-        states, _ = distill_all(case.distiller, [case.feed] * 8, list(starts), list(keys), steps=3)
-    members = [np.asarray(state.distilled.images) for state in states]
+        ended = distill_all(case.distiller, [case.feed] * 8, list(starts), list(keys), steps=3)
+    members = [np.asarray(state.distilled.images) for state, _ in ended]
     print(
         json.dumps(
             {

@@ -54,6 +54,18 @@ def test_a_step_that_compiles_again_fails():
         testing.step_traces_once(case)
 
 
+def test_a_step_that_is_not_counted_fails():
+    method = DISTILLERS["random"]
+
+    def build(config, model):
+        good = method.build(config, model)
+        return good._replace(step=lambda state, batch: (state, good.step(state, batch)[1]))
+
+    case = testing.Case(method._replace(build=build), method.config(ipc=2))
+    with pytest.raises(AssertionError, match="step is 0 at first and 0 after one step; it must be 0 and 1"):
+        testing.step_is_counted(case)
+
+
 def test_a_step_that_asks_the_host_fails():
     method = DISTILLERS["random"]
 

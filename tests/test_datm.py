@@ -134,21 +134,24 @@ def test_several_segments_and_chunks_of_the_set_learn():
 
 
 def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
-    def step(total, batch):
-        total = total + batch.starts[0, :3] + 2 * batch.targets[0, :3] + jax.random.uniform(batch.op_key)
-        return total, {"start": batch.epochs[0]}
+    def step(state, batch):
+        added = batch.starts[0, :3] + 2 * batch.targets[0, :3] + jax.random.uniform(batch.op_key)
+        return {"total": state["total"] + added, "step": state["step"] + 1}, {"start": batch.epochs[0]}
+
+    def zero():
+        return {"total": jnp.zeros(3), "step": jnp.int32(0)}
 
     adder = Distiller(init=None, step=step, extract=None)
-    total, log = distill(adder, case.feed, jnp.zeros(3), steps=11, chunk=4)
+    total, log = distill(adder, case.feed, zero(), steps=11, chunk=4)
     monkeypatch.setattr(datm_feed, "RESIDENT_BYTES", 0)
     feed = testing.Case(datm.METHOD, case.config).feed
     assert feed.fetch is not None
-    same, seen = distill(adder, feed, jnp.zeros(3), steps=11, chunk=4)
-    np.testing.assert_array_equal(total, same)
+    same, seen = distill(adder, feed, zero(), steps=11, chunk=4)
+    np.testing.assert_array_equal(total["total"], same["total"])
     np.testing.assert_array_equal(log["start"], seen["start"])
-    half, _ = distill(adder, feed, jnp.zeros(3), steps=5, chunk=2)
+    half, _ = distill(adder, feed, zero(), steps=5, chunk=2)
     whole, _ = distill(adder, feed, half, steps=11, first=5, chunk=4)
-    np.testing.assert_allclose(whole, total, rtol=1e-6)
+    np.testing.assert_allclose(whole["total"], total["total"], rtol=1e-6)
     assert len(set(log["start"].tolist())) > 1
 
 

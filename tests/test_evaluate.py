@@ -15,7 +15,8 @@ from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluat
 from ddjax.evaluation.baselines import Baseline, smoothed
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
 from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
-from ddjax.evaluation.students import rescaled, suited
+from ddjax.evaluation.spaces import suited
+from ddjax.evaluation.students import rescaled
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe

@@ -39,7 +39,7 @@ def same_as_alone(name, steps=3, count=2):
         return jax.random.key(10 + number)
 
     keys = [key(number) for number in range(count)]
-    states, logs = distill_all(distiller, feeds, starts, keys, steps=steps)
+    states, logs = zip(*distill_all(distiller, feeds, starts, keys, steps=steps), strict=True)
     for i in range(count):
         alone, log = distill(distiller, feeds[i], distiller.init(key(i), starts[i]), steps=steps)
         before, after = (distiller.extract(state) for state in (distiller.init(key(i), starts[i]), alone))

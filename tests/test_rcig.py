@@ -103,12 +103,12 @@ def test_a_new_state_is_extracted_as_it_started():
 
 def check_pool(config, model, state, new):
     """One network has changed, by training on the new support, or is new."""
-    kernels = [np.asarray(s.pool.params["conv_0"]["kernel"]) for s in (state, new)]
+    kernels = [np.asarray(s.pool.whole().params["conv_0"]["kernel"]) for s in (state, new)]
     (i,) = np.flatnonzero(np.any(kernels[0] != kernels[1], axis=(1, 2, 3, 4)))
-    ages = [int(s.pool.age[i]) for s in (state, new)]
+    ages = [int(s.pool.whole().age[i]) for s in (state, new)]
     assert 0 <= ages[1] < 5 and (ages[1] == 0 or 1 <= ages[1] - ages[0] <= config.pool_most_steps)
     if ages[1]:
-        member, mine = (jax.tree.map(lambda leaf: leaf[i], s.pool) for s in (state, new))
+        member, mine = (jax.tree.map(lambda leaf: leaf[i], s.pool.whole()) for s in (state, new))
         optimiser = rcig.optax.adam(config.pool_rate)
         images, labels = new.support.images, new.support.labels
         again = pool.train(member, model, optimiser, images, labels, ages[1] - ages[0], jax.random.key(0))

@@ -1,5 +1,6 @@
 """A sweep does what is missing, once, and survives what happens to it."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -7,18 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
 from ddjax.distillers import DISTILLERS
 from ddjax.results import fingerprint
 from experiments import distilling
+from experiments.checkpointing import Keeping
 from experiments.config import Experiment, method_config
+from experiments.run import run_together
+from experiments.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
 from experiments.sweeping.grid import Grid, cells, narrowed
 from experiments.sweeping.presets import LEARNED, PRESETS
-from experiments.sweeping.run import bundles, groups
+from experiments.sweeping.run import bundles, groups, run_group
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -151,6 +156,44 @@ def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     assert "depth 9 does not fit" in rows[1]["reason"]
     assert list((tmp_path / "out").glob("runs/*/traceback.txt"))
     assert not Store(tmp_path / "out").done(Experiment(**rows[1]["config"]))
+
+
+@pytest.mark.faults(
+    6, "a fleet with one diverged cell", "it alone is failed_nan; the others keep their work and scores"
+)
+def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
+    cell = Experiment(
+        dataset="digits", method="faults_methods:ODD", ipc=1, width=4, epochs=2, students=1, limit=150, rate=0.4
+    )
+    fleet = [dataclasses.replace(cell, seed=seed) for seed in (0, 1, 2)]
+    store, calls = Store(tmp_path / "out"), []
+
+    def counted(cells, **more):
+        calls.append(len(cells))
+        return run_together(cells, **more)
+
+    monkeypatch.setattr("experiments.sweeping.run.run_together", counted)
+    shared = Shared(sets=store.distilled, keeping=store.keeping(0.0))
+    assert run_group(fleet, store, shared, "test") == fleet[1:2] and calls == [3]
+    first, lost, third = map(store.row, fleet)
+    assert [row["status"] for row in (first, lost, third)] == ["done", "failed_nan", "done"]
+    assert lost["reason"].startswith("Diverged: member 1 of 3 stopped after step 10 of 12: 10 updates in a row")
+    assert "Diverged" in (store.runs / lost["fingerprint"] / "traceback.txt").read_text()
+    assert first["last_acc"] > 0 and first["students"] != third["students"]
+    assert first["distill_steps"] == 12 and first["skipped"] == 0
+    assert not (tmp_path / "out" / "unfinished").exists()
+
+
+def test_checkpoints_of_a_failed_cell_outlive_the_next_one(tmp_path):
+    keeping = Keeping(tmp_path / "unfinished")
+    failed, done = Experiment(seed=1), Experiment(seed=2)
+    for cell in (failed, done):
+        keeping.begin()
+        ready = mock.Mock(experiment=cell)
+        ready.dataset.provenance, ready.prepared.noise = {"digest": "a"}, {"checksum": "b"}
+        keeping.checkpoints([ready], "networks").folder.mkdir(parents=True)
+    keeping.finished([done])
+    assert [path.name for path in keeping.root.iterdir()] == [keeping.folder([failed]).name]
 
 
 def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_path):

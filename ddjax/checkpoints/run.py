@@ -2,8 +2,9 @@
 
 A checkpoint is a folder `step-N`, written aside, synced and renamed: the arrays of a pytree, the history of the run so
 far, and a manifest that vouches for both by SHA-256 and says under what configuration they were made. The last few
-are kept; a damaged one is named and skipped for the one before it. A state is whole on every host of a run over
-several (see `ddjax.mesh`), so that the first host writes and all read.
+are kept; a damaged one is named and skipped for the one before it. A run over several hosts (see `ddjax.mesh`) has the
+whole state on each of them: the first host writes, and on resuming it reads and sends the state to the others, which
+need no files.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import jax
 import numpy as np
 
 from ddjax import stopping
+from ddjax.checkpoints.hosts import agreed, from_first
 from ddjax.checkpoints.step import (
     HISTORY,
     Changed,
@@ -25,6 +27,7 @@ from ddjax.checkpoints.step import (
     Leaf,
     differences,
     on_host,
+    placed,
     read_arrays,
     read_manifest,
     read_state,
@@ -124,9 +127,26 @@ class Checkpoints:
         return True
 
     def newest(self, like: T) -> Saved | None:
-        """The newest intact checkpoint, its state on the devices of `like` and of its layout; None without any."""
-        if self.fresh:  # another host removes what there is
+        """The newest intact checkpoint, or None; of several hosts the first one reads it, and sends it to the others.
+
+        Args:
+          like: a state of the same layout, on the devices where the state is to be.
+
+        Raises:
+          Changed: it was made under another configuration, or holds a state of another layout.
+        """
+        found = from_first(lambda: self._newest(like))
+        if found is None:
             return None
+        parts = {name: self._part(found, name) for name in ("state", "history")}
+        return Saved(int(found["step"]), placed(parts["state"], like), parts["history"])
+
+    @staticmethod
+    def _part(found: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}
+
+    def _newest(self, like: Any) -> dict[str, np.ndarray] | None:
         for step, folder in sorted(self._all().items(), reverse=True):
             try:
                 manifest = read_manifest(folder)
@@ -135,13 +155,13 @@ class Checkpoints:
                         f"{folder} was made under another configuration ({'; '.join(changes)}): go back to that one, "
                         "start anew (--fresh, or fresh=True), or name another directory"
                     )
-                state = read_state(folder, manifest, like)
-                history = read_arrays(folder / HISTORY)
+                parts = {"state": read_state(folder, manifest, like), "history": read_arrays(folder / HISTORY)}
             except Damaged as error:
                 log.warning("checkpoint %s is damaged (%s) and is skipped for the one before it", folder, error)
                 continue
             log.info("going on after step %d, from %s", step, folder)
-            return Saved(step, state, history)
+            arrays = {f"{part}/{name}": array for part, inner in parts.items() for name, array in inner.items()}
+            return {"step": np.array(step), **arrays}
         return None
 
     def clear(self) -> None:
@@ -184,12 +204,3 @@ def breathe(
     kept = checkpoints is not None and (stop or due or broken) and checkpoints.save(step, state, history())
     if stop:
         stopping.stop(done + (", and kept" if kept else ""))
-
-
-def agreed(*mine: bool) -> tuple[bool, ...]:
-    """Whether any host of this run wants each of these: what they compute together they keep and leave together."""
-    if jax.process_count() == 1:
-        return mine
-    from jax.experimental import multihost_utils
-
-    return tuple(multihost_utils.process_allgather(np.array(mine)).any(axis=0).tolist())

@@ -131,18 +131,22 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise Damaged(str(error)) from error
 
 
-def read_state(folder: pathlib.Path, manifest: dict[str, Any], like: T) -> T:
-    """The state, on the devices of `like`; `Changed` where it has another layout than `like`."""
-    leaves, structure = jax.tree_util.tree_flatten_with_path(like)
-    wanted = [described(path, leaf) for path, leaf in leaves]
+def read_state(folder: pathlib.Path, manifest: dict[str, Any], like: Any) -> dict[str, np.ndarray]:
+    """The arrays of the state, for `placed`; `Changed` where it has another layout than `like`."""
+    wanted = [described(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(like)]
     if manifest["leaves"] != wanted:
         there, here = ({name: [*rest] for name, *rest in each} for each in (manifest["leaves"], wanted))
         raise Changed(
             f"{folder} holds a state of another layout ({'; '.join(differences(there, here))}): it was made by other "
             "code or other settings; go back to these, or start anew (--fresh, or fresh=True)"
         )
-    arrays = read_arrays(folder / STATE)
-    return structure.unflatten([_placed(arrays[f"{i:06d}"], leaf) for i, (_, leaf) in enumerate(leaves)])
+    return read_arrays(folder / STATE)
+
+
+def placed(arrays: Mapping[str, np.ndarray], like: T) -> T:
+    """The state of these arrays, with the structure and on the devices of `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    return structure.unflatten([_placed(arrays[f"{i:06d}"], leaf) for i, leaf in enumerate(leaves)])
 
 
 def _placed(array: np.ndarray, like: Any) -> Any:

@@ -15,7 +15,8 @@ from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, upright
-from ddjax.evaluation.students import chosen_rates, in_protocol_space, in_space, rescaled, suited
+from ddjax.evaluation.spaces import in_protocol_space, in_space, suited
+from ddjax.evaluation.students import chosen_rates, rescaled
 from ddjax.preprocess import one_hot
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.training import Examples, Recipe, fit, stacked_logits

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax import ranges, trees
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import pool as pools
 from ddjax.distillers.feeds import Batch, image_batches
@@ -24,7 +24,7 @@ from ddjax.kernels import gram, relative, ridge_predict
 from ddjax.models import build as build_model
 from ddjax.preprocess import centered
 from ddjax.ranges import Count, Natural, NonNegative, Positive
-from ddjax.trees import record
+from ddjax.trees import Stacked, record
 from ddjax.types import Distiller, Feed, Images, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
 
@@ -87,7 +87,7 @@ class FrepoState:
 
     learned: Learned
     opt_state: Any
-    pool: pools.Member  # stacked
+    pool: Any  # trees.Stacked of pools.Member
     key: Any  # never advanced
     step: Any  # int32 []
     space: str
@@ -120,12 +120,12 @@ def build(config: FrepoConfig, model: Model) -> Distiller:
     @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
     def init(key: PRNGKey, start: Start) -> FrepoState:
         pool_key, key = jax.random.split(key)
-        pool = pools.fill(pool_key, model, pool_optimiser, config.pool_size)
+        pool = pools.fill(pool_key, model, pool_optimiser, config.pool_size).whole()
         ages = jnp.arange(config.pool_size, dtype=jnp.int32) * config.max_online // config.pool_size
         return FrepoState(
             learned=jax.tree.map(jnp.copy, start.learned),
             opt_state=optimiser.init(start.learned),
-            pool=dataclasses.replace(pool, age=ages),
+            pool=Stacked.of(dataclasses.replace(pool, age=ages)),
             key=key,
             step=jnp.int32(0),
             space=start.space,
@@ -135,7 +135,7 @@ def build(config: FrepoConfig, model: Model) -> Distiller:
     def step(state: FrepoState, batch: Batch) -> tuple[FrepoState, Metrics]:
         member_key, rows_key, new_key = jax.random.split(jax.random.fold_in(state.key, state.step), 3)
         index = jax.random.randint(member_key, (), 0, config.pool_size)
-        member, learned = trees.take(state.pool, index), state.learned
+        member, learned = state.pool.take(index), state.learned
         targets = scaled_targets(batch.labels, learned.labels.shape[1])
 
         def objective(learned: Learned) -> tuple[Array, Array]:
@@ -152,7 +152,7 @@ def build(config: FrepoConfig, model: Model) -> Distiller:
             state,
             learned=learned,
             opt_state=opt_state,
-            pool=trees.put(state.pool, index, member),
+            pool=state.pool.put(index, member),
             step=state.step + 1,
         )
         return new, {"loss": loss, "accuracy": accuracy, "age": member.age.astype(jnp.float32)}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.ranges import Natural
+from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 
@@ -23,17 +24,27 @@ class FullConfig:
         ranges.fields(self)
 
 
+@record()
+class FullState:
+    """The training set, of which nothing changes."""
+
+    train: TrainSet
+    step: Any  # int32 []
+
+
 def build(config: FullConfig, model: Model) -> Distiller:
-    """The distiller whose state is the training set."""
+    """The distiller whose state holds the training set."""
 
-    def step(state: TrainSet, batch: Any) -> tuple[TrainSet, Metrics]:
-        return state, {"images": jnp.float32(len(state.images))}
+    def init(key: PRNGKey, start: TrainSet) -> FullState:
+        # the loop donates its state, and the start is not its to give away
+        return FullState(train=jax.tree.map(jnp.copy, start), step=jnp.int32(0))
 
-    def extract(state: TrainSet) -> DistilledSet:
-        return DistilledSet(images=state.images, labels=state.labels, num_classes=state.num_classes, space=state.space)
+    def step(state: FullState, batch: Any) -> tuple[FullState, Metrics]:
+        return dataclasses.replace(state, step=state.step + 1), {"images": jnp.float32(len(state.train.images))}
 
-    def init(key: PRNGKey, start: TrainSet) -> TrainSet:
-        return jax.tree.map(jnp.copy, start)  # the loop donates its state, and the start is not its to give away
+    def extract(state: FullState) -> DistilledSet:
+        train = state.train
+        return DistilledSet(images=train.images, labels=train.labels, num_classes=train.num_classes, space=train.space)
 
     return Distiller(init, step, extract)
 

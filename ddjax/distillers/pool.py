@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from ddjax import trees
 from ddjax.models import merge_stats, split_stats
 from ddjax.training.losses import squared_error
-from ddjax.trees import record
+from ddjax.trees import Stacked, record
 from ddjax.types import Images, Model, Params, PRNGKey
 
 
@@ -33,9 +33,9 @@ def fresh(key: PRNGKey, model: Model, optimiser: optax.GradientTransformation) -
     return Member(params=params, opt_state=optimiser.init(split_stats(params)[0]), age=jnp.int32(0))
 
 
-def fill(key: PRNGKey, model: Model, optimiser: optax.GradientTransformation, size: int) -> Member:
-    """`size` untrained networks, stacked, each from its own key."""
-    return jax.vmap(lambda k: fresh(k, model, optimiser))(jax.random.split(key, size))
+def fill(key: PRNGKey, model: Model, optimiser: optax.GradientTransformation, size: int) -> Stacked:
+    """`size` untrained networks, each from its own key."""
+    return Stacked.of(jax.vmap(lambda k: fresh(k, model, optimiser))(jax.random.split(key, size)))
 
 
 def train(

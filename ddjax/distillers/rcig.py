@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ddjax import trees
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import pool as pools
 from ddjax.distillers import rcig_gradient as gradients
@@ -49,7 +48,7 @@ class RcigState:
     support: Support
     opt_state: Any
     average: Average  # of the support; what is extracted
-    pool: pools.Member  # stacked
+    pool: Any  # trees.Stacked of pools.Member
     inner_rate: Rate
     hinv_rate: Rate
     key: Any  # never advanced
@@ -131,7 +130,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
     def step(state: RcigState, batch: Batch) -> tuple[RcigState, Metrics]:
         keys = gradients.keys_of(state.key, state.step)
         index = jax.random.randint(keys.member, (), 0, config.pool_size)
-        member, support = trees.take(state.pool, index), state.support
+        member, support = state.pool.take(index), state.support
         found = gradients.gradient(
             config,
             freeze(model, member.params),
@@ -154,7 +153,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             support=support,
             opt_state=opt_state,
             average=outer.average_add(state.average, support, config.average_decay),
-            pool=trees.put(state.pool, index, train(member, support, keys)),
+            pool=state.pool.put(index, train(member, support, keys)),
             inner_rate=rates.adapt(state.inner_rate, inner_class, state.step),
             hinv_rate=rates.adapt(state.hinv_rate, hinv_class, state.step) if adaptable else state.hinv_rate,
             step=state.step + 1,

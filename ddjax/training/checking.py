@@ -40,13 +40,44 @@ def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any) -> None:
 
 
 def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -> None:
-    """Refuse networks of which one diverged: a mean over the others would be a score of a broken run."""
-    whole = loss.size == 0 or np.isfinite(loss[:, -1])
+    """Refuse networks of which one diverged: a mean over the others would be a score of a broken run.
+
+    Args:
+      params: of all networks, leaves [s ...].
+      loss: of each network and epoch.
+      what: the networks, in the message.
+
+    Raises:
+      Diverged: a weight or a last loss is not finite.
+    """
+    [error] = diverged(params, loss, what, 1)
+    if error:
+        raise error
+
+
+def diverged(params: Params, loss: Float[np.ndarray, "s epochs"], what: str, sets: int) -> list[Diverged | None]:
+    """For each of so many sets the error that names those of its networks that diverged, None where all are finite.
+
+    Args:
+      params: of all networks, leaves [s ...]; those of a set follow one another, equally many for each.
+      loss: of each network and epoch.
+      what: the networks, in the message.
+      sets: how many.
+
+    Returns:
+      An entry for each set.
+    """
+    whole = np.isfinite(loss[:, -1]) if loss.size else np.ones(len(loss), bool)
     for leaf in jax.tree.leaves(params):
         whole &= np.asarray(jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
-    if lost := np.flatnonzero(~whole).tolist():
-        raise Diverged(
-            f"{len(lost)} of {len(whole)} {what} diverged (numbers {', '.join(map(str, lost[:20]))}): their weights or "
-            "losses are not finite, and there is no score without them. A smaller rate trains, or images and labels "
-            "without extreme values."
-        )
+    return [_named(np.flatnonzero(~part).tolist(), len(part), what) for part in np.split(whole, sets)]
+
+
+def _named(lost: list[int], count: int, what: str) -> Diverged | None:
+    if not lost:
+        return None
+    return Diverged(
+        f"{len(lost)} of {count} {what} diverged (numbers {', '.join(map(str, lost[:20]))}): their weights or losses "
+        "are not finite, and there is no score without them. A smaller rate trains, or images and labels without "
+        "extreme values."
+    )

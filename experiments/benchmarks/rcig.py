@@ -67,7 +67,7 @@ def rcig_step(settings: Settings) -> Iterator[Entry]:
     distiller = rcig.build(config, model)
     state = distiller.init(jax.random.key(1), start)
     batch = feed.at(feed.data, jnp.int32(0))
-    member = jax.tree.map(lambda leaf: leaf[0], state.pool)
+    member = state.pool.take(0)
     keys = rcig_gradient.keys_of(jax.random.key(2), jnp.int32(0))
     support, real = state.support, rcig.with_targets(batch, 10)
     n, gflop = 20 * settings.ipc, forward_gflop(settings.width, 1)

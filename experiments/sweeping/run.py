@@ -88,10 +88,15 @@ def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, fl
 def run_group(
     cells: list[Experiment], store: Store, shared: Shared, command: str, view: View | None = None
 ) -> list[Experiment]:
-    """Run claimed cells as one program and write their rows; returns those that failed."""
+    """Run claimed cells as one program and write a row for each; returns those that failed.
+
+    A cell that diverged fails alone. After any other error the cells run one by one.
+    """
     if not cells:
         return []
     start = time.monotonic()
+    if shared.keeping:
+        shared.keeping.begin()
     try:
         outcomes = run_together(cells, shared=shared, view=view)
     except Exception as error:
@@ -99,17 +104,19 @@ def run_group(
             if shared.keeping:
                 shared.keeping.finished(cells)
             return [cell for one in cells for cell in run_group([one], store, shared, command, view)]
-        [cell] = cells
-        print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {error}", file=sys.stderr)
-        store.write(failure(cell, error, time.monotonic() - start) | {"command": command}, _leave_traceback)
-        return [cell]
-    seconds = round((time.monotonic() - start) / len(cells), 2)
-    for outcome in outcomes:
-        row = {"status": "done", **outcome.row, "seconds": seconds, "command": command}
-        store.write(row, _leave_set(outcome))
-    if shared.keeping:
+        outcomes = [error]
+    seconds, failed = round((time.monotonic() - start) / len(cells), 2), []
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        if isinstance(outcome, Outcome):
+            row, leave = {"status": "done", **outcome.row, "seconds": seconds}, _leave_set(outcome)
+        else:
+            failed.append(cell)
+            print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {outcome}", file=sys.stderr)
+            row, leave = failure(cell, outcome, seconds), _leave_traceback(outcome)
+        store.write(row | {"command": command}, leave)
+    if shared.keeping and len(failed) < len(cells):
         shared.keeping.finished(cells)
-    return []
+    return failed
 
 
 def _leave_set(outcome: Outcome) -> Callable[[pathlib.Path], None]:
@@ -120,8 +127,11 @@ def _leave_set(outcome: Outcome) -> Callable[[pathlib.Path], None]:
     return leave
 
 
-def _leave_traceback(folder: pathlib.Path) -> None:
-    (folder / "traceback.txt").write_text(traceback.format_exc())
+def _leave_traceback(error: Exception) -> Callable[[pathlib.Path], None]:
+    def leave(folder: pathlib.Path) -> None:
+        (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+
+    return leave
 
 
 def failure(cell: Experiment, error: Exception, seconds: float) -> dict:

@@ -28,6 +28,7 @@ class MediansState(NamedTuple):
     """All that changes. No key: nothing is drawn but the batches, which are the feed's."""
 
     distilled: DistilledSet
+    step: jax.Array  # int32 [], the steps taken; every state has this field
 
 
 def prepare(config: MediansConfig, train: TrainSet, model, key) -> tuple[DistilledSet, Feed]:
@@ -49,13 +50,14 @@ def build(config: MediansConfig, model) -> Distiller:
         return jnp.mean(nearest)
 
     def init(key, start: DistilledSet) -> MediansState:
-        return MediansState(jax.tree.map(jnp.copy, start))
+        return MediansState(jax.tree.map(jnp.copy, start), step=jnp.int32(0))
 
     def step(state: MediansState, batch: Batch):
         distilled = state.distilled
         value, gradient = jax.value_and_grad(loss)(distilled.images, distilled.labels, batch)
         images = distilled.images - config.rate * len(distilled.images) * gradient
-        return MediansState(dataclasses.replace(distilled, images=images)), {"distance": value}
+        after = MediansState(dataclasses.replace(distilled, images=images), state.step + 1)
+        return after, {"distance": value}
 
     return Distiller(init, step, extract=lambda state: state.distilled)
 
