@@ -108,7 +108,9 @@ def test_of_a_stack_the_member_that_was_changed_is_checked_and_restored():
     assert log[SKIPPED].tolist() == [0, 1, 0, 0, 0, 1, 0]
     np.testing.assert_array_equal(state["pool"].whole(), [1 + 4 + 7, 0 + 5 + 0, 3 + 0 + 0])
     for twice in (True, False):
-        case = mock.Mock(state=start, step=in_a_stack(twice).step, batch=lambda number: {"add": jnp.float32(1)})
+        case = mock.Mock(
+            testing.Case, state=start, step=in_a_stack(twice).step, batch=lambda number: {"add": jnp.float32(1)}
+        )
         with pytest.raises(AssertionError) if twice else contextlib.nullcontext():
             testing.step_changes_one_member(case)
 
