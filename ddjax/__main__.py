@@ -5,8 +5,9 @@ import os
 import pathlib
 import re
 
-from ddjax import files, results
 from ddjax.data import loading
+from ddjax.storage import files
+from ddjax.storage import rows as results
 
 HOME = pathlib.Path.home()
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import check, targets
-from ddjax.guard import counter
-from ddjax.loop import distill
+from ddjax.execution.guard import counter
+from ddjax.execution.loop import distill
 from ddjax.models import build
 from ddjax.models.specification import equations
 from ddjax.ranges import Count, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.trees import Stacked, raw
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 

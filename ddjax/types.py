@@ -83,7 +83,7 @@ class Distiller(NamedTuple):
     """A method as three pure functions; jit, vmap, scan, sharding and donation are applied by whoever holds it.
 
     A state is a pytree with a field `step`, int32 []: how many steps were taken, from 0. Randomness is a function of
-    a key and that number. An update that is not finite is rejected, and then `step` still moves on (see `ddjax.guard`).
+    a key and that number. `ddjax.execution.guard` rejects an update that is not finite; `step` still moves on.
     Members of which a step changes at most one are a `trees.Stacked`.
     """
 
@@ -101,4 +101,4 @@ class Method(NamedTuple):
     steps: Callable[[Any], int]  # config -> how many steps a whole run takes
     model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> the network it distils with
     space: str | None = None  # the preprocessing it is published with; None for the protocol's
-    split: tuple[str, ...] = ()  # fields of a batch whose leading axes may be split over devices (see `ddjax.mesh`)
+    split: tuple[str, ...] = ()  # fields of a batch whose leading axis `ddjax.execution.mesh` may split over devices

@@ -20,7 +20,7 @@ import tyro
 
 from ddjax import names as known
 from ddjax.ranges import Count, checked
-from experiments import cli
+from experiments.display import cli
 
 
 @checked

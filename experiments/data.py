@@ -17,11 +17,12 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from ddjax import files, names
+from ddjax import names
 from ddjax.data import dataset, loading
 from ddjax.data.tfds_known import ALIASES
 from ddjax.ranges import Count
-from experiments import cli
+from ddjax.storage import files
+from experiments.display import cli
 
 
 @dataclasses.dataclass(frozen=True)

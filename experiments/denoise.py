@@ -13,7 +13,7 @@ import tyro
 
 from ddjax import ranges
 from ddjax.ranges import Count, Natural, PositiveShare, Range, Seed, Share
-from experiments.cli import keep_compiled, main, make_deterministic, with_huge_pages
+from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
 
@@ -98,11 +98,11 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
         make_deterministic()
     import numpy as np
 
-    from ddjax.data import load_whole, prepare
+    from ddjax.data import load_all, prepare
     from ddjax.denoising.denoiser import check_names
     from ddjax.noise import NoiseSpec
     from experiments.denoising.stages import what_was_read
-    from experiments.progress import View
+    from experiments.display.progress import View
 
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
@@ -112,7 +112,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     view = View(settings.quiet)
     view.say(f"reading {settings.data}")
     where = {"image_size": settings.image_size, "data_dir": settings.data_dir}
-    dataset = load_whole(settings.data, **where, least=least(settings, options))
+    dataset = load_all(settings.data, **where, least=least(settings, options))
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     for line in what_was_read(len(made.train.images), dataset):
@@ -146,7 +146,7 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     from ddjax.denoising import DETECTORS
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
-    from experiments.config import Experiment, method_config
+    from experiments.running.config import Experiment, method_config
 
     same = ("noise", "rate", "method", "ipc", "steps", "options")
     asked = Experiment(**{name: getattr(settings, name) for name in same})
@@ -186,9 +186,9 @@ def least(settings: Settings, options: dict[str, Any]) -> int:
 def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, Any], **more: Any) -> list:
     """The report of the method, and where it is compared those of the other detectors."""
     from ddjax.denoising import denoise as find
-    from experiments.config import UPRIGHT
     from experiments.denoising.forecast import compared, forecast
     from experiments.denoising.stages import staged
+    from experiments.running.config import UPRIGHT
     from experiments.sweeping.machines import here
     from experiments.sweeping.work import Shape
 
@@ -229,7 +229,7 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
 
 def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path) -> list[str]:
     """Everything that is left for people and programs; returns the names of the files."""
-    from ddjax.files import replacing
+    from ddjax.storage.files import replacing
     from experiments.denoising import writing
     from experiments.denoising.gallery import gallery
 
@@ -246,8 +246,8 @@ def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathl
 
 def measure(reports: list, clean: Any, name: str, rate: float, settings: Settings, out: pathlib.Path) -> str:
     """Write a row for each detector into detection.jsonl; returns them as a table."""
-    from ddjax.files import replacing
-    from ddjax.results import commit, fingerprint, hardware, to_line, versions
+    from ddjax.storage.files import replacing
+    from ddjax.storage.rows import commit, fingerprint, hardware, to_line, versions
     from experiments.denoising import comparing
 
     rows = [comparing.measured(report, clean) for report in reports]

@@ -15,7 +15,7 @@ from ddjax.noise import human, taxonomy
 from ddjax.noise.labels import confusion
 from ddjax.noise.spec import RATELESS
 from ddjax.ranges import Seed, Share, checked
-from experiments.cli import main
+from experiments.display.cli import main
 
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "digits": "Digits"}
 SUPERCLASSES = tuple(taxonomy.CIFAR100_SUPERCLASSES)

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
-from experiments.cli import keep_compiled
+from experiments.display.cli import keep_compiled
 
 QUICK = "DDJAX_QUICK"
 COLAB_DRIVE = pathlib.Path("/content/drive")
@@ -29,8 +29,8 @@ def begin(drive: str | None = None) -> Place:
     """
     import jax
 
-    from ddjax.mesh import mesh_of
-    from ddjax.results import hardware
+    from ddjax.execution.mesh import mesh_of
+    from ddjax.storage.rows import hardware
 
     devices = jax.devices()  # first: whoever asks for an accelerator first has it, and TensorFlow would
     keep_compiled()

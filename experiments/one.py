@@ -15,8 +15,16 @@ import tyro
 
 from ddjax import ranges, stopping
 from ddjax.ranges import NonNegative
-from experiments.cli import fail, flags, join_hosts, keep_compiled, make_deterministic, show_log, with_huge_pages
-from experiments.config import Experiment, from_file
+from experiments.display.cli import (
+    fail,
+    flags,
+    join_hosts,
+    keep_compiled,
+    make_deterministic,
+    show_log,
+    with_huge_pages,
+)
+from experiments.running.config import Experiment, from_file
 
 DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
 
@@ -64,15 +72,15 @@ def one(settings: Settings) -> int:
 
     if settings.over == "hosts":
         join_hosts()
-    from ddjax.locks import alone
-    from ddjax.mesh import mesh_of
-    from ddjax.results import fingerprint
-    from experiments.board import Board
-    from experiments.checkpointing import Keeping
-    from experiments.methods import read
-    from experiments.progress import View
-    from experiments.run import run
-    from experiments.shared import Shared
+    from ddjax.execution.mesh import mesh_of
+    from ddjax.storage.locks import alone
+    from ddjax.storage.rows import fingerprint
+    from experiments.display.board import Board
+    from experiments.display.progress import View
+    from experiments.running.checkpointing import Keeping
+    from experiments.running.methods import read
+    from experiments.running.run import run
+    from experiments.running.shared import Shared
 
     quiet = settings.quiet or jax.process_index() > 0
     if not quiet:
@@ -97,9 +105,9 @@ def one(settings: Settings) -> int:
 
 def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
     """Leave everything behind, and print the result."""
-    from ddjax import saving
-    from ddjax.results import append, to_line
-    from experiments import figures, tables
+    from ddjax.distilled import saving
+    from ddjax.storage.rows import append, to_line
+    from experiments.display import figures, tables
 
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     if outcome.distilled is not None:
@@ -116,7 +124,7 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
     """A distiller's metrics as CSV, one line per step."""
-    from ddjax.files import replacing
+    from ddjax.storage.files import replacing
 
     with replacing(path, "w") as file:
         writer = csv.writer(file)

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from ddjax.files import replacing
 from ddjax.names import unknown
-from experiments.cli import main
+from ddjax.storage.files import replacing
+from experiments.display.cli import main
 from experiments.reporting import export, overview
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon

@@ -9,7 +9,7 @@ import sys
 from typing import Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Seed, Share, checked
-from experiments.cli import keep_compiled, main, make_deterministic, with_huge_pages
+from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 
 @checked
@@ -69,12 +69,12 @@ def sweep(
     """
     if deterministic:
         make_deterministic()
-    from ddjax.files import remove
     from ddjax.names import choose
-    from experiments.board import Board
-    from experiments.progress import View
+    from ddjax.storage.files import remove
+    from experiments.display.board import Board
+    from experiments.display.progress import View
     from experiments.report import report
-    from experiments.shared import pieces
+    from experiments.running.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
     from experiments.sweeping.presets import PRESETS

@@ -53,7 +53,7 @@ place = begin(drive=None)  # a name such as "ddjax" stores results in that folde
 import dataclasses
 
 import ddjax
-from experiments.config import Experiment
+from experiments.running.config import Experiment
 from experiments.sweeping.presets import published
 
 if place.quick:
@@ -78,9 +78,9 @@ settings |= {"random": {}, "full": {"epochs": None}}  # the baseline's own numbe
 # divides a distillation among them.
 
 # %%
-from experiments.progress import View
-from experiments.run import run
-from experiments.shared import Shared
+from experiments.display.progress import View
+from experiments.running.run import run
+from experiments.running.shared import Shared
 
 alone, spread, outcomes = Shared(), Shared(mesh=place.mesh), {}
 for method, own in settings.items():
@@ -89,7 +89,7 @@ for method, own in settings.items():
     outcomes[method] = run(experiment, shared=spread if learns else alone, view=View())
 
 # %%
-from ddjax.results import append
+from ddjax.storage.rows import append
 
 for method, outcome in outcomes.items():
     row = outcome.row

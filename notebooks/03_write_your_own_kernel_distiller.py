@@ -94,7 +94,8 @@ for check in testing.CHECKS:
 import jax
 
 import ddjax
-from ddjax import mesh, preprocess
+from ddjax import preprocess
+from ddjax.execution import mesh
 
 dataset = ddjax.load("digits")
 data = ddjax.prepare(dataset, ddjax.NoiseSpec("symmetric", rate=0.4))

@@ -12,7 +12,7 @@ from faults_table import *  # noqa: F403
 from faults_table import _said  # noqa: F401
 from hypothesis import settings
 
-from experiments.cli import make_deterministic
+from experiments.display.cli import make_deterministic
 
 # The suite spends most of its time in XLA's compiler, and these flags halve that. XLA ends a process that gives it a
 # flag that it does not know, so they are limited to versions known to have them.

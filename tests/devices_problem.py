@@ -7,9 +7,10 @@ from unittest import mock
 import jax
 import numpy as np
 
-from ddjax import loop, mesh, testing
+from ddjax import testing
 from ddjax.distillers import kip
-from ddjax.fleet import distill_all
+from ddjax.execution import loop, mesh
+from ddjax.execution.fleet import distill_all
 from ddjax.kernels import gram
 
 CONFIG = kip.KernelConfig(ipc=1, steps=3, batch=8, rate=1e-3, ridge=0.1)

@@ -18,11 +18,12 @@ import adder
 import jax
 import numpy as np
 
-from ddjax import files, stopping, testing
-from ddjax.checkpoints import Checkpoints
+from ddjax import stopping, testing
 from ddjax.distillers import DISTILLERS
-from ddjax.loop import distill
+from ddjax.execution.loop import distill
 from ddjax.models import build
+from ddjax.storage import files
+from ddjax.storage.checkpoints import Checkpoints
 
 STEPS = 8
 TINY = {"ipc": 1, "steps": STEPS, "width": 4, "depth": 1}

@@ -7,8 +7,8 @@ import sys
 import adder
 import jax
 
-from ddjax.checkpoints import Checkpoints
-from ddjax.loop import distill
+from ddjax.execution.loop import distill
+from ddjax.storage.checkpoints import Checkpoints
 
 
 def resumed(folder, config):

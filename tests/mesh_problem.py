@@ -8,9 +8,10 @@ import sys
 import jax
 import numpy as np
 
-from ddjax import mesh, testing
+from ddjax import testing
 from ddjax.distillers import DISTILLERS
-from ddjax.loop import distill
+from ddjax.execution import mesh
+from ddjax.execution.loop import distill
 
 CONFIGS = {
     "rcig": {

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import bilevel
-from ddjax.distillers import rcig, rcig_gradient, rcig_inner
-from ddjax.distillers.rcig_gradient import RealBatch
-from ddjax.distillers.rcig_outer import Support
-from ddjax.distillers.rcig_tangent import freeze, origin
+from ddjax.distillers import rcig
+from ddjax.distillers.rcig import gradient as rcig_gradient
+from ddjax.distillers.rcig import inner as rcig_inner
+from ddjax.distillers.rcig.gradient import RealBatch
+from ddjax.distillers.rcig.outer import Support
+from ddjax.distillers.rcig.tangent import freeze, origin
 from ddjax.preprocess import centered
 
 K, M, B, SIDE = 4, 8, 16, 8

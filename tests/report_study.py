@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from ddjax.results import fingerprint
-from experiments.config import Experiment
+from ddjax.storage.rows import fingerprint
+from experiments.running.config import Experiment
 
 SPREAD = (-0.01, 0.0, 0.01)
 CLASSES = [f"class {c}" for c in range(10)]

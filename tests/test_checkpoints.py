@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import results, stopping
-from ddjax.checkpoints import Changed, Checkpoints, step
-from ddjax.files import replacing, replacing_folder
-from ddjax.loop import distill
+from ddjax import stopping
+from ddjax.execution.loop import distill
+from ddjax.storage import rows as results
+from ddjax.storage.checkpoints import Changed, Checkpoints, step
+from ddjax.storage.files import replacing, replacing_folder
 
 STEPS = 8
 CONFIG = {"method": {"ipc": 1, "rate": 0.1}, "data": "a1b2"}
@@ -99,7 +100,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before_it(damage, tmp_path,
     before, last = sorted(folder.glob("step-*"))
     damage(last)
     record_property("lost", "nothing; the steps since the checkpoint before are done again")
-    with caplog.at_level(logging.INFO, "ddjax.checkpoints"):
+    with caplog.at_level(logging.INFO, "ddjax.storage.checkpoints"):
         same(run(folder), whole)
     assert f"{last} is damaged" in caplog.text and f"from {before}" in caplog.text
 
@@ -154,7 +155,7 @@ def test_a_full_disk_costs_a_checkpoint_and_no_more(tmp_path, whole, caplog, mon
     run(folder, steps=3)
     there = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with monkeypatch.context() as broken:
-        broken.setattr("ddjax.files.sync", full_disk)
+        broken.setattr("ddjax.storage.files.sync", full_disk)
         same(run(folder), whole)
     assert "no checkpoint of step 8, the run goes on" in caplog.text and "No space left on device" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == there

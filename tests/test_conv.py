@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 from ddjax import training
 from ddjax.models import build
-from ddjax.models.conv import conv2d
+from ddjax.models.convolution.conv import conv2d
 from ddjax.models.instance_norm import standardize
 from ddjax.models.pooling import average_pool
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import decode, testing
-from ddjax.distilled import expand
+from ddjax import testing
+from ddjax.distilled import decode, expand
 from ddjax.distillers import dance
-from ddjax.distillers import dance_feed as feeds
-from ddjax.distillers import dance_start as starts
-from ddjax.distillers.dance_config import DanceConfig
+from ddjax.distillers.dance import feed as feeds
+from ddjax.distillers.dance import start as starts
+from ddjax.distillers.dance.config import DanceConfig
 
 TINY = {"steps": 3, "width": 4, "batch": 6, "factor": 2}
 POOL = {"members": 2, "pool_epochs": 150, "keep_pool": False}

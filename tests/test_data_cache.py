@@ -12,7 +12,7 @@ import pytest
 
 from ddjax.data import cache as caching
 from ddjax.data import load, loading, synthetic
-from ddjax.files import replacing
+from ddjax.storage.files import replacing
 
 
 @pytest.fixture

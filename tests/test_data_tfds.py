@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from test_data_tiny_imagenet import PARTIAL, WNIDS, published
 
-from ddjax import files
 from ddjax.data import load, stream, tfds_known, with_noise
 from ddjax.data.tfds import canonical_ids, prepare, prepared, tensorflow_datasets
+from ddjax.storage import files
 
 
 def text(features):

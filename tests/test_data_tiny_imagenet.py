@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddjax import files
 from ddjax.data import load, published_numbering
 from ddjax.data.tiny_imagenet import NAME, TRAIN, listing
+from ddjax.storage import files
 
 WNIDS = ["n30", "n10", "n20"]  # in the order of wnids.txt, which is not sorted
 PARTIAL = pytest.mark.filterwarnings("ignore:partial copy of tiny_imagenet:UserWarning")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ddjax import testing
-from ddjax.distillers import datm, datm_feed
-from ddjax.distillers.datm_match import Learned, mean_of_accepted
-from ddjax.loop import distill
+from ddjax.distillers import datm
+from ddjax.distillers.datm import feed as datm_feed
+from ddjax.distillers.datm.match import Learned, mean_of_accepted
+from ddjax.execution.loop import distill
 from ddjax.types import Distiller
 
 TINY = {

@@ -11,10 +11,11 @@ import pytest
 from ddjax import testing
 from ddjax.augment import AUGMENTATIONS
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS
-from ddjax.distillers import datm, datm_memory
-from ddjax.distillers.datm_match import squared_distance, student
-from ddjax.distillers.datm_schedule import Schedule, batches
-from ddjax.distillers.datm_start import correct_rows, mean_of_right
+from ddjax.distillers import datm
+from ddjax.distillers.datm import memory as datm_memory
+from ddjax.distillers.datm.match import squared_distance, student
+from ddjax.distillers.datm.schedule import Schedule, batches
+from ddjax.distillers.datm.start import correct_rows, mean_of_right
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from ddjax.distillers.datm_config import DatmConfig, MttConfig, published
-from ddjax.distillers.datm_settings import DIFFERENCES, PUBLISHED, settings
-from experiments.config import Experiment, method_config
+from ddjax.distillers.datm.config import DatmConfig, MttConfig, published
+from ddjax.distillers.datm.settings import DIFFERENCES, PUBLISHED, settings
+from experiments.running.config import Experiment, method_config
 
 
 def test_there_are_124_and_each_makes_a_config():

@@ -83,12 +83,12 @@ def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
 
     monkeypatch.setattr(denoiser, "distilled_set", never)
     with monkeypatch.context() as inner:
-        inner.setattr(denoiser, "students_say", never)
+        inner.setattr(denoiser, "predict_students", never)
         again = ddjax.denoise(images, given, keep=root, precision=0.99, score="hybrid", **QUICK)
     assert again.flagged.sum() < report.flagged.sum() and again.score == "hybrid"
     assert again.seconds["distil"] == pytest.approx(report.seconds["distil"], abs=1e-3)
     asked = []
-    monkeypatch.setattr(denoiser, "students_say", lambda *a, **k: asked.append(1) or np.zeros((1, 500, 10), "f4"))
+    monkeypatch.setattr(denoiser, "predict_students", lambda *a, **k: asked.append(1) or np.zeros((1, 500, 10), "f4"))
     ddjax.denoise(images, given, keep=root, **(QUICK | {"students": 1}))
     assert asked  # other students, the same distilled set
     with pytest.raises(AssertionError, match="there already"):

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 
 import ddjax
-from ddjax.data import load_whole
+from ddjax.data import load_all
 from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport, denoiser
-from experiments import cli, data
+from experiments import data
 from experiments import denoise as command
 from experiments.denoising import writing
 from experiments.denoising.gallery import gallery
+from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
 QUICK = {"method": "herding", "upright": True, "width": 8, "students": 2, "epochs": 80, "quiet": True}
@@ -69,7 +70,7 @@ def test_the_cleaned_labels_load_and_are_better(cleaned):
     after = np.mean([truth[line["path"].removeprefix("../pictures/")] == line["label"] for line in lines])
     before = np.mean([name.split("/")[0] == label for name, label in truth.items()])
     assert after > before + 0.05
-    again = load_whole(root / "out" / "cleaned.csv")
+    again = load_all(root / "out" / "cleaned.csv")
     assert len(again.images) == 300 and set(again.class_names) == set(NAMES)
 
 
@@ -112,7 +113,7 @@ def test_a_second_run_trains_nothing(cleaned, monkeypatch):
     root, _ = cleaned
     before = (root / "out" / "labels.csv").read_text()
     monkeypatch.setattr(denoiser, "distilled_set", None)
-    monkeypatch.setattr(denoiser, "students_say", None)
+    monkeypatch.setattr(denoiser, "predict_students", None)
     assert run(root / "pictures", root / "out") == 0
     assert (root / "out" / "labels.csv").read_text() == before
 
@@ -201,7 +202,7 @@ def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
     arrays = {"x_train": np.zeros((5, 4, 4), np.uint8), "y_train": np.array([[0], [1], [0], [1], [0]]), "ids": ids}
     arrays |= {"x_test": np.ones((2, 4, 4), np.uint8), "y_test": np.array([0, 1])}
     np.savez(tmp_path / "mine.npz", **arrays)
-    dataset = load_whole(tmp_path / "mine.npz")
+    dataset = load_all(tmp_path / "mine.npz")
     assert dataset.ids.tolist() == [1, 3, 5, 7, 9] and dataset.labels.tolist() == [1, 1, 0, 0, 0]
     report = report_on(dataset, np.array([False, True, False, False, True]), np.array([0, 0, 0, 0, 1]))
     path = writing.write_cleaned(report, str(tmp_path / "mine.npz"), dataset, tmp_path / "out")
@@ -217,26 +218,26 @@ def test_a_csv_comes_back_with_its_columns(tmp_path):
         Image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(tmp_path / "in" / f"{i}.png")
         lines.append(f"{i}.png, {'cat' if i % 2 else 'dog'}, ann")
     (tmp_path / "in" / "labels.csv").write_text("\n".join([*lines, "gone.png, cat, bob"]))
-    dataset = load_whole(tmp_path / "in" / "labels.csv")
+    dataset = load_all(tmp_path / "in" / "labels.csv")
     assert len(dataset.images) == 6 and dataset.provenance["skipped"][0].startswith("gone.png: FileNotFoundError")
     report = report_on(dataset, np.arange(6) == 4, np.zeros(6, int))
     path = writing.write_cleaned(report, str(tmp_path / "in" / "labels.csv"), dataset, tmp_path / "out")
     rows = read(path)
     assert [row["label"] for row in rows] == ["dog", "cat", "dog", "cat", "cat", "cat", "cat"]
     assert [row["who"] for row in rows] == ["ann"] * 6 + ["bob"] and rows[0]["path"] == "../in/0.png"
-    assert load_whole(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
+    assert load_all(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
 
 
 def test_a_folder_is_read_whole(tmp_path):
     for place in ("train/a/1.png", "train/b/2.png", "test/a/3.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / place)
-    found = load_whole(tmp_path)
+    found = load_all(tmp_path)
     assert found.keys.tolist() == ["train/a/1.png", "train/b/2.png", "test/a/3.png"] and len(found.test_images) == 0
     for file in tmp_path.rglob("*.png"):
         file.write_bytes(b"")
     with pytest.raises(ValueError, match="no image files to read"):
-        load_whole(tmp_path)
+        load_all(tmp_path)
 
 
 def test_pictures_with_several_labels_are_listed(tmp_path):
@@ -253,7 +254,7 @@ def test_pictures_with_several_labels_are_listed(tmp_path):
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((4, 4), level, np.uint8)).save(place)
     (tmp_path / "in" / "cat" / "link.png").symlink_to(tmp_path / "in" / "dog" / "3.png")
-    dataset = load_whole(tmp_path / "in")
+    dataset = load_all(tmp_path / "in")
     report = report_on(dataset, np.zeros(8, bool), np.zeros(8, int))
     assert [dataset.keys[rows].tolist() for rows in report.conflicts] == [
         ["cat/1.png", "cat/link.png", "dog/3.png"],

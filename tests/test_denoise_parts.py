@@ -10,7 +10,7 @@ from ddjax.denoising.distilling import configured, least_images
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation.detection import average_precision, detection
 from ddjax.robust.channel import fit_channel, wrong
-from ddjax.robust.transition import transition_error
+from ddjax.robust.rules.transition import transition_error
 
 K = 4
 

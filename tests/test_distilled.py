@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import decode, preprocess, saving
-from ddjax.distilled import DistilledSet, check, expand, pixels, targets
+from ddjax import preprocess
+from ddjax.distilled import DistilledSet, check, decode, expand, pixels, saving, targets
 
 RNG = np.random.default_rng(0)
 RAW = RNG.integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
@@ -175,7 +175,7 @@ def test_damaged_and_foreign_files_say_what_is_wrong(tmp_path, damage, words):
 def test_pickle_is_never_read(tmp_path):
     path = saving.save_distilled(a_set(), tmp_path / "set")
     np.savez(path, images=np.array([{}], object), labels=np.zeros(1))
-    from ddjax.files import sha256
+    from ddjax.storage.files import sha256
 
     _change(sha256=sha256(path))(path, path.with_suffix(".json"))
     with pytest.raises(ValueError, match="not a readable"):

@@ -7,7 +7,8 @@ import typing
 import pytest
 
 from ddjax.data import loading
-from experiments import bench, cli, data, denoise, noise, one, report, sweep
+from experiments import bench, data, denoise, noise, one, report, sweep
+from experiments.display import cli
 
 QUICK = ["--limit", "150", "--width", "4", "--epochs", "2", "--students", "1"]
 COMMANDS = {

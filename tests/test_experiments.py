@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from ddjax import saving
-from ddjax.results import append, fingerprint, read, to_line
-from experiments import one, tables
-from experiments.config import Experiment, from_file, method_config
+from ddjax.distilled import saving
+from ddjax.storage.rows import append, fingerprint, read, to_line
+from experiments import one
+from experiments.display import tables
 from experiments.one import Settings
+from experiments.running.config import Experiment, from_file, method_config
 
 KEYS = {
     *("dataset", "noise", "rate", "effective_rate", "noise_checksum", "method", "ipc", "seed", "protocol"),

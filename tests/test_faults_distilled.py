@@ -10,8 +10,8 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from ddjax import data, preprocess, saving
-from ddjax.distilled import DistilledSet
+from ddjax import data, preprocess
+from ddjax.distilled import DistilledSet, saving
 from ddjax.evaluation import PROTOCOLS, evaluate
 from ddjax.noise import NoiseSpec
 

@@ -11,11 +11,12 @@ import zipfile
 import numpy as np
 import pytest
 
-from ddjax import files, locks, results
-from ddjax.data import load, load_whole
-from ddjax.delimited import read_rows, read_text
+from ddjax.data import load, load_all
 from ddjax.names import few, few_counts, shown
 from ddjax.noise import label_files
+from ddjax.storage import files, locks
+from ddjax.storage import rows as results
+from ddjax.storage.delimited import read_rows, read_text
 
 
 @contextlib.contextmanager
@@ -72,7 +73,7 @@ ENCODED = {
 
 @pytest.mark.faults(7, "a .csv in UTF-16, UTF-32 or Latin-1", "refused by name, with the line and the way out")
 @pytest.mark.parametrize("name", ENCODED)
-@pytest.mark.parametrize("read", [load, load_whole, label_files.read])
+@pytest.mark.parametrize("read", [load, load_all, label_files.read])
 def test_other_encodings_are_named(tmp_path, name, read):
     data, message = ENCODED[name]
     (tmp_path / "list.csv").write_bytes(data)
@@ -120,7 +121,7 @@ def test_an_npz_is_judged_by_its_headers(tmp_path, monkeypatch, case):
         load(path)
     if case != "half a test set":  # whose training arrays are all right
         with pytest.raises(ValueError, match=message):
-            load_whole(path)
+            load_all(path)
 
 
 def test_an_npz_beyond_the_memory_of_the_machine_is_refused(tmp_path, monkeypatch):

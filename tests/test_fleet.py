@@ -9,9 +9,10 @@ import pytest
 from mesh_problem import CONFIGS
 
 from ddjax import testing
-from ddjax.distillers import DISTILLERS, datm_feed
-from ddjax.fleet import distill_all
-from ddjax.loop import distill
+from ddjax.distillers import DISTILLERS
+from ddjax.distillers.datm import feed as datm_feed
+from ddjax.execution.fleet import distill_all
+from ddjax.execution.loop import distill
 
 SLOW = [pytest.param("rcig", marks=pytest.mark.slow), pytest.param("dance", marks=pytest.mark.slow)]
 

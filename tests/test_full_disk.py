@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from ddjax.distilled import DistilledSet
-from ddjax.saving import save_distilled
-from experiments import cli, figures, one
+from ddjax.distilled.saving import save_distilled
+from experiments import one
+from experiments.display import cli, figures
 from experiments.sweeping.store import Store
 
 
@@ -48,7 +49,7 @@ def test_a_full_disk_at_the_end_of_a_run_names_the_file_and_the_way_out(tmp_path
         with opened(*arguments, **more) as file:
             yield Full(file)
 
-    monkeypatch.setattr("ddjax.files.os.fdopen", full)
+    monkeypatch.setattr("ddjax.storage.files.os.fdopen", full)
     with pytest.raises(OSError) as error:
         writers[name](tmp_path / name)
     with pytest.raises(SystemExit, match="2"):

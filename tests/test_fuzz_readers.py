@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddjax.checkpoints import step
 from ddjax.data import load
 from ddjax.denoising import DenoiseReport
-from ddjax.files import read_npz, sha256
+from ddjax.distilled.saving import load_distilled
 from ddjax.noise import label_files
 from ddjax.noise.human import read_human
 from ddjax.noise.transition import load_matrix
-from ddjax.saving import load_distilled
+from ddjax.storage.checkpoints import step
+from ddjax.storage.files import read_npz, sha256
 
 TRIED = settings(max_examples=150, deadline=None)
 TABLE = {"clean_label": np.arange(20) % 10, "worse_label": np.arange(20) % 7, "aggre_label": list(range(10)) * 2}
@@ -188,7 +188,7 @@ def test_distilled_sets(folder):
     import jax.numpy as jnp
 
     from ddjax.distilled import DistilledSet
-    from ddjax.saving import save_distilled
+    from ddjax.distilled.saving import save_distilled
 
     made = DistilledSet(images=jnp.zeros((2, 4, 4, 1)), labels=jnp.arange(2), num_classes=2, space="x")
     path = save_distilled(made, folder / "set")

@@ -16,10 +16,10 @@ import pytest
 from jax import lax
 
 from ddjax import trees
-from ddjax.fleet import distill_all
+from ddjax.execution.fleet import distill_all
+from ddjax.execution.loop import distill
 from ddjax.kernels import gram, ridge_predict
-from ddjax.loop import distill
-from ddjax.models.conv import conv2d
+from ddjax.models.convolution.conv import conv2d
 
 pytestmark = pytest.mark.gpu
 UNOPTIMISED = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "true"  # as conftest.py has it

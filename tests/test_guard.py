@@ -14,23 +14,23 @@ import numpy as np
 import pytest
 
 from ddjax import preprocess, testing, trees
-from ddjax.checkpoints import Checkpoints
 from ddjax.data import prepare, synthetic
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS, evaluate, train_full
 from ddjax.evaluation.baselines import BASELINES, train_full_all
 from ddjax.evaluation.students import evaluate_all
+from ddjax.execution.fleet import distill_all
+from ddjax.execution.guard import SKIPPED, Diverged, finite, guarded, intact, watch
+from ddjax.execution.loop import distill
 from ddjax.experts import trajectories
-from ddjax.fleet import distill_all
-from ddjax.guard import SKIPPED, Diverged, finite, guarded, intact, watch
-from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe
 from ddjax.types import Distiller
-from experiments import whole
-from experiments.nested import nested_trainer
+from experiments.running import full as whole
+from experiments.running.nested import nested_trainer
 
 STEPS = 12
 

@@ -11,8 +11,8 @@ import sys
 import adder
 import pytest
 
-from ddjax.checkpoints import Checkpoints, step
-from ddjax.loop import distill
+from ddjax.execution.loop import distill
+from ddjax.storage.checkpoints import Checkpoints, step
 
 HERE = pathlib.Path(__file__).parent
 

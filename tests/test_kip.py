@@ -12,9 +12,9 @@ import pytest
 
 from ddjax import testing
 from ddjax.distillers import kip
-from ddjax.distillers.feeds import image_batches
+from ddjax.distillers.shared.feeds import image_batches
+from ddjax.execution.loop import distill
 from ddjax.kernels import gram
-from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.preprocess import centered
 

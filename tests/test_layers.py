@@ -9,14 +9,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "files", "delimited", "locks", "stopping", "precision"], 0),
-    "ranges": 0.5,
-    **dict.fromkeys(["types", "checkpoints", "devices"], 1),
-    **dict.fromkeys(["checks", "guard", "results"], 2),
-    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop"], 3),
-    **dict.fromkeys(["decode", "fleet", "mesh"], 4),
+    **dict.fromkeys(["trees", "names", "stopping", "precision"], 0),
+    "ranges": 1,
+    **dict.fromkeys(["types", "storage"], 2),
+    "checks": 3,
+    **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,
-    "saving": 6,
     **dict.fromkeys(["data", "training"], 6),
     **dict.fromkeys(["experts", "evaluation", "robust"], 7),
     "distillers": 8,
@@ -32,8 +30,8 @@ DOORS = {
     "matplotlib": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
-    "tqdm": ["experiments/progress.py"],
-    "tensorboardX": ["experiments/board.py"],
+    "tqdm": ["experiments/display/progress.py"],
+    "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from mesh_problem import devices
 
-from ddjax import mesh
-from ddjax.distillers.feeds import Batch
-from ddjax.saving import load_distilled
+from ddjax.distilled.saving import load_distilled
+from ddjax.distillers.shared.feeds import Batch
+from ddjax.execution import mesh
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -7,12 +7,13 @@ import pytest
 
 from ddjax.models import build
 from ddjax.robust import make_rule
-from experiments import rules, tables
-from experiments.config import Experiment, method_config
-from experiments.methods import names, read, sized
+from experiments.display import tables
 from experiments.reporting.rows import read_rows
-from experiments.run import run
-from experiments.shared import Shared
+from experiments.running import rules
+from experiments.running.config import Experiment, method_config
+from experiments.running.methods import names, read, sized
+from experiments.running.run import run
+from experiments.running.shared import Shared
 from experiments.sweeping.grid import Grid, cells
 
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0}
@@ -91,7 +92,7 @@ def test_clean_then_distil(shared):
 
 
 def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
-    from experiments.shared import make_ready
+    from experiments.running.shared import make_ready
 
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
@@ -107,7 +108,7 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
 
 
 def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeypatch):
-    from experiments.shared import make_ready
+    from experiments.running.shared import make_ready
 
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
@@ -135,7 +136,7 @@ def test_rows_of_a_hold_out_keep_their_own_data():
 
 
 def test_the_known_matrix_is_the_noises_own(shared):
-    from experiments.shared import make_ready
+    from experiments.running.shared import make_ready
 
     ready = make_ready(Experiment(method="forward_known", rate=0.3, **TINY).settled(), shared)
     matrix = rules.known_matrix(ready.experiment, ready)
@@ -158,7 +159,7 @@ def test_a_long_tail_shows_in_counts_and_recall(shared):
 
 
 def test_the_report_takes_them_beside_distillers(shared, tmp_path):
-    from ddjax.results import append
+    from ddjax.storage.rows import append
     from experiments.report import report
 
     for method in ("full", "gce", "random", "random+relabel"):

@@ -143,7 +143,7 @@ def test_published_order_exchanges_seven_pairs():
 
 
 def test_published_order_files():
-    from ddjax.files import manual_dir
+    from ddjax.storage.files import manual_dir
 
     for dataset, name in (("cifar10", "image_order_c10.npy"), ("cifar100", "image_order_c100.npy")):
         if not (manual_dir() / name).exists():

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import pytest
 
 from ddjax.ranges import Count, Range, Share, checked, fields
-from experiments.config import Experiment, method_config
-from experiments.methods import read
-from experiments.options import BOOLEANS, read_options
+from experiments.running.config import Experiment, method_config
+from experiments.running.methods import read
+from experiments.running.options import BOOLEANS, read_options
 from experiments.sweeping.grid import Grid, cells, from_file
 
 

@@ -10,9 +10,12 @@ import pytest
 
 from ddjax import testing, trees
 from ddjax.distilled import DistilledSet, expand
-from ddjax.distillers import pool, rcig, rcig_outer, rcig_rates
-from ddjax.distillers.prototypes import rows_by_class, start_images
-from ddjax.distillers.rcig_config import CONFIGS, PUBLISHED, config_named, published
+from ddjax.distillers import rcig
+from ddjax.distillers.rcig import outer as rcig_outer
+from ddjax.distillers.rcig import rates as rcig_rates
+from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED, config_named, published
+from ddjax.distillers.shared import pool
+from ddjax.distillers.shared.prototypes import rows_by_class, start_images
 from ddjax.evaluation import PROTOCOLS, evaluate
 from ddjax.models import build
 from ddjax.preprocess import centered

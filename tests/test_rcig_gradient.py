@@ -10,8 +10,10 @@ import rcig_problem as tiny
 from rcig_problem import RIDGE, B, K, M
 
 from ddjax import bilevel
-from ddjax.distillers import rcig_gradient, rcig_inner, rcig_outer
-from ddjax.distillers.rcig_outer import Support
+from ddjax.distillers.rcig import gradient as rcig_gradient
+from ddjax.distillers.rcig import inner as rcig_inner
+from ddjax.distillers.rcig import outer as rcig_outer
+from ddjax.distillers.rcig.outer import Support
 from ddjax.kernels import gram
 from ddjax.preprocess import centered
 

@@ -14,10 +14,8 @@ from report_study import extras, row, seeds, study_rows
 
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet
-from ddjax.results import append
-from ddjax.saving import save_distilled
-from experiments import classes
-from experiments.config import Experiment
+from ddjax.distilled.saving import save_distilled
+from ddjax.storage.rows import append
 from experiments.report import report
 from experiments.reporting import bars, export, overview, pictures, published, svg
 from experiments.reporting.cells import gather
@@ -25,6 +23,8 @@ from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.rows import read_rows
 from experiments.reporting.verdicts import judge
+from experiments.running import classes
+from experiments.running.config import Experiment
 from experiments.sweeping.store import Store
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}

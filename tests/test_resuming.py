@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ddjax import testing
-from ddjax.checkpoints import Changed, Checkpoints
 from ddjax.experts.fleet import train_experts
 from ddjax.models import build
 from ddjax.preprocess import one_hot
 from ddjax.robust import make_rule, robust_fit
+from ddjax.storage.checkpoints import Changed, Checkpoints
 from ddjax.training import Examples, Recipe, fit
 
 TRAIN = testing.toy_train(num_classes=2)

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax.robust import distilling, elr, ill, losses, selection, transition
 from ddjax.robust.rule import Out, Seen, write
+from ddjax.robust.rules import distillation as distilling
+from ddjax.robust.rules import elr, ill, losses, transition
+from ddjax.robust.rules import small_loss as selection
 from ddjax.training.losses import cross_entropy
 
 Z = np.array([[2.0, 0.0, -1.0]])

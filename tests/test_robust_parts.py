@@ -9,9 +9,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from ddjax.models import build
-from ddjax.robust import cpc, dynamics, echo, mixup, nested, pls, storm
+from ddjax.robust import dynamics
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.rule import Out, Seen, Stats
+from ddjax.robust.rules import cpc, echo, mixup, nested, pls, storm
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
 

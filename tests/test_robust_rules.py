@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from ddjax.models import build
 from ddjax.robust import RULES, make_rule, robust_fit
 from ddjax.robust.held_out import held_out_probabilities
-from ddjax.robust.training import RuleTrainer
+from ddjax.robust.trainer import RuleTrainer
 from ddjax.training import Clock, Examples, Recipe
 
 MODEL = build("mlp", (8, 8, 1), 3, depth=1, width=6)

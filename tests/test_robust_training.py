@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from ddjax.denoising.witnesses import young_say
+from ddjax.denoising.witnesses import predict_early_stopped
 from ddjax.models import build
 from ddjax.robust import make_rule, robust_fit
-from ddjax.robust.elr import elr
 from ddjax.robust.held_out import held_out_probabilities, stratified_folds
-from ddjax.robust.losses import plain
-from ddjax.robust.mixup import mixup
-from ddjax.robust.selection import coteaching, small_loss
-from ddjax.robust.storm import storm
-from ddjax.robust.training import RuleTrainer
-from ddjax.robust.transition import backward_correction, forward_correction
+from ddjax.robust.rules.elr import elr
+from ddjax.robust.rules.losses import plain
+from ddjax.robust.rules.mixup import mixup
+from ddjax.robust.rules.small_loss import coteaching, small_loss
+from ddjax.robust.rules.storm import storm
+from ddjax.robust.rules.transition import backward_correction, forward_correction
+from ddjax.robust.trainer import RuleTrainer
 from ddjax.training import Clock, Examples, Recipe, Sharpness, fit, make_trainer, predict
 from ddjax.training.losses import cross_entropy
 from ddjax.types import TrainSet
-from experiments.nested import _widths
+from experiments.running.nested import _widths
 
 MODEL = build("mlp", (2, 2, 1), 3, depth=1, width=4)
 RECIPE = Recipe(epochs=2, batch=4, rate=0.1, momentum=0.9, weight_decay=1e-2)
@@ -203,10 +203,10 @@ def test_second_judges_trace_nothing():
     ids = np.arange(10, dtype=np.int32)
     train = TrainSet(images=IMAGES, labels=np.asarray(LABELS), ids=ids, num_classes=3, space="unit")
     asked = {"model": model, "students": 2, "epochs": 10, "mirror": True, "report": None}
-    young_say(train, **asked, seed=0)
+    predict_early_stopped(train, **asked, seed=0)
     assert calls
     calls.clear()
-    young_say(train, **asked, seed=1)
+    predict_early_stopped(train, **asked, seed=1)
     assert calls == []
 
 

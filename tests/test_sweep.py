@@ -13,12 +13,12 @@ from unittest import mock
 import pytest
 
 from ddjax.distillers import DISTILLERS
-from ddjax.results import fingerprint
-from experiments import distilling
-from experiments.checkpointing import Keeping
-from experiments.config import Experiment, method_config
-from experiments.run import run_together
-from experiments.shared import Shared
+from ddjax.storage.rows import fingerprint
+from experiments.running import distilling
+from experiments.running.checkpointing import Keeping
+from experiments.running.config import Experiment, method_config
+from experiments.running.run import run_together
+from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
 from experiments.sweeping.grid import Grid, cells, narrowed

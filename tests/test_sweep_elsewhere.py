@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
-from ddjax.results import fingerprint
-from experiments.config import Experiment
-from experiments.progress import View
+from ddjax.storage.rows import fingerprint
+from experiments.display.progress import View
+from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
 from experiments.sweeping.executors import Where, in_few, usual_workers

@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from ddjax.models import build
-from ddjax.results import fingerprint, hardware
-from experiments.config import Experiment
-from experiments.progress import in_time
+from ddjax.storage.rows import fingerprint, hardware
+from experiments.display.progress import in_time
+from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.arithmetic import forward_flop

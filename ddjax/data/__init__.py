@@ -13,4 +13,4 @@ from ddjax.data.stream import with_noise as with_noise
 from ddjax.data.synthetic import synthetic as synthetic
 from ddjax.data.tiny_imagenet import published_numbering as published_numbering
 from ddjax.data.validate import assemble as assemble
-from ddjax.data.whole import load_whole as load_whole
+from ddjax.data.whole import load_all as load_all

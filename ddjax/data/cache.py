@@ -16,7 +16,7 @@ import numpy as np
 
 from ddjax.data.dataset import Dataset
 from ddjax.data.source import Source
-from ddjax.files import sha256
+from ddjax.storage.files import sha256
 
 FORMAT = 2  # of the files below, and of how images are decoded; another number is another cache entry
 MANIFEST = "manifest.json"

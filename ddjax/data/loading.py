@@ -5,7 +5,7 @@ import pathlib
 import warnings
 from typing import Any
 
-from ddjax import files, names
+from ddjax import names
 from ddjax.data import cache
 from ddjax.data.dataset import Dataset
 from ddjax.data.digits import digits
@@ -17,6 +17,7 @@ from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
 from ddjax.names import few
 from ddjax.ranges import Count, checked
+from ddjax.storage import files
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ddjax import files
 from ddjax.data.tfds import prepared, tensorflow_datasets
 from ddjax.data.tfds_known import ALIASES, missing_message
+from ddjax.storage import files
 
 
 def as_dataset(name: str, *, split: str = "train", data_dir: str | os.PathLike | None = None, **options: Any) -> Any:

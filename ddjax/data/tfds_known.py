@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ddjax.files import manual_dir
+from ddjax.storage.files import manual_dir
 
 # short name -> (TFDS name, label feature)
 ALIASES = {

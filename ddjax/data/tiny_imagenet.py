@@ -12,7 +12,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.source import Entry, Source, listing_digest, walk
 from ddjax.data.validate import assemble
-from ddjax.files import manual_dir
+from ddjax.storage.files import manual_dir
 
 NAME = "tiny-imagenet-200"
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

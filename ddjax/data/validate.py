@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32
 
 from ddjax.data.dataset import Dataset
-from ddjax.files import array_digest
 from ddjax.names import few
+from ddjax.storage.files import array_digest
 
 TEST_FRACTION = 0.2  # of a source that brings no test set
 

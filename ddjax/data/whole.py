@@ -12,10 +12,10 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.loading import load
 from ddjax.data.validate import class_labels, numbered, pixels, small_classes
-from ddjax.files import npz_headers, read_npz
+from ddjax.storage.files import npz_headers, read_npz
 
 
-def load_whole(
+def load_all(
     name: str | os.PathLike,
     *,
     image_size: int | None = None,

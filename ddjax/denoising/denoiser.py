@@ -24,13 +24,13 @@ from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, t
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.telling import Report, begun
-from ddjax.denoising.witnesses import folds_say, students_say, young_say
+from ddjax.denoising.witnesses import predict_cross_validated, predict_early_stopped, predict_students
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
-from ddjax.files import array_digest
 from ddjax.models.registry import NETWORKS
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, PositiveShare, Seed, checked, whole
+from ddjax.storage.files import array_digest
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
 
@@ -131,7 +131,7 @@ def denoise(
         decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "mirror")}
 
         def ask() -> np.ndarray:
-            return students_say(
+            return predict_students(
                 distilled,
                 train,
                 **judging,
@@ -154,8 +154,8 @@ def denoise(
             how_long = {"epochs": plain_epochs, "report": report}
             how_long["checkpoints"] = stages.checkpoints("logits", decides)
             if method == "cleanlab":
-                return folds_say(moved, **judging, **how_long, folds=folds)
-            return young_say(moved, **judging, **how_long, students=students)
+                return predict_cross_validated(moved, **judging, **how_long, folds=folds)
+            return predict_early_stopped(moved, **judging, **how_long, students=students)
 
     kept = stages.arrays("logits", decides, lambda: _timed(ask))
     seconds[stage] = float(kept["seconds"])

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from ddjax import preprocess
-from ddjax.checkpoints import Checkpoints
 from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
-from ddjax.loop import distill
+from ddjax.execution.loop import distill
 from ddjax.models import build
 from ddjax.names import unknown
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model, TrainSet
 
 WIDTH = 64

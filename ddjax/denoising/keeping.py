@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet
-from ddjax.files import read_npz, replacing
-from ddjax.results import fingerprint, versions
-from ddjax.saving import load_distilled, save_distilled
+from ddjax.distilled.saving import load_distilled, save_distilled
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.storage.files import read_npz, replacing
+from ddjax.storage.rows import fingerprint, versions
 
 log = logging.getLogger("ddjax.denoising")
 

@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 
 from ddjax.data.identical import conflicts, described
 from ddjax.distilled import DistilledSet
-from ddjax.files import read_npz, replacing, sha256
+from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.names import shown
 from ddjax.ranges import Natural, checked
-from ddjax.results import versions
-from ddjax.saving import load_distilled, save_distilled
+from ddjax.storage.files import read_npz, replacing, sha256
+from ddjax.storage.rows import versions
 
 FORMAT, SCHEMA = "ddjax-denoise-report", 2
 _ARRAYS = ("ids", "same_as", "given", "suggested", "suspicion", "wrong", "truth", "flagged")

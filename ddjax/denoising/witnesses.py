@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
@@ -19,6 +18,7 @@ from ddjax.evaluation.spaces import in_protocol_space, in_space, suited
 from ddjax.evaluation.students import chosen_rates, rescaled
 from ddjax.preprocess import one_hot
 from ddjax.robust.held_out import held_out_probabilities
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.types import Model, TrainSet
@@ -27,7 +27,7 @@ YOUNG = 0.1  # of the plain recipe's epochs: most right labels are learned by th
 _TINY = 1e-12
 
 
-def students_say(
+def predict_students(
     distilled: DistilledSet,
     train: TrainSet,
     *,
@@ -70,7 +70,7 @@ def students_say(
     return np.asarray(stacked_logits(model, fitted.params, in_space(train, transform)))
 
 
-def folds_say(
+def predict_cross_validated(
     train: TrainSet,
     *,
     model: Model,
@@ -96,7 +96,7 @@ def folds_say(
     return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
 
 
-def young_say(
+def predict_early_stopped(
     train: TrainSet,
     *,
     model: Model,

@@ -8,7 +8,7 @@ Plain images in the preprocessed space itself, one step of momentum SGD for all 
 import dataclasses
 
 from ddjax.distillers import dance
-from ddjax.distillers.dance_config import DanceConfig
+from ddjax.distillers.dance.config import DanceConfig
 from ddjax.ranges import Count, Natural, NonNegative
 
 

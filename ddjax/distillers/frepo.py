@@ -16,10 +16,10 @@ from jaxtyping import Array, Float, Int
 
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
-from ddjax.distillers import pool as pools
-from ddjax.distillers.feeds import Batch, image_batches
-from ddjax.distillers.prototypes import start_images
-from ddjax.distillers.rcig_outer import margin
+from ddjax.distillers.rcig.outer import margin
+from ddjax.distillers.shared import pool as pools
+from ddjax.distillers.shared.feeds import Batch, image_batches
+from ddjax.distillers.shared.prototypes import start_images
 from ddjax.kernels import gram, relative, ridge_predict
 from ddjax.models import build as build_model
 from ddjax.preprocess import centered

@@ -39,8 +39,8 @@ from jaxtyping import Array, Float
 
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
-from ddjax.distillers.feeds import Batch, image_batches
-from ddjax.distillers.prototypes import rows_by_class
+from ddjax.distillers.shared.feeds import Batch, image_batches
+from ddjax.distillers.shared.prototypes import rows_by_class
 from ddjax.kernels import relative, ridge_predict
 from ddjax.kernels.finite import conjugate
 from ddjax.kernels.gram import Kernel

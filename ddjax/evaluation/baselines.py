@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ddjax import checks
-from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
-from ddjax.guard import Diverged, intact
+from ddjax.execution.guard import Diverged, intact
 from ddjax.preprocess import centered, one_hot
 from ddjax.ranges import Count, PartialShare, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, Sharpness, fit
 from ddjax.training.checking import diverged
 from ddjax.training.fit import Report, for_each
@@ -176,7 +176,7 @@ def train_full_all(
     if holdout and not all(errors):
         for seed in dict.fromkeys(seeds):  # one seed holds out the same rows of every set
             mine = [i for i, other in enumerate(seeds) if other == seed]
-            agreement, lost = scouted(
+            agreement, lost = holdout_accuracy(
                 baseline,
                 [trains[i] for i in mine],
                 [examples[i] for i in mine],
@@ -214,7 +214,7 @@ def train_full_all(
     return found
 
 
-def scouted(
+def holdout_accuracy(
     baseline: Baseline,
     trains: list[TrainSet],
     examples: list[Examples],

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, targets
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol
 from ddjax.evaluation.students import Scores, evaluate
 from ddjax.names import choose
 from ddjax.ranges import Range, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.types import Audit, Model, Params, TestSet, TrainSet
 
 Accuracy = Annotated[float, Range(0, 1, hint="a fraction is asked for; divide per cent by 100")]

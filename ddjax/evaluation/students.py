@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import checks, preprocess
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
 from ddjax.evaluation.spaces import in_protocol_space, in_space, suited
-from ddjax.guard import Diverged, intact
+from ddjax.execution.guard import Diverged, intact
 from ddjax.models import build
 from ddjax.names import choose
 from ddjax.ranges import Count, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import diverged
 from ddjax.training.fit import Report, for_each, within

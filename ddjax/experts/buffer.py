@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
-from ddjax.files import replacing
-from ddjax.locks import alone
-from ddjax.results import fingerprint
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.storage.files import replacing
+from ddjax.storage.locks import alone
+from ddjax.storage.rows import fingerprint
 
 log = logging.getLogger("ddjax.experts")
 

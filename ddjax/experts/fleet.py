@@ -11,9 +11,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air
-from ddjax.guard import Diverged
-from ddjax.results import fingerprint
+from ddjax.execution.guard import Diverged
+from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
+from ddjax.storage.rows import fingerprint
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
 from ddjax.types import Model
 
@@ -72,7 +72,7 @@ def train_experts(
         keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
         states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
         mine = checkpoints and checkpoints.part(fingerprint(filled.tolist()))
-        with coming_up_for_air(mine):
+        with checkpoint_scope(mine):
             if mine and (saved := mine.newest(states)):
                 epoch, states, done = saved.step, saved.state, done + saved.step * len(part)
                 snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
@@ -84,7 +84,7 @@ def train_experts(
                 if report and stop:
                     report(done, total, {"loss": float(loss[: len(part)].mean())})
                 said = f"{done} of {total} epochs of experts are done"
-                breathe(mine, stop, states, functools.partial(_numbered, snapshots), said)
+                maybe_checkpoint(mine, stop, states, functools.partial(_numbered, snapshots), said)
         losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
         blocks = np.stack(snapshots, axis=1)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):

@@ -11,10 +11,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ddjax.files import array_digest
 from ddjax.models import specification
 from ddjax.names import unknown
-from ddjax.results import versions
+from ddjax.storage.files import array_digest
+from ddjax.storage.rows import versions
 from ddjax.training import Recipe
 from ddjax.types import PIXELS, Model, Params, TrainSet
 

@@ -15,10 +15,10 @@ import numpy as np
 from ddjax.experts.buffer import Buffer
 from ddjax.experts.fleet import Expert, Report, train_experts
 from ddjax.experts.identity import check, identity, kept_epochs, parameters, unraveller
-from ddjax.files import cache_dir
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
-from ddjax.results import versions
+from ddjax.storage.files import cache_dir
+from ddjax.storage.rows import versions
 from ddjax.training import Examples, Recipe
 from ddjax.types import Model, Params, TrainSet
 

@@ -12,7 +12,7 @@ from jax.nn import initializers
 from jaxtyping import Array, Float
 
 from ddjax import names
-from ddjax.models.conv import conv2d
+from ddjax.models.convolution.conv import conv2d
 from ddjax.models.instance_norm import InstanceNorm
 from ddjax.models.pooling import average_pool, max_pool
 from ddjax.precision import asked

@@ -9,15 +9,15 @@ import jax
 from flax import linen as nn
 
 from ddjax import names, ranges
-from ddjax.models.alexnet import AlexNet
-from ddjax.models.convnet import ConvNet
-from ddjax.models.densenet import DenseNet
 from ddjax.models.from_linen import from_linen, in_words
 from ddjax.models.layers import ACTIVATIONS, INITS, NORMS, Style
-from ddjax.models.lenet import LeNet
-from ddjax.models.mlp import MLP
-from ddjax.models.resnet import ResNet
-from ddjax.models.vgg import VGG11
+from ddjax.models.networks.alexnet import AlexNet
+from ddjax.models.networks.convnet import ConvNet
+from ddjax.models.networks.densenet import DenseNet
+from ddjax.models.networks.lenet import LeNet
+from ddjax.models.networks.mlp import MLP
+from ddjax.models.networks.resnet import ResNet
+from ddjax.models.networks.vgg import VGG11
 from ddjax.ranges import Count, checked
 from ddjax.types import Model
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Int32
 
-from ddjax import files, names
+from ddjax import names
 from ddjax.noise import label_files
 from ddjax.noise.labels import as_ids, as_labels
 from ddjax.noise.orders import published_order
+from ddjax.storage import files
 
 LENGTH = 50_000
 SOURCE = "the publishers' repository is github.com/UCSC-REAL/cifar-10-100n"

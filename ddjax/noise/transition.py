@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ddjax import names
-from ddjax.delimited import read_rows
-from ddjax.files import read_npy
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
 from ddjax.ranges import number
+from ddjax.storage.delimited import read_rows
+from ddjax.storage.files import read_npy
 
 Matrix = Float[np.ndarray, "k k"]
 

@@ -8,11 +8,11 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.files import array_digest, cache_dir, read_npz, replacing
 from ddjax.names import choose
 from ddjax.preprocess.specs import ALIASES, CONSTANTS, SPECS, Channels, Spec
 from ddjax.preprocess.transform import Preprocess
 from ddjax.preprocess.whitening import channel_statistics, whitening
+from ddjax.storage.files import array_digest, cache_dir, read_npz, replacing
 
 _ARRAYS = ("zca_mean", "zca", "zca_inverse")
 

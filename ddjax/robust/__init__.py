@@ -1,7 +1,7 @@
 """Training rules for labels that may be wrong, and scores of how suspicious each one is."""
 
-from ddjax.robust.fitting import RobustFit as RobustFit
-from ddjax.robust.fitting import robust_fit as robust_fit
+from ddjax.robust.fit import RobustFit as RobustFit
+from ddjax.robust.fit import robust_fit as robust_fit
 from ddjax.robust.rule import Findings as Findings
 from ddjax.robust.rule import Rule as Rule
 from ddjax.robust.scores import SCORES as SCORES

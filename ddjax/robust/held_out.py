@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.ranges import Range, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.training.fit import Report, within

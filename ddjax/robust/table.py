@@ -7,22 +7,10 @@ from typing import Any
 
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, checked
-from ddjax.robust import (
-    cpc,
-    distilling,
-    echo,
-    elr,
-    ill,
-    losses,
-    mixup,
-    nested,
-    pls,
-    selection,
-    storm,
-    transition,
-    weighted,
-)
 from ddjax.robust.rule import Rule
+from ddjax.robust.rules import cpc, echo, elr, ill, losses, mixup, nested, pls, storm, transition, weighted
+from ddjax.robust.rules import distillation as distilling
+from ddjax.robust.rules import small_loss as selection
 
 
 @dataclasses.dataclass(frozen=True)

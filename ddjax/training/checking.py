@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax import checks
-from ddjax.guard import Diverged
+from ddjax.execution.guard import Diverged
 from ddjax.training.recipe import Recipe
 from ddjax.training.trainer import Examples
 from ddjax.types import Params

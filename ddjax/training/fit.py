@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air, digest
-from ddjax.devices import dividing, local
+from ddjax.execution.devices import dividing, local
 from ddjax.names import unknown
 from ddjax.ranges import Count, checked
+from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, digest, maybe_checkpoint
 from ddjax.training.checking import check
 from ddjax.training.members import HOWS, over_devices
 from ddjax.training.predict import accuracy, predict
@@ -105,7 +105,7 @@ def in_blocks(
     """
     block, first = max(1, -(-epochs // BLOCKS)), 0
     losses, seen = [], []
-    with coming_up_for_air(checkpoints):
+    with checkpoint_scope(checkpoints):
         if checkpoints and (saved := checkpoints.newest(states)):
             first, states = saved.step, saved.state
             losses, seen = [saved.history.pop("loss")], [saved.history]
@@ -120,7 +120,7 @@ def in_blocks(
                 newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
                 report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
             done = f"{first} of {epochs} epochs are done"
-            breathe(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
+            maybe_checkpoint(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
     return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jax.sharding import PartitionSpec
 
-from ddjax.devices import PARTS, mesh_of
+from ddjax.execution.devices import PARTS, mesh_of
 from ddjax.names import unknown
 
 HOWS = ("auto", "map", "vmap")

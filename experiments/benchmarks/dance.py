@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ddjax.distillers import dance, dance_feed
-from ddjax.distillers.dance_config import DanceConfig
-from ddjax.distillers.dance_start import decoded
-from ddjax.distillers.dance_step import Views, at_once, augmented, side_by_side
+from ddjax.distillers import dance
+from ddjax.distillers.dance import feed as dance_feed
+from ddjax.distillers.dance.config import DanceConfig
+from ddjax.distillers.dance.start import decoded
+from ddjax.distillers.dance.step import Views, at_once, augmented, side_by_side
 from ddjax.types import Images
 from experiments.benchmarks.convolution import forward_gflop
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure

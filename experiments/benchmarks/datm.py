@@ -13,8 +13,8 @@ from jax.flatten_util import ravel_pytree
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Unrolled
 from ddjax.data import in_space, load, prepare
 from ddjax.distillers import datm
-from ddjax.distillers.datm_feed import Resident, Segments
-from ddjax.distillers.datm_match import Learned, match
+from ddjax.distillers.datm.feed import Resident, Segments
+from ddjax.distillers.datm.match import Learned, match
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import fit as fitted
 from experiments.benchmarks.convolution import forward_gflop

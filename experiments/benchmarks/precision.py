@@ -9,7 +9,7 @@ import optax
 from ddjax.models import build
 from experiments.benchmarks.convolution import forward_gflop, problem
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure
-from experiments.config import PRECISIONS
+from experiments.running.config import PRECISIONS
 
 
 def precision(settings: Settings) -> Iterator[Entry]:

@@ -9,8 +9,11 @@ import numpy as np
 import optax
 
 from ddjax import bilevel
-from ddjax.distillers import pool, rcig, rcig_gradient, rcig_inner
-from ddjax.distillers.rcig_tangent import freeze
+from ddjax.distillers import rcig
+from ddjax.distillers.rcig import gradient as rcig_gradient
+from ddjax.distillers.rcig import inner as rcig_inner
+from ddjax.distillers.rcig.tangent import freeze
+from ddjax.distillers.shared import pool
 from ddjax.types import Distiller, TrainSet
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure
 

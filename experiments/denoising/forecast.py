@@ -14,7 +14,7 @@ from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.students import HELD_OUT
 from ddjax.names import choose
 from ddjax.robust.channel import PASSES
-from experiments.config import Experiment
+from experiments.running.config import Experiment
 from experiments.sweeping.cost import copies
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import Machine

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from ddjax.data import Dataset
 from ddjax.denoising.telling import Report
-from experiments.progress import View, in_time
+from experiments.display.progress import View, in_time
 
 # what a stage is called, and what it counts
 STAGES = {

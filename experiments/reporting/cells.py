@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from experiments.config import BASELINE_OF, Experiment
+from experiments.running.config import BASELINE_OF, Experiment
 
 MOMENTS = ("last", "best", "picked")
 SELECTIONS = ("random", "herding", "kcenter")  # controls: they choose images and learn nothing

@@ -100,7 +100,7 @@ def wrong(row: dict[str, Any], failed: bool) -> tuple[str, str] | None:
     """
     needed = ("fingerprint",) if failed else NEEDED
     if lacking := [name for name in needed if name not in row]:
-        return "", f"lacks {', '.join(lacking)}: it was not written by experiments.run"
+        return "", f"lacks {', '.join(lacking)}: it was not written by experiments.running.run"
     for name, kind in _FIELDS.items():
         empty = failed and name not in ("fingerprint", "config") and row.get(name) is None
         if name in row and not empty and not kind.fits(row[name]):

@@ -6,11 +6,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from ddjax.distillers.datm_config import DatmConfig
+from ddjax.distillers.datm.config import DatmConfig
 from ddjax.evaluation.measures import thirds
-from experiments.config import Experiment, method_config
 from experiments.reporting.cells import Cell, Estimate, estimate, variant, weighted
 from experiments.reporting.claims import UNDECIDED, Finding, Study, decided, finding, points, scope_of
+from experiments.running.config import Experiment, method_config
 
 NEARLY = 0.95  # C10: the share of a method's own maximum that counts as reached
 

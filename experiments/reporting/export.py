@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from ddjax.files import replacing
+from ddjax.storage.files import replacing
 from experiments.reporting.cells import MOMENTS, Compared, Estimate, ordered
 from experiments.reporting.claims import Study
 from experiments.reporting.published import beside

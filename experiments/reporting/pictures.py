@@ -11,8 +11,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from ddjax.distilled import DistilledSet, pixels
+from ddjax.distilled.saving import load_distilled
 from ddjax.noise import transition
-from ddjax.saving import load_distilled
 from experiments.reporting.cells import Cell, Setting
 
 PER_CLASS, CLASSES, SETS = 10, 20, 60  # what one page can carry; the caption says what is left out

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ddjax.results import parsed, scan, text_of
+from ddjax.storage.rows import parsed, scan, text_of
 from experiments.reporting.checking import BadRow, wrong
 from experiments.sweeping.store import FAILED, NAMED, PLAN
 

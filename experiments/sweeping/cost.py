@@ -11,9 +11,9 @@ from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import HELD_OUT, rescaled
 from ddjax.names import choose
-from experiments.config import BASELINE_OF, UPRIGHT, Experiment, method_config
-from experiments.methods import read
-from experiments.shared import network
+from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment, method_config
+from experiments.running.methods import read
+from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training

@@ -11,9 +11,9 @@ import jax
 from ddjax import ranges
 from ddjax.ranges import Count, Natural
 from ddjax.types import SMALL_SIDE
-from experiments.config import Experiment
-from experiments.progress import View
-from experiments.run import alike
+from experiments.display.progress import View
+from experiments.running.config import Experiment
+from experiments.running.run import alike
 from experiments.sweeping.cost import SHAPES
 from experiments.sweeping.jobs import resources_of, run_jobs
 from experiments.sweeping.machines import GIB, MACHINES, device_memory

@@ -6,14 +6,14 @@ Constants that no formula gives are fitted to measured steps (see each).
 from collections.abc import Callable
 from typing import Any
 
-from ddjax.distillers import datm_memory as memory
+from ddjax.distillers.datm import memory
 from ddjax.experts import size
 from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
 from ddjax.experts.recipes import pool_recipe
 from ddjax.training import Recipe
 from ddjax.types import Model
-from experiments.config import Experiment
+from experiments.running.config import Experiment
 from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, training

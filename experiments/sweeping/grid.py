@@ -9,8 +9,8 @@ from typing import Any
 from ddjax import ranges
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, Seed, Share
-from experiments.config import BASELINE_OF, Experiment
-from experiments.methods import read, sized
+from experiments.running.config import BASELINE_OF, Experiment
+from experiments.running.methods import read, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ddjax import ranges
-from ddjax.checkpoints import SECONDS
-from ddjax.files import cache_dir
 from ddjax.names import unknown
 from ddjax.ranges import NonNegative, Positive
-from ddjax.results import fingerprint
-from experiments.config import Experiment
-from experiments.progress import View
-from experiments.shared import Shared
+from ddjax.storage.checkpoints import SECONDS
+from ddjax.storage.files import cache_dir
+from ddjax.storage.rows import fingerprint
+from experiments.display.progress import View
+from experiments.running.config import Experiment
+from experiments.running.shared import Shared
 from experiments.sweeping.run import failure, run_group, standing
 from experiments.sweeping.store import FAILED, Store
 

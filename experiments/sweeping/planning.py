@@ -4,11 +4,11 @@ import statistics
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from ddjax.results import hardware
-from experiments.config import Experiment
-from experiments.methods import sized
-from experiments.progress import in_time
-from experiments.run import alike
+from ddjax.storage.rows import hardware
+from experiments.display.progress import in_time
+from experiments.running.config import Experiment
+from experiments.running.methods import sized
+from experiments.running.run import alike
 from experiments.sweeping.cost import cost, fleet_memory
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.run import groups

@@ -1,6 +1,6 @@
 """The named grids."""
 
-from ddjax.distillers.rcig_config import CONFIGS, PUBLISHED
+from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED
 from experiments.sweeping.grid import Grid, Settings
 
 CLEAN = ("clean", 0.0)

@@ -8,15 +8,15 @@ import time
 import traceback
 from collections.abc import Callable
 
-from ddjax import saving
-from ddjax.guard import Diverged
-from ddjax.results import commit, fingerprint, hardware, versions
-from experiments.checkpointing import Keeping, unscored
-from experiments.config import Experiment
-from experiments.methods import read
-from experiments.progress import View
-from experiments.run import Outcome, alike, run_together
-from experiments.shared import Shared
+from ddjax.distilled import saving
+from ddjax.execution.guard import Diverged
+from ddjax.storage.rows import commit, fingerprint, hardware, versions
+from experiments.display.progress import View
+from experiments.running.checkpointing import Keeping, unscored
+from experiments.running.config import Experiment
+from experiments.running.methods import read
+from experiments.running.run import Outcome, alike, run_together
+from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
 from experiments.sweeping.machines import device_memory
 from experiments.sweeping.store import NAMED, Store

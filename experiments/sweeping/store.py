@@ -7,14 +7,14 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ddjax.checkpoints import SECONDS
 from ddjax.distilled import DistilledSet
-from ddjax.files import replacing, replacing_folder, tidied
-from ddjax.locks import Held, alone
-from ddjax.results import fingerprint, to_line
-from ddjax.saving import load_distilled
-from experiments.checkpointing import Keeping
-from experiments.config import Experiment
+from ddjax.distilled.saving import load_distilled
+from ddjax.storage.checkpoints import SECONDS
+from ddjax.storage.files import replacing, replacing_folder, tidied
+from ddjax.storage.locks import Held, alone
+from ddjax.storage.rows import fingerprint, to_line
+from experiments.running.checkpointing import Keeping
+from experiments.running.config import Experiment
 
 log = logging.getLogger("ddjax.sweep")
 

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from ddjax.distillers import datm_memory as memory
+from ddjax.distillers.datm import memory
 from ddjax.experts.identity import parameters
 from ddjax.training import Recipe
 from ddjax.types import Model

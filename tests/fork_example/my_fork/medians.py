@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from ddjax import DistilledSet, Distiller, Feed, Method, TrainSet
-from ddjax.distillers.feeds import Batch, image_batches
-from ddjax.distillers.prototypes import start_images
+from ddjax.distillers.shared.feeds import Batch, image_batches
+from ddjax.distillers.shared.prototypes import start_images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,187 @@
+"""DATM: difficulty-aligned trajectory matching; MTT and FTD are other settings of it.
+
+Images, soft labels and a student's step size are learned so that a student trained on them from an expert's weights
+arrives where that expert was a few epochs later. Which of the expert's epochs are matched decides how hard the
+patterns are that the set takes up: a small set can hold early ones only.
+Sources: Guo et al., 2024 (arXiv:2310.05773); Cazenavette et al., 2022 (arXiv:2203.11932).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ddjax import trees
+from ddjax.distilled import DistilledSet
+from ddjax.distillers.datm.config import DatmConfig, MttConfig
+from ddjax.distillers.datm.feed import Segments, segment_feed
+from ddjax.distillers.datm.match import Learned, match, mean_of_accepted, step_size, way
+from ddjax.distillers.datm.schedule import Schedule
+from ddjax.distillers.datm.start import begin
+from ddjax.distillers.shared.prototypes import enough
+from ddjax.experts import trajectories
+from ddjax.models import build as build_model
+from ddjax.models import split_stats
+from ddjax.trees import record
+from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
+
+WIDTH = 128
+
+
+@record(static=("space",))
+class Start:
+    """The first images and labels, and the space they live in."""
+
+    images: Any
+    labels: Any
+    space: str
+
+
+@record(static=("space",))
+class DatmState:
+    """Everything that changes."""
+
+    learned: Learned
+    opt_state: Any
+    average: Any  # [m h w c] of the images; None where none is kept
+    key: Any  # never advanced
+    step: Any  # int32 []
+    accepted: Any  # int32 [], outer steps that changed anything
+    space: str
+
+
+def optimiser(config: DatmConfig) -> optax.GradientTransformation:
+    """SGD with momentum, at a rate of its own for each of the three."""
+    each = {
+        "images": optax.sgd(config.image_rate, config.image_momentum),
+        "labels": optax.sgd(config.label_rate, config.label_momentum) if config.learn_labels else optax.set_to_zero(),
+        "rate": optax.sgd(config.step_size_rate, config.step_size_momentum),
+    }
+    return optax.partition(each, Learned(images="images", labels="labels", rate="rate"))
+
+
+def build(config: DatmConfig, model: Model) -> Distiller:
+    """The distiller at a network."""
+    sgd = optimiser(config)
+
+    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    def init(key: PRNGKey, start: Start) -> DatmState:
+        rate = jnp.float32(config.step_size)
+        rate = jnp.log(jnp.expm1(rate)) if config.positive_step_size else rate
+        learned = Learned(images=jnp.copy(start.images), labels=jnp.copy(start.labels), rate=rate)
+        return DatmState(
+            learned=learned,
+            opt_state=sgd.init(learned),
+            average=jnp.copy(start.images) if config.average_decay else None,
+            key=key,
+            step=jnp.int32(0),
+            accepted=jnp.int32(0),
+            space=start.space,
+        )
+
+    @jax.jit
+    def step(state: DatmState, batch: Segments) -> tuple[DatmState, Metrics]:
+        learned = state.learned
+        found = match(config, model, learned, jax.random.fold_in(state.key, state.step), batch)
+        finite = jax.vmap(lambda g: jnp.isfinite(optax.tree.norm(g)))(found.learned)
+        accepted = (found.value <= config.threshold) & finite  # a NaN is not below the threshold
+        gradient = mean_of_accepted(found.learned, accepted)
+        updates, opt_state = sgd.update(gradient, state.opt_state, learned)
+        any_accepted = accepted.any()
+        kept = learned, state.opt_state
+        new, opt_state = trees.where(any_accepted, (optax.apply_updates(learned, updates), opt_state), kept)
+        average, decay = state.average, config.average_decay
+        after = dataclasses.replace(
+            state,
+            learned=new,
+            opt_state=opt_state,
+            average=None if average is None else decay * average + (1 - decay) * new.images,
+            step=state.step + 1,
+            accepted=state.accepted + any_accepted,
+        )
+        return after, {
+            "loss": jnp.mean(found.value),
+            "accepted": after.accepted / after.step,
+            "step_size": step_size(config, learned.rate),
+            "start": jnp.mean(batch.epochs.astype(jnp.float32)),
+            "image_gradient": optax.tree.norm(gradient.images),
+            "label_gradient": optax.tree.norm(gradient.labels),
+        }
+
+    def extract(state: DatmState) -> DistilledSet:
+        learned = state.learned
+        hard = jnp.argmax(learned.labels, axis=1).astype(jnp.int32)
+        return DistilledSet(
+            images=learned.images if state.average is None else state.average,
+            labels=learned.labels if config.learn_labels else hard,
+            step_size=step_size(config, learned.rate),
+            num_classes=learned.labels.shape[1],
+            label_kind="logits" if config.learn_labels else "hard",
+            space=state.space,
+        )
+
+    return Distiller(init, step, extract)
+
+
+def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
+    """Experts trained on the labels as given, the first images and labels by them, and their trajectories as a feed."""
+    start_key, feed_key = jax.random.split(key)
+    shape, k = tuple(train.images.shape[1:]), train.num_classes
+    if config.start != "noise":
+        enough(train.labels, k, config.ipc)  # before experts are trained for nothing
+    way(config, model, shape, config.ipc * k, k)  # says what an outer step needs, and what does not fit
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    if split_stats(params)[1]:
+        raise ValueError("trajectory matching moves all weights by gradients, and running statistics have none: "
+                         "use a network without batch norm")  # fmt: skip
+    found = trajectories(
+        model,
+        config.recipe(len(train.labels)),
+        train,
+        experts=config.experts,
+        keep=config.kept(),
+        seed=config.expert_seed,
+        storage=config.storage,
+        store=config.store,
+    )
+    begun = begin(
+        start_key,
+        train,
+        model,
+        found,
+        ipc=config.ipc,
+        start=config.start,
+        short=config.short_class,
+        learn=config.learn_labels,
+    )
+    schedule = Schedule(
+        config.first_start,
+        config.early_last_start,
+        config.last_start,
+        config.growth_steps,
+        config.experts,
+        config.segments,
+    )
+    feed = segment_feed(found, schedule, config.match_epochs, feed_key)
+    return Start(images=begun.images, labels=begun.labels, space=train.space), feed
+
+
+def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
+    """The ConvNet with instance norm that experts and students are."""
+    width = config.width or (SMALL_WIDTH if min(image_shape[:2]) <= SMALL_SIDE else WIDTH)
+    depth = {"depth": config.depth} if config.depth else {}
+    return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
+
+
+METHOD = Method(
+    config=DatmConfig,
+    prepare=prepare,
+    build=build,
+    steps=lambda config: config.steps,
+    model=network,
+    space="datm",
+    split=("starts", "targets"),
+)
+MTT = METHOD._replace(config=MttConfig)

@@ -1,0 +1,1 @@
+"""Files, locks, checkpoints and result rows on disk."""
