@@ -8,8 +8,9 @@ import numpy as np
 
 from ddjax.evaluation.measures import thirds
 from experiments.reporting.bars import Dot, Parts, dots, stacked
-from experiments.reporting.cells import SELECTIONS, Cell, Compared, Estimate, Setting, ordered
+from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, ordered
 from experiments.reporting.claims import Study
+from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import beside
 from experiments.reporting.svg import MARKERS, Line, plot
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from experiments.reporting.cells import Cell
-from experiments.reporting.claims import UNDECIDED, Finding, Verdict
+from experiments.reporting.claims import UNDECIDED, Decided, Verdict
 from experiments.reporting.figures import Figure
 from experiments.reporting.pictures import Picture, Source, flip_matrix
 from experiments.reporting.verdicts import effect_of
@@ -53,13 +53,13 @@ def _verdict(one: Verdict) -> str:
     )
 
 
-def _findings(moment: str, one: Verdict, found: Sequence[Finding]) -> str:
+def _findings(moment: str, one: Verdict, found: Sequence[Decided]) -> str:
     title = f"Against the {AGAINST[moment]} of full training" if one.claim.against_baseline else "Comparisons"
     items = "".join(_finding(one, each) for each in found)
     return f'<h4>{title}</h4><ul class="findings">{items}</ul>'
 
 
-def _finding(one: Verdict, each: Finding) -> str:
+def _finding(one: Verdict, each: Decided) -> str:
     missing = f" Missing: {escape(each.missing)}." if each.missing else ""
     words = f" {escape(each.words)}." if each.words else ""
     rows = "".join(f'<a href="#run-{escape(name)}">{escape(name[:8])}</a> ' for name in each.rows)
