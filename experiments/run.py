@@ -15,7 +15,7 @@ from ddjax.names import unknown
 from ddjax.results import commit, fingerprint, hardware, versions
 from experiments.board import name_of
 from experiments.classes import by_class
-from experiments.config import PRECISIONS, Experiment
+from experiments.config import PRECISIONS, Experiment, drawn
 from experiments.distilling import Distillation, distil_together, set_of
 from experiments.progress import View
 from experiments.scoring import ranking, students_together
@@ -95,6 +95,20 @@ def alike(experiment: Experiment) -> Experiment:
     )
 
 
+def seeds_of(cell: Ready) -> dict[str, int]:
+    """The seed behind each source of randomness besides the run's own, for the report to tell what seeds share.
+
+    Operations that augmentations draw for a whole batch come from one sequence for all runs: see `training.fit`.
+    """
+    experiment = cell.experiment
+    found = {"augmentation": 0}
+    if drawn(experiment.noise, experiment.rate):
+        found["noise"] = experiment.noise_seed
+    if (given := getattr(cell.config, "expert_seed", None)) is not None:
+        found["experts"] = experiment.seed if given < 0 else given
+    return found
+
+
 def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
     """All that is written down about a cell."""
     experiment, prepared = cell.experiment, cell.prepared
@@ -108,6 +122,7 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         "method": experiment.method,
         "ipc": experiment.ipc if cell.asked.sized else None,
         "seed": experiment.seed,
+        "seeds": seeds_of(cell),
         "protocol": cell.baseline.name if cell.asked.whole else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),

@@ -36,7 +36,7 @@ class DatmConfig:
       expert_batch: images in a step of theirs; 0 takes the recipe's, or fewer (16 at least) where an epoch would have
         less than 90 steps.
       expert_rate: their rate; 0 takes the recipe's.
-      expert_seed: of the experts, which runs of other seeds share.
+      expert_seed: of the experts; -1 takes one from the run's own key, any other is shared by runs of all seeds.
       storage: float32, or bfloat16 for half the size; `store=False` trains the experts anew in each run.
       keep: the weights of all epochs, which serve every other setting too, or only of the window that is read.
       inner_steps: T, steps of the student.
@@ -70,7 +70,7 @@ class DatmConfig:
     expert_epochs: int = 30
     expert_batch: int = 0
     expert_rate: float = 0.0
-    expert_seed: int = 0
+    expert_seed: int = -1
     storage: str = "float32"
     store: bool = True
     keep: str = "all"

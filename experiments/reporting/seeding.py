@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ddjax.noise import human
-from ddjax.noise.spec import RATELESS
+from experiments.config import drawn
 
 # what a row's column `seeds` names -> what a reader calls it
 SOURCES = {"noise": "noise draw", "experts": "expert networks", "augmentation": "sequence of batch-wide augmentations"}
@@ -27,11 +26,6 @@ def seeds_of(row: dict[str, Any]) -> dict[str, int]:
         chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
         found["experts"] = int(chosen.get("expert_seed", 0))
     return found
-
-
-def drawn(noise: str, rate: float | None) -> bool:
-    """Whether labels of this noise are drawn at all: clean ones are not, and people's come from a file."""
-    return noise != "clean" and noise not in human.SETS and (noise in RATELESS or bool(rate))
 
 
 def draw_of(row: dict[str, Any]) -> int | None:

@@ -59,7 +59,8 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     passes = config.steps * config.inner_steps * 4 * (1 if machine.together else segments)
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
     recipe = config.recipe(shape.train)
-    key = ("experts", *labels_of(cell), recipe, parameters(model), config.expert_seed, config.experts)
+    own = cell.seed if config.expert_seed < 0 else f"shared {config.expert_seed}"
+    key = ("experts", *labels_of(cell), recipe, parameters(model), own, config.experts)
     experts = _fleet("experts", key, recipe, config.kept(), config.experts, model, shape, machine, config.storage)
     return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)
 
