@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import time
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.fleet import distill_all
 from ddjax.mesh import distill_over
 from ddjax.results import fingerprint
+from ddjax.timing import Share, Timer, ledger
 from ddjax.types import Distiller, Method, Model, TrainSet
 from experiments.checkpointing import unscored
 from experiments.progress import View
@@ -28,7 +28,7 @@ class Distillation(NamedTuple):
 
     distilled: DistilledSet
     log: dict[str, np.ndarray]  # the distiller's metrics, one entry per step
-    seconds: float  # of this set alone: a fleet's time is divided among its members
+    spent: dict[str, Any]  # the columns of a row that say what it cost: see `costs`
 
 
 def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
@@ -56,17 +56,18 @@ def set_of(cell: Ready) -> str:
 
 
 def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation]:
-    start = time.monotonic()
+    timer = Timer()
     method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
     trains = [seen(cell, shared) for cell in cells]
     shape, k = trains[0].images.shape[1:], trains[0].num_classes
     own = method.model is not None
     model = method.model(config, shape, k) if own else network(experiment, cells[0].protocol.network, shape, k)
-    starts, feeds, keys = [], [], []
+    starts, feeds, keys, shares = [], [], [], []
     for cell, train in zip(cells, trains, strict=True):
         prepare_key, init_key = jax.random.split(jax.random.key(cell.experiment.seed))
-        begin, feed = method.prepare(config, train, model, prepare_key)
-        starts, feeds, keys = [*starts, begin], [*feeds, feed], [*keys, init_key]
+        with ledger() as share:
+            begin, feed = method.prepare(config, train, model, prepare_key)
+        starts, feeds, keys, shares = [*starts, begin], [*feeds, feed], [*keys, init_key], [*shares, share]
     distiller = _built(method, config, model)
     with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
         steps = method.steps(config)
@@ -83,8 +84,25 @@ def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation
             states, logs = zip(*found, strict=True)
     sets = [_complete(cell, distiller.extract(state)) for cell, state in zip(cells, states, strict=True)]
     jax.block_until_ready([each.images for each in sets])
-    seconds = (time.monotonic() - start) / len(cells)
-    return [Distillation(each, log, seconds) for each, log in zip(sets, logs, strict=True)]
+    carried, here = kept.carried if kept else 0.0, sum(one.here for each in shares for one in each.values())
+    members = len(cells)
+    total, own = (timer.seconds + carried) / members, (timer.steady - here + carried) / members
+    spent = [costs(cell, total, own, share) for cell, share in zip(cells, shares, strict=True)]
+    return [Distillation(*one) for one in zip(sets, logs, spent, strict=True)]
+
+
+def costs(cell: Ready, total: float, own: float, shared: dict[str, Share]) -> dict[str, Any]:
+    """What a distilled set cost, as columns of its row; a fleet's seconds are divided among its members.
+
+    distill_s: seconds in all, those of earlier processes included. distill_steady_s: without compiling and without
+    what several runs share. shared_s: that, in full, by name. space_s: fitting the space of the images, in full.
+    """
+    return {
+        "distill_s": round(total, 2),
+        "distill_steady_s": round(max(0.0, own), 2),
+        "shared_s": {name: one.whole for name, one in shared.items()},
+        "space_s": round(cell.space_s, 3),
+    }
 
 
 def seen(cell: Ready, shared: Shared) -> TrainSet:

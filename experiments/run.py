@@ -20,6 +20,8 @@ from experiments.distilling import Distillation, distil_together, set_of
 from experiments.progress import View
 from experiments.scoring import ranking, students_together
 from experiments.shared import Ready, Shared, make_ready
+from experiments.sweeping.operations import operations
+from experiments.sweeping.work import Shape
 from experiments.whole import whole_together
 
 MAY_DIFFER = ("noise", "rate", "seed", "noise_seed", "labels_file", "matrix_file")
@@ -85,7 +87,7 @@ def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
     """What a distilled set cost."""
     skipped = int(made.log[SKIPPED].sum()) if SKIPPED in made.log else None  # the log of a set that was read is gone
     steps = cell.method.steps(cell.config)
-    return {"distill_s": round(made.seconds, 2), "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
+    return {**made.spent, "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
@@ -93,6 +95,14 @@ def alike(experiment: Experiment) -> Experiment:
     return dataclasses.replace(
         experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in MAY_DIFFER}
     )
+
+
+def counted(cell: Ready) -> dict[str, Any] | None:
+    """Floating-point operations of the cell; None for a method without a formula."""
+    train, test = cell.prepared.train, cell.prepared.test
+    shape = Shape(len(train.labels), len(test.labels), tuple(train.images.shape[1:]), train.num_classes)
+    found = operations(cell.experiment, shape)
+    return None if found is None else found._asdict()
 
 
 def seeds_of(cell: Ready) -> dict[str, int]:
@@ -127,6 +137,7 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
         "space": cell.transform.fingerprint,
+        "operations": counted(cell),
         "train_images": len(given),
         "wall_s": round(seconds, 2),
         "hardware": hardware(),

@@ -18,6 +18,7 @@ from ddjax.models import build
 from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
+from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, predict
 from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model
 from experiments.checkpointing import Keeping
@@ -41,7 +42,7 @@ class Shared:
         """Nothing yet; `keep` of each kind.
 
         A distillation is spread over `mesh`, where there is one. `sets` finds a distilled set that was made before, by
-        its name: (the set, its log, its seconds). Without `keeping` an interrupted run starts anew.
+        its name: (the set, its log, what it cost). Without `keeping` an interrupted run starts anew.
         """
         self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
         self.keep = keep
@@ -70,6 +71,7 @@ class Ready(NamedTuple):
     dataset: Dataset
     prepared: Prepared
     transform: Preprocess
+    space_s: float  # seconds that fitting it took
 
 
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
@@ -104,8 +106,13 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     default = baseline.space if asked.whole else method.space or SPACE_OF[protocol.name]
     space = experiment.preprocess or default
     images = np.asarray(prepared.train.images)
-    transform = shared.once("space", (*pictures, space), lambda: preprocess.fit(space, images, dataset.name))
-    return Ready(experiment, asked, protocol, method, baseline, config, dataset, prepared, transform)
+
+    def fitted() -> tuple[Preprocess, float]:
+        timer = Timer()
+        return preprocess.fit(space, images, dataset.name), timer.steady
+
+    transform, space_s = shared.once("space", (*pictures, space), fitted)
+    return Ready(experiment, asked, protocol, method, baseline, config, dataset, prepared, transform, space_s)
 
 
 def full_recipe(ready: Ready) -> Recipe:

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "files", "locks", "stopping", "precision"], 0),
+    **dict.fromkeys(["trees", "names", "files", "locks", "stopping", "precision", "timing"], 0),
     **dict.fromkeys(["types", "checkpoints", "devices"], 1),
     **dict.fromkeys(["checks", "guard", "results"], 2),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "loop"], 3),

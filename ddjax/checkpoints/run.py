@@ -32,6 +32,7 @@ from ddjax.checkpoints.step import (
 )
 from ddjax.files import remove, replacing_folder, tidied
 from ddjax.locks import alone
+from ddjax.timing import Timer
 
 log = logging.getLogger("ddjax.checkpoints")
 
@@ -50,7 +51,11 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own."""
+    """The checkpoints of one run, in a folder of their own.
+
+    Attributes:
+      carried: seconds, without compiling, that earlier processes spent on what this one went on with.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Checkpoints:
         seconds: float = SECONDS,
         fresh: bool = False,
         wait: bool = False,
+        whole: "Checkpoints | None" = None,
     ):
         """Nothing is read or written yet.
 
@@ -71,12 +77,14 @@ class Checkpoints:
           seconds: between two; 0 writes one whenever the run comes up for air.
           fresh: start anew, whatever is there.
           wait: for another process that is at it, rather than refuse.
+          whole: those of the run that this is a part of.
         """
         if keep < 1 or seconds < 0:
             raise ValueError(f"keep must be at least 1 and seconds at least 0; got {keep} and {seconds}")
         self.folder, self.config = pathlib.Path(folder), json.loads(json.dumps(dict(config), default=str))
         self.keep, self.seconds, self.fresh, self.wait = keep, seconds, fresh, wait
         self._spoke, self._cost = time.monotonic(), 0.0
+        self._whole, self._timer, self.carried = whole, Timer(), 0.0
 
     def part(self, name: str, **more: Any) -> "Checkpoints":
         """Those of one part of the run, with what else decides it."""
@@ -87,6 +95,7 @@ class Checkpoints:
             seconds=self.seconds,
             fresh=self.fresh,
             wait=self.wait,
+            whole=self,
         )
 
     @contextlib.contextmanager
@@ -141,8 +150,15 @@ class Checkpoints:
                 log.warning("checkpoint %s is damaged (%s) and is skipped for the one before it", folder, error)
                 continue
             log.info("going on after step %d, from %s", step, folder)
+            self._carry(manifest.get("spent", 0.0))
             return Saved(step, state, history)
         return None
+
+    def _carry(self, seconds: float) -> None:
+        """Count what earlier processes spent, here and in the runs that this is a part of."""
+        self._timer, self.carried = Timer(), self.carried + seconds
+        if self._whole:
+            self._whole._carry(seconds)
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -155,7 +171,7 @@ class Checkpoints:
     def _write(self, step: int, leaves: list[Leaf], history: Mapping[str, np.ndarray]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing_folder(self.folder / f"step-{step:09d}") as aside:
-            write_step(aside, step, self.config, leaves, history)
+            write_step(aside, step, self.config, leaves, history, self.carried + self._timer.steady)
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
             remove(old)
 

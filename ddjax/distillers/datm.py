@@ -172,7 +172,7 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
 
 def own_seed(key: PRNGKey) -> int:
     """The seed of a run's own experts, the same for all sizes of distilled sets with this key."""
-    return int(jax.random.bits(jax.random.fold_in(key, _EXPERTS)) >> 1)
+    return int(jax.random.bits(jax.random.fold_in(key, _EXPERTS), dtype=jnp.uint32) >> 1)
 
 
 def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:

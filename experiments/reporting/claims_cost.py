@@ -79,19 +79,14 @@ def _seconds(cell: Cell, full: Cell) -> str:
     """Seconds without compilation, where both sides ran on the same hardware and tell the two apart."""
     if len({row.get("hardware") for row in (*cell.rows, *full.rows)}) > 1:
         return ""
-    ours, theirs = (
-        cell.of(_steady),
-        full.of(lambda row: row["train_s"] - row["train_compile_s"] if "train_compile_s" in row else None),
-    )
+    ours, theirs = cell.of(_steady), full.of("train_steady_s")
     if ours is None or theirs is None:
         return ""
-    return f"; seconds without compilation: {ours.mean:.3g} against {theirs.mean:.3g}"
+    return f"; seconds without compiling: {ours.mean:.3g} against {theirs.mean:.3g}"
 
 
 def _steady(row: dict[str, Any]) -> float | None:
-    """Seconds of distilling, the share of experts or a pool in full, and one network, without compilation."""
-    names = ("distill_s", "distill_compile_s", "shared_s", "train_s", "train_compile_s")
-    if any(row.get(name) is None for name in names):
-        return None
-    distil, compiled, shared, train, also = (row[name] for name in names)
-    return distil - compiled + shared + train - also
+    """Seconds of distilling, with experts, pool and space in full, and of one network; without compiling."""
+    parts = [row.get(name) for name in ("distill_steady_s", "train_steady_s", "space_s")]
+    parts += (row.get("shared_s") or {}).values()
+    return None if None in parts else sum(parts)
