@@ -112,7 +112,7 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
     def advance(state: TrainState, examples: Examples, first: Array, last: Array, shared: Array):
         def one(epoch: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, metrics = trainer.epoch(carry[0], examples, Clock(epoch, shared))
-            return state, metrics["loss"]
+            return state, metrics["loss"].astype(jnp.float32)
 
         state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(jnp.nan)))
         return state, ravel_pytree(state.params)[0].astype(dtype), loss

@@ -92,16 +92,21 @@ class Verdict(NamedTuple):
 
 
 class Study(NamedTuple):
-    """All cells, and all comparisons with training on everything."""
+    """All cells, all comparisons with training on everything, and cells whose models were attacked.
+
+    Shadow models see half of the images: their rows stand beside no others.
+    """
 
     cells: list[Cell]
     compared: list[Compared]
+    attacked: list[Cell]
 
     @classmethod
     def of(cls, rows: Iterable[dict]) -> "Study":
         """The study that these rows are."""
-        cells = gather(rows)
-        return cls(cells, compare(cells))
+        rows = list(rows)
+        cells = gather(row for row in rows if not row.get("membership"))
+        return cls(cells, compare(cells), gather(row for row in rows if row.get("membership")))
 
     def gains(self, noise: Iterable[str], moment: str) -> dict[tuple[str, str, int], dict[float, Contrast]]:
         """(data, series, ipc) -> rate -> advantage over the baseline; distillers on balanced data with noisy labels."""
@@ -115,7 +120,9 @@ class Study(NamedTuple):
     def shared(self, names: Iterable[str]) -> tuple[str, ...]:
         """What the seeds of any cell behind these rows share."""
         used = set(names)
-        cells = [cell.rows for cell in self.cells if used & {row["fingerprint"] for row in cell.rows}]
+        cells = [
+            cell.rows for cell in (*self.cells, *self.attacked) if used & {row["fingerprint"] for row in cell.rows}
+        ]
         return tuple(dict.fromkeys(words for rows in cells for words in shared(rows)))
 
 

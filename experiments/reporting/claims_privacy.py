@@ -15,18 +15,18 @@ WANTED = "experiments.membership for the set, for a random set of its size and f
 def privacy(study: Study, moment: str) -> list[Finding]:
     """C9: a likelihood-ratio attack tells less from it than from all images and than from a random set of its size."""
     found = []
+    known = {(cell.setting, cell.series, cell.ipc) for cell in study.attacked}
     for cell in study.cells:
-        if not cell.learns or not (attacked(cell) or any(row.get("membership_auc") for row in cell.rows)):
+        if cell.learns and (cell.setting, cell.series, cell.ipc) not in known and cell.of("membership_auc"):
+            found.append(Finding(scope_in(cell), say=lambda cell=cell: _before(cell), missing=WANTED))
+    for cell in study.attacked:
+        if not cell.learns:
             continue
-        others = [
-            one
-            for one in study.cells
-            if (one.setting, one.protocol) == (cell.setting, cell.protocol) and attacked(one) and attacked(cell)
-        ]
+        others = [o for o in study.attacked if (o.setting, o.protocol) == (cell.setting, cell.protocol)]
         randoms = [one for one in others if one.method == "random" and one.ipc == cell.ipc]
         wholes = [one for one in others if one.method == "full" and _distance(cell, one) <= NEAR]
         if not randoms or not wholes:
-            found.append(Finding(scope_in(cell), say=lambda cell=cell: _before(cell), missing=WANTED))
+            found.append(Finding(scope_in(cell), cell.of(auc), missing=WANTED))
             continue
         whole = min(wholes, key=lambda one: _distance(cell, one))
         ours = cell.contrast(auc)
@@ -43,11 +43,6 @@ def privacy(study: Study, moment: str) -> list[Finding]:
         holds, fails = every([one.above() for one in gaps]), some([one.below() for one in gaps])
         found.append(Finding(scope_in(cell), smaller, holds, fails, say))
     return found
-
-
-def attacked(cell: Cell) -> bool:
-    """Whether a likelihood-ratio attack was run on the cell."""
-    return all(row.get("membership") for row in cell.rows)
 
 
 def auc(row: dict[str, Any]) -> float | None:
