@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.config import Experiment
 from experiments.reporting.cells import Cell
-from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Finding, Study, scope_in
+from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Finding, Study, scope_of
 from experiments.reporting.contrasts import Estimate
 from experiments.sweeping.cost import SHAPES, shape_of
 from experiments.sweeping.operations import Operations, operations
@@ -24,13 +24,16 @@ def less_work(study: Study, moment: str) -> list[Finding]:
         if counted[id(cell)]
         for name in operations_of(row).shared  # type: ignore[union-attr]
     )
-    found = []
+    found, seen = [], set()
     for cell, full, _ in study.compared:
         if not cell.learns or full is None:
             continue
+        if (kind := (cell.setting.data, cell.series, cell.ipc)) in seen:
+            continue  # other labels of the same images take as many operations
+        seen.add(kind)
         ours, theirs = counted[id(cell)], counted[id(full)]
         if ours is None or theirs is None:
-            found.append(Finding(scope_in(cell), missing="operations of both sides: the method has no formula"))
+            found.append(Finding(scope_of(*kind), missing="operations of both sides: the method has no formula"))
             continue
         shared = sum(ours.shared.values())
         divided = sum(flop / users[name] for name, flop in ours.shared.items())
@@ -42,7 +45,7 @@ def less_work(study: Study, moment: str) -> list[Finding]:
             return _in_words(ours, theirs, users) + _seconds(cell, full)
 
         lack = f"a difference beyond a factor of {CERTAIN:g}, to which operations are known"
-        found.append(Finding(scope_in(cell), effect, say=say, exact=status, missing=lack))
+        found.append(Finding(scope_of(*kind), effect, say=say, exact=status, missing=lack))
     return found
 
 

@@ -112,7 +112,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [step * i + 0.0 for i in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
-def apart(places: list[float], gap: float = 11.0) -> list[float]:
+def apart(places: list[float], gap: float = 13.0) -> list[float]:
     """The same heights moved down where needed, so that labels do not overlap; the order stays."""
     moved, order = list(places), sorted(range(len(places)), key=places.__getitem__)
     for before, after in itertools.pairwise(order):

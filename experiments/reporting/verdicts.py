@@ -161,7 +161,12 @@ def _words(claim: Claim, found: list[Decided]) -> str:
     if not found:
         return f"No rows. It takes {claim.needs}."
     groups = {name: [one for one in found if one.status == name] for name in (HOLDS, FAILS, UNDECIDED)}
-    parts = [_group(name, group, len(found), claim) for name, group in groups.items() if group]
+    if groups[HOLDS] and groups[FAILS]:
+        open_in = f" and is undecided in {len(groups[UNDECIDED])}" if groups[UNDECIDED] else ""
+        counts = f"It holds in {len(groups[HOLDS])}, fails in {len(groups[FAILS])}{open_in} of"
+        parts = [f"{counts} {len(found)} comparisons."]
+    else:
+        parts = [_group(name, group, len(found), claim) for name, group in groups.items() if group]
     wanted = list(dict.fromkeys(one.missing for one in groups[UNDECIDED] if one.missing))
     more = f" Missing: {'; '.join(wanted[:2])}{' and more' if len(wanted) > 2 else ''}." if wanted else ""
     return " ".join(parts) + more
@@ -182,6 +187,15 @@ def scaled(claim: Claim, effect: float) -> str:
     if claim.unit == "times":
         return f"{effect:.3g}"
     return f"{100 * effect:+.1f}" if claim.unit == "points" else f"{effect:+.3f}"
+
+
+def effect_in_short(claim: Claim, one: Decided) -> str:
+    """Effect and standard error of a finding, in the claim's unit."""
+    if one.effect is None:
+        return "–"
+    digits, scale = (1, 100) if claim.unit == "points" else (3, 1)
+    spread = "" if one.se is None else f" ± {scale * one.se:.{digits}f}"
+    return f"{scaled(claim, one.effect)}{spread} {claim.unit}"
 
 
 def effect_of(claim: Claim, one: Decided) -> str:
