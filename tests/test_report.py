@@ -12,6 +12,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from report_study import extras, row, seeds, study_rows
+from scipy import stats
 
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet
@@ -20,10 +21,12 @@ from ddjax.saving import save_distilled
 from experiments import classes
 from experiments.config import Experiment
 from experiments.report import report
-from experiments.reporting import bars, export, overview, pictures, published, svg
+from experiments.reporting import bars, export, overview, pictures, published, sections, svg
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.opening import _main, interval
+from experiments.reporting.page import page
 from experiments.reporting.rows import read_rows
 from experiments.reporting.verdicts import judge
 from experiments.sweeping.store import Store
@@ -343,3 +346,89 @@ def test_structured_noise_is_followed_class_by_class():
     found = classes.by_class(counts, given, clean, ("a", "b", "c"))
     assert found["absorbed"] == 0.4 and found["recall"] == [0.6, 1.0, 0.5]
     assert classes.by_class(counts, clean, clean, ("a", "b", "c"))["absorbed"] is None
+
+
+class Shown(html.parser.HTMLParser):
+    """The words that are seen before anything is unfolded, and all headings in their order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.headings, self.folds, self.inside = [], [], 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.folds += tag == "details"
+        if tag not in VOID:
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        self.folds -= tag == "details"
+        self.inside.pop()
+
+    def handle_data(self, data):
+        if {"style", "script"} & set(self.inside):
+            return
+        if self.folds - ("summary" in self.inside) <= 0:
+            self.words += data.split()
+        if self.inside and re.fullmatch(r"h[1-6]", self.inside[-1]):
+            self.headings.append(data)
+
+
+def test_a_reader_sees_few_words_before_anything_is_unfolded(document):
+    from experiments.reporting.published import CSV
+
+    demo = read_rows(CSV.parent / "results" / "demo.jsonl")
+    study = Study.of(demo.done)
+    for text in (document, page(demo, study, judge(study), CSV.parent, "Demo")):
+        assert 500 < len(Shown(text).words) <= 2500
+
+
+def test_figures_come_in_their_order(document):
+    numbers = [int(words.split()[1][:-1]) for words in Shown(document).headings if words.startswith("Figure ")]
+    assert numbers == sorted(numbers) and set(numbers) >= {2, 3, 4}
+
+
+def test_the_page_opens_with_numbers_and_their_uncertainty(document):
+    """The set that is best at the noise that was measured most, beside the last and the picked epoch."""
+    opened = document[: document.index("<main>")]
+    assert "On digits with 40 % wrong training labels (symmetric 0.4)" in opened
+    assert re.search(r"distilled by TOY is right for 77\.0 ± 0\.6 % of the clean test images", opened)
+    assert "64.0 ± 0.6 % at its last epoch" in opened and "83.2 ± 0.6 % at the epoch that a noisy hold-out" in opened
+    whole = Study.of(study_rows())
+    setting, candidates = _main(whole)
+    best = max(candidates, key=lambda one: one.cell.of("last_acc").mean)
+    gain = best.gains["last"].estimate()
+    assert setting.noise == "symmetric" and interval(gain, len(candidates)) in opened
+    low, high = (float(x.replace("−", "-")) for x in re.search(r"\((\S+) to (\S+)\)", interval(gain, 1)).groups())
+    half = stats.t.isf(0.025, 4) * 100 * gain.se
+    assert (low, high) == pytest.approx((100 * gain.mean - half, 100 * gain.mean + half), abs=0.06)
+    assert not re.search(r"\b[CP]\d+\b(?!\")", re.sub(r"<[^>]*>", "", opened))  # no code of a claim without its title
+
+
+def test_a_claim_that_holds_here_and_fails_there_has_a_table():
+    rows = []
+    for dataset, gain in (("one", 0.2), ("two", -0.2), ("three", 0.0)):
+        where = {"rate": 0.6, "dataset": dataset}
+        rows += seeds(0.5, method="full", **where) + seeds(0.5 + gain, **where)
+    (few,) = (one for one in judge(Study.of(rows)) if one.claim.name == "C6")
+    shown = sections.verdicts([few]).partition("<details>")[0]
+    assert few.words.startswith("It holds in 1, fails in 1 and is undecided in 1 of 3 comparisons.")
+    lines = [re.sub(r"<[^>]*>", " ", line) for line in re.findall(r"<tr>.*?</tr>", shown)]
+    assert [line.split() for line in lines] == [
+        ["one:", "toy", "+20.0", "±", "0.8", "points", "●", "holds"],
+        ["two:", "toy", "-20.0", "±", "0.8", "points", "✕", "fails"],
+    ]
+    assert "1 further comparisons" not in shown and "1 further comparison is below" in shown
+
+
+def test_panels_of_the_first_picture_have_one_scale():
+    panels = phenomenon(Study.of(study_rows())).panels
+    scales = [re.findall(r'text-anchor="middle" class="">(\d+)<', panel) for panel in panels]
+    assert len(panels) > 2 and all(scale == scales[0] for scale in scales)
+
+
+def test_distilled_images_are_of_one_size(document):
+    """A picture is as wide as so many images are, whatever its set."""
+    for picture in re.findall(r"<img src=[^>]* style=[^>]*>", document):
+        width, share = re.search(r'width="(\d+)"', picture)[1], re.search(r"width:([\d.]+)%", picture)[1]
+        assert int(width) / 4 == float(share) / 10  # images of 4 pixels, ten of which fill the place

@@ -181,12 +181,13 @@ def _decided(one: Finding, status: str, p: tuple[float, float] | None, family: i
     if effect is None:
         return Decided(one.scope, status, words, missing=one.missing)
     seen, missing = None, one.missing if status == UNDECIDED else ""
-    if effect.se:
+    if effect.se and effect.n >= SEEDS:
         seen = detectable(float(effect.se), float(effect.df), LEVEL / family)
     if status == UNDECIDED and not missing:
         missing = _lack(effect, family)
     mean, se = float(effect.mean), None if effect.se is None else float(effect.se)
-    side = None if p is None or missing == one.missing != "" else min(p)
+    silent = p is None or bool(missing and one.missing) or effect.n < SEEDS
+    side = None if silent else min(p)
     return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, side, seen, effect.paired)
 
 

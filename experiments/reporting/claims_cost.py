@@ -70,7 +70,8 @@ def _names(*cells: Cell) -> tuple[str, ...]:
 
 def _in_words(ours: Operations, theirs: Operations, users: Counter) -> str:
     shared = "".join(
-        f", {name.split()[0]} {flop:.2g} (shared by {users[name]} runs)" for name, flop in ours.shared.items()
+        f", {name.split()[0]} {flop:.2g} (used by {users[name]} run{'s' * (users[name] > 1)})"
+        for name, flop in ours.shared.items()
     )
     return (
         f"operations: distilling {ours.distil:.2g}{shared}, one network on the result {ours.train:.2g}; one network on "

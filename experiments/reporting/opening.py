@@ -101,7 +101,7 @@ def interval(one: Estimate, count: int) -> str:
     """A difference in points with its confidence interval, for `count` of them together."""
     half = float(stats.t.isf(INTERVAL / 2 / count, one.df)) * one.se if one.se else 0.0
     low, high = (100 * (one.mean + side * half) for side in (-1, 1))
-    return f"{100 * one.mean:+.1f} points ({low:+.1f} to {high:+.1f})"
+    return f"{100 * one.mean:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
 def _names(study: Study) -> str:

@@ -78,7 +78,7 @@ def _settings(one: Verdict) -> str:
         for each in found[:MOST]
     )
     left = len(one.findings["last"]) - min(len(found), MOST)
-    rest = f"<caption>{left} further comparisons are below.</caption>" if left else ""
+    rest = f"<caption>{left} further comparison{'s are' if left > 1 else ' is'} below.</caption>" if left else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Settings of {one.claim.name}">'
         f'<table class="settings">{rest}<tbody>{lines}</tbody></table></div>'

@@ -153,7 +153,7 @@ def verdict(claim: Claim, study: Study) -> Verdict:
     found = {moment: claim.judge(study, moment) for moment in moments}
     status = {moment: CODES[int(outcome(each))] for moment, each in found.items()}
     decided = {moment: decide(each) for moment, each in found.items()}
-    used = [row for one in decided["last"] for row in one.rows]
+    used = [row for one in decided["last"] if one.se is not None for row in one.rows]
     return Verdict(claim, decided, status, _words(claim, decided["last"]), study.shared(used))
 
 
