@@ -55,17 +55,17 @@ def test_seconds_of_a_stopped_run_are_carried_on(tmp_path):
         resumed = adder.ADDER._replace(init=None)
         distill(resumed, adder.feed(), adder.state(), steps=steps, checkpoints=mine)
 
-    _, first = part(100.0)
+    _, first = part(1000.0)
     run(first, 2)
     whole, second = part(0.0)
-    second._timer._start -= 7.0  # before it was found again: not part of the run
+    second._timer._start -= 700.0  # before it was found again: not part of the run
     run(second, 4)
-    assert second.carried == whole.carried == pytest.approx(100.0, abs=2.0)
-    second._timer._start -= 50.0
+    assert second.carried == whole.carried == pytest.approx(1000.0, abs=30.0)
+    second._timer._start -= 500.0
     second.save(5, adder.state())
     whole, third = part(0.0)
     assert third.newest(adder.state()).step == 5
-    assert whole.carried == pytest.approx(150.0, abs=2.0)
+    assert whole.carried == pytest.approx(1500.0, abs=60.0)
 
 
 def test_shared_work_is_charged_to_who_collects_it():
