@@ -6,10 +6,11 @@ python -m experiments.membership --dataset digits --rate 0.4 --method dance --ip
 import dataclasses
 import pathlib
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 from ddjax.denoising.witnesses import said, students_of
 from ddjax.distilled import DistilledSet
@@ -147,7 +148,7 @@ def everything(cell: Ready, shared: Shared) -> DistilledSet:
     )
 
 
-def membership_of(settings: Settings) -> int:
+def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Attack, write the row, and say what came out."""
     view = View(settings.quiet)
     row = attacked(settings.settled(), settings.shadows, view, settings.data_dir)

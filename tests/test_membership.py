@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 from scipy import stats
 
 from ddjax.evaluation import membership
@@ -135,7 +136,8 @@ def test_the_command_leaves_a_row_for_each_side_of_the_claim(tmp_path, capsys, m
     out, rng = tmp_path / "rows.jsonl", np.random.default_rng(0)
     monkeypatch.setattr(command, "answers", lambda cell, pool, *_: (rng.normal(size=(1, len(pool.labels), 10)), 0.5))
     for method in ("random", "full"):
-        assert command.membership_of(command.Settings(method=method, out=out, shadows=8, quiet=True, **SMALL)) == 0
+        flags = [f"--{name}={value}" for name, value in {**SMALL, "method": method, "out": out, "shadows": 8}.items()]
+        assert tyro.cli(command.membership_of, args=[*flags, "--quiet"]) == 0
     assert "accuracy 50.0 %" in capsys.readouterr().out
     random, full = map(json.loads, out.read_text().splitlines())
     assert random["ipc"] == 1 and full["ipc"] is None and random["protocol"] == full["protocol"] == "common"

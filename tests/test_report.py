@@ -1,6 +1,7 @@
 """Rows to tables, figures and the page's text: everything that needs no browser."""
 
 import csv
+import dataclasses
 import html.parser
 import itertools
 import json
@@ -17,7 +18,7 @@ from scipy import stats
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet
 from ddjax.results import append
-from ddjax.saving import save_distilled
+from ddjax.saving import load_distilled, save_distilled
 from experiments import classes
 from experiments.config import Experiment
 from experiments.report import report
@@ -279,6 +280,27 @@ def test_distilled_images_become_pictures(sweep):
     )
     assert sheet.shape == (4, 4, 1)
     assert [sheet[0, 0, 0], sheet[0, 2, 0], sheet[2, 0, 0], sheet[2, 2, 0]] == [0, 128, 255, 128]
+
+
+def test_learned_labels_leave_every_image_in_its_place(tmp_path):
+    """Two images whose labels say the same class are not one row and gaps, but two places of a strip."""
+    saved_set(tmp_path / "set", classes=3, ipc=1)
+    hard = load_distilled(tmp_path / "set.npz")
+    logits = np.eye(3, dtype=np.float32)[[0, 0, 2]]
+    soft = dataclasses.replace(hard, labels=logits, label_kind="logits")
+    (cell,) = gather([row(0.5, ipc=1)])
+    plain, learned = (pictures.draw(cell, cell.rows[0], one) for one in (hard, soft))
+    assert (learned.columns, learned.width, learned.height) == (3, 12, 4) and learned.uri == plain.uri
+
+
+def test_labels_at_the_right_end_do_not_touch():
+    """Also that of chance, near which lines end."""
+    lines = [svg.Line(str(i), i, [(1, 10.0 + i / 10, 0.0), (10, 10.0, 0.0)]) for i in range(3)]
+    panel = ElementTree.fromstring(svg.plot("t", lines, "x", "y", chance=10.0))
+    ends = [e for e in panel.iter() if e.tag.endswith("}text") and e.text in ("0", "1", "2", "chance")]
+    right = max(float(e.attrib["x"]) for e in ends)
+    heights = sorted(float(e.attrib["y"]) for e in ends if float(e.attrib["x"]) == right)
+    assert len(heights) == 4 and np.diff(heights).min() >= 12.9
 
 
 def test_published_values_stand_beside_whole_cells_only():

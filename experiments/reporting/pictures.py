@@ -99,6 +99,9 @@ def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | N
     images = np.clip(np.asarray(pixels(distilled)), 0, 1)
     labels = np.asarray(distilled.labels)
     classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    if labels.ndim > 1 and len(set(np.bincount(classes, minlength=distilled.num_classes))) > 1:
+        # what a learned label says most may be another class than that of the image's place
+        classes = np.arange(len(images)) * distilled.num_classes // len(images)
     shown = list(only) if only is not None else list(range(min(distilled.num_classes, CLASSES)))
     rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in shown]
     if max(len(row) for row in rows) == 1:

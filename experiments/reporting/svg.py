@@ -165,9 +165,11 @@ def plot(
         body.append(segment(LEFT, up(0), right, up(0), "axis"))
     if chance is not None:
         body.append(segment(LEFT, up(chance), right, up(chance), "axis", 'stroke-dasharray="1 4"'))
-        body.append(text(right + 4, up(chance) + 4, "chance", kind="quiet"))
     ends = [up(line.points[-1][1] if line.points else line.level if line.level is not None else low) for line in lines]
-    for line, end in zip(lines, apart(ends), strict=True):
+    placed = apart([*ends, *([up(chance)] if chance is not None else [])])
+    if chance is not None:
+        body.append(text(right + 4, placed[-1] + 4, "chance", kind="quiet"))
+    for line, end in zip(lines, placed, strict=False):
         body.append(_drawn(line, at, up, right, end))
     return frame(title, HEIGHT, described(lines), body)
 
