@@ -345,6 +345,9 @@ def test_other_mistakes_are_said_before_anything_is_written(tmp_path, monkeypatc
     with pytest.raises(ValueError, match="ddjax\\[report\\]"):
         report(tmp_path / "rows.jsonl", formats=("parquet",), quiet=True)
     assert not (tmp_path / "rows_report").exists()
+    append(tmp_path / "attacks.jsonl", row(0.5) | {"membership": {"auc": 0.5, "tpr_at_1": 0.01, "shadows": 8}})
+    with pytest.raises(ValueError, match="membership alone"):
+        report(tmp_path / "attacks.jsonl")
     append(tmp_path / "bad.jsonl", row(0.5) | {"status": "failed", "reason": "no"})
     with pytest.raises(ValueError, match="all 1 runs"):
         report(tmp_path / "bad.jsonl")
