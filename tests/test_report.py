@@ -430,6 +430,17 @@ def test_the_page_opens_with_numbers_and_their_uncertainty(document):
     assert not re.search(r"\b[CP]\d+\b(?!\")", re.sub(r"<[^>]*>", "", opened))  # no code of a claim without its title
 
 
+def test_an_undecided_claim_says_what_it_could_have_seen():
+    (few,) = (
+        one
+        for one in judge(Study.of(seeds(0.5, method="full", rate=0.6) + seeds(0.5, rate=0.6)))
+        if one.claim.name == "C6"
+    )
+    assert few.words.startswith(
+        "Undecided in the one comparison (digits: toy): +0.0 points (detectable with 80 % power: 3.1)."
+    )
+
+
 def test_a_claim_that_holds_here_and_fails_there_has_a_table():
     rows = []
     for dataset, gain in (("one", 0.2), ("two", -0.2), ("three", 0.0)):

@@ -72,6 +72,8 @@ def headline(study: Study) -> str:
         among = f"the best of {count} distilled sets" if count > 1 else "this distilled set"
         words += f". The advantage of {among} is {' and '.join(gains)} ({100 * (1 - INTERVAL):.0f} % intervals"
         words += f" for all {count} together)" if count > 1 else ")"
+    else:
+        words += f". {one.n} seed{'s are' if one.n > 1 else ' is'} too few for an interval of the difference"
     rates = sorted(
         {c.setting.rate for c in study.cells if (c.setting.data, c.setting.noise) == (setting.data, setting.noise)}
     )

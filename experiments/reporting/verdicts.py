@@ -179,7 +179,17 @@ def _group(name: str, group: list[Decided], whole: int, claim: Claim) -> str:
     effects = sorted(one.effect for one in group if one.effect is not None)
     ends = [scaled(claim, effect) for effect in dict.fromkeys([*effects[:1], *effects[-1:]])]
     size = f": {' to '.join(ends)} {claim.unit}" if ends else ""
-    return f"{name.capitalize()} in {of}{which}{size}."
+    return f"{name.capitalize()} in {of}{which}{size}{_seen(claim, group) if name == UNDECIDED else ''}."
+
+
+def _seen(claim: Claim, group: list[Decided]) -> str:
+    """The effects that undecided comparisons could have seen, the smallest and the largest."""
+    sizes = sorted(one.detectable for one in group if one.detectable is not None)
+    if not sizes:
+        return ""
+    scale, digits = (100, 1) if claim.unit == "points" else (1, 3)
+    ends = dict.fromkeys(f"{scale * size:.{digits}f}" for size in (sizes[0], sizes[-1]))
+    return f" (detectable with {100 * POWER:.0f} % power: {' to '.join(ends)})"
 
 
 def scaled(claim: Claim, effect: float) -> str:
