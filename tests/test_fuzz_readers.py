@@ -219,7 +219,7 @@ def test_reports(folder):
 def test_checkpoints(folder):
     place = folder / "step-000000001"
     place.mkdir()
-    step.write_step(place, 1, {"a": 1}, step.on_host({"x": np.arange(5.0)}), {"loss": np.arange(1.0)})
+    step.write_step(place, 1, {"a": 1}, step.on_host({"x": np.arange(5.0)}), {"loss": np.arange(1.0)}, 2.0)
     files = {path.name: path.read_bytes() for path in place.iterdir()}
 
     @TRIED

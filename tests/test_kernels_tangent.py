@@ -194,3 +194,31 @@ def test_linearisations_agree(convnet):
         assert jnp.allclose(outputs, other[0], atol=1e-6) and jnp.allclose(along, other[1], atol=1e-5)
     adjoint = sum(float(jnp.vdot(a, b)) for a, b in zip(jax.tree.leaves(tangents), jax.tree.leaves(back), strict=True))
     assert np.isclose(float(jnp.vdot(along, outputs)), adjoint, rtol=1e-4)  # <J t, o> = <t, J^T o>
+
+
+def test_the_largest_learning_rate_is_that_of_the_largest_eigenvalue():
+    nt = tangent.load()
+    root = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+    kernel = jnp.asarray(root @ root.T)
+    wanted = 2 * 5 / np.linalg.eigvalsh(np.asarray(kernel))[-1]
+    assert float(nt.predict.max_learning_rate(kernel)) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("time", [None, 2.0])
+def test_predictions_of_many_kernels_are_those_of_each(time):
+    """A vmap over kernels; and one whose kernel is fixed keeps nothing of a jit that called it first."""
+    predict = tangent.load().predict.gradient_descent_mse
+    roots = np.random.default_rng(0).normal(size=(3, 6, 6)).astype(np.float32)
+    kernels = jnp.asarray(roots @ roots.transpose(0, 2, 1) + np.eye(6, dtype=np.float32))
+    start, targets, across = jnp.zeros((6, 2)), jnp.asarray(roots[0, :, :2]), jnp.asarray(roots[1, :2])
+
+    def predicted(kernel, made=None):
+        made = made or predict(kernel, targets, diag_reg=1e-3)
+        return made(time, start, jnp.zeros((2, 2)), across)[1]
+
+    together = jax.vmap(predicted)(kernels)
+    for kernel, found in zip(kernels, together, strict=True):
+        np.testing.assert_allclose(found, predicted(kernel), rtol=2e-3, atol=2e-4)
+    made = predict(kernels[0], targets, diag_reg=1e-3)
+    first = jax.jit(lambda: predicted(None, made))()
+    np.testing.assert_allclose(predicted(None, made), first, rtol=2e-3, atol=2e-4)

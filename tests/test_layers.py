@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "stopping", "precision"], 0),
+    **dict.fromkeys(["trees", "names", "stopping", "precision", "timing"], 0),
     "ranges": 1,
     **dict.fromkeys(["types", "storage"], 2),
     "checks": 3,

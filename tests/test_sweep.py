@@ -102,6 +102,17 @@ def test_settings_of_a_method_and_of_its_size():
     assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
 
 
+def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
+    grid = Grid(noises=(("clean", 0.0), ("symmetric", 0.4), ("worst", 0.0)), methods=("random",), ipc=(1,))
+    assert [(c.noise, c.noise_seed) for c in cells(grid)] == [
+        *[("clean", 0)] * 3,
+        *[("symmetric", seed) for seed in range(3)],
+        *[("worst", 0)] * 3,
+    ]
+    one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
+    assert {cell.noise_seed for cell in cells(one_draw)} == {5}
+
+
 def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
     found = cells(Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random",), seeds=(0, 1)))
     assert sorted(len(group) for group in groups(found, fleet=True)) == [4, 4]

@@ -6,6 +6,7 @@ run time is put into its own modules (`_mend`), never into JAX's.
 """
 
 import contextlib
+import functools
 import importlib
 import sys
 import threading
@@ -69,6 +70,7 @@ def _import() -> types.ModuleType:
         if not before:
             vars(package).pop("experimental", None)  # the stand-in, bound by `from . import experimental`
         _mend(importlib.import_module(f"{PACKAGE}._src.empirical"))
+        _mend_predict(importlib.import_module(f"{PACKAGE}._src.predict"))
     except Exception as error:
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE and name not in before]:
             del sys.modules[name]  # half imported: the next attempt starts afresh
@@ -146,6 +148,34 @@ def _mend(empirical: types.ModuleType) -> None:
     checks = types.SimpleNamespace(jax_enable_checks=False)
     empirical.ad = _Overlay(ad, source_info_util=names, config=checks)
     empirical.core = _Overlay(empirical.core, DShapedArray=_NoSuchArray)
+
+
+def _mend_predict(predict: types.ModuleType) -> None:
+    """Give neural-tangents' predictions, for good, what SciPy no longer has and what JAX now forbids."""
+    import scipy
+
+    def eigvalsh(matrix: Any, eigvals: tuple[int, int]) -> Any:  # the name of the range until SciPy 1.13
+        return scipy.linalg.eigvalsh(matrix, subset_by_index=eigvals)
+
+    # max_learning_rate: the largest eigenvalue on a CPU
+    predict.sp = _Overlay(scipy, linalg=_Overlay(scipy.linalg, eigvalsh=eigvalsh))
+    # gradient_descent_mse under a vmap over kernels: it factorises the kernel outside of all transformations, to keep
+    # the factors, where JAX no longer knows a kernel that is being transformed
+    predict.jax = _Overlay(jax, core=_Overlay(jax.core, eval_context=contextlib.nullcontext))
+    for name in ("_get_fns_in_eigenbasis", "_get_cho_solve"):
+        setattr(predict, name, _outside(getattr(predict, name)))
+
+
+def _outside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, outside of all transformations wherever none of its arguments is being transformed."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any) -> Any:
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
+        with contextlib.nullcontext() if traced else jax.core.eval_context():
+            return function(*args)
+
+    return wrapped
 
 
 def _flops(f: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> float:

@@ -45,6 +45,6 @@ class InstanceNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Maps) -> Maps:
         """[n h w c] -> the same shape."""
-        scale = self.param("scale", jax.nn.initializers.ones, x.shape[-1:])
-        bias = self.param("bias", jax.nn.initializers.zeros, x.shape[-1:])
+        scale = self.param("scale", jax.nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", jax.nn.initializers.zeros, x.shape[-1:], jnp.float32)
         return standardize(*nn.dtypes.promote_dtype(x, scale, bias))

@@ -104,12 +104,12 @@ class Conv(nn.Module):
         """[n h w c] -> [n h2 w2 features]."""
         init = names.choose(INITS, self.scheme, "init")
         fan_in = self.size**2 * x.shape[-1]
-        kernel = self.param("kernel", init.conv, (self.size, self.size, x.shape[-1], self.features))
+        kernel = self.param("kernel", init.conv, (self.size, self.size, x.shape[-1], self.features), jnp.float32)
         x, kernel = nn.dtypes.promote_dtype(x, kernel)
         pad = self.size // 2 if self.padding is None else self.padding
         y = conv2d(x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)))
         if self.use_bias:
-            bias = self.param("bias", init.bias(fan_in), (self.features,))
+            bias = self.param("bias", init.bias(fan_in), (self.features,), jnp.float32)
             y = y if self.norm == "instance" else y + bias.reshape(1, 1, 1, -1)
         return y
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from ddjax import ranges
 from ddjax.names import unknown
+from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import fastest
 from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
@@ -102,6 +103,11 @@ class Experiment:
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
         filled = {"rate": rate, "precision": fastest() if self.precision == FASTEST else self.precision}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
+
+
+def drawn(noise: str, rate: float | None) -> bool:
+    """Whether labels of this noise are drawn: clean ones are not, and people's come from a file."""
+    return noise != "clean" and noise not in human.SETS and (noise in RATELESS or bool(rate))
 
 
 def from_file(path: pathlib.Path) -> Experiment:

@@ -4,18 +4,19 @@ Nothing is loaded or compiled. A prediction is good to a factor of about two; `p
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import HELD_OUT, rescaled
 from ddjax.names import choose
-from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment, method_config
+from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
+from experiments.sweeping.operations import configured, copies
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
@@ -61,7 +62,7 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if asked.whole or asked.prune:  # what a rule or a cleaner adds is known once it has been measured
         return Cost(None, ROW_BYTES, 0.0)
     method = asked.method
-    config = method_config(method.config, cell)
+    config = configured(cell, shape)
     protocol = choose(PROTOCOLS, cell.protocol, "protocol")
     own = method.model(config, shape.image, shape.classes) if method.model else None
     model = own or network(cell, protocol.network, shape.image, shape.classes)
@@ -70,14 +71,7 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if formula is None:
         return Cost(None, disk, 0.0)
     made, common = formula(cell, config, model, shape, machine)
-    students = _students(cell, shape, copies(cell.method, config), machine)
-    return Cost(made.then(students), disk, data_bytes(shape), common)
-
-
-def copies(method: str, config: Any) -> int:
-    """How many images students see for each stored one: mirror images, and the cells of a mosaic."""
-    mirrored = 2 if getattr(config, "use_flip", False) and method == "rcig" else 1
-    return mirrored * getattr(config, "factor", 1) ** 2
+    return Cost(made.then(_students(cell, shape, copies(cell, config), machine)), disk, data_bytes(shape), common)
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:

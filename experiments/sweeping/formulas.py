@@ -60,7 +60,8 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
     recipe = config.recipe(shape.train)
     kept = config.kept()
-    own = (recipe, model.spec, config.expert_seed, config.experts, kept, config.storage)
+    seed = cell.seed if config.expert_seed < 0 else f"shared {config.expert_seed}"
+    own = (recipe, model.spec, seed, config.experts, kept, config.storage)
     key = ("experts", *labels_of(cell), cell.precision, *own)
     experts = _fleet("experts", key, recipe, kept, config.experts, model, shape, machine, config.storage)
     return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)

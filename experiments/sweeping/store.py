@@ -20,6 +20,7 @@ log = logging.getLogger("ddjax.sweep")
 
 FAILED = ("failed", "failed_nan")  # the status of a row without a score; the second: its numbers were not finite
 ROW, PLAN = "row.json", "plan.json"
+SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s")  # what a distilled set cost
 NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # what tells cells of a plan apart
 
 
@@ -65,14 +66,15 @@ class Store:
             with replacing(self.root / "sets" / row["set"], "w") as file:
                 file.write(row["fingerprint"])
 
-    def distilled(self, name: str) -> tuple[DistilledSet, dict, float] | None:
-        """A set that some run made, by its name in the column `set`, with its seconds; the log of its steps is gone."""
+    def distilled(self, name: str) -> tuple[DistilledSet, dict, dict[str, Any]] | None:
+        """A set that some run made, by its name in the column `set`, and its cost; the log of its steps is gone."""
         link = self.root / "sets" / name
         folder = self.runs / link.read_text() if link.exists() else None
         if folder is None or not (folder / "distilled.npz").exists():
             return None
         row = json.loads((folder / ROW).read_text())
-        return load_distilled(folder / "distilled.npz"), {}, row["distill_s"]
+        spent = {column: row[column] for column in SPENT if column in row}
+        return load_distilled(folder / "distilled.npz"), {}, spent
 
     @contextlib.contextmanager
     def claimed(self, cells: list[Experiment]) -> Iterator[list[Experiment]]:

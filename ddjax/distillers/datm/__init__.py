@@ -28,6 +28,7 @@ from ddjax.trees import record
 from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 WIDTH = 128
+_EXPERTS = 3  # the stream of the experts' seed in a run's key
 
 
 @record(static=("space",))
@@ -142,7 +143,7 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
         train,
         experts=config.experts,
         keep=config.kept(),
-        seed=config.expert_seed,
+        seed=own_seed(key) if config.expert_seed < 0 else config.expert_seed,
         storage=config.storage,
         store=config.store,
     )
@@ -166,6 +167,11 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
     )
     feed = segment_feed(found, schedule, config.match_epochs, feed_key)
     return Start(images=begun.images, labels=begun.labels, space=train.space), feed
+
+
+def own_seed(key: PRNGKey) -> int:
+    """The seed of a run's own experts, the same for all sizes of distilled sets with this key."""
+    return int(jax.random.bits(jax.random.fold_in(key, _EXPERTS), dtype=jnp.uint32) >> 1)
 
 
 def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:

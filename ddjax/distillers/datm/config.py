@@ -8,7 +8,7 @@ from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm.settings import settings
 from ddjax.experts import RECIPES
 from ddjax.names import choose, unknown
-from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range, Seed
+from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range
 from ddjax.training import Recipe
 
 STARTS = ("correct", "real", "noise")
@@ -34,7 +34,7 @@ class DatmConfig:
       expert_batch: images in a step of theirs; 0 takes the recipe's, or fewer (16 at least) where an epoch would have
         less than 90 steps.
       expert_rate: their rate; 0 takes the recipe's.
-      expert_seed: of the experts, which runs of other seeds share.
+      expert_seed: of the experts; -1 takes one from the run's own key, any other is shared by runs of all seeds.
       storage: float32, or bfloat16 for half the size; `store=False` trains the experts anew in each run.
       keep: the weights of all epochs, which serve every other configuration too, or only of the window that is read.
       inner_steps: T, steps of the student.
@@ -67,7 +67,7 @@ class DatmConfig:
     expert_epochs: Count = 30
     expert_batch: Natural = 0
     expert_rate: NonNegative = 0.0
-    expert_seed: Seed = 0
+    expert_seed: Annotated[int, Range(-1, 2**32 - 1)] = -1
     storage: str = "float32"
     store: bool = True
     keep: str = "all"

@@ -36,6 +36,7 @@ from ddjax.storage.checkpoints.step import (
 )
 from ddjax.storage.files import remove, replacing_folder, tidied
 from ddjax.storage.locks import alone
+from ddjax.timing import Timer
 
 log = logging.getLogger("ddjax.storage.checkpoints")
 
@@ -54,7 +55,11 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own."""
+    """The checkpoints of one run, in a folder of their own.
+
+    Attributes:
+      carried: seconds, without compiling, that earlier processes spent on what this one went on with.
+    """
 
     @checked
     def __init__(
@@ -66,6 +71,7 @@ class Checkpoints:
         seconds: NonNegative = SECONDS,
         fresh: bool = False,
         wait: bool = False,
+        whole: Any = None,
     ):
         """Nothing is read or written yet.
 
@@ -76,10 +82,12 @@ class Checkpoints:
           seconds: between two; 0 writes one whenever the run comes up for air.
           fresh: start anew, whatever is there.
           wait: for another process that is at it, rather than refuse.
+          whole: the Checkpoints of the run that this is a part of.
         """
         self.folder, self.config = pathlib.Path(folder), json.loads(json.dumps(dict(config), default=str))
         self.keep, self.seconds, self.fresh, self.wait = keep, seconds, fresh, wait
         self._spoke, self._cost = time.monotonic(), 0.0
+        self._whole, self._timer, self.carried = whole, Timer(), 0.0
 
     def part(self, name: str, **more: Any) -> "Checkpoints":
         """Those of one part of the run, with what else decides it."""
@@ -90,6 +98,7 @@ class Checkpoints:
             seconds=self.seconds,
             fresh=self.fresh,
             wait=self.wait,
+            whole=self,
         )
 
     @contextlib.contextmanager
@@ -138,6 +147,7 @@ class Checkpoints:
         found = from_first(lambda: self._newest(like))
         if found is None:
             return None
+        self._carry(float(found["spent"]))
         parts = {name: self._part(found, name) for name in ("state", "history")}
         return Saved(int(found["step"]), placed(parts["state"], like), parts["history"])
 
@@ -161,8 +171,14 @@ class Checkpoints:
                 continue
             log.info("going on after step %d, from %s", step, folder)
             arrays = {f"{part}/{name}": array for part, inner in parts.items() for name, array in inner.items()}
-            return {"step": np.array(step), **arrays}
+            return {"step": np.array(step), "spent": np.array(manifest.get("spent", 0.0)), **arrays}
         return None
+
+    def _carry(self, seconds: float) -> None:
+        """Count what earlier processes spent, here and in the runs that this is a part of."""
+        self._timer, self.carried = Timer(), self.carried + seconds
+        if self._whole:
+            self._whole._carry(seconds)
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -175,7 +191,7 @@ class Checkpoints:
     def _write(self, step: int, leaves: list[Leaf], history: Mapping[str, np.ndarray]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing_folder(self.folder / f"step-{step:09d}") as aside:
-            write_step(aside, step, self.config, leaves, history)
+            write_step(aside, step, self.config, leaves, history, self.carried + self._timer.steady)
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
             remove(old)
 

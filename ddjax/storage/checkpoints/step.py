@@ -42,15 +42,21 @@ def on_host(state: Any) -> list[Leaf]:
 
 
 def write_step(
-    aside: pathlib.Path, step: int, config: dict[str, Any], leaves: list[Leaf], history: Mapping[str, Any]
+    aside: pathlib.Path,
+    step: int,
+    config: dict[str, Any],
+    leaves: list[Leaf],
+    history: Mapping[str, Any],
+    spent: float,
 ) -> None:
-    """Fill a folder with a checkpoint."""
+    """Fill a folder with a checkpoint; `spent` are the seconds that it took to get here."""
     np.savez(aside / STATE, **{f"{i:06d}": leaf.array for i, leaf in enumerate(leaves)})
     np.savez(aside / HISTORY, **history)
     manifest = {
         "format": FORMAT,
         "schema": SCHEMA,
         "step": step,
+        "spent": round(spent, 3),
         "config": config,
         "leaves": [leaf.described for leaf in leaves],
         "files": {
