@@ -54,6 +54,11 @@ def imports(path):
 FILES = sorted([*ROOT.glob("ddjax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
 
 
+def test_x64_is_entered_by_the_name_that_every_supported_jax_has():
+    users = [path for path in FILES if "jax.enable_x64" in path.read_text()]
+    assert users == [ROOT / "ddjax/precision.py"], "call ddjax.precision.enable_x64: JAX 0.7 has no jax.enable_x64"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_downwards(path):
     name = path.relative_to(ROOT)

@@ -1,6 +1,7 @@
 """A sweep does what is missing, once, and survives what happens to it."""
 
 import dataclasses
+import errno
 import importlib.util
 import json
 import os
@@ -17,7 +18,7 @@ from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment, method_config
-from experiments.running.run import run_together
+from experiments.running.run import Outcome, run_together
 from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
@@ -214,12 +215,38 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
     with store.claimed([cell]) as mine:
         assert mine == [cell]
 
+
+def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path):
+    store, rows = Store(tmp_path), [{"fingerprint": "first"}, {"fingerprint": "second"}]
+
     def breaks(folder):
         raise RuntimeError("disk")
 
     with pytest.raises(RuntimeError, match="disk"):
-        store.write({"fingerprint": fingerprint(cell)}, breaks)
+        store.write(rows, [lambda folder: None, breaks])
     assert not list(store.runs.iterdir())
+    store.write(rows)
+    assert set(rows_of(tmp_path)) == {"first", "second"}
+
+
+@pytest.mark.parametrize("lost", [(1,), (1, 2)])
+def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, lost):
+    store, fleet = Store(tmp_path), [Experiment(seed=1), Experiment(seed=2)]
+    keeping = store.keeping()
+
+    def interrupted(cells, **_):
+        if len(cells) > 1:
+            keeping.used.add(keeping.folder(cells))
+            keeping.folder(cells).mkdir(parents=True)
+        if len(cells) > 1 or cells[0].seed in lost:
+            raise OSError(errno.ENOSPC, "no space")
+        return [Outcome({"fingerprint": fingerprint(cells[0])}, None, {}, None, None, {})]
+
+    monkeypatch.setattr("experiments.sweeping.run.run_together", interrupted)
+    failed = run_group(fleet, store, Shared(keeping=keeping), "test")
+    assert [cell.seed for cell in failed] == list(lost)
+    # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
+    assert keeping.folder(fleet).exists() == (failed == fleet)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])

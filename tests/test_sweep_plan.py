@@ -64,7 +64,7 @@ def test_tier_a_has_a_believable_plan(machine, days, tmp_path, capsys):
 def test_rows_refine_their_kind(tmp_path):
     found = cells(Grid(methods=("datm",), seeds=(0, 1, 2), noises=(("clean", 0.0), ("symmetric", 0.4)), ipc=(1, 10)))
     store, done = Store(tmp_path), found[0]
-    store.write({"fingerprint": fingerprint(done), "status": "done", "seconds": 123.0, "hardware": hardware()})
+    store.write([{"fingerprint": fingerprint(done), "status": "done", "seconds": 123.0, "hardware": hardware()}])
     here = planning.plan(found, store, CPU.__class__(**{**vars(CPU), "name": "here"}), fleet=False)
     assert {one.seconds for one in here.estimates if one.cell.ipc == 1} == {123.0}
     assert (

@@ -6,13 +6,13 @@ The ridge is absolute everywhere; `relative` turns one in units of the kernel's 
 import contextlib
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float
 
 from ddjax.kernels.gram import matmul_highest
+from ddjax.precision import enable_x64
 
 Scalar = Float[Array, ""] | float
 
@@ -32,7 +32,7 @@ def relative(k_mm: Float[Array, "m m"], ridge: Scalar) -> Float[Array, ""]:
 
 def _precision(dtype: Any) -> contextlib.AbstractContextManager:
     # double precision for a few operations, in programs that are float32 otherwise
-    return jax.enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext()
+    return enable_x64(True) if dtype == jnp.float64 else contextlib.nullcontext()
 
 
 def factor(k_mm: Float[Array, "m m"], ridge: Scalar, dtype: Any = None) -> Factor:
