@@ -139,9 +139,9 @@ def test_only_the_named_arrays_are_read(tmp_path):
 
 
 NO_NPZ = {
-    "text": (b"1,2,3\n", "it is no zip archive, as numpy.savez writes"),
-    "an .npy": (b"\x93NUMPY", "it is no zip archive"),
-    "a zip of text": ({"a.txt": b"hello"}, "'a.txt': it is no array, as numpy.save writes"),
+    "text": (b"1,2,3\n", "it is not a zip archive, as numpy.savez writes"),
+    "an .npy": (b"\x93NUMPY", "it is not a zip archive"),
+    "a zip of text": ({"a.txt": b"hello"}, "'a.txt': it is not an array, as numpy.save writes"),
 }
 
 
