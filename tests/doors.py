@@ -193,7 +193,7 @@ several(
     labels_that_are_too_few=(lambda np: {"labels": np.arange(39) % 4}, r"labels has shape \(39,\) beside images"),
     labels_as_one_hot_rows=(
         lambda np: {"labels": np.eye(4)[np.arange(40) % 4]},
-        "class numbers are wanted",
+        "class numbers are expected",
     ),
     labels_that_are_words=(lambda np: {"labels": np.array(["a", "b"] * 20)}, "must hold integers.*<U1"),
     ids_that_repeat=(lambda np: {"ids": np.zeros(40, int)}, r"duplicate ids: \[0\]"),
@@ -207,7 +207,7 @@ def a_csv_with_an_empty_label(t):
     t.ddjax.load(t.folder / "a.csv")
 
 
-@case("labels", "files that are not there, such as .*passwd")
+@case("labels", "files that do not exist, such as .*passwd")
 def a_csv_that_leads_out_of_its_folder(t):
     (t.folder / "b.csv").write_text("path,label\n../nothing/passwd,1\n")
     t.ddjax.load(t.folder / "b.csv")
