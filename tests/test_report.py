@@ -395,7 +395,7 @@ def test_text_in_another_encoding_is_not_guessed(tmp_path):
     lines = json.dumps(row(0.5, seed=1) | {"dataset": "Größe"}, ensure_ascii=False) + "\n" + GOOD
     (tmp_path / "rows.jsonl").write_bytes(lines.encode("latin-1"))
     [bad] = read_rows(tmp_path).bad
-    assert bad.line == 1 and "bytes that are no text" in bad.reason
+    assert bad.line == 1 and "bytes that are not text" in bad.reason
 
 
 def test_the_page_and_the_terminal_say_what_is_left_out(tmp_path, capsys):

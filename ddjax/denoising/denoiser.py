@@ -29,7 +29,7 @@ from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.registry import NETWORKS
 from ddjax.names import choose, unknown
-from ddjax.ranges import Count, PositiveShare, Seed, checked, whole
+from ddjax.ranges import Count, PositiveShare, Seed, check_int, checked
 from ddjax.storage.files import array_digest
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
@@ -93,7 +93,7 @@ def denoise(
     check_names(method=method, protocol=protocol, network=network, score=score, calibration=calibration)
     train, names = training_set(images, labels, class_names)
     if method == "cleanlab":
-        whole(folds, "folds", 2, len(train.labels))
+        check_int(folds, "folds", 2, len(train.labels))
     called = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
     if called.shape != (len(train.labels),):
         raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")

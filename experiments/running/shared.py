@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ddjax import preprocess
-from ddjax.data import Dataset, Prepared, in_space, load, prepare
+from ddjax.data import Dataset, Prepared, load, prepare, to_space
 from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import rescaled
@@ -148,7 +148,7 @@ def full_recipe(ready: Ready) -> Recipe:
 def inside(ready: Ready, shared: Shared) -> Prepared:
     """The cell's data with their images on the device, in its space; cells with the same images share the arrays."""
     key = (ready.experiment.dataset, ready.experiment.limit, ready.experiment.imbalance, ready.transform.fingerprint)
-    moved = shared.once("images", key, lambda: in_space(ready.prepared, ready.transform))
+    moved = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform))
     place = {"images": moved.train.images, "space": moved.train.space}
     tests = {"images": moved.test.images, "space": moved.test.space}
     prepared = ready.prepared
@@ -163,7 +163,7 @@ def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
     It is trained on the clean labels for a few epochs: what it is unsure of is what will be mislabelled.
     """
     clean = prepare(dataset, NoiseSpec())
-    moved = in_space(clean, preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)).train
+    moved = to_space(clean, preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)).train
     model = network(experiment, "convnet", dataset.image_shape, dataset.num_classes)
     examples = Examples(moved.images, preprocess.one_hot(moved.labels, dataset.num_classes))
     recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)
