@@ -17,7 +17,6 @@ Params = Any  # a pytree of arrays; a network with batch norm keeps its running 
 Metrics = dict[str, Array]
 
 PIXELS = "pixels"  # the space of raw uint8 images; every other space is named by a Preprocess's fingerprint
-SMALL_SIDE, SMALL_WIDTH = 16, 32  # images of up to so many pixels, like digits, need no wider networks
 
 
 @record(static=("num_classes", "space"))
@@ -92,13 +91,18 @@ class Distiller(NamedTuple):
     extract: Callable[[Any], "Any"]  # state -> DistilledSet
 
 
+def steps_of(config: Any) -> int:
+    """The field `steps` of a method's configuration."""
+    return config.steps
+
+
 class Method(NamedTuple):
     """A distiller with all that an experiment needs to run it; a fork adds one file that defines one of these."""
 
     config: type  # a frozen dataclass whose defaults run
     prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> what init starts from, and the feed
     build: Callable[..., Distiller]  # (config, model) -> the three functions
-    steps: Callable[[Any], int]  # config -> how many steps a whole run takes
+    steps: Callable[[Any], int] = steps_of  # config -> number of steps of a run; by default its field `steps`
     model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> the network it distils with
     space: str | None = None  # the preprocessing it is published with; None for the protocol's
     split: tuple[str, ...] = ()  # fields of a batch whose leading axis `ddjax.execution.mesh` may split over devices

@@ -40,7 +40,7 @@ from jaxtyping import Array, Float
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.shared.feeds import Batch, image_batches
-from ddjax.distillers.shared.prototypes import rows_by_class
+from ddjax.distillers.shared.start import learned_fields, start_set
 from ddjax.kernels import relative, ridge_predict
 from ddjax.kernels.finite import conjugate
 from ddjax.kernels.gram import Kernel
@@ -125,8 +125,7 @@ def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
     optimizer = optax.adam(config.rate)
 
     def learned(distilled: DistilledSet) -> dict[str, Array]:
-        images = {"images": distilled.images}
-        return images | {"labels": distilled.labels} if config.learn_labels else images
+        return learned_fields(distilled, config.learn_labels)
 
     def loss(values: dict[str, Array], distilled: DistilledSet, kernel: Kernel, batch: Batch) -> tuple[Array, Metrics]:
         support = dataclasses.replace(distilled, **values)
@@ -163,15 +162,7 @@ def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -
     if not jnp.issubdtype(train.images.dtype, jnp.floating):
         raise ValueError(f"images must be floats to be learned; got {train.images.dtype}: apply a preprocess first")
     start_key, feed_key = jax.random.split(key)
-    rows = rows_by_class(start_key, train, config.ipc)
-    start = DistilledSet(
-        images=jnp.asarray(train.images)[rows],
-        labels=centered(jnp.asarray(train.labels)[rows], train.num_classes),
-        num_classes=train.num_classes,
-        label_kind="regression",
-        space=train.space,
-    )
-    return start, image_batches(train, config.batch, feed_key)
+    return start_set(start_key, train, config.ipc, targets=centered), image_batches(train, config.batch, feed_key)
 
 
 def build(config: KipConfig, model: Model) -> Distiller:
@@ -188,11 +179,8 @@ def kernel_method(kernel: Kernel) -> Method:
         config=KernelConfig,
         prepare=prepare,
         build=lambda config, model: kernel_distiller(lambda key: kernel, config),
-        steps=lambda config: config.steps,
         split=("images", "labels"),
     )
 
 
-METHOD = Method(
-    config=KipConfig, prepare=prepare, build=build, steps=lambda config: config.steps, split=("images", "labels")
-)
+METHOD = Method(config=KipConfig, prepare=prepare, build=build, split=("images", "labels"))

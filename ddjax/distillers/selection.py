@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
-from ddjax.names import few, few_counts, unknown
+from ddjax.distillers.shared.start import check_class_sizes, slot_labels, uniform_by_id
+from ddjax.names import unknown
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count
 from ddjax.training import Examples, Recipe, fit
@@ -26,6 +26,7 @@ from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainS
 
 FEATURES = ("trained", "pixels")
 SHORT = ("error", "repeat")
+TOO_FEW = "lower ipc, or use images more than once with short_class='repeat'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +82,8 @@ def class_means(candidates: Candidates) -> Float[Array, "k d"]:
 
 
 def _random_score(memory: Any, candidates: Candidates, key: PRNGKey, step: Array) -> Float[Array, "n"]:
-    # a number for each id, so that a choice depends neither on order nor on what else is in the set
-    return jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(candidates.train.ids)
+    # by id: the choice depends neither on the order of the set nor on its other examples
+    return uniform_by_id(key, candidates.train.ids)
 
 
 class _HerdingMemory(NamedTuple):
@@ -173,30 +174,18 @@ def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
 
     def extract(state: SelectionState) -> DistilledSet:
         k = len(state.images) // config.ipc
-        labels = jnp.repeat(jnp.arange(k, dtype=jnp.int32), config.ipc, total_repeat_length=len(state.images))
+        labels = slot_labels(k, config.ipc)
         return DistilledSet(images=state.images, labels=labels, num_classes=k, space=state.space)
 
     return Distiller(init, step, extract)
-
-
-def check_class_sizes(train: TrainSet, config: SelectionConfig) -> None:
-    """A ValueError that names the classes which have fewer given labels than images are asked for."""
-    counts = np.bincount(np.asarray(train.labels), minlength=train.num_classes)
-    short = {c: int(n) for c, n in enumerate(counts) if n < config.ipc}
-    if any(n == 0 for n in short.values()):
-        raise ValueError(f"classes without any given label: [{few([c for c, n in short.items() if n == 0])}]")
-    if short and config.short_class != "repeat":
-        raise ValueError(
-            f"ipc={config.ipc} is more than these classes hold (class: images): {few_counts(short)}; "
-            "lower ipc, or let short_class='repeat' use images more than once"
-        )
 
 
 def prepare(
     config: SelectionConfig, train: TrainSet, model: Model, key: PRNGKey, *, needs_features: bool
 ) -> tuple[Candidates, Feed]:
     """All candidates with their features, as start and as the batch of every step."""
-    check_class_sizes(train, config)
+    repeats = config.short_class == "repeat"
+    check_class_sizes(train.labels, train.num_classes, 1 if repeats else config.ipc, TOO_FEW)
     flat = jnp.asarray(train.images).reshape(len(train.ids), -1)
     if not needs_features:
         flat = flat[:, :0]

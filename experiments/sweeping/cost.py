@@ -70,14 +70,15 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if formula is None:
         return Cost(None, disk, 0.0)
     made, common = formula(cell, config, model, shape, machine)
-    students = _students(cell, shape, copies(cell.method, config), machine)
+    students = _students(cell, shape, copies(cell.method, config, shape.image), machine)
     return Cost(made.then(students), disk, data_bytes(shape), common)
 
 
-def copies(method: str, config: Any) -> int:
-    """How many images students see for each stored one: mirror images, and the cells of a mosaic."""
-    mirrored = 2 if getattr(config, "use_flip", False) and method == "rcig" else 1
-    return mirrored * getattr(config, "factor", 1) ** 2
+def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
+    """Images that students see per stored one: the mirror image, and the cells of a mosaic."""
+    flipped = 2 if getattr(config, "flip", False) and method == "rcig" else 1
+    factor = config.factor_for(image_shape) if hasattr(config, "factor_for") else 1
+    return flipped * factor**2
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:

@@ -19,8 +19,9 @@ from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.dance.feed import ClassBatch, Pool
 from ddjax.distillers.dance.start import Box, box_of, from_unit, no_box, start_images
 from ddjax.distillers.dance.step import Moving, Views, advance
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import slot_labels
 from ddjax.experts import pool_recipe, trajectories
-from ddjax.models import build as build_model
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
@@ -61,8 +62,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
     @jax.jit
     def step(state: DanceState, batch: ClassBatch) -> tuple[DanceState, Metrics]:
-        settled = config.at_side(min(state.moving.images.shape[2:4]))
-        views = Views(settled, model, state.box, *jax.lax.stop_gradient((batch.encoder, batch.judge)))
+        views = Views(config, model, state.box, *jax.lax.stop_gradient((batch.encoder, batch.judge)))
         num_classes = len(state.moving.images)
         labels = jnp.arange(num_classes, dtype=jnp.int32)
         key = jax.random.fold_in(state.key, state.step)
@@ -76,15 +76,13 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
     def extract(state: DanceState) -> DistilledSet:
         k, n, *shape = state.moving.images.shape
-        factor = config.at_side(min(shape[:2])).factor
-        bounded = config.unit_box and not config.quirk_unclamped
-        images = jnp.clip(state.moving.images, 0, 1) if bounded else state.moving.images
+        images = jnp.clip(state.moving.images, 0, 1) if config.unit_box else state.moving.images
         return DistilledSet(
             images=from_unit(state.box, images.reshape(k * n, *shape)),
-            labels=jnp.repeat(jnp.arange(k, dtype=jnp.int32), n, total_repeat_length=k * n),
+            labels=slot_labels(k, n),
             num_classes=k,
             space=state.space,
-            factor=factor,
+            factor=config.factor_for(tuple(shape)),
             formation=config.formation,
         )
 
@@ -104,7 +102,6 @@ def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) ->
 def first_images(config: DanceConfig, train: TrainSet, key: PRNGKey) -> Start:
     """What the images are before the first step."""
     train = dataclasses.replace(train, images=jnp.asarray(train.images))
-    config = config.at_side(min(train.images.shape[1:3]))
     box = box_of(train.images) if config.unit_box else no_box(train.images)
     return Start(images=start_images(config, key, train, box), box=box, space=train.space)
 
@@ -137,16 +134,13 @@ def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) 
 
 def network(config: DanceConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet with instance norm that it is published with."""
-    depth = {"depth": config.depth} if config.depth else {}
-    width = config.at_side(min(image_shape[:2])).width
-    return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
+    return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
 
 
 METHOD = Method(
     config=DanceConfig,
     prepare=prepare,
     build=build,
-    steps=lambda config: config.steps,
     model=network,
     space="dance",
     split=("images", "present"),

@@ -5,16 +5,15 @@ import dataclasses
 from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
 from ddjax.distilled.decode import FORMATIONS
+from ddjax.models.sizes import is_small
 from ddjax.names import unknown
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH
 
 STARTS = ("mix", "random", "noise")
 ORDERS = ("drawn", "first")
 OPTIMISERS = ("per_class", "whole")
 ENCODERS = ("between", "random")
-WIDTH = 128
-SMALL_FACTOR, FACTOR = 1, 2  # a cell of 4 x 4 pixels holds too little
+SMALL_FACTOR, FACTOR = 1, 2  # cells of small images would show nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +49,6 @@ class DanceConfig:
       class_chunk: classes that are computed side by side, and
       block: images of a class that a network sees at a time; 0 takes what suits the machine, and the result is the
         same.
-      quirk_unclamped: the result is not clamped to 0..1, as in published evaluations.
     """
 
     ipc: Count = 1
@@ -76,7 +74,6 @@ class DanceConfig:
     keep_pool: bool = True
     class_chunk: Natural = 0
     block: Natural = 0
-    quirk_unclamped: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not run, before anything is compiled."""
@@ -110,7 +107,6 @@ class DanceConfig:
             return strategy
         return dataclasses.replace(strategy, always=(), choices=strategy.always + strategy.choices)
 
-    def at_side(self, side: int) -> "DanceConfig":
-        """The same with what depends on the side of the images filled in."""
-        width, factor = (SMALL_WIDTH, SMALL_FACTOR) if side <= SMALL_SIDE else (WIDTH, FACTOR)
-        return dataclasses.replace(self, width=self.width or width, factor=self.factor or factor)
+    def factor_for(self, image_shape: tuple[int, ...]) -> int:
+        """The factor for images [h w ...]: the given one, or the automatic one."""
+        return self.factor or (SMALL_FACTOR if is_small(image_shape) else FACTOR)

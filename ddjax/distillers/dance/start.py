@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.distilled import decode
 from ddjax.distillers.dance.config import DanceConfig
-from ddjax.distillers.shared.prototypes import enough
-from ddjax.names import few
+from ddjax.distillers.shared.start import check_class_sizes, uniform_by_id
 from ddjax.trees import record
 from ddjax.types import PRNGKey, TrainSet
 
@@ -57,23 +56,16 @@ def class_rows(key: PRNGKey, train: TrainSet, count: int, order: str = "drawn") 
     alone, so the order of the set does not matter.
     """
     labels, ids = np.asarray(train.labels), np.asarray(train.ids)
-    counts = np.bincount(labels, minlength=train.num_classes)
-    if empty := np.flatnonzero(counts == 0).tolist():
-        raise ValueError(
-            f"no training image carries these classes as its given label: [{few(empty)}]; "
-            "take more training images, less noise, or leave the classes out"
-        )
-    score = np.arange(len(labels))
-    if order == "drawn":
-        score = np.asarray(jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(ids))
+    counts = check_class_sizes(labels, train.num_classes, 1)
+    score = np.asarray(uniform_by_id(key, ids)) if order == "drawn" else np.arange(len(labels))
     by_class = np.split(np.lexsort((score, labels)), np.cumsum(counts)[:-1])
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
-    def enough(rows: np.ndarray) -> np.ndarray:
-        more = max(0, count - len(rows))
-        return np.concatenate([rows[:count], rng.choice(rows, more)])
+    def padded(rows: np.ndarray) -> np.ndarray:
+        missing = max(0, count - len(rows))
+        return np.concatenate([rows[:count], rng.choice(rows, missing)])
 
-    return np.stack([enough(rows) for rows in by_class])
+    return np.stack([padded(rows) for rows in by_class])
 
 
 def mosaic(images: Float[Array, "mff h w c"], factor: int) -> Float[Array, "m h w c"]:
@@ -96,8 +88,8 @@ def start_images(config: DanceConfig, key: PRNGKey, train: TrainSet, box: Box) -
     if config.start == "noise":
         noise = jax.random.normal(key, shape, train.images.dtype)
         return jnp.clip(noise / 4 + 0.5, 0, 1) if config.unit_box else noise
-    enough(train.labels, train.num_classes, config.ipc)
-    factor = config.factor if config.start == "mix" else 1
+    check_class_sizes(train.labels, train.num_classes, config.ipc)
+    factor = config.factor_for(train.images.shape[1:]) if config.start == "mix" else 1
     rows = class_rows(key, train, config.ipc * factor**2, config.start_order)
     real = to_unit(box, train.images[rows.ravel()]).reshape(train.num_classes, -1, *shape[2:])
     return jax.vmap(lambda images: mosaic(images, factor))(real)

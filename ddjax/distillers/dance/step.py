@@ -65,7 +65,8 @@ def drifts(config: DanceConfig, num_classes: int, label: Int[Array, ""]) -> tupl
 
 def shown(config: DanceConfig, box: Box, images: Images, key: PRNGKey) -> Float[Array, "m h w c"]:
     """What a network sees of one class's images: decoded, in the real images' space, augmented."""
-    plain = decoded(jax.random.fold_in(key, _SUBSET), images, config.factor, config.formation, config.cap)
+    factor = config.factor_for(images.shape[1:])
+    plain = decoded(jax.random.fold_in(key, _SUBSET), images, factor, config.formation, config.cap)
     return augmented(config, from_unit(box, plain), key)
 
 
@@ -171,6 +172,7 @@ def advance(
         return moving, Report(inner, total / max(1, config.calibrations), outside)
 
     pixels = images.shape[2] * images.shape[3]
-    seen = min(config.cap, len(decode.sources(config.ipc, config.factor, config.formation, config.cap)))
+    factor = config.factor_for(images.shape[2:])
+    seen = min(config.cap, len(decode.sources(config.ipc, factor, config.formation, config.cap)))
     targets = side_by_side(real, config.class_chunk or at_once(images.shape[1] * pixels), (labels, images, present))
     return side_by_side(one, config.class_chunk or at_once(seen * pixels), (labels, moving, targets))

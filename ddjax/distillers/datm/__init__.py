@@ -18,25 +18,13 @@ from ddjax.distilled import DistilledSet
 from ddjax.distillers.datm.config import DatmConfig, MttConfig
 from ddjax.distillers.datm.feed import Segments, segment_feed
 from ddjax.distillers.datm.match import Learned, match, mean_of_accepted, step_size, way
-from ddjax.distillers.datm.schedule import Schedule
-from ddjax.distillers.datm.start import begin
-from ddjax.distillers.shared.prototypes import enough
+from ddjax.distillers.datm.start import Start, begin
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import check_class_sizes
 from ddjax.experts import trajectories
-from ddjax.models import build as build_model
 from ddjax.models import split_stats
 from ddjax.trees import record
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
-
-WIDTH = 128
-
-
-@record(static=("space",))
-class Start:
-    """The first images and labels, and the space they live in."""
-
-    images: Any
-    labels: Any
-    space: str
+from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 
 @record(static=("space",))
@@ -130,13 +118,13 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
     start_key, feed_key = jax.random.split(key)
     shape, k = tuple(train.images.shape[1:]), train.num_classes
     if config.start != "noise":
-        enough(train.labels, k, config.ipc)  # before experts are trained for nothing
+        check_class_sizes(train.labels, k, config.ipc)  # before the experts are trained
     way(config, model, shape, config.ipc * k, k)  # says what an outer step needs, and what does not fit
     params = jax.eval_shape(model.init, jax.random.key(0))
     if split_stats(params)[1]:
         raise ValueError("trajectory matching moves all weights by gradients, and running statistics have none: "
                          "use a network without batch norm")  # fmt: skip
-    found = trajectories(
+    experts = trajectories(
         model,
         config.recipe(len(train.labels)),
         train,
@@ -146,40 +134,19 @@ def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
         storage=config.storage,
         store=config.store,
     )
-    begun = begin(
-        start_key,
-        train,
-        model,
-        found,
-        ipc=config.ipc,
-        start=config.start,
-        short=config.short_class,
-        learn=config.learn_labels,
-    )
-    schedule = Schedule(
-        config.first_start,
-        config.early_last_start,
-        config.last_start,
-        config.growth_steps,
-        config.experts,
-        config.segments,
-    )
-    feed = segment_feed(found, schedule, config.match_epochs, feed_key)
-    return Start(images=begun.images, labels=begun.labels, space=train.space), feed
+    start = begin(config, start_key, train, model, experts)
+    return start, segment_feed(experts, config.schedule(), config.match_epochs, feed_key)
 
 
 def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet with instance norm that experts and students are."""
-    width = config.width or (SMALL_WIDTH if min(image_shape[:2]) <= SMALL_SIDE else WIDTH)
-    depth = {"depth": config.depth} if config.depth else {}
-    return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
+    return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
 
 
 METHOD = Method(
     config=DatmConfig,
     prepare=prepare,
     build=build,
-    steps=lambda config: config.steps,
     model=network,
     space="datm",
     split=("starts", "targets"),

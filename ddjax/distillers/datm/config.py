@@ -5,6 +5,7 @@ from typing import Annotated
 
 from ddjax import ranges
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
+from ddjax.distillers.datm.schedule import Schedule
 from ddjax.distillers.datm.settings import settings
 from ddjax.experts import RECIPES
 from ddjax.names import choose, unknown
@@ -28,7 +29,7 @@ class DatmConfig:
     Attributes:
       width: of the ConvNet; 0 takes 128, or 32 for images of up to 16 pixels.
       depth: of the ConvNet; 0 takes it from the images' side.
-      use_flip: mirror images are among the augmentations of experts and students. Switch it off where a mirror image
+      flip: mirror images are among the augmentations of experts and students. Switch it off where a mirror image
         is another thing.
       expert_recipe: how experts are trained: datm (GSAM), mtt (SGD), ftd; with `expert_epochs` for its own number.
       expert_batch: images in a step of theirs; 0 takes the recipe's, or fewer (16 at least) where an epoch would have
@@ -61,7 +62,7 @@ class DatmConfig:
     steps: Natural = 300
     width: Natural = 0
     depth: Natural = 0
-    use_flip: bool = True
+    flip: bool = True
     expert_recipe: str = "datm"
     experts: Count = 4
     expert_epochs: Count = 30
@@ -127,7 +128,7 @@ class DatmConfig:
 
     def augmentation(self) -> str:
         """The name of what experts and students see their images through."""
-        return "dsa" if self.use_flip else "dsa_noflip"
+        return "dsa" if self.flip else "dsa_noflip"
 
     def recipe(self, images: int) -> Recipe:
         """How an expert is trained on so many images."""
@@ -145,6 +146,17 @@ class DatmConfig:
         if self.keep == "all":
             return "all"
         return (*range(self.first_start, self.last_start + self.match_epochs), self.expert_epochs)
+
+    def schedule(self) -> Schedule:
+        """Which expert and which start epoch each outer step draws."""
+        return Schedule(
+            first=self.first_start,
+            early=self.early_last_start,
+            last=self.last_start,
+            growth=self.growth_steps,
+            count=self.experts,
+            segments=self.segments,
+        )
 
     def batch(self, m: int) -> int:
         """Distilled images in an inner step, of m; the error says what does not divide them."""

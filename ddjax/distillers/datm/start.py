@@ -1,19 +1,27 @@
 """What DATM starts from: images that the experts predict as labelled, and the labels that they give them."""
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.distillers.shared.prototypes import rows_by_class, start_images
+from ddjax.distillers.datm.config import DatmConfig
+from ddjax.distillers.shared.start import (
+    check_class_sizes,
+    first_of_each_class,
+    slot_labels,
+    start_images,
+    uniform_by_id,
+)
 from ddjax.experts import Trajectories
 from ddjax.names import few_counts
 from ddjax.training import predict
+from ddjax.trees import record
 from ddjax.types import Images, Model, PRNGKey, TrainSet
 
 log = logging.getLogger("ddjax.datm")
@@ -29,15 +37,6 @@ def expert_logits(model: Model, experts: Trajectories, expert: int, images: Imag
     return _logits(model, experts.unravel)(jnp.asarray(experts.flat(expert, experts.epochs[-1])), images)
 
 
-def ranked_rows(
-    first_right: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"], labels: Int[np.ndarray, "n"], k: int, ipc: int
-) -> Int[np.ndarray, "m"]:
-    """Class-major rows, `ipc` of each class: those that an earlier expert has right first, ties by score."""
-    order = np.lexsort((score, first_right, labels))
-    begin = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=k))[:-1]])
-    return order[(begin[:, None] + np.arange(ipc)).ravel()]
-
-
 def correct_rows(
     key: PRNGKey, train: TrainSet, ipc: int, right: Callable[[int], Bool[np.ndarray, "n"]], experts: int, short: str
 ) -> Int[np.ndarray, "m"]:
@@ -48,7 +47,7 @@ def correct_rows(
     that given label; "error" says which classes those are.
     """
     labels, k = np.asarray(train.labels), train.num_classes
-    rows_by_class(key, train, ipc)  # says which classes are too small whatever the experts predict
+    counts = check_class_sizes(labels, k, ipc)
     first_right = np.full(len(labels), experts)
     have = np.zeros(k, int)
     for expert in range(experts):
@@ -66,8 +65,8 @@ def correct_rows(
     if lacking:
         some = few_counts(lacking)
         log.warning("classes filled up with images that no expert predicts as labelled (class: right): %s", some)
-    score = np.asarray(jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(np.asarray(train.ids)))
-    return ranked_rows(first_right, score, labels, k, ipc)
+    score = np.asarray(uniform_by_id(key, np.asarray(train.ids)))
+    return first_of_each_class(np.lexsort((score, first_right, labels)), counts, ipc)
 
 
 def mean_of_right(logits: Float[Array, "e m k"], classes: Int[Array, "m"]) -> Float[Array, "m k"]:
@@ -77,36 +76,49 @@ def mean_of_right(logits: Float[Array, "e m k"], classes: Int[Array, "m"]) -> Fl
     return jnp.sum(weight[:, :, None] * logits, axis=0) / weight.sum(0)[:, None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Begun:
-    """The first distilled images and labels, class-major."""
+@record(static=("space",))
+class Start:
+    """The first distilled images and labels, class-major, and their space."""
 
-    images: Images
-    labels: Float[Array, "m k"]
+    images: Any  # [m h w c]
+    labels: Any  # [m k]
+    space: str
 
 
-def begin(
-    key: PRNGKey, train: TrainSet, model: Model, experts: Trajectories, *, ipc: int, start: str, short: str, learn: bool
-) -> Begun:
-    """Images by the rule `start`; labels to be learned are experts' logits, others are one-hot rows.
+def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, experts: Trajectories) -> Start:
+    """Choose the first images by `config.start`, and their labels.
 
-    Of images predicted correctly they are the mean logits of all experts that are right, and of merely real ones the
-    first expert's. Classes are those of the labels as given.
+    Learned labels start at logits of experts: for images that experts predict as labelled, the mean over the experts
+    that are right; for real images, those of the first expert. Other labels are one-hot rows of the given classes.
+
+    Args:
+      config: the settings.
+      key: decides which images are drawn.
+      train: the training set.
+      model: the network of the experts.
+      experts: their trajectories.
+
+    Returns:
+      Images and labels.
+
+    Raises:
+      ValueError: a class has too few images.
     """
-    classes = jnp.repeat(jnp.arange(train.num_classes), ipc, total_repeat_length=ipc * train.num_classes)
-    count = len(experts.array)
-    if start == "correct":
+    ipc, classes, count = config.ipc, slot_labels(train.num_classes, config.ipc), len(experts.array)
+    if config.start == "correct":
 
         def right(expert: int) -> Bool[np.ndarray, "n"]:
-            found = expert_logits(model, experts, expert, jnp.asarray(train.images))
-            return np.asarray(jnp.argmax(found, axis=1)) == np.asarray(train.labels)
+            logits = expert_logits(model, experts, expert, jnp.asarray(train.images))
+            return np.asarray(jnp.argmax(logits, axis=1)) == np.asarray(train.labels)
 
-        images = jnp.asarray(train.images)[correct_rows(key, train, ipc, right, count, short)]
+        images = jnp.asarray(train.images)[correct_rows(key, train, ipc, right, count, config.short_class)]
     else:
-        images = start_images(key, train, ipc, start)
-    if not learn:
-        return Begun(images, jax.nn.one_hot(classes, train.num_classes))
-    if start == "real":
-        return Begun(images, expert_logits(model, experts, 0, images))
-    logits = jnp.stack([expert_logits(model, experts, e, images) for e in range(count)])
-    return Begun(images, mean_of_right(logits, classes))
+        images = start_images(key, train, ipc, config.start)
+    if not config.learn_labels:
+        labels = jax.nn.one_hot(classes, train.num_classes)
+    elif config.start == "real":
+        labels = expert_logits(model, experts, 0, images)
+    else:
+        logits = jnp.stack([expert_logits(model, experts, e, images) for e in range(count)])
+        labels = mean_of_right(logits, classes)
+    return Start(images=images, labels=labels, space=train.space)

@@ -24,8 +24,8 @@ from ddjax.distillers.rcig.rates import HINV_START, INNER_START, Rate, curve_cla
 from ddjax.distillers.rcig.tangent import freeze
 from ddjax.distillers.shared import pool as pools
 from ddjax.distillers.shared.feeds import Batch, image_batches
-from ddjax.distillers.shared.prototypes import start_images
-from ddjax.models import build as build_model
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import start_set
 from ddjax.preprocess import centered
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
@@ -77,12 +77,9 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
     def minimise(rate: Array) -> Any:
         return gradients.minimise(config, frozen, problem, rate, keys.inner, n)
 
-    def falls(curve: Array) -> Array:
-        return curve_class(curve, config.quirk_nan_undecided)
-
     inner = jnp.asarray(config.inner_rate, jnp.result_type(float))
     if not config.inner_rate:
-        inner = rates.search(lambda rate: falls(minimise(rate).curve), INNER_START)
+        inner = rates.search(lambda rate: curve_class(minimise(rate).curve), INNER_START)
     hinv = jnp.asarray(config.hinv_rate, jnp.result_type(float))
     if not config.hinv_rate and config.hypergradient == "implicit" and config.solver == "adam":
         batch = with_targets(start.batch, support.labels.shape[1])
@@ -91,7 +88,7 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
         hessian = gradients.rcig_inner.hessian(problem)
 
         def trial(rate: Array) -> Array:
-            return falls(gradients.solver(config, rate, keys.hinv, len(problem.labels))(hessian, in_t).curve)
+            return curve_class(gradients.solver(config, rate, keys.hinv, len(problem.labels))(hessian, in_t).curve)
 
         hinv = rates.search(trial, HINV_START)
     return inner, hinv
@@ -118,7 +115,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
         )
 
     def train(member: pools.Member, support: Support, keys: gradients.Keys) -> pools.Member:
-        images, labels = outer.expand(support, config.use_flip)
+        images, labels = outer.expand(support, config.flip)
         steps = jax.random.randint(keys.length, (), 1, config.pool_most_steps + 1)
         trained = pools.train(
             member, model, pool_optimiser, images, labels, steps, keys.training, rows=config.pool_rows
@@ -139,14 +136,14 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             keys,
             member.age,
         )
-        clipped = outer.clip_to(found.direct, found.indirect, config.quirk_hide_nonfinite)
+        clipped = outer.clip_to(found.direct, found.indirect)
         total = jax.tree.map(jnp.add, found.direct, clipped)
         updates, opt_state = optimiser.update(total, state.opt_state, support)
         support = optax.apply_updates(support, updates)
 
-        inner_class = curve_class(found.inner_curve, config.quirk_nan_undecided)
+        inner_class = curve_class(found.inner_curve)
         adaptable = config.adapt_hinv and found.hinv_curve.size > 1
-        hinv_class = curve_class(found.hinv_curve, config.quirk_nan_undecided) if found.hinv_curve.size > 1 else 0
+        hinv_class = curve_class(found.hinv_curve) if found.hinv_curve.size > 1 else 0
         new = dataclasses.replace(
             state,
             support=support,
@@ -175,7 +172,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             labels=result.labels,
             num_classes=result.labels.shape[1],
             label_kind="regression",
-            flip=config.use_flip,
+            flip=config.flip,
             space=state.space,
         )
 
@@ -184,12 +181,10 @@ def build(config: RcigConfig, model: Model) -> Distiller:
 
 def prepare(config: RcigConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
     """Prototypes of each given class, and a feed of real batches drawn without replacement."""
-    prototype_key, feed_key = jax.random.split(key)
-    images = start_images(prototype_key, train, config.ipc, config.start, config.first_rows)
-    labels = jnp.repeat(jnp.arange(train.num_classes), config.ipc)
-    support = Support(
-        images=images, labels=centered(labels, train.num_classes), log_temperature=jnp.zeros((), images.dtype)
-    )
+    start_key, feed_key = jax.random.split(key)
+    start = start_set(start_key, train, config.ipc, config.start, config.first_rows, centered)
+    zero = jnp.zeros((), start.images.dtype)
+    support = Support(images=start.images, labels=start.labels, log_temperature=zero)
     feed = image_batches(train, config.batch, feed_key)
     return Start(support=support, batch=feed.at(feed.data, jnp.int32(0)), space=train.space), feed
 
@@ -197,17 +192,14 @@ def prepare(config: RcigConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
 def network(config: RcigConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet that the published runs distil with."""
     smooth = {"activation": "softplus", "beta": config.softplus_beta} if config.softplus_beta else {}
-    depth = {"depth": config.depth} if config.depth else {}
-    return build_model(
-        "convnet_rcig", tuple(image_shape), num_classes, width=config.width, norm=config.norm, **smooth, **depth
-    )
+    sizes = {"width": config.width, "depth": config.depth}
+    return convnet("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes, **smooth)
 
 
 METHOD = Method(
     config=RcigConfig,
     prepare=prepare,
     build=build,
-    steps=lambda config: config.steps,
     model=network,
     space="rcig",
     split=("images", "labels"),

@@ -23,7 +23,7 @@ class RcigConfig:
       depth: of the ConvNet; 0 takes it from the images' side.
       softplus_beta: sharpness of the softplus that stands for ReLU; 0 takes ReLU itself.
       norm: none, or batch.
-      use_flip: mirror images of the support join every loss. Switch it off where a mirror image is another thing.
+      flip: mirror images of the support join every loss. Switch it off where a mirror image is another thing.
       l2_rate: the ridge is l2_rate * ipc * classes, absolute.
       inner_rate, hinv_rate: Adam rates of the inner problem and of the inverse Hessian; 0 searches for them.
       adapt_hinv: adapt the second rate as well; published code does not.
@@ -40,9 +40,6 @@ class RcigConfig:
       repeats: independent draws of rows that the outer gradients are averaged over.
       quirk_head_kernel: the head's kernel is a variable of the inner problem, moved by its raw gradient.
       quirk_old_counter: inner Adam counts its steps from the pool network's age.
-      quirk_nan_undecided: a curve with NaN counts as neither fallen nor risen.
-      quirk_hide_nonfinite: implicit gradients that are not finite become zero.
-      quirk_same_hinv_rows: the inverse Hessian draws the same rows at every outer step.
     """
 
     ipc: Count = 1
@@ -51,7 +48,7 @@ class RcigConfig:
     depth: Natural = 0
     softplus_beta: NonNegative = 60.0
     norm: str = "none"
-    use_flip: bool = True
+    flip: bool = True
     learn_labels: bool = True
     l2_rate: Positive = 5e-4
     batch: Count = 1024
@@ -82,9 +79,6 @@ class RcigConfig:
     repeats: Count = 1
     quirk_head_kernel: bool = False
     quirk_old_counter: bool = False
-    quirk_nan_undecided: bool = False
-    quirk_hide_nonfinite: bool = False
-    quirk_same_hinv_rows: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not run, before anything is compiled."""
@@ -103,9 +97,9 @@ class RcigConfig:
 CONFIGS: dict[str, dict] = {
     "depth_3": {},
     "depth_3_bn": {"norm": "batch"},
-    "depth_3_no_flip": {"use_flip": False},
+    "depth_3_no_flip": {"flip": False},
     "cifar100_50": {
-        "use_flip": False,
+        "flip": False,
         "repeats": 2,
         **dict.fromkeys(("direct_support", "implicit_rows", "hinv_rows", "inner_rows", "pool_rows"), 2000),
         "forward_block": 2000,
@@ -113,7 +107,7 @@ CONFIGS: dict[str, dict] = {
     "depth_4_200": {"softplus_beta": 0.0, "direct_batch": 400, "forward_block": 400},
     "depth_4_big": {
         "softplus_beta": 0.0,
-        "use_flip": False,
+        "flip": False,
         **dict.fromkeys(("direct_support", "implicit_rows", "hinv_rows", "inner_rows", "forward_block"), 500),
         "direct_batch": 256,
         "pool_rows": 256,

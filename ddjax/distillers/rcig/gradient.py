@@ -55,7 +55,7 @@ class Gradient(NamedTuple):
 
 def the_problem(config: RcigConfig, frozen: Frozen, support: Support) -> InnerProblem:
     """The inner problem of a support at a frozen network."""
-    images, labels = expand(support, config.use_flip)
+    images, labels = expand(support, config.flip)
     block = config.forward_block if len(images) > config.forward_block else 0
     tangents = linearise(frozen, images, block=block, with_kernel=config.quirk_head_kernel)
     dtype = jnp.float64 if config.float64_solve else None
@@ -82,7 +82,7 @@ def solver(config: RcigConfig, rate: Any, key: PRNGKey, n: int) -> bilevel.Solve
         return bilevel.conjugate_gradient(config.hinv_steps)
     if config.solver == "woodbury":
         return bilevel.woodbury()
-    rows = draw_rows(jax.random.key(0) if config.quirk_same_hinv_rows else key, n, config.hinv_rows)
+    rows = draw_rows(key, n, config.hinv_rows)
     at = None if rows is None else lambda hessian, step: rcig_inner.sampled(hessian, rows(step))
     return bilevel.adam(rate, config.hinv_steps, at)
 
@@ -116,7 +116,7 @@ def outer(
     support: Support,
 ) -> Scored:
     """The outer loss as a function of t and the support; `rows` are those differentiated (of support, of batch)."""
-    images, labels = expand(support, config.use_flip)
+    images, labels = expand(support, config.flip)
     labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
     constants = () if rows[0] is None else (problem.map.features, problem.map.forward(t))
     phi, moved = _some_rows(frozen, images, rows[0], constants, t)
@@ -137,7 +137,7 @@ def coupling(
     v: Tangent,
 ) -> Float[Array, ""]:
     """<v, dL/dt> up to a constant: -ridge / (n k) <J v, A^-1 (Y - J t)>, so no gradient of a gradient is taken."""
-    images, labels = expand(support, config.use_flip)
+    images, labels = expand(support, config.flip)
     labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
     constants = ()
     if rows is not None:

@@ -77,7 +77,7 @@ def norm(leaf: Array) -> Float[Array, ""]:
     return jnp.sqrt(jnp.sum(leaf**2))
 
 
-def clip_to(direct: Any, indirect: Any, hide_nonfinite: bool = False) -> Any:
+def clip_to(direct: Any, indirect: Any) -> Any:
     """Each leaf of `indirect`, shrunk where needed to the norm of the same leaf of `direct`; zero stays zero.
 
     Values that are not finite stay so, to be seen; `hide_nonfinite` makes them zero, as published code does.
@@ -86,8 +86,7 @@ def clip_to(direct: Any, indirect: Any, hide_nonfinite: bool = False) -> Any:
     def clip(direct: Array, indirect: Array) -> Array:
         size = norm(indirect)
         factor = jnp.where(size > norm(direct), norm(direct) / jnp.where(size > 0, size, 1), 1)
-        clipped = indirect * jnp.where(jnp.isnan(size), jnp.nan, factor)
-        return jnp.nan_to_num(clipped, nan=0.0, posinf=0.0, neginf=0.0) if hide_nonfinite else clipped
+        return indirect * jnp.where(jnp.isnan(size), jnp.nan, factor)
 
     return jax.tree.map(clip, direct, indirect)
 

@@ -17,12 +17,11 @@ UP_SHARE, UP = 0.7, 1.05  # this share of strictly falling ones raises it
 INNER_START, HINV_START = 1e-5, 5e-5
 
 
-def curve_class(curve: Float[Array, "steps"], nan_is_undecided: bool = False) -> Int[Array, ""]:
+def curve_class(curve: Float[Array, "steps"]) -> Int[Array, ""]:
     """+1 where a curve falls at every step, -1 where it ends above its start or is not finite, else 0."""
     falls, rises = jnp.all(curve[1:] < curve[:-1]), curve[-1] > curve[0]
     decided = jnp.where(falls, 1, jnp.where(rises, -1, 0))
-    broken = jnp.where(jnp.any(jnp.isnan(curve)), 0, decided) if nan_is_undecided else -1
-    return jnp.where(jnp.all(jnp.isfinite(curve)), decided, broken).astype(jnp.int32)
+    return jnp.where(jnp.all(jnp.isfinite(curve)), decided, -1).astype(jnp.int32)
 
 
 def search(trial: Callable[[Float[Array, ""]], Int[Array, ""]], first: float) -> Float[Array, ""]:
