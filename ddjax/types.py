@@ -97,7 +97,7 @@ def steps_of(config: Any) -> int:
 
 
 class Method(NamedTuple):
-    """A distiller with all that an experiment needs to run it; a fork adds one file that defines one of these."""
+    """A distiller with everything that an experiment needs to run it; a fork adds one file that defines a `Method`."""
 
     config: type  # a frozen dataclass whose defaults run
     prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> what init starts from, and the feed

@@ -1,9 +1,9 @@
 """DANCE: dual-view distribution alignment.
 
-A class's images, several small ones to a mosaic, are moved so that their mean feature meets that of real images
-under networks between untrained and trained (the view inside a class), then so that a trained network recognises
-them (the view between classes). Nothing is differentiated twice. Source: Zhang et al., 2024 (arXiv:2406.01063); the
-mosaic is that of IDC (Kim et al., 2022, arXiv:2205.14959).
+The images of a class, usually mosaics of several small images, are updated in two views. In the first, their mean
+feature approaches that of real images under networks between initialisation and trained weights. In the second, a
+trained network learns to classify them (calibration). No second derivatives are needed. Source: Zhang et al., 2024
+(arXiv:2406.01063); the mosaic is that of IDC (Kim et al., 2022, arXiv:2205.14959).
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from ddjax.types import Distiller, Feed, Method, Metrics, Model, Params, PRNGKey
 
 @record(static=("space",))
 class Start:
-    """The first images, and where they live."""
+    """The first images, and the value range in which they are learned."""
 
     images: Any  # [k n h w c], in the coordinates of the box
     box: Box
@@ -37,19 +37,19 @@ class Start:
 
 @record(static=("space",))
 class DanceState:
-    """Everything that changes, and the box."""
+    """Everything that changes between steps, and the box."""
 
     moving: Moving  # [k n h w c]
     box: Box
-    key: Any  # never advanced
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
     space: str
 
 
 def build(config: DanceConfig, model: Model) -> Distiller:
-    """The distiller at a network."""
+    """The functions init, step and extract for a network."""
 
-    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
     def init(key: PRNGKey, start: Start) -> DanceState:
         images = jnp.copy(start.images)
         return DanceState(
@@ -90,7 +90,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
 
 def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
-    """The pool of networks, trained or found; the first images; a feed of real batches by given class."""
+    """The first images, and a feed of real batches by class with networks of the trained (or cached) pool."""
     start_key, feed_key, pool_key = jax.random.split(key, 3)
     start = first_images(config, train, start_key)
     if config.encoder == "random":
@@ -100,7 +100,7 @@ def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) ->
 
 
 def first_images(config: DanceConfig, train: TrainSet, key: PRNGKey) -> Start:
-    """What the images are before the first step."""
+    """The images before the first step."""
     train = dataclasses.replace(train, images=jnp.asarray(train.images))
     box = box_of(train.images) if config.unit_box else no_box(train.images)
     return Start(images=start_images(config, key, train, box), box=box, space=train.space)
@@ -108,7 +108,7 @@ def first_images(config: DanceConfig, train: TrainSet, key: PRNGKey) -> Start:
 
 @functools.lru_cache(maxsize=8)
 def fresh(model: Model) -> feeds.Draw:
-    """A draw of a new network, which stands for both of a step's networks."""
+    """A draw of a new network, which serves as both networks of a step."""
 
     def draw(networks: None, key: PRNGKey) -> tuple[Params, Params]:
         params = model.init(key)
@@ -120,7 +120,7 @@ def fresh(model: Model) -> feeds.Draw:
 def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) -> Pool:
     """Networks before and after training on the given labels."""
     recipe = pool_recipe(config.pool_epochs) if config.pool_epochs else pool_recipe()
-    found = trajectories(
+    experts = trajectories(
         model,
         recipe,
         train,
@@ -129,11 +129,11 @@ def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) 
         seed=seed,
         store=config.keep_pool,
     )
-    return Pool(initial=found.stacked(0), trained=found.stacked(recipe.epochs))
+    return Pool(initial=experts.stacked(0), trained=experts.stacked(recipe.epochs))
 
 
 def network(config: DanceConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The ConvNet with instance norm that it is published with."""
+    """The published ConvNet with instance norm."""
     return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
 
 

@@ -1,4 +1,4 @@
-"""What DATM starts from: images that the experts predict as labelled, and the labels that they give them."""
+"""The start of DATM: images that experts predict as labelled, with the experts' logits as labels."""
 
 import functools
 import logging
@@ -33,18 +33,28 @@ def _logits(model: Model, unravel: Callable) -> Callable[[Array, Images], Float[
 
 
 def expert_logits(model: Model, experts: Trajectories, expert: int, images: Images) -> Float[Array, "n k"]:
-    """What an expert says of images after its last epoch."""
+    """Logits of an expert after its last epoch."""
     return _logits(model, experts.unravel)(jnp.asarray(experts.flat(expert, experts.epochs[-1])), images)
 
 
 def correct_rows(
     key: PRNGKey, train: TrainSet, ipc: int, right: Callable[[int], Bool[np.ndarray, "n"]], experts: int, short: str
 ) -> Int[np.ndarray, "m"]:
-    """Rows whose given label an expert predicts, in random order: the first expert's, then those of the next.
+    """Rows whose given label an expert predicts, in random order: those of the first expert, then those of the next.
 
-    `right(e)` says which rows expert e has right; no more experts are asked than every class needs. What a row's
-    chance depends on is its id alone. `short="real"` fills a class that all experts leave short with other rows of
-    that given label; "error" says which classes those are.
+    Args:
+      key: decides the order, together with the ids of the examples.
+      train: the training set.
+      ipc: rows per class.
+      right: expert number -> whether it predicts the given label of each row; called until every class has enough.
+      experts: number of experts.
+      short: for a class with too few such rows, "real" fills up with other rows of the class and "error" raises.
+
+    Returns:
+      Row numbers, class-major.
+
+    Raises:
+      ValueError: a class has too few rows.
     """
     labels, k = np.asarray(train.labels), train.num_classes
     counts = check_class_sizes(labels, k, ipc)
@@ -58,9 +68,9 @@ def correct_rows(
     lacking = {c: int(n) for c, n in enumerate(have) if n < ipc}
     if lacking and short == "error":
         raise ValueError(
-            f"start='correct' finds too few images that any of the {experts} experts predicts as labelled for "
-            f"ipc={ipc} (class: images): {few_counts(lacking)}; train the experts longer (expert_epochs), lower ipc, "
-            "fill up with short_class='real', or use start='real'"
+            f"start='correct' needs ipc={ipc} images per class that one of the {experts} experts predicts as labelled; "
+            f"too few are in (class: images): {few_counts(lacking)}; train the experts longer (expert_epochs), lower "
+            "ipc, fill up with short_class='real', or use start='real'"
         )
     if lacking:
         some = few_counts(lacking)
@@ -70,7 +80,7 @@ def correct_rows(
 
 
 def mean_of_right(logits: Float[Array, "e m k"], classes: Int[Array, "m"]) -> Float[Array, "m k"]:
-    """The mean logits of those experts whose prediction is the class; of all, where none is."""
+    """The mean logits of the experts whose prediction is the class; of all experts if there are none."""
     right = (jnp.argmax(logits, axis=2) == classes[None]).astype(logits.dtype)
     weight = jnp.where(right.sum(0, keepdims=True) > 0, right, 1.0)
     return jnp.sum(weight[:, :, None] * logits, axis=0) / weight.sum(0)[:, None]

@@ -1,9 +1,9 @@
 """RCIG: reparameterised convexified implicit gradients.
 
-A few images with regression labels are learned so that a network linearised at the weights of a pool member, its
-last layer solved for in closed form, predicts real data well once it is fitted to them. One outer step: visit a
-member, fit its tangent model to the support, differentiate the real batch's loss through that fit, update the
-support, then train the member a little on it. Source: Loo et al., 2023 (arXiv:2302.06755).
+A few images with regression labels are learned so that a network, linearised at the weights of a pool member and with
+its last layer solved in closed form, predicts real data well after a fit to them. One outer step draws a member, fits
+its tangent model to the support, differentiates the loss on a real batch through that fit, updates the support, and
+then trains the member a little on it. Source: Loo et al., 2023 (arXiv:2302.06755).
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainS
 
 @record(static=("space",))
 class Start:
-    """The first support, and a real batch for the search of rates."""
+    """The first support, and a real batch for the search of learning rates."""
 
     support: Support
     batch: Batch
@@ -42,33 +42,33 @@ class Start:
 
 @record(static=("space",))
 class RcigState:
-    """Everything that changes."""
+    """Everything that changes between steps."""
 
     support: Support
     opt_state: Any
-    average: Average  # of the support; what is extracted
+    average: Average  # of the support; the result
     pool: Any  # trees.Stacked of pools.Member
     inner_rate: Rate
     hinv_rate: Rate
-    key: Any  # never advanced
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
     space: str
 
 
 def support_optimiser(config: RcigConfig) -> optax.GradientTransformation:
-    """AdaBelief, at a rate of its own for the temperature."""
+    """AdaBelief, with a separate rate for the temperature."""
     slow, fast = optax.adabelief(config.image_rate), optax.adabelief(config.temperature_rate)
     labels = Support(images="slow", labels="slow", log_temperature="fast")
     return optax.partition({"slow": slow, "fast": fast}, labels)
 
 
 def with_targets(batch: Batch, num_classes: int) -> RealBatch:
-    """A batch with centred one-hot targets."""
+    """The batch with centred one-hot targets."""
     return RealBatch(batch.images, centered(batch.labels, num_classes))
 
 
 def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> tuple[Array, Array]:
-    """Both inner rates: those given, or the largest whose curve falls strictly at a fresh network."""
+    """Both inner rates: those given, or the largest at which the curve of a new network falls at every step."""
     network_key, step_key = jax.random.split(key)
     keys = gradients.keys_of(step_key, jnp.int32(0))
     frozen, support = freeze(model, model.init(network_key)), start.support
@@ -95,10 +95,10 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
 
 
 def build(config: RcigConfig, model: Model) -> Distiller:
-    """The distiller at a network."""
+    """The functions init, step and extract for a network."""
     optimiser, pool_optimiser = support_optimiser(config), optax.adam(config.pool_rate)
 
-    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
     def init(key: PRNGKey, start: Start) -> RcigState:
         pool_key, rate_key, key = jax.random.split(key, 3)
         inner, hinv = find_rates(config, model, start, rate_key)
@@ -127,7 +127,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
         keys = gradients.keys_of(state.key, state.step)
         index = jax.random.randint(keys.member, (), 0, config.pool_size)
         member, support = state.pool.take(index), state.support
-        found = gradients.gradient(
+        parts = gradients.gradient(
             config,
             freeze(model, member.params),
             support,
@@ -136,14 +136,14 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             keys,
             member.age,
         )
-        clipped = outer.clip_to(found.direct, found.indirect)
-        total = jax.tree.map(jnp.add, found.direct, clipped)
+        clipped = outer.clip_to(parts.direct, parts.indirect)
+        total = jax.tree.map(jnp.add, parts.direct, clipped)
         updates, opt_state = optimiser.update(total, state.opt_state, support)
         support = optax.apply_updates(support, updates)
 
-        inner_class = curve_class(found.inner_curve)
-        adaptable = config.adapt_hinv and found.hinv_curve.size > 1
-        hinv_class = curve_class(found.hinv_curve) if found.hinv_curve.size > 1 else 0
+        inner_class = curve_class(parts.inner_curve)
+        adaptable = config.adapt_hinv and parts.hinv_curve.size > 1
+        hinv_class = curve_class(parts.hinv_curve) if parts.hinv_curve.size > 1 else 0
         new = dataclasses.replace(
             state,
             support=support,
@@ -155,13 +155,13 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             step=state.step + 1,
         )
         return new, {
-            "loss": found.scored.loss,
-            "accuracy": found.scored.accuracy,
+            "loss": parts.scored.loss,
+            "accuracy": parts.scored.accuracy,
             "inner_class": inner_class.astype(jnp.float32),
             "hinv_class": jnp.asarray(hinv_class, jnp.float32),
             "inner_rate": state.inner_rate.value,
-            "direct_norm": outer.norm(found.direct.images),
-            "indirect_norm": outer.norm(found.indirect.images),
+            "direct_norm": outer.norm(parts.direct.images),
+            "indirect_norm": outer.norm(parts.indirect.images),
             "age": member.age.astype(jnp.float32),
         }
 
@@ -180,7 +180,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
 
 
 def prepare(config: RcigConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
-    """Prototypes of each given class, and a feed of real batches drawn without replacement."""
+    """Real images of each given class as the first support, and a feed of real batches drawn without replacement."""
     start_key, feed_key = jax.random.split(key)
     start = start_set(start_key, train, config.ipc, config.start, config.first_rows, centered)
     zero = jnp.zeros((), start.images.dtype)
@@ -190,7 +190,7 @@ def prepare(config: RcigConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
 
 
 def network(config: RcigConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The ConvNet that the published runs distil with."""
+    """The ConvNet of the published runs."""
     smooth = {"activation": "softplus", "beta": config.softplus_beta} if config.softplus_beta else {}
     sizes = {"width": config.width, "depth": config.depth}
     return convnet("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes, **smooth)
