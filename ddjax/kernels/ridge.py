@@ -48,7 +48,7 @@ def factor(k_mm: Float[Array, "m m"], ridge: Scalar, dtype: Any = None) -> Facto
 
     Example:
       >>> import jax.numpy as jnp
-      >>> solve(factor(jnp.eye(2), 1.0), jnp.array([2.0, 4.0])).tolist()
+      >>> solve(factor(jnp.eye(2), 3.0), jnp.array([4.0, 8.0])).tolist()
       [1.0, 2.0]
     """
     dtype = k_mm.dtype if dtype is None else jnp.dtype(dtype)
@@ -105,7 +105,7 @@ def ridge_predict(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> ridge_predict(jnp.eye(2), jnp.eye(2), jnp.array([[2.0], [4.0]]), 1.0).tolist()
+      >>> ridge_predict(jnp.eye(2), jnp.eye(2), jnp.array([[4.0], [8.0]]), 3.0).tolist()
       [[1.0], [2.0]]
     """
     return matmul_highest(k_nm, solve(factor(k_mm, ridge, dtype), labels_m))
