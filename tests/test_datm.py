@@ -30,7 +30,7 @@ TINY = {
     "step_size": 0.05,
     "threshold": 5.0,
     "image_rate": 1.0,
-    "use_flip": False,
+    "flip": False,
 }
 test_contract = testing.contract(datm.METHOD, **TINY)
 

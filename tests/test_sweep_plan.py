@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.storage.rows import fingerprint, hardware
 from experiments.display.progress import in_time
@@ -11,7 +12,7 @@ from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.arithmetic import forward_flop
-from experiments.sweeping.cost import cost, members_that_fit
+from experiments.sweeping.cost import copies, cost, members_that_fit
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.presets import PRESETS
@@ -46,6 +47,12 @@ def test_predicted_steps_are_within_twice_the_measured_ones(method, ipc, options
         return work.flop / CPU.rate("float32") + work.passes * CPU.pass_s
 
     assert 0.5 < (seconds(1100) - seconds(100)) / 1000 / measured < 2
+
+
+def test_students_see_each_cell_of_an_automatic_mosaic():
+    config = DISTILLERS["dance"].config()
+    assert copies("dance", config, (32, 32, 3)) == 4 and copies("dance", config, (8, 8, 1)) == 1
+    assert copies("rcig", DISTILLERS["rcig"].config(), (32, 32, 3)) == 2
 
 
 @pytest.mark.parametrize(("machine", "days"), [("h200", (3, 40)), ("cpu2", (1000, 10_000))])

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
 
-from ddjax import checks
 from ddjax.evaluation.measures import auc
+from ddjax.ranges import check_int
 
 FEWEST = 8  # shadows: of fewer, leaving out the one under attack, too few saw an example or did not
 OWN_VARIANCE = 64  # shadows from which on each example has variances of its own, as published
@@ -40,8 +40,8 @@ def halves(n: int, shadows: int, seed: int) -> Bool[np.ndarray, "s n"]:
     Raises:
       ValueError: for an odd number of shadows, or fewer than eight.
     """
-    checks.whole(n, "n")
-    checks.whole(shadows, "shadows", FEWEST)
+    check_int(n, "n")
+    check_int(shadows, "shadows", FEWEST)
     if shadows % 2:
         raise ValueError(f"shadows must be even, so that each example is in half of them; got {shadows}")
     first = np.random.default_rng(seed).random((shadows // 2, n)).argsort(axis=1).argsort(axis=1) < n // 2

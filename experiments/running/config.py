@@ -146,8 +146,8 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
-    if "use_flip" in fields and experiment.dataset in UPRIGHT:
-        chosen["use_flip"] = False
+    if "flip" in fields and experiment.dataset in UPRIGHT:
+        chosen["flip"] = False
     return start(**(chosen | options))
 
 

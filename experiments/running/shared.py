@@ -16,12 +16,13 @@ from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import rescaled
 from ddjax.models import build
 from ddjax.models.registry import NETWORKS
+from ddjax.models.sizes import auto_width
 from ddjax.names import choose, unknown
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
 from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model
+from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import BASELINE_OF, PRECISIONS, SPACE_OF, UPRIGHT, Experiment, method_config
 from experiments.running.methods import Asked, read
@@ -177,7 +178,7 @@ def network(experiment: Experiment, name: str, image_shape: tuple[int, ...], num
     options: dict[str, Any] = {}
     name = experiment.network or name
     if name.startswith("convnet"):
-        width = experiment.width or (SMALL_WIDTH if image_shape[0] <= SMALL_SIDE else None)
+        width = auto_width(image_shape, experiment.width, None)
         options = {"width": width} if width else {}
         options |= {"depth": experiment.depth} if experiment.depth else {}
     return build(name, tuple(image_shape), num_classes, **options)

@@ -11,12 +11,12 @@ from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import HELD_OUT, rescaled
 from ddjax.names import choose
-from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment
+from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment, method_config
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
-from experiments.sweeping.operations import configured, copies
+from experiments.sweeping.operations import copies
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
@@ -62,7 +62,7 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if asked.whole or asked.prune:  # what a rule or a cleaner adds is known once it has been measured
         return Cost(None, ROW_BYTES, 0.0)
     method = asked.method
-    config = configured(cell, shape)
+    config = method_config(method.config, cell)
     protocol = choose(PROTOCOLS, cell.protocol, "protocol")
     own = method.model(config, shape.image, shape.classes) if method.model else None
     model = own or network(cell, protocol.network, shape.image, shape.classes)
@@ -71,7 +71,8 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if formula is None:
         return Cost(None, disk, 0.0)
     made, common = formula(cell, config, model, shape, machine)
-    return Cost(made.then(_students(cell, shape, copies(cell, config), machine)), disk, data_bytes(shape), common)
+    students = _students(cell, shape, copies(cell.method, config, shape.image), machine)
+    return Cost(made.then(students), disk, data_bytes(shape), common)
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:

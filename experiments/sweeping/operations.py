@@ -39,25 +39,20 @@ def operations(cell: Experiment, shape: Shape) -> Operations | None:
     if asked.whole or asked.prune or cell.method not in FORMULAS:
         return None
     method, protocol = asked.method, choose(PROTOCOLS, cell.protocol, "protocol")
-    config = configured(cell, shape)
+    config = method_config(method.config, cell)
     own = method.model(config, shape.image, shape.classes) if method.model else None
     model = own or network(cell, protocol.network, shape.image, shape.classes)
     made, common = FORMULAS[cell.method](cell, config, model, shape, ANY)
-    size = cell.ipc * shape.classes * copies(cell, config)
+    size = cell.ipc * shape.classes * copies(cell.method, config, shape.image)
     train = _trained(cell, protocol.recipe(size), protocol.network, shape, size)
     return Operations(made.flop, train, {f"{one.name} {fingerprint(repr(one.key))}": one.work.flop for one in common})
 
 
-def configured(cell: Experiment, shape: Shape) -> Any:
-    """The configuration of the cell's method, with what it takes from the size of the images."""
-    config = method_config(read(cell.method).method.config, cell)
-    return config.at_side(min(shape.image[:2])) if hasattr(config, "at_side") else config
-
-
-def copies(cell: Experiment, config: Any) -> int:
-    """How many images a student sees for each that is distilled: mirror images, and pieces of a multi-formation."""
-    mirrored = 2 if getattr(config, "use_flip", False) and cell.method == "rcig" else 1
-    return mirrored * getattr(config, "factor", 1) ** 2
+def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
+    """Images that students see per stored one: the flipped image, and the cells of a mosaic."""
+    flipped = 2 if getattr(config, "flip", False) and method == "rcig" else 1
+    factor = config.factor_for(image_shape) if hasattr(config, "factor_for") else 1
+    return flipped * factor**2
 
 
 def _trained(cell: Experiment, recipe: Recipe, name: str, shape: Shape, n: int) -> float:
