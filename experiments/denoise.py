@@ -43,7 +43,6 @@ class Settings:
       upright: mirror images mean something else (digits, letters); digits, mnist and svhn need not be told.
       score: posterior, self_confidence, margin, loss, confidence_weighted_entropy, disagreement or hybrid.
       precision: the share of flagged labels that shall be wrong, at least.
-      calibration: channel or mixture.
       folds: of cleanlab's cross-validation.
       seed: of everything that is trained.
       image_size: crop and resize every image to this side.
@@ -75,7 +74,6 @@ class Settings:
     upright: bool = False
     score: str = "posterior"
     precision: PositiveShare = 0.8
-    calibration: str = "channel"
     folds: Annotated[int, Range(2)] = 5
     seed: Seed = 0
     image_size: Count | None = None
@@ -106,7 +104,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
-    names = ("method", "protocol", "network", "score", "calibration")
+    names = ("method", "protocol", "network", "score")
     check_names(**{name: getattr(settings, name) for name in names})
     options, rate = method_options(settings)
     view = View(settings.quiet)
@@ -130,12 +128,13 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
         keep=out / "stages",
     )
     view.say(f"writing to {out}")
-    written = write(found[0], np.asarray(made.train.images), dataset, settings, out)
+    clean = None if settings.noise == "clean" else np.asarray(made.audit.labels)
+    written = write(found[0], np.asarray(made.train.images), dataset, settings, out, clean)
     said = [found[0].report()]
     if skipped := dataset.provenance.get("skipped"):
         said.append(f"{len(skipped)} files could not be read: see {out / 'skipped.txt'}")
-    if settings.noise != "clean":
-        said += ["", measure(found, np.asarray(made.audit.labels), dataset.name, rate, settings, out)]
+    if clean is not None:
+        said += ["", measure(found, clean, dataset.name, rate, settings, out)]
     if not settings.quiet:
         print("\n".join([*said, "", f"written to {out}: {', '.join(written)}"]))
     return 0
@@ -199,7 +198,6 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         "network",
         "width",
         "depth",
-        "calibration",
         "precision",
         "folds",
         "seed",
@@ -226,7 +224,7 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         return [first, *(find(images, given, method=name, **more) for name in methods[1:])]
 
 
-def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path) -> list[str]:
+def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path, clean: Any) -> list[str]:
     """Everything that is left for people and programs; returns the names of the files."""
     from ddjax.storage.files import replacing
     from experiments.denoising import writing
@@ -239,7 +237,8 @@ def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathl
     writing.write_conflicts(report, out / "conflicts.csv")
     writing.write_skipped(skipped, out / "skipped.txt")
     with replacing(out / "gallery.html", "w") as file:
-        file.write(gallery(report, images, f"Suspicious labels of {dataset.name}", skipped, settings.most))
+        title = f"Suspicious labels of {dataset.name}"
+        file.write(gallery(report, images, title, skipped, settings.most, clean))
     return ["labels.csv", cleaned.name, "gallery.html", "conflicts.csv", "skipped.txt", "report.npz"]
 
 

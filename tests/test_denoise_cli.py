@@ -156,6 +156,8 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     assert [row["method"] for row in rows] == ["herding", "cleanlab", "small_loss"]
     for row in rows:
         assert row["noise_rate"] == rows[0]["noise_rate"] and row["wall_s"] > 0 and len(row["recall_by_class"]) == 10
+        assert sum(row["reliability"]["count"]) == 300 and 0 <= row["calibration_error"] < 0.5
+    assert 'id="reliability"' in (tmp_path / "gallery.html").read_text()
     assert rows[0]["auroc"] > 0.75
     assert len({row["fingerprint"] for row in rows}) == 3
     assert len(read(tmp_path / "cleaned.csv")) == 300

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ddjax.robust.mixture import clean_probability
-
 _TINY = 1e-12
 
 
@@ -26,7 +24,7 @@ def margin(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float
 
 
 def loss(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """- log p[given]: the order of `self_confidence`, spread out where the mixture looks for wrong labels."""
+    """- log p[given]: the order of `self_confidence`, spread out where labels are doubted."""
     return -jnp.log(jnp.maximum(_own(probabilities, labels), _TINY))
 
 
@@ -56,30 +54,6 @@ SCORES: Mapping[str, Callable[[Array, Array], Array]] = {
 def rank(suspicion: Float[Array, "n"]) -> Int[Array, "n"]:
     """0 for the most suspicious, n - 1 for the least; ties in the order of the rows."""
     return jnp.argsort(jnp.argsort(-suspicion, stable=True))
-
-
-def wrong_probability(losses: Float[Array, "n"], noise_rate: Float[Array, ""] | float = 1.0) -> Float[Array, "n"]:
-    """Posterior that a label is wrong: of the high component of a mixture on its loss.
-
-    A mixture always has two components, on clean labels too. With a `noise_rate` (an upper bound, such as
-    `confident.noise_rate`) the posteriors are shrunk so that they do not add up to more labels than that.
-    """
-    wrong = 1 - clean_probability(losses)
-    return wrong * jnp.minimum(1.0, noise_rate / jnp.maximum(jnp.mean(wrong), _TINY))
-
-
-def flag_at_precision(wrong: Float[Array, "n"], precision: float) -> tuple[Array, Float[Array, ""]]:
-    """The largest set of labels, the likeliest wrong first, whose mean posterior is at least `precision`.
-
-    Returns which rows are flagged and the expected precision: the mean posterior of the flagged (NaN for none).
-    """
-    if not 0 < precision <= 1:
-        raise ValueError(f"precision is above 0 and at most 1; got {precision}")
-    order = jnp.argsort(-wrong, stable=True)
-    running = jnp.cumsum(wrong[order]) / jnp.arange(1, len(wrong) + 1)
-    count = jnp.sum(running >= precision)  # a running mean of a falling sequence falls
-    flagged = jnp.zeros(len(wrong), bool).at[order].set(jnp.arange(len(wrong)) < count)
-    return flagged, jnp.where(count > 0, running[jnp.maximum(count - 1, 0)], jnp.nan)
 
 
 def _own(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, dance, datm, experts, importing, precision, rcig, training
+from experiments.benchmarks import convolution, dance, datm, experts, importing, judging, precision, rcig, training
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
@@ -12,6 +12,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "datm": datm.datm_step,
     "experts": experts.experts,
     "import": importing.imports,
+    "judge": judging.judged,
     "precision": precision.precision,
     "rcig": rcig.rcig_step,
     "train": training.train,

@@ -1,6 +1,7 @@
 """Timing: medians of calls that alternate with a matrix product, so that a busy machine slows both down alike."""
 
 import dataclasses
+import pathlib
 import resource
 import statistics
 import sys
@@ -23,6 +24,7 @@ class Settings:
     repeats: int = 5
     ipc: int = 1  # distilled images per class, where a benchmark has no sizes of its own
     native: bool = False  # measure XLA's own convolution, and a plain Flax network, too
+    files: pathlib.Path | None = None  # predictions to judge by
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

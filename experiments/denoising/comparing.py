@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ddjax.denoising import DenoiseReport
-from ddjax.evaluation.detection import detection
+from ddjax.evaluation.detection import detection, reliability
 
 SHOWN = ("precision", "recall", "f1", "auroc", "auprc", "corrected_acc")
 
@@ -17,12 +17,15 @@ def measured(report: DenoiseReport, clean: np.ndarray) -> dict[str, Any]:
         name: detection(values, report.flagged, report.cleaned, report.given, clean)["auroc"]
         for name, values in report.scores.items()
     }
+    curve = reliability(report.wrong, report.given != clean)
     return {
         "method": report.method,
         "score": report.score,
         **found,
         "expected_precision": report.expected_precision,
         "estimated_noise_rate": report.noise_rate,
+        "reliability": {name: values.tolist() for name, values in curve._asdict().items()},
+        "calibration_error": curve.error,
         "relabel_acc": float((report.truth.argmax(axis=1) == clean).mean()),
         "auroc_by_score": by_score,
         "recall_by_class": recall_by_class(report, clean),

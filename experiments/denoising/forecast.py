@@ -8,12 +8,12 @@ from typing import Any
 
 from ddjax.denoising import DETECTORS
 from ddjax.denoising.distilling import configured, judging_network, width_for
+from ddjax.denoising.judging import PASSES
 from ddjax.denoising.witnesses import plain_recipe, shortened, young_recipe
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.students import HELD_OUT
 from ddjax.names import choose
-from ddjax.robust.channel import PASSES
 from experiments.running.config import Experiment
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import Machine
