@@ -155,10 +155,10 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
             raise ValueError(f"method {settings.method!r} distils nothing: leave --options and --steps out")
         return {}, rate
     kind = choose(DISTILLERS, settings.method, "method").config
-    config = method_config(kind, asked)
     named = [option.partition("=")[0] for option in settings.options]
-    if "setting" in named and not hasattr(config, "setting"):
-        raise ValueError("denoise takes no setting=NAME, whose runs take hours: give the options that you want changed")
+    if "setting" in named:
+        raise ValueError("denoise accepts no setting=NAME, because its runs take hours: pass the options to change")
+    config = method_config(kind, asked)
     options = {name: getattr(config, name) for name in named}
     if settings.steps is not None:
         if "steps" not in {field.name for field in dataclasses.fields(kind)}:

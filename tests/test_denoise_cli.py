@@ -170,7 +170,7 @@ def test_mistakes_are_said():
         run("digits", None, method="cleanlab")
     with pytest.raises(ValueError, match="no number of steps"):
         run("digits", None, steps=3)
-    with pytest.raises(ValueError, match="takes no setting=NAME"):
+    with pytest.raises(ValueError, match="accepts no setting=NAME"):
         run("digits", None, method="datm", options=("setting=cifar10",))
 
 
@@ -343,5 +343,6 @@ def test_a_full_disk_under_standard_output_is_said(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main(tell)
     assert capsys.readouterr().err == (
-        "error: [Errno 28] No space left on device, and the system names no file: it is standard output, perhaps\n"
+        "error: [Errno 28] No space left on device, and the system names no file: it is standard output, perhaps. "
+        "Free space there and give the same command again: it goes on from what is kept.\n"
     )
