@@ -332,7 +332,7 @@ several(
     a_training_set_for_a_distilled_one=(lambda t: t.evaluate(t.ready.train), "distilled must be a DistilledSet; got"),
     a_distilled_set_with_nan=(
         lambda t: t.evaluate(dataclasses.replace(t.distilled, images=t.nan[:3])),
-        "images hold NaN or infinite values",
+        "images contain NaN or infinite values",
     ),
     a_test_set_of_more_classes=(
         lambda t: t.evaluate(test=dataclasses.replace(t.data.test, num_classes=4)),

@@ -144,7 +144,7 @@ def test_labels_join_by_id(table, tmp_path):
         human_labels("worst", path=path, ids=np.array([50_000]))
     with pytest.raises(ValueError, match=r"unknown human label set 'wrost'.*'worst'"):
         human_labels("wrost", path=path)
-    with pytest.raises(ValueError, match="no CIFAR-N file of cifar100"):
+    with pytest.raises(ValueError, match="not a CIFAR-N file of cifar100"):
         human_labels("noisy100", path=path)
 
 
