@@ -193,8 +193,8 @@ def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tupl
             f"{truth.dataset!r} with {truth.num_classes}"
         )
     if not surrogate:
-        found = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
-        return found.given, {}
+        answers = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
+        return answers.given, {}
     everyone = human.human_labels(name, path=spec.labels_file)
     matrix = transition.estimate(everyone.clean, everyone.given, everyone.num_classes)
     return _from_matrix(spec, truth, matrix)

@@ -157,16 +157,16 @@ class Checkpoints:
         Raises:
           Changed: it has another configuration, another schema or a state of another layout.
         """
-        found = from_first(lambda: self._newest(like))
-        if found is None:
+        arrays = from_first(lambda: self._newest(like))
+        if arrays is None:
             return None
-        parts = {name: self._part(found, name) for name in ("state", "history")}
-        return Saved(int(found["step"]), placed(parts["state"], like), parts["history"])
+        parts = {name: self._part(arrays, name) for name in ("state", "history")}
+        return Saved(int(arrays["step"]), placed(parts["state"], like), parts["history"])
 
     @staticmethod
-    def _part(found: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    def _part(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
         prefix = f"{name}/"
-        return {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}
+        return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
     def _newest(self, like: Any) -> dict[str, np.ndarray] | None:
         for step, folder in sorted(self._all().items(), reverse=True):
@@ -192,8 +192,8 @@ class Checkpoints:
         remove(self.folder)
 
     def _all(self) -> dict[int, pathlib.Path]:
-        found = {path.name.removeprefix("step-"): path for path in self.folder.glob("step-*")}
-        return {int(number): path for number, path in found.items() if number.isdecimal()}
+        folders = {path.name.removeprefix("step-"): path for path in self.folder.glob("step-*")}
+        return {int(number): path for number, path in folders.items() if number.isdecimal()}
 
     def _write(self, step: int, leaves: list[Leaf], history: Mapping[str, np.ndarray]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
