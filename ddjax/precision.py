@@ -9,6 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+if hasattr(jax, "enable_x64"):
+    enable_x64 = jax.enable_x64
+else:  # JAX 0.7
+    from jax.experimental import enable_x64 as enable_x64
+
 FASTEST = {"cpu": "float32", "gpu": "tensorfloat32", "tpu": "bfloat16"}
 
 

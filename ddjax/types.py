@@ -17,7 +17,6 @@ Params = Any  # a pytree of arrays; running statistics of batch norm are under "
 Metrics = dict[str, Array]
 
 PIXELS = "pixels"  # the space of raw uint8 images; any other space is the fingerprint of a Preprocess
-SMALL_SIDE, SMALL_WIDTH = 16, 32  # images of side up to 16 use networks of width 32
 
 
 @record(static=("num_classes", "space"))
@@ -93,13 +92,18 @@ class Distiller(NamedTuple):
     extract: Callable[[Any], "Any"]  # state -> DistilledSet
 
 
+def steps_of(config: Any) -> int:
+    """The field `steps` of a method's configuration."""
+    return config.steps
+
+
 class Method(NamedTuple):
     """A distiller and everything that an experiment needs to run it. A fork adds a method by defining one."""
 
     config: type  # a frozen dataclass whose defaults run
     prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> (start of init, feed)
     build: Callable[..., Distiller]  # (config, model) -> distiller
-    steps: Callable[[Any], int]  # config -> number of steps of a complete run
+    steps: Callable[[Any], int] = steps_of  # config -> number of steps of a complete run
     model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> network for distilling
     space: str | None = None  # its published preprocessing; None for that of the protocol
     split: tuple[str, ...] = ()  # fields of a batch whose leading axis `execution.mesh` may split over devices

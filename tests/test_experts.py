@@ -87,6 +87,22 @@ def test_running_statistics_are_part_of_the_vector():
     assert where == [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in jax.tree.leaves_with_path(params)]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_come_back_in_the_dtype_of_the_vector(dtype):
+    """Whatever the network starts with, and even where it starts with several."""
+    plain = build("mlp", (2, 2, 1), 2, width=3, depth=1)
+
+    def mixed(key):
+        params = plain.init(key)
+        return params | {"head": jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params["head"])}
+
+    for model in (plain, plain._replace(init=mixed)):
+        flat = jnp.arange(23, dtype=dtype)
+        params = unraveller(model)(flat)
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+        np.testing.assert_array_equal(ravel_pytree(params)[0], flat)
+
+
 def test_the_manifest_speaks_of_the_last_weights(whole):
     assert sorted(whole.manifest["experts"]) == ["0", "1"]
     for number in range(2):

@@ -99,7 +99,7 @@ def denoise(
         raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")
     how = choose(PROTOCOLS, protocol, "protocol")
     shape = tuple(train.images.shape[1:])
-    width = width or width_for(shape[0])
+    width = width_for(shape, width)
     model = judging_network(network or how.network, shape, train.num_classes, width, depth)
     settings = {
         "method": method,
@@ -119,7 +119,7 @@ def denoise(
     judging = {"model": model, "mirror": mirror, "seed": seed}
     if method not in DETECTORS:
         chosen = choose(DISTILLERS, method, "method")
-        config = configured(chosen, method, ipc, options or {}, shape[0], width, mirror)
+        config = configured(chosen, method, ipc, options or {}, width, mirror)
         if problem := small_classes(np.asarray(train.labels), names, least_images(method, config)):
             raise ValueError(problem)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}

@@ -14,6 +14,7 @@ from jaxtyping import Array
 from ddjax.execution.guard import Diverged
 from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
 from ddjax.storage.rows import fingerprint
+from ddjax.timing import Timer
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
 from ddjax.types import Model
 
@@ -30,6 +31,7 @@ class Expert(NamedTuple):
     snapshots: np.ndarray  # [snapshots parameters], in the storage dtype
     loss: float  # of the last weights on the training images without augmentation, with the given labels
     accuracy: float
+    seconds: float  # that its training took, without compiling; a group's are divided among its members
 
 
 class Programs(NamedTuple):
@@ -87,6 +89,7 @@ def train_experts(
     members, shared = jax.random.split(jax.random.key(seed))
     for part in np.array_split(np.asarray(numbers), groups):
         filled = np.concatenate([part, np.repeat(part[-1:], -len(part) % devices)])
+        timer = Timer()
         keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
         states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
         mine = checkpoints and checkpoints.part(fingerprint(filled.tolist()))
@@ -105,13 +108,14 @@ def train_experts(
                 maybe_checkpoint(mine, stop, states, functools.partial(_numbered, snapshots), progress)
         losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
         blocks = np.stack(snapshots, axis=1)
+        seconds = (timer.steady + (mine.carried if mine else 0.0)) / len(part)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):
             if not math.isfinite(loss):
                 raise Diverged(
                     f"expert {number} diverged: its loss is {loss} after {recipe.epochs} epochs at recipe.rate "
                     f"{recipe.rate}. Use a smaller rate. The expert is not stored."
                 )
-            yield Expert(number, own, loss, share)
+            yield Expert(number, own, loss, share, seconds)
 
 
 def _numbered(snapshots: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -126,7 +130,7 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
     def advance(state: TrainState, examples: Examples, first: Array, last: Array, shared: Array):
         def one(epoch: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, metrics = trainer.epoch(carry[0], examples, Clock(epoch, shared))
-            return state, metrics["loss"]
+            return state, metrics["loss"].astype(jnp.float32)
 
         state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(jnp.nan)))
         return state, ravel_pytree(state.params)[0].astype(dtype), loss

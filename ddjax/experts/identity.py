@@ -37,7 +37,7 @@ def parameters(model: Model) -> int:
 def unraveller(model: Model) -> Callable[[Float[Array, "parameters"]], Params]:
     """The function flat -> params. It works under jit and keeps the dtype of its argument."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))[1]
+    return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape), shapes))[1]  # of one dtype: then none is cast
 
 
 def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from ddjax.ranges import Count, Seed, checked
 from ddjax.storage.checkpoints.hosts import agreed, from_first
 from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import versions
+from ddjax.timing import Share, Timer, charge
 from ddjax.training import Examples, Recipe
 from ddjax.types import Model, Params, TrainSet
 
@@ -152,12 +153,15 @@ def trajectories(
             checkpoints=buffer.checkpoints() if store else None,
         )
 
+    timer = Timer()
     if store:
         records = complete(buffer, experts, fleet)
         array = shared(buffer, experts)
     else:
         made = list(fleet(list(range(experts))))
         array, records = np.stack([e.snapshots for e in made]), {e.number: record_of(e) for e in made}
+    took = [records[number].get("seconds") for number in range(experts)]
+    charge(f"experts {buffer.folder.name}", Share(None if None in took else sum(took), timer.steady))
     manifest = {"identity": described, "experts": {str(number): records[number] for number in range(experts)}}
     return Trajectories(array, kept, manifest, unraveller(model))
 
@@ -224,5 +228,6 @@ def record_of(expert: Expert) -> dict[str, Any]:
         "sha256": hashlib.sha256(expert.snapshots.tobytes()).hexdigest(),
         "loss": expert.loss,
         "accuracy": expert.accuracy,
+        "seconds": round(expert.seconds, 3),
         "versions": versions(),
     }

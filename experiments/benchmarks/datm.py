@@ -98,7 +98,7 @@ def tesla_errors(settings: Settings) -> Iterator[Entry]:
     """
     dataset = load("digits")
     train = to_space(prepare(dataset, NoiseSpec()), fitted("datm", dataset.images)).train
-    config = datm.DatmConfig(width=min(32, settings.width), experts=1, use_flip=False, match_epochs=2)
+    config = datm.DatmConfig(width=min(32, settings.width), experts=1, flip=False, match_epochs=2)
     model = datm.network(config, train.images.shape[1:], CLASSES)
     start, feed = datm.prepare(config, train, model, jax.random.key(0))
     recipe = config.recipe(len(train.labels))

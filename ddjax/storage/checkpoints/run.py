@@ -34,6 +34,7 @@ from ddjax.storage.checkpoints.step import (
 from ddjax.storage.files import remove, replacing_folder, tidied
 from ddjax.storage.locks import alone
 from ddjax.storage.manifest import Damaged, Unsupported, load, save
+from ddjax.timing import Timer
 
 log = logging.getLogger("ddjax.storage.checkpoints")
 
@@ -54,6 +55,9 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run, in a folder of their own.
 
+    Attributes:
+      carried: seconds, without compilation, that earlier processes spent on the state that this run continues from.
+
     Example:
       >>> import jax.numpy as jnp, tempfile
       >>> checkpoints = Checkpoints(tempfile.mkdtemp() + "/run", {"rate": 0.1})
@@ -73,6 +77,7 @@ class Checkpoints:
         seconds: NonNegative = SECONDS,
         fresh: bool = False,
         wait: bool = False,
+        parent: Any = None,
     ):
         """Read and write nothing yet.
 
@@ -83,13 +88,15 @@ class Checkpoints:
           seconds: time between two checkpoints; 0 writes one at every call of `maybe_checkpoint`.
           fresh: remove the existing checkpoints when the run starts.
           wait: wait for another process that holds the folder, instead of raising an error.
+          parent: the Checkpoints of the run that this is a part of.
 
         Raises:
           ValueError: `keep` or `seconds` is out of its range.
         """
         self.folder, self.config = pathlib.Path(folder), json.loads(json.dumps(dict(config), default=str))
         self.keep, self.seconds, self.fresh, self.wait = keep, seconds, fresh, wait
-        self._spoke, self._cost = time.monotonic(), 0.0
+        self._saved, self._cost = time.monotonic(), 0.0
+        self._parent, self._timer, self.carried = parent, Timer(), 0.0
 
     def part(self, name: str, **more: Any) -> "Checkpoints":
         """The checkpoints of one part of the run; `more` is added to the configuration."""
@@ -100,6 +107,7 @@ class Checkpoints:
             seconds=self.seconds,
             fresh=self.fresh,
             wait=self.wait,
+            parent=self,
         )
 
     @contextlib.contextmanager
@@ -118,7 +126,7 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Whether it is time for another checkpoint."""
-        waited = time.monotonic() - self._spoke
+        waited = time.monotonic() - self._saved
         return not self.seconds or waited >= max(self.seconds, SHARE * self._cost)
 
     def save(self, step: int, state: Any, history: Mapping[str, np.ndarray] | None = None) -> bool:
@@ -141,8 +149,8 @@ class Checkpoints:
             log.warning("no checkpoint of step %d, the run goes on: %s", step, error)
             return False
         finally:
-            self._spoke = time.monotonic()
-            self._cost = self._spoke - start
+            self._saved = time.monotonic()
+            self._cost = self._saved - start
         return True
 
     def newest(self, like: T) -> Saved | None:
@@ -160,6 +168,7 @@ class Checkpoints:
         arrays = from_first(lambda: self._newest(like))
         if arrays is None:
             return None
+        self._carry(float(arrays["spent"]))
         parts = {name: self._part(arrays, name) for name in ("state", "history")}
         return Saved(int(arrays["step"]), placed(parts["state"], like), parts["history"])
 
@@ -171,7 +180,7 @@ class Checkpoints:
     def _newest(self, like: Any) -> dict[str, np.ndarray] | None:
         for step, folder in sorted(self._all().items(), reverse=True):
             try:
-                arrays, manifest = load(folder / NAME, KIND, ("config", "leaves"))
+                arrays, manifest = load(folder / NAME, KIND, ("config", "leaves", "spent"))
             except Damaged as error:
                 log.warning("checkpoint %s is damaged (%s) and is skipped for the one before it", folder, error)
                 continue
@@ -184,8 +193,14 @@ class Checkpoints:
                 )
             check_layout(folder, manifest["leaves"], like)
             log.info("going on after step %d, from %s", step, folder)
-            return {"step": np.array(step), **arrays}
+            return {"step": np.array(step), "spent": np.array(manifest["spent"]), **arrays}
         return None
+
+    def _carry(self, seconds: float) -> None:
+        """Add the seconds of earlier processes, here and in the runs that this is a part of."""
+        self._timer, self.carried = Timer(), self.carried + seconds
+        if self._parent:
+            self._parent._carry(seconds)
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -200,8 +215,9 @@ class Checkpoints:
         with replacing_folder(self.folder / f"step-{step:09d}") as aside:
             arrays = {f"state/{i:06d}": leaf.array for i, leaf in enumerate(leaves)}
             arrays |= {f"history/{name}": values for name, values in history.items()}
-            fields = {"step": step, "config": self.config, "leaves": [leaf.described for leaf in leaves]}
-            save(aside / NAME, KIND, arrays, fields)
+            spent = round(self.carried + self._timer.steady, 3)
+            described = [leaf.described for leaf in leaves]
+            save(aside / NAME, KIND, arrays, {"step": step, "spent": spent, "config": self.config, "leaves": described})
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
             remove(old)
 
