@@ -19,16 +19,14 @@ SAFE_KEYS = jax.dtypes.prng_key
 def kind(value: Any, wanted: type, argument: str, hint: str) -> None:
     """Check that the argument is a `wanted`."""
     if not isinstance(value, wanted):
-        shown = briefly(value)
-        text = shown if getattr(value, "ndim", 0) else f"{type(value).__name__} {shown}"
-        raise ValueError(f"{argument} must be a {wanted.__name__}; got {text}. {hint}")
+        raise ValueError(f"{argument} must be a {wanted.__name__}; got {_briefly(value)}. {hint}")
 
 
 def keys(value: Any, argument: str) -> None:
     """Check that the argument is a vector of typed keys."""
     if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, SAFE_KEYS)) or value.ndim != 1 or not len(value):
         raise ValueError(
-            f"{argument} must be typed keys of shape [s], one for each network; got {briefly(value)}: "
+            f"{argument} must be typed keys of shape [s], one for each network; got {_briefly(value)}: "
             "jax.random.split(jax.random.key(0), 5), for example"
         )
 
@@ -48,21 +46,21 @@ def finite(array: Any, argument: str) -> None:
 def images(array: Any, argument: str, space: str | None = None) -> None:
     """Check for images [n h w c], at least one: uint8 in the space of pixels, finite floats in any other space."""
     if getattr(array, "ndim", None) != 4 or not all(array.shape):
-        raise ValueError(f"{argument} must be images of shape [n h w c], none of them 0; got {briefly(array)}")
+        raise ValueError(f"{argument} must be images of shape [n h w c], none of them 0; got {_briefly(array)}")
     if space == PIXELS and array.dtype != np.uint8:
         raise ValueError(
-            f"{argument} has the space {PIXELS!r} and must be uint8; got {briefly(array)}: name the space of the "
+            f"{argument} has the space {PIXELS!r} and must be uint8; got {_briefly(array)}: name the space of the "
             "images, or pass bytes"
         )
     if space not in (None, PIXELS) and not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{argument} in the space {space!r} must be floats; got {briefly(array)}: see ddjax.to_space")
+        raise ValueError(f"{argument} in the space {space!r} must be floats; got {_briefly(array)}: see ddjax.to_space")
     finite(array, argument)
 
 
 def labels(array: Any, argument: str, count: int, classes: int) -> None:
     """Check that there is one class number for each image."""
     if getattr(array, "shape", None) != (count,) or not jnp.issubdtype(array.dtype, jnp.integer):
-        raise ValueError(f"{argument} must be {count} class numbers, one for each image; got {briefly(array)}")
+        raise ValueError(f"{argument} must be {count} class numbers, one for each image; got {_briefly(array)}")
     host = np.asarray(array)
     if host.min() < 0 or host.max() >= classes:
         row = np.flatnonzero((host < 0) | (host >= classes))[0]
@@ -75,7 +73,7 @@ def train_set(train: Any, argument: str = "train") -> None:
     images(train.images, f"{argument}.images", train.space)
     labels(train.labels, f"{argument}.labels", len(train.images), train.num_classes)
     if getattr(train.ids, "shape", None) != (len(train.images),):
-        raise ValueError(f"{argument}.ids must name each of {len(train.images)} images; got {briefly(train.ids)}")
+        raise ValueError(f"{argument}.ids must name each of {len(train.images)} images; got {_briefly(train.ids)}")
 
 
 def learnable(train: Any, argument: str = "train") -> None:
@@ -95,16 +93,16 @@ def test_set(test: Any, argument: str = "test") -> None:
     labels(test.labels, f"{argument}.labels", len(test.images), test.num_classes)
 
 
-def audit(found: Any, train: TrainSet | None, argument: str = "audit") -> None:
-    """Check that `found` has the clean labels of exactly the examples of `train`, or is None."""
-    if found is None:
+def audit(value: Any, train: TrainSet | None, argument: str = "audit") -> None:
+    """Check that `value` has the clean labels of exactly the examples of `train`, or is None."""
+    if value is None:
         return
-    kind(found, Audit, argument, "ddjax.prepare makes one: its `audit`")
+    kind(value, Audit, argument, "ddjax.prepare makes one: its `audit`")
     if train is None:
         raise ValueError(f"{argument} holds the clean labels of train: pass train= with it, or leave it out")
-    if not np.array_equal(np.asarray(train.ids), np.asarray(found.ids)):
+    if not np.array_equal(np.asarray(train.ids), np.asarray(value.ids)):
         raise ValueError(f"{argument}.ids are not train.ids: both must name the same examples in the same order")
-    labels(found.labels, f"{argument}.labels", len(train.ids), found.num_classes)
+    labels(value.labels, f"{argument}.labels", len(train.ids), value.num_classes)
 
 
 def same_classes(**counts: int) -> None:
@@ -112,3 +110,10 @@ def same_classes(**counts: int) -> None:
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ValueError(f"numbers of classes differ: {listed}; use parts of one data set")
+
+
+def _briefly(value: Any) -> str:
+    """A value in a message, with its type."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    return f"{type(value).__name__} {briefly(value)}"

@@ -314,7 +314,10 @@ several(
         lambda t: t.ddjax.to_space(t.data, "standardize"),
         "transform must be a Preprocess",
     ),
-    a_space_entered_twice=(lambda t: t.ddjax.to_space(t.ready, t.transform), "already and cannot be converted"),
+    a_space_entered_from_another=(
+        lambda t: t.ddjax.to_space(t.ready, t.preprocess.fit("unit", t.dataset.images)),
+        "cannot be moved to",
+    ),
     floats_for_a_transform=(lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0), "uint8 images.*float64"),
     images_a_transform_does_not_know=(
         lambda t: t.preprocess.apply(t.transform, t.np.zeros((2, 8, 8, 3), t.np.uint8)),
@@ -332,7 +335,7 @@ several(
     a_training_set_for_a_distilled_one=(lambda t: t.evaluate(t.ready.train), "distilled must be a DistilledSet; got"),
     a_distilled_set_with_nan=(
         lambda t: t.evaluate(dataclasses.replace(t.distilled, images=t.nan[:3])),
-        "images hold NaN or infinite values",
+        "images contain NaN or infinite values",
     ),
     a_test_set_of_more_classes=(
         lambda t: t.evaluate(test=dataclasses.replace(t.data.test, num_classes=4)),
@@ -407,7 +410,7 @@ several(
     a_report_that_is_not_there=(lambda t: t.ddjax.DenoiseReport.load(t.folder), "report.npz is missing"),
     a_set_with_nan_to_save=(
         lambda t: t.ddjax.save_distilled(dataclasses.replace(t.distilled, images=t.nan[:3]), t.folder / "x"),
-        "images hold NaN",
+        "images contain NaN",
     ),
 )
 several(

@@ -93,7 +93,7 @@ def test_targets_of_each_kind():
 
 def test_pixels_are_the_inverse():
     np.testing.assert_allclose(pixels(a_set()), RAW[:4] / 255, atol=1e-5)
-    with pytest.raises(ValueError, match="carries no preprocess"):
+    with pytest.raises(ValueError, match="has no preprocess"):
         pixels(dataclasses.replace(a_set(), preprocess=None))
 
 
@@ -102,7 +102,7 @@ def test_pixels_are_the_inverse():
     [
         ({"images": jnp.zeros((4, 8, 8))}, "images must be floats"),
         ({"images": jnp.zeros((4, 8, 8, 3), jnp.uint8)}, "images must be floats"),
-        ({"images": jnp.full((4, 8, 8, 3), jnp.nan)}, "images hold NaN"),
+        ({"images": jnp.full((4, 8, 8, 3), jnp.nan)}, "images contain NaN"),
         ({"labels": jnp.zeros((3,), jnp.int32)}, "must have shape"),
         ({"labels": jnp.zeros((4,), jnp.float32)}, "must be integers"),
         ({"labels": jnp.array([0, 1, 2, 0])}, "0..1"),

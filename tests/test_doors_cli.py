@@ -30,7 +30,7 @@ CASES = [
     ("one", "--noise symetric --rate 0.4", "unknown noise kind 'symetric'"),
     ("one", "--rate 1.5", "rate must be a finite number from 0 to 1; got 1.5"),
     ("one", "--rate -0.5", "rate must be a finite number from 0 to 1; got -0.5"),
-    ("one", "--noise clean --rate 0.4", "brings its own rate; leave rate at 0"),
+    ("one", "--noise clean --rate 0.4", "has its own rate; leave rate at 0"),
     ("one", "--noise custom", "matrix_file goes with kind 'custom'"),
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),

@@ -144,7 +144,7 @@ def test_labels_join_by_id(table, tmp_path):
         human_labels("worst", path=path, ids=np.array([50_000]))
     with pytest.raises(ValueError, match=r"unknown human label set 'wrost'.*'worst'"):
         human_labels("wrost", path=path)
-    with pytest.raises(ValueError, match="no CIFAR-N file of cifar100"):
+    with pytest.raises(ValueError, match="not a CIFAR-N file of cifar100"):
         human_labels("noisy100", path=path)
 
 
@@ -235,7 +235,7 @@ def test_payloads_are_not_run(table, tmp_path, payload, form):
         np.save(path, np.array(content, object), allow_pickle=True)
     else:
         write(path, torch_zip(content) if form == "zip" else torch_legacy(content))
-    with pytest.raises(ValueError, match=rf"{path.name}: it asks for .*nothing of it was run"):
+    with pytest.raises(ValueError, match=rf"{path.name}: it asks for .*no code was run"):
         label_files.read(path)
     assert not trap.exists()
     pickle.loads(pickle.dumps(payload(trap)))

@@ -203,7 +203,7 @@ def test_estimate_divides_rows():
     clean, human = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 1, 1, 0, 2])
     np.testing.assert_array_equal(estimate(clean, human, 4)[:2], [[0.75, 0.25, 0, 0], [0.5, 0.5, 0, 0]])
     np.testing.assert_array_equal(estimate(clean, human, 4)[2:], np.eye(4)[2:])
-    with pytest.raises(ValueError, match="pair up"):
+    with pytest.raises(ValueError, match="same length"):
         estimate(clean, human[:3], 4)
 
 

@@ -121,7 +121,7 @@ def select(dataset: Dataset, ids: Int[np.ndarray, "m"]) -> Dataset:
 
     Example:
       >>> from ddjax.data import synthetic
-      >>> select(synthetic(), [7, 2]).ids.tolist()
+      >>> select(synthetic(), np.array([7, 2])).ids.tolist()
       [2, 7]
     """
     wanted, counts = np.unique(ids, return_counts=True)

@@ -86,16 +86,16 @@ def _decoded(
     read: Callable[[str], bytes],
     image_size: int | None,
 ) -> Dataset:
-    found = decode_files(files, read, image_size=image_size, most_skipped=1.0)
-    ids = np.flatnonzero(found.kept)
+    decoded = decode_files(files, read, image_size=image_size, most_skipped=1.0)
+    ids = np.flatnonzero(decoded.kept)
     return _dataset(
         name,
-        found.images,
+        decoded.images,
         labels[ids],
         class_names,
         ids=ids,
         keys=[files[i] for i in ids],
-        provenance={"decoder": DECODER, "skipped": found.skipped, "image_size": image_size},
+        provenance={"decoder": DECODER, "skipped": decoded.skipped, "image_size": image_size},
     )
 
 

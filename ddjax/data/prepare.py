@@ -22,9 +22,6 @@ class Prepared(NamedTuple):
     noise: dict[str, Any]  # record of the noise: kind, rates, counts, checksum of the labels
 
 
-Data = TypeVar("Data", Prepared, TrainSet, TestSet)
-
-
 @checked
 def prepare(
     dataset: Dataset,
@@ -90,33 +87,40 @@ def smallest_class(dataset: Dataset) -> int:
     return int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())
 
 
+Data = TypeVar("Data", Prepared, TrainSet, TestSet)
+
+
 def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
-    """Convert pixels to the space of a preprocessing. The new images are on the device.
+    """Preprocess images: move them from pixels to the space of `transform`, on the device.
 
     Args:
-      data: prepared data, a training set or a test set, with uint8 pixels.
-      transform: the preprocessing.
+      data: what `prepare` returns, or one of its sets. Images that are in that space already stay as they are.
+      transform: the preprocessing, from `preprocess.fit`.
 
     Returns:
-      The same data with its images in the space of `transform`.
+      The same examples with preprocessed images.
 
     Raises:
-      ValueError: the images are not pixels, or do not fit the transform.
+      ValueError: an argument has a wrong type, or the images are in the space of another preprocessing.
 
     Example:
-      >>> from ddjax.data import synthetic
-      >>> data = prepare(synthetic(), NoiseSpec())
-      >>> to_space(data, preprocess.fit("unit", data.train.images)).train.images.dtype
-      dtype('float32')
+      >>> import ddjax
+      >>> from ddjax import preprocess
+      >>> data = ddjax.prepare(ddjax.synthetic(2, 4, (4, 4, 1)), ddjax.NoiseSpec())
+      >>> transform = preprocess.fit("unit", data.train.images)
+      >>> to_space(data, transform).train.space == transform.fingerprint
+      True
     """
+    if not isinstance(data, TrainSet | TestSet):
+        checks.kind(data, Prepared, "data", "ddjax.prepare makes one")
     checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
     if isinstance(data, Prepared):
         return data._replace(train=to_space(data.train, transform), test=to_space(data.test, transform))
-    if not isinstance(data, TrainSet | TestSet):
-        checks.kind(data, Prepared, "data", "ddjax.prepare makes one; a TrainSet or a TestSet is accepted too")
+    if data.space == transform.fingerprint:
+        return data
     if data.space != PIXELS:
         raise ValueError(
-            f"these images are in {data.space!r} already and cannot be converted to {transform.fingerprint!r}: "
-            "start again from the pixels that ddjax.prepare gives"
+            f"images in {data.space!r} cannot be moved to {transform.fingerprint!r}: start from the uint8 pixels that "
+            "ddjax.prepare gives"
         )
     return dataclasses.replace(data, images=preprocess.apply(transform, data.images), space=transform.fingerprint)

@@ -146,8 +146,8 @@ def _read(
         )
     train = _read_split(tfds, builder, train_split, class_features, image_size)
     test = _read_split(tfds, builder, test_split, class_features, image_size)
-    ids = canonical_ids(train.keys, f"{name} {train_split}", whole=train_split in builder.info.splits)
-    test_ids = canonical_ids(test.keys, f"{name} {test_split}", whole=test_split in builder.info.splits)
+    ids = canonical_ids(train.keys, f"{name} {train_split}", complete=train_split in builder.info.splits)
+    test_ids = canonical_ids(test.keys, f"{name} {test_split}", complete=test_split in builder.info.splits)
     test_order = slice(None) if test_ids is None else np.argsort(test_ids)
     # human labels exist only for training images: the test split has -1 there, and its clean labels are in "label"
     test_feature = "label" if (test.labels[labels] == -1).all() else labels
@@ -188,13 +188,13 @@ def _tensorflow_version() -> str:
     return tf.__version__
 
 
-def canonical_ids(keys: np.ndarray, what: str, *, whole: bool) -> np.ndarray | None:
+def canonical_ids(keys: np.ndarray, what: str, *, complete: bool) -> np.ndarray | None:
     """The numbers in keys such as `train_00042`.
 
     Args:
       keys: of the examples.
       what: the split, for messages.
-      whole: whether the split is complete, so that the numbers must be 0..n-1.
+      complete: whether the split is complete, so that the numbers must be 0..n-1.
 
     Returns:
       The numbers, or None if the keys have another form.
@@ -209,7 +209,7 @@ def canonical_ids(keys: np.ndarray, what: str, *, whole: bool) -> np.ndarray | N
     unique, counts = np.unique(ids, return_counts=True)
     if len(unique) < len(ids):
         raise ValueError(f"{what}: ids {unique[counts > 1][:5].tolist()} occur more than once")
-    if whole and unique[-1] != len(ids) - 1:
+    if complete and unique[-1] != len(ids) - 1:
         gaps = np.setdiff1d(np.arange(len(ids)), unique)[:5].tolist()
         raise ValueError(
             f"{what}: no example has id {gaps}, though there are {len(ids)} examples, the last {unique[-1]}"

@@ -112,29 +112,29 @@ def partial_warning(train: int, test: int) -> str:
 
 
 def _read(place: pathlib.Path, strict: bool) -> Dataset:
-    found = listing(place)
-    files = [*found.train, *found.test]
-    decoded = decode_files([name for name, _ in files], found.read, strict=strict, grey=False)
+    published = listing(place)
+    files = [*published.train, *published.test]
+    decoded = decode_files([name for name, _ in files], published.read, strict=strict, grey=False)
     labels = np.array([c for _, c in files])
-    split = len(found.train)
+    split = len(published.train)
     ids = np.flatnonzero(decoded.kept[:split])
     return assemble(
         "tiny_imagenet",
         images=decoded.images[: len(ids)],
         labels=labels[ids],
         ids=ids,
-        keys=[found.train[i][0] for i in ids],
+        keys=[published.train[i][0] for i in ids],
         test_images=decoded.images[len(ids) :],
         test_labels=labels[split:][decoded.kept[split:]],
-        class_names=found.wnids,
-        canonical=found.complete and not decoded.skipped,
+        class_names=published.wnids,
+        canonical=published.complete and not decoded.skipped,
         provenance={
             "source": f"{NAME} as published: {place}",
             "decoder": DECODER,
             "split": "test set = published validation set",
             "skipped": decoded.skipped,
-            "partial": None if found.complete else partial_warning(len(found.train), len(found.test)),
-            "wnids_file": found.wnids_file,
+            "partial": None if published.complete else partial_warning(len(published.train), len(published.test)),
+            "wnids_file": published.wnids_file,
         },
     )
 

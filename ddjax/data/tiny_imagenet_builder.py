@@ -42,18 +42,18 @@ class TinyImagenet(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         place, _ = find(pathlib.Path(dl_manager.manual_dir))
-        found = listing(place)
-        self.info.features["label"].names = found.wnids
-        if not found.complete:
-            warnings.warn(partial_warning(len(found.train), len(found.test)), stacklevel=2)
+        published = listing(place)
+        self.info.features["label"].names = published.wnids
+        if not published.complete:
+            warnings.warn(partial_warning(len(published.train), len(published.test)), stacklevel=2)
         return {
-            "train": self._generate_examples(found, "train", found.train),
-            "test": self._generate_examples(found, "test", found.test),
+            "train": self._generate_examples(published, "train", published.train),
+            "test": self._generate_examples(published, "test", published.test),
         }
 
     def _generate_examples(
-        self, found: Listing, split: str, files: list[tuple[str, int]]
+        self, published: Listing, split: str, files: list[tuple[str, int]]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (name, label) in enumerate(files):
-            image = io.BytesIO(found.read(name))
+            image = io.BytesIO(published.read(name))
             yield index, {"id": f"{split}_{index:06d}", "image": image, "label": label}

@@ -1,4 +1,4 @@
-"""The distilled set: a few images with their labels, and all that is needed to use them anywhere else."""
+"""The distilled set: a few images with labels, and everything that is needed to train on them."""
 
 import dataclasses
 from typing import Any
@@ -15,7 +15,7 @@ from ddjax.trees import record
 
 LABEL_KINDS = {
     "hard": "int32 [m], a class each",
-    "logits": "float32 [m k], the targets are their softmax (DATM)",
+    "logits": "float32 [m k], softmax gives the targets (DATM)",
     "probabilities": "float32 [m k], rows sum to one",
     "regression": "float32 [m k], targets of a squared error, any scale (RCIG)",
 }
@@ -23,27 +23,31 @@ LABEL_KINDS = {
 
 @record(static=("num_classes", "label_kind", "space", "factor", "formation", "flip", "provenance"))
 class DistilledSet:
-    """Images in the space `space`, with labels. Slots are class-major where a method has a slot's class.
+    """Images in the space `space`, with labels. Images are sorted by class if the method assigns them to classes.
 
-    `preprocess` is the transform into that space, with its inverse; None while a distiller works, so that a ZCA
-    matrix is not carried through its state. `provenance` is a JSON text: method, config, data, noise, versions.
+    `preprocess` is the transform to that space and its inverse. It is None during distillation, so that a state does
+    not contain a ZCA matrix. `provenance` is JSON text: method, config, data, noise, versions.
     """
 
     images: Any  # float32 [m h w c]
     labels: Any  # see LABEL_KINDS
-    step_size: Any = None  # float32 []: the student's learned rate, where a method learns one
+    step_size: Any = None  # float32 []: the learned learning rate of a student, if the method learns one
     preprocess: Preprocess | None = None
     num_classes: int
     label_kind: str = "hard"
     space: str
-    factor: int = 1  # above 1, each image is a mosaic of factor x factor cells
+    factor: int = 1  # each image is a mosaic of factor x factor cells
     formation: str = "single"
-    flip: bool = False  # the method trained on the images and their mirror images
+    flip: bool = False  # students train on the images and their mirror images
     provenance: str = "{}"
 
 
 def check(distilled: DistilledSet) -> DistilledSet:
-    """The same set, or a ValueError that names the field that cannot be right."""
+    """Check the fields of a set, and return it.
+
+    Raises:
+      ValueError: a field is wrong; the message names it.
+    """
     images, labels, kind = distilled.images, distilled.labels, distilled.label_kind
     if kind not in LABEL_KINDS:
         raise unknown("label_kind", kind, LABEL_KINDS)
@@ -56,13 +60,13 @@ def check(distilled: DistilledSet) -> DistilledSet:
         raise ValueError(f"hard labels must be integers; got {labels.dtype}: name another label_kind for soft ones")
     for name, array in [("images", images), ("labels", labels), ("step_size", distilled.step_size)]:
         if array is not None and not np.isfinite(np.asarray(array)).all():
-            raise ValueError(f"{name} hold NaN or infinite values: the run that made them diverged")
+            raise ValueError(f"{name} contain NaN or infinite values: the run that made them diverged")
     if kind == "hard" and len(images) and not (int(labels.min()) >= 0 and int(labels.max()) < distilled.num_classes):
         raise ValueError(f"hard labels must lie in 0..{distilled.num_classes - 1}; got {labels.min()}..{labels.max()}")
     if distilled.preprocess is not None and distilled.preprocess.fingerprint != distilled.space:
         raise ValueError(
             f"space is {distilled.space!r} but preprocess makes {distilled.preprocess.fingerprint!r}: "
-            "pass the transform that these images were made in"
+            "pass the transform of these images"
         )
     return distilled
 
@@ -83,7 +87,21 @@ def _decoded(distilled: DistilledSet) -> DistilledSet:
 
 
 def expand(distilled: DistilledSet) -> DistilledSet:
-    """What a student trains on: factor-coded images decoded class by class, then mirror images added if `flip`."""
+    """The training set of a student: mosaics are decoded by class, and mirror images are added if `flip`.
+
+    Args:
+      distilled: the set.
+
+    Returns:
+      A set with factor 1 and without `flip`.
+
+    Example:
+      >>> small = DistilledSet(
+      ...     images=jnp.zeros((2, 4, 4, 1)), labels=jnp.arange(2), num_classes=2, space="unit", factor=2, flip=True
+      ... )
+      >>> expand(small).images.shape
+      (16, 4, 4, 1)
+    """
     plain = _decoded(distilled)
     if not plain.flip:
         return plain
@@ -96,14 +114,20 @@ def expand(distilled: DistilledSet) -> DistilledSet:
 
 
 def pixels(distilled: DistilledSet) -> Float[Array, "m h w c"]:
-    """The images on the 0..1 pixel scale (not clipped): the inverse of the preprocessing they were made in."""
+    """The images on the 0..1 pixel scale, not clipped, by the inverse of the preprocessing.
+
+    Raises:
+      ValueError: the set has no preprocessing.
+    """
     if distilled.preprocess is None:
-        raise ValueError(f"this set lives in {distilled.space!r} and carries no preprocess to invert: attach it first")
+        raise ValueError(
+            f"this set is in the space {distilled.space!r} and has no preprocess to invert: attach it first"
+        )
     return invert(distilled.preprocess, distilled.images)
 
 
 def targets(distilled: DistilledSet) -> Float[Array, "m k"]:
-    """The labels as targets of a loss: one-hot, softmax of logits, or the learned values as they are."""
+    """The labels as targets of a loss: one-hot, softmax of logits, or the learned values."""
     if distilled.label_kind == "hard":
         return one_hot(distilled.labels, distilled.num_classes)
     return jax.nn.softmax(distilled.labels) if distilled.label_kind == "logits" else distilled.labels

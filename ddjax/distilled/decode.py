@@ -1,4 +1,4 @@
-"""Factor-coded images: one stored image is a mosaic of f x f cells, each enlarged to a training image (IDC, DANCE)."""
+"""Factor-coded images: a stored image is a mosaic of f x f cells, each enlarged to a training image (IDC, DANCE)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,22 @@ FORMATIONS = ("single", "multi", "bound")
 
 
 def cells(images: Float[Array, "m h w c"], factor: int) -> Float[Array, "mff h w c"]:
-    """Cut every image into factor x factor cells and enlarge each to the full size.
+    """Cut every image into factor x factor cells and enlarge each cell to the full size.
 
-    The order is cell-major: output row `cell * m + image`, cells row by row. A side that `factor` does not divide is
-    padded right and below with 0.5. Enlarging is bilinear with half-pixel centres, edges clamped, no antialiasing.
-    Source: Kim et al., 2022 (arXiv:2205.14959).
+    Output row `cell * m + image` is a cell of an image, with cells numbered row by row. A side that `factor` does not
+    divide is padded on the right and below with 0.5. Cells are enlarged bilinearly with half-pixel centres and clamped
+    edges, without antialiasing. Source: Kim et al., 2022 (arXiv:2205.14959).
+
+    Args:
+      images: mosaics.
+      factor: cells along a side.
+
+    Returns:
+      The cells.
+
+    Example:
+      >>> cells(jnp.zeros((2, 4, 4, 1)), 2).shape
+      (8, 4, 4, 1)
     """
     if factor == 1:
         return images
@@ -26,7 +37,7 @@ def cells(images: Float[Array, "m h w c"], factor: int) -> Float[Array, "mff h w
 
 
 def bounded(m: int, factor: int, cap: int) -> list[tuple[int, int]]:
-    """How many of m images each factor decodes so that at most `cap` come out: [(factor, images), ...], big first."""
+    """The images to decode at each factor so that at most `cap` result: [(factor, images), ...], descending."""
     room, left, done, plan = cap - m, m, 0, []
     for f in range(factor, 0, -1):
         count = min(room // f**2, left) if f > 1 else left
@@ -38,7 +49,11 @@ def bounded(m: int, factor: int, cap: int) -> list[tuple[int, int]]:
 
 
 def plan(m: int, factor: int, formation: str = "single", cap: int = 128) -> list[tuple[int, int, int]]:
-    """Which images are decoded at which factor: [(factor, first, count), ...], in the order of the output."""
+    """The images to decode at each factor: [(factor, first, count), ...], in the order of the output.
+
+    Raises:
+      ValueError: the formation is unknown.
+    """
     if formation == "single":
         return [(factor, 0, m)]
     if formation == "multi":
@@ -55,11 +70,11 @@ def plan(m: int, factor: int, formation: str = "single", cap: int = 128) -> list
 def decode(
     images: Float[Array, "m h w c"], factor: int, formation: str = "single", cap: int = 128
 ) -> Float[Array, "out h w c"]:
-    """All training images coded in `images` of ONE class; see `plan` for the three formations."""
+    """Decode all training images from the mosaics of ONE class; see `plan` for the formations."""
     parts = [cells(images[first : first + count], f) for f, first, count in plan(len(images), factor, formation, cap)]
     return jnp.concatenate(parts)
 
 
 def sources(m: int, factor: int, formation: str = "single", cap: int = 128) -> list[int]:
-    """For each decoded image the stored image that it came from: labels follow by indexing."""
+    """For each decoded image, the index of its stored image, which is also the index of its label."""
     return [first + i for f, first, count in plan(m, factor, formation, cap) for _ in range(f**2) for i in range(count)]

@@ -31,8 +31,8 @@ Stamp = tuple[int, ...]  # of a file; it differs after each change of the conten
 
 def stamp(file: pathlib.Path) -> Stamp:
     """Device, inode, size and modification times in ns of a file."""
-    found = file.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @functools.lru_cache(maxsize=4096)  # blocks; a cached digest takes a few hundred bytes
@@ -57,16 +57,16 @@ class Buffer:
         if not self.manifest_file.exists():
             return {}
         try:
-            found = manifest.read(self.manifest_file, KIND, lambda name: self.folder / name, ("identity", "experts"))
+            stored = manifest.read(self.manifest_file, KIND, lambda name: self.folder / name, ("identity", "experts"))
         except ValueError as error:
             log.warning("%s cannot be read (%s): its experts are trained again", self.manifest_file, error)
             return {}
-        if found["identity"] != self.identity:
+        if stored["identity"] != self.identity:
             raise ValueError(
                 f"{self.manifest_file} describes other experts than those that its folder is named for. "
                 "Remove the folder, or name another one."
             )
-        return found["experts"]
+        return stored["experts"]
 
     def intact(self, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The records of those experts in `numbers` whose block has the recorded SHA-256.

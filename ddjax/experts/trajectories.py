@@ -113,7 +113,7 @@ def trajectories(
       >>> from ddjax.models import build
       >>> from ddjax.testing import toy_train
       >>> model = build("mlp", (8, 8, 3), 3, width=4)
-      >>> trajectories(model, Recipe(epochs=1, batch=10), toy_train(), experts=1, store=False).epochs
+      >>> trajectories(model, Recipe(epochs=1, batch=10, rate=0.1), toy_train(), experts=1, store=False).epochs
       (0, 1)
     """
     check(train, storage)

@@ -91,9 +91,9 @@ def load(stem: pathlib.Path, kind: Kind, fields: Collection[str] = ()) -> tuple[
     for file in (npz, side):
         if not file.exists():
             raise Damaged(f"{file} is missing: {kind.noun} is two files, {npz.name} and {side.name}")
-    found = read(side, kind, lambda name: npz, fields)
+    manifest = read(side, kind, lambda name: npz, fields)
     try:
-        return read_npz(npz), found
+        return read_npz(npz), manifest
     except (OSError, ValueError) as error:
         raise Damaged(str(error)) from error
 

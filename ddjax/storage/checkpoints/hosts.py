@@ -30,13 +30,13 @@ def from_first(read: Callable[[], Mapping[str, np.ndarray] | None]) -> Mapping[s
     """
     if jax.process_count() == 1:
         return read()
-    found, error = None, None
+    arrays, error = None, None
     if jax.process_index() == 0:
         try:
-            found = read()
+            arrays = read()
         except (ValueError, OSError) as raised:
             error = raised
-    answer = _sent(b"error" + str(error).encode() if error else b"none" if found is None else _packed(found))
+    answer = _sent(b"error" + str(error).encode() if error else b"none" if arrays is None else _packed(arrays))
     if error:
         raise error
     if answer.startswith(b"error"):

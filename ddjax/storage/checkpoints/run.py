@@ -77,7 +77,7 @@ class Checkpoints:
         seconds: NonNegative = SECONDS,
         fresh: bool = False,
         wait: bool = False,
-        whole: Any = None,
+        parent: Any = None,
     ):
         """Read and write nothing yet.
 
@@ -88,15 +88,15 @@ class Checkpoints:
           seconds: time between two checkpoints; 0 writes one at every call of `maybe_checkpoint`.
           fresh: remove the existing checkpoints when the run starts.
           wait: wait for another process that holds the folder, instead of raising an error.
-          whole: the Checkpoints of the run that this is a part of.
+          parent: the Checkpoints of the run that this is a part of.
 
         Raises:
           ValueError: `keep` or `seconds` is out of its range.
         """
         self.folder, self.config = pathlib.Path(folder), json.loads(json.dumps(dict(config), default=str))
         self.keep, self.seconds, self.fresh, self.wait = keep, seconds, fresh, wait
-        self._spoke, self._cost = time.monotonic(), 0.0
-        self._whole, self._timer, self.carried = whole, Timer(), 0.0
+        self._saved, self._cost = time.monotonic(), 0.0
+        self._parent, self._timer, self.carried = parent, Timer(), 0.0
 
     def part(self, name: str, **more: Any) -> "Checkpoints":
         """The checkpoints of one part of the run; `more` is added to the configuration."""
@@ -107,7 +107,7 @@ class Checkpoints:
             seconds=self.seconds,
             fresh=self.fresh,
             wait=self.wait,
-            whole=self,
+            parent=self,
         )
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Whether it is time for another checkpoint."""
-        waited = time.monotonic() - self._spoke
+        waited = time.monotonic() - self._saved
         return not self.seconds or waited >= max(self.seconds, SHARE * self._cost)
 
     def save(self, step: int, state: Any, history: Mapping[str, np.ndarray] | None = None) -> bool:
@@ -149,8 +149,8 @@ class Checkpoints:
             log.warning("no checkpoint of step %d, the run goes on: %s", step, error)
             return False
         finally:
-            self._spoke = time.monotonic()
-            self._cost = self._spoke - start
+            self._saved = time.monotonic()
+            self._cost = self._saved - start
         return True
 
     def newest(self, like: T) -> Saved | None:
@@ -165,17 +165,17 @@ class Checkpoints:
         Raises:
           Changed: it has another configuration, another schema or a state of another layout.
         """
-        found = from_first(lambda: self._newest(like))
-        if found is None:
+        arrays = from_first(lambda: self._newest(like))
+        if arrays is None:
             return None
-        self._carry(float(found["spent"]))
-        parts = {name: self._part(found, name) for name in ("state", "history")}
-        return Saved(int(found["step"]), placed(parts["state"], like), parts["history"])
+        self._carry(float(arrays["spent"]))
+        parts = {name: self._part(arrays, name) for name in ("state", "history")}
+        return Saved(int(arrays["step"]), placed(parts["state"], like), parts["history"])
 
     @staticmethod
-    def _part(found: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    def _part(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
         prefix = f"{name}/"
-        return {key.removeprefix(prefix): array for key, array in found.items() if key.startswith(prefix)}
+        return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
     def _newest(self, like: Any) -> dict[str, np.ndarray] | None:
         for step, folder in sorted(self._all().items(), reverse=True):
@@ -197,18 +197,18 @@ class Checkpoints:
         return None
 
     def _carry(self, seconds: float) -> None:
-        """Count what earlier processes spent, here and in the runs that this is a part of."""
+        """Add the seconds of earlier processes, here and in the runs that this is a part of."""
         self._timer, self.carried = Timer(), self.carried + seconds
-        if self._whole:
-            self._whole._carry(seconds)
+        if self._parent:
+            self._parent._carry(seconds)
 
     def clear(self) -> None:
         """Remove all checkpoints."""
         remove(self.folder)
 
     def _all(self) -> dict[int, pathlib.Path]:
-        found = {path.name.removeprefix("step-"): path for path in self.folder.glob("step-*")}
-        return {int(number): path for number, path in found.items() if number.isdecimal()}
+        folders = {path.name.removeprefix("step-"): path for path in self.folder.glob("step-*")}
+        return {int(number): path for number, path in folders.items() if number.isdecimal()}
 
     def _write(self, step: int, leaves: list[Leaf], history: Mapping[str, np.ndarray]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -44,8 +44,8 @@ def digest(tree: Any) -> str:
 
 def differences(there: Any, here: Any, name: str = "") -> list[str]:
     """The first differences between two configurations, as `key: there -> here`."""
-    found = [f"{key}: {old} -> {new}" for key, old, new in _differing(there, here, name)]
-    return found if len(found) <= LISTED else [*found[:LISTED], f"and {len(found) - LISTED} more"]
+    lines = [f"{key}: {old} -> {new}" for key, old, new in _differing(there, here, name)]
+    return lines if len(lines) <= LISTED else [*lines[:LISTED], f"and {len(lines) - LISTED} more"]
 
 
 def described(path: Any, leaf: Any) -> list[Any]:
