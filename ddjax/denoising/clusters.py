@@ -58,7 +58,7 @@ def class_given_prediction(logs: Float[Array, "n k"], labels: Int[Array, "n"]) -
         middle = jax.scipy.linalg.solve_triangular(root, centres.T, lower=True).T
         cross = matmul_highest(white, middle.T)
         squares = jnp.sum(white**2, axis=1)[:, None] - 2 * cross + jnp.sum(middle**2, axis=1)[None]
-        # without the image's own pull on the centre, small classes would look tighter than they are
+        # the image's own pull on the centre is taken out; with it, small classes would look tighter than they are
         own = jnp.minimum(weights / total[None], _OWN)
         squares = jnp.maximum(squares, 0) / (1 - own) ** 2
         freedom = FREEDOM + k - 1

@@ -16,18 +16,18 @@ from ddjax.denoising.clusters import class_given_prediction
 
 FAR = 0.01  # mistakes far from every boundary, as a share of all images
 OVERLAP = 4.5  # mistakes beyond those of the clusters, in units of the cube of those
-_WEAK = 0.4  # the clusters of a network that errs as often as this say nothing that its probabilities do not say better
-_SAID = 0.2  # the weight of a network's own probabilities, if it errs less
+_WEAK = 0.4  # at this error, the network's own probabilities replace those of the clusters
+_SAID = 0.2  # the least weight of the network's own probabilities
 HALVINGS = 40
 _LOG_SCALES = (-7.0, 7.0)
 _TINY = 1e-12
 
 
 class Doubt(NamedTuple):
-    """log P(true class | prediction) [n k], label by label not yet seen."""
+    """log P(true class | prediction); the given label of the image itself plays no part."""
 
-    near: Float[Array, "n k"]  # with the mistakes near boundaries: adds up to the right number of wrong labels
-    all: Float[Array, "n k"]  # with those far away as well: right for each label that is doubted
+    near: Float[Array, "n k"]  # counts mistakes near boundaries: for the number of wrong labels
+    all: Float[Array, "n k"]  # counts mistakes far from boundaries as well: for each label that is doubted
 
 
 @jax.jit

@@ -15,6 +15,7 @@ from ddjax.names import choose
 from ddjax.robust import channel, confident, scores
 
 PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
+_POOLED = 0.7  # what networks together err, of what they err at least one by one
 _SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
 
 
@@ -70,8 +71,9 @@ def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement
     of themselves is immaterial: how often they err is estimated from the shape of their predictions, without any truth.
 
     Args:
-      predictions: [n k] class probabilities or logits, or [s n k] of s networks. Rows that are non-negative and sum
-        to 1 are read as probabilities. Zero probabilities and logits of -inf are allowed.
+      predictions: [n k] class probabilities or logits, or [s n k] of s networks, whose mean log-probabilities are
+        judged; where they disagree, they are trusted less. Rows that are non-negative and sum to 1 are read as
+        probabilities. Zero probabilities and logits of -inf are allowed.
       labels: [n] the given labels, 0 to k - 1.
       precision: the share of the flagged labels that is expected to be wrong, at least. Among the sets that keep it,
         the flags are those whose expected F1 score is largest.
@@ -92,7 +94,7 @@ def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement
     _, n, k = logs.shape
     given = jnp.asarray(class_labels(np.asarray(labels), n, k, "labels"))
     pooled = jnp.mean(logs, axis=0)
-    found = doubts(pooled, given, _split_votes(logs))
+    found = doubts(pooled, given, _POOLED * _split_votes(logs))
     truth = channel.fit_channel(found.all, given).truth
     wrong = channel.wrong(truth, given)
     contradicted = jnp.mean(jnp.argmax(pooled, axis=1) != given)
@@ -187,7 +189,7 @@ def _log_probabilities(predictions: Any) -> Float[Array, "s n k"]:
 
 
 def _split_votes(logs: Float[Array, "s n k"]) -> Float[Array, ""]:
-    """The mean share of networks that another class outvotes: they cannot all be right, so it bounds their error."""
+    """The mean share of networks that the others outvote: the least mean error of networks that disagree so much."""
     k = logs.shape[2]
     votes = sum(jax.nn.one_hot(jnp.argmax(member, axis=1), k) for member in logs)
     return 1 - jnp.mean(jnp.max(votes, axis=1)) / len(logs)
