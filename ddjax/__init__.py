@@ -10,7 +10,7 @@ __version__ = "0.1.0.dev0"
 
 _WHERE = {
     "ddjax.storage.checkpoints": ["Checkpoints"],
-    "ddjax.data": ["Dataset", "load", "prepare", "in_space", "synthetic"],
+    "ddjax.data": ["Dataset", "load", "prepare", "to_space", "synthetic"],
     "ddjax.denoising": ["DenoiseReport", "denoise"],
     "ddjax.execution.loop": ["distill"],
     "ddjax.distilled": ["DistilledSet"],

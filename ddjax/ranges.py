@@ -1,7 +1,8 @@
-"""Ranges of numbers as part of a type: the annotation of a field or an argument says what it takes, and checks it.
+"""Ranges of numbers in type annotations, and checks of values against annotations.
 
-`Count` is a whole number of at least 1 and `Annotated[float, Range(0, 1)]` a number from 0 to 1. A settings record
-calls `fields` in its `__post_init__`; a function is decorated with `checked`.
+`Count` is an integer of at least 1, and `Annotated[float, Range(0, 1)]` a number from 0 to 1. A settings dataclass
+calls `fields` in its `__post_init__`; a function is decorated with `checked`. Images, labels and data sets are checked
+by `ddjax.checks`.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
-from ddjax.names import unknown
+from ddjax.names import briefly, unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,13 +25,17 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; NaN is in no range.
+    """Numbers from `low` to `high`, both included. NaN is in no range.
 
     Attributes:
-      above: `low` itself is excluded.
-      below: `high` itself is excluded.
-      infinite: infinity is included.
-      hint: what to do about a number outside, for the error message.
+      above: whether `low` is excluded.
+      below: whether `high` is excluded.
+      infinite: whether infinity is allowed.
+      hint: advice at the end of the error message.
+
+    Example:
+      >>> 0.5 in Range(0, 1), 1.5 in Range(0, 1), Range(0, 1, below=True).of("a number")
+      (True, False, 'a number from 0 to below 1')
     """
 
     low: float | int = -math.inf
@@ -61,26 +66,39 @@ class Range:
 ANY = Range()
 Count = Annotated[int, Range(1)]
 Natural = Annotated[int, Range(0)]
-Seed = Annotated[int, Range(0, 2**32 - 1)]  # what both JAX's keys and NumPy's generators tell apart
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # the seeds that give distinct keys in JAX and distinct generators in NumPy
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, above=True)]
-PartialShare = Annotated[float, Range(0, 1, below=True)]  # a momentum, say, or a hold-out
+PartialShare = Annotated[float, Range(0, 1, below=True)]  # such as a momentum
 
 
 def check(value: Any, wanted: Any, argument: str) -> None:
-    """Raise a ValueError if `value` is not of the annotated type `wanted`, or is outside its range.
+    """Check a value against an annotation.
 
-    Booleans are no numbers, whole numbers are numbers, and text is neither. Annotations of other kinds than numbers,
-    booleans, text, classes, and `Literal`, `None`, sequences and unions of these accept everything.
+    A boolean is not a number, an integer is a float, and text is neither. Numbers, booleans, text, classes, `Literal`,
+    `None`, and sequences and unions of these are checked; other annotations accept everything.
+
+    Args:
+      value: of any type.
+      wanted: the annotation.
+      argument: the name of the value, for the message.
+
+    Raises:
+      ValueError: the value is not of this type, or is out of range.
+
+    Example:
+      >>> check(0, Count, "experts")
+      Traceback (most recent call last):
+      ValueError: experts must be a whole number, at least 1; got 0
     """
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Annotated:
         base, marks = inner[0], [mark for mark in inner[1:] if isinstance(mark, Range)]
         if marks and base in (int, float):
             for mark in marks:
-                (_whole if base is int else _number)(value, argument, mark)
+                (_check_int if base is int else _check_float)(value, argument, mark)
         else:
             check(value, base, argument)
     elif origin in (typing.Union, types.UnionType):
@@ -91,81 +109,115 @@ def check(value: Any, wanted: Any, argument: str) -> None:
     elif origin in (tuple, list, Sequence):
         _sequence(value, origin, inner, argument)
     elif wanted is int:
-        _whole(value, argument, ANY)
+        _check_int(value, argument, ANY)
     elif wanted is float:
-        _number(value, argument, ANY)
+        _check_float(value, argument, ANY)
     elif wanted is bool:
         if not isinstance(value, bool | np.bool_):
-            raise ValueError(f"{argument} must be True or False; got {_briefly(value)}")
+            raise ValueError(f"{argument} must be True or False; got {briefly(value)}")
     elif wanted is str:
         if not isinstance(value, str):
-            raise ValueError(f"{argument} must be text; got {_briefly(value)}")
+            raise ValueError(f"{argument} must be text; got {briefly(value)}")
     elif isinstance(wanted, type) and not isinstance(value, wanted):
-        raise ValueError(f"{argument} must be a {wanted.__name__}; got {_briefly(value)}")
+        raise ValueError(f"{argument} must be a {wanted.__name__}; got {briefly(value)}")
 
 
 def fields(record: Any, of: str = "") -> None:
-    """Check each field of a dataclass by its annotation; `of` goes before the name of a field in an error."""
+    """Check each field of a dataclass against its annotation.
+
+    Args:
+      record: the dataclass.
+      of: a prefix of the field names in messages.
+
+    Raises:
+      ValueError: a field is of another type, or out of range.
+    """
     for name, wanted in annotations(type(record)).items():
         check(getattr(record, name), wanted, f"{of}{name}")
 
 
 @functools.cache
 def annotations(kind: type) -> dict[str, Any]:
-    """The annotations of a dataclass's fields, with their ranges."""
+    """The annotations of the fields of a dataclass, with their ranges."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
-    """The function, which compares its arguments with the ranges and booleans in its annotations before it starts."""
+    """Decorator: check the arguments against the ranges and booleans in the annotations before the function starts.
+
+    Example:
+      >>> @checked
+      ... def double(count: Count) -> int:
+      ...     return 2 * count
+      >>> double(0)
+      Traceback (most recent call last):
+      ValueError: count must be a whole number, at least 1; got 0
+    """
     signature = inspect.signature(function)
     hints = typing.get_type_hints(function, include_extras=True)
     wanted = {name: hint for name, hint in hints.items() if name != "return" and _checkable(hint)}
 
     @functools.wraps(function)
-    def door(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in wanted:
                 check(value, wanted[name], name)
         return function(*args, **kwargs)
 
-    return door
+    return wrapper
 
 
-def whole(value: Any, argument: str, least: int = 1, most: float | int = math.inf) -> int:
-    """The value as an int, if it is a whole number from `least` to `most`."""
-    return _whole(value, argument, Range(least, most))
+def check_int(value: Any, argument: str, least: int = 1, most: float | int = math.inf) -> int:
+    """Check that `value` is an integer from `least` to `most`.
+
+    Args:
+      value: of any type. Booleans and floats are refused.
+      argument: its name, for the message.
+      least: the smallest integer allowed.
+      most: the largest integer allowed.
+
+    Returns:
+      The value as an int.
+
+    Raises:
+      ValueError: it is not an integer, or is out of range.
+
+    Example:
+      >>> check_int(np.int64(3), "folds", 2)
+      3
+    """
+    return _check_int(value, argument, Range(least, most))
 
 
-def number(value: Any, argument: str, low: float | int, high: float | int = math.inf) -> float:
-    """The value as a float, if it is a finite number from `low` to `high`."""
-    return _number(value, argument, Range(low, high))
+def check_float(value: Any, argument: str, low: float | int, high: float | int = math.inf) -> float:
+    """Check that `value` is a finite number from `low` to `high`; see `check_int`."""
+    return _check_float(value, argument, Range(low, high))
 
 
-def _whole(value: Any, argument: str, within: Range) -> int:
+def _check_int(value: Any, argument: str, within: Range) -> int:
     try:
-        found = None if isinstance(value, bool) else operator.index(value)
+        number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        found = None
-    if found is None or found not in within:
+        number = None
+    if number is None or number not in within:
         raise _outside(value, argument, within, "a whole number")
-    return found
+    return number
 
 
-def _number(value: Any, argument: str, within: Range) -> float:
+def _check_float(value: Any, argument: str, within: Range) -> float:
     try:
-        found = math.nan if isinstance(value, bool | np.bool_ | str | bytes) else float(value)
+        number = math.nan if isinstance(value, bool | np.bool_ | str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if found not in within:
+        number = math.nan
+    if number not in within:
         raise _outside(value, argument, within, "a number" if within.infinite else "a finite number")
-    return found
+    return number
 
 
 def _outside(value: Any, argument: str, within: Range, noun: str) -> ValueError:
     hint = f": {within.hint}" if within.hint else ""
-    return ValueError(f"{argument} must be {within.of(noun)}; got {_briefly(value)}{hint}")
+    return ValueError(f"{argument} must be {within.of(noun)}; got {briefly(value)}{hint}")
 
 
 def _one_of(value: Any, members: tuple[Any, ...], argument: str) -> None:
@@ -184,22 +236,14 @@ def _one_of(value: Any, members: tuple[Any, ...], argument: str) -> None:
 def _sequence(value: Any, kind: type, inner: tuple[Any, ...], argument: str) -> None:
     accepted = tuple if kind is tuple else (list, tuple)
     if not isinstance(value, accepted):
-        raise ValueError(f"{argument} must be a {'tuple' if kind is tuple else 'list'}; got {_briefly(value)}")
+        raise ValueError(f"{argument} must be a {'tuple' if kind is tuple else 'list'}; got {briefly(value)}")
     fixed = kind is tuple and inner[-1:] != (...,)
     if fixed and len(value) != len(inner):
-        raise ValueError(f"{argument} must have {len(inner)} entries; got {_briefly(value)}")
+        raise ValueError(f"{argument} must have {len(inner)} entries; got {briefly(value)}")
     for i, entry in enumerate(value):
         check(entry, inner[i if fixed else 0], f"{argument}[{i}]")
 
 
 def _checkable(hint: Any) -> bool:
-    """Whether a range or a boolean is part of the annotation."""
+    """Whether the annotation contains a range or a boolean."""
     return hint is bool or isinstance(hint, Range) or any(map(_checkable, typing.get_args(hint)))
-
-
-def _briefly(value: Any) -> str:
-    """The value for an error message, cut short; of an array its type and shape."""
-    if getattr(value, "ndim", 0):
-        return f"{value.dtype}{list(value.shape)}"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -174,12 +174,11 @@ def least(settings: Settings, options: dict[str, Any]) -> int:
     from ddjax.denoising.distilling import WIDTH, configured, least_images
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
-    from ddjax.types import SMALL_SIDE
 
     if settings.method in DETECTORS or settings.noise != "clean" or settings.imbalance is not None:
         return 1
-    method, side = choose(DISTILLERS, settings.method, "method"), settings.image_size or 2 * SMALL_SIDE
-    config = configured(method, settings.method, settings.ipc, options, side, settings.width or WIDTH, True)
+    method = choose(DISTILLERS, settings.method, "method")
+    config = configured(method, settings.method, settings.ipc, options, settings.width or WIDTH, True)
     return least_images(settings.method, config)
 
 

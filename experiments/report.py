@@ -59,6 +59,8 @@ def report(
     if not rows.done:
         raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")
     study = Study.of(rows.done)
+    if not study.cells:
+        raise ValueError(f"{where} has rows of experiments.membership alone: report them beside those of a sweep")
     verdicts = judge(study)
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
     texts = {"report.html": page(rows, study, verdicts, where, title), "verdicts.txt": as_text(verdicts) + "\n"}

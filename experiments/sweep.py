@@ -26,6 +26,7 @@ def sweep(
     limit: Natural | None = None,
     fleet: bool | None = None,
     dry_run: bool = False,
+    effect: float | None = None,
     machine: str | None = None,
     executor: Literal["here", "ray", "slurm"] = "here",
     workers: Count | None = None,
@@ -52,6 +53,7 @@ def sweep(
       limit: run at most so many of the missing cells.
       fleet: cells that differ only in labels or seed as one program; by default on accelerators only.
       dry_run: list the cells with the time, memory and disk that they will take, and stop.
+      effect: with dry_run, also say how many seeds find a difference of accuracies as large as this, such as 0.02.
       machine: whose time dry_run predicts, h200 or cpu2; by default of the one at hand.
       executor: cells run here, as tasks of a ray cluster, or as jobs of slurm (through submitit).
       workers: processes at work on this machine at once; by default one for each core where images are small and there
@@ -78,8 +80,11 @@ def sweep(
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
     from experiments.sweeping.presets import PRESETS
+    from experiments.sweeping.seeds import planned_seeds
     from experiments.sweeping.store import Store
 
+    if effect is not None and not (dry_run and 0 < effect < 1):
+        raise ValueError(f"effect is a difference of accuracies between 0 and 1, for --dry-run; got {effect}")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
     cells = grids.cells(
         *grids.narrowed(
@@ -97,6 +102,11 @@ def sweep(
         device = machines.machine(machine)
         together = device.together if fleet is None else fleet
         print(planning.listing(planning.plan(cells, store, device, together, data_dir), store))
+        if effect is not None:
+            done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
+            kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if cell.method != "full"}
+            number = max(map(len, (grid.seeds for grid in whole)))
+            print("\n".join(planned_seeds(done, effect, number, max(1, len(kinds)))))
         return 0
     store.plan(wanted)
     if fresh:

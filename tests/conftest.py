@@ -12,6 +12,7 @@ from faults_table import *  # noqa: F403
 from faults_table import _said  # noqa: F401
 from hypothesis import settings
 
+from ddjax.precision import enable_x64
 from experiments.display.cli import make_deterministic
 
 # The suite spends most of its time in XLA's compiler, and these flags halve that. XLA ends a process that gives it a
@@ -26,6 +27,7 @@ elif not OPTIMISED and jax.__version_info__ < (0, 11) and FLAGS not in os.enviro
 # the same examples each time; `--hypothesis-profile default` looks for new ones
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
+jax.enable_x64 = enable_x64  # JAX 0.7 has it elsewhere
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_disable_most_optimizations", not OPTIMISED)  # should a plugin have imported JAX first

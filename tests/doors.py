@@ -58,7 +58,7 @@ class Things:
         self.dataset = ddjax.synthetic(3, 12)
         self.data = ddjax.prepare(self.dataset, ddjax.NoiseSpec("symmetric", rate=0.2))
         self.transform = preprocess.fit("standardize", self.dataset.images)
-        self.ready = ddjax.in_space(self.data, self.transform)
+        self.ready = ddjax.to_space(self.data, self.transform)
         self.recipe = ddjax.Recipe(epochs=1, batch=8, rate=0.01)
         self.keys = jax.random.split(jax.random.key(0), 1)
         labels = preprocess.one_hot(jnp.asarray(self.ready.train.labels), 3)
@@ -193,7 +193,7 @@ several(
     labels_that_are_too_few=(lambda np: {"labels": np.arange(39) % 4}, r"labels has shape \(39,\) beside images"),
     labels_as_one_hot_rows=(
         lambda np: {"labels": np.eye(4)[np.arange(40) % 4]},
-        "class numbers are wanted",
+        "class numbers are expected",
     ),
     labels_that_are_words=(lambda np: {"labels": np.array(["a", "b"] * 20)}, "must hold integers.*<U1"),
     ids_that_repeat=(lambda np: {"ids": np.zeros(40, int)}, r"duplicate ids: \[0\]"),
@@ -207,7 +207,7 @@ def a_csv_with_an_empty_label(t):
     t.ddjax.load(t.folder / "a.csv")
 
 
-@case("labels", "files that are not there, such as .*passwd")
+@case("labels", "files that do not exist, such as .*passwd")
 def a_csv_that_leads_out_of_its_folder(t):
     (t.folder / "b.csv").write_text("path,label\n../nothing/passwd,1\n")
     t.ddjax.load(t.folder / "b.csv")
@@ -311,10 +311,10 @@ several(
         "noise must be a NoiseSpec; got str",
     ),
     a_word_for_a_transform=(
-        lambda t: t.ddjax.in_space(t.data, "standardize"),
+        lambda t: t.ddjax.to_space(t.data, "standardize"),
         "transform must be a Preprocess",
     ),
-    a_space_entered_twice=(lambda t: t.ddjax.in_space(t.ready, t.transform), "already and cannot be moved"),
+    a_space_entered_twice=(lambda t: t.ddjax.to_space(t.ready, t.transform), "already and cannot be converted"),
     floats_for_a_transform=(lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0), "uint8 images.*float64"),
     images_a_transform_does_not_know=(
         lambda t: t.preprocess.apply(t.transform, t.np.zeros((2, 8, 8, 3), t.np.uint8)),
@@ -462,7 +462,7 @@ for _name in SMALL:
                 lambda t: {"ipc": 1, "train": dataclasses.replace(t.ready.train, images=t.nan)},
                 "train.images holds NaN or infinity in 1 of 36 rows",
             ),
-            f"{_name} on pixels": (lambda t: {"ipc": 1, "train": t.data.train}, "got raw pixels.*ddjax.in_space"),
+            f"{_name} on pixels": (lambda t: {"ipc": 1, "train": t.data.train}, "got raw pixels.*ddjax.to_space"),
         },
     )
 

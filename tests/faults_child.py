@@ -36,7 +36,7 @@ CONFIGS = {
     "frepo": {**TINY, "batch": 12, "pool_size": 2, "max_online": 6, "norm": "none"},
     "rcig": {**TINY, "batch": 8, "pool_size": 2, "inner_steps": 2, "hinv_steps": 2},
     "dance": {"ipc": 1, "steps": STEPS, "width": 4, "batch": 6, "factor": 1, "members": 2, "pool_epochs": 2},
-    "datm": {**TINY, **EXPERTS, "growth_steps": 0, "use_flip": False, "step_size": 0.05},
+    "datm": {**TINY, **EXPERTS, "growth_steps": 0, "flip": False, "step_size": 0.05},
     "mtt": {**TINY, **EXPERTS, "inner_batch": 3},
     "dm": {"ipc": 1, "steps": STEPS, "width": 4, "batch": 6},
 }

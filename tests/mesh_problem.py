@@ -22,7 +22,7 @@ CONFIGS = {
         **{"ipc": 2, "steps": 1, "width": 2, "depth": 1, "experts": 2, "expert_epochs": 3, "expert_batch": 8},
         **{"expert_rate": 0.05, "store": False, "last_start": 1, "growth_steps": 0, "inner_steps": 2, "segments": 8},
         "match_epochs": 2,
-        **{"threshold": 5.0, "step_size": 0.05, "image_rate": 1.0, "use_flip": False},
+        **{"threshold": 5.0, "step_size": 0.05, "image_rate": 1.0, "flip": False},
     },
     "dance": {
         **{"ipc": 2, "steps": 1, "width": 2, "depth": 1, "batch": 8, "members": 2, "pool_epochs": 1},

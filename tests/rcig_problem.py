@@ -17,7 +17,7 @@ from ddjax.distillers.rcig.tangent import freeze, origin
 from ddjax.preprocess import centered
 
 K, M, B, SIDE = 4, 8, 16, 8
-CONFIG = rcig.RcigConfig(ipc=2, l2_rate=0.05 / M, width=3, depth=2, use_flip=False, inner_steps=6, hinv_steps=6)
+CONFIG = rcig.RcigConfig(ipc=2, l2_rate=0.05 / M, width=3, depth=2, flip=False, inner_steps=6, hinv_steps=6)
 RIDGE = CONFIG.ridge(K)
 
 

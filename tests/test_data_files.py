@@ -74,7 +74,7 @@ def test_damaged_files_are_left_out_by_name_and_move_no_id(folder, cache):
     whole = load(folder)
     bad = str(whole.keys[10])
     (folder / bad).write_bytes((folder / bad).read_bytes()[:40])
-    with pytest.warns(UserWarning, match=f"leaves out 1 damaged files: {bad}"):
+    with pytest.warns(UserWarning, match=f"skips 1 unreadable files: {bad}"):
         dataset = load(folder)
     assert dataset.ids.tolist() == np.delete(whole.ids, 10).tolist()
     np.testing.assert_array_equal(dataset.images, np.delete(whole.images, 10, axis=0))
@@ -113,7 +113,7 @@ def test_sixteen_bit_images_are_scaled_to_eight(tmp_path):
 def test_sizes_must_agree_or_be_made_to(folder, cache):
     save(folder / "cat" / "0.png", (9, 9, 9), size=(12, 10))
     save(folder / "dog" / "7.png", (8, 8, 8), size=(3, 3))
-    wanted = r"118 of 6 x 6, 2 of other sizes: 'cat/0\.png' \(12 x 10\), 'dog/7\.png' \(3 x 3\); image_size=32, say"
+    wanted = r"118 of 6 x 6, 2 of other sizes: 'cat/0\.png' \(12 x 10\), 'dog/7\.png' \(3 x 3\); use image_size=32"
     with pytest.raises(ValueError, match=wanted):
         load(folder)
     assert load(folder, image_size=4).image_shape == (4, 4, 3)
@@ -159,7 +159,7 @@ def test_a_file_that_a_link_brings_into_two_classes_is_reported(folder, tmp_path
     (folder / "dog" / "linked").symlink_to(folder / "cat", target_is_directory=True)
     with pytest.warns(UserWarning, match=r"labels \(60\): cat/0\.png \(cat\), dog/linked/0\.png \(dog\); .*55 more"):
         load(folder)
-    with pytest.warns(UserWarning, match=r"pictures that occur under several labels \(60\)"):  # from the cache
+    with pytest.warns(UserWarning, match=r"identical images with different labels \(60\)"):  # from the cache
         load(folder)
     rows = [f"cat/{i}.png,{i % 2}" for i in range(30)] + ["dog/linked/7.png,0"]
     with pytest.warns(UserWarning, match=r"labels \(1\): cat/7\.png \(1\), dog/linked/7\.png \(0\)$"):
@@ -184,7 +184,7 @@ def test_folder_faults(folder, tmp_path, cache):
     with pytest.raises(ValueError, match=r"class folders of .*test that .*train lacks: 'b'"):
         load(tmp_path / "odd")
     save(tmp_path / "tiny" / "a" / "0.png", 1, mode="L")
-    with pytest.raises(ValueError, match="too few to hold a test set out"):
+    with pytest.raises(ValueError, match="too few to hold out a test set"):
         load(tmp_path / "tiny")
 
 
@@ -299,7 +299,7 @@ def test_csv_faults(folder, cache, case):
 
 
 def test_csv_with_missing_files(folder, cache):
-    with pytest.raises(FileNotFoundError, match=r"1 files that are not there.*cat/77\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 files that do not exist.*cat/77\.png"):
         load(write_csv(folder, ["cat/1.png,0", "cat/77.png,1"]))
 
 

@@ -30,7 +30,7 @@ TINY = {
     "step_size": 0.05,
     "threshold": 5.0,
     "image_rate": 1.0,
-    "use_flip": False,
+    "flip": False,
 }
 test_contract = testing.contract(datm.METHOD, **TINY)
 
@@ -154,6 +154,22 @@ def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
     whole, _ = distill(adder, feed, half, steps=11, first=5, chunk=4)
     np.testing.assert_allclose(whole["total"], total["total"], rtol=1e-6)
     assert len(set(log["start"].tolist())) > 1
+
+
+def test_a_run_has_its_own_experts_unless_a_seed_is_shared(case, monkeypatch):
+    """The same for all sizes with one key, others with another key; a given seed is everyone's."""
+    asked = []
+    found = datm.trajectories
+
+    def trajectories(*args, **options):
+        asked.append(options["seed"])
+        return found(*args, **{**options, "seed": 0})
+
+    monkeypatch.setattr(datm, "trajectories", trajectories)
+    model = datm.network(case.config, (8, 8, 3), 3)
+    for fields, key in (({}, 1), ({"ipc": 1}, 1), ({}, 2), ({"expert_seed": 7}, 1), ({"expert_seed": 7}, 2)):
+        datm.prepare(datm.DatmConfig(**TINY | fields), case.train, model, jax.random.key(key))
+    assert asked[0] == asked[1] != asked[2] and min(asked) >= 0 and asked[3:] == [7, 7]
 
 
 def test_a_network_with_running_statistics_is_refused(case):

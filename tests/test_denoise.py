@@ -70,7 +70,7 @@ def test_a_report_comes_back_as_it_was(found, tmp_path):
     assert again.report() == report.report()
     np.testing.assert_array_equal(again.distilled.images, report.distilled.images)
     (tmp_path / "kept" / "report.npz").write_bytes(b"something else")
-    with pytest.raises(ValueError, match="damaged or was replaced"):
+    with pytest.raises(ValueError, match="damaged or replaced"):
         DenoiseReport.load(tmp_path / "kept")
 
 

@@ -236,7 +236,7 @@ def test_a_folder_is_read_whole(tmp_path):
     assert found.keys.tolist() == ["train/a/1.png", "train/b/2.png", "test/a/3.png"] and len(found.test_images) == 0
     for file in tmp_path.rglob("*.png"):
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no image files to read"):
+    with pytest.raises(ValueError, match="no readable image files"):
         load_all(tmp_path)
 
 
@@ -301,10 +301,10 @@ def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path,
         f"- class folders of {tmp_path} without an image (.png .jpg .jpeg .bmp .webp .gif): 'empty'; "
         "fill or remove them",
         r"- names that are not UTF-8: 'cat/caf\udce9.png'; rename them",
-        r"- --ipc 3 is more images than 2 of 3 classes hold: 'dog' (1), 'newt\n' (1); add images, or leave those "
+        r"- --ipc 3 is more images than 2 of 3 classes have: 'dog' (1), 'newt\n' (1); add images, or leave those "
         "classes out, or ask for --ipc 1",
-        "- images differ in size (width x height): 5 of 4 x 4, 1 of other sizes: 'dog/1.png' (5 x 4); --image-size 32, "
-        "say, crops and resizes all",
+        "- images differ in size (width x height): 5 of 4 x 4, 1 of other sizes: 'dog/1.png' (5 x 4); use "
+        "--image-size 32, for example, to crop and resize all",
     ]
 
 
@@ -315,7 +315,7 @@ def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
     ):
         run(tmp_path / "a.csv", None, image_size=4)
     with pytest.raises(
-        ValueError, match=r"ipc=2 is more images than 10,000 of 10,000 classes hold: '0' \(1\), '1' .* and 9,995 more"
+        ValueError, match=r"ipc=2 is more images than 10,000 of 10,000 classes have: '0' \(1\), '1' .* and 9,995 more"
     ):
         ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2)
 

@@ -101,7 +101,7 @@ LEAST = [
 
 @pytest.mark.parametrize(("name", "options", "least"), LEAST)
 def test_how_many_images_a_class_must_hold(name, options, least):
-    config = configured(DISTILLERS[name], name, 7, options, 32, 64, True)
+    config = configured(DISTILLERS[name], name, 7, options, 64, True)
     assert least_images(name, config) == least and least_images("module:method", config) == 1
 
 

@@ -37,7 +37,7 @@ def marked(name, kind):
 
 
 def refused(error, words, module):
-    assert error in ("ValueError", "FileNotFoundError"), f"{error}: {words}"
+    assert error in ("ValueError", "FileNotFoundError", "Damaged"), f"{error}: {words}"
     assert module.partition(".")[0] == "ddjax", f"raised in {module}: {words}"
     assert len(words) < 1000
 

@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import pathlib
 import resource
 import zipfile
 
@@ -66,8 +67,11 @@ def test_text_is_written_in_utf8_with_its_own_ends_of_lines(tmp_path):
 ENCODED = {
     "UTF-16": ("path,label\nä.png,1\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
     "UTF-32": ("path,label\n".encode("utf-32"), "is UTF-32 text; save it as UTF-8"),
-    "UTF-16 without a mark": ("path,label\n".encode("utf-16-le"), "holds zero bytes"),
-    "Latin-1": ("path,label\na.png,1\nä.png,2\n".encode("latin-1"), "line 3 is not UTF-8 text .byte 0xe4; Latin-1"),
+    "UTF-16 without a mark": ("path,label\n".encode("utf-16-le"), "contains zero bytes"),
+    "Latin-1": (
+        "path,label\na.png,1\nä.png,2\n".encode("latin-1"),
+        "line 3 is not UTF-8 text .byte 0xe4; perhaps Latin-1",
+    ),
 }
 
 
@@ -139,9 +143,9 @@ def test_only_the_named_arrays_are_read(tmp_path):
 
 
 NO_NPZ = {
-    "text": (b"1,2,3\n", "it is no zip archive, as numpy.savez writes"),
-    "an .npy": (b"\x93NUMPY", "it is no zip archive"),
-    "a zip of text": ({"a.txt": b"hello"}, "'a.txt': it is no array, as numpy.save writes"),
+    "text": (b"1,2,3\n", "it is not a zip archive, as numpy.savez writes"),
+    "an .npy": (b"\x93NUMPY", "it is not a zip archive"),
+    "a zip of text": ({"a.txt": b"hello"}, "'a.txt': it is not an array, as numpy.save writes"),
 }
 
 
@@ -172,3 +176,8 @@ def test_rows_of_results_are_whole_lines(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1')  # left by a process that was killed
     results.append(tmp_path / "a.jsonl", {"b": 2})
     assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()[1:]] == [{"b": 2}]
+
+
+def test_the_commit_of_a_checkout_is_recorded():
+    checkout = (pathlib.Path(__file__).parents[1] / ".git").exists()
+    assert (results.commit() is not None) == checkout

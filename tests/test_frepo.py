@@ -17,7 +17,7 @@ def test_the_loss_is_that_of_ridge_regression():
     config = frepo.FrepoConfig(**TINY, ridge=1e-2)
     case, train = Case(frepo.METHOD, config), toy_train()
     model = frepo.network(config, (8, 8, 3), 3)
-    params, learned = model.init(jax.random.key(0)), case.start.learned
+    params, learned = model.init(jax.random.key(0)), case.start
     targets = frepo.scaled_targets(train.labels, 3)
     loss, accuracy = jax.jit(frepo.frepo_loss, static_argnums=(0, 1))(
         config, model, params, learned, train.images, targets

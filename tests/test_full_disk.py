@@ -39,7 +39,7 @@ def test_a_full_disk_at_the_end_of_a_run_names_the_file_and_the_way_out(tmp_path
         "log.csv": lambda path: one.write_log({"loss": np.zeros(2)}, path),
         "curves.png": lambda path: figures.curves(outcome, path),
         "distilled.npz": lambda path: Store(tmp_path).write(
-            {"fingerprint": "f"}, lambda folder: save_distilled(distilled, folder / "distilled")
+            [{"fingerprint": "f"}], [lambda folder: save_distilled(distilled, folder / "distilled")]
         ),
     }
     opened = os.fdopen

@@ -1,4 +1,4 @@
-"""Two hosts of one run resume from the same step: the first one decides, and sends the state to the other."""
+"""Two hosts of one run resume from the same step and train the same experts: process 0 decides and sends arrays."""
 
 import json
 import os
@@ -12,13 +12,13 @@ import adder
 import pytest
 
 from ddjax.execution.loop import distill
-from ddjax.storage.checkpoints import Checkpoints, step
+from ddjax.storage.checkpoints import Checkpoints
 
 HERE = pathlib.Path(__file__).parent
 
 
 def damaged(folder):
-    (max(folder.glob("step-*")) / step.STATE).write_bytes(b"x")
+    (max(folder.glob("step-*")) / "checkpoint.npz").write_bytes(b"x")
 
 
 @pytest.mark.faults(4, "a checkpoint damaged on one of two hosts", "both go on from what the first host has intact")
@@ -55,6 +55,9 @@ def test_two_hosts_go_on_from_one_step(tmp_path):
     for name, begun in [("follower", 6), ("first", 4), ("empty", 6)]:
         assert first[name] == other[name] == {"first": begun, **whole}, name
     assert "is damaged" in said[0][1] and "is damaged" not in said[1][1]  # the other host reads no file
+    experts = {"losses": [0.5, 0.5], "array": [[[0, 1], [2, 3]], [[1, 2], [3, 4]]]}
+    for name, trained in [("one cache", [0, 1]), ("none on the second host", []), ("more there", [1])]:
+        assert first[f"experts, {name}"] == other[f"experts, {name}"] == experts | {"trained": trained}, name
     assert first["refused"]["error"].startswith("Changed") and 'rate: "none" -> 0.1' in first["refused"]["error"]
     assert "the first host of this run stopped" in other["refused"]["error"]
     assert 'rate: "none" -> 0.1' in other["refused"]["error"]

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "stopping", "precision"], 0),
+    **dict.fromkeys(["trees", "names", "stopping", "precision", "timing"], 0),
     "ranges": 1,
     **dict.fromkeys(["types", "storage"], 2),
     "checks": 3,
@@ -52,6 +52,11 @@ def imports(path):
 
 
 FILES = sorted([*ROOT.glob("ddjax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
+
+
+def test_x64_is_entered_by_the_name_that_every_supported_jax_has():
+    users = [path for path in FILES if "jax.enable_x64" in path.read_text()]
+    assert users == [ROOT / "ddjax/precision.py"], "call ddjax.precision.enable_x64: JAX 0.7 has no jax.enable_x64"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -90,9 +90,9 @@ def test_anything_else_is_an_error_that_names_what_is_accepted(options, words):
 @pytest.mark.parametrize("text", BOOLEANS)
 def test_every_spelling_of_a_boolean_reaches_the_configuration(text):
     config = method_config(
-        read("datm").method.config, Experiment(dataset="cifar10", method="datm", options=(f"use_flip={text}",))
+        read("datm").method.config, Experiment(dataset="cifar10", method="datm", options=(f"flip={text}",))
     )
-    assert config.use_flip is BOOLEANS[text]
+    assert config.flip is BOOLEANS[text]
 
 
 def test_options_do_not_contradict_the_experiment():

@@ -1,9 +1,11 @@
 """Rows to tables, figures and the page's text: everything that needs no browser."""
 
 import csv
+import dataclasses
 import html.parser
 import itertools
 import json
+import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -11,16 +13,19 @@ from collections import Counter
 import numpy as np
 import pytest
 from report_study import extras, row, seeds, study_rows
+from scipy import stats
 
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet
-from ddjax.distilled.saving import save_distilled
+from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.storage.rows import append
 from experiments.report import report
-from experiments.reporting import bars, export, overview, pictures, published, svg
+from experiments.reporting import bars, export, overview, pictures, published, sections, svg
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.opening import _main, interval
+from experiments.reporting.page import page
 from experiments.reporting.rows import read_rows
 from experiments.reporting.verdicts import judge
 from experiments.running import classes
@@ -98,7 +103,8 @@ def test_the_page_is_whole_and_asks_the_network_for_nothing(document):
     assert not outline.open
     for tag, attributes in outline.tags:
         for name in ("src", "href", "srcset", "action"):
-            assert not re.match(r"(https?:)?//", attributes.get(name) or ""), (tag, attributes)
+            if tag != "a":  # a link is followed by who clicks on it, and by nobody else
+                assert not re.match(r"(https?:)?//", attributes.get(name) or ""), (tag, attributes)
         assert tag not in ("iframe", "object", "embed")
         if tag == "img" and "hidden" not in attributes:
             assert attributes["src"].startswith("data:image/png;base64,") and attributes["alt"]
@@ -111,8 +117,14 @@ def test_the_page_is_one_outline(document):
     outline = Outline(document)
     ids = Counter(a["id"] for _, a in outline.tags if "id" in a)
     assert set(ids.values()) == {1}
-    links = {a["href"][1:] for tag, a in outline.tags if tag == "a"}
+    links = {a["href"][1:] for tag, a in outline.tags if tag == "a" and a["href"].startswith("#")}
     assert links and links <= set(ids)
+    site = {a["href"] for tag, a in outline.tags if tag == "a"} - {f"#{name}" for name in links}
+    page = (pathlib.Path(__file__).parents[1] / ".docs" / "pages" / "verdicts.md").read_text()
+    for address in site:  # each verdict's own part of the page on how they are made
+        assert address.startswith("https://ddjax.github.io/ddjax/verdicts/#")
+        assert f"{{ #{address.split('#')[1]} }}" in page
+    assert len(site) >= 5
     levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
@@ -264,12 +276,33 @@ def test_distilled_images_become_pictures(sweep):
     cells = read_rows(sweep).done
     found, left_out = pictures.gallery(sweep, gather(cells))
     assert left_out == 0 and {(p.cell.method, p.cell.ipc) for p in found} == {("toy", 1)}
-    assert (found[0].width, found[0].height) == (10 * 5 - 1, 4) and found[0].words == "10 of 10 images"
+    assert (found[0].width, found[0].height) == (10 * 4, 4) and found[0].words == "10 of 10 images"
     sheet = pictures.mosaic(
         np.linspace(0, 1, 3)[:, None, None, None] * np.ones((1, 2, 2, 1)), [np.arange(2), np.array([2])]
     )
-    assert sheet.shape == (5, 5, 1)
-    assert [sheet[0, 0, 0], sheet[0, 3, 0], sheet[3, 0, 0], sheet[3, 3, 0], sheet[2, 0, 0]] == [0, 128, 255, 128, 128]
+    assert sheet.shape == (4, 4, 1)
+    assert [sheet[0, 0, 0], sheet[0, 2, 0], sheet[2, 0, 0], sheet[2, 2, 0]] == [0, 128, 255, 128]
+
+
+def test_learned_labels_leave_every_image_in_its_place(tmp_path):
+    """Two images whose labels say the same class are not one row and gaps, but two places of a strip."""
+    saved_set(tmp_path / "set", classes=3, ipc=1)
+    hard = load_distilled(tmp_path / "set.npz")
+    logits = np.eye(3, dtype=np.float32)[[0, 0, 2]]
+    soft = dataclasses.replace(hard, labels=logits, label_kind="logits")
+    (cell,) = gather([row(0.5, ipc=1)])
+    plain, learned = (pictures.draw(cell, cell.rows[0], one) for one in (hard, soft))
+    assert (learned.columns, learned.width, learned.height) == (3, 12, 4) and learned.uri == plain.uri
+
+
+def test_labels_at_the_right_end_do_not_touch():
+    """Also that of chance, near which lines end."""
+    lines = [svg.Line(str(i), i, [(1, 10.0 + i / 10, 0.0), (10, 10.0, 0.0)]) for i in range(3)]
+    panel = ElementTree.fromstring(svg.plot("t", lines, "x", "y", chance=10.0))
+    ends = [e for e in panel.iter() if e.tag.endswith("}text") and e.text in ("0", "1", "2", "chance")]
+    right = max(float(e.attrib["x"]) for e in ends)
+    heights = sorted(float(e.attrib["y"]) for e in ends if float(e.attrib["x"]) == right)
+    assert len(heights) == 4 and np.diff(heights).min() >= 12.9
 
 
 def test_published_values_stand_beside_whole_cells_only():
@@ -362,7 +395,7 @@ def test_text_in_another_encoding_is_not_guessed(tmp_path):
     lines = json.dumps(row(0.5, seed=1) | {"dataset": "Größe"}, ensure_ascii=False) + "\n" + GOOD
     (tmp_path / "rows.jsonl").write_bytes(lines.encode("latin-1"))
     [bad] = read_rows(tmp_path).bad
-    assert bad.line == 1 and "bytes that are no text" in bad.reason
+    assert bad.line == 1 and "bytes that are not text" in bad.reason
 
 
 def test_the_page_and_the_terminal_say_what_is_left_out(tmp_path, capsys):
@@ -397,6 +430,9 @@ def test_other_mistakes_are_said_before_anything_is_written(tmp_path, monkeypatc
     with pytest.raises(ValueError, match="\\.\\[report\\]"):
         report(tmp_path / "rows.jsonl", formats=("parquet",), quiet=True)
     assert not (tmp_path / "runs").exists()
+    append(tmp_path / "attacks.jsonl", row(0.5) | {"membership": {"auc": 0.5, "tpr_at_1": 0.01, "shadows": 8}})
+    with pytest.raises(ValueError, match="membership alone"):
+        report(tmp_path / "attacks.jsonl")
     append(tmp_path / "bad.jsonl", row(0.5) | {"status": "failed", "reason": "no"})
     with pytest.raises(ValueError, match="all 1 runs"):
         report(tmp_path / "bad.jsonl")
@@ -420,3 +456,100 @@ def test_structured_noise_is_followed_class_by_class():
     found = classes.by_class(counts, given, clean, ("a", "b", "c"))
     assert found["absorbed"] == 0.4 and found["recall"] == [0.6, 1.0, 0.5]
     assert classes.by_class(counts, clean, clean, ("a", "b", "c"))["absorbed"] is None
+
+
+class Shown(html.parser.HTMLParser):
+    """The words that are seen before anything is unfolded, and all headings in their order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.words, self.headings, self.folds, self.inside = [], [], 0, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.folds += tag == "details"
+        if tag not in VOID:
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        self.folds -= tag == "details"
+        self.inside.pop()
+
+    def handle_data(self, data):
+        if {"style", "script"} & set(self.inside):
+            return
+        if self.folds - ("summary" in self.inside) <= 0:
+            self.words += data.split()
+        if self.inside and re.fullmatch(r"h[1-6]", self.inside[-1]):
+            self.headings.append(data)
+
+
+def test_a_reader_sees_few_words_before_anything_is_unfolded(document):
+    from experiments.reporting.published import CSV
+
+    demo = read_rows(CSV.parent / "results" / "demo.jsonl")
+    study = Study.of(demo.done)
+    for text in (document, page(demo, study, judge(study), CSV.parent, "Demo")):
+        assert 500 < len(Shown(text).words) <= 2500
+
+
+def test_figures_come_in_their_order(document):
+    numbers = [int(words.split()[1][:-1]) for words in Shown(document).headings if words.startswith("Figure ")]
+    assert numbers == sorted(numbers) and set(numbers) >= {2, 3, 4}
+
+
+def test_the_page_opens_with_numbers_and_their_uncertainty(document):
+    """The set that is best at the noise that was measured most, beside the last and the picked epoch."""
+    opened = document[: document.index("<main>")]
+    assert "On digits with 40 % wrong training labels (symmetric 0.4)" in opened
+    assert re.search(r"distilled by TOY is right for 77\.0 ± 0\.6 % of the clean test images", opened)
+    assert "64.0 ± 0.6 % at its last epoch" in opened and "83.2 ± 0.6 % at the epoch that a noisy hold-out" in opened
+    whole = Study.of(study_rows())
+    setting, candidates = _main(whole)
+    best = max(candidates, key=lambda one: one.cell.of("last_acc").mean)
+    gain = best.gains["last"].estimate()
+    assert setting.noise == "symmetric" and interval(gain, len(candidates)) in opened
+    low, high = (float(x.replace("−", "-")) for x in re.search(r"\((\S+) to (\S+)\)", interval(gain, 1)).groups())
+    half = stats.t.isf(0.025, 4) * 100 * gain.se
+    assert (low, high) == pytest.approx((100 * gain.mean - half, 100 * gain.mean + half), abs=0.06)
+    assert not re.search(r"\b[CP]\d+\b(?!\")", re.sub(r"<[^>]*>", "", opened))  # no code of a claim without its title
+
+
+def test_an_undecided_claim_says_what_it_could_have_seen():
+    (few,) = (
+        one
+        for one in judge(Study.of(seeds(0.5, method="full", rate=0.6) + seeds(0.5, rate=0.6)))
+        if one.claim.name == "C6"
+    )
+    assert few.words.startswith(
+        "Undecided in the one comparison (digits: toy): +0.0 points (detectable with 80 % power: 3.1)."
+    )
+
+
+def test_a_claim_that_holds_here_and_fails_there_has_a_table():
+    rows = []
+    for dataset, gain in (("one", 0.2), ("two", -0.2), ("three", 0.0)):
+        where = {"rate": 0.6, "dataset": dataset}
+        rows += seeds(0.5, method="full", **where) + seeds(0.5 + gain, **where)
+    (few,) = (one for one in judge(Study.of(rows)) if one.claim.name == "C6")
+    shown = sections.verdicts([few]).partition("<details>")[0]
+    assert few.words.startswith("It holds in 1, fails in 1 and is undecided in 1 of 3 comparisons.")
+    lines = [re.sub(r"<[^>]*>", " ", line) for line in re.findall(r"<tr>.*?</tr>", shown)]
+    assert [line.split() for line in lines] == [
+        ["one:", "toy", "+20.0", "±", "0.8", "points", "●", "holds"],
+        ["two:", "toy", "-20.0", "±", "0.8", "points", "✕", "fails"],
+    ]
+    assert "1 further comparisons" not in shown and "1 further comparison is below" in shown
+
+
+def test_panels_of_the_first_picture_have_one_scale():
+    panels = phenomenon(Study.of(study_rows())).panels
+    scales = [re.findall(r'text-anchor="middle" class="">(\d+)<', panel) for panel in panels]
+    assert len(panels) > 2 and all(scale == scales[0] for scale in scales)
+
+
+def test_distilled_images_are_of_one_size(document):
+    """A picture is as wide as so many images are, whatever its set."""
+    for picture in re.findall(r"<img src=[^>]* style=[^>]*>", document):
+        width, share = re.search(r'width="(\d+)"', picture)[1], re.search(r"width:([\d.]+)%", picture)[1]
+        assert int(width) / 4 == float(share) / 10  # images of 4 pixels, ten of which fill the place

@@ -1,6 +1,7 @@
 """A sweep does what is missing, once, and survives what happens to it."""
 
 import dataclasses
+import errno
 import importlib.util
 import json
 import os
@@ -17,7 +18,7 @@ from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment, method_config
-from experiments.running.run import run_together
+from experiments.running.run import Outcome, run_together
 from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
@@ -100,6 +101,17 @@ def test_a_grid_is_narrowed_by_its_axes(config):
 def test_settings_of_a_method_and_of_its_size():
     grid = Grid(methods=("dance",), seeds=(0,), of_method={"dance": {0: {"steps": 9, "width": 4}, 10: {"steps": 5}}})
     assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
+
+
+def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
+    grid = Grid(noises=(("clean", 0.0), ("symmetric", 0.4), ("worst", 0.0)), methods=("random",), ipc=(1,))
+    assert [(c.noise, c.noise_seed) for c in cells(grid)] == [
+        *[("clean", 0)] * 3,
+        *[("symmetric", seed) for seed in range(3)],
+        *[("worst", 0)] * 3,
+    ]
+    one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
+    assert {cell.noise_seed for cell in cells(one_draw)} == {5}
 
 
 def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
@@ -203,12 +215,38 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
     with store.claimed([cell]) as mine:
         assert mine == [cell]
 
+
+def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path):
+    store, rows = Store(tmp_path), [{"fingerprint": "first"}, {"fingerprint": "second"}]
+
     def breaks(folder):
         raise RuntimeError("disk")
 
     with pytest.raises(RuntimeError, match="disk"):
-        store.write({"fingerprint": fingerprint(cell)}, breaks)
+        store.write(rows, [lambda folder: None, breaks])
     assert not list(store.runs.iterdir())
+    store.write(rows)
+    assert set(rows_of(tmp_path)) == {"first", "second"}
+
+
+@pytest.mark.parametrize("lost", [(1,), (1, 2)])
+def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, lost):
+    store, fleet = Store(tmp_path), [Experiment(seed=1), Experiment(seed=2)]
+    keeping = store.keeping()
+
+    def interrupted(cells, **_):
+        if len(cells) > 1:
+            keeping.used.add(keeping.folder(cells))
+            keeping.folder(cells).mkdir(parents=True)
+        if len(cells) > 1 or cells[0].seed in lost:
+            raise OSError(errno.ENOSPC, "no space")
+        return [Outcome({"fingerprint": fingerprint(cells[0])}, None, {}, None, None, {})]
+
+    monkeypatch.setattr("experiments.sweeping.run.run_together", interrupted)
+    failed = run_group(fleet, store, Shared(keeping=keeping), "test")
+    assert [cell.seed for cell in failed] == list(lost)
+    # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
+    assert keeping.folder(fleet).exists() == (failed == fleet)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder per class."""
+"""Data sets from a folder of images with one subfolder per class."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ TEST = ("test", "val", "validation", "valid")
 
 
 class File(NamedTuple):
-    """One image of the listing."""
+    """One image file."""
 
     path: str  # relative to the folder, with forward slashes
     label: str
@@ -27,11 +27,23 @@ class File(NamedTuple):
 
 
 def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -> Source:
-    """`root/train/CLASS/*` with `root/test/CLASS/*`, or `root/CLASS/*` and a fifth held out as the test set.
+    """Find a data set in `root/train/CLASS/*` and `root/test/CLASS/*`, or in `root/CLASS/*`.
 
-    Classes are numbered by sorted folder name. Listings are sorted by class, then by path as a string; the id of an
-    example is its position there, files held out or left out as damaged included, so that labels by id stay in place.
-    The held-out fifth is chosen by a hash of each relative path (`validate.held_out`).
+    Without a test folder, a fifth of the images is held out, chosen by a hash of each relative path
+    (`validate.held_out`). Classes are numbered by sorted folder name. Files are sorted by class, then by path as a
+    string. The id of an example is its position in that order. Held-out and damaged files count too, so ids do not
+    depend on them.
+
+    Args:
+      root: the folder.
+      image_size: side that all images are resized to; without it they must have one size.
+      strict: whether a damaged file is an error.
+
+    Returns:
+      The source; no image is read yet.
+
+    Raises:
+      ValueError: the message lists all problems of the folder.
     """
     train, test = listings(root, image_size)
     identity = {
@@ -45,16 +57,19 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
 
 
 def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tuple[list[File], list[File] | None]:
-    """The training files and the test files, None where the folder has no part for them.
+    """List the training files and the test files.
 
     Args:
       root: the folder.
-      image_size: what all images are resized to; without it their sizes must agree.
-      least: images that each class must hold, both parts together.
+      image_size: side that all images are resized to; without it they must have one size.
+      least: smallest number of images in a class, both parts together.
+
+    Returns:
+      The training files, and the test files or None if there is no test folder.
 
     Raises:
-      ValueError: the message lists everything that is wrong with the folder. Sizes, which take as many reads as there
-        are files, are compared here only if the message has something to list anyway; else `decode_files` does it.
+      ValueError: the message lists all problems of the folder. Sizes are compared here only if there are other
+        problems, because that reads every file; otherwise `decode_files` compares them.
     """
     parts = {folder.name: folder for folder in _folders(root)}
     train_root = next((parts[name] for name in TRAIN if name in parts), root)
@@ -105,7 +120,7 @@ def _reader(root: pathlib.Path) -> Callable[[str], bytes]:
 
 
 def _listing(root: pathlib.Path, part: pathlib.Path, problems: list[str]) -> list[File]:
-    """The images in the class folders of `part`, sorted by class and path; what is wrong with them joins `problems`."""
+    """The images in the class folders of `part`, sorted by class and path. Problems are appended to `problems`."""
     prefix = "" if part == root else f"{part.name}/"
     files, classes = [], set()
     for path, status in walk(part, prefix, problems):
@@ -140,7 +155,7 @@ def _read(
     ids = np.arange(len(files))[decoded.kept]
     is_test = is_test[decoded.kept]
     if not is_test.any() or is_test.all():
-        raise ValueError(f"{root}: {len(ids)} images are too few to hold a test set out; add {root}/test/CLASS/*")
+        raise ValueError(f"{root}: {len(ids)} images are too few to hold out a test set; add {root}/test/CLASS/*")
     return assemble(
         root.name or "folder",
         images=decoded.images[~is_test],

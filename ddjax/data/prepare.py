@@ -1,4 +1,4 @@
-"""Source -> noise -> the three records that everything downstream works on; the only place where truth is set aside."""
+"""Add label noise to a data set and separate the training set, the clean labels and the test set."""
 
 import dataclasses
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -9,19 +9,20 @@ from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
-from ddjax.ranges import Count, Range, checked
+from ddjax.ranges import Count, Range, check_int, checked
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
-
-Part = TypeVar("Part", TrainSet, TestSet)
 
 
 class Prepared(NamedTuple):
-    """Given labels in `train`, clean ones in `audit`, in the same order of ids; pixels everywhere."""
+    """A data set with label noise. `train` holds the given labels, `audit` the clean labels in the same order."""
 
     train: TrainSet
     audit: Audit
     test: TestSet
-    noise: dict[str, Any]  # how the labels came about: kind, rates, counts, checksum of the canonical vector
+    noise: dict[str, Any]  # record of the noise: kind, rates, counts, checksum of the labels
+
+
+Data = TypeVar("Data", Prepared, TrainSet, TestSet)
 
 
 @checked
@@ -33,19 +34,35 @@ def prepare(
     imbalance: Annotated[float, Range(1)] | None = None,
     probabilities: Any = None,
 ) -> Prepared:
-    """Corrupt the labels of `dataset` and split what may be seen from what may not.
+    """Add noise to the training labels of `dataset`, and separate the given labels from the clean ones.
 
     Args:
-      limit: keep the first `limit` examples; noise is drawn over the whole set before, so a label never depends on it.
-      imbalance: a long tail of this ratio, cut out by clean label before the noise is drawn on what is left.
-      probabilities: a teacher's soft predictions [n k], for noise that follows its margin.
+      dataset: the data set.
+      noise: the label noise.
+      limit: number of training examples to keep, from the first. The noise is drawn on the whole set first, so a label
+        does not depend on `limit`.
+      imbalance: ratio of the largest to the smallest class of a long-tailed subset. The subset is chosen by clean label
+        before the noise is drawn.
+      probabilities: predictions of a teacher [n k], for margin-dependent noise.
+
+    Returns:
+      The training set with given labels, the clean labels, the test set, and a record of the noise.
+
+    Raises:
+      ValueError: an argument is out of range, or does not fit the data set.
+
+    Example:
+      >>> from ddjax.data import synthetic
+      >>> data = prepare(synthetic(3, 100), NoiseSpec("symmetric", rate=0.4))
+      >>> bool(abs((data.train.labels != data.audit.labels).mean() - 0.4) < 0.1)
+      True
     """
     checks.kind(dataset, Dataset, "dataset", "ddjax.load and ddjax.synthetic make one")
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
     if limit is not None:
-        checks.whole(limit, "limit", 1, len(dataset.images))
+        check_int(limit, "limit", 1, len(dataset.images))
     given, record = corrupt(
         noise,
         dataset.labels,
@@ -69,22 +86,37 @@ def prepare(
 
 
 def smallest_class(dataset: Dataset) -> int:
-    """How many images the head of a long tail can have: what every class could supply."""
+    """The size of the smallest class, which is the largest possible head of a long tail."""
     return int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())
 
 
-def in_space(prepared: Prepared, transform: preprocess.Preprocess) -> Prepared:
-    """The same examples with their images on the device, in the space of `transform`."""
-    checks.kind(prepared, Prepared, "prepared", "ddjax.prepare makes one")
+def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
+    """Convert pixels to the space of a preprocessing. The new images are on the device.
+
+    Args:
+      data: prepared data, a training set or a test set, with uint8 pixels.
+      transform: the preprocessing.
+
+    Returns:
+      The same data with its images in the space of `transform`.
+
+    Raises:
+      ValueError: the images are not pixels, or do not fit the transform.
+
+    Example:
+      >>> from ddjax.data import synthetic
+      >>> data = prepare(synthetic(), NoiseSpec())
+      >>> to_space(data, preprocess.fit("unit", data.train.images)).train.images.dtype
+      dtype('float32')
+    """
     checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
-    return prepared._replace(train=moved(prepared.train, transform), test=moved(prepared.test, transform))
-
-
-def moved(part: Part, transform: preprocess.Preprocess) -> Part:
-    """One set with its images on the device, in the space of `transform`."""
-    if part.space != PIXELS:
+    if isinstance(data, Prepared):
+        return data._replace(train=to_space(data.train, transform), test=to_space(data.test, transform))
+    if not isinstance(data, TrainSet | TestSet):
+        checks.kind(data, Prepared, "data", "ddjax.prepare makes one; a TrainSet or a TestSet is accepted too")
+    if data.space != PIXELS:
         raise ValueError(
-            f"these images are in {part.space!r} already and cannot be moved to {transform.fingerprint!r}: "
+            f"these images are in {data.space!r} already and cannot be converted to {transform.fingerprint!r}: "
             "start again from the pixels that ddjax.prepare gives"
         )
-    return dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)
+    return dataclasses.replace(data, images=preprocess.apply(transform, data.images), space=transform.fingerprint)

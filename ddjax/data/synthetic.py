@@ -1,4 +1,4 @@
-"""Small made-up image sets: tests and notebooks run without any data."""
+"""Small synthetic image sets for tests and notebooks."""
 
 from typing import Annotated
 
@@ -8,11 +8,11 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.validate import assemble
 from ddjax.ranges import Count, NonNegative, Range, Seed, checked
 
-CELLS = 4  # a glyph is a CELLS x CELLS pattern of light and dark blown up to the image
+CELLS = 4  # a glyph is a pattern of CELLS x CELLS light and dark cells, enlarged to the image
 
 
 def _glyphs(count: int, channels: int, random: np.random.Generator) -> np.ndarray:
-    """[k CELLS CELLS c] in {0, 1}; each glyph the one of 64 candidates that differs most from those before it."""
+    """[k CELLS CELLS c] in {0, 1}. Each glyph is the candidate, of 64, that differs most from the previous ones."""
     glyphs = np.empty((count, CELLS, CELLS, channels), np.uint8)
     for c in range(count):
         candidates = random.integers(0, 2, (64, *glyphs.shape[1:]), np.uint8)
@@ -31,15 +31,27 @@ def synthetic(
     test_per_class: Count = 20,
     noise: NonNegative = 0.1,
 ) -> Dataset:
-    """A glyph per class, seen shifted by a pixel, at changing contrast and brightness, under pixel noise.
+    """Draw a data set with one glyph per class, shifted by up to a pixel, with random contrast, brightness and noise.
+
+    A small ConvNet reaches a test accuracy above 95 %.
 
     Args:
-      num_classes, per_class, test_per_class: numbers of classes and of examples of each; rows are in random order.
+      num_classes: number of classes.
+      per_class: training examples of each class; the rows are in random order.
       image_shape: height, width (4 or more each) and channels (1 or 3).
-      seed: everything follows from it; the training set does not depend on `test_per_class`.
-      noise: standard deviation of the pixel noise, white being 1.
+      seed: determines the whole set. The training set does not depend on `test_per_class`.
+      test_per_class: test examples of each class.
+      noise: standard deviation of the pixel noise, where white is 1.
 
-    A small ConvNet learns it to more than 95 %.
+    Returns:
+      The data set.
+
+    Raises:
+      ValueError: an argument is out of range.
+
+    Example:
+      >>> synthetic(3, 20).images.shape
+      (60, 8, 8, 1)
     """
     height, width, channels = image_shape
     if min(height, width) < CELLS or channels not in (1, 3):

@@ -1,4 +1,4 @@
-"""Data sets in one file: arrays in an .npz, or a .csv that lists image files and their labels."""
+"""Data sets in one file: arrays in an .npz, or a .csv of image files and labels."""
 
 import pathlib
 import re
@@ -17,7 +17,7 @@ from ddjax.names import few
 from ddjax.storage.delimited import Row, check_width, read_rows
 from ddjax.storage.files import Header, npz_headers, read_npz, sha256
 
-# training images, training labels, test images, test labels; the last two may be absent together
+# training images, training labels, test images, test labels; the last two are optional
 NPZ_KEYS = (
     ("images", "labels", "test_images", "test_labels"),
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -28,15 +28,20 @@ ROW_SPLIT = "test set held out by SHA-256 of the row number"
 
 
 def npz_source(path: pathlib.Path) -> Source:
-    """Arrays under one of `NPZ_KEYS`, with optional `ids` and `class_names`. The id of an example is its row.
+    """Find a data set in an .npz with arrays under one of `NPZ_KEYS`, and optional `ids` and `class_names`.
 
-    Without test arrays a fifth of the rows is held out (`validate.held_out`), and the ids of the rest keep their gaps.
+    The id of an example is its row. Without test arrays, a fifth of the rows is held out (`validate.held_out`), and the
+    ids of the training examples have gaps.
     """
     return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda: _read_npz(path))
 
 
 def npz_keys(path: pathlib.Path, headers: Mapping[str, Header]) -> tuple[str, ...]:
-    """Under which of NPZ_KEYS the images and labels of a file are, once their shapes and dtypes can be right."""
+    """The entry of NPZ_KEYS that a file uses, after a check of shapes and dtypes.
+
+    Raises:
+      ValueError: the file has other names, or arrays that cannot be images and labels.
+    """
     keys = next((keys for keys in NPZ_KEYS if keys[0] in headers and keys[1] in headers), None)
     if keys is None:
         wanted = "; ".join(" + ".join(keys[:2]) for keys in NPZ_KEYS)
@@ -70,7 +75,7 @@ def _read_npz(path: pathlib.Path) -> Dataset:
     if test[0] is None:
         is_test, split = held_out(rows), ROW_SPLIT
         if not is_test.any() or is_test.all():
-            raise ValueError(f"{path}: {count} rows are too few to hold a test set out; add {keys[2]}, {keys[3]}")
+            raise ValueError(f"{path}: {count} rows are too few to hold out a test set; add {keys[2]}, {keys[3]}")
         test = [images[is_test], labels[is_test]]
         images, labels, ids, rows = (a[~is_test] for a in (images, labels, ids, rows))
     return assemble(
@@ -88,19 +93,32 @@ def _read_npz(path: pathlib.Path) -> Dataset:
 
 
 class Listed(NamedTuple):
-    """The rows of a .csv of images, a list for each column."""
+    """The columns of a .csv of images."""
 
     paths: list[str]
     labels: list[str]
     splits: list[str] | None
-    lines: list[int]  # of the file, the first being 1
+    lines: list[int]  # line number of each row, from 1
 
 
 def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> Source:
-    """Columns path (or image, or file) and label, optionally split (train or test); paths are relative to the file.
+    """Find a data set in a .csv with the columns path (or image, or file) and label, and optionally split.
 
-    Labels are integers if all of them are, else names numbered in sorted order. The id of an example is its row below
-    the header, counted from 0; without a split column a fifth of the rows is held out (`validate.held_out`).
+    Paths are relative to the file, and split is train or test. Labels are class numbers if all are integers, and
+    otherwise names, numbered in sorted order. The id of an example is its row below the header, from 0. Without a split
+    column, a fifth of the rows is held out (`validate.held_out`).
+
+    Args:
+      path: the file.
+      image_size: side that all images are resized to; without it they must have one size.
+      strict: whether a damaged file is an error.
+
+    Returns:
+      The source; no image is read yet.
+
+    Raises:
+      FileNotFoundError: a listed file does not exist.
+      ValueError: the file is not such a table.
     """
     rows = csv_rows(path)
     files = [path.parent / name for name in rows.paths]
@@ -108,7 +126,7 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
     missing = [f"{name!r} (line {line})" for name, file, line in listed if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{path} lists {len(missing)} files that are not there, such as {few(missing, 3)}; paths are relative to it"
+            f"{path} lists {len(missing)} files that do not exist, such as {few(missing, 3)}; paths are relative to it"
         )
     identity = {
         "kind": "csv",
@@ -121,10 +139,10 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
 
 
 def csv_table(path: pathlib.Path) -> tuple[list[str], str, list[Row]]:
-    """The header of a .csv of images, which column of it holds the paths, and the rows below.
+    """Read a .csv of images: its header, the name of the column of paths, and the rows.
 
     Raises:
-      ValueError: the file is no such table; the message names the file and the line.
+      ValueError: the file is not such a table; the message names the file and the line.
     """
     rows = read_rows(path)
     header = [cell.strip() for cell in rows[0].cells] if rows else []
@@ -140,10 +158,10 @@ def csv_table(path: pathlib.Path) -> tuple[list[str], str, list[Row]]:
 
 
 def csv_rows(path: pathlib.Path) -> Listed:
-    """The columns path, label and (where there is one) split, none of them empty anywhere, one label for each path.
+    """Read the columns path, label and, if there is one, split.
 
     Raises:
-      ValueError: a row is not so; the message names the file, the line and the way out.
+      ValueError: a cell is empty, or a path has two labels; the message names the file, the line and the remedy.
     """
     header, column, rows = csv_table(path)
     if not rows:
@@ -170,10 +188,10 @@ def csv_rows(path: pathlib.Path) -> Listed:
 
 
 def class_numbers(rows: Listed, path: pathlib.Path) -> tuple[Int[np.ndarray, "n"], list[str]]:
-    """The number of each row's class, and the names of the classes: "0", "1", ... where the labels are numbers.
+    """The class number of each row, and the class names: "0", "1", ... if the labels are numbers.
 
     Raises:
-      ValueError: some labels are whole numbers from 0 and others are other numbers; the message names the line.
+      ValueError: all labels are numbers, but one is not an integer from 0; the message names the line.
     """
     if not all(map(_is_number, rows.labels)):
         names, numbers = np.unique(rows.labels, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet from its published folder or zip, without TensorFlow."""
+"""Tiny-ImageNet from the published folder or zip, without TensorFlow."""
 
 import pathlib
 import zipfile
@@ -24,18 +24,22 @@ class Listing(NamedTuple):
 
     train: list[tuple[str, int]]  # (path inside the published folder, class)
     test: list[tuple[str, int]]
-    wnids: list[str]  # sorted: the class numbering
-    wnids_file: list[str]  # as wnids.txt lists them: the other numbering in use
+    wnids: list[str]  # sorted; the position is the class number
+    wnids_file: list[str]  # in the order of wnids.txt, which is the other numbering in use
     read: Callable[[str], bytes]
 
     @property
     def complete(self) -> bool:
-        """Whether every published image is there."""
+        """Whether all published images are present."""
         return len(self.train) == TRAIN and len(self.test) == TEST
 
 
 def find(manual: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
-    """The published `tiny-imagenet-200/` in a TFDS manual folder, or else its zip; and what identifies its state."""
+    """Find `tiny-imagenet-200/` or its zip in a TFDS manual folder. Returns the path and its identity.
+
+    Raises:
+      FileNotFoundError: neither exists.
+    """
     folder, archive = manual / NAME, manual / f"{NAME}.zip"
     if folder.is_dir():
         return folder, {"kind": "folder", "path": str(folder.resolve()), "files": listing_digest(_files(folder))}
@@ -58,7 +62,7 @@ def _files(folder: pathlib.Path) -> list[Entry]:
 
 
 def listing(place: pathlib.Path) -> Listing:
-    """The files in the published folder or zip at `place`."""
+    """List the files in the published folder or zip."""
     if place.is_dir():
         return _order([name for name, _ in _files(place)], lambda name: (place / name).read_bytes(), place)
     archive = zipfile.ZipFile(place)
@@ -89,20 +93,21 @@ def _order(files: list[str], read: Callable[[str], bytes], place: pathlib.Path) 
 
 
 def tiny_imagenet_source(data_dir: pathlib.Path, *, strict: bool) -> Source:
-    """All files present, decoded by Pillow, grey ones (1821 of the training images) as three equal channels.
+    """Find Tiny-ImageNet. Images are decoded by Pillow; 1821 grey training images become three equal channels.
 
-    The id of an example is its position in `Listing.train`; in a partial copy it refers to the partial list, and the
-    data set is not `canonical`. Classes are numbered by sorted wnid; `published_numbering` leads to the other one.
+    The id of an example is its position in `Listing.train`. In a partial copy the position is that in the partial list,
+    and the data set is not `canonical`. Classes are numbered by sorted wnid; see `published_numbering` for the other
+    numbering.
     """
     place, identity = find(manual_dir(data_dir))
     return Source("tiny_imagenet", {**identity, "strict": strict}, lambda: _read(place, strict))
 
 
 def partial_warning(train: int, test: int) -> str:
-    """What is said of an incomplete copy."""
+    """The warning for an incomplete copy."""
     return (
         f"partial copy of tiny_imagenet: {train} of {TRAIN} training and {test} of {TEST} validation images; "
-        "ids count the files that are there, and published noise vectors do not apply"
+        "ids count the present files, and published noise vectors do not apply"
     )
 
 
@@ -135,9 +140,12 @@ def _read(place: pathlib.Path, strict: bool) -> Dataset:
 
 
 def published_numbering(dataset: Dataset) -> Int[np.ndarray, "k"]:
-    """For each class of this library, its line in `wnids.txt`, the numbering of the TFDS-based reference runs.
+    """For each class, its line in `wnids.txt`, which is the numbering of the TFDS-based reference code.
 
-    `published_numbering(tiny)[labels]` renumbers labels; its argsort leads back.
+    `published_numbering(tiny)[labels]` renumbers labels, and its argsort is the inverse.
+
+    Raises:
+      ValueError: `dataset` is not Tiny-ImageNet.
     """
     if "wnids_file" not in dataset.provenance:
         raise ValueError(f"{dataset.name} carries no wnids.txt; load it by the name tiny_imagenet")

@@ -1,7 +1,7 @@
-"""Tiny-ImageNet as a TFDS builder, so that a `tfds.load("tiny_imagenet")` pipeline can be had too.
+"""Tiny-ImageNet as a TFDS builder, for pipelines with `tfds.load("tiny_imagenet")`.
 
-Importing this file registers the builder. It reads the published folder or zip in the manual directory and
-downloads nothing.
+Importing this file registers the builder. It reads the published folder or zip in the manual directory and downloads
+nothing.
 """
 
 import io
@@ -18,8 +18,8 @@ from ddjax.data.tiny_imagenet import Listing, find, listing, partial_warning
 class TinyImagenet(tfds.core.GeneratorBasedBuilder):
     """200 classes by sorted wnid; `test` is the published validation set.
 
-    An example's key is its canonical index, as in CIFAR, so `id` ("train_%06d") names it whatever the read order, and
-    the write order is the one TFDS gives to running integers. JPEG bytes pass through unchanged.
+    The key of an example is its canonical index, as in CIFAR. Its `id` ("train_%06d") therefore does not depend on the
+    reading order, and TFDS writes the examples in its order for running integers. JPEG bytes are unchanged.
     """
 
     VERSION = tfds.core.Version("1.0.0")

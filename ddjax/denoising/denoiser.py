@@ -29,7 +29,7 @@ from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.registry import NETWORKS
 from ddjax.names import choose, unknown
-from ddjax.ranges import Count, PositiveShare, Seed, checked, whole
+from ddjax.ranges import Count, PositiveShare, Seed, check_int, checked
 from ddjax.storage.files import array_digest
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
@@ -93,13 +93,13 @@ def denoise(
     check_names(method=method, protocol=protocol, network=network, score=score, calibration=calibration)
     train, names = training_set(images, labels, class_names)
     if method == "cleanlab":
-        whole(folds, "folds", 2, len(train.labels))
+        check_int(folds, "folds", 2, len(train.labels))
     called = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
     if called.shape != (len(train.labels),):
         raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")
     how = choose(PROTOCOLS, protocol, "protocol")
     shape = tuple(train.images.shape[1:])
-    width = width or width_for(shape[0])
+    width = width_for(shape, width)
     model = judging_network(network or how.network, shape, train.num_classes, width, depth)
     settings = {
         "method": method,
@@ -119,7 +119,7 @@ def denoise(
     judging = {"model": model, "mirror": mirror, "seed": seed}
     if method not in DETECTORS:
         chosen = choose(DISTILLERS, method, "method")
-        config = configured(chosen, method, ipc, options or {}, shape[0], width, mirror)
+        config = configured(chosen, method, ipc, options or {}, width, mirror)
         if problem := small_classes(np.asarray(train.labels), names, least_images(method, config)):
             raise ValueError(problem)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}

@@ -1,7 +1,6 @@
 """What was found out about the labels of a training set, as one record that can be kept."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +13,10 @@ from ddjax.distilled import DistilledSet
 from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.names import shown
 from ddjax.ranges import Natural, checked
-from ddjax.storage.files import read_npz, replacing, sha256
+from ddjax.storage import manifest
 from ddjax.storage.rows import versions
 
-FORMAT, SCHEMA = "ddjax-denoise-report", 2
+KIND = manifest.Kind("ddjax-denoise-report", 3, "a denoise report", unsealed=(2,))
 _ARRAYS = ("ids", "same_as", "given", "suggested", "suspicion", "wrong", "truth", "flagged")
 _PLAIN = ("class_names", "score", "method", "expected_precision", "noise_rate", "seconds", "settings")
 _SCORE = "score."
@@ -149,35 +148,35 @@ class DenoiseReport:
         return "\n".join(lines)
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
-        """Write report.npz (no pickle), report.json that vouches for it, and the distilled set; returns the folder."""
+        """Write report.npz (without pickle), its manifest report.json, and the distilled set.
+
+        Returns:
+          The folder.
+
+        Raises:
+          OSError: a file could not be written.
+        """
         folder = pathlib.Path(folder)
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {_SCORE + name: values for name, values in self.scores.items()}
-        with replacing(folder / "report.npz") as file:
-            np.savez_compressed(file, **arrays)
         if self.distilled is not None:
             save_distilled(self.distilled, folder / "distilled")
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        side = {"format": FORMAT, "schema": SCHEMA, "has_distilled": self.distilled is not None, **plain}
-        side |= {"versions": versions(), "sha256": sha256(folder / "report.npz")}
+        fields = {name: getattr(self, name) for name in _PLAIN}
+        fields |= {"has_distilled": self.distilled is not None, "versions": versions()}
         if np.isnan(self.expected_precision):
-            side["expected_precision"] = None
-        with replacing(folder / "report.json", "w") as file:
-            json.dump(side, file, indent=1, allow_nan=False)
+            fields["expected_precision"] = None
+        manifest.save(folder / "report", KIND, arrays, fields, compress=True)
         return folder
 
     @classmethod
     def load(cls, folder: str | pathlib.Path) -> "DenoiseReport":
-        """The report saved in `folder`; damage is said, and nothing damaged comes back."""
+        """Read the report saved in `folder`.
+
+        Raises:
+          ValueError: a file is missing or damaged, or was written by another version of the format.
+        """
         folder = pathlib.Path(folder)
-        npz, side = folder / "report.npz", folder / "report.json"
-        for path in (npz, side):
-            if not path.exists():
-                raise ValueError(f"{path} is missing: a report is report.npz and report.json in one folder")
-        meta = _read_side(side)
-        if sha256(npz) != meta["sha256"]:
-            raise ValueError(f"{npz} is damaged or was replaced: its SHA-256 is not the one in {side.name}")
-        arrays = read_npz(npz)
+        arrays, meta = manifest.load(folder / "report", KIND, ("has_distilled", *_PLAIN))
         plain = {name: meta[name] for name in _PLAIN}
         plain["class_names"] = tuple(plain["class_names"])
         if plain["expected_precision"] is None:
@@ -188,19 +187,6 @@ class DenoiseReport:
             scores={name.removeprefix(_SCORE): a for name, a in arrays.items() if name.startswith(_SCORE)},
             distilled=load_distilled(folder / "distilled") if meta["has_distilled"] else None,
         )
-
-
-def _read_side(side: pathlib.Path) -> dict[str, Any]:
-    """What stands beside the arrays, once it is whole."""
-    try:
-        meta = json.loads(side.read_text())
-    except ValueError as error:  # of JSON, or of text
-        raise ValueError(f"{side} is not JSON: {error}") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT or meta.get("schema") != SCHEMA:
-        raise ValueError(f"{side} is no report of schema {SCHEMA}: read it with the ddjax that wrote it")
-    if missing := [name for name in ("sha256", "has_distilled", *_PLAIN) if name not in meta]:
-        raise ValueError(f"{side} is damaged: {', '.join(missing)} is missing; take both files from the same save")
-    return meta
 
 
 def _pandas() -> Any:

@@ -1,4 +1,4 @@
-"""No reduction: the whole training set with its given labels, as the end point of every comparison."""
+"""No distillation: the whole training set with its given labels, as the upper end of every comparison."""
 
 import dataclasses
 from typing import Any
@@ -15,28 +15,28 @@ from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainS
 
 @dataclasses.dataclass(frozen=True)
 class FullConfig:
-    """Nothing to choose; `ipc` is there because every method has one, and is not read."""
+    """No settings. Every method has `ipc`; this one ignores it."""
 
     ipc: Natural = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of images."""
+        """Raise a ValueError if `ipc` is not a number of images."""
         ranges.fields(self)
 
 
 @record()
 class FullState:
-    """The training set, of which nothing changes."""
+    """The training set, which does not change."""
 
     train: TrainSet
     step: Any  # int32 []
 
 
 def build(config: FullConfig, model: Model) -> Distiller:
-    """The distiller whose state holds the training set."""
+    """A distiller whose state holds the training set."""
 
     def init(key: PRNGKey, start: TrainSet) -> FullState:
-        # the loop donates its state, and the start is not its to give away
+        # the loop donates the state, and the caller keeps the start
         return FullState(train=jax.tree.map(jnp.copy, start), step=jnp.int32(0))
 
     def step(state: FullState, batch: Any) -> tuple[FullState, Metrics]:

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax import checks
 from ddjax.execution.guard import PATIENCE, SKIPPED, Guarded, broken, guarded, watch
+from ddjax.ranges import check_int
 from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
 from ddjax.types import Distiller, Feed, Metrics
 
@@ -80,8 +80,8 @@ def distill(
 def check_numbers(*, patience: int, **counts: int) -> None:
     """Refuse a `patience` below 1, and other counts below 0."""
     for name, count in counts.items():
-        checks.whole(count, name, 0)
-    checks.whole(patience, "patience")
+        check_int(count, name, 0)
+    check_int(patience, "patience")
 
 
 def run_guarded(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from ddjax import names
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
-from ddjax.ranges import number
+from ddjax.ranges import check_float
 from ddjax.storage.delimited import read_rows
 from ddjax.storage.files import read_npy
 
@@ -23,7 +23,7 @@ Matrix = Float[np.ndarray, "k k"]
 
 def checked_rate(rate: float) -> float:
     """`rate` as a float, or an error that says what a rate is."""
-    return number(rate, "rate", 0, 1)
+    return check_float(rate, "rate", 0, 1)
 
 
 def checked_matrix(matrix: Any, num_classes: int | None = None, what: str = "matrix") -> Matrix:

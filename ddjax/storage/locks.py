@@ -1,7 +1,7 @@
-"""One process at a time: a lock on a file, which also says who holds it.
+"""A lock on a file, which also records the process that holds it.
 
-The lock goes with the process that holds it, however that ends, so a stale one stops nobody (flock, which a network
-file system must carry between hosts, as NFS does).
+The lock (flock) ends with its process, so a stale file blocks nobody. Between hosts it needs a network file system that
+supports flock, such as NFS.
 """
 
 import contextlib
@@ -23,12 +23,26 @@ class Held(ValueError):
 
 @contextlib.contextmanager
 def alone(path: pathlib.Path, what: str, *, wait: bool = False) -> Iterator[None]:
-    """No other process is in this block with the same `path`; where one is, `Held` says who, or we wait for it."""
-    import fcntl  # not on every system, and only needed to write
+    """Hold the lock in this block: one process at a time for each `path`.
+
+    Args:
+      path: the lock file; it is made if it does not exist.
+      what: the locked thing, for messages.
+      wait: whether to wait for the lock, or to raise an error.
+
+    Raises:
+      Held: another process holds the lock, and `wait` is False.
+
+    Example:
+      >>> import tempfile
+      >>> with alone(pathlib.Path(tempfile.mkdtemp()) / "lock", "the run"):
+      ...     pass
+    """
+    import fcntl  # not available on every system, and needed only to write
 
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # without a buffer: what a full disk refuses is not tried again when the file is closed
+    # unbuffered, so that a write that fails on a full disk is not repeated when the file is closed
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +54,7 @@ def alone(path: pathlib.Path, what: str, *, wait: bool = False) -> Iterator[None
             log.warning("%s is held by %s; waiting for it", what, holder(path))
             fcntl.flock(file, fcntl.LOCK_EX)
         if left := file.read():
-            log.info("%s was left behind by %s, which is gone; going on", what, _described(left))
+            log.info("%s was locked by %s, which has ended; continuing", what, _described(left))
         _note(file, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": _now()}))
         try:
             yield
@@ -49,7 +63,7 @@ def alone(path: pathlib.Path, what: str, *, wait: bool = False) -> Iterator[None
 
 
 def holder(path: pathlib.Path) -> str:
-    """Who holds the lock, in words."""
+    """A description of the process that holds the lock."""
     try:
         return _described(path.read_text())
     except OSError:
@@ -58,14 +72,14 @@ def holder(path: pathlib.Path) -> str:
 
 def _described(text: str | bytes) -> str:
     try:
-        said = json.loads(text)
-        return f"process {said['pid']} on {said['host']} (since {said['since']})"
+        owner = json.loads(text)
+        return f"process {owner['pid']} on {owner['host']} (since {owner['since']})"
     except (ValueError, KeyError, TypeError):
         return "another process"
 
 
 def _note(file: IO[bytes], text: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the lock holds, nameless
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
         file.seek(0)
         file.truncate()
         file.write(text.encode())

@@ -33,7 +33,7 @@ def dance_step(settings: Settings) -> Iterator[Entry]:
 
 def iteration(settings: Settings, ipc: int) -> Iterator[Entry]:
     """One iteration and its parts, at `ipc` images per class."""
-    config = DanceConfig(ipc=ipc, width=settings.width, batch=settings.batch or 128, start="random").at_side(SIDE)
+    config = DanceConfig(ipc=ipc, width=settings.width, batch=settings.batch or 128, start="random")
     model = dance.network(config, (32, 32, 3), CLASSES)
     train = random_set(CLASSES * max(2 * config.batch, ipc))
     pool = jax.vmap(model.init)(jax.random.split(jax.random.key(0), 2))

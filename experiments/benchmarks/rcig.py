@@ -104,7 +104,7 @@ def rcig_step(settings: Settings) -> Iterator[Entry]:
         return jax.grad(lambda s: rcig_gradient.coupling(config, frozen, built, None, t, s, v))(support)
 
     def train_member(member: Any, support: Any) -> Any:
-        images, labels = rcig.outer.expand(support, config.use_flip)
+        images, labels = rcig.outer.expand(support, config.flip)
         return pool.train(member, model, optax.adam(5e-5), images, labels, POOL_STEPS, keys.training)
 
     solves = 4 * n * (config.inner_steps + config.hinv_steps)

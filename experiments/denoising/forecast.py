@@ -15,9 +15,9 @@ from ddjax.evaluation.students import HELD_OUT
 from ddjax.names import choose
 from ddjax.robust.channel import PASSES
 from experiments.running.config import Experiment
-from experiments.sweeping.cost import copies
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import Machine
+from experiments.sweeping.operations import copies
 from experiments.sweeping.work import Shape, Work, training
 
 PRECISION = "float32"
@@ -42,7 +42,7 @@ def forecast(
     Returns:
       Seconds by the stage's name in `ddjax.denoise`; a stage that no formula is known for is missing.
     """
-    width = settings.width or width_for(shape.image[0])
+    width = width_for(shape.image, settings.width)
     how = choose(PROTOCOLS, settings.protocol, "protocol")
     judge = judging_network(settings.network or how.network, shape.image, shape.classes, width, settings.depth)
     n, k = shape.train, shape.classes
@@ -57,14 +57,14 @@ def forecast(
             works["networks"] = training(recipe, judge, shape, n, n, settings.students, machine)
         else:
             method = choose(DISTILLERS, name, "method")
-            config = configured(method, name, settings.ipc, options, shape.image[0], width, mirror)
+            config = configured(method, name, settings.ipc, options, width, mirror)
             model = method.model(config, shape.image, shape.classes) if method.model else judge
             if formula := FORMULAS.get(name):
                 cell = Experiment(dataset=settings.data, method=name, ipc=settings.ipc)
                 works["distil"], common = formula(cell, config, model, shape, machine)
                 if common:
                     works["prepare"] = common[0].work
-            m = settings.ipc * k * copies(name, config)
+            m = settings.ipc * k * copies(name, config, shape.image)
             recipe = shortened(how.recipe(m), settings.epochs, mirror)
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
             if len(how.rates) > 1:

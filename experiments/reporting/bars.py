@@ -31,10 +31,14 @@ def short(words: str, most: int = 24) -> str:
 
 
 def dots(
-    title: str, values: Sequence[Dot], guides: Sequence[tuple[str, float]] = (), what: str = "test accuracy (%)"
+    title: str,
+    values: Sequence[Dot],
+    guides: Sequence[tuple[str, float]] = (),
+    what: str = "test accuracy (%)",
+    shared: Sequence[Dot] = (),
 ) -> str:
-    """Values in per cent on one scale, a line each, with dashed guides named below."""
-    spread = [v for d in values for v in (d.value - d.error, d.value + d.error)] + [g for _, g in guides]
+    """Values in per cent, a line each, with dashed guides; the scale has room for `shared` values of other panels."""
+    spread = [v for d in (*values, *shared) for v in (d.value - d.error, d.value + d.error)] + [g for _, g in guides]
     marks = ticks(max(0.0, min(spread) - 2), min(100.0, max(spread) + 2), 4)
     height = HEAD + ROW * len(values) + FOOT
 

@@ -1,12 +1,14 @@
 """Rows that differ only in their seed are one cell; a cell has a mean, a standard error and a baseline."""
 
 import dataclasses
-import math
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
+from experiments.reporting.seeding import draw_of
 from experiments.running.config import BASELINE_OF, Experiment
 
 MOMENTS = ("last", "best", "picked")
@@ -14,40 +16,6 @@ SELECTIONS = ("random", "herding", "kcenter")  # controls: they choose images an
 # What a cell is named by; every other setting that is not at its default makes a variant.
 _NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "noise_seed", "protocol", "limit", "imbalance")
 _NETWORK = ("network", "width", "depth", "precision")
-
-
-class Estimate(NamedTuple):
-    """A mean over seeds, its standard error (None below two seeds) and the fingerprints behind it."""
-
-    mean: float
-    se: float | None
-    n: int
-    rows: tuple[str, ...]
-
-    def __sub__(self, other: "Estimate") -> "Estimate":
-        """The difference of two independent means; n is the smaller."""
-        return weighted([(1.0, self), (-1.0, other)])
-
-
-def estimate(values: Iterable[float], rows: Iterable[str]) -> Estimate | None:
-    """Mean and standard error of what is there; None where nothing is."""
-    kept = [(v, r) for v, r in zip(values, rows, strict=True) if v is not None]
-    if not kept:
-        return None
-    numbers = [float(v) for v, _ in kept]
-    se = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
-    return Estimate(statistics.fmean(numbers), se, len(numbers), tuple(r for _, r in kept))
-
-
-def weighted(terms: list[tuple[float, Estimate]]) -> Estimate:
-    """The sum of weight times estimate over independent estimates."""
-    errors = [None if e.se is None else w * e.se for w, e in terms]
-    return Estimate(
-        sum(w * e.mean for w, e in terms),
-        None if None in errors else math.hypot(*errors),
-        min(e.n for _, e in terms),
-        tuple(dict.fromkeys(r for _, e in terms for r in e.rows)),
-    )
 
 
 class Setting(NamedTuple):
@@ -87,10 +55,29 @@ class Cell:
     series: str
     rows: tuple[dict[str, Any], ...]
 
+    def sample(self, value: str | Callable[[dict[str, Any]], Any]) -> Sample | None:
+        """The values of a column, or of a function of the row, in the rows that have one; None where none has.
+
+        Rows that differ in their noise draw carry it along, so that both sides of a comparison meet draw by draw.
+        """
+        get = value if callable(value) else lambda row: row.get(value)
+        kept = [(found, row) for row in self.rows if (found := get(row)) is not None]
+        if not kept:
+            return None
+        draws = tuple(draw_of(row) for _, row in kept)
+        several = None not in draws and len(set(draws)) > 1
+        values = np.asarray([found for found, _ in kept], float)
+        return Sample(values, draws if several else None, tuple(row["fingerprint"] for _, row in kept))
+
+    def contrast(self, value: str | Callable[[dict[str, Any]], Any]) -> Contrast | None:
+        """The mean of a column, or of a function of the row, to be compared with others."""
+        found = self.sample(value)
+        return None if found is None else mean_of(found)
+
     def of(self, value: str | Callable[[dict[str, Any]], Any]) -> Estimate | None:
         """Mean over rows of a column, or of a function of the row."""
-        get = value if callable(value) else lambda row: row.get(value)
-        return estimate([get(row) for row in self.rows], [row["fingerprint"] for row in self.rows])
+        found = self.contrast(value)
+        return None if found is None else found.estimate()
 
     @property
     def learns(self) -> bool:
@@ -108,7 +95,12 @@ class Compared(NamedTuple):
 
     cell: Cell
     baseline: Cell | None
-    deltas: dict[str, Estimate]
+    gains: dict[str, Contrast]
+
+    @property
+    def deltas(self) -> dict[str, Estimate]:
+        """The differences, estimated."""
+        return {moment: gain.estimate() for moment, gain in self.gains.items()}
 
 
 def variant(config: dict[str, Any]) -> str:
@@ -177,6 +169,6 @@ def _beside(cell: Cell, candidates: list[Cell]) -> Compared:
         mine, its = cell.rows[0]["config"], full.rows[0]["config"]
         return (full.protocol != own, sum(mine.get(n) != its.get(n) for n in _NETWORK), full.protocol, full.variant)
 
-    baseline, score = min(candidates, key=distance), cell.of("last_acc")
-    against = {moment: baseline.of(f"{moment}_acc") for moment in MOMENTS}
+    baseline, score = min(candidates, key=distance), cell.contrast("last_acc")
+    against = {moment: baseline.contrast(f"{moment}_acc") for moment in MOMENTS}
     return Compared(cell, baseline, {m: score - other for m, other in against.items() if score and other})

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ddjax.storage.files import replacing
-from experiments.reporting.cells import MOMENTS, Compared, Estimate, ordered
+from experiments.reporting.cells import MOMENTS, Compared, ordered
 from experiments.reporting.claims import Study
+from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import beside
 
 FORMATS = ("csv", "md", "tex", "parquet")

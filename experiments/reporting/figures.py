@@ -8,8 +8,9 @@ import numpy as np
 
 from ddjax.evaluation.measures import thirds
 from experiments.reporting.bars import Dot, Parts, dots, stacked
-from experiments.reporting.cells import SELECTIONS, Cell, Compared, Estimate, Setting, ordered
+from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, ordered
 from experiments.reporting.claims import Study
+from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import beside
 from experiments.reporting.svg import MARKERS, Line, plot
 
@@ -50,7 +51,9 @@ def phenomenon(study: Study) -> Figure:
         grouped[cell.setting].append(cell)
     worth = {s: cells for s, cells in grouped.items() if {c.method == "full" for c in cells} == {True, False}}
     shown = worth or grouped
-    panels = [_beside_full(setting, shown[setting]) for setting in _telling(shown)]
+    rows = {setting: _beside_full(shown[setting]) for setting in _telling(shown)}
+    everything = [dot for values, _ in rows.values() for dot in values]
+    panels = [_panel(setting, shown[setting], *rows[setting], everything) for setting in rows]
     return Figure("phenomenon", "Training on everything, and on a few images", _FIRST, panels)
 
 
@@ -66,7 +69,7 @@ def _telling(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting]
     return chosen[:most]
 
 
-def _beside_full(setting: Setting, cells: list[Cell]) -> str:
+def _beside_full(cells: list[Cell]) -> tuple[list[Dot], list[tuple[str, float]]]:
     values, guides = [], []
     for cell in cells:
         if cell.method == "full":
@@ -78,9 +81,14 @@ def _beside_full(setting: Setting, cells: list[Cell]) -> str:
             guides += [(cell.protocol, 100 * found.mean) for c, _, found in made if found and c == "last_acc"]
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
     values += [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
+    return values, guides[:1]
+
+
+def _panel(setting: Setting, cells: list[Cell], values: list[Dot], guides: list, everything: list[Dot]) -> str:
+    """One setting, on the scale of all panels."""
     wrong = np.mean([row["effective_rate"] for cell in cells for row in cell.rows])
     share = f": {100 * wrong:.0f} % wrong labels" if wrong else ""
-    return dots(f"{setting.data}, {setting.labels}{share}", values, guides[:1])
+    return dots(f"{setting.data}, {setting.labels}{share}", values, guides, shared=everything)
 
 
 def _dot(name: str, found: Estimate, colour: int) -> Dot:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from experiments.reporting.cells import Cell, Estimate, Setting, ordered
+from experiments.reporting.cells import Cell, Setting, ordered
 from experiments.reporting.claims import Verdict
+from experiments.reporting.contrasts import Estimate
+from experiments.reporting.verdicts import against
 
 LAST, PICKED = "last_acc", "picked_acc"
 
@@ -47,10 +49,10 @@ def claims(verdicts: Sequence[Verdict]) -> str:
     """Each claim that the rows test, with its verdict; the comparisons behind it are on the page."""
     tested = [one for one in verdicts if one.findings["last"]]
     lines = []
-    for claim, findings, status, words in tested:
-        against = ", ".join(f"{moment} {status[moment]}" for moment in status if moment != "last" and findings[moment])
-        lines.append(f"{claim.name:<4}{status['last']:<10} {claim.text}")
-        lines.append(f"    {words}" + (f" Against other epochs of full training: {against}." if against else ""))
+    for one in tested:
+        references = against(one)
+        lines.append(f"{one.claim.name:<4}{one.headline:<10} {one.claim.title}")
+        lines.append(f"    {one.words}" + (f" {references.capitalize()}." if references else ""))
     if rest := [one.claim.name for one in verdicts if one not in tested]:
         lines.append(f"Not tested by these rows: {', '.join(rest)}.")
     return "\n".join(lines)

@@ -8,11 +8,13 @@ from experiments.reporting.cells import ordered
 from experiments.reporting.claims import Study, Verdict
 from experiments.reporting.export import fails_clean, summary
 from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.inference import LEVEL
+from experiments.reporting.opening import opening
 from experiments.reporting.pictures import gallery, sources
 from experiments.reporting.recall import recalls
 from experiments.reporting.results_table import provenance, table
 from experiments.reporting.rows import Rows, left_out
-from experiments.reporting.sections import confusions, figure
+from experiments.reporting.sections import confusions, figure, structured
 from experiments.reporting.sections import gallery as gallery_section
 from experiments.reporting.sections import verdicts as verdict_section
 from experiments.reporting.svg import STYLE, colours, variables
@@ -27,21 +29,25 @@ class Section(NamedTuple):
     title: str
     lead: str
     body: str
+    folded: bool = False
 
 
 def page(rows: Rows, study: Study, verdicts: list[Verdict], where: pathlib.Path, title: str) -> str:
     """The whole document as text. `where` is only read for the distilled sets of the rows."""
     pictures, left_out = gallery(where, ordered(study.cells))
-    figures = all_figures(study)
-    images = gallery_section(pictures, left_out, sources(where, ordered(study.cells)))
+    drawn = {made.key: figure(made) for made in all_figures(study)}
+    drawn["figure1"] = structured(sources(where, ordered(study.cells)))
+    drawn["figure3"] = gallery_section(pictures, left_out)
+    numbered = [drawn.pop(f"figure{number}", "") for number in range(1, 6)]
+    cells = [*ordered(study.cells), *ordered(study.attacked)]
     sections = [
         Section("verdicts", "Verdicts", _RULE, verdict_section(verdicts)),
-        Section("figures", "Figures", "", "".join(map(figure, figures))),
-        Section("images", "Figure 3. Distilled images", _IMAGES, images),
-        Section("confusion-section", "Confusion on the test set", "", confusions(ordered(study.cells))),
-        Section("recall", "Recall by class", "", recalls(ordered(study.cells))),
-        Section("table", "All results", "", table(study)),
-        Section("made", "How each number was made", _MADE, provenance(ordered(study.cells), rows)),
+        Section("figures", "Figures", "", "".join(numbered)),
+        Section("more", "More figures", "", "".join(drawn.values()), folded=True),
+        Section("confusion-section", "Confusion on the test set", "", confusions(ordered(study.cells)), folded=True),
+        Section("recall", "Recall by class", "", recalls(ordered(study.cells)), folded=True),
+        Section("table", "All results", "", table(study), folded=True),
+        Section("made", "How each number was made", _MADE, provenance(cells, rows), folded=True),
     ]
     kept = [section for section in sections if section.body]
     links = "".join(f'<li><a href="#{s.key}">{s.title}</a></li>' for s in kept)
@@ -70,16 +76,14 @@ def style() -> str:
 
 def _section(section: Section) -> str:
     lead = f'<p class="lead">{escape(section.lead)}</p>' if section.lead else ""
-    return f'<section id="{section.key}"><h2>{section.title}</h2>{lead}{section.body}</section>\n'
+    inner = f"{lead}{section.body}"
+    if section.folded:
+        inner = f"<details><summary>Show: {section.title.lower()}</summary>{inner}</details>"
+    return f'<section id="{section.key}"><h2>{section.title}</h2>{inner}</section>\n'
 
 
 def _summary(rows: Rows, study: Study, verdicts: list[Verdict]) -> str:
-    data = list(dict.fromkeys(cell.setting.data for cell in study.cells))
-    said = [f"{len(rows.done)} runs in {len(study.cells)} cells on {'; '.join(data)}."]
-    for status in ("holds", "fails", "undecided"):
-        names = [v.claim.name for v in verdicts if v.status["last"] == status]
-        said += [f"{status.capitalize()}: {', '.join(names)}."] if names else []
-    parts = [f'<p class="standfirst">{escape(" ".join(said))}</p>']
+    parts = [opening(study, verdicts)]
     if rows.bad:
         head, *lines = map(escape, left_out(rows.bad))
         items = "".join(f"<li>{line}</li>" for line in lines)
@@ -105,9 +109,8 @@ def _summary(rows: Rows, study: Study, verdicts: list[Verdict]) -> str:
 
 
 _RULE = (
-    "A claim holds where its effect is above two standard errors over at least three seeds in every comparison, fails "
-    "where one comparison says the opposite, and is undecided otherwise. The headline compares with the last epoch of "
-    "training on everything; the best epoch and the one picked on a noisy hold-out stand beside it."
+    f"Each comparison is a t test at a one-sided level of {100 * LEVEL:g} %, corrected (Holm) for all comparisons of "
+    "its claim. A claim holds where every comparison shows what it says, against every reference of full training. It "
+    "fails where one shows the opposite. Otherwise it is undecided, and says which difference it could have seen."
 )
-_IMAGES = "The images that the method ends with, as pixels, a row for each class where there are several."
 _MADE = "For every run: the command, the commit, the hardware and the versions that made its row."

@@ -24,6 +24,7 @@ class Picture(NamedTuple):
     cell: Cell
     seed: int
     uri: str
+    columns: int  # images side by side
     width: int  # in pixels of the picture
     height: int
     words: str  # what is seen, and what is not
@@ -98,6 +99,9 @@ def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | N
     images = np.clip(np.asarray(pixels(distilled)), 0, 1)
     labels = np.asarray(distilled.labels)
     classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    if labels.ndim > 1 and len(set(np.bincount(classes, minlength=distilled.num_classes))) > 1:
+        # what a learned label says most may be another class than that of the image's place
+        classes = np.arange(len(images)) * distilled.num_classes // len(images)
     shown = list(only) if only is not None else list(range(min(distilled.num_classes, CLASSES)))
     rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in shown]
     if max(len(row) for row in rows) == 1:
@@ -109,16 +113,17 @@ def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | N
     buffer = io.BytesIO()
     Image.fromarray(sheet[..., 0] if grey else sheet).save(buffer, "PNG", optimize=True)
     uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Picture(cell, row["seed"], uri, sheet.shape[1], sheet.shape[0], of)
+    columns = max(len(members) for members in rows)
+    return Picture(cell, row["seed"], uri, columns, sheet.shape[1], sheet.shape[0], of)
 
 
-def mosaic(images: Float[np.ndarray, "m h w c"], rows: Sequence[np.ndarray], gap: int = 1) -> np.ndarray:
-    """uint8 [H W c]: the given images side by side on mid-grey, `gap` pixels apart."""
+def mosaic(images: Float[np.ndarray, "m h w c"], rows: Sequence[np.ndarray]) -> np.ndarray:
+    """uint8 [H W c]: the given images side by side, without gaps; mid-grey where a row is shorter than others."""
     _, h, w, c = images.shape
     columns = max(len(row) for row in rows)
-    sheet = np.full((len(rows) * (h + gap) - gap, columns * (w + gap) - gap, c), 128, np.uint8)
+    sheet = np.full((len(rows) * h, columns * w, c), 128, np.uint8)
     for i, row in enumerate(rows):
         for j, member in enumerate(row):
-            top, left = i * (h + gap), j * (w + gap)
+            top, left = i * h, j * w
             sheet[top : top + h, left : left + w] = np.round(255 * images[member])
     return sheet

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from html import escape
 
 from experiments.reporting.cells import Cell
-from experiments.reporting.claims import UNDECIDED, Finding, Verdict
+from experiments.reporting.claims import UNDECIDED, Decided, Verdict
 from experiments.reporting.figures import Figure
-from experiments.reporting.pictures import Picture, Source, flip_matrix
-from experiments.reporting.verdicts import effect_of
+from experiments.reporting.pictures import PER_CLASS, Picture, Source, flip_matrix
+from experiments.reporting.verdicts import effect_in_short, effect_of, lacks
 
 MARKS = {"holds": "●", "fails": "✕", "undecided": "○"}
 AGAINST = {"last": "last epoch", "best": "best epoch", "picked": "hold-out’s pick"}
+SITE = "https://ddjax.github.io/ddjax/verdicts/"  # how each verdict is made
+MOST = 12  # comparisons that a small table shows
 
 
 def figure(made: Figure, level: int = 3) -> str:
@@ -32,34 +34,64 @@ def verdicts(found: Sequence[Verdict]) -> str:
     """Every claim with its verdict in words; the comparisons and the rows behind it unfold."""
     tested = [one for one in found if one.findings["last"]]
     rest = "".join(
-        f"<li>{badge(UNDECIDED)} {one.claim.name}. {escape(f'{one.claim.text} It takes {one.claim.needs}.')}</li>"
+        f'<li id="{one.claim.name}">{escape(f"{one.claim.title} ({one.claim.name}). It takes {one.claim.needs}.")}</li>'
         for one in found
         if not one.findings["last"]
     )
-    untested = f'<h3>Not tested by these rows</h3><ul class="untested">{rest}</ul>' if rest else ""
+    untested = (
+        f'<details><summary>Claims that these rows do not test</summary><ul class="untested">{rest}</ul></details>'
+        if rest
+        else ""
+    )
     return f'<ol class="claims">{"".join(map(_verdict, tested))}</ol>{untested}'
 
 
 def _verdict(one: Verdict) -> str:
     claim, status = one.claim, one.status
-    against = "".join(f"<li>{AGAINST[m]}: {badge(status[m])}</li>" for m in status if m != "last")
-    others = f'<ul class="others" aria-label="Against other epochs of full training">{against}</ul>' if against else ""
+    several = len(status) > 1
+    against = "".join(f"<li>{AGAINST[m]}: {badge(each)}</li>" for m, each in status.items()) if several else ""
+    others = f'<ul class="others" aria-label="Against epochs of full training">{against}</ul>' if against else ""
     inner = "".join(_findings(moment, one, found) for moment, found in one.findings.items() if found)
-    more = f"<details><summary>Comparisons behind {claim.name}</summary>{inner}</details>" if inner else ""
+    missing = f'<p class="test">{escape(lacks(one))}</p>' if one.shared else ""
+    how = f'<a href="{SITE}#{claim.name.lower()}">How this verdict is made</a>'
+    behind = f"Test, comparisons and rows of “{claim.title}”"
+    more = (
+        f"<details><summary>{escape(behind)}</summary>"
+        f'<p class="test">Test: {escape(claim.test)} {how}</p>{missing}{inner}</details>'
+    )
     return (
-        f'<li class="claim"><p class="verdict"><span class="name">{claim.name}</span> {badge(status["last"])}</p>'
-        f"<div><h3>{escape(claim.text)}</h3><p>{escape(one.words)}</p>{others}"
-        f'<p class="test">Test: {escape(claim.test)}</p>{more}</div></li>'
+        f'<li class="claim" id="{claim.name}"><p class="verdict">{badge(one.headline)} '
+        f'<span class="name">{claim.name}</span></p>'
+        f"<div><h3>{escape(claim.title)}</h3><p>{escape(claim.text)}</p><p>{escape(one.words)}</p>{others}"
+        f"{_settings(one)}{more}</div></li>"
     )
 
 
-def _findings(moment: str, one: Verdict, found: Sequence[Finding]) -> str:
+def _settings(one: Verdict) -> str:
+    """Where a claim holds in some settings and fails in others: which are which."""
+    found = [each for each in one.findings["last"] if each.status != UNDECIDED]
+    if len({each.status for each in found}) < 2:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(each.scope)}</th><td>{effect_in_short(one.claim, each)}</td>'
+        f"<td>{badge(each.status)}</td></tr>"
+        for each in found[:MOST]
+    )
+    left = len(one.findings["last"]) - min(len(found), MOST)
+    rest = f"<caption>{left} further comparison{'s are' if left > 1 else ' is'} below.</caption>" if left else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Settings of {one.claim.name}">'
+        f'<table class="settings">{rest}<tbody>{lines}</tbody></table></div>'
+    )
+
+
+def _findings(moment: str, one: Verdict, found: Sequence[Decided]) -> str:
     title = f"Against the {AGAINST[moment]} of full training" if one.claim.against_baseline else "Comparisons"
     items = "".join(_finding(one, each) for each in found)
     return f'<h4>{title}</h4><ul class="findings">{items}</ul>'
 
 
-def _finding(one: Verdict, each: Finding) -> str:
+def _finding(one: Verdict, each: Decided) -> str:
     missing = f" Missing: {escape(each.missing)}." if each.missing else ""
     words = f" {escape(each.words)}." if each.words else ""
     rows = "".join(f'<a href="#run-{escape(name)}">{escape(name[:8])}</a> ' for name in each.rows)
@@ -68,25 +100,32 @@ def _finding(one: Verdict, each: Finding) -> str:
     return f"<li>{badge(each.status)} {escape(each.scope)}: {effect}{words}{missing} {used}</li>"
 
 
-def gallery(pictures: Sequence[Picture], left_out: int, structured: Sequence[Source]) -> str:
-    """Distilled images; each picture grows under the pointer or the focus, and opens on a click."""
-    parts = [_picture(one) for one in pictures]
+def gallery(pictures: Sequence[Picture], left_out: int) -> str:
+    """Figure 3: distilled images; each picture grows under the pointer or the focus, and opens on a click."""
+    if not pictures:
+        return ""
     rest = f"<p>{left_out} further sets are in the run directory.</p>" if left_out else ""
-    shown = f'<div class="gallery">{"".join(parts)}</div>{rest}' if parts else ""
-    pairs = "".join(map(_source, structured))
-    if pairs:
-        shown += (
-            "<h3>Figure 1. Structured noise in the distilled images</h3><p>One source class of the noise, distilled "
-            "from right labels and from noisy ones, beside the transition matrix (rows: true class; columns: given "
-            "label).</p>"
-            f'<div class="pairs">{pairs}</div>'
-        )
-    return shown
+    return (
+        '<section id="figure3"><h3>Figure 3. Distilled images</h3><p class="lead">The images that a method ends with, '
+        "as pixels, a row for each class where there are several.</p>"
+        f'<div class="gallery">{"".join(map(_picture, pictures))}</div>{rest}</section>'
+    )
+
+
+def structured(pairs: Sequence[Source]) -> str:
+    """Figure 1: what structured noise leaves in distilled images."""
+    if not pairs:
+        return ""
+    return (
+        '<section id="figure1"><h3>Figure 1. Structured noise in the distilled images</h3><p class="lead">One source '
+        "class of the noise, distilled from right labels and from noisy ones, beside the transition matrix (rows: true "
+        f'class; columns: given label).</p><div class="pairs">{"".join(map(_source, pairs))}</div></section>'
+    )
 
 
 def image(one: Picture, words: str) -> str:
     """A picture in a button that enlarges it."""
-    size = f'width="{one.width}" height="{one.height}"'
+    size = f'width="{one.width}" height="{one.height}" style="width:{100 * one.columns / PER_CLASS:g}%"'
     return (
         f'<button type="button" class="enlarge" aria-label="{escape(f"Enlarge: {words}", quote=True)}">'
         f'<img src="{one.uri}" {size} alt="{escape(words, quote=True)}"></button>'

@@ -112,7 +112,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [step * i + 0.0 for i in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
-def apart(places: list[float], gap: float = 11.0) -> list[float]:
+def apart(places: list[float], gap: float = 13.0) -> list[float]:
     """The same heights moved down where needed, so that labels do not overlap; the order stays."""
     moved, order = list(places), sorted(range(len(places)), key=places.__getitem__)
     for before, after in itertools.pairwise(order):
@@ -165,9 +165,11 @@ def plot(
         body.append(segment(LEFT, up(0), right, up(0), "axis"))
     if chance is not None:
         body.append(segment(LEFT, up(chance), right, up(chance), "axis", 'stroke-dasharray="1 4"'))
-        body.append(text(right + 4, up(chance) + 4, "chance", kind="quiet"))
     ends = [up(line.points[-1][1] if line.points else line.level if line.level is not None else low) for line in lines]
-    for line, end in zip(lines, apart(ends), strict=True):
+    placed = apart([*ends, *([up(chance)] if chance is not None else [])])
+    if chance is not None:
+        body.append(text(right + 4, placed[-1] + 4, "chance", kind="quiet"))
+    for line, end in zip(lines, placed, strict=False):
         body.append(_drawn(line, at, up, right, end))
     return frame(title, HEIGHT, described(lines), body)
 

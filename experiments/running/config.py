@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from ddjax import ranges
 from ddjax.names import unknown
+from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import fastest
 from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
@@ -104,6 +105,11 @@ class Experiment:
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
 
+def drawn(noise: str, rate: float | None) -> bool:
+    """Whether labels of this noise are drawn: clean ones are not, and people's come from a file."""
+    return noise != "clean" and noise not in human.SETS and (noise in RATELESS or bool(rate))
+
+
 def from_file(path: pathlib.Path) -> Experiment:
     """Settings from a TOML file of the fields above; flags given beside it win."""
     try:
@@ -140,8 +146,8 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
-    if "use_flip" in fields and experiment.dataset in UPRIGHT:
-        chosen["use_flip"] = False
+    if "flip" in fields and experiment.dataset in UPRIGHT:
+        chosen["flip"] = False
     return start(**(chosen | options))
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import time
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +14,7 @@ from ddjax.execution.fleet import distill_all
 from ddjax.execution.guard import Diverged, attempted
 from ddjax.execution.mesh import distill_over
 from ddjax.storage.rows import fingerprint
+from ddjax.timing import Share, Timer, ledger
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
@@ -29,7 +29,7 @@ class Distillation(NamedTuple):
 
     distilled: DistilledSet
     log: dict[str, np.ndarray]  # the distiller's metrics, one entry per step
-    seconds: float  # of this set alone: a fleet's time is divided among its members
+    spent: dict[str, Any]  # the columns of a row that say what it cost: see `costs`
 
 
 def distil_together(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
@@ -60,21 +60,25 @@ def set_of(cell: Ready) -> str:
 
 
 def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
-    start = time.monotonic()
+    timer = Timer()
     method, config, experiment = cells[0].method, cells[0].config, cells[0].experiment
     train = inside(cells[0], shared).train
     shape, k = train.images.shape[1:], train.num_classes
     own = method.model is not None
     model = method.model(config, shape, k) if own else network(experiment, cells[0].protocol.network, shape, k)
 
-    def begun(cell: Ready) -> tuple[Any, Feed, Any]:
+    def begun(cell: Ready) -> tuple[Any, Feed, Any, dict[str, Share]]:
         prepare_key, init_key = jax.random.split(jax.random.key(cell.experiment.seed))
-        return *method.prepare(config, seen(cell, shared), model, prepare_key), init_key
+        with ledger() as share:
+            start, feed = method.prepare(config, seen(cell, shared), model, prepare_key)
+        return start, feed, init_key, share
 
-    found: list[Any] = [attempted(begun, cell) for cell in cells]  # experts of one cell may diverge, say
-    left = [i for i, each in enumerate(found) if not isinstance(each, Diverged)]
+    prepared = [attempted(begun, cell) for cell in cells]  # experts of one cell may diverge, say
+    found: list[Any] = list(prepared)
+    left = [i for i, each in enumerate(prepared) if not isinstance(each, Diverged)]
+    carried = 0.0
     if left:
-        starts, feeds, keys = (list(column) for column in zip(*(found[i] for i in left), strict=True))
+        starts, feeds, keys, _ = (list(column) for column in zip(*(prepared[i] for i in left), strict=True))
         distiller, steps = _built(method, config, model), method.steps(config)
         with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
             network_of = None if own else [cells[0].protocol.network, experiment.network]
@@ -90,9 +94,29 @@ def _distil(cells: list[Ready], shared: Shared, view: View) -> list[Distillation
             found[i] = outcome
             if not isinstance(outcome, Diverged):
                 found[i] = _complete(cells[i], distiller.extract(outcome[0])), outcome[1]
+        carried = kept.carried if kept else 0.0
     jax.block_until_ready([each[0].images for each in found if not isinstance(each, Diverged)])
-    seconds = (time.monotonic() - start) / len(cells)
-    return [each if isinstance(each, Diverged) else Distillation(*each, seconds) for each in found]
+    shares = {i: prepared[i][3] for i in left}
+    here = sum(one.here for share in shares.values() for one in share.values())
+    total, own_seconds = ((seconds + carried) / len(cells) for seconds in (timer.seconds, timer.steady - here))
+    return [
+        each if isinstance(each, Diverged) else Distillation(*each, costs(cell, total, own_seconds, shares[i]))
+        for i, (cell, each) in enumerate(zip(cells, found, strict=True))
+    ]
+
+
+def costs(cell: Ready, total: float, own: float, shared: dict[str, Share]) -> dict[str, Any]:
+    """What a distilled set cost, as columns of its row; the seconds of a fleet are divided among its members.
+
+    distill_s: seconds in all, those of earlier processes included. distill_steady_s: without compiling and without
+    what several runs share. shared_s: that, in full, by name. space_s: fitting the space of the images, in full.
+    """
+    return {
+        "distill_s": round(total, 2),
+        "distill_steady_s": round(max(0.0, own), 2),
+        "shared_s": {name: one.whole for name, one in shared.items()},
+        "space_s": round(cell.space_s, 3),
+    }
 
 
 def seen(cell: Ready, shared: Shared) -> TrainSet:

@@ -72,4 +72,4 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     before = time.monotonic() - start
     scores, part = intact(full_together([cell], shared, view, labels=corrected)[0])
     measured = detection(found.wrong, found.flagged, corrected, given, clean)
-    return scores, part | {"relabelling": measured, "distill_s": round(made.seconds, 2), "prepare_s": round(before, 2)}
+    return scores, part | {"relabelling": measured, **made.spent, "prepare_s": round(before, 2)}

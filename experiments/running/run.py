@@ -15,11 +15,13 @@ from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
 from experiments.display.progress import View
 from experiments.running.classes import by_class
-from experiments.running.config import Experiment
+from experiments.running.config import Experiment, drawn
 from experiments.running.distilling import Distillation, distil_together, set_of
 from experiments.running.full import whole_together
 from experiments.running.scoring import ranking, students_together
 from experiments.running.shared import Ready, Shared, make_ready, pieces
+from experiments.sweeping.operations import operations
+from experiments.sweeping.work import Shape
 
 MAY_DIFFER = ("noise", "rate", "seed", "noise_seed", "labels_file", "matrix_file")
 
@@ -108,7 +110,7 @@ def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
     """What a distilled set cost."""
     skipped = int(made.log[SKIPPED].sum()) if SKIPPED in made.log else None  # the log of a set that was read is gone
     steps = cell.method.steps(cell.config)
-    return {"distill_s": round(made.seconds, 2), "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
+    return {**made.spent, "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
@@ -116,6 +118,28 @@ def alike(experiment: Experiment) -> Experiment:
     return dataclasses.replace(
         experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in MAY_DIFFER}
     )
+
+
+def counted(cell: Ready) -> dict[str, Any] | None:
+    """Floating-point operations of the cell; None for a method without a formula."""
+    train, test = cell.prepared.train, cell.prepared.test
+    shape = Shape(len(train.labels), len(test.labels), tuple(train.images.shape[1:]), train.num_classes)
+    found = operations(cell.experiment, shape)
+    return None if found is None else found._asdict()
+
+
+def seeds_of(cell: Ready) -> dict[str, int]:
+    """The seed behind each source of randomness besides the run's own, for the report to tell what seeds share.
+
+    Operations that augmentations draw for a whole batch come from one sequence for all runs: see `training.fit`.
+    """
+    experiment = cell.experiment
+    found = {"augmentation": 0}
+    if drawn(experiment.noise, experiment.rate):
+        found["noise"] = experiment.noise_seed
+    if (given := getattr(cell.config, "expert_seed", None)) is not None:
+        found["experts"] = experiment.seed if given < 0 else given
+    return found
 
 
 def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -131,10 +155,12 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         "method": experiment.method,
         "ipc": experiment.ipc if cell.asked.sized else None,
         "seed": experiment.seed,
+        "seeds": seeds_of(cell),
         "protocol": cell.baseline.name if cell.asked.whole else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
         "space": cell.transform.fingerprint,
+        "operations": counted(cell),
         "train_images": len(given),
         "wall_s": round(seconds, 2),
         "hardware": hardware(),

@@ -1,7 +1,6 @@
 """Scores of cells that differ only in labels, rate or seed: by fresh students, or trained on everything."""
 
 import dataclasses
-import time
 from typing import Any
 
 import jax
@@ -14,6 +13,8 @@ from ddjax.evaluation.measures import confusion, denoising
 from ddjax.evaluation.predicted import membership_auc, predict_all
 from ddjax.evaluation.students import evaluate_all
 from ddjax.execution.guard import Diverged, intact
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.timing import Timer
 from experiments.display.progress import View
 from experiments.running.config import BASELINE_OF, UPRIGHT, method_config
 from experiments.running.distilling import distil_together
@@ -32,13 +33,14 @@ def full_together(
 
     `trainers` stands in for plain training, and corrected `labels` for the given ones, of a cell that is alone.
     """
-    first, experiment, start = cells[0], cells[0].experiment, time.monotonic()
+    first, experiment, timer = cells[0], cells[0].experiment, Timer()
     recipe = full_recipe(first)
     moved = [inside(cell, shared) for cell in cells]
     train, test = moved[0].train, moved[0].test
     model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
     trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in moved]
     name = first.baseline.name if experiment.method == "full" else f"{experiment.method}, {first.baseline.name}"
+    kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     with view.task(f"{name} on {len(train.labels)} images") as report:
         found = train_full_all(
             dataclasses.replace(first.baseline, recipe=recipe),
@@ -51,10 +53,10 @@ def full_together(
             holdout=experiment.holdout,
             report=report,
             trainers=trainers,
-            checkpoints=shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None),
+            checkpoints=kept,
         )
     networks = len(cells) * (experiment.students or 1) * (2 if experiment.holdout else 1)
-    seconds = round((time.monotonic() - start) / networks, 2)
+    seconds = _seconds(timer, kept, networks)
     scored: list[tuple[FullScores, Part] | Diverged] = []
     for part, scores in zip(moved, found, strict=True):
         if isinstance(scores, Diverged):
@@ -70,7 +72,7 @@ def full_together(
             "last_std": float(np.std(last["test_acc"])),
             "students": last["test_acc"],
             "epochs": recipe.epochs,
-            "train_s": seconds,  # of one network
+            **seconds,
             "train_steps": recipe.epochs * recipe.steps_per_epoch(len(part.train.labels)),
             "confusion": sum(confusion(p.classes, np.asarray(test.labels), test.num_classes) for p in tested),
             "denoising": mean_of([denoising(p.classes, given, clean) for p in repeated]),
@@ -79,6 +81,15 @@ def full_together(
         }
         scored.append((scores, row))
     return scored
+
+
+def _seconds(timer: Timer, kept: Checkpoints | None, networks: int) -> dict[str, float]:
+    """Seconds of one network, in all and without compiling; those of earlier processes included."""
+    carried = kept.carried if kept else 0.0
+    return {
+        "train_s": round((timer.seconds + carried) / networks, 2),
+        "train_steady_s": round((timer.steady + carried) / networks, 3),
+    }
 
 
 def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
@@ -90,8 +101,9 @@ def students_together(
     cells: list[Ready], sets: list[DistilledSet], shared: Shared, view: View
 ) -> list[tuple[Scores, Part] | Diverged]:
     """Score distilled sets with fresh students; a set of which a student diverged has this error in place of scores."""
-    protocol, experiment, start = cells[0].protocol, cells[0].experiment, time.monotonic()
+    protocol, experiment, timer = cells[0].protocol, cells[0].experiment, Timer()
     prepared = cells[0].prepared
+    kept = shared.keeping and shared.keeping.checkpoints(cells, "students")
     with view.task(f"students, protocol {protocol.name}") as report:
         found = evaluate_all(
             sets,
@@ -105,11 +117,11 @@ def students_together(
             epochs=experiment.epochs,
             mirror=experiment.dataset not in UPRIGHT,
             report=report,
-            checkpoints=shared.keeping and shared.keeping.checkpoints(cells, "students"),
+            checkpoints=kept,
         )
     trials = len(protocol.rates) if len(protocol.rates) > 1 else 0
     networks = len(sets) * ((experiment.students or protocol.students) + trials)
-    seconds = {"train_s": round((time.monotonic() - start) / networks, 2)}
+    seconds = _seconds(timer, kept, networks)
     return [
         scores if isinstance(scores, Diverged) else (scores, columns(scores, each) | seconds)
         for scores, each in zip(found, sets, strict=True)

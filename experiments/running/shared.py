@@ -10,17 +10,19 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ddjax import preprocess
-from ddjax.data import Dataset, Prepared, in_space, load, prepare
+from ddjax.data import Dataset, Prepared, load, prepare, to_space
 from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import rescaled
 from ddjax.models import build
 from ddjax.models.registry import NETWORKS
+from ddjax.models.sizes import auto_width
 from ddjax.names import choose, unknown
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
+from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model
+from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import BASELINE_OF, PRECISIONS, SPACE_OF, UPRIGHT, Experiment, method_config
 from experiments.running.methods import Asked, read
@@ -42,7 +44,7 @@ class Shared:
         """Nothing yet; `keep` of each kind.
 
         A distillation is spread over `mesh`, where there is one. `sets` finds a distilled set that was made before, by
-        its name: (the set, its log, its seconds). Without `keeping` an interrupted run starts anew.
+        its name: (the set, its log, what it cost). Without `keeping` an interrupted run starts anew.
         """
         self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
         self.keep = keep
@@ -71,6 +73,7 @@ class Ready(NamedTuple):
     dataset: Dataset
     prepared: Prepared
     transform: Preprocess
+    space_s: float  # seconds that fitting it took
 
 
 class Pieces(NamedTuple):
@@ -127,9 +130,14 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     teacher_network = (experiment.network, experiment.width, experiment.depth, experiment.precision)
     prepared = shared.once("labels", (*pictures, noise, teacher_network), given)
     images = np.asarray(prepared.train.images)
-    transform = shared.once("space", (*pictures, space), lambda: preprocess.fit(space, images, dataset.name))
+
+    def fitted() -> tuple[Preprocess, float]:
+        timer = Timer()
+        return preprocess.fit(space, images, dataset.name), timer.steady
+
+    transform, space_s = shared.once("space", (*pictures, space), fitted)
     network(experiment, baseline.network if asked.whole else protocol.network, dataset.image_shape, dataset.num_classes)
-    return Ready(experiment, asked, protocol, asked.method, baseline, config, dataset, prepared, transform)
+    return Ready(experiment, asked, protocol, asked.method, baseline, config, dataset, prepared, transform, space_s)
 
 
 def full_recipe(ready: Ready) -> Recipe:
@@ -141,7 +149,7 @@ def full_recipe(ready: Ready) -> Recipe:
 def inside(ready: Ready, shared: Shared) -> Prepared:
     """The cell's data with their images on the device, in its space; cells with the same images share the arrays."""
     key = (ready.experiment.dataset, ready.experiment.limit, ready.experiment.imbalance, ready.transform.fingerprint)
-    moved = shared.once("images", key, lambda: in_space(ready.prepared, ready.transform))
+    moved = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform))
     place = {"images": moved.train.images, "space": moved.train.space}
     tests = {"images": moved.test.images, "space": moved.test.space}
     prepared = ready.prepared
@@ -156,7 +164,7 @@ def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
     It is trained on the clean labels for a few epochs: what it is unsure of is what will be mislabelled.
     """
     clean = prepare(dataset, NoiseSpec())
-    moved = in_space(clean, preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)).train
+    moved = to_space(clean, preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)).train
     model = network(experiment, "convnet", dataset.image_shape, dataset.num_classes)
     examples = Examples(moved.images, preprocess.one_hot(moved.labels, dataset.num_classes))
     recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)
@@ -170,7 +178,7 @@ def network(experiment: Experiment, name: str, image_shape: tuple[int, ...], num
     options: dict[str, Any] = {}
     name = experiment.network or name
     if name.startswith("convnet"):
-        width = experiment.width or (SMALL_WIDTH if image_shape[0] <= SMALL_SIDE else None)
+        width = auto_width(image_shape, experiment.width, None)
         options = {"width": width} if width else {}
         options |= {"depth": experiment.depth} if experiment.depth else {}
     return build(name, tuple(image_shape), num_classes, **options)

@@ -4,7 +4,7 @@ Nothing is loaded or compiled. A prediction is good to a factor of about two; `p
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
@@ -16,6 +16,7 @@ from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
+from experiments.sweeping.operations import copies
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
@@ -70,14 +71,8 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if formula is None:
         return Cost(None, disk, 0.0)
     made, common = formula(cell, config, model, shape, machine)
-    students = _students(cell, shape, copies(cell.method, config), machine)
+    students = _students(cell, shape, copies(cell.method, config, shape.image), machine)
     return Cost(made.then(students), disk, data_bytes(shape), common)
-
-
-def copies(method: str, config: Any) -> int:
-    """How many images students see for each stored one: mirror images, and the cells of a mosaic."""
-    mirrored = 2 if getattr(config, "use_flip", False) and method == "rcig" else 1
-    return mirrored * getattr(config, "factor", 1) ** 2
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:

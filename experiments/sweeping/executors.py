@@ -9,8 +9,8 @@ from typing import Literal
 import jax
 
 from ddjax import ranges
+from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural
-from ddjax.types import SMALL_SIDE
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import alike
@@ -104,7 +104,7 @@ def execute(
 
 def usual_workers(cells: list[Experiment]) -> int:
     """One for each core where all images are known to be small: their networks cannot keep several cores busy."""
-    small = {name for name, (_, _, image, _) in SHAPES.items() if max(image) <= SMALL_SIDE}
+    small = {name for name, (_, _, image, _) in SHAPES.items() if is_small(image)}
     if jax.default_backend() != "cpu" or any(cell.dataset not in small for cell in cells):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

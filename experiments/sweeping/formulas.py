@@ -36,7 +36,7 @@ def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     the inverse Hessian, and its gradient in the half of `pool_most_steps` that a visited network is trained on
     average. Two cores give 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
     """
-    support = config.ipc * shape.classes * (2 if config.use_flip else 1)
+    support = config.ipc * shape.classes * (2 if config.flip else 1)
     each = 2 * config.inner_steps + config.hinv_steps + GRADIENT * config.pool_most_steps / 2
     flop = config.repeats * forward_flop(model, shape.image) * (4 * min(config.batch, shape.train) + each * support)
     passes = config.inner_steps + config.hinv_steps + config.pool_most_steps / 2 + 4
@@ -60,7 +60,8 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
     recipe = config.recipe(shape.train)
     kept = config.kept()
-    own = (recipe, model.spec, config.expert_seed, config.experts, kept, config.storage)
+    seed = cell.seed if config.expert_seed < 0 else f"shared {config.expert_seed}"
+    own = (recipe, model.spec, seed, config.experts, kept, config.storage)
     key = ("experts", *labels_of(cell), cell.precision, *own)
     experts = _fleet("experts", key, recipe, kept, config.experts, model, shape, machine, config.storage)
     return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)
@@ -72,7 +73,7 @@ def dance(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Ma
     Two cores give 1.06 s and 2.21 s (width 128, IPC 1 and 10).
     """
     k, real = shape.classes, min(config.batch, shape.train // shape.classes)
-    learned = min(config.cap, config.ipc * config.factor**2)
+    learned = min(config.cap, config.ipc * config.factor_for(shape.image) ** 2)
     flop = k * forward_flop(model, shape.image) * (real + GRADIENT * learned * (1 + config.calibrations))
     classes = k if machine.together else 1
     peak = data_bytes(shape) + held(model, shape, classes * max(real / 3, learned))

@@ -9,7 +9,7 @@ from typing import Any
 from ddjax import ranges
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, Seed, Share
-from experiments.running.config import BASELINE_OF, Experiment
+from experiments.running.config import BASELINE_OF, Experiment, drawn
 from experiments.running.methods import read, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
@@ -18,6 +18,9 @@ Settings = Mapping[str, Any]  # fields of Experiment
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """Every combination of its axes.
+
+    A seed is of everything that is random in a cell, its draw of the noise included; `everywhere` can fix that draw
+    for all seeds with a `noise_seed`.
 
     Attributes:
       noises: pairs of kind and rate.
@@ -52,6 +55,8 @@ def cells(*grids: Grid) -> list[Experiment]:
                             for protocol in grid.protocols:  # innermost: they score one set
                                 own = grid.of_method.get(method, {})
                                 settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+                                if drawn(kind, rate):  # a seed has its own draw of the noise
+                                    settings = {"noise_seed": seed, **settings}
                                 if read(method).whole and protocol != _first_with_baseline_of(protocol, grid.protocols):
                                     continue
                                 cell = Experiment(

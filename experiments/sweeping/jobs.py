@@ -166,7 +166,7 @@ def run_jobs(
             with store.claimed([cell]) as mine:
                 if mine:
                     reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
-                    store.write(failure(cell, reason, 0.0) | {"command": command})
+                    store.write([failure(cell, reason, 0.0) | {"command": command}])
     rows = {cell: store.row(cell) for cell in cells}
     if elsewhere := sum(row is None for row in rows.values()):
         print(f"{elsewhere} cells are at work in other processes; run this again to see them", file=sys.stderr)

@@ -1,12 +1,12 @@
 """Running the cells that a directory lacks."""
 
+import functools
 import itertools
 import math
 import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Callable
 
 from ddjax.distilled import saving
 from ddjax.execution.guard import Diverged
@@ -88,50 +88,51 @@ def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, fl
 def run_group(
     cells: list[Experiment], store: Store, shared: Shared, command: str, view: View | None = None
 ) -> list[Experiment]:
-    """Run claimed cells as one program and write a row for each; returns those that failed.
+    """Run claimed cells as one program and write their rows; returns the cells that failed.
 
-    A cell that diverged fails alone. After any other error the cells run one by one.
+    A cell that diverged fails alone. After any other error the cells run one by one. If all of them fail again, for
+    example on a full disk, the checkpoints of the group stay, and the next sweep continues from them.
     """
     if not cells:
         return []
-    start = time.monotonic()
-    if shared.keeping:
-        shared.keeping.begin()
+    start, keeping = time.monotonic(), shared.keeping
+    if keeping:
+        keeping.begin()
     try:
         outcomes = run_together(cells, shared=shared, view=view)
     except Exception as error:
-        if len(cells) > 1:  # whose fault it is shows one by one
-            if shared.keeping:
-                shared.keeping.finished(cells)
-            return [cell for one in cells for cell in run_group([one], store, shared, command, view)]
+        if len(cells) > 1:
+            used = set(keeping.used) if keeping else set()
+            failed = [cell for one in cells for cell in run_group([one], store, shared, command, view)]
+            if keeping and len(failed) < len(cells):
+                keeping.used.update(used)
+                keeping.finished(cells)
+            return failed
         outcomes = [error]
-    seconds, failed = round((time.monotonic() - start) / len(cells), 2), []
+    seconds, failed, rows, leave = round((time.monotonic() - start) / len(cells), 2), [], [], []
     for cell, outcome in zip(cells, outcomes, strict=True):
         if isinstance(outcome, Outcome):
-            row, leave = {"status": "done", **outcome.row, "seconds": seconds}, _leave_set(outcome)
+            row = {"status": "done", **outcome.row, "seconds": seconds}
+            leave.append(functools.partial(_leave_set, outcome))
         else:
             failed.append(cell)
             print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {outcome}", file=sys.stderr)
-            row, leave = failure(cell, outcome, seconds), _leave_traceback(outcome)
-        store.write(row | {"command": command}, leave)
-    if shared.keeping and len(failed) < len(cells):
-        shared.keeping.finished(cells)
+            row = failure(cell, outcome, seconds)
+            leave.append(functools.partial(_leave_traceback, outcome))
+        rows.append(row | {"command": command})
+    store.write(rows, leave)
+    if keeping and len(failed) < len(cells):
+        keeping.finished(cells)
     return failed
 
 
-def _leave_set(outcome: Outcome) -> Callable[[pathlib.Path], None]:
-    def leave(folder: pathlib.Path) -> None:
-        if outcome.distilled is not None:
-            saving.save_distilled(outcome.distilled, folder / "distilled")
-
-    return leave
+def _leave_set(outcome: Outcome, folder: pathlib.Path) -> None:
+    if outcome.distilled is not None:
+        saving.save_distilled(outcome.distilled, folder / "distilled")
 
 
-def _leave_traceback(error: Exception) -> Callable[[pathlib.Path], None]:
-    def leave(folder: pathlib.Path) -> None:
-        (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
-
-    return leave
+def _leave_traceback(error: Exception, folder: pathlib.Path) -> None:
+    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
 
 
 def failure(cell: Experiment, error: Exception, seconds: float) -> dict:

@@ -1,10 +1,11 @@
 """A sweep's directory: one folder per run, named by its fingerprint, written aside and then renamed."""
 
 import contextlib
+import itertools
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ddjax.distilled import DistilledSet
@@ -20,6 +21,7 @@ log = logging.getLogger("ddjax.sweep")
 
 FAILED = ("failed", "failed_nan")  # the status of a row without a score; the second: its numbers were not finite
 ROW, PLAN = "row.json", "plan.json"
+SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s")  # what a distilled set cost
 NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # what tells cells of a plan apart
 
 
@@ -56,23 +58,31 @@ class Store:
         """Where unfinished cells are kept."""
         return Keeping(self.root / "unfinished", seconds, wait=True)
 
-    def write(self, row: dict[str, Any], more: Callable[[pathlib.Path], None] = lambda folder: None) -> None:
-        """Keep a row and what `more` writes into its folder; nobody ever sees half of it."""
-        with replacing_folder(self.runs / row["fingerprint"]) as aside:  # perhaps of a failed run; it is claimed
-            more(aside)
-            (aside / ROW).write_text(to_line(row) + "\n")
-        if row.get("set"):
-            with replacing(self.root / "sets" / row["set"], "w") as file:
-                file.write(row["fingerprint"])
+    def write(self, rows: Sequence[dict[str, Any]], leave: Sequence[Callable[[pathlib.Path], None]] = ()) -> None:
+        """Write rows, each into a folder of its own, which the function in `leave` may add files to.
 
-    def distilled(self, name: str) -> tuple[DistilledSet, dict, float] | None:
-        """A set that some run made, by its name in the column `set`, with its seconds; the log of its steps is gone."""
+        All folders are complete before the first one appears, so cells that ran as one program are written together.
+        """
+        with contextlib.ExitStack() as folders:
+            for row, fill in itertools.zip_longest(rows, leave):
+                aside = folders.enter_context(replacing_folder(self.runs / row["fingerprint"]))
+                if fill:
+                    fill(aside)
+                (aside / ROW).write_text(to_line(row) + "\n")
+        for row in rows:
+            if row.get("set"):
+                with replacing(self.root / "sets" / row["set"], "w") as file:
+                    file.write(row["fingerprint"])
+
+    def distilled(self, name: str) -> tuple[DistilledSet, dict, dict[str, Any]] | None:
+        """A set that some run made, by its name in the column `set`, and its cost; the log of its steps is gone."""
         link = self.root / "sets" / name
         folder = self.runs / link.read_text() if link.exists() else None
         if folder is None or not (folder / "distilled.npz").exists():
             return None
         row = json.loads((folder / ROW).read_text())
-        return load_distilled(folder / "distilled.npz"), {}, row["distill_s"]
+        spent = {column: row[column] for column in SPENT if column in row}
+        return load_distilled(folder / "distilled.npz"), {}, spent
 
     @contextlib.contextmanager
     def claimed(self, cells: list[Experiment]) -> Iterator[list[Experiment]]:

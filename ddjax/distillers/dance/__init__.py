@@ -1,9 +1,9 @@
 """DANCE: dual-view distribution alignment.
 
-A class's images, several small ones to a mosaic, are moved so that their mean feature meets that of real images
-under networks between untrained and trained (the view inside a class), then so that a trained network recognises
-them (the view between classes). Nothing is differentiated twice. Source: Zhang et al., 2024 (arXiv:2406.01063); the
-mosaic is that of IDC (Kim et al., 2022, arXiv:2205.14959).
+The images of a class, usually mosaics of several small images, are updated in two views. In the first, their mean
+feature approaches that of real images under networks between initialisation and trained weights. In the second, a
+trained network learns to classify them (calibration). No second derivatives are needed. Source: Zhang et al., 2024
+(arXiv:2406.01063); the mosaic is that of IDC (Kim et al., 2022, arXiv:2205.14959).
 """
 
 import dataclasses
@@ -19,15 +19,16 @@ from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.dance.feed import ClassBatch, Pool
 from ddjax.distillers.dance.start import Box, box_of, from_unit, no_box, start_images
 from ddjax.distillers.dance.step import Moving, Views, advance
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import slot_labels
 from ddjax.experts import pool_recipe, trajectories
-from ddjax.models import build as build_model
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
 
 @record(static=("space",))
 class Start:
-    """The first images, and where they live."""
+    """The first images, and the value range in which they are learned."""
 
     images: Any  # [k n h w c], in the coordinates of the box
     box: Box
@@ -36,19 +37,19 @@ class Start:
 
 @record(static=("space",))
 class DanceState:
-    """Everything that changes, and the box."""
+    """Everything that changes between steps, and the box."""
 
     moving: Moving  # [k n h w c]
     box: Box
-    key: Any  # never advanced
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
     space: str
 
 
 def build(config: DanceConfig, model: Model) -> Distiller:
-    """The distiller at a network."""
+    """The functions init, step and extract for a network."""
 
-    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
     def init(key: PRNGKey, start: Start) -> DanceState:
         images = jnp.copy(start.images)
         return DanceState(
@@ -61,8 +62,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
     @jax.jit
     def step(state: DanceState, batch: ClassBatch) -> tuple[DanceState, Metrics]:
-        settled = config.at_side(min(state.moving.images.shape[2:4]))
-        views = Views(settled, model, state.box, *jax.lax.stop_gradient((batch.encoder, batch.judge)))
+        views = Views(config, model, state.box, *jax.lax.stop_gradient((batch.encoder, batch.judge)))
         num_classes = len(state.moving.images)
         labels = jnp.arange(num_classes, dtype=jnp.int32)
         key = jax.random.fold_in(state.key, state.step)
@@ -76,15 +76,13 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
     def extract(state: DanceState) -> DistilledSet:
         k, n, *shape = state.moving.images.shape
-        factor = config.at_side(min(shape[:2])).factor
-        bounded = config.unit_box and not config.quirk_unclamped
-        images = jnp.clip(state.moving.images, 0, 1) if bounded else state.moving.images
+        images = jnp.clip(state.moving.images, 0, 1) if config.unit_box else state.moving.images
         return DistilledSet(
             images=from_unit(state.box, images.reshape(k * n, *shape)),
-            labels=jnp.repeat(jnp.arange(k, dtype=jnp.int32), n, total_repeat_length=k * n),
+            labels=slot_labels(k, n),
             num_classes=k,
             space=state.space,
-            factor=factor,
+            factor=config.factor_for(tuple(shape)),
             formation=config.formation,
         )
 
@@ -92,7 +90,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
 
 
 def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
-    """The pool of networks, trained or found; the first images; a feed of real batches by given class."""
+    """The first images, and a feed of real batches by class with networks of the trained (or cached) pool."""
     start_key, feed_key, pool_key = jax.random.split(key, 3)
     start = first_images(config, train, start_key)
     if config.encoder == "random":
@@ -102,16 +100,15 @@ def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) ->
 
 
 def first_images(config: DanceConfig, train: TrainSet, key: PRNGKey) -> Start:
-    """What the images are before the first step."""
+    """The images before the first step."""
     train = dataclasses.replace(train, images=jnp.asarray(train.images))
-    config = config.at_side(min(train.images.shape[1:3]))
     box = box_of(train.images) if config.unit_box else no_box(train.images)
     return Start(images=start_images(config, key, train, box), box=box, space=train.space)
 
 
 @functools.lru_cache(maxsize=8)
 def fresh(model: Model) -> feeds.Draw:
-    """A draw of a new network, which stands for both of a step's networks."""
+    """A draw of a new network, which serves as both networks of a step."""
 
     def draw(networks: None, key: PRNGKey) -> tuple[Params, Params]:
         params = model.init(key)
@@ -123,7 +120,7 @@ def fresh(model: Model) -> feeds.Draw:
 def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) -> Pool:
     """Networks before and after training on the given labels."""
     recipe = pool_recipe(config.pool_epochs) if config.pool_epochs else pool_recipe()
-    found = trajectories(
+    experts = trajectories(
         model,
         recipe,
         train,
@@ -132,21 +129,18 @@ def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) 
         seed=seed,
         store=config.keep_pool,
     )
-    return Pool(initial=found.stacked(0), trained=found.stacked(recipe.epochs))
+    return Pool(initial=experts.stacked(0), trained=experts.stacked(recipe.epochs))
 
 
 def network(config: DanceConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The ConvNet with instance norm that it is published with."""
-    depth = {"depth": config.depth} if config.depth else {}
-    width = config.at_side(min(image_shape[:2])).width
-    return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
+    """The published ConvNet with instance norm."""
+    return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
 
 
 METHOD = Method(
     config=DanceConfig,
     prepare=prepare,
     build=build,
-    steps=lambda config: config.steps,
     model=network,
     space="dance",
     split=("images", "present"),

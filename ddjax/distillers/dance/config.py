@@ -1,56 +1,56 @@
-"""DANCE's settings: what its two views look at, and how the images move."""
+"""Settings of DANCE."""
 
 import dataclasses
 
 from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
 from ddjax.distilled.decode import FORMATIONS
+from ddjax.models.sizes import is_small
 from ddjax.names import unknown
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH
 
 STARTS = ("mix", "random", "noise")
 ORDERS = ("drawn", "first")
 OPTIMISERS = ("per_class", "whole")
 ENCODERS = ("between", "random")
-WIDTH = 128
-SMALL_FACTOR, FACTOR = 1, 2  # a cell of 4 x 4 pixels holds too little
+SMALL_FACTOR, FACTOR = 1, 2  # cells of small images would show nothing
 
 
 @dataclasses.dataclass(frozen=True)
 class DanceConfig:
-    """Everything that decides a run; the defaults are those published for images of up to 64 pixels.
+    """Settings of DANCE; the defaults are those published for images of up to 64 pixels.
 
     IDC's parameterisation without DANCE's two views is `encoder="random", calibrations=0`.
 
     Attributes:
-      width: of the ConvNet; 0 takes 128, or 32 for images of up to 16 pixels.
-      depth: of the ConvNet; 0 takes it from the images' side.
-      factor: each image is a mosaic of factor x factor cells, each a training image; 1 is a plain image, and 0 takes
-        2, or 1 for images of up to 16 pixels.
-      formation: how cells become training images: single, multi or bound (see `decode.plan`).
+      ipc: images per class.
+      steps: iterations.
+      width: channels of the ConvNet; 0 takes 128, or 32 for images of up to 16 pixels.
+      depth: blocks of the ConvNet; 0 derives the number from the side of the images.
+      factor: each image is a mosaic of factor x factor cells, each of which is a training image; 1 is a plain image,
+        and 0 takes 2, or 1 for images of up to 16 pixels.
+      formation: how cells are decoded to training images: single, multi or bound (see `decode.plan`).
       batch: real images per class and step, at most.
-      cap: decoded images per class and step, at most; a random subset is taken where there are more.
-      rate: of the images; 0 takes the published 0.01 for each image of a class.
+      cap: decoded images per class and step, at most; if there are more, a random subset is taken.
+      rate: learning rate of the images; 0 takes the published 0.01 times `ipc`.
       momentum: of the images.
-      optimiser: per_class (published: a step of the whole tensor after each class's gradient, so that momentum
-        doubles the rate and averages nothing), or whole (one step of momentum SGD for all classes in each view).
-      encoder: what features are matched in: between (a random point between a network's first weights and its
-        trained ones), or random (a fresh network in each step, as DM and IDC have it).
-      calibrations: passes of cross-entropy at the trained weights in each step.
-      augment: the strategy that both views draw from, one row of parameters for a class's real and learned images.
-      one_operation: one of all its operations at a time (DSA, DM), rather than colour and cutout and one of the rest.
-      unit_box: images are learned on the 0..1 scale and clamped to it as each step begins; otherwise in the space of
-        the training images, without bounds.
-      start: mix (shrunk real images as cells), random (whole real images), or noise.
-      start_order: real images to start from are drawn at random, or the first of each class as published.
+      optimiser: per_class (published: a step of the tensor of all classes after each class's gradient, so momentum
+        doubles the rate without averaging), or whole (one step of momentum SGD for all classes in each view).
+      encoder: the networks in whose features means are matched: between (a random point between the initial and the
+        trained weights of a pool network), or random (a new network in each step, as in DM and IDC).
+      calibrations: passes of cross-entropy with the trained weights in each step.
+      augment: the strategy of both views, with one row of parameters for a class's real and learned images.
+      one_operation: apply one of all its operations at a time (DSA, DM) instead of colour, cutout and one of the rest.
+      unit_box: learn images on the scale 0..1 and clamp them at the start of each step; otherwise they are learned in
+        the space of the training images, without bounds.
+      start: mix (downsampled real images as cells), random (one real image each), or noise.
+      start_order: the first real images are drawn at random, or are the first of each class as published.
       members: networks in the pool.
-      pool_epochs: that they are trained for; 0 takes the published 60.
-      keep_pool: in ddjax's cache, where the next run with the same data, labels and seed finds it.
-      class_chunk: classes that are computed side by side, and
-      block: images of a class that a network sees at a time; 0 takes what suits the machine, and the result is the
-        same.
-      quirk_unclamped: the result is not clamped to 0..1, as in published evaluations.
+      pool_epochs: epochs of their training; 0 takes the published 60.
+      keep_pool: store the pool in ddjax's cache, where runs with the same data, labels and seed find it.
+      class_chunk: classes per block of computation; 0 derives the number from the device. The result does not depend
+        on it.
+      block: images of a class per forward pass; 0 derives the number from the device. The result does not depend on it.
     """
 
     ipc: Count = 1
@@ -76,10 +76,9 @@ class DanceConfig:
     keep_pool: bool = True
     class_chunk: Natural = 0
     block: Natural = 0
-    quirk_unclamped: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what could not run, before anything is compiled."""
+        """Raise a ValueError for settings that cannot run, before anything is compiled."""
         ranges.fields(self)
         for name, known in (
             ("optimiser", OPTIMISERS),
@@ -100,17 +99,16 @@ class DanceConfig:
         self.augmentation()
 
     def image_rate(self) -> float:
-        """The rate of the images: a class mean over n times as many images moves each of them an n-th as far."""
+        """The learning rate of the images; it grows with `ipc`: the loss is a mean over a class."""
         return self.rate or 0.01 * self.ipc
 
     def augmentation(self) -> DiffAug:
-        """The strategy."""
+        """The augmentation strategy."""
         strategy = diffaug(self.augment)
         if not self.one_operation:
             return strategy
         return dataclasses.replace(strategy, always=(), choices=strategy.always + strategy.choices)
 
-    def at_side(self, side: int) -> "DanceConfig":
-        """The same with what depends on the side of the images filled in."""
-        width, factor = (SMALL_WIDTH, SMALL_FACTOR) if side <= SMALL_SIDE else (WIDTH, FACTOR)
-        return dataclasses.replace(self, width=self.width or width, factor=self.factor or factor)
+    def factor_for(self, image_shape: tuple[int, ...]) -> int:
+        """The factor for images [h w ...]: the given one, or the automatic one."""
+        return self.factor or (SMALL_FACTOR if is_small(image_shape) else FACTOR)

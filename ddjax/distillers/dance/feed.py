@@ -1,4 +1,4 @@
-"""What DANCE eats at each step: real images of every class, and two networks to look at them with."""
+"""Per-step inputs of DANCE: real images of every class, and two networks."""
 
 import functools
 from collections.abc import Callable
@@ -21,27 +21,27 @@ class ClassBatch(NamedTuple):
     """Real images by class, and the networks of one step."""
 
     images: Float[Array, "k b h w c"]
-    present: Float[Array, "k b"]  # 0 for what fills up a class that has fewer than b
-    encoder: Params  # in whose features means are matched
-    judge: Params  # by whose logits images are calibrated
+    present: Float[Array, "k b"]  # 0 for padding of classes with fewer than b images
+    encoder: Params  # the network in whose features means are matched
+    judge: Params  # the network whose logits calibrate the images
 
 
 @record()
 class ClassRows:
-    """The rows of a training set sorted by given label."""
+    """The rows of a training set, sorted by given label."""
 
     order: Any  # int32 [n]
-    first: Any  # int32 [k], where a class begins in `order`
+    first: Any  # int32 [k], the position in `order` of the first row of a class
     count: Any  # int32 [k]
 
 
 @record()
 class ClassData:
-    """The arrays a feed draws from, and the key it draws by."""
+    """The arrays of a feed, and the key of its draws."""
 
     images: Any  # [n h w c]
     rows: ClassRows
-    networks: Any  # what `draw` takes: a Pool, or None
+    networks: Any  # first argument of `draw`: a Pool, or None
     key: Any
 
 
@@ -87,12 +87,16 @@ def batch_rows(
 
 
 def between(weight: Float[Array, ""] | float, initial: Params, trained: Params) -> Params:
-    """weight * initial + (1 - weight) * trained, every parameter: 1 is the initial network."""
+    """weight * initial + (1 - weight) * trained for every parameter; a weight of 1 gives the initial network."""
     return jax.tree.map(lambda a, b: weight * a + (1 - weight) * b, initial, trained)
 
 
 def drawn_pair(pool: Pool, key: PRNGKey) -> tuple[Params, Params]:
-    """A random point between a random member's first weights and its trained ones; and the latter."""
+    """The networks of a step: a random point between the initial and the trained weights of a random member.
+
+    Returns:
+      The interpolated network, and the trained weights of the member.
+    """
     member_key, weight_key = jax.random.split(key)
     member = jax.random.randint(member_key, (), 0, len(jax.tree.leaves(pool.initial)[0]))
     initial, trained = trees.take(pool.initial, member), trees.take(pool.trained, member)
@@ -100,14 +104,25 @@ def drawn_pair(pool: Pool, key: PRNGKey) -> tuple[Params, Params]:
 
 
 def class_batches(train: TrainSet, size: int, networks: Any, draw: Draw, key: PRNGKey) -> Feed:
-    """`size` real images of each given class, and the networks that `draw(networks, key)` gives, at each step."""
+    """A feed of real images by class.
+
+    Args:
+      train: the training set.
+      size: real images per class and step, at most.
+      networks: first argument of `draw`.
+      draw: (networks, key) -> (encoder, judge).
+      key: the batch and the networks of a step are functions of this key and the step.
+
+    Returns:
+      A feed of `ClassBatch`.
+    """
     rows = sorted_rows(train)
     largest = int(rows.count.max())
     data = ClassData(images=jnp.asarray(train.images), rows=rows, networks=networks, key=key)
     return Feed(data, _at(min(size, largest), largest, draw))
 
 
-@functools.lru_cache(maxsize=32)  # the same function for the same sizes, so that programs compiled for it are found
+@functools.lru_cache(maxsize=32)  # one function per combination of sizes, so that compiled programs are reused
 def _at(size: int, largest: int, draw: Draw) -> Callable[[ClassData, Int[Array, ""]], ClassBatch]:
     def at(data: ClassData, step: Int[Array, ""]) -> ClassBatch:
         chosen, present = batch_rows(jax.random.fold_in(data.key, _ROWS), data.rows, step, size, largest)

@@ -1,8 +1,8 @@
-"""One DANCE iteration for one class; classes share the networks and nothing else.
+"""One DANCE iteration of one class; classes share the networks and nothing else.
 
-Published code takes a step of momentum SGD on the tensor of all classes after each class's gradient. A class whose
-own gradient is not due then moves along its velocity, which decays: `drift` is so many of these steps in closed form.
-So every class can be moved on its own, and all of them side by side.
+Published code takes a step of momentum SGD on the tensor of all classes after the gradient of each class. In these
+steps a class without a gradient of its own moves along its decaying velocity. `drift` computes several such steps in
+closed form, so that each class can be updated independently and all classes in parallel.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ from ddjax.precision import product
 from ddjax.trees import record
 from ddjax.types import Images, Model, Params, PRNGKey
 
-CACHED_PIXELS = 2**13  # of images whose maps stay in a processor's cache: 8 of 32 x 32
-PARALLEL_PIXELS = 2**21  # of images that keep an accelerator busy
+CACHED_PIXELS = 2**13  # pixels of the images whose maps fit into a processor's cache: 8 images of 32 x 32
+PARALLEL_PIXELS = 2**21  # pixels of the images that keep an accelerator busy
 _AUGMENT, _SUBSET = range(2)  # the streams of a view's key
 
 
@@ -35,11 +35,11 @@ class Moving:
 
 
 class Report(NamedTuple):
-    """What is logged of a class."""
+    """Logged values of a class."""
 
     inner: Float[Array, ""]
     calibration: Float[Array, ""]  # mean over passes, zero without any
-    outside: Float[Array, ""]  # how far a step has left 0..1
+    outside: Float[Array, ""]  # the largest distance of a pixel from 0..1
 
 
 def drift(moving: Moving, steps: Int[Array, ""], rate: float, momentum: float) -> Moving:
@@ -50,13 +50,13 @@ def drift(moving: Moving, steps: Int[Array, ""], rate: float, momentum: float) -
 
 
 def descend(moving: Moving, gradient: Array, rate: float, momentum: float) -> Moving:
-    """One step of momentum SGD as PyTorch has it."""
+    """One step of momentum SGD as in PyTorch."""
     velocity = momentum * moving.velocity + gradient
     return Moving(images=moving.images - rate * velocity, velocity=velocity)
 
 
 def drifts(config: DanceConfig, num_classes: int, label: Int[Array, ""]) -> tuple[Array, Array, Array]:
-    """How many steps of other classes come before a class's first gradient, between two of its own, and after."""
+    """The number of steps of other classes before a class's first gradient, between two of its gradients, and after."""
     if config.optimiser == "whole":
         return jnp.zeros_like(label), jnp.zeros_like(label), jnp.zeros_like(label)
     between = jnp.full_like(label, num_classes - 1)
@@ -64,21 +64,22 @@ def drifts(config: DanceConfig, num_classes: int, label: Int[Array, ""]) -> tupl
 
 
 def shown(config: DanceConfig, box: Box, images: Images, key: PRNGKey) -> Float[Array, "m h w c"]:
-    """What a network sees of one class's images: decoded, in the real images' space, augmented."""
-    plain = decoded(jax.random.fold_in(key, _SUBSET), images, config.factor, config.formation, config.cap)
+    """One class's images as a network sees them: decoded, in the space of the real images, augmented."""
+    factor = config.factor_for(images.shape[1:])
+    plain = decoded(jax.random.fold_in(key, _SUBSET), images, factor, config.formation, config.cap)
     return augmented(config, from_unit(box, plain), key)
 
 
 def augmented(config: DanceConfig, images: Images, key: PRNGKey) -> Images:
-    """One row of parameters for all images, the same for the same key whatever their number."""
+    """The images under one row of augmentation parameters, which is a function of the key and not of their number."""
     augment, (_, h, w, _) = config.augmentation(), images.shape
     return augment.apply(augment.draw(jax.random.fold_in(key, _AUGMENT), 1, (h, w)), images)
 
 
 class Views(NamedTuple):
-    """The losses of one class's images, as functions of them. A network is frozen; it sees a block of images at a time.
+    """The losses of one class's images as functions of the images. Networks are constants; images pass in small blocks.
 
-    Small blocks are for a processor's cache, and classes one after the other let go of what a gradient has stored.
+    Small blocks fit into a processor's cache. Computing classes one after the other frees what each gradient stores.
     """
 
     config: DanceConfig
@@ -96,17 +97,17 @@ class Views(NamedTuple):
         return side_by_side(one, self.config.block or at_once(images[0].size // images.shape[3]), images)
 
     def real(self, images: Images, present: Float[Array, "b"], key: PRNGKey) -> Float[Array, "d"]:
-        """Mean feature of those real images that are present; no gradient is wanted of it."""
+        """Mean feature of the real images that are present. It needs no gradient."""
         features = self.features(augmented(self.config, images, key))
         return product(present.astype(features.dtype), features) / present.sum().astype(features.dtype)
 
     def inner(self, images: Images, target: Float[Array, "d"], key: PRNGKey) -> Float[Array, ""]:
-        """Squared distance of the mean feature from that of a real batch under the same augmentation."""
+        """Squared distance between the mean feature and that of a real batch under the same augmentation."""
         features = self.features(shown(self.config, self.box, images, key))
         return jnp.sum((features.mean(0) - target) ** 2)
 
     def calibration(self, images: Images, label: Int[Array, ""], key: PRNGKey) -> tuple[Float[Array, ""], Images]:
-        """Mean cross-entropy of the trained network, and its gradient."""
+        """Mean cross-entropy of the trained network, and its gradient in the images."""
 
         def one(image: Array) -> Array:
             logits = self.model.apply(self.judge, image[None])[0]
@@ -119,12 +120,12 @@ class Views(NamedTuple):
 
 
 def at_once(pixels: int) -> int:
-    """How many things of so many pixels are computed together."""
+    """The number of images, or classes, of this many pixels that are computed together on this device."""
     return max(1, (CACHED_PIXELS if jax.default_backend() == "cpu" else PARALLEL_PIXELS) // pixels)
 
 
 def side_by_side(function: Callable[[Any], Any], chunk: int, parts: Any) -> Any:
-    """`function` of each part, `chunk` of them together."""
+    """Apply `function` to each part, `chunk` parts at a time."""
     count = len(jax.tree.leaves(parts)[0])
     if chunk >= count:
         return jax.vmap(function)(parts)
@@ -140,9 +141,21 @@ def advance(
     present: Float[Array, "j b"],
     key: PRNGKey,
 ) -> tuple[Moving, Report]:
-    """One iteration of any j of the classes; how they are put together changes nothing.
+    """One iteration of a group of classes. The result of a class does not depend on the grouping.
 
-    So a `shard_map` over the leading axes of labels, moving, images and present needs no communication.
+    A `shard_map` over the leading axes of labels, moving, images and present therefore needs no communication.
+
+    Args:
+      views: the losses.
+      num_classes: number of all classes.
+      labels: the classes of the group.
+      moving: their images and velocities.
+      images: their real images.
+      present: 1 for real images, 0 for padding.
+      key: decides augmentations and subsets, together with the label.
+
+    Returns:
+      Images and velocities after the iteration, and the logged values.
     """
     config = views.config
     rate, momentum = config.image_rate(), config.momentum
@@ -171,6 +184,7 @@ def advance(
         return moving, Report(inner, total / max(1, config.calibrations), outside)
 
     pixels = images.shape[2] * images.shape[3]
-    seen = min(config.cap, len(decode.sources(config.ipc, config.factor, config.formation, config.cap)))
+    factor = config.factor_for(images.shape[2:])
+    seen = min(config.cap, len(decode.sources(config.ipc, factor, config.formation, config.cap)))
     targets = side_by_side(real, config.class_chunk or at_once(images.shape[1] * pixels), (labels, images, present))
     return side_by_side(one, config.class_chunk or at_once(seen * pixels), (labels, moving, targets))

@@ -1,9 +1,9 @@
 """DATM: difficulty-aligned trajectory matching; MTT and FTD are other settings of it.
 
-Images, soft labels and a student's step size are learned so that a student trained on them from an expert's weights
-arrives where that expert was a few epochs later. Which of the expert's epochs are matched decides how hard the
-patterns are that the set takes up: a small set can hold early ones only.
-Sources: Guo et al., 2024 (arXiv:2310.05773); Cazenavette et al., 2022 (arXiv:2203.11932).
+Images, soft labels and a student's step size are learned so that a student trained on them, starting from an expert's
+weights, ends where that expert was a few epochs later. The range of start epochs decides the difficulty of the
+patterns that the set learns: small sets can hold early epochs only. Sources: Guo et al., 2024 (arXiv:2310.05773);
+Cazenavette et al., 2022 (arXiv:2203.11932).
 """
 
 import dataclasses
@@ -18,55 +18,45 @@ from ddjax.distilled import DistilledSet
 from ddjax.distillers.datm.config import DatmConfig, MttConfig
 from ddjax.distillers.datm.feed import Segments, segment_feed
 from ddjax.distillers.datm.match import Learned, match, mean_of_accepted, step_size, way
-from ddjax.distillers.datm.schedule import Schedule
-from ddjax.distillers.datm.start import begin
-from ddjax.distillers.shared.prototypes import enough
+from ddjax.distillers.datm.start import Start, begin
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import check_class_sizes
 from ddjax.experts import trajectories
-from ddjax.models import build as build_model
 from ddjax.models import split_stats
 from ddjax.trees import record
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
+from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
-WIDTH = 128
-
-
-@record(static=("space",))
-class Start:
-    """The first images and labels, and the space they live in."""
-
-    images: Any
-    labels: Any
-    space: str
+_EXPERTS = 3  # the stream of the experts' seed in a run's key
 
 
 @record(static=("space",))
 class DatmState:
-    """Everything that changes."""
+    """Everything that changes between steps."""
 
     learned: Learned
     opt_state: Any
-    average: Any  # [m h w c] of the images; None where none is kept
-    key: Any  # never advanced
+    average: Any  # [m h w c], moving average of the images; None without one
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
-    accepted: Any  # int32 [], outer steps that changed anything
+    accepted: Any  # int32 [], number of outer steps that changed anything
     space: str
 
 
 def optimiser(config: DatmConfig) -> optax.GradientTransformation:
-    """SGD with momentum, at a rate of its own for each of the three."""
-    each = {
+    """SGD with momentum, with separate rates for images, labels and step size."""
+    optimisers = {
         "images": optax.sgd(config.image_rate, config.image_momentum),
         "labels": optax.sgd(config.label_rate, config.label_momentum) if config.learn_labels else optax.set_to_zero(),
         "rate": optax.sgd(config.step_size_rate, config.step_size_momentum),
     }
-    return optax.partition(each, Learned(images="images", labels="labels", rate="rate"))
+    return optax.partition(optimisers, Learned(images="images", labels="labels", rate="rate"))
 
 
 def build(config: DatmConfig, model: Model) -> Distiller:
-    """The distiller at a network."""
+    """The functions init, step and extract for a network."""
     sgd = optimiser(config)
 
-    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
     def init(key: PRNGKey, start: Start) -> DatmState:
         rate = jnp.float32(config.step_size)
         rate = jnp.log(jnp.expm1(rate)) if config.positive_step_size else rate
@@ -84,10 +74,10 @@ def build(config: DatmConfig, model: Model) -> Distiller:
     @jax.jit
     def step(state: DatmState, batch: Segments) -> tuple[DatmState, Metrics]:
         learned = state.learned
-        found = match(config, model, learned, jax.random.fold_in(state.key, state.step), batch)
-        finite = jax.vmap(lambda g: jnp.isfinite(optax.tree.norm(g)))(found.learned)
-        accepted = (found.value <= config.threshold) & finite  # a NaN is not below the threshold
-        gradient = mean_of_accepted(found.learned, accepted)
+        matched = match(config, model, learned, jax.random.fold_in(state.key, state.step), batch)
+        finite = jax.vmap(lambda g: jnp.isfinite(optax.tree.norm(g)))(matched.learned)
+        accepted = (matched.value <= config.threshold) & finite  # false for NaN
+        gradient = mean_of_accepted(matched.learned, accepted)
         updates, opt_state = sgd.update(gradient, state.opt_state, learned)
         any_accepted = accepted.any()
         kept = learned, state.opt_state
@@ -102,7 +92,7 @@ def build(config: DatmConfig, model: Model) -> Distiller:
             accepted=state.accepted + any_accepted,
         )
         return after, {
-            "loss": jnp.mean(found.value),
+            "loss": jnp.mean(matched.value),
             "accepted": after.accepted / after.step,
             "step_size": step_size(config, learned.rate),
             "start": jnp.mean(batch.epochs.astype(jnp.float32)),
@@ -126,60 +116,56 @@ def build(config: DatmConfig, model: Model) -> Distiller:
 
 
 def prepare(config: DatmConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
-    """Experts trained on the labels as given, the first images and labels by them, and their trajectories as a feed."""
+    """Train the experts on the given labels, choose the first images and labels, and feed the experts' trajectories.
+
+    Args:
+      config: the settings.
+      train: the training set.
+      model: the network of experts and students.
+      key: decides the first images and the order of the trajectories.
+
+    Returns:
+      The start, and the feed of segments.
+
+    Raises:
+      ValueError: a class has too few images, the step does not fit into `config.memory`, or the network has batch norm.
+    """
     start_key, feed_key = jax.random.split(key)
     shape, k = tuple(train.images.shape[1:]), train.num_classes
     if config.start != "noise":
-        enough(train.labels, k, config.ipc)  # before experts are trained for nothing
-    way(config, model, shape, config.ipc * k, k)  # says what an outer step needs, and what does not fit
+        check_class_sizes(train.labels, k, config.ipc)  # before the experts are trained
+    way(config, model, shape, config.ipc * k, k)  # logs the memory of an outer step, or raises if it does not fit
     params = jax.eval_shape(model.init, jax.random.key(0))
     if split_stats(params)[1]:
-        raise ValueError("trajectory matching moves all weights by gradients, and running statistics have none: "
-                         "use a network without batch norm")  # fmt: skip
-    found = trajectories(
+        raise ValueError("trajectory matching needs a network without batch norm: running statistics have no gradient")
+    experts = trajectories(
         model,
         config.recipe(len(train.labels)),
         train,
         experts=config.experts,
         keep=config.kept(),
-        seed=config.expert_seed,
+        seed=own_seed(key) if config.expert_seed < 0 else config.expert_seed,
         storage=config.storage,
         store=config.store,
     )
-    begun = begin(
-        start_key,
-        train,
-        model,
-        found,
-        ipc=config.ipc,
-        start=config.start,
-        short=config.short_class,
-        learn=config.learn_labels,
-    )
-    schedule = Schedule(
-        config.first_start,
-        config.early_last_start,
-        config.last_start,
-        config.growth_steps,
-        config.experts,
-        config.segments,
-    )
-    feed = segment_feed(found, schedule, config.match_epochs, feed_key)
-    return Start(images=begun.images, labels=begun.labels, space=train.space), feed
+    start = begin(config, start_key, train, model, experts)
+    return start, segment_feed(experts, config.schedule(), config.match_epochs, feed_key)
+
+
+def own_seed(key: PRNGKey) -> int:
+    """The seed of a run's own experts, the same for all sizes of distilled sets with this key."""
+    return int(jax.random.bits(jax.random.fold_in(key, _EXPERTS), dtype=jnp.uint32) >> 1)
 
 
 def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The ConvNet with instance norm that experts and students are."""
-    width = config.width or (SMALL_WIDTH if min(image_shape[:2]) <= SMALL_SIDE else WIDTH)
-    depth = {"depth": config.depth} if config.depth else {}
-    return build_model("convnet", tuple(image_shape), num_classes, width=width, **depth)
+    """The ConvNet with instance norm, for experts and students."""
+    return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
 
 
 METHOD = Method(
     config=DatmConfig,
     prepare=prepare,
     build=build,
-    steps=lambda config: config.steps,
     model=network,
     space="datm",
     split=("starts", "targets"),

@@ -1,4 +1,4 @@
-"""Pieces of the experts' trajectories as a feed: gathered on the device, or read from the memory map a chunk ahead."""
+"""A feed of segments of the experts' trajectories, gathered on the device or read ahead from a memory map."""
 
 import functools
 from collections.abc import Callable
@@ -14,14 +14,15 @@ from ddjax.experts import Trajectories
 from ddjax.trees import record
 from ddjax.types import Feed, PRNGKey
 
-RESIDENT_BYTES = 2**30  # trajectories up to this size are held on the device as a whole
-_OPERATIONS = 7  # the stream of the operations that all members of a fleet share
+RESIDENT_BYTES = 2**30  # trajectories of up to this size are held on the device
+_OPERATIONS = 7  # the seed of the operations, which all members of a fleet share
 
 
 class Segments(NamedTuple):
-    """Where students start, where they should end, and what the step's drawn augmentations come from.
+    """Start and end weights of students, and the key of the step's augmentations.
 
-    The operations' key depends on the step alone, so that a vmap over seeds runs only the one that is drawn.
+    `op_key` depends on the step alone. Under a vmap over seeds, all members therefore draw the same operation and only
+    that one runs.
     """
 
     starts: Float[Array, "r parameters"]
@@ -32,16 +33,16 @@ class Segments(NamedTuple):
 
 @record()
 class Resident:
-    """The whole trajectories, on the device."""
+    """All trajectories, on the device."""
 
     array: Any  # [experts snapshots parameters]
-    snapshot_of: Any  # int32 [epochs + 1]: where an epoch lies
+    snapshot_of: Any  # int32 [epochs + 1], the index of an epoch's snapshot
     key: Any
 
 
 @record()
 class Chunk:
-    """The segments of the steps from `first` on."""
+    """The segments of a range of steps that starts at `first`."""
 
     starts: Any  # [steps r parameters]
     targets: Any
@@ -53,7 +54,7 @@ def _operation_key(step: Int[Array, ""]) -> PRNGKey:
     return jax.random.fold_in(jax.random.key(_OPERATIONS), step)
 
 
-@functools.cache  # one function for one configuration, so that programs compiled for it are found again
+@functools.cache  # one function per configuration, so that compiled programs are reused
 def _resident(schedule: Schedule, match_epochs: int) -> Callable[[Resident, Int[Array, ""]], Segments]:
     def at(data: Resident, step: Int[Array, ""]) -> Segments:
         expert, start = schedule.draw(data.key, step)
@@ -76,7 +77,17 @@ def _draws(schedule: Schedule) -> Callable:
 
 
 def segment_feed(experts: Trajectories, schedule: Schedule, match_epochs: int, key: PRNGKey) -> Feed:
-    """The segments of every step, the same whether they are gathered on the device or read ahead."""
+    """The segments of every step; they do not depend on where the trajectories are held.
+
+    Args:
+      experts: the trajectories.
+      schedule: draws expert and start epoch of each step.
+      match_epochs: epochs between the two ends of a segment.
+      key: the key of the draws.
+
+    Returns:
+      A feed of `Segments`. Trajectories larger than `RESIDENT_BYTES` stay on the host and are read ahead in chunks.
+    """
     snapshot_of = np.full(max(experts.epochs) + 1, -1, np.int32)
     snapshot_of[list(experts.epochs)] = np.arange(len(experts.epochs), dtype=np.int32)
     if experts.array.nbytes <= RESIDENT_BYTES:

@@ -1,4 +1,4 @@
-"""DATM's inner problem: a student trained on the learned set from an expert's weights, and the loss where it ends."""
+"""DATM's inner problem: a student trained on the learned set from an expert's weights, and the loss at its end."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ from ddjax.types import Model, PRNGKey
 
 @record()
 class Learned:
-    """What is learned."""
+    """The learned quantities."""
 
     images: Any  # [m h w c], never clipped
     labels: Any  # [m k], logits; one-hot rows where they are not learned
-    rate: Any  # []: the student's step size, or what softplus makes it of
+    rate: Any  # [], the student's step size, or its inverse softplus
 
 
 def step_size(config: DatmConfig, rate: Float[Array, ""]) -> Float[Array, ""]:
@@ -34,7 +34,10 @@ def step_size(config: DatmConfig, rate: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def student(config: DatmConfig, model: Model, pieces: int) -> Student:
-    """One drawn augmentation per inner step, with parameters of their own for each image; mean cross-entropy."""
+    """The student's training as an inner problem.
+
+    Each inner step draws one augmentation, with separate parameters for each image; the loss is the mean cross-entropy.
+    """
     augment, cross_entropy = AUGMENTATIONS[config.augmentation()](), LOSSES["cross_entropy"]
 
     def batch(learned: tuple[Array, Array], item: tuple[Any, Any]) -> tuple[Array, Array]:
@@ -52,23 +55,34 @@ def student(config: DatmConfig, model: Model, pieces: int) -> Student:
 
 
 def squared_distance(a: Any, b: Any) -> Float[Array, ""]:
-    """Over all leaves."""
+    """The squared Euclidean distance over all leaves."""
     return optax.tree.norm(optax.tree.sub(a, b), squared=True)
 
 
 def way(config: DatmConfig, model: Model, image_shape: tuple[int, ...], m: int, k: int) -> memory.Way:
-    """How a step is computed: as configured, or leaner where that would not fit into `memory`."""
+    """How to compute a step: as configured, or with less memory if that does not fit into `config.memory`."""
     b = config.batch(m)
-    held = config.segments if jax.default_backend() != "cpu" else 1  # a CPU takes them one after the other
+    held = config.segments if jax.default_backend() != "cpu" else 1  # a CPU computes them one after the other
     shapes = memory.shapes_of(model, image_shape, m, k, config.inner_steps, b, held)
     asked = memory.Way(config.hypergradient, config.remat, b // min(config.micro_batch or b, b))
     return memory.fitted(shapes, asked, config.memory)
 
 
 def match(config: DatmConfig, model: Model, learned: Learned, key: PRNGKey, batch: Segments) -> Unrolled:
-    """The matching loss of each segment with its gradients, stacked along a leading axis of segments.
+    """The matching loss and its gradients for each segment.
 
-    The loss is the squared distance of the student's end from the expert's, over that of the student's start.
+    The loss is the squared distance between the ends of student and expert, divided by that between the student's start
+    and the expert's end.
+
+    Args:
+      config: the settings.
+      model: the network.
+      learned: images, labels and step size.
+      key: decides batches and augmentations.
+      batch: the segments.
+
+    Returns:
+      Values and gradients with a leading axis of segments; `end` is empty.
     """
     m, k = learned.labels.shape
     b = config.batch(m)
@@ -83,28 +97,29 @@ def match(config: DatmConfig, model: Model, learned: Learned, key: PRNGKey, batc
         theta, goal = unravel(start), unravel(target)
         scale = squared_distance(theta, goal)
         items = rows, {**drawn, "choice": ops}
-        found = hypergradient(inner, lambda end: squared_distance(end, goal) / scale, theta, learned, rate, items)
-        return found._replace(end=())
+        unrolled = hypergradient(inner, lambda end: squared_distance(end, goal) / scale, theta, learned, rate, items)
+        return unrolled._replace(end=())
 
     plan_key, augment_key = jax.random.split(key)
     keys = jax.random.split(augment_key, (config.segments, config.inner_steps))
     op_keys = jax.random.split(batch.op_key, config.inner_steps)
-    each = jax.vmap(lambda own, op: draw(own, b, size, op))
-    drawn = jax.vmap(each, (0, None))(keys, op_keys)
-    ops = drawn.pop("choice")[0]  # one for all segments, so that a vmap over them runs no other operation
+    draw_steps = jax.vmap(lambda own, op: draw(own, b, size, op))
+    drawn = jax.vmap(draw_steps, (0, None))(keys, op_keys)
+    ops = drawn.pop("choice")[0]  # shared by all segments, so that a vmap over them runs one operation only
     rows = None
     if b < m:
         plan_keys = jax.random.split(plan_key, config.segments)
         rows = jax.vmap(lambda key: batches(key, m, b, config.inner_steps))(plan_keys)
     how = "map" if config.segments == 1 else "auto"
     segments = batch.starts, batch.targets, rows, drawn
-    found = over_members(one, how)(segments, (learned.images, learned.labels), rate, ops)
-    in_raw = jax.vmap(lambda g: back(g)[0])(found.rate)
-    return found._replace(learned=Learned(images=found.learned[0], labels=found.learned[1], rate=in_raw), rate=in_raw)
+    unrolled = over_members(one, how)(segments, (learned.images, learned.labels), rate, ops)
+    in_raw = jax.vmap(lambda g: back(g)[0])(unrolled.rate)
+    images, labels = unrolled.learned
+    return unrolled._replace(learned=Learned(images=images, labels=labels, rate=in_raw), rate=in_raw)
 
 
 def mean_of_accepted(gradients: Learned, accepted: Array) -> Learned:
-    """The mean over the accepted segments; zeros where there is none."""
+    """The mean over the accepted segments; zeros if there are none."""
     count = jnp.maximum(accepted.sum(), 1)
 
     def mean(g: Array) -> Array:

@@ -1,4 +1,4 @@
-"""How much memory an outer step of DATM will need, from shapes alone, and the cheapest way to make it fit."""
+"""The memory of an outer step of DATM, predicted from shapes, and the cheapest way to make the step fit."""
 
 import dataclasses
 import functools
@@ -15,15 +15,15 @@ from ddjax.types import Model
 
 log = logging.getLogger("ddjax.datm")
 FLOAT = 4
-# in units of the outputs of a network's products: what a second-order step holds at once, and what the derivative of
-# a step keeps when nothing is computed again; XLA's convolutions off the CPU need more scratch
+# in units of the outputs of a network's products: the memory of a second-order step, and what the derivative of a
+# step keeps without recomputation; XLA's convolutions on accelerators need more workspace
 AT_ONCE, AT_ONCE_XLA = 5.0, 9.2
 KEPT = {"nothing": 0.0, "dots": 1.3, "everything": 6.8}
 
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """What an outer step is made of."""
+    """The sizes that decide the memory of an outer step."""
 
     parameters: int
     unit: int  # bytes of the outputs of all products, for one image
@@ -31,7 +31,7 @@ class Shapes:
     image: int  # numbers in one image
     steps: int
     batch: int
-    segments: int  # held at once
+    segments: int  # held at the same time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Way:
 
 
 def _products(jaxpr: Any) -> int:
-    """Bytes of the outputs of convolutions and matrix products, in all nested programs."""
+    """Bytes of the outputs of convolutions and matrix products, including those of nested programs."""
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name in PRODUCTS:
@@ -57,13 +57,13 @@ def _products(jaxpr: Any) -> int:
 
 @functools.lru_cache(maxsize=16)
 def unit_of(model: Model, image_shape: tuple[int, ...]) -> int:
-    """Bytes of all products' outputs for one image."""
+    """Bytes of the outputs of all products, for one image."""
     params = jax.eval_shape(model.init, jax.random.key(0))
     return _products(jax.make_jaxpr(model.apply)(params, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)).jaxpr)
 
 
 def growth(shapes: Shapes, way: Way) -> int:
-    """Bytes that each further inner step adds."""
+    """Bytes that each additional inner step needs."""
     if way.hypergradient == "tesla_replay":
         return 0
     kept = KEPT[way.remat] if way.hypergradient == "exact" else 0.0
@@ -72,11 +72,17 @@ def growth(shapes: Shapes, way: Way) -> int:
 
 
 def peak(shapes: Shapes, way: Way, at_once: float | None = None) -> int:
-    """Bytes at the worst moment: learned arrays and momenta, segments, what inner steps keep, and one such step.
+    """Peak memory in bytes: learned arrays and momenta, segments, what inner steps keep, and one inner step.
 
-    `at_once` is a constant of the backend at hand, unless given.
+    Args:
+      shapes: the sizes.
+      way: how the step is computed.
+      at_once: memory of a second-order step in units of the products' outputs; None takes the backend's constant.
+
+    Returns:
+      The predicted peak.
     """
-    learned = FLOAT * 6 * shapes.distilled  # themselves, momenta, gradients, their sums and the updated ones
+    learned = FLOAT * 6 * shapes.distilled  # values, momenta, gradients, sums of gradients, and updated values
     weights = FLOAT * 8 * shapes.parameters * shapes.segments
     if at_once is None:
         at_once = AT_ONCE if jax.default_backend() == "cpu" else AT_ONCE_XLA
@@ -88,9 +94,20 @@ def peak(shapes: Shapes, way: Way, at_once: float | None = None) -> int:
 
 @functools.lru_cache(maxsize=64)
 def fitted(shapes: Shapes, way: Way, gib: float) -> Way:
-    """The way asked for, or where that needs more than `gib` GiB (0: no bound) the first cheaper one that does not.
+    """The first way, in order of cost, that fits into the memory.
 
-    First less is kept, then batches are cut in more pieces; neither changes the mathematics.
+    First, less is kept for the derivative; then, batches are cut into more pieces. Neither changes the mathematics.
+
+    Args:
+      shapes: the sizes.
+      way: the configured way, which is the cheapest.
+      gib: the bound in GiB; 0 sets no bound.
+
+    Returns:
+      The way to take.
+
+    Raises:
+      ValueError: no way fits.
     """
     bytes_ = peak(shapes, way)
     if gib and bytes_ > gib * 2**30:
@@ -98,14 +115,14 @@ def fitted(shapes: Shapes, way: Way, gib: float) -> Way:
         lean = [name for name in ("everything", "dots", "nothing") if KEPT[name] <= KEPT[way.remat]]
         ways = [dataclasses.replace(way, remat=name) for name in lean]
         ways += [dataclasses.replace(ways[-1], pieces=n) for n in cuts]
-        fits = [each for each in ways if peak(shapes, each) <= gib * 2**30]
+        fits = [candidate for candidate in ways if peak(shapes, candidate) <= gib * 2**30]
         if not fits:
             least = peak(shapes, ways[-1])
             more = "" if way.hypergradient == "tesla_replay" else "hypergradient='tesla_replay' keeps no inner step; "
             raise ValueError(
                 f"memory={gib:g} GiB cannot hold an outer step: remat='nothing' and micro_batch=1 still need "
                 f"{least / 2**30:.2f} GiB, {growth(shapes, ways[-1]) / 2**20:.1f} MiB for each of {shapes.steps} inner "
-                f"steps. {more}fewer inner_steps, fewer segments or a smaller width need less, or raise memory"
+                f"steps. {more}use fewer inner_steps, fewer segments or a smaller width, or raise memory"
             )
         way, bytes_ = fits[0], peak(shapes, fits[0])
     log.info(
@@ -122,7 +139,7 @@ def fitted(shapes: Shapes, way: Way, gib: float) -> Way:
 
 
 def shapes_of(model: Model, image_shape: tuple[int, ...], m: int, k: int, steps: int, batch: int, held: int) -> Shapes:
-    """The shapes of an outer step on m images of k classes, with `held` segments at a time."""
+    """The sizes of an outer step on m images of k classes that computes `held` segments at a time."""
     image = math.prod(image_shape)
     return Shapes(
         parameters=parameters(model),

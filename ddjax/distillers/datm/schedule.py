@@ -1,4 +1,4 @@
-"""What an outer step of DATM draws: pieces of the experts' trajectories, and the student's batches."""
+"""Random draws of an outer step of DATM: segments of the experts' trajectories, and the student's batches."""
 
 import dataclasses
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _EXPERT, _START = range(2)
 
 
 class Drawn(NamedTuple):
-    """Which experts, and the epochs to start from."""
+    """Expert and start epoch of each segment."""
 
     expert: Int[Array, "r"]
     start: Int[Array, "r"]
@@ -21,9 +21,10 @@ class Drawn(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Start epochs lie in [first, end), and the end grows from `early` to `last` over `growth` steps; 0: it is `last`.
+    """Start epochs are drawn from [first, end).
 
-    `count` experts are visited in a new order in every round, `segments` of them in each step.
+    The end grows from `early` to `last` over `growth` outer steps; with 0 it is `last`. The `count` experts are visited
+    in a new random order in every round, `segments` of them per step.
     """
 
     first: int
@@ -34,14 +35,14 @@ class Schedule:
     segments: int
 
     def end(self, step: Int[Array, ""] | int) -> Int[Array, ""]:
-        """The exclusive end of the range at an outer step, in integer arithmetic."""
+        """The exclusive end of the start epochs at an outer step, in integer arithmetic."""
         if not self.growth:
             return jnp.int32(self.last)
         done = jnp.minimum(jnp.asarray(step, jnp.int32), self.growth)
         return jnp.minimum(self.early + (self.last - self.early) * done // self.growth, self.last)
 
     def draw(self, key: PRNGKey, step: Int[Array, ""]) -> Drawn:
-        """The segments of a step: a function of (key, step)."""
+        """The segments of a step, a function of (key, step)."""
         numbers = step * self.segments + jnp.arange(self.segments, dtype=jnp.int32)
 
         def expert(number: Array) -> Array:
@@ -56,8 +57,8 @@ class Schedule:
 
 
 def batches(key: PRNGKey, m: int, b: int, steps: int) -> Int[Array, "steps b"]:
-    """Rows of each inner step: permutations of all m, one after the other, cut into pieces of b, which divides m."""
-    each = m // b
-    passes = -(-steps // each)
+    """Rows of each inner step: consecutive permutations of all m rows, cut into pieces of b, which divides m."""
+    steps_per_pass = m // b
+    passes = -(-steps // steps_per_pass)
     order = jax.vmap(lambda k: jax.random.permutation(k, m))(jax.random.split(key, passes))
     return order.reshape(-1, b)[:steps]

@@ -1,10 +1,9 @@
-"""The published settings of DATM and of its noisy-label study: 124 rows as one table and its exceptions.
+"""The published settings of DATM and of its study of noisy labels: 124 rows, as one table and its exceptions.
 
-A setting is named by its data and, where values were tuned for one kind and rate of noise, by those:
-`settings("cifar10", 10)` is the clean row, which every noise uses by default, since tuning to a known noise is
-knowledge that nobody has; `settings("cifar10/symmetric/0.4", 10)` is what was published for that noise.
-`datm_config.published` makes a configuration of them.
-Sources: Guo et al., 2024 (arXiv:2310.05773); arXiv:2411.11924.
+A setting is named by its data set and, if values were tuned to one kind and rate of noise, by these:
+`settings("cifar10", 10)` is the clean row, `settings("cifar10/symmetric/0.4", 10)` the one published for that noise.
+Runs use the clean row for every noise by default, because the noise is unknown in practice. `config.published` makes a
+configuration of a setting. Sources: Guo et al., 2024 (arXiv:2310.05773); arXiv:2411.11924.
 """
 
 from typing import Any
@@ -15,7 +14,7 @@ _COLUMNS = (
     "inner_steps", "inner_batch", "match_epochs", "image_rate", "label_rate", "step_size_rate", "threshold",
     "first_start", "early_last_start", "last_start", "growth_steps", "start",
 )  # fmt: skip
-# growth_steps 0: the range of start epochs is constant, and early_last_start plays no part
+# with growth_steps 0 the range of start epochs is constant, and early_last_start is not used
 CLEAN: dict[tuple[str, int], tuple[Any, ...]] = {
     ("cifar10", 1): (80, 0, 2, 100.0, 5.0, 1e-7, 1.1, 0, 4, 4, 0, "correct"),
     ("cifar10", 10): (80, 0, 2, 100.0, 2.0, 1e-5, 1.0, 0, 10, 20, 1000, "correct"),
@@ -32,7 +31,7 @@ CLEAN: dict[tuple[str, int], tuple[Any, ...]] = {
 }
 _COMMON = {
     "width": 128,
-    "steps": 10_000,  # the published loops count to it inclusively, which makes one more
+    "steps": 10_000,  # published loops include the end, which makes one step more
     "experts": 100,
     "expert_epochs": 100,
     "expert_batch": 256,
@@ -50,14 +49,14 @@ _NOISY: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def _differences() -> dict[tuple[str, int], dict[str, Any]]:
-    """What noisy configurations change in the clean row of their data and size; those not listed change nothing."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    """The fields that noisy configurations change in the clean row of their data set and size."""
+    changes: dict[tuple[str, int], dict[str, Any]] = {}
     for noise in _SYNTHETIC:
         for ipc in (1, 10, 50):
-            found[f"cifar10/{noise}", ipc] = {"step_size": 0.001}
-    found["cifar10/worst", 10] = {"step_size": 0.001}
+            changes[f"cifar10/{noise}", ipc] = {"step_size": 0.001}
+    changes["cifar10/worst", 10] = {"step_size": 0.001}
     for name, ipc in [("symmetric/0.8", 10), ("asymmetric/0.8", 10), ("asymmetric/0.8", 50)]:
-        found[f"cifar10/{name}", ipc]["step_size_rate"] = 1e-6
+        changes[f"cifar10/{name}", ipc]["step_size_rate"] = 1e-6
     for noise in (
         "symmetric/0.2",
         "symmetric/0.4",
@@ -66,15 +65,15 @@ def _differences() -> dict[tuple[str, int], dict[str, Any]]:
         "asymmetric/0.2",
         "asymmetric/0.4",
     ):
-        found[f"cifar10/{noise}", 1000] = {"steps": 6000}
-    found["cifar10/symmetric/0.4", 1000]["step_size"] = 0.008
-    found["cifar10/symmetric/0.8", 1000] |= {"step_size": 0.005, "start": "real"}
-    found["cifar10/asymmetric/0.8", 1000] = {"start": "real"}  # its file says a rate of 0.78, evidently a slip
+        changes[f"cifar10/{noise}", 1000] = {"steps": 6000}
+    changes["cifar10/symmetric/0.4", 1000]["step_size"] = 0.008
+    changes["cifar10/symmetric/0.8", 1000] |= {"step_size": 0.005, "start": "real"}
+    changes["cifar10/asymmetric/0.8", 1000] = {"start": "real"}  # its file has rate 0.78, evidently a typing error
     for noise in ("symmetric/0.4", "symmetric/0.6", "symmetric/0.8", "asymmetric/0.6", "asymmetric/0.8"):
-        found[f"cifar100/{noise}", 100] = {"start": "real"}
+        changes[f"cifar100/{noise}", 100] = {"start": "real"}
     for rate in ("0.4", "0.6", "0.8"):
-        found[f"tiny_imagenet/symmetric/{rate}", 50] = {"start": "real"}
-    return found
+        changes[f"tiny_imagenet/symmetric/{rate}", 50] = {"start": "real"}
+    return changes
 
 
 DIFFERENCES = _differences()
@@ -86,7 +85,18 @@ PUBLISHED: tuple[tuple[str, int], ...] = (
 
 
 def settings(name: str, ipc: int) -> dict[str, Any]:
-    """The fields of a DatmConfig that were published under `name` for `ipc` images per class."""
+    """The fields of a DatmConfig that were published.
+
+    Args:
+      name: the data set, or data set and noise.
+      ipc: images per class.
+
+    Returns:
+      Values by field name.
+
+    Raises:
+      ValueError: nothing was published under this name, or not for this number of images.
+    """
     if (name, ipc) not in PUBLISHED:
         sizes = [size for known, size in PUBLISHED if known == name]
         if sizes:

@@ -1,19 +1,27 @@
-"""What DATM starts from: images that the experts predict as labelled, and the labels that they give them."""
+"""The start of DATM: images that experts predict as labelled, with the experts' logits as labels."""
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.distillers.shared.prototypes import rows_by_class, start_images
+from ddjax.distillers.datm.config import DatmConfig
+from ddjax.distillers.shared.start import (
+    check_class_sizes,
+    first_of_each_class,
+    slot_labels,
+    start_images,
+    uniform_by_id,
+)
 from ddjax.experts import Trajectories
 from ddjax.names import few_counts
 from ddjax.training import predict
+from ddjax.trees import record
 from ddjax.types import Images, Model, PRNGKey, TrainSet
 
 log = logging.getLogger("ddjax.datm")
@@ -25,30 +33,31 @@ def _logits(model: Model, unravel: Callable) -> Callable[[Array, Images], Float[
 
 
 def expert_logits(model: Model, experts: Trajectories, expert: int, images: Images) -> Float[Array, "n k"]:
-    """What an expert says of images after its last epoch."""
+    """Logits of an expert after its last epoch."""
     return _logits(model, experts.unravel)(jnp.asarray(experts.flat(expert, experts.epochs[-1])), images)
-
-
-def ranked_rows(
-    first_right: Int[np.ndarray, "n"], score: Float[np.ndarray, "n"], labels: Int[np.ndarray, "n"], k: int, ipc: int
-) -> Int[np.ndarray, "m"]:
-    """Class-major rows, `ipc` of each class: those that an earlier expert has right first, ties by score."""
-    order = np.lexsort((score, first_right, labels))
-    begin = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=k))[:-1]])
-    return order[(begin[:, None] + np.arange(ipc)).ravel()]
 
 
 def correct_rows(
     key: PRNGKey, train: TrainSet, ipc: int, right: Callable[[int], Bool[np.ndarray, "n"]], experts: int, short: str
 ) -> Int[np.ndarray, "m"]:
-    """Rows whose given label an expert predicts, in random order: the first expert's, then those of the next.
+    """Rows whose given label an expert predicts, in random order: those of the first expert, then those of the next.
 
-    `right(e)` says which rows expert e has right; no more experts are asked than every class needs. What a row's
-    chance depends on is its id alone. `short="real"` fills a class that all experts leave short with other rows of
-    that given label; "error" says which classes those are.
+    Args:
+      key: decides the order, together with the ids of the examples.
+      train: the training set.
+      ipc: rows per class.
+      right: expert number -> whether it predicts the given label of each row; called until every class has enough.
+      experts: number of experts.
+      short: for a class with too few such rows, "real" fills up with other rows of the class and "error" raises.
+
+    Returns:
+      Row numbers, class-major.
+
+    Raises:
+      ValueError: a class has too few rows.
     """
     labels, k = np.asarray(train.labels), train.num_classes
-    rows_by_class(key, train, ipc)  # says which classes are too small whatever the experts predict
+    counts = check_class_sizes(labels, k, ipc)
     first_right = np.full(len(labels), experts)
     have = np.zeros(k, int)
     for expert in range(experts):
@@ -59,54 +68,67 @@ def correct_rows(
     lacking = {c: int(n) for c, n in enumerate(have) if n < ipc}
     if lacking and short == "error":
         raise ValueError(
-            f"start='correct' finds too few images that any of the {experts} experts predicts as labelled for "
-            f"ipc={ipc} (class: images): {few_counts(lacking)}; train the experts longer (expert_epochs), lower ipc, "
-            "fill up with short_class='real', or use start='real'"
+            f"start='correct' needs ipc={ipc} images per class that one of the {experts} experts predicts as labelled; "
+            f"too few are in (class: images): {few_counts(lacking)}; train the experts longer (expert_epochs), lower "
+            "ipc, fill up with short_class='real', or use start='real'"
         )
     if lacking:
         some = few_counts(lacking)
         log.warning("classes filled up with images that no expert predicts as labelled (class: right): %s", some)
-    score = np.asarray(jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(np.asarray(train.ids)))
-    return ranked_rows(first_right, score, labels, k, ipc)
+    score = np.asarray(uniform_by_id(key, np.asarray(train.ids)))
+    return first_of_each_class(np.lexsort((score, first_right, labels)), counts, ipc)
 
 
 def mean_of_right(logits: Float[Array, "e m k"], classes: Int[Array, "m"]) -> Float[Array, "m k"]:
-    """The mean logits of those experts whose prediction is the class; of all, where none is."""
+    """The mean logits of the experts whose prediction is the class; of all experts if there are none."""
     right = (jnp.argmax(logits, axis=2) == classes[None]).astype(logits.dtype)
     weight = jnp.where(right.sum(0, keepdims=True) > 0, right, 1.0)
     return jnp.sum(weight[:, :, None] * logits, axis=0) / weight.sum(0)[:, None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Begun:
-    """The first distilled images and labels, class-major."""
+@record(static=("space",))
+class Start:
+    """The first distilled images and labels, class-major, and their space."""
 
-    images: Images
-    labels: Float[Array, "m k"]
+    images: Any  # [m h w c]
+    labels: Any  # [m k]
+    space: str
 
 
-def begin(
-    key: PRNGKey, train: TrainSet, model: Model, experts: Trajectories, *, ipc: int, start: str, short: str, learn: bool
-) -> Begun:
-    """Images by the rule `start`; labels to be learned are experts' logits, others are one-hot rows.
+def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, experts: Trajectories) -> Start:
+    """Choose the first images by `config.start`, and their labels.
 
-    Of images predicted correctly they are the mean logits of all experts that are right, and of merely real ones the
-    first expert's. Classes are those of the labels as given.
+    Learned labels start at logits of experts: for images that experts predict as labelled, the mean over the experts
+    that are right; for real images, those of the first expert. Other labels are one-hot rows of the given classes.
+
+    Args:
+      config: the settings.
+      key: decides which images are drawn.
+      train: the training set.
+      model: the network of the experts.
+      experts: their trajectories.
+
+    Returns:
+      Images and labels.
+
+    Raises:
+      ValueError: a class has too few images.
     """
-    classes = jnp.repeat(jnp.arange(train.num_classes), ipc, total_repeat_length=ipc * train.num_classes)
-    count = len(experts.array)
-    if start == "correct":
+    ipc, classes, count = config.ipc, slot_labels(train.num_classes, config.ipc), len(experts.array)
+    if config.start == "correct":
 
         def right(expert: int) -> Bool[np.ndarray, "n"]:
-            found = expert_logits(model, experts, expert, jnp.asarray(train.images))
-            return np.asarray(jnp.argmax(found, axis=1)) == np.asarray(train.labels)
+            logits = expert_logits(model, experts, expert, jnp.asarray(train.images))
+            return np.asarray(jnp.argmax(logits, axis=1)) == np.asarray(train.labels)
 
-        images = jnp.asarray(train.images)[correct_rows(key, train, ipc, right, count, short)]
+        images = jnp.asarray(train.images)[correct_rows(key, train, ipc, right, count, config.short_class)]
     else:
-        images = start_images(key, train, ipc, start)
-    if not learn:
-        return Begun(images, jax.nn.one_hot(classes, train.num_classes))
-    if start == "real":
-        return Begun(images, expert_logits(model, experts, 0, images))
-    logits = jnp.stack([expert_logits(model, experts, e, images) for e in range(count)])
-    return Begun(images, mean_of_right(logits, classes))
+        images = start_images(key, train, ipc, config.start)
+    if not config.learn_labels:
+        labels = jax.nn.one_hot(classes, train.num_classes)
+    elif config.start == "real":
+        labels = expert_logits(model, experts, 0, images)
+    else:
+        logits = jnp.stack([expert_logits(model, experts, e, images) for e in range(count)])
+        labels = mean_of_right(logits, classes)
+    return Start(images=images, labels=labels, space=train.space)

@@ -1,9 +1,9 @@
 """RCIG: reparameterised convexified implicit gradients.
 
-A few images with regression labels are learned so that a network linearised at the weights of a pool member, its
-last layer solved for in closed form, predicts real data well once it is fitted to them. One outer step: visit a
-member, fit its tangent model to the support, differentiate the real batch's loss through that fit, update the
-support, then train the member a little on it. Source: Loo et al., 2023 (arXiv:2302.06755).
+A few images with regression labels are learned so that a network, linearised at the weights of a pool member and with
+its last layer solved in closed form, predicts real data well after a fit to them. One outer step draws a member, fits
+its tangent model to the support, differentiates the loss on a real batch through that fit, updates the support, and
+then trains the member a little on it. Source: Loo et al., 2023 (arXiv:2302.06755).
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ from ddjax.distillers.rcig.rates import HINV_START, INNER_START, Rate, curve_cla
 from ddjax.distillers.rcig.tangent import freeze
 from ddjax.distillers.shared import pool as pools
 from ddjax.distillers.shared.feeds import Batch, image_batches
-from ddjax.distillers.shared.prototypes import start_images
-from ddjax.models import build as build_model
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import start_set
 from ddjax.preprocess import centered
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
@@ -33,7 +33,7 @@ from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainS
 
 @record(static=("space",))
 class Start:
-    """The first support, and a real batch for the search of rates."""
+    """The first support, and a real batch for the search of learning rates."""
 
     support: Support
     batch: Batch
@@ -42,33 +42,33 @@ class Start:
 
 @record(static=("space",))
 class RcigState:
-    """Everything that changes."""
+    """Everything that changes between steps."""
 
     support: Support
     opt_state: Any
-    average: Average  # of the support; what is extracted
+    average: Average  # of the support; the result
     pool: Any  # trees.Stacked of pools.Member
     inner_rate: Rate
     hinv_rate: Rate
-    key: Any  # never advanced
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
     space: str
 
 
 def support_optimiser(config: RcigConfig) -> optax.GradientTransformation:
-    """AdaBelief, at a rate of its own for the temperature."""
+    """AdaBelief, with a separate rate for the temperature."""
     slow, fast = optax.adabelief(config.image_rate), optax.adabelief(config.temperature_rate)
     labels = Support(images="slow", labels="slow", log_temperature="fast")
     return optax.partition({"slow": slow, "fast": fast}, labels)
 
 
 def with_targets(batch: Batch, num_classes: int) -> RealBatch:
-    """A batch with centred one-hot targets."""
+    """The batch with centred one-hot targets."""
     return RealBatch(batch.images, centered(batch.labels, num_classes))
 
 
 def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> tuple[Array, Array]:
-    """Both inner rates: those given, or the largest whose curve falls strictly at a fresh network."""
+    """Both inner rates: those given, or the largest at which the curve of a new network falls at every step."""
     network_key, step_key = jax.random.split(key)
     keys = gradients.keys_of(step_key, jnp.int32(0))
     frozen, support = freeze(model, model.init(network_key)), start.support
@@ -77,12 +77,9 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
     def minimise(rate: Array) -> Any:
         return gradients.minimise(config, frozen, problem, rate, keys.inner, n)
 
-    def falls(curve: Array) -> Array:
-        return curve_class(curve, config.quirk_nan_undecided)
-
     inner = jnp.asarray(config.inner_rate, jnp.result_type(float))
     if not config.inner_rate:
-        inner = rates.search(lambda rate: falls(minimise(rate).curve), INNER_START)
+        inner = rates.search(lambda rate: curve_class(minimise(rate).curve), INNER_START)
     hinv = jnp.asarray(config.hinv_rate, jnp.result_type(float))
     if not config.hinv_rate and config.hypergradient == "implicit" and config.solver == "adam":
         batch = with_targets(start.batch, support.labels.shape[1])
@@ -91,17 +88,17 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
         hessian = gradients.rcig_inner.hessian(problem)
 
         def trial(rate: Array) -> Array:
-            return falls(gradients.solver(config, rate, keys.hinv, len(problem.labels))(hessian, in_t).curve)
+            return curve_class(gradients.solver(config, rate, keys.hinv, len(problem.labels))(hessian, in_t).curve)
 
         hinv = rates.search(trial, HINV_START)
     return inner, hinv
 
 
 def build(config: RcigConfig, model: Model) -> Distiller:
-    """The distiller at a network."""
+    """The functions init, step and extract for a network."""
     optimiser, pool_optimiser = support_optimiser(config), optax.adam(config.pool_rate)
 
-    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
+    @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
     def init(key: PRNGKey, start: Start) -> RcigState:
         pool_key, rate_key, key = jax.random.split(key, 3)
         inner, hinv = find_rates(config, model, start, rate_key)
@@ -118,7 +115,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
         )
 
     def train(member: pools.Member, support: Support, keys: gradients.Keys) -> pools.Member:
-        images, labels = outer.expand(support, config.use_flip)
+        images, labels = outer.expand(support, config.flip)
         steps = jax.random.randint(keys.length, (), 1, config.pool_most_steps + 1)
         trained = pools.train(
             member, model, pool_optimiser, images, labels, steps, keys.training, rows=config.pool_rows
@@ -130,7 +127,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
         keys = gradients.keys_of(state.key, state.step)
         index = jax.random.randint(keys.member, (), 0, config.pool_size)
         member, support = state.pool.take(index), state.support
-        found = gradients.gradient(
+        parts = gradients.gradient(
             config,
             freeze(model, member.params),
             support,
@@ -139,14 +136,14 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             keys,
             member.age,
         )
-        clipped = outer.clip_to(found.direct, found.indirect, config.quirk_hide_nonfinite)
-        total = jax.tree.map(jnp.add, found.direct, clipped)
+        clipped = outer.clip_to(parts.direct, parts.indirect)
+        total = jax.tree.map(jnp.add, parts.direct, clipped)
         updates, opt_state = optimiser.update(total, state.opt_state, support)
         support = optax.apply_updates(support, updates)
 
-        inner_class = curve_class(found.inner_curve, config.quirk_nan_undecided)
-        adaptable = config.adapt_hinv and found.hinv_curve.size > 1
-        hinv_class = curve_class(found.hinv_curve, config.quirk_nan_undecided) if found.hinv_curve.size > 1 else 0
+        inner_class = curve_class(parts.inner_curve)
+        adaptable = config.adapt_hinv and parts.hinv_curve.size > 1
+        hinv_class = curve_class(parts.hinv_curve) if parts.hinv_curve.size > 1 else 0
         new = dataclasses.replace(
             state,
             support=support,
@@ -158,13 +155,13 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             step=state.step + 1,
         )
         return new, {
-            "loss": found.scored.loss,
-            "accuracy": found.scored.accuracy,
+            "loss": parts.scored.loss,
+            "accuracy": parts.scored.accuracy,
             "inner_class": inner_class.astype(jnp.float32),
             "hinv_class": jnp.asarray(hinv_class, jnp.float32),
             "inner_rate": state.inner_rate.value,
-            "direct_norm": outer.norm(found.direct.images),
-            "indirect_norm": outer.norm(found.indirect.images),
+            "direct_norm": outer.norm(parts.direct.images),
+            "indirect_norm": outer.norm(parts.indirect.images),
             "age": member.age.astype(jnp.float32),
         }
 
@@ -175,7 +172,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             labels=result.labels,
             num_classes=result.labels.shape[1],
             label_kind="regression",
-            flip=config.use_flip,
+            flip=config.flip,
             space=state.space,
         )
 
@@ -183,31 +180,26 @@ def build(config: RcigConfig, model: Model) -> Distiller:
 
 
 def prepare(config: RcigConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
-    """Prototypes of each given class, and a feed of real batches drawn without replacement."""
-    prototype_key, feed_key = jax.random.split(key)
-    images = start_images(prototype_key, train, config.ipc, config.start, config.first_rows)
-    labels = jnp.repeat(jnp.arange(train.num_classes), config.ipc)
-    support = Support(
-        images=images, labels=centered(labels, train.num_classes), log_temperature=jnp.zeros((), images.dtype)
-    )
+    """Real images of each given class as the first support, and a feed of real batches drawn without replacement."""
+    start_key, feed_key = jax.random.split(key)
+    start = start_set(start_key, train, config.ipc, config.start, config.first_rows, centered)
+    zero = jnp.zeros((), start.images.dtype)
+    support = Support(images=start.images, labels=start.labels, log_temperature=zero)
     feed = image_batches(train, config.batch, feed_key)
     return Start(support=support, batch=feed.at(feed.data, jnp.int32(0)), space=train.space), feed
 
 
 def network(config: RcigConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The ConvNet that the published runs distil with."""
+    """The ConvNet of the published runs."""
     smooth = {"activation": "softplus", "beta": config.softplus_beta} if config.softplus_beta else {}
-    depth = {"depth": config.depth} if config.depth else {}
-    return build_model(
-        "convnet_rcig", tuple(image_shape), num_classes, width=config.width, norm=config.norm, **smooth, **depth
-    )
+    sizes = {"width": config.width, "depth": config.depth}
+    return convnet("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes, **smooth)
 
 
 METHOD = Method(
     config=RcigConfig,
     prepare=prepare,
     build=build,
-    steps=lambda config: config.steps,
     model=network,
     space="rcig",
     split=("images", "labels"),

@@ -1,4 +1,4 @@
-"""RCIG's settings, and the published ones as data."""
+"""Settings of RCIG, and the published ones as data."""
 
 import dataclasses
 from typing import Annotated
@@ -14,35 +14,50 @@ AtLeastTwo = Annotated[int, Range(2)]  # steps that have a curve
 
 @dataclasses.dataclass(frozen=True)
 class RcigConfig:
-    """Everything that decides a run; the defaults are those published for CIFAR-10 at one image per class.
+    """Settings of RCIG; the defaults are those published for CIFAR-10 at one image per class.
 
-    Numbers of rows and `forward_block` are 0 for all rows. The options named quirk_ imitate accidents of the
-    published code and are off.
+    For numbers of rows and for `forward_block`, 0 stands for all rows. The two options named quirk_ reproduce
+    accidents of the published code for comparisons with it; they are off by default.
 
     Attributes:
-      depth: of the ConvNet; 0 takes it from the images' side.
-      softplus_beta: sharpness of the softplus that stands for ReLU; 0 takes ReLU itself.
+      ipc: images per class.
+      steps: outer steps.
+      width: channels of the first block of the ConvNet.
+      depth: blocks of the ConvNet; 0 derives the number from the side of the images.
+      softplus_beta: sharpness of the softplus that replaces ReLU; 0 takes ReLU.
       norm: none, or batch.
-      use_flip: mirror images of the support join every loss. Switch it off where a mirror image is another thing.
-      l2_rate: the ridge is l2_rate * ipc * classes, absolute.
-      inner_rate, hinv_rate: Adam rates of the inner problem and of the inverse Hessian; 0 searches for them.
-      adapt_hinv: adapt the second rate as well; published code does not.
+      flip: add the flipped images of the support to every loss. Switch it off where a flipped image has another
+        meaning.
+      learn_labels: update the labels too.
+      l2_rate: the absolute ridge is l2_rate * ipc * classes.
+      batch: real images per step.
+      inner_steps: steps of the inner problem.
+      hinv_steps: steps of the solve with the inner Hessian.
+      inner_rate: Adam's learning rate for the inner problem; 0 searches for it.
+      hinv_rate: Adam's learning rate for the inverse Hessian; 0 searches for it.
+      adapt_hinv: adapt `hinv_rate` as well; published code does not.
       hypergradient: implicit, or unrolled through the inner steps.
       solver: of the inverse Hessian: adam (published), cg, or woodbury (exact, for small supports).
       float64_solve: factor and solve kernel matrices in double precision.
-      pool_most_steps: a visited network is trained 1 to this many steps; at `max_online` steps it is replaced.
-      image_rate, temperature_rate: AdaBelief's, for images and labels, and for the temperature.
+      pool_size: networks in the pool.
+      pool_rate: learning rate of Adam for the networks.
+      pool_most_steps: a drawn network is trained for 1 to this many steps.
+      max_online: training steps after which a network is replaced.
+      image_rate: learning rate of AdaBelief for images and labels.
+      temperature_rate: learning rate of AdaBelief for the temperature.
+      average_decay: decay of the moving average of the support, which is the result.
       start: real images, or noise.
-      first_rows: prototypes from so many first rows only.
-      direct_support, direct_batch, hinv_rows, implicit_rows, inner_rows, pool_rows: how many random rows of the
-        support (of the real batch) are differentiated, or trained on; all are computed.
-      forward_block: rows that are computed at a time where that needs no gradient.
-      repeats: independent draws of rows that the outer gradients are averaged over.
-      quirk_head_kernel: the head's kernel is a variable of the inner problem, moved by its raw gradient.
-      quirk_old_counter: inner Adam counts its steps from the pool network's age.
-      quirk_nan_undecided: a curve with NaN counts as neither fallen nor risen.
-      quirk_hide_nonfinite: implicit gradients that are not finite become zero.
-      quirk_same_hinv_rows: the inverse Hessian draws the same rows at every outer step.
+      first_rows: draw the first images from this many first rows only.
+      direct_support: support rows that the direct gradient differentiates.
+      direct_batch: real rows that the direct gradient differentiates.
+      hinv_rows: support rows in a backward pass of the inverse Hessian.
+      implicit_rows: support rows that the implicit gradient differentiates.
+      inner_rows: support rows in a backward pass of the inner problem.
+      pool_rows: support rows per training step of a pool network.
+      forward_block: rows per forward pass that needs no gradient.
+      repeats: independent draws of rows over which the outer gradients are averaged.
+      quirk_head_kernel: make the head's kernel a variable of the inner problem, updated by its raw gradient.
+      quirk_old_counter: start the step counter of the inner Adam at the age of the pool network.
     """
 
     ipc: Count = 1
@@ -51,7 +66,7 @@ class RcigConfig:
     depth: Natural = 0
     softplus_beta: NonNegative = 60.0
     norm: str = "none"
-    use_flip: bool = True
+    flip: bool = True
     learn_labels: bool = True
     l2_rate: Positive = 5e-4
     batch: Count = 1024
@@ -82,30 +97,27 @@ class RcigConfig:
     repeats: Count = 1
     quirk_head_kernel: bool = False
     quirk_old_counter: bool = False
-    quirk_nan_undecided: bool = False
-    quirk_hide_nonfinite: bool = False
-    quirk_same_hinv_rows: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what could not run, before anything is compiled."""
+        """Raise a ValueError for settings that cannot run, before anything is compiled."""
         ranges.fields(self)
         for name, known in (("hypergradient", HYPERGRADIENTS), ("solver", SOLVERS)):
             if getattr(self, name) not in known:
                 raise unknown(name, getattr(self, name), known)
 
     def ridge(self, num_classes: int) -> float:
-        """The absolute ridge; mirror images do not count."""
+        """The absolute ridge; flipped images do not count."""
         return self.l2_rate * self.ipc * num_classes
 
 
-# What each published configuration changes. Two were shipped with misspelt keys and could not run; here is what they
-# evidently meant: a pool minibatch of 2000 in cifar100_50, one of 256 and 30 networks in depth_4_big.
+# The fields that each published configuration changes. Two of them were released with misspelt keys and could not run.
+# They are corrected here: a pool minibatch of 2000 in cifar100_50, and one of 256 with 30 networks in depth_4_big.
 CONFIGS: dict[str, dict] = {
     "depth_3": {},
     "depth_3_bn": {"norm": "batch"},
-    "depth_3_no_flip": {"use_flip": False},
+    "depth_3_no_flip": {"flip": False},
     "cifar100_50": {
-        "use_flip": False,
+        "flip": False,
         "repeats": 2,
         **dict.fromkeys(("direct_support", "implicit_rows", "hinv_rows", "inner_rows", "pool_rows"), 2000),
         "forward_block": 2000,
@@ -113,7 +125,7 @@ CONFIGS: dict[str, dict] = {
     "depth_4_200": {"softplus_beta": 0.0, "direct_batch": 400, "forward_block": 400},
     "depth_4_big": {
         "softplus_beta": 0.0,
-        "use_flip": False,
+        "flip": False,
         **dict.fromkeys(("direct_support", "implicit_rows", "hinv_rows", "inner_rows", "forward_block"), 500),
         "direct_batch": 256,
         "pool_rows": 256,
@@ -121,8 +133,8 @@ CONFIGS: dict[str, dict] = {
     "depth_5": {"softplus_beta": 0.0, "l2_rate": 0.05, "direct_batch": 256, "forward_block": 256},
 }
 
-# (data set, images per class) -> (configuration, outer steps); steps that were not published are the default.
-# Step counts: those of the released checkpoints.
+# (data set, images per class) -> (configuration, outer steps). Step counts are those of the released checkpoints,
+# or the default.
 PUBLISHED: dict[tuple[str, int], tuple[str, int]] = {
     ("cifar10", 1): ("depth_3", 15_000),
     ("cifar10", 10): ("depth_3", 10_000),
@@ -148,12 +160,42 @@ PUBLISHED: dict[tuple[str, int], tuple[str, int]] = {
 
 
 def config_named(name: str, **fields: object) -> RcigConfig:
-    """A published configuration by its name, with fields of your own."""
+    """A published configuration by its name.
+
+    Args:
+      name: a name of `CONFIGS`.
+      **fields: fields that replace its values.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ValueError: the name is unknown.
+
+    Example:
+      >>> config_named("depth_5", ipc=10).l2_rate
+      0.05
+    """
     return RcigConfig(**{**choose(CONFIGS, name, "RCIG configuration"), **fields})
 
 
 def published(dataset: str, ipc: int) -> RcigConfig:
-    """The configuration published for a data set and a number of images per class."""
+    """The configuration published for a data set and a number of images per class.
+
+    Args:
+      dataset: name of the data set.
+      ipc: images per class.
+
+    Returns:
+      The configuration.
+
+    Raises:
+      ValueError: nothing was published for this pair.
+
+    Example:
+      >>> published("cifar10", 1).steps
+      15000
+    """
     if (dataset, ipc) not in PUBLISHED:
         raise unknown("published RCIG setting", f"{dataset} ipc {ipc}", [f"{d} ipc {i}" for d, i in PUBLISHED])
     name, steps = PUBLISHED[dataset, ipc]

@@ -1,4 +1,4 @@
-"""The gradient of RCIG's outer loss with respect to the support: a direct part, and one through the inner minimum."""
+"""The gradient of RCIG's outer loss in the support: a direct part, and a part through the inner minimum."""
 
 from typing import Any, NamedTuple
 
@@ -32,19 +32,19 @@ class Keys(NamedTuple):
 
 
 def keys_of(key: PRNGKey, step: Int[Array, ""]) -> Keys:
-    """The keys of one outer step: a function of (key, step)."""
+    """The keys of one outer step, a function of (key, step)."""
     return Keys(*jax.random.split(jax.random.fold_in(key, step), len(Keys._fields)))
 
 
 class RealBatch(NamedTuple):
-    """What an outer loss is measured on; the targets are centred."""
+    """The batch on which the outer loss is measured, with centred targets."""
 
     images: Images
     targets: Float[Array, "b k"]
 
 
 class Gradient(NamedTuple):
-    """Both parts of the gradient, not yet clipped, with what is logged."""
+    """Both parts of the gradient before clipping, with logged values."""
 
     direct: Support
     indirect: Support
@@ -55,7 +55,7 @@ class Gradient(NamedTuple):
 
 def the_problem(config: RcigConfig, frozen: Frozen, support: Support) -> InnerProblem:
     """The inner problem of a support at a frozen network."""
-    images, labels = expand(support, config.use_flip)
+    images, labels = expand(support, config.flip)
     block = config.forward_block if len(images) > config.forward_block else 0
     tangents = linearise(frozen, images, block=block, with_kernel=config.quirk_head_kernel)
     dtype = jnp.float64 if config.float64_solve else None
@@ -65,7 +65,7 @@ def the_problem(config: RcigConfig, frozen: Frozen, support: Support) -> InnerPr
 def minimise(
     config: RcigConfig, frozen: Frozen, problem: InnerProblem, rate: Any, key: PRNGKey, age: Array
 ) -> bilevel.Descent:
-    """The inner steps at some rate."""
+    """The inner steps at a learning rate."""
     return rcig_inner.descend(
         problem,
         origin(frozen, config.quirk_head_kernel),
@@ -77,18 +77,18 @@ def minimise(
 
 
 def solver(config: RcigConfig, rate: Any, key: PRNGKey, n: int) -> bilevel.Solve:
-    """What the inverse Hessian is applied by."""
+    """The solver of the inverse Hessian."""
     if config.solver == "cg":
         return bilevel.conjugate_gradient(config.hinv_steps)
     if config.solver == "woodbury":
         return bilevel.woodbury()
-    rows = draw_rows(jax.random.key(0) if config.quirk_same_hinv_rows else key, n, config.hinv_rows)
+    rows = draw_rows(key, n, config.hinv_rows)
     at = None if rows is None else lambda hessian, step: rcig_inner.sampled(hessian, rows(step))
     return bilevel.adam(rate, config.hinv_steps, at)
 
 
 def _some_rows(frozen: Frozen, images: Images, rows: Array | None, constants: tuple, *tangents: Tangent) -> tuple:
-    # features and tangent outputs of all rows, of which only `rows` are differentiated
+    # features and tangent outputs of all rows; only `rows` are differentiated
     if rows is None:
         return outputs(frozen, images, *tangents)
     some = outputs(frozen, images[rows], *tangents)
@@ -115,15 +115,28 @@ def outer(
     t: Tangent,
     support: Support,
 ) -> Scored:
-    """The outer loss as a function of t and the support; `rows` are those differentiated (of support, of batch)."""
-    images, labels = expand(support, config.use_flip)
+    """The outer loss as a function of t and the support.
+
+    Args:
+      config: the settings.
+      frozen: the network.
+      problem: the inner problem.
+      batch: real images.
+      rows: differentiated rows (of support, of batch); None stands for all.
+      t: the inner minimum.
+      support: the support.
+
+    Returns:
+      Loss and accuracy.
+    """
+    images, labels = expand(support, config.flip)
     labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
     constants = () if rows[0] is None else (problem.map.features, problem.map.forward(t))
-    phi, moved = _some_rows(frozen, images, rows[0], constants, t)
-    phi_b, moved_b = _of_images(config, frozen, batch, t, rows[1])
+    phi, jt = _some_rows(frozen, images, rows[0], constants, t)
+    phi_b, jt_b = _of_images(config, frozen, batch, t, rows[1])
     factor = Factor(gram(phi, phi), problem.factor.ridge, problem.factor.lower)
     return outer_loss(
-        predict(gram(phi_b, phi), factor, labels - moved, moved_b), batch.targets, labels, support.log_temperature
+        predict(gram(phi_b, phi), factor, labels - jt, jt_b), batch.targets, labels, support.log_temperature
     )
 
 
@@ -136,15 +149,15 @@ def coupling(
     support: Support,
     v: Tangent,
 ) -> Float[Array, ""]:
-    """<v, dL/dt> up to a constant: -ridge / (n k) <J v, A^-1 (Y - J t)>, so no gradient of a gradient is taken."""
-    images, labels = expand(support, config.use_flip)
+    """<v, dL/dt> up to a constant: -ridge / (n k) <J v, A^-1 (Y - J t)>. It needs no gradient of a gradient."""
+    images, labels = expand(support, config.flip)
     labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
     constants = ()
     if rows is not None:
         constants = (problem.map.features, problem.map.forward(v), problem.map.forward(t))
-    phi, along, moved = _some_rows(frozen, images, rows, constants, v, t)
+    phi, jv, jt = _some_rows(frozen, images, rows, constants, v, t)
     factor = Factor(gram(phi, phi), problem.factor.ridge, problem.factor.lower)
-    return -problem.scale * jnp.sum(along * solve(factor, labels - moved))
+    return -problem.scale * jnp.sum(jv * solve(factor, labels - jt))
 
 
 def _mean(parts: list[Any]) -> Any:
@@ -165,7 +178,7 @@ def direct_gradient(
     support: Support,
     key: PRNGKey,
 ) -> tuple[Scored, Tangent, Support]:
-    """The outer loss with its gradients in t and, at fixed t, in the support."""
+    """The outer loss, its gradient in t, and its gradient in the support at fixed t."""
 
     def one(rows: tuple[Array | None, Array | None]) -> tuple[Scored, Tangent, Support]:
         def value(t: Tangent, support: Support) -> tuple[Array, Array]:
@@ -191,19 +204,32 @@ def gradient(
     keys: Keys,
     age: Int[Array, ""],
 ) -> Gradient:
-    """Both parts of the gradient at one network; `rates` are those of inner steps and inverse Hessian."""
+    """Both parts of the gradient at one network.
+
+    Args:
+      config: the settings.
+      frozen: the network.
+      support: the support.
+      batch: real images.
+      rates: learning rates of the inner steps and of the inverse Hessian.
+      keys: keys of the outer step.
+      age: training steps of the pool network.
+
+    Returns:
+      The direct and the indirect part, with curves and losses.
+    """
     fixed = the_problem(config, frozen, jax.lax.stop_gradient(support))
     n = len(fixed.labels)
 
     def inner(psi: Support) -> Inner:
         problem = the_problem(config, frozen, psi) if config.hypergradient == "unrolled" else fixed
-        found = minimise(config, frozen, problem, rates[0], keys.inner, age)
+        descent = minimise(config, frozen, problem, rates[0], keys.inner, age)
         draws = _draws(keys.implicit, n, config.implicit_rows, config.repeats)
 
         def couple(psi: Support, v: Tangent) -> Array:
-            return _mean([coupling(config, frozen, problem, rows, found.point, psi, v) for rows in draws])
+            return _mean([coupling(config, frozen, problem, rows, descent.point, psi, v) for rows in draws])
 
-        return Inner(found, rcig_inner.hessian(problem), couple)
+        return Inner(descent, rcig_inner.hessian(problem), couple)
 
     solve = solver(config, rates[1], keys.hinv, n)
     adjoint = bilevel.unrolled(inner) if config.hypergradient == "unrolled" else bilevel.implicit(inner, solve)

@@ -1,9 +1,9 @@
-"""The inner problem of RCIG: ridge regression in the tangent space, its head eliminated.
+"""The inner problem of RCIG: ridge regression in the tangent space, with the head eliminated.
 
 L(t) = [ |Y - O - K a|^2 / 2 + ridge (tr(a^T K a) + |t|^2) / 2 ] / (n k), with O = J t, A = K + ridge I and
-a = A^-1 (Y - O). It equals ridge / (2 n k) [ tr((Y - O)^T A^-1 (Y - O)) + |t|^2 ], a convex quadratic in t, so every
-gradient and Hessian product is one J, one solve with a factor that is computed once, and one J^T.
-Source: Loo et al., 2023 (arXiv:2302.06755).
+a = A^-1 (Y - O). It equals ridge / (2 n k) [ tr((Y - O)^T A^-1 (Y - O)) + |t|^2 ], a convex quadratic in t. Every
+gradient and Hessian product is therefore one product with J, one solve with a factor that is computed once, and one
+product with J^T. Source: Loo et al., 2023 (arXiv:2302.06755).
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from ddjax.kernels import factor, gram, solve
 from ddjax.kernels.ridge import Factor
 from ddjax.types import PRNGKey
 
-Rows = Callable[[Array], Int[Array, "s"]]  # the step's number -> the rows that its backward pass sees
+Rows = Callable[[Array], Int[Array, "s"]]  # step number -> rows in its backward pass
 
 
 class InnerProblem(NamedTuple):
-    """What stays the same in all inner steps."""
+    """The parts that all inner steps share."""
 
     map: TangentMap
     factor: Factor  # of A [n n]
@@ -36,27 +36,37 @@ class InnerProblem(NamedTuple):
 def inner_problem(
     map: TangentMap, labels: Float[Array, "n k"], ridge: Float[Array, ""] | float, dtype: Any = None
 ) -> InnerProblem:
-    """The problem of a linearised support; `dtype` is that of the Cholesky solve."""
+    """The problem of a linearised support.
+
+    Args:
+      map: the linearised network on the support.
+      labels: regression labels of the support.
+      ridge: the absolute ridge.
+      dtype: dtype of the Cholesky solve; None takes that of the kernel.
+
+    Returns:
+      The problem, with its kernel factored.
+    """
     return InnerProblem(map, factor(gram(map.features, map.features), ridge, dtype), labels, ridge / labels.size)
 
 
 def loss(problem: InnerProblem, t: Tangent) -> Float[Array, ""]:
-    """L(t)."""
-    left = problem.labels - problem.map.forward(t)
-    return 0.5 * problem.scale * (jnp.sum(left * solve(problem.factor, left)) + optax.tree.vdot(t, t))
+    """The value L(t)."""
+    residual = problem.labels - problem.map.forward(t)
+    return 0.5 * problem.scale * (jnp.sum(residual * solve(problem.factor, residual)) + optax.tree.vdot(t, t))
 
 
 def loss_and_gradient(problem: InnerProblem, t: Tangent, rows: Array | None = None) -> tuple[Float[Array, ""], Tangent]:
-    """L(t) of all rows, and ridge / (n k) (t - J^T a), where J^T may see some rows only."""
-    left = problem.labels - problem.map.forward(t)
-    alpha = solve(problem.factor, left)
-    value = 0.5 * problem.scale * (jnp.sum(left * alpha) + optax.tree.vdot(t, t))
+    """L(t) over all rows, and its gradient ridge / (n k) (t - J^T a), in which J^T may be restricted to `rows`."""
+    residual = problem.labels - problem.map.forward(t)
+    alpha = solve(problem.factor, residual)
+    value = 0.5 * problem.scale * (jnp.sum(residual * alpha) + optax.tree.vdot(t, t))
     back = problem.map.transpose(alpha if rows is None else alpha[rows], rows)
     return value, jax.tree.map(lambda a, b: problem.scale * (a - b), t, back)
 
 
 def hessian(problem: InnerProblem) -> IdentityPlusGram:
-    """ridge / (n k) (I + J^T (A^-1 x I_k) J)."""
+    """The Hessian ridge / (n k) (I + J^T (A^-1 x I_k) J)."""
     n, k = problem.labels.shape
     return IdentityPlusGram(
         scale=problem.scale,
@@ -89,11 +99,19 @@ def descend(
     rows: Rows | None = None,
     age: Int[Array, ""] | None = None,
 ) -> bilevel.Descent:
-    """The published minimiser: Adam, fresh at every outer step.
+    """The published minimiser: Adam, restarted at every outer step.
 
-    `age` imitates published code, where Adam's counter starts at the pool network's age with moments of zero, which
-    makes first steps shorter; and where a mask lets the raw gradient of the head's kernel, if that is in `start`,
-    pass as its update.
+    Args:
+      problem: the inner problem.
+      start: the first point.
+      rate: Adam's learning rate.
+      steps: number of steps.
+      rows: the rows in the backward pass of each step; None takes all.
+      age: first value of Adam's step counter, as in published code, where it makes the first steps shorter; None is 0.
+
+    Returns:
+      The last point, and the loss before each step. A head kernel in `start` is updated by its raw gradient, as in
+      published code.
     """
     optimiser = optax.masked(bilevel.adam_at(rate), {name: name != "kernel" for name in start})
     state = optimiser.init(start)
@@ -106,14 +124,14 @@ def descend(
 
 
 def exact(problem: InnerProblem) -> Tangent:
-    """The minimum itself: t = J^T (A x I_k + J J^T)^-1 vec(Y), a solve of n k rows; for small supports."""
+    """The exact minimum t = J^T (A x I_k + J J^T)^-1 vec(Y): a solve of n k rows, for small supports."""
     dual = bilevel.dual_matrix(hessian(problem))
     beta = jax.scipy.linalg.solve(dual, problem.labels.ravel(), assume_a="pos")
     return problem.map.transpose(beta.reshape(problem.labels.shape))
 
 
 def draw_rows(key: PRNGKey, n: int, count: int) -> Rows | None:
-    """Rows without replacement, anew in each step; None where all n are wanted."""
+    """A function that draws rows without replacement in each step; None if all n rows are wanted."""
     if not count or count >= n:
         return None
     return lambda step: jax.random.choice(jax.random.fold_in(key, step), n, (count,), replace=False)

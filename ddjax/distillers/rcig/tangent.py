@@ -1,8 +1,8 @@
-"""The tangent model of RCIG: a network's body moves along its Jacobian, its features stay, its head is solved for.
+"""The tangent model of RCIG: the body of a network moves along its Jacobian, its features stay, its head is solved for.
 
-At frozen weights, F(x; t, w) = J(x) t + phi(x) w, where phi are the features that the last layer reads and J the
-derivative of the logits in all weights but that layer's kernel. One call of the body along t gives phi and its
-tangent; J t is that tangent times the frozen kernel, plus the bias's own tangent.
+At frozen weights, F(x; t, w) = J(x) t + phi(x) w. Here phi are the features that the last layer reads, and J is the
+derivative of the logits in all weights except that layer's kernel. One call of the body along t gives phi and its
+tangent. J t is that tangent times the frozen kernel, plus the tangent of the bias.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Tangent = dict[str, Any]  # "body": a tree like the network's body, "bias" [k], 
 
 
 class Frozen(NamedTuple):
-    """A network to linearise at. Only `body` moves; `rest` holds the head and running statistics."""
+    """A network to linearise at. Only `body` is variable; `features` contains the head and running statistics."""
 
     features: Callable[[Params, Images], Float[Array, "n d"]]  # of (body, images)
     body: Params
@@ -29,7 +29,18 @@ class Frozen(NamedTuple):
 
 
 def freeze(model: Model, params: Params) -> Frozen:
-    """The network at `params`, cut off from any gradient."""
+    """The network at `params`, without gradients.
+
+    Args:
+      model: the network.
+      params: its parameters.
+
+    Returns:
+      The parts of the tangent model.
+
+    Raises:
+      ValueError: the last layer is not called "head", or has no kernel and bias.
+    """
     params = jax.lax.stop_gradient(params)
     weights, stats = split_stats(params)
     if not isinstance(weights, dict) or set(weights.get(HEAD, ())) != {"kernel", "bias"}:
@@ -47,29 +58,29 @@ def freeze(model: Model, params: Params) -> Frozen:
 
 
 def origin(frozen: Frozen, with_kernel: bool = False) -> Tangent:
-    """t = 0. The kernel of the head is no variable; `with_kernel` adds it for comparison with published code."""
+    """The point t = 0. The kernel of the head is not a variable, unless `with_kernel` adds it (`quirk_head_kernel`)."""
     zero = {"body": jax.tree.map(jnp.zeros_like, frozen.body), "bias": jnp.zeros_like(frozen.kernel[0])}
     return {**zero, "kernel": jnp.zeros_like(frozen.kernel)} if with_kernel else zero
 
 
-def _logits(frozen: Frozen, phi: Array, moved: Array, t: Tangent) -> Float[Array, "n k"]:
-    out = product(moved, frozen.kernel) + t["bias"][None]
+def _logits(frozen: Frozen, phi: Array, phi_dot: Array, t: Tangent) -> Float[Array, "n k"]:
+    out = product(phi_dot, frozen.kernel) + t["bias"][None]
     return out + product(phi, t["kernel"]) if "kernel" in t else out
 
 
 def outputs(frozen: Frozen, images: Images, *tangents: Tangent) -> tuple[Array, ...]:
-    """Features [n d], then J t [n k] for each tangent; differentiable in images and tangents."""
+    """Features [n d], and J t [n k] for each tangent; differentiable in images and tangents."""
     if len(tangents) == 1:
-        phi, moved = jax.jvp(lambda b: frozen.features(b, images), (frozen.body,), (tangents[0]["body"],))
-        return phi, _logits(frozen, phi, moved, tangents[0])
+        phi, phi_dot = jax.jvp(lambda b: frozen.features(b, images), (frozen.body,), (tangents[0]["body"],))
+        return phi, _logits(frozen, phi, phi_dot, tangents[0])
     phi, push = jax.linearize(lambda b: frozen.features(b, images), frozen.body)
     return phi, *(_logits(frozen, phi, push(t["body"]), t) for t in tangents)
 
 
 class TangentMap(NamedTuple):
-    """t -> J t on a fixed batch of images, its adjoint, and the batch's features.
+    """The map t -> J t on a fixed batch of images, its adjoint, and the features of the batch.
 
-    `transpose(r, rows)` is J_S^T r for some rows of the batch, all of them where `rows` is None.
+    `transpose(r, rows)` is J_S^T r for the rows S of the batch; `rows=None` stands for all.
     """
 
     features: Any  # [n d]
@@ -83,18 +94,27 @@ def _tangent(phi: Array, r: Array, body: Params, with_kernel: bool) -> Tangent:
 
 
 def _part(frozen: Frozen, images: Images, r: Array, with_kernel: bool) -> Tangent:
-    # J^T r of a few images, whose forward pass is run for it
+    # J^T r of a few images, by a forward and a backward pass
     phi, back = jax.vjp(lambda b: frozen.features(b, images), frozen.body)
     return _tangent(phi, r, back(product(r, frozen.kernel.T))[0], with_kernel)
 
 
 def linearise(frozen: Frozen, images: Images, *, block: int = 0, with_kernel: bool = False) -> TangentMap:
-    """The map of a batch, for many products with it.
+    """The tangent map of a batch, prepared for many products.
 
-    With `block=0` what the network computes at its frozen weights is computed once and kept, and each product is
-    the linear part alone. That beats a materialised Jacobian, which has fewer operations and far more memory traffic:
-    43 against 50 ms for one pair of products (20 images, 10 classes, width 128, two CPU cores), and nothing to
-    build. With a `block`, no more than so many images are held at a time and the network runs anew in each product.
+    With `block=0`, the network's values at its frozen weights are computed once and kept, and each product is the
+    linear part alone. This is faster than a materialised Jacobian, which needs fewer operations but far more memory
+    traffic: 43 against 50 ms for one pair of products (20 images, 10 classes, width 128, two CPU cores), and nothing
+    to build.
+
+    Args:
+      frozen: the network.
+      images: the batch.
+      block: hold at most this many images at a time and run the network again in each product; 0 keeps all.
+      with_kernel: make the head's kernel a variable.
+
+    Returns:
+      The map.
     """
     if block:
         return _in_blocks(frozen, images, block, with_kernel)
@@ -132,7 +152,7 @@ def _split(rows: Array, block: int, mode: str) -> Array:
 
 
 def in_blocks(function: Callable[[Images], Any], images: Images, block: int) -> Any:
-    """`function` row by row in blocks, recomputed in a backward pass; the last block is filled with copies."""
+    """Apply `function` to blocks of rows, and recompute it in a backward pass; copies pad the last block."""
     n = len(images)
     if not block or n <= block:
         return function(images)

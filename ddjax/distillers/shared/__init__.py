@@ -1,1 +1,1 @@
-"""What several distillers share."""
+"""Parts that several distillers share."""

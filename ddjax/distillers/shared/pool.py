@@ -1,6 +1,6 @@
-"""A pool of networks of different ages, trained a little each time one is visited (FRePo, RCIG).
+"""A pool of networks of different ages, each trained a few steps per visit (FRePo, RCIG).
 
-The members lie stacked on the device, so that a draw is an index and nothing leaves a compiled step.
+The members are stacked on the device: a draw is an index, and nothing leaves a compiled step.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def fresh(key: PRNGKey, model: Model, optimiser: optax.GradientTransformation) -
 
 
 def fill(key: PRNGKey, model: Model, optimiser: optax.GradientTransformation, size: int) -> Stacked:
-    """`size` untrained networks, each from its own key."""
+    """`size` untrained networks, each initialised from its own key."""
     return Stacked.of(jax.vmap(lambda k: fresh(k, model, optimiser))(jax.random.split(key, size)))
 
 
@@ -48,22 +48,33 @@ def train(
     key: PRNGKey,
     rows: int = 0,
 ) -> Member:
-    """`steps` (may be traced) updates of all layers on half the mean squared error over rows and classes.
+    """Train all layers on half the mean squared error over rows and classes.
 
-    `rows`: a minibatch of so many, drawn anew in each step; 0 takes all.
+    Args:
+      member: the network.
+      model: its functions.
+      optimiser: of the network.
+      images: training images.
+      targets: their regression targets.
+      steps: number of updates; may be traced.
+      key: decides the minibatches.
+      rows: images per update, drawn anew in each; 0 takes all.
+
+    Returns:
+      The network after the updates, with its age raised by `steps`.
     """
-    whole = not rows or rows >= len(images)
+    full_batch = not rows or rows >= len(images)
 
     def update(i: ArrayLike, member: Member) -> Member:
         trainable, stats = split_stats(member.params)
         x, y = images, targets
-        if not whole:
+        if not full_batch:
             chosen = jax.random.choice(jax.random.fold_in(key, i), len(images), (rows,), replace=False)
             x, y = images[chosen], targets[chosen]
 
         def objective(trainable: Params) -> tuple[Array, Params]:
-            logits, moved = model.train(merge_stats(trainable, stats), x, jnp.ones(len(x), x.dtype))
-            return jnp.mean(squared_error(logits, y)), split_stats(moved)[1]
+            logits, updated = model.train(merge_stats(trainable, stats), x, jnp.ones(len(x), x.dtype))
+            return jnp.mean(squared_error(logits, y)), split_stats(updated)[1]
 
         gradient, stats = jax.grad(objective, has_aux=True)(trainable)
         updates, opt_state = optimiser.update(gradient, member.opt_state, trainable)
@@ -74,5 +85,5 @@ def train(
 
 
 def renew(member: Member, oldest: int, new: Member) -> Member:
-    """The member, or the new one once it has `oldest` steps behind it: an initialisation costs less than a branch."""
+    """`new` if the member has taken `oldest` steps, else the member; computing both costs less than a branch."""
     return trees.where(member.age >= oldest, new, member)

@@ -1,7 +1,7 @@
-"""The one convolution that every network goes through: fast at every order of differentiation, inside loops too.
+"""The convolution of every network, fast at every order of differentiation and inside loops.
 
-This is the only place that chooses by backend. On a CPU every convolution becomes one of stride 1, which is computed
-by the pair of primitives in `bilinear`; elsewhere XLA's own convolution is the fast one.
+Only this file chooses by backend. On a CPU, every convolution is converted to one of stride 1, which two primitives
+compute (`primitives`). Elsewhere XLA's own convolution is fast.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,33 @@ def conv2d(
     strides: tuple[int, int] = (1, 1),
     padding: str | Sequence[tuple[int, int]] = "SAME",
 ) -> Float[Array, "n h2 w2 o"]:
-    """Cross-correlation of images with a kernel, without bias; `padding` is SAME, VALID or a (low, high) per axis.
+    """Cross-correlation of images with a kernel, without bias.
 
-    Arithmetic is in the dtype of the arguments, float32 in full precision: what is less exact, and faster on an
-    accelerator, is asked for by name with `jax.default_matmul_precision("tensorfloat32")` or "bfloat16". A CPU then
-    rounds the same factors, which costs the same accuracy and gains no speed.
+    Arithmetic is in the dtype of the arguments, and float32 is in full precision. `jax.default_matmul_precision` with
+    "tensorfloat32" or "bfloat16" asks for less exact products, which are faster on an accelerator. A CPU then rounds
+    the same factors, which gives the same accuracy and no speed.
+
+    Args:
+      x: images.
+      kernel: the kernel, of the same dtype.
+      strides: of rows and columns.
+      padding: SAME, VALID, or (low, high) per axis.
+
+    Returns:
+      The output maps.
+
+    Raises:
+      ValueError: dtypes or channels differ, or the kernel is larger than the padded images.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> conv2d(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)), padding="VALID").tolist()
+      [[[[9.0]]]]
     """
     if x.dtype != kernel.dtype or x.shape[3] != kernel.shape[2]:
         raise ValueError(
             f"conv2d takes images [n h w c] and a kernel [kh kw c o] of one dtype; got {x.dtype}{list(x.shape)} and "
-            f"{kernel.dtype}{list(kernel.shape)}. Cast the one, or build the network for these images."
+            f"{kernel.dtype}{list(kernel.shape)}. Cast one of them, or build the network for these images."
         )
     if jax.default_backend() != "cpu":
         return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=DIMENSIONS, precision=asked())
@@ -46,7 +63,7 @@ def conv2d(
             f"{padding}; use larger images, a smaller kernel or more padding"
         )
     x, kernel, padding = _unstrided(x, kernel, tuple(strides), padding)
-    # the adjoint of padding by a whole kernel or more would crop, and so would a negative padding
+    # a negative padding crops, and so does the adjoint of a padding that is as large as the kernel
     fits = all(0 <= side < size for size, sides in zip(kernel.shape, padding, strict=False) for side in sides)
     if not fits:
         x, padding = _pad(x, padding), ((0, 0), (0, 0))
@@ -54,13 +71,13 @@ def conv2d(
 
 
 def _unstrided(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> tuple[Array, Array, Padding]:
-    # the same convolution at stride 1: the pixels of each block that a stride jumps over become channels
+    # the same convolution at stride 1: the pixels of each strides[0] x strides[1] block become channels
     if strides == (1, 1):
         return x, kernel, padding
     (kh, kw, c, o), (sh, sw) = kernel.shape, strides
     full_size = output_size(x.shape, kernel.shape, padding)
     h, w = ((size - 1) // stride + 1 for size, stride in zip(full_size, strides, strict=True))
-    if (kh, kw) == (1, 1):  # only the first pixel of a block counts
+    if (kh, kw) == (1, 1):  # only the first pixel of a block is used
         x = _pad(x, padding)
         return x[:, : (h - 1) * sh + 1 : sh, : (w - 1) * sw + 1 : sw], kernel, ((0, 0), (0, 0))
     th, tw = -(-kh // sh), -(-kw // sw)  # the new kernel's size
@@ -74,5 +91,5 @@ def _unstrided(x: Array, kernel: Array, strides: tuple[int, int], padding: Paddi
 
 
 def _pad(x: Array, padding: Padding) -> Array:
-    # a negative side crops
+    # negative values crop
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)))

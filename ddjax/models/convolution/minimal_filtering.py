@@ -1,6 +1,6 @@
-"""Filtering by three taps with as few products as there can be, along rows and columns: Winograd's algorithms.
+"""Winograd's minimal filtering by three taps along rows and columns, with the fewest possible products.
 
-Source: Lavin and Gray, 2016 (arXiv:1509.09308), where B is transposed to ours, and so is A.
+Source: Lavin and Gray, 2016 (arXiv:1509.09308), whose B and A are the transposes of ours.
 """
 
 from typing import NamedTuple

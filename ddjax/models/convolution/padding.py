@@ -1,4 +1,4 @@
-"""Sizes and paddings of convolutions at stride 1: of single arrays, and of stacks, as axes are counted from the end."""
+"""Sizes and paddings of convolutions at stride 1. Axes are counted from the end, so arrays may be stacks."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]  # (low, high) of rows and of 
 
 
 def pad(x: Array, padding: Padding) -> Array:
-    """Rows and columns of zeros around each map of [... h w c]."""
+    """Zero rows and columns around each map of [... h w c]."""
     if padding == ((0, 0), (0, 0)):
         return x
     return jnp.pad(x, (*[(0, 0)] * (x.ndim - 3), *padding, (0, 0)))

@@ -1,7 +1,7 @@
-"""A few images at a time, so that what is written on the way stays in the cache; and stacks of them without copies.
+"""Computation on a few images at a time, so that intermediate results stay in the cache, also for stacks of images.
 
-A stack has one axis more in front, its members. Members are cut out of it, and put back, a few images at a time: taken
-whole, as `lax.map` takes them, each would be written once more on its way in and on its way out.
+A stack has one leading axis, its members. Members are sliced out and written back a few images at a time. `lax.map`
+would slice whole members, and write each of them once more on input and on output.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Kernels = Float[Array, "... kh kw c o"]
 
 
 def even(n: int, most: int) -> int:
-    """How many images at a time, `most` at most: a divisor of n near that, and with padding where there is none."""
+    """The number of images per piece, `most` at most: a divisor of n near it, or a number that needs padding."""
     most = max(1, min(n, most))
     for count in range(most, most // 2, -1):
         if n % count == 0:
@@ -28,15 +28,15 @@ def even(n: int, most: int) -> int:
 
 
 def members(*arrays: Array) -> int:
-    """How many a stack has, 0 where nothing is one."""
+    """The number of members of a stack; 0 if no array is a stack."""
     return next((len(array) for array in arrays if array.ndim == 5), 0)
 
 
 def taken(count: int, maps: Stack) -> Callable[..., Maps]:
-    """(i, member) -> the i-th `count` images, with zeros where there are none left.
+    """A function (i, member) -> the i-th piece of `count` images, padded with zeros at the end.
 
-    They are cut out inside of a loop, because an array that is reshaped for one is computed once more for it by XLA,
-    with all that was fused into it.
+    Pieces are sliced inside a loop: XLA would recompute an array that is reshaped for the loop, with everything fused
+    into it.
     """
     missing = -maps.shape[-4] % count
     maps = jnp.pad(maps, [(0, 0)] * (maps.ndim - 4) + [(0, missing)] + [(0, 0)] * 3) if missing else maps
@@ -50,7 +50,7 @@ def taken(count: int, maps: Stack) -> Callable[..., Maps]:
 
 
 def summed(gradient: Callable[[Maps, Outputs], Array], count: int, x: Stack, g: StackedOutputs) -> Kernels:
-    """The sum of `gradient` over images, `count` at a time; for each member of a stack."""
+    """The sum of `gradient` over all images, `count` images at a time; for stacks, one sum per member."""
     of_x, of_g, pieces = taken(count, x), taken(count, g), -(-x.shape[-4] // count)
 
     def one(member: Array | int) -> Array:
@@ -69,7 +69,7 @@ def summed(gradient: Callable[[Maps, Outputs], Array], count: int, x: Stack, g: 
 def mapped(
     function: Callable[[Maps, Array], Outputs], prepare: Callable[[Array], Array], count: int, x: Stack, kernel: Kernels
 ) -> StackedOutputs:
-    """`function(images, prepare(kernel))` of `count` images at a time; for each member of a stack of kernels."""
+    """`function(images, prepare(kernel))` for `count` images at a time; one result per member of a stack of kernels."""
     images, n, most = taken(count, x), x.shape[-4], members(kernel)
     pieces = -(-n // count)
     if not most:

@@ -1,9 +1,8 @@
-"""Convolution and its kernel gradient as two primitives, each of them the derivative of the other.
+"""Convolution and its kernel gradient as two primitives, each the derivative of the other.
 
-Both are bilinear, so their tangents are themselves, and their transposes are each other: whatever is differentiated,
-as often and in whichever mode, only these two are computed. Their batching rules never form grouped convolutions,
-which a CPU computes several times slower than one convolution after the other: a stack of kernels, or of images and
-output gradients, goes to the primitives as it is.
+Both are bilinear: their tangents are themselves, and their transposes are each other. Every derivative of any order
+and mode therefore consists of these two. Their batching rules never form grouped convolutions, which a CPU computes
+several times slower than single ones: a stack of kernels, or of images and output gradients, is passed on as it is.
 """
 
 import functools
@@ -29,13 +28,13 @@ kernel_gradient_p = Primitive("ddjax_kernel_gradient")
 def convolution(x: ArrayLike, kernel: ArrayLike, *, padding: Padding) -> Array:
     """[n h w c], [kh kw c o] -> [n h2 w2 o] at stride 1; no padding is negative or as large as the kernel.
 
-    A stack of kernels [m kh kw c o] gives one of outputs, of images [m n h w c] or of those that all share.
+    A stack of kernels [m kh kw c o] gives a stack of outputs; images are a stack [m n h w c], or shared by all members.
     """
     return convolution_p.bind(x, kernel, padding=padding)
 
 
 def kernel_gradient(x: ArrayLike, g: ArrayLike, *, padding: Padding) -> Array:
-    """[n h w c], [n h2 w2 o] -> [kh kw c o], the gradient of <convolution(x, kernel), g>; a stack where either is."""
+    """[n h w c], [n h2 w2 o] -> [kh kw c o], the gradient of <convolution(x, kernel), g>; a stack if x or g is one."""
     return kernel_gradient_p.bind(x, g, padding=padding)
 
 
@@ -58,7 +57,7 @@ def _to_outputs(ct: Any, x: Array, g: Any, *, padding: Padding) -> Array:
 
 
 def _shared(stack: Array, argument: Any) -> Array:
-    # what all members of a stack have used has the sum of their gradients
+    # the gradient of an argument that all members of a stack share is the sum over members
     return stack.sum(0) if stack.ndim > argument.aval.ndim else stack
 
 
@@ -71,7 +70,7 @@ def _batch(primitive: Primitive, arrays: Sequence[Array], dims: Sequence[int | N
     arrays = [_front(array, dim) for array, dim in zip(arrays, dims, strict=True)]
     x, second = arrays
     if any(array.ndim - over == 5 for array, over in zip(arrays, batched, strict=True)):
-        # a stack of stacks, one after the other
+        # a stack of stacks: one after the other
         taken = [array for array, over in zip(arrays, batched, strict=True) if over]
 
         def of_each(each: Sequence[Array]) -> Array:

@@ -1,7 +1,7 @@
 """Convolution with 3x3 kernels, and its kernel gradient, by minimal filtering.
 
-It needs 16 products where the definition has 36, or 36 where it has 144; a few images at a time, so that what it
-writes stays in the cache.
+It needs 16 products per 36 of the definition, or 36 per 144. It takes a few images at a time, so that intermediate
+results stay in the cache.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from ddjax.models.convolution.minimal_filtering import BY_FOUR, BY_TWO, Filterin
 from ddjax.models.convolution.padding import Padding, output_size, pad
 from ddjax.models.convolution.pieces import Kernels, Maps, Outputs, Stack, StackedOutputs, even, mapped, summed
 
-TILES = 512  # rows of one product: enough for a product at full speed, and its operands fit into the cache
-WIDE = 128  # channels at which they do; narrower maps take more rows
-MOST_WASTE = 1.6  # computed over wanted outputs where a map's sides are odd
+TILES = 512  # rows of one product: enough for full speed, and its operands fit into the cache
+WIDE = 128  # the number of channels for which this holds; narrower maps take more rows
+MOST_WASTE = 1.6  # the largest allowed ratio of computed to needed outputs, for maps with odd sides
 
 
 def suits(kernel: Sequence[int], size: Sequence[int]) -> bool:
-    """Whether filtering is worth its transforms' edges: for 3x3 kernels on maps of more than a few pixels."""
+    """Whether filtering pays off: for 3x3 kernels on maps of more than a few pixels."""
     h, w = size
     return tuple(kernel[-4:-2]) == (3, 3) and 4 * _per_map(2, size) <= MOST_WASTE * h * w
 
@@ -59,13 +59,13 @@ def kernel_gradient(x: Stack, g: StackedOutputs, padding: Padding) -> Kernels:
 
 
 def a_few(n: int, size: Sequence[int], channels: int, way: Filtering = BY_TWO) -> int:
-    """How many images at a time fill a product."""
+    """The number of images whose tiles fill one product."""
     rows = TILES * len(BY_TWO.B) ** 2 // len(way.B) ** 2 * max(1, WIDE // channels)
     return even(n, rows // _per_map(way.step, size))
 
 
 def _grid(step: int, size: Sequence[int]) -> tuple[int, int]:
-    # tiles along both sides of a map
+    # number of tiles along both sides of a map
     return -(-size[0] // step), -(-size[1] // step)
 
 
@@ -79,7 +79,7 @@ def _transposed(matrix: Matrix) -> Matrix:
 
 
 def _transform(matrix: Matrix, parts: Sequence[Array] | Array) -> Array:
-    # matrix @ parts along a new first axis, written out: most entries are 0 or 1
+    # matrix @ parts along a new first axis, as explicit sums: most entries are 0 or 1
     def combine(weights: Sequence[float]) -> Array:
         used = [(weight, part) for weight, part in zip(weights, parts, strict=True) if weight]
         scaled = [part if weight == 1 else -part if weight == -1 else weight * part for weight, part in used]
@@ -89,7 +89,7 @@ def _transform(matrix: Matrix, parts: Sequence[Array] | Array) -> Array:
 
 
 def _tiles(matrix: Matrix, maps: Array, step: int) -> Float[Array, "taps tiles channels"]:
-    # `matrix` applied to rows and to columns of every tile; tiles are `step` pixels apart
+    # applies `matrix` to rows and columns of every tile; tiles are `step` pixels apart
     ends = [(i, maps.shape[1] - len(matrix[0]) + i + 1) for i in range(len(matrix[0]))]
     rows = _transform(matrix, [maps[:, i:end:step] for i, end in ends])
     ends = [(j, maps.shape[2] - len(matrix[0]) + j + 1) for j in range(len(matrix[0]))]

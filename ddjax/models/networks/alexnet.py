@@ -11,7 +11,7 @@ CONVOLUTIONS = ((5, 128, True), (5, 192, True), (3, 256, False), (3, 192, False)
 
 
 class AlexNet(nn.Module):
-    """Convolutions with an activation; from a side of 64 on the first one has stride 2.
+    """Convolutions with an activation; images with a side of 64 or more get a first stride of 2.
 
     Attributes:
       num_classes: outputs.

@@ -9,7 +9,7 @@ from ddjax.ranges import Count
 
 
 class DenseNet(nn.Module):
-    """Blocks of bottleneck layers that each add `growth` channels; between blocks half of the channels go on.
+    """Blocks of bottleneck layers that each add `growth` channels; transitions between blocks halve the channels.
 
     Attributes:
       num_classes: outputs.

@@ -7,7 +7,7 @@ from ddjax.models.layers import Maps, Output, Present, Style
 
 
 class LeNet(nn.Module):
-    """Two 5x5 convolutions without padding, two hidden layers, one linear layer; from a side of 64 on stride 2.
+    """Two 5x5 convolutions without padding, two hidden layers, one linear layer; stride 2 for a side of 64 or more.
 
     Attributes:
       num_classes: outputs.
@@ -23,7 +23,7 @@ class LeNet(nn.Module):
         layers.refuse_norm(self.style, "LeNet")
         side, style = min(x.shape[1:3]), self.style
         if side < 16:
-            raise ValueError(f"LeNet needs images of side 16 or more, and these have {side}; use an MLP or a ConvNet")
+            raise ValueError(f"LeNet needs images with a side of at least 16; got {side}: use an MLP or a ConvNet")
         stride, padding = 2 if side >= 64 else 1, layers.stem_padding(x, 0)
         x = layers.Conv(6, 5, stride, padding, scheme=style.init, name="conv_0")(x)
         x = layers.max_pool(style.activate(x))

@@ -1,4 +1,4 @@
-"""Residual networks of the cross-architecture tables, strided and with average-pool down-sampling."""
+"""Residual networks of the cross-architecture tables, with strides or with average pooling."""
 
 from flax import linen as nn
 
@@ -20,7 +20,7 @@ class Block(nn.Module):
 
     features: int
     stride: int
-    averaged: bool  # shrink by average pooling and not by strides
+    averaged: bool  # shrink by average pooling instead of strides
     style: Style
 
     @nn.compact
@@ -39,13 +39,13 @@ class Block(nn.Module):
 
 
 def strided_stem(x: Maps, averaged: bool) -> tuple[int, int, int]:
-    """DATM: 3x3, with stride 2 from a side of 64 on."""
+    """DATM's stem: 3x3, with stride 2 for a side of 64 or more."""
     stride = 2 if min(x.shape[1:3]) >= 64 else 1
     return (3, 1, stride) if averaged else (3, stride, 1)
 
 
 def pooled_stem(x: Maps, averaged: bool) -> tuple[int, int, int]:
-    """DANCE: 3x3 and no more up to a side of 64, pooled by 2 up to 128, 7x7 and shrunk by 4 beyond."""
+    """DANCE's stem: 3x3 for a side of up to 64, 3x3 pooled by 2 up to 128, and 7x7 shrunk by 4 above."""
     side = min(x.shape[1:3])
     if side <= 64:
         return 3, 1, 1

@@ -16,8 +16,8 @@ class VGG11(nn.Module):
     Attributes:
       num_classes: outputs.
       width: channels of every convolution (RCIG: 128); None takes VGG's own 64 to 512.
-      last: what is kept of a last map larger than 1x1: its corner (top-left pixel: the dataset-condensation code
-        for 64x64 images), or its mean.
+      last: what is kept of a last map larger than 1x1: its corner (the top-left pixel, as in the dataset-condensation
+        code for 64x64 images), or its mean.
       style: norm, activation and initialisation of all layers.
     """
 

@@ -1,4 +1,4 @@
-"""Checkpoints: how anything that runs for long is kept, found again and gone on with."""
+"""Checkpoints of long computations: save, find, resume."""
 
 from ddjax.storage.checkpoints.run import SECONDS as SECONDS
 from ddjax.storage.checkpoints.run import Checkpoints as Checkpoints

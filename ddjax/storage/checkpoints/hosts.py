@@ -1,4 +1,4 @@
-"""What the hosts of one run decide together: the first one reads, and all take the same turn."""
+"""Decisions that the processes of one run take together: process 0 reads, and all follow the same branch."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def agreed(*mine: bool) -> tuple[bool, ...]:
-    """Whether any host of this run wants each of these: what they compute together they keep and leave together."""
+    """Elementwise OR of the flags of all processes. Every process of the run must call it."""
     if jax.process_count() == 1:
         return mine
     from jax.experimental import multihost_utils
@@ -17,13 +17,16 @@ def agreed(*mine: bool) -> tuple[bool, ...]:
 
 
 def from_first(read: Callable[[], Mapping[str, np.ndarray] | None]) -> Mapping[str, np.ndarray] | None:
-    """The arrays that `read` gives on the first host, bit for bit on every host; the others do not call it.
+    """Call `read` on process 0 and broadcast the result, bit for bit, to all processes.
 
     Args:
-      read: gives arrays by name, or None.
+      read: returns arrays by name, or None. Only process 0 calls it.
+
+    Returns:
+      The result of `read`, on every process.
 
     Raises:
-      ValueError: on every other host, where `read` raised an error on the first, which it raises itself.
+      ValueError: `read` raised a ValueError or an OSError on process 0. Process 0 raises the original error.
     """
     if jax.process_count() == 1:
         return read()
@@ -53,7 +56,7 @@ def _unpacked(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _sent(content: bytes) -> bytes:
-    """The first host's `content`; as bytes, since the sum over hosts that sends it would turn -0.0 into 0.0."""
+    """The `content` of process 0. It is sent as bytes because the broadcast is a sum, which turns -0.0 into 0.0."""
     from jax.experimental import multihost_utils
 
     mine = np.frombuffer(content, np.uint8)

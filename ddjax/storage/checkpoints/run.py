@@ -1,8 +1,8 @@
-"""Checkpoints: the one way in which anything that runs for long is kept, found again and gone on with, bit for bit.
+"""Save the state of a long computation, find the newest checkpoint, and resume from it bit for bit.
 
-A checkpoint is a folder `step-N`, written aside, synced and renamed: the arrays of a pytree, the history of the run so
-far, and a manifest that vouches for both by SHA-256 and says under what configuration they were made. The last few
-are kept; a damaged one is named and skipped for the one before it. State is
+A checkpoint is a folder `step-N`, written under a temporary name, synced and renamed. It holds one .npz with the arrays
+of the state and the history of the run, and a manifest with the configuration (see `ddjax.storage.manifest`).
+The newest few checkpoints are kept. A damaged one is named in a warning and skipped for the one before it. State is
 replicated across the hosts of a run (see `ddjax.execution.mesh`), so process 0 writes the checkpoint. On resuming,
 process 0 reads it and broadcasts the state, and the other hosts need no files.
 """
@@ -22,39 +22,50 @@ from ddjax import stopping
 from ddjax.ranges import Count, NonNegative, checked
 from ddjax.storage.checkpoints.hosts import agreed, from_first
 from ddjax.storage.checkpoints.step import (
-    HISTORY,
+    KIND,
+    NAME,
     Changed,
-    Damaged,
     Leaf,
+    check_layout,
     differences,
     on_host,
     placed,
-    read_arrays,
-    read_manifest,
-    read_state,
-    write_step,
 )
 from ddjax.storage.files import remove, replacing_folder, tidied
 from ddjax.storage.locks import alone
+from ddjax.storage.manifest import Damaged, Unsupported, load, save
+from ddjax.timing import Timer
 
 log = logging.getLogger("ddjax.storage.checkpoints")
 
 T = TypeVar("T")
 
 SECONDS = 60.0  # between checkpoints
-SHARE = 20  # at most one part in so many of a run's time goes into writing them
+SHARE = 20  # writing checkpoints takes at most 1 / SHARE of the time of a run
 
 
 class Saved(NamedTuple):
-    """What a checkpoint held."""
+    """The content of a checkpoint."""
 
-    step: int  # how many steps are done
+    step: int  # number of completed steps
     state: Any
-    history: dict[str, np.ndarray]  # by name, what was recorded of those steps
+    history: dict[str, np.ndarray]  # by name, what was recorded in those steps
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own."""
+    """The checkpoints of one run, in a folder of their own.
+
+    Attributes:
+      carried: seconds, without compilation, that earlier processes spent on the state that this run continues from.
+
+    Example:
+      >>> import jax.numpy as jnp, tempfile
+      >>> checkpoints = Checkpoints(tempfile.mkdtemp() + "/run", {"rate": 0.1})
+      >>> checkpoints.save(3, {"x": jnp.ones(2)})
+      True
+      >>> checkpoints.newest({"x": jnp.zeros(2)}).step
+      3
+    """
 
     @checked
     def __init__(
@@ -66,23 +77,29 @@ class Checkpoints:
         seconds: NonNegative = SECONDS,
         fresh: bool = False,
         wait: bool = False,
+        whole: Any = None,
     ):
-        """Nothing is read or written yet.
+        """Read and write nothing yet.
 
         Args:
-          folder: made by the first checkpoint.
-          config: everything that decides the run's numbers, as JSON has it; another one is refused on resuming.
-          keep: how many of the newest checkpoints stay.
-          seconds: between two; 0 writes one whenever the run comes up for air.
-          fresh: start anew, whatever is there.
-          wait: for another process that is at it, rather than refuse.
+          folder: of the checkpoints; the first checkpoint makes it.
+          config: everything that determines the result of the run, as JSON; `newest` refuses another configuration.
+          keep: how many of the newest checkpoints are kept.
+          seconds: time between two checkpoints; 0 writes one at every call of `maybe_checkpoint`.
+          fresh: remove the existing checkpoints when the run starts.
+          wait: wait for another process that holds the folder, instead of raising an error.
+          whole: the Checkpoints of the run that this is a part of.
+
+        Raises:
+          ValueError: `keep` or `seconds` is out of its range.
         """
         self.folder, self.config = pathlib.Path(folder), json.loads(json.dumps(dict(config), default=str))
         self.keep, self.seconds, self.fresh, self.wait = keep, seconds, fresh, wait
         self._spoke, self._cost = time.monotonic(), 0.0
+        self._whole, self._timer, self.carried = whole, Timer(), 0.0
 
     def part(self, name: str, **more: Any) -> "Checkpoints":
-        """Those of one part of the run, with what else decides it."""
+        """The checkpoints of one part of the run; `more` is added to the configuration."""
         return Checkpoints(
             self.folder / name,
             {**self.config, name: more},
@@ -90,11 +107,12 @@ class Checkpoints:
             seconds=self.seconds,
             fresh=self.fresh,
             wait=self.wait,
+            whole=self,
         )
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else writes here meanwhile; what killed processes left half written is removed."""
+        """Hold the lock of the folder, and remove partial files of killed processes."""
         if jax.process_index():
             yield
             return
@@ -107,15 +125,24 @@ class Checkpoints:
             yield
 
     def due(self) -> bool:
-        """Whether it is time for another one."""
+        """Whether it is time for another checkpoint."""
         waited = time.monotonic() - self._spoke
         return not self.seconds or waited >= max(self.seconds, SHARE * self._cost)
 
     def save(self, step: int, state: Any, history: Mapping[str, np.ndarray] | None = None) -> bool:
-        """Keep the state after `step` steps; where that fails the run goes on, and what was there before stands."""
+        """Save the state after `step` steps. If writing fails, a warning is logged.
+
+        Args:
+          step: number of completed steps.
+          state: a pytree of arrays.
+          history: arrays by name.
+
+        Returns:
+          Whether the checkpoint was written.
+        """
         start = time.monotonic()
         try:
-            leaves = on_host(state)  # which all hosts of a run do together
+            leaves = on_host(state)  # on all processes
             if jax.process_index() == 0:
                 self._write(step, leaves, history or {})
         except OSError as error:
@@ -127,17 +154,21 @@ class Checkpoints:
         return True
 
     def newest(self, like: T) -> Saved | None:
-        """The newest intact checkpoint, or None; of several hosts the first one reads it, and sends it to the others.
+        """The newest intact checkpoint. Process 0 reads it and broadcasts it to the other processes.
 
         Args:
-          like: a state of the same layout, on the devices where the state is to be.
+          like: a state of the same layout, on the devices where the state is to be placed.
+
+        Returns:
+          The checkpoint, or None where there is none.
 
         Raises:
-          Changed: it was made under another configuration, or holds a state of another layout.
+          Changed: it has another configuration, another schema or a state of another layout.
         """
         found = from_first(lambda: self._newest(like))
         if found is None:
             return None
+        self._carry(float(found["spent"]))
         parts = {name: self._part(found, name) for name in ("state", "history")}
         return Saved(int(found["step"]), placed(parts["state"], like), parts["history"])
 
@@ -149,20 +180,27 @@ class Checkpoints:
     def _newest(self, like: Any) -> dict[str, np.ndarray] | None:
         for step, folder in sorted(self._all().items(), reverse=True):
             try:
-                manifest = read_manifest(folder)
-                if changes := differences(manifest["config"], self.config):
-                    raise Changed(
-                        f"{folder} was made under another configuration ({'; '.join(changes)}): go back to that one, "
-                        "start anew (--fresh, or fresh=True), or name another directory"
-                    )
-                parts = {"state": read_state(folder, manifest, like), "history": read_arrays(folder / HISTORY)}
+                arrays, manifest = load(folder / NAME, KIND, ("config", "leaves", "spent"))
             except Damaged as error:
                 log.warning("checkpoint %s is damaged (%s) and is skipped for the one before it", folder, error)
                 continue
+            except Unsupported as error:
+                raise Changed(f"{error}, or start anew (--fresh, or fresh=True)") from error
+            if changes := differences(manifest["config"], self.config):
+                raise Changed(
+                    f"{folder} was made under another configuration ({'; '.join(changes)}): go back to that one, "
+                    "start anew (--fresh, or fresh=True), or name another directory"
+                )
+            check_layout(folder, manifest["leaves"], like)
             log.info("going on after step %d, from %s", step, folder)
-            arrays = {f"{part}/{name}": array for part, inner in parts.items() for name, array in inner.items()}
-            return {"step": np.array(step), **arrays}
+            return {"step": np.array(step), "spent": np.array(manifest["spent"]), **arrays}
         return None
+
+    def _carry(self, seconds: float) -> None:
+        """Count what earlier processes spent, here and in the runs that this is a part of."""
+        self._timer, self.carried = Timer(), self.carried + seconds
+        if self._whole:
+            self._whole._carry(seconds)
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -175,7 +213,11 @@ class Checkpoints:
     def _write(self, step: int, leaves: list[Leaf], history: Mapping[str, np.ndarray]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with replacing_folder(self.folder / f"step-{step:09d}") as aside:
-            write_step(aside, step, self.config, leaves, history)
+            arrays = {f"state/{i:06d}": leaf.array for i, leaf in enumerate(leaves)}
+            arrays |= {f"history/{name}": values for name, values in history.items()}
+            spent = round(self.carried + self._timer.steady, 3)
+            described = [leaf.described for leaf in leaves]
+            save(aside / NAME, KIND, arrays, {"step": step, "spent": spent, "config": self.config, "leaves": described})
         for _, old in sorted(self._all().items(), reverse=True)[self.keep :]:
             remove(old)
 
@@ -196,9 +238,18 @@ def maybe_checkpoint(
     *,
     broken: bool = False,
 ) -> None:
-    """Keep the state after `step` steps where that is due, or the run ends here: `broken`, or asked to by a signal.
+    """Save the state if a checkpoint is due, a signal asked the process to end, or the run is `broken`.
 
-    `done` says how far the run has come, for who stopped it.
+    Args:
+      checkpoints: of the run; None saves nothing.
+      step: number of completed steps.
+      state: after these steps.
+      history: called if a checkpoint is written; returns arrays by name.
+      done: the progress of the run, for the message that ends it.
+      broken: whether the run ends here with an error.
+
+    Raises:
+      Stopped: a signal asked the process to end.
     """
     stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
     kept = checkpoints is not None and (stop or due or broken) and checkpoints.save(step, state, history())

@@ -1,4 +1,4 @@
-"""Every labelled image of a user's files, none held out: what a cleaner of labels looks at."""
+"""Load every labelled image of the files of a user, without a held-out test set, for cleaning labels."""
 
 import os
 import pathlib
@@ -22,23 +22,30 @@ def load_all(
     data_dir: str | os.PathLike | None = None,
     least: int = 1,
 ) -> Dataset:
-    """All images of a folder, .npz or .csv as the training set, and an empty test set.
+    """Load all images of a folder, .npz or .csv as the training set, with an empty test set.
 
-    Of a folder with `train` and `test` both are taken; so are all rows of a .csv, but of an .npz only the training
-    arrays. Files that cannot be read are left out however many they are, and named in provenance["skipped"]. Ids are
-    those that `load` gives. Of a set with a name the training set is taken, and its test set is left with it.
+    A folder contributes its `train` and `test` parts, a .csv all rows, and an .npz only the training arrays. Unreadable
+    files are skipped, regardless of their number, and listed in provenance["skipped"]. Ids are those of `load`. A named
+    set is loaded by `load`, with its test set.
 
     Args:
       name: a path, or a name as for `load`.
-      image_size: crop every image to its central square and average it to this side; without it sizes must agree.
+      image_size: side to which the central square of every image is resized; without it all must have one size.
       data_dir: the TFDS directory.
-      least: images that each class of a folder, .npz or .csv must hold.
+      least: smallest number of images in a class of a folder, .npz or .csv.
 
     Returns:
       The data set.
 
     Raises:
-      ValueError: the files cannot be read as they are; of a folder the message lists all that is wrong.
+      ValueError: the files cannot be read; for a folder the message lists all problems.
+
+    Example:
+      >>> import tempfile
+      >>> path = tempfile.mkdtemp() + "/a.npz"
+      >>> np.savez(path, images=np.zeros((4, 8, 8, 1), np.uint8), labels=np.arange(4) % 2)
+      >>> load_all(path).labels.tolist()
+      [0, 1, 0, 1]
     """
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
