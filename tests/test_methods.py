@@ -123,15 +123,15 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
 def test_rows_of_a_hold_out_keep_their_own_data():
     seen = {}
 
-    def fake(model, recipe, rule, examples, keys, *, data, **more):
+    def fake(model, recipe, examples, keys, *, rule, data, **more):
         seen["data"] = data
 
     needs = rules.Needs(make_rule("ce"), {}, np.arange(5.0), True)
-    original, rules.robust_fit = rules.robust_fit, fake
+    original, rules.fit = rules.fit, fake
     try:
         rules.trainer(needs)(np.array([4, 1]))(None, None, None, [0, 1, 2])
     finally:
-        rules.robust_fit = original
+        rules.fit = original
     np.testing.assert_array_equal(seen["data"], [[4, 1]] * 3)
 
 
