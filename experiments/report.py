@@ -27,7 +27,7 @@ def report(
     where: Annotated[pathlib.Path, tyro.conf.Positional] = pathlib.Path("runs"),
     out: pathlib.Path | None = None,
     title: str = TITLE,
-    formats: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] = tuple(export.FORMATS),
     quiet: bool = False,
 ) -> int:
     """Write report.html, verdicts.txt, runs.* and cells.* (tables) and a figure each as .svg.
@@ -36,7 +36,7 @@ def report(
       where: a sweep's directory, a directory of single runs, or a .jsonl file of rows.
       out: where the files go; by default `where`/report for a directory, and runs/report/NAME for a file NAME.jsonl.
       title: of the page.
-      formats: of the tables: csv md tex parquet; by default all, parquet only where the `report` extra is installed.
+      formats: of the tables: csv md tex parquet; by default all of them.
       quiet: print nothing but the rows that are left out; otherwise the accuracies as a table, and the verdicts in
         short.
 
@@ -46,13 +46,9 @@ def report(
     Raises:
       ValueError: there is no usable row, or a format is unknown or cannot be written.
     """
-    if formats is None:
-        formats = tuple(kind for kind in export.FORMATS if kind != "parquet" or export.parquet_possible())
     for kind in formats:
         if kind not in export.FORMATS:
             raise unknown("format", kind, export.FORMATS)
-        if kind == "parquet" and not export.parquet_possible():
-            raise ValueError("format parquet needs pandas and pyarrow: pip install -e '.[report]', or leave it out")
     rows = read_rows(where)
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)

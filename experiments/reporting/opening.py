@@ -1,12 +1,9 @@
 """The first words of the page: what was found, with its uncertainty, and what the names mean."""
 
-from collections.abc import Sequence
-from html import escape
-
 from scipy import stats
 
-from experiments.reporting.cells import Cell, Compared
-from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Study, Verdict
+from experiments.reporting.cells import Compared
+from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import SEEDS, Estimate
 
 # what a reader needs to know of a method, in a sentence
@@ -23,23 +20,6 @@ METHODS = {
     "kcenter": "k-center chooses real images that cover their class, and learns nothing.",
 }
 INTERVAL = 0.05  # 1 - the confidence of intervals
-
-
-def opening(study: Study, verdicts: Sequence[Verdict]) -> str:
-    """A sentence or two with the main numbers, one on the claims, and the names explained."""
-    found = headline(study)
-    parts = [f'<p class="found">{escape(found)}</p>'] if found else []
-    said = [
-        f"{words} {', '.join(_link(one) for one in chosen)}."
-        for status, words in ((HOLDS, "Holds:"), (FAILS, "Fails:"), (UNDECIDED, "Undecided:"))
-        if (chosen := [one for one in verdicts if one.headline == status and one.findings["last"]])
-    ]
-    parts += [f'<p class="standfirst">{" ".join(said)}</p>'] if said else []
-    return "".join([*parts, _names(study)])
-
-
-def _link(one: Verdict) -> str:
-    return f'<a href="#{one.claim.name}">{escape(one.claim.title.lower())}</a>'
 
 
 def headline(study: Study) -> str:
@@ -106,16 +86,7 @@ def interval(one: Estimate, count: int) -> str:
     return f"{100 * one.mean:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
-def _names(study: Study) -> str:
-    """Each method that the page names, and what full training is compared at, in a folded list."""
-    present = {_plain(cell) for cell in study.cells}
-    items = [words for name, words in METHODS.items() if name in present]
-    items.append(
-        "Training on everything is read at its last epoch, at its best epoch on test images, which nobody could know, "
-        "and at the epoch that is best on held-out images with equally noisy labels."
-    )
-    return f'<p class="names">{escape(" ".join(items))} “Per class” counts the images of each class in a set.</p>'
-
-
-def _plain(cell: Cell) -> str:
-    return cell.method.removeprefix("prune+").removesuffix("+relabel")
+def methods(study: Study) -> list[str]:
+    """Return one sentence per method of the study that has one in `METHODS`."""
+    present = {cell.method.removeprefix("prune+").removesuffix("+relabel") for cell in study.cells}
+    return [sentence for name, sentence in METHODS.items() if name in present]

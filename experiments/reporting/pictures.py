@@ -36,6 +36,7 @@ class Source(NamedTuple):
     cell: Cell
     name: str
     target: str
+    flips: Float[np.ndarray, "k k"]  # transition matrix of the noise
     clean: Picture
     noisy: Picture
 
@@ -82,7 +83,7 @@ def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
         drawn = [
             draw(c, c.rows[0], load_distilled(path), [label]) for c, path in zip((other, cell), paths, strict=True)
         ]
-        found.append(Source(cell, names[label], names[int(away[label].argmax())], *drawn))
+        found.append(Source(cell, names[label], names[int(away[label].argmax())], flips, *drawn))
     return found[:CLASSES]
 
 
