@@ -185,7 +185,7 @@ def test_the_page_says_what_of_the_plan_is_missing(tmp_path, capsys):
     assert report(tmp_path) == 0
     text = (tmp_path / "report" / "report.html").read_text()
     assert "Of 5 planned runs" in text and "symmetric 0.4: toy, 50 per class, common: 3 seeds" in text
-    assert "5 runs are planned: 3 of them missing, 0 failed" in capsys.readouterr().out
+    assert "5 runs are planned: 3 are missing, 0 failed" in capsys.readouterr().out
     assert 'id="missing"' in text and not Outline(text).open
 
 
@@ -358,7 +358,7 @@ def changed(**fields):
         (changed(last_acc=True), "field last_acc: True is not a number"),
         (changed(best_acc=70.0), "field best_acc: 70.0 is not a number from 0 to 1"),
         (changed(last_acc=10**400), "field last_acc: "),
-        (changed(ipc="ten"), "field ipc: 'ten' is not a whole number of at least 1, or null"),
+        (changed(ipc="ten"), "field ipc: 'ten' is not an integer of at least 1, or null"),
         (changed(config=None), "field config: None is not an object"),
         (changed(config={"imbalance": "long"}), "field config.imbalance: 'long' is not a number"),
         (changed(recall=["high"]), "field recall: ['high'] is not a list, each entry"),

@@ -136,7 +136,7 @@ def test_confusion_follows_the_choice(opened):
 
 def test_rows_behind_a_verdict_unfold(opened):
     page = opened()
-    page.get_by_text("Test, comparisons and rows of “Fewer images beat all of them”", exact=True).click()
+    page.get_by_text("Test, comparisons and rows of “Small sets beat all images at high noise”", exact=True).click()
     link = page.locator("#C1 .rows a").first
     target = link.get_attribute("href")
     assert page.locator(target).is_hidden()
