@@ -5,8 +5,7 @@ import pathlib
 import shutil
 
 import pytest
-from report_study import row, study_rows
-from test_report import saved_set
+from report_study import row, saved_set, study_rows
 
 from experiments.report import report
 

@@ -1,4 +1,4 @@
-"""Tables as files: a row per run behind every figure, a row per cell as on the page."""
+"""Tables as files: one with a row per run, one with a row per cell."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import beside
 
-GAP = 0.03  # a clean result this far below the published one: the reproduction fails, whatever the noise does
+GAP = 0.03  # a clean accuracy this far below the published one counts as a failed reproduction
 
 
 def runs(study: Study) -> list[dict[str, Any]]:
-    """One record per run, with the mean of its baseline and the published value; accuracies are fractions."""
+    """Return one record per run, with the mean of its baseline and the published value; accuracies are fractions."""
     return [_run(one, row) for one in _everything(study) for row in one.cell.rows]
 
 
@@ -43,7 +43,7 @@ def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(study: Study) -> list[dict[str, Any]]:
-    """One record per cell: means over seeds, standard errors, differences from the baseline and from print."""
+    """Return one record per cell: means, standard errors, differences from the baseline and from published values."""
     return [_cell(one) for one in _everything(study)]
 
 
@@ -72,12 +72,12 @@ def _cell(one: Compared) -> dict[str, Any]:
 
 
 def fails_clean(record: dict[str, Any]) -> bool:
-    """Whether a record of a clean cell lies so far below print that the reproduction itself is in doubt."""
+    """Return whether the accuracy of a clean cell is more than `GAP` below the published value."""
     return record["noise"] == "clean" and record["delta_published"] is not None and record["delta_published"] < -GAP
 
 
 def mean(found: Estimate | None) -> float | None:
-    """The mean of an estimate, where there is one."""
+    """Return the mean of an estimate; None without an estimate."""
     return found.mean if found else None
 
 
