@@ -5,8 +5,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
-from report_study import confusion, row, seeds
-from test_report import Outline, saved_set
+from report_study import Outline, confusion, row, saved_set, seeds
 
 from ddjax import preprocess
 from ddjax.denoising import DenoiseReport

@@ -148,14 +148,14 @@ def test_the_known_matrix_is_the_noises_own(shared):
 
 def test_a_long_tail_shows_in_counts_and_recall(shared):
     from experiments.reporting.cells import gather
-    from experiments.reporting.recall import recalls
+    from experiments.reporting.tables import recalls
 
     experiment = Experiment(method="random", ipc=1, imbalance=10.0, **(TINY | {"limit": None})).settled()
     row = run(experiment, shared=shared).row
     assert row["class_counts"][0] > 8 * row["class_counts"][9] > 0
-    table = recalls(gather([row]))
-    assert f"<td>{row['class_counts'][9]}</td>" in table and "long tail 10" in table
-    assert recalls(gather([{**row, "recall": [0.5] * 30}])) == ""
+    (table,) = recalls(gather([row]))
+    assert table["lines"][9]["images"] == row["class_counts"][9] and "long tail 10" in table["title"]
+    assert recalls(gather([{**row, "recall": [0.5] * 30}])) == []
 
 
 def test_the_report_takes_them_beside_distillers(shared, tmp_path):
