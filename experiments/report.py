@@ -1,6 +1,6 @@
-"""Figures, tables, verdicts and one page from result rows; nothing is trained.
+"""Write figures, tables, verdicts and an HTML page from result rows, without training.
 
-python -m experiments.report runs --out runs/report
+Example: python -m experiments.report runs --out runs/report
 """
 
 import pathlib
@@ -30,18 +30,18 @@ def report(
     formats: tuple[str, ...] | None = None,
     quiet: bool = False,
 ) -> int:
-    """Write report.html, verdicts.txt, runs.* and cells.* (tables) and a figure each as .svg.
+    """Write report.html, verdicts.txt, the tables runs.* and cells.*, and each figure as .svg.
 
     Args:
-      where: a sweep's directory, a directory of single runs, or a .jsonl file of rows.
-      out: where the files go; by default `where`/report for a directory, and runs/report/NAME for a file NAME.jsonl.
-      title: of the page.
-      formats: of the tables: csv md tex parquet; by default all, parquet only where the `report` extra is installed.
-      quiet: print nothing but the rows that are left out; otherwise the accuracies as a table, and the verdicts in
-        short.
+      where: directory of a sweep, directory of single runs, or .jsonl file of rows.
+      out: output directory; by default WHERE/report for a directory, and runs/report/NAME for a file NAME.jsonl.
+      title: title of the page.
+      formats: formats of the tables: csv, md, tex, parquet; by default all that can be written. Parquet needs the extra
+        `report`.
+      quiet: print only rows that are left out; otherwise also the accuracies and a summary of the verdicts.
 
     Returns:
-      0, the status of the command.
+      The exit status, 0.
 
     Raises:
       ValueError: there is no usable row, or a format is unknown or cannot be written.
@@ -52,12 +52,12 @@ def report(
         if kind not in export.FORMATS:
             raise unknown("format", kind, export.FORMATS)
         if kind == "parquet" and not export.parquet_possible():
-            raise ValueError("format parquet needs pandas and pyarrow: pip install -e '.[report]', or leave it out")
+            raise ValueError("--formats parquet needs pandas and pyarrow: pip install -e '.[report]'")
     rows = read_rows(where)
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)
     if not rows.done:
-        raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")
+        raise ValueError(f"all {len(rows.failed)} runs in {where} failed, so there is nothing to report")
     study = Study.of(rows.done)
     verdicts = judge(study)
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
