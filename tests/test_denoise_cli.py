@@ -324,9 +324,7 @@ def test_arguments_are_shown_as_flags():
     names = cli.flags(command.denoise)
     assert {"image_size", "ipc", "data_dir"} < names
     said = "seed=-1, image_size=32. precision=0.5; labels= and network='a b', flip=True or flip=False; xseed=1"
-    wanted = (
-        "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --flip or --no-flip; xseed=1"
-    )
+    wanted = "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --flip or --no-flip; xseed=1"
     assert cli.as_typed(said, names) == wanted
     assert cli.flags(data.main) >= {"image_size", "labels", "json"}
     assert "data" not in names and "name" not in cli.flags(data.main)  # positional
