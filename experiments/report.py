@@ -1,6 +1,6 @@
-"""Write figures, tables, verdicts and one page from result rows. Nothing is trained.
+"""Write figures, tables, verdicts and an HTML page from result rows, without training.
 
-python -m experiments.report runs --out runs/report
+Example: python -m experiments.report runs --out runs/report
 """
 
 import pathlib
@@ -30,17 +30,17 @@ def report(
     formats: tuple[str, ...] = tuple(export.FORMATS),
     quiet: bool = False,
 ) -> int:
-    """Write report.html, verdicts.txt, the tables runs.* and cells.*, and one .svg file per figure.
+    """Write report.html, verdicts.txt, the tables runs.* and cells.*, and each figure as .svg.
 
     Args:
       where: directory of a sweep, directory of single runs, or .jsonl file of rows.
-      out: output directory; by default `where`/report for a directory, and runs/report/NAME for a file NAME.jsonl.
+      out: output directory; by default WHERE/report for a directory, and runs/report/NAME for a file NAME.jsonl.
       title: title of the page.
       formats: formats of the tables: csv, md, tex, parquet; by default all of them.
-      quiet: print only the rows that are left out, not the table of accuracies and the short verdicts.
+      quiet: print only rows that are left out; otherwise also the accuracies and a summary of the verdicts.
 
     Returns:
-      The exit status of the command, 0.
+      The exit status, 0.
 
     Raises:
       ValueError: no row can be used, or a format is unknown.
@@ -52,7 +52,7 @@ def report(
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)
     if not rows.done:
-        raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")
+        raise ValueError(f"all {len(rows.failed)} runs in {where} failed, so there is nothing to report")
     study = Study.of(rows.done)
     if not study.cells:
         raise ValueError(f"{where} has only rows of experiments.membership: put them next to the rows of a sweep")

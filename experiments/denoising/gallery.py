@@ -1,4 +1,4 @@
-"""The most suspicious images as one self-contained page; whatever comes from data is escaped."""
+"""Self-contained HTML page of the most suspicious images. Text from data is escaped."""
 
 import base64
 import io
