@@ -12,8 +12,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def packages() -> list[str]:
-    """Every package in the folder `ddjax`."""
-    return sorted(f"ddjax.{path.parent.name}" for path in ROOT.glob("ddjax/*/__init__.py"))
+    """Every package in the folder `ddjax` that exports functions or classes."""
+    files = (ROOT / "ddjax").glob("*/**/__init__.py")
+    names = sorted(".".join(path.parent.relative_to(ROOT).parts) for path in files)
+    return [name for name in names if any(described(thing) for _, thing in exported(importlib.import_module(name)))]
 
 
 def exported(package: ModuleType) -> Iterator[tuple[str, Any]]:

@@ -9,16 +9,16 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _WHERE = {
-    "ddjax.checkpoints": ["Checkpoints"],
-    "ddjax.data": ["Dataset", "load", "prepare", "in_space", "synthetic"],
+    "ddjax.storage.checkpoints": ["Checkpoints"],
+    "ddjax.data": ["Dataset", "load", "prepare", "to_space", "synthetic"],
     "ddjax.denoising": ["DenoiseReport", "denoise", "judge"],
-    "ddjax.loop": ["distill"],
+    "ddjax.execution.loop": ["distill"],
     "ddjax.distilled": ["DistilledSet"],
     "ddjax.distillers": ["DISTILLERS"],
     "ddjax.evaluation": ["BASELINES", "PROTOCOLS", "dd_ranking", "evaluate", "train_full"],
     "ddjax.models": ["build"],
     "ddjax.noise": ["NoiseSpec"],
-    "ddjax.saving": ["load_distilled", "save_distilled"],
+    "ddjax.distilled.saving": ["load_distilled", "save_distilled"],
     "ddjax.training": ["Recipe", "fit"],
     "ddjax.types": ["Audit", "Distiller", "Feed", "Method", "Model", "TestSet", "TrainSet"],
 }

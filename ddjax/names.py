@@ -1,13 +1,26 @@
-"""Names a user types, and what is said when one is unknown."""
+"""Names and values in messages: unknown names, long lists, control characters, and arrays."""
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """The error for a name outside `known`: it lists them and guesses the one that was meant."""
+    """The error for a name that is not in `known`. It lists the known names and suggests the closest one.
+
+    Args:
+      what: the kind of thing that is named.
+      name: the unknown name.
+      known: all known names.
+
+    Returns:
+      The error, to be raised.
+
+    Example:
+      >>> print(unknown("method", "datn", ["rcig", "datm"]))
+      unknown method 'datn'; known: rcig, datm. Did you mean 'datm'?
+    """
     known = list(known)
     close = difflib.get_close_matches(str(name), known, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
@@ -15,7 +28,23 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
 
 
 def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
-    """`table[name]`; a name with a colon is read as `module:ATTRIBUTE`, so a fork edits no table of ours."""
+    """Look up `table[name]`, or import `name` if it is written as `module:ATTRIBUTE`.
+
+    Args:
+      table: the known entries.
+      name: a key of the table, or `module:ATTRIBUTE`, by which a fork adds an entry without editing the table.
+      what: the kind of thing that is named, for the message.
+
+    Returns:
+      The entry, or the attribute.
+
+    Raises:
+      ValueError: the name is unknown, or the import fails.
+
+    Example:
+      >>> choose({}, "math:pi", "constant")
+      3.141592653589793
+    """
     if name in table:
         return table[name]
     if ":" in name:
@@ -25,3 +54,27 @@ def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{what} {name!r} is read as module:ATTRIBUTE, and that failed: {error}") from error
     raise unknown(what, name, table)
+
+
+def shown(text: object) -> str:
+    r"""A name on one line: control characters and broken encodings are escaped as `\n`, `\x1b`, ..."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def few(items: Sequence[object], most: int = 5, between: str = ", ") -> str:
+    """The first items, each on one line, and the number of the others."""
+    more = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return between.join(map(shown, items[:most])) + more
+
+
+def few_counts(counts: Mapping[Any, int]) -> str:
+    """The first entries as `{name: count, ...}`, and the number of the others."""
+    return f"{{{few([f'{name}: {count}' for name, count in counts.items()])}}}"
+
+
+def briefly(value: Any) -> str:
+    """A value in a message: dtype and shape of an array, or the first 60 characters of its `repr`."""
+    if getattr(value, "ndim", 0):
+        return f"{value.dtype}{list(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

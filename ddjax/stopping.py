@@ -1,8 +1,8 @@
-"""Ending in order: SIGTERM and Ctrl-C let a loop keep its state first, within a time that schedulers allow.
+"""Orderly end on signals: after SIGTERM or Ctrl-C a loop saves its state before the process ends.
 
-A command that was stopped exits with status 75 once everything is on disk (`EX_TEMPFAIL`: the same command goes on
-from there), or with 128 + the signal's number (143, 130) where that took longer than the grace: what was written
-before stands, and the same command goes on from that.
+A stopped command exits with status 75 (`EX_TEMPFAIL`) when everything is saved. If saving takes longer than the grace
+period, it exits with 128 + the number of the signal (143, 130), and the previous checkpoint remains. In both cases the
+same command continues from the saved state.
 """
 
 import contextlib
@@ -19,34 +19,34 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(SystemExit):
-    """The run was asked to end, and has; no `except Exception` takes it for a failure."""
+    """The process ends because of a signal. It is not an `Exception`, so no handler of errors catches it."""
 
 
 class _Asked:
-    """What signals have asked of this process so far."""
+    """The signal that this process has received, if any."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.deferring = 0  # blocks that will look at `asked()` themselves
+        self.deferring = 0  # number of active blocks that call `asked()` themselves
 
 
 _now = _Asked()
 
 
 def asked() -> bool:
-    """Whether a signal wants this process to end."""
+    """Whether a signal has asked this process to end."""
     return _now.signal is not None
 
 
 def stop(what: str) -> None:
-    """End the process in order, saying what is kept."""
+    """End the process, with a message about the saved state `what`."""
     print(f"stopped by {signal.Signals(_now.signal or signal.SIGTERM).name}: {what}", file=sys.stderr)
     raise Stopped(STOPPED)
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Signals wait in this block, whose code looks at `asked()` when it can keep its state."""
+    """In this block signals are deferred; its code calls `asked()` whenever it can save its state."""
     _now.deferring += 1
     try:
         yield
@@ -56,27 +56,29 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Handle signals so for the length of the block; the same one a second time ends the process at once."""
+    """Handle signals in this block. The same signal a second time ends the process immediately."""
     grace = float(os.environ.get("DDJAX_GRACE", GRACE))
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     over = threading.Event()
 
     def watch() -> None:
-        """Python's handlers wait for compiled code to return; this thread, which they wake, does not."""
+        """End the process after the grace period. Signal handlers wait for compiled code; this thread does not."""
         while (byte := os.read(reading, 1)) != b"\0":
             if byte[0] in SIGNALS and not over.wait(grace):
-                print("stopped before all could be kept: what was written before stands", file=sys.stderr, flush=True)
+                print(
+                    "stopped before the state was saved: the previous checkpoint remains", file=sys.stderr, flush=True
+                )
                 os._exit(128 + byte[0])
 
     def handle(number: int, frame: Any) -> None:
         if _now.signal == number:
             os._exit(128 + number)
-        if _now.signal is not None:  # a parent that was asked to end as well passes it on
+        if _now.signal is not None:  # a parent process may forward its own signal
             return
         _now.signal = number
         if not _now.deferring:
-            stop("nothing was under way that is kept in parts; the same command goes on with what is missing")
+            stop("no computation with checkpoints was running; the same command continues with what is missing")
 
     old = {number: signal.signal(number, handle) for number in SIGNALS}
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

@@ -12,18 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import check, targets
-from ddjax.loop import distill
+from ddjax.execution.guard import counter
+from ddjax.execution.loop import distill
 from ddjax.models import build
 from ddjax.models.specification import equations
-from ddjax.trees import raw
+from ddjax.ranges import Count, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.trees import Stacked, raw
 from ddjax.types import Distiller, Feed, Method, Model, TrainSet
 
 LARGEST_CONSTANT = 4096  # numbers; anything larger must be an argument
 
 
-def toy_train(num_classes: int = 3, per_class: int = 8, side: int = 8, channels: int = 3, seed: int = 0) -> TrainSet:
+@checked
+def toy_train(
+    num_classes: Count = 3, per_class: Count = 8, side: Count = 8, channels: Count = 3, seed: Seed = 0
+) -> TrainSet:
     """Noisy stripes of a class's own frequency, standardised: small, learnable, and made on the spot."""
     rng = np.random.default_rng(seed)
     labels = np.tile(np.arange(num_classes, dtype=np.int32), per_class)
@@ -51,8 +56,16 @@ class Case:
         self.feed: Feed
         self.start, self.feed = method.prepare(config, self.train, model, jax.random.key(1))
         self.distiller: Distiller = method.build(config, model)
+        self.traces = 0  # of `step`, which all checks share
 
-    def state(self, seed: int = 0) -> Any:
+        def counted(state: Any, batch: Any) -> tuple[Any, Any]:
+            self.traces += 1
+            return self.distiller.step(state, batch)
+
+        self.step: Callable[[Any, Any], tuple[Any, Any]] = jax.jit(counted)
+
+    @checked
+    def state(self, seed: Seed = 0) -> Any:
         """A fresh state."""
         return self.distiller.init(jax.random.key(seed), self.start)
 
@@ -60,11 +73,12 @@ class Case:
         """The batch of a step."""
         return self.feed.at(self.feed.data, jnp.int32(step))
 
-    def looped(self, seed: int = 0) -> Any:
+    @checked
+    def looped(self, seed: Seed = 0) -> Any:
         """The state after all steps, one at a time."""
-        state, step = self.state(seed), jax.jit(self.distiller.step)
+        state = self.state(seed)
         for number in range(self.steps):
-            state, _ = step(state, self.batch(number))
+            state, _ = self.step(state, self.batch(number))
         return state
 
     @functools.cached_property
@@ -80,12 +94,30 @@ def step_keeps_structure(case: Case) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
 
 
+def step_is_counted(case: Case) -> None:
+    """The state has a field `step`, int32 [], which is 0 at first and which each step raises by one."""
+    state = case.state()
+    after, _ = case.step(state, case.batch(0))
+    counts = int(counter(state)), int(counter(after))
+    assert counts == (0, 1), f"step is {counts[0]} at first and {counts[1]} after one step; it must be 0 and 1"
+
+
+def step_changes_one_member(case: Case) -> None:
+    """Of a `trees.Stacked` a step changes one member, by one `put`: the guard could not undo another change."""
+    state = case.state()
+    after, _ = case.step(state, case.batch(0))
+    pairs = [jax.tree.leaves(tree, is_leaf=lambda part: isinstance(part, Stacked)) for tree in (state, after)]
+    for before, new in zip(*pairs, strict=True):
+        if isinstance(new, Stacked):
+            chex.assert_trees_all_equal(raw(new.before), raw(before.whole()))
+
+
 def step_traces_once(case: Case) -> None:
     """Nothing about a step's number or values makes it compile again."""
-    step = jax.jit(chex.assert_max_traces(lambda s, b: case.distiller.step(s, b), n=1))
     state = case.state()
     for number in range(min(case.steps, 3)):
-        state, _ = step(state, case.batch(number))
+        state, _ = case.step(state, case.batch(number))
+    assert case.traces == 1, f"the step was traced {case.traces} times; let no shape, dtype or Python number change"
 
 
 def scan_is_loop(case: Case) -> None:
@@ -110,9 +142,8 @@ def vmap_is_map(case: Case) -> None:
     keys = jax.random.split(jax.random.key(7), 2)
     states = jax.vmap(case.distiller.init, (0, None))(keys, case.start)
     together, _ = jax.jit(jax.vmap(case.distiller.step, (0, None)))(states, case.batch(0))
-    step = jax.jit(case.distiller.step)
     for i, key in enumerate(keys):
-        alone, _ = step(case.distiller.init(key, case.start), case.batch(0))
+        alone, _ = case.step(case.distiller.init(key, case.start), case.batch(0))
         member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         chex.assert_trees_all_close(raw(member), raw(alone), rtol=1e-4, atol=1e-5)
 
@@ -131,7 +162,7 @@ def extracts_a_distilled_set(case: Case) -> None:
 
 def metrics_are_finite_scalars(case: Case) -> None:
     """Metrics are scalars by name, finite from the first step."""
-    _, metrics = jax.jit(case.distiller.step)(case.state(), case.batch(0))
+    _, metrics = case.step(case.state(), case.batch(0))
     for name, value in metrics.items():
         assert jnp.shape(value) == () and bool(jnp.isfinite(value)), f"metric {name} is {value}"
 
@@ -151,6 +182,8 @@ def no_call_of_the_host(case: Case) -> None:
 
 CHECKS: list[Callable[[Case], None]] = [
     step_keeps_structure,
+    step_is_counted,
+    step_changes_one_member,
     step_traces_once,
     scan_is_loop,
     interrupted_is_whole,

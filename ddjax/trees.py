@@ -1,4 +1,4 @@
-"""The little pytree arithmetic that `jax.tree` and `optax.tree` lack."""
+"""Pytree operations that `jax.tree` and `optax.tree` do not have."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,10 +12,24 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(*, static: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
-    """A frozen, keyword-only dataclass that is a pytree; `static` fields are metadata (hashable, compared by jit).
+    """Decorator: make a class a frozen, keyword-only dataclass that is a pytree.
 
-    A transformation puts anything into the other fields (tracers, axes, shapes, None), so their annotations
-    say what they hold outside of one and nothing checks them on construction.
+    JAX transformations put tracers, axes, shapes or None into the fields, so construction does not check the fields.
+    Their annotations describe the values outside of a transformation.
+
+    Args:
+      static: fields that are metadata of the pytree: hashable, and compared by jit.
+
+    Returns:
+      The decorator.
+
+    Example:
+      >>> @record(static=("name",))
+      ... class Point:
+      ...     x: Any
+      ...     name: str
+      >>> jax.tree.map(lambda x: 2 * x, Point(x=1, name="a"))
+      Point(x=2, name='a')
     """
 
     def wrap(cls: type[T]) -> type[T]:
@@ -32,28 +46,33 @@ def size(tree: Any) -> int:
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether a leaf holds typed random keys."""
+    """Whether a leaf is an array of typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def raw(tree: Any) -> Any:
-    """The tree with keys by their data, which can be compared and written down."""
+    """The tree with typed keys replaced by their key data, which can be compared and saved."""
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
 
 
 def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
-    """`function` of arrays; of keys it takes their data, and gives keys: to move a key is no use of it."""
+    """Apply `function` to arrays. Keys are converted to key data and back. Moving a key does not consume it."""
     made = function(*map(raw, leaves))
     return jax.random.wrap_key_data(made, impl=jax.random.key_impl(leaves[0])) if is_key(leaves[0]) else made
 
 
 def stack(trees: list[T]) -> T:
-    """[tree, tree, ...] -> one tree whose leaves gained a leading axis."""
+    """Stack trees to one tree whose leaves have a new leading axis.
+
+    Example:
+      >>> stack([{"x": jnp.zeros(2)}, {"x": jnp.ones(2)}])["x"].shape
+      (2, 2)
+    """
     return jax.tree.map(lambda *leaves: by_data(lambda *arrays: jnp.stack(arrays), *leaves), *trees)
 
 
 def take(tree: T, index: Any) -> T:
-    """Member `index` of a stacked tree; the index may be traced."""
+    """Member `index` of a stacked tree. The index may be traced."""
     return jax.tree.map(lambda leaf: by_data(lambda array: array[index], leaf), tree)
 
 
@@ -63,5 +82,40 @@ def put(tree: T, index: Any, member: T) -> T:
 
 
 def where(condition: Any, yes: T, no: T) -> T:
-    """Leafwise `jnp.where` with one scalar condition: a step taken or not taken, without a branch."""
+    """`jnp.where` on each leaf with one scalar condition: select a whole tree without a branch."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+@record()
+class Stacked:
+    """Stacked members, of which each step changes at most one.
+
+    The last change is stored separately until the next one. It can therefore be checked and undone without reading or
+    copying the other members.
+    """
+
+    before: Any  # leaves [p ...]: all members before the last change
+    last: Any  # int32 []: index of the member that was changed last
+    changed: Any  # leaves [...]: the current value of that member
+
+    @classmethod
+    def of(cls, members: Any) -> "Stacked":
+        """Wrap a stacked tree."""
+        return cls(before=members, last=jnp.int32(0), changed=take(members, 0))
+
+    def take(self, index: Any) -> Any:
+        """The member at `index`, which may be traced."""
+        return take(self.whole(), index)  # `put` needs the same array, and the compiler computes it once, in place
+
+    def put(self, index: Any, member: Any) -> "Stacked":
+        """Replace the member at `index`."""
+        return Stacked(before=self.whole(), last=jnp.asarray(index, jnp.int32), changed=member)
+
+    def undone(self, condition: Any) -> "Stacked":
+        """Undo the last change if `condition` is true."""
+        old = take(self.before, self.last)
+        return Stacked(before=self.before, last=self.last, changed=where(condition, old, self.changed))
+
+    def whole(self) -> Any:
+        """All members, as a stacked tree."""
+        return put(self.before, self.last, self.changed)

@@ -1,7 +1,7 @@
-"""The nouns of the library: what one layer hands to the next.
+"""The types that the layers of the library share.
 
-The same letters mean the same axes in every file: n real rows, m distilled rows, b rows of a batch, k classes,
-d features, p members of a pool, s students; h w c are height, width and channels of an image.
+Letters for axes, in every file: n training examples, m distilled images, b examples of a batch, k classes, d features,
+p members of a pool, s students; h, w, c are height, width and channels of an image.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,15 @@ from ddjax.trees import record
 
 PRNGKey = Key[Array, ""]
 Images = Float[Array, "n h w c"]
-Params = Any  # a pytree of arrays; a network with batch norm keeps its running statistics under "batch_stats"
+Params = Any  # a pytree of arrays; running statistics of batch norm are under "batch_stats"
 Metrics = dict[str, Array]
 
-PIXELS = "pixels"  # the space of raw uint8 images; every other space is named by a Preprocess's fingerprint
-SMALL_SIDE, SMALL_WIDTH = 16, 32  # images of up to so many pixels, like digits, need no wider networks
+PIXELS = "pixels"  # the space of raw uint8 images; any other space is the fingerprint of a Preprocess
 
 
 @record(static=("num_classes", "space"))
 class TrainSet:
-    """What a method may see: images, the labels as given (perhaps wrong), and ids. Never the truth."""
+    """Training data of a method: images, the given labels (possibly wrong), and ids. It has no clean labels."""
 
     images: Any  # [n h w c], uint8 pixels or floats of `space`
     labels: Any  # int32 [n]
@@ -33,7 +32,7 @@ class TrainSet:
 
 @record(static=("num_classes",))
 class Audit:
-    """The clean labels by id. Only measurements receive one; no distiller, feed or expert can."""
+    """The clean labels by id. Only the evaluation receives them; distillers, feeds and experts do not."""
 
     ids: Any  # int32 [n], the canonical index of each example
     labels: Any  # int32 [n]
@@ -42,7 +41,7 @@ class Audit:
 
 @record(static=("num_classes", "space"))
 class TestSet:
-    """Clean test images and labels, read once, after training."""
+    """Test images and clean labels, used once, after training."""
 
     __test__ = False  # pytest must not collect it
 
@@ -53,25 +52,26 @@ class TestSet:
 
 
 class Model(NamedTuple):
-    """A network as distillers see it: no framework, no variables, no mutable collections.
+    """A network as pure functions, without a framework or mutable variables.
 
-    `apply` and `features` are the test-time functions. `train` is `apply` in training mode: it also takes a 0/1
-    weight per image (padding of a last batch) and hands back the params with running statistics moved on; for a
-    network without batch norm that is `apply` and the params unchanged. `spec` says in words what the network was built
-    from; `models.specification` adds a hash of its program, and the two are the network's part of a cache's key.
+    `apply` and `features` are the functions in test mode. `train` is `apply` in training mode. It also takes a 0/1
+    weight per image (0 for the padding of a last batch), and returns the params with updated running statistics. For a
+    network without batch norm it returns `apply` and the unchanged params. `spec` describes the network in words. A
+    cache key contains `spec` and a hash of the program from `models.specification`.
     """
 
     init: Callable[[PRNGKey], Params]
     apply: Callable[[Params, Images], Float[Array, "n k"]]
-    features: Callable[[Params, Images], Float[Array, "n d"]]  # what the last layer reads
+    features: Callable[[Params, Images], Float[Array, "n d"]]  # the input of the last layer
     train: Callable[[Params, Images, Float[Array, "n"]], tuple[Float[Array, "n k"], Params]]
     spec: str = ""
 
 
 class Feed(NamedTuple):
-    """Batches as a function of the step. `data` holds the arrays, so none is compiled in as a constant.
+    """Batches as a function of the step: `at(data, step)`.
 
-    Where they do not fit, `fetch(first, count)` reads what `at` needs for those steps, and takes the place of `data`.
+    `data` holds the arrays, so they are arguments of the compiled program and not constants. If they do not fit in
+    memory, `fetch(first, count)` reads the data for `count` steps from step `first` on, and replaces `data`.
     """
 
     data: Any
@@ -80,20 +80,30 @@ class Feed(NamedTuple):
 
 
 class Distiller(NamedTuple):
-    """A method as three pure functions; jit, vmap, scan, sharding and donation are applied by whoever holds it."""
+    """A method as three pure functions. The caller applies jit, vmap, scan, sharding and donation.
+
+    A state is a pytree with a field `step`, int32 [], the number of completed steps. Randomness is a function of a key
+    and that number. `ddjax.execution.guard` rejects an update that is not finite, and still increments `step`. Stacked
+    members of which a step changes at most one are a `trees.Stacked`.
+    """
 
     init: Callable[[PRNGKey, Any], Any]  # (key, start) -> state
-    step: Callable[[Any, Any], tuple[Any, Metrics]]  # (state, batch) -> the same structure, shapes and dtypes
+    step: Callable[[Any, Any], tuple[Any, Metrics]]  # (state, batch) -> (state of the same structure, metrics)
     extract: Callable[[Any], "Any"]  # state -> DistilledSet
 
 
+def steps_of(config: Any) -> int:
+    """The field `steps` of a method's configuration."""
+    return config.steps
+
+
 class Method(NamedTuple):
-    """A distiller with all that an experiment needs to run it; a fork adds one file that defines one of these."""
+    """A distiller and everything that an experiment needs to run it. A fork adds a method by defining one."""
 
     config: type  # a frozen dataclass whose defaults run
-    prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> what init starts from, and the feed
-    build: Callable[..., Distiller]  # (config, model) -> the three functions
-    steps: Callable[[Any], int]  # config -> how many steps a whole run takes
-    model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> the network it distils with
-    space: str | None = None  # the preprocessing it is published with; None for the protocol's
-    split: tuple[str, ...] = ()  # fields of a batch whose leading axes may be split over devices (see `ddjax.mesh`)
+    prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> (start of init, feed)
+    build: Callable[..., Distiller]  # (config, model) -> distiller
+    steps: Callable[[Any], int] = steps_of  # config -> number of steps of a complete run
+    model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> network for distilling
+    space: str | None = None  # its published preprocessing; None for that of the protocol
+    split: tuple[str, ...] = ()  # fields of a batch whose leading axis `execution.mesh` may split over devices

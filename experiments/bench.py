@@ -1,14 +1,14 @@
-"""Measure: the only place where speed is asserted or claimed.
+"""Measure speed and peak memory.
 
-python -m experiments.bench gemm conv --width 128 --batch 128
+Example: python -m experiments.bench gemm conv --width 128 --batch 128
 
-python -m experiments.bench conv train --native --json
+Example: python -m experiments.bench conv train --native --json
 
-python -m experiments.bench judge --files DIR
+Example: python -m experiments.bench judge --files DIR
 
-Fractions are of the rate of a float32 matrix product whose calls alternate with those measured. On Linux the
-process asks for huge pages first: at a jitted call's first touch of its buffers, small ones cost as much as the
-arithmetic of a narrow network. `GLIBC_TUNABLES= python -m experiments.bench` goes without.
+Fractions are relative to the rate of a float32 matrix product, which is measured in turn with each benchmark. On Linux
+the process uses huge pages, because page faults cost as much as the arithmetic of a narrow network.
+`GLIBC_TUNABLES= python -m experiments.bench` runs without them.
 """
 
 import dataclasses
@@ -23,7 +23,8 @@ from typing import Annotated, Any
 import tyro
 
 from ddjax import names as known
-from experiments import cli
+from ddjax.ranges import Count, checked
+from experiments.display import cli
 
 Entry = dict[str, Any]
 
@@ -53,33 +54,36 @@ COLUMNS: dict[str, tuple[Callable[[Entry], Any], str]] = {
 }
 
 
+@checked
 def bench(
     names: tyro.conf.Positional[tuple[str, ...]] = ("gemm", "conv"),
     *,
     json: bool = False,
-    width: int = 128,
-    batch: Annotated[int | None, tyro.conf.arg(help="images per step; default: the benchmark's own")] = None,
-    repeats: int = 5,
-    ipc: int = 1,
+    width: Count = 128,
+    batch: Annotated[Count | None, tyro.conf.arg(help="images per step; by default those of the benchmark")] = None,
+    repeats: Count = 5,
+    ipc: Count = 1,
     native: bool = False,
     files: pathlib.Path | None = None,
 ) -> None:
-    """Medians over calls after a warm-up.
+    """Print the median time of each benchmark after a warm-up.
 
     Args:
-        names: what to measure: gemm, conv, import, train, evaluate, ...
+        names: benchmarks: gemm, conv, precision, import, train, evaluate, ...; a wrong name lists all.
         json: print one JSON list.
         width: channels of the networks.
-        repeats: timed calls of each.
-        ipc: distilled images per class, of rcig.
-        native: measure XLA's own convolution too.
-        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for judge.
+        batch: images per step; None for those of the benchmark.
+        repeats: timed calls per benchmark.
+        ipc: distilled images per class of the benchmark rcig.
+        native: also measure XLA's convolution.
+        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
+
+    Raises:
+        ValueError: a benchmark is unknown.
     """
     from experiments.benchmarks import BENCHMARKS
     from experiments.benchmarks.measure import Settings
 
-    if min(width, repeats, ipc) < 1 or (batch is not None and batch < 1):
-        raise ValueError(f"width, batch, repeats and ipc are at least 1; got {width}, {batch}, {repeats}, {ipc}")
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
     settings = Settings(width, batch, repeats, ipc, native, files)
     entries = [entry for function in functions for entry in function(settings)]
@@ -90,13 +94,13 @@ def bench(
 
 
 def circumstances() -> dict[str, str | bool]:
-    """Versions and what else a number depends on."""
+    """Versions and settings that the times depend on."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
     return {**versions, "cores": os.cpu_count(), "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
 
 
 def show(entries: list[dict], settings: object) -> None:
-    """A table on standard output."""
+    """Print the entries as a table."""
     from rich.console import Console
     from rich.table import Table
 

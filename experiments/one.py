@@ -1,6 +1,6 @@
-"""One run from data to a scored row.
+"""Run one experiment and score it.
 
-python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
+Example: python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
 """
 
 import contextlib
@@ -13,31 +13,42 @@ from typing import Any, Literal
 
 import tyro
 
-from ddjax import stopping
-from experiments.cli import fail, join_hosts, keep_compiled, make_deterministic, show_log, with_huge_pages
-from experiments.config import Experiment, from_file
+from ddjax import ranges, stopping
+from ddjax.ranges import NonNegative
+from experiments.display.cli import (
+    fail,
+    flags,
+    join_hosts,
+    keep_compiled,
+    make_deterministic,
+    program,
+    show_log,
+    with_huge_pages,
+)
+from experiments.running.config import Experiment, from_file
 
-DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
+DESCRIPTION = """Run one experiment: corrupt labels, distil, train students, and print their scores.
+
+--config FILE reads settings from a TOML file. Flags override the file. SIGTERM and Ctrl-C save the run and exit with
+status 75. The same command continues."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Experiment):
-    """Run one experiment and print its result.
-
-    Stopped by SIGTERM or Ctrl-C it keeps what it has and exits with status 75; the same command goes on from there.
+    """Settings of the command: those of the experiment, and where and how it runs.
 
     Attributes:
-        out: where results.jsonl, the distilled set and the figures go.
-        json: print the row as one JSON line, last on standard output.
-        quiet: no progress.
-        tensorboard: also write metrics and scores into this directory, for TensorBoard.
-        data_dir: the TFDS directory, when it is not the usual one.
-        over: distil on one device, over all devices of this machine, or over those of several hosts, each of which
-            runs this same command (on Slurm and TPU pods as it is; elsewhere with JAX_COORDINATOR_ADDRESS,
-            JAX_NUM_PROCESSES and JAX_PROCESS_ID set).
-        save_every: seconds between checkpoints; 0 writes one whenever the run comes up for air.
-        fresh: start anew, not from the checkpoints of a run that was stopped.
-        deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
+        out: directory for results.jsonl, the distilled set and the figures.
+        json: print the row as one JSON line at the end of standard output.
+        quiet: print no progress.
+        tensorboard: directory for TensorBoard logs.
+        data_dir: TFDS directory, if it is not the default.
+        over: distil on one device, on all devices of this machine, or on the devices of several hosts. Each host
+            runs this same command. Slurm and TPU pods need nothing else; elsewhere set JAX_COORDINATOR_ADDRESS,
+            JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+        save_every: seconds between checkpoints; 0 saves at every opportunity.
+        fresh: start again, without the checkpoints of an interrupted run.
+        deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
     """
 
     out: pathlib.Path = pathlib.Path("runs")
@@ -46,28 +57,42 @@ class Settings(Experiment):
     tensorboard: pathlib.Path | None = None
     data_dir: str | None = None
     over: Literal["one", "devices", "hosts"] = "one"
-    save_every: float = 60.0
+    save_every: NonNegative = 60.0
     fresh: bool = False
     deterministic: bool = False
 
+    def __post_init__(self) -> None:
+        """Do nothing: `one` checks the fields. From here, tyro would print the error in its own format."""
+
 
 def one(settings: Settings) -> int:
-    """Run, write, print; of several hosts only the first writes."""
+    """Run the experiment, write its files and print its scores; only the first of several hosts writes and prints.
+
+    Args:
+      settings: from the command line.
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      ValueError: a setting is wrong; nothing has been trained.
+    """
+    ranges.fields(settings)
     if settings.deterministic:
         make_deterministic()
     import jax
 
     if settings.over == "hosts":
         join_hosts()
-    from ddjax.locks import alone
-    from ddjax.mesh import mesh_of
-    from ddjax.results import fingerprint
-    from experiments.board import Board
-    from experiments.checkpointing import Keeping
-    from experiments.methods import read
-    from experiments.progress import View
-    from experiments.run import run
-    from experiments.shared import Shared
+    from ddjax.execution.mesh import mesh_of
+    from ddjax.storage.locks import alone
+    from ddjax.storage.rows import fingerprint
+    from experiments.display.board import Board
+    from experiments.display.progress import View
+    from experiments.running.checkpointing import Keeping
+    from experiments.running.methods import read
+    from experiments.running.run import run
+    from experiments.running.shared import Shared
 
     quiet = settings.quiet or jax.process_index() > 0
     if not quiet:
@@ -75,7 +100,7 @@ def one(settings: Settings) -> int:
     experiment = settings.settled()
     settable = {field.name for field in dataclasses.fields(read(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
-        print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
+        print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
     mesh = None if settings.over == "one" else mesh_of()
     name = fingerprint(experiment)
@@ -91,10 +116,10 @@ def one(settings: Settings) -> int:
 
 
 def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
-    """Leave everything behind, and print the result."""
-    from ddjax import saving
-    from ddjax.results import append, to_line
-    from experiments import figures, tables
+    """Write the distilled set, the log, the figures and the row, and print the result."""
+    from ddjax.distilled import saving
+    from ddjax.storage.rows import append, to_line
+    from experiments.display import figures, tables
 
     outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
     if outcome.distilled is not None:
@@ -110,8 +135,10 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
 
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
-    """A distiller's metrics as CSV, one line per step."""
-    with open(path, "w", newline="") as file:
+    """Write a distiller's metrics as CSV, one line per step."""
+    from ddjax.storage.files import replacing
+
+    with replacing(path, "w") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *log])
         lines = enumerate(zip(*log.values(), strict=True))
@@ -119,26 +146,26 @@ def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def _settings_from_file(arguments: list[str]) -> tuple[Settings, list[str]]:
-    """Take `--config FILE` out of the arguments and read the defaults from it."""
+    """Read the defaults from the file of `--config FILE`, and return them with the other arguments."""
     if "--config" not in arguments:
         return Settings(), arguments
     at = arguments.index("--config")
     if at + 1 == len(arguments):
-        raise ValueError("--config needs a file")
+        raise ValueError("--config needs the path of a TOML file")
     found = from_file(pathlib.Path(arguments[at + 1]))
     return Settings(**dataclasses.asdict(found)), arguments[:at] + arguments[at + 2 :]
 
 
 def command() -> None:
-    """The command line: `--config FILE` gives defaults, flags beside it win."""
+    """Run the command line: `--config FILE` gives defaults, and flags override them."""
     try:
         default, arguments = _settings_from_file(sys.argv[1:])
-        settings = tyro.cli(Settings, default=default, args=arguments, description=DESCRIPTION)
+        settings = tyro.cli(Settings, prog=program(), default=default, args=arguments, description=DESCRIPTION)
         with stopping.in_order():
             status = one(settings)
         sys.exit(status)
     except (ValueError, OSError) as error:
-        fail(error)
+        fail(error, flags(one))
 
 
 if __name__ == "__main__":

@@ -27,16 +27,21 @@ import os
 import subprocess
 import sys
 
-# What pip installs: a checkout (by default the parent folder), or "ddjax[denoise] @ git+https://ADDRESS".
-SOURCE = os.environ.get("DDJAX_SOURCE", "..[denoise]")
+# What pip installs: a clone beside this notebook, else the checkout in the parent folder. DDJAX_SOURCE names another
+# source, such as "ddjax[denoise] @ git+https://ADDRESS".
+CHECKOUT = "./ddjax" if os.path.isfile("ddjax/pyproject.toml") else ".."
+SOURCE = os.environ.get("DDJAX_SOURCE", f"{CHECKOUT}[denoise]")
 
-if importlib.util.find_spec("ddjax") is None:
+package = importlib.util.find_spec("ddjax")
+if package is None or package.origin is None:  # the folder of a clone is found too, but it has no origin
     here = sorted({found.name.lower() for found in importlib.metadata.distributions()})
     kept = [name for name in here if name in ("jax", "jaxlib", "libtpu") or name.startswith("jax-cuda")]
     with open("kept.txt", "w") as file:
         file.writelines(f"{name}=={importlib.metadata.version(name)}\n" for name in kept)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", "kept.txt"]
-    subprocess.run([*pip, SOURCE], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", "--constraint", "kept.txt"]
+    done = subprocess.run([*pip, SOURCE], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"pip could not install {SOURCE}:\n{done.stdout}")
 
 # %%
 from experiments.notebook import begin
@@ -53,7 +58,7 @@ place = begin(drive=None)  # a name such as "ddjax" stores results in that folde
 import dataclasses
 
 import ddjax
-from experiments.config import Experiment
+from experiments.running.config import Experiment
 from experiments.sweeping.presets import published
 
 if place.quick:
@@ -78,9 +83,9 @@ settings |= {"random": {}, "full": {"epochs": None}}  # the baseline's own numbe
 # divides a distillation among them.
 
 # %%
-from experiments.progress import View
-from experiments.run import run
-from experiments.shared import Shared
+from experiments.display.progress import View
+from experiments.running.run import run
+from experiments.running.shared import Shared
 
 alone, spread, outcomes = Shared(), Shared(mesh=place.mesh), {}
 for method, own in settings.items():
@@ -89,7 +94,7 @@ for method, own in settings.items():
     outcomes[method] = run(experiment, shared=spread if learns else alone, view=View())
 
 # %%
-from ddjax.results import append
+from ddjax.storage.rows import append
 
 for method, outcome in outcomes.items():
     row = outcome.row

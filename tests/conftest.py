@@ -1,7 +1,9 @@
 import os
 
+# Set before JAX is imported, and in the environment, so that it holds for the processes that tests start as well.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 
 import chex
 import jax
@@ -10,12 +12,25 @@ from faults_table import *  # noqa: F403
 from faults_table import _said  # noqa: F401
 from hypothesis import settings
 
+from ddjax.precision import enable_x64
+from experiments.display.cli import make_deterministic
+
+# The suite spends most of its time in XLA's compiler, and these flags halve that. XLA ends a process that gives it a
+# flag that it does not know, so they are limited to versions known to have them.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+OPTIMISED = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "true"
+if os.environ["JAX_PLATFORMS"] != "cpu":
+    make_deterministic()
+elif not OPTIMISED and jax.__version_info__ < (0, 11) and FLAGS not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+
 # the same examples each time; `--hypothesis-profile default` looks for new ones
 settings.register_profile("steady", derandomize=True)
 settings.load_profile("steady")
+jax.enable_x64 = enable_x64  # JAX 0.7 has it elsewhere
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_disable_most_optimizations", not OPTIMISED)  # should a plugin have imported JAX first
 
 
 @pytest.fixture(autouse=True)

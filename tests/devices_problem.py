@@ -7,9 +7,10 @@ from unittest import mock
 import jax
 import numpy as np
 
-from ddjax import loop, mesh, testing
+from ddjax import testing
 from ddjax.distillers import kip
-from ddjax.fleet import distill_all
+from ddjax.execution import loop, mesh
+from ddjax.execution.fleet import distill_all
 from ddjax.kernels import gram
 
 CONFIG = kip.KernelConfig(ipc=1, steps=3, batch=8, rate=1e-3, ridge=0.1)
@@ -55,8 +56,8 @@ def main():
         one, last = alone(case, 0), alone(case, 7)
         counts = {count: split(case, count) for count in (1, 2, 8)}
         keys, starts = zip(*[(jax.random.key(number), start(case, number)) for number in range(8)], strict=True)
-        states, _ = distill_all(case.distiller, [case.feed] * 8, list(starts), list(keys), steps=3)
-    members = [np.asarray(state.distilled.images) for state in states]
+        ended = distill_all(case.distiller, [case.feed] * 8, list(starts), list(keys), steps=3)
+    members = [np.asarray(state.distilled.images) for state, _ in ended]
     print(
         json.dumps(
             {

@@ -18,11 +18,12 @@ import adder
 import jax
 import numpy as np
 
-from ddjax import files, stopping, testing
-from ddjax.checkpoints import Checkpoints
+from ddjax import stopping, testing
 from ddjax.distillers import DISTILLERS
-from ddjax.loop import distill
+from ddjax.execution.loop import distill
 from ddjax.models import build
+from ddjax.storage import files
+from ddjax.storage.checkpoints import Checkpoints
 
 STEPS = 8
 TINY = {"ipc": 1, "steps": STEPS, "width": 4, "depth": 1}
@@ -35,7 +36,7 @@ CONFIGS = {
     "frepo": {**TINY, "batch": 12, "pool_size": 2, "max_online": 6, "norm": "none"},
     "rcig": {**TINY, "batch": 8, "pool_size": 2, "inner_steps": 2, "hinv_steps": 2},
     "dance": {"ipc": 1, "steps": STEPS, "width": 4, "batch": 6, "factor": 1, "members": 2, "pool_epochs": 2},
-    "datm": {**TINY, **EXPERTS, "growth_steps": 0, "use_flip": False, "step_size": 0.05},
+    "datm": {**TINY, **EXPERTS, "growth_steps": 0, "flip": False, "step_size": 0.05},
     "mtt": {**TINY, **EXPERTS, "inner_batch": 3},
     "dm": {"ipc": 1, "steps": STEPS, "width": 4, "batch": 6},
 }
@@ -58,11 +59,16 @@ def problem(name):
             return adder.step(state, {"add": wait})
 
         return adder.ADDER._replace(step=step), adder.feed(), adder.state
+    case = made_ready(name)
+    return case.distiller, case.feed, case.state
+
+
+def made_ready(name):
+    """A method on the toy problem, in its smallest size."""
     method = DISTILLERS[name]
     if name == "kip":
         method = method._replace(model=lambda config, shape, k: build("mlp", shape, k, width=16))
-    case = testing.Case(method, method.config(**CONFIGS[name]))
-    return case.distiller, case.feed, case.state
+    return testing.Case(method, method.config(**CONFIGS[name]))
 
 
 def plant(kind, step, folder):

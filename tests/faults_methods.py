@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 
+import jax
 import jax.numpy as jnp
 
 from ddjax.distillers import DISTILLERS
@@ -37,6 +38,21 @@ def nan(config, model):
     return plain._replace(step=step)
 
 
+def nan_for_seed_1(config, model):
+    """Every update is NaN in a run whose seed is 1."""
+    broken = nan(config, model)
+    plain = RANDOM.build(config, model)
+    own = jax.random.split(jax.random.key(1))[1]
+
+    def step(state, batch):
+        (bad, metrics), (good, _) = broken.step(state, batch), plain.step(state, batch)
+        is_one = jnp.all(jax.random.key_data(state.key) == jax.random.key_data(own))
+        return good.__class__(**{**vars(good), "images": jnp.where(is_one, bad.images, good.images)}), metrics
+
+    return plain._replace(step=step)
+
+
 HUNGRY = RANDOM._replace(prepare=hungry)
 DEADLY = RANDOM._replace(prepare=deadly)
 NAN = RANDOM._replace(build=nan, steps=lambda config: 50)
+ODD = RANDOM._replace(build=nan_for_seed_1, steps=lambda config: 12)

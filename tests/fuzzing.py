@@ -1,6 +1,10 @@
-"""Damage to files as hypothesis draws it."""
+"""Damage to files, drawn by hypothesis, and manifests changed on purpose."""
+
+import json
 
 from hypothesis import strategies as st
+
+from ddjax.storage.manifest import seal
 
 
 def damaged(*originals):
@@ -33,3 +37,15 @@ def _applied(data, changes):
         else:
             data = data[: at + what] + data[at:]
     return data
+
+
+def sealed(manifest):
+    """A manifest with a seal that fits its content."""
+    plain = {name: value for name, value in manifest.items() if name != "seal"}
+    return plain | {"seal": seal(plain)}
+
+
+def resealed(path, **fields):
+    """Change fields of a manifest file (`...` removes one), and make its seal fit."""
+    changed = {**json.loads(path.read_text()), **fields}
+    path.write_text(json.dumps(sealed({name: value for name, value in changed.items() if value is not ...})))

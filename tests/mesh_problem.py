@@ -1,14 +1,17 @@
 """One step of a method on one device and over all of them; run by test_mesh.py with eight simulated devices."""
 
 import json
+import os
+import pathlib
 import sys
 
 import jax
 import numpy as np
 
-from ddjax import mesh, testing
+from ddjax import testing
 from ddjax.distillers import DISTILLERS
-from ddjax.loop import distill
+from ddjax.execution import mesh
+from ddjax.execution.loop import distill
 
 CONFIGS = {
     "rcig": {
@@ -19,13 +22,20 @@ CONFIGS = {
         **{"ipc": 2, "steps": 1, "width": 2, "depth": 1, "experts": 2, "expert_epochs": 3, "expert_batch": 8},
         **{"expert_rate": 0.05, "store": False, "last_start": 1, "growth_steps": 0, "inner_steps": 2, "segments": 8},
         "match_epochs": 2,
-        **{"threshold": 5.0, "step_size": 0.05, "image_rate": 1.0, "use_flip": False},
+        **{"threshold": 5.0, "step_size": 0.05, "image_rate": 1.0, "flip": False},
     },
     "dance": {
         **{"ipc": 2, "steps": 1, "width": 2, "depth": 1, "batch": 8, "members": 2, "pool_epochs": 1},
         "keep_pool": False,
     },
 }
+
+
+def devices(count):
+    """The environment of a process with so many simulated devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
+    root = pathlib.Path(__file__).parents[1]
+    return os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root), "XLA_FLAGS": flags}
 
 
 def main(name, classes):

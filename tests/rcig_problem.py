@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import bilevel
-from ddjax.distillers import rcig, rcig_gradient, rcig_inner
-from ddjax.distillers.rcig_gradient import RealBatch
-from ddjax.distillers.rcig_outer import Support
-from ddjax.distillers.rcig_tangent import freeze, origin
+from ddjax.distillers import rcig
+from ddjax.distillers.rcig import gradient as rcig_gradient
+from ddjax.distillers.rcig import inner as rcig_inner
+from ddjax.distillers.rcig.gradient import RealBatch
+from ddjax.distillers.rcig.outer import Support
+from ddjax.distillers.rcig.tangent import freeze, origin
 from ddjax.preprocess import centered
 
 K, M, B, SIDE = 4, 8, 16, 8
-CONFIG = rcig.RcigConfig(ipc=2, l2_rate=0.05 / M, width=3, depth=2, use_flip=False, inner_steps=6, hinv_steps=6)
+CONFIG = rcig.RcigConfig(ipc=2, l2_rate=0.05 / M, width=3, depth=2, flip=False, inner_steps=6, hinv_steps=6)
 RIDGE = CONFIG.ridge(K)
 
 

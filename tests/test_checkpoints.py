@@ -10,12 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fuzzing import resealed
 
-from ddjax import results, stopping
-from ddjax.checkpoints import Changed, Checkpoints, step
-from ddjax.files import replacing, replacing_folder
-from ddjax.loop import distill
+from ddjax import stopping
+from ddjax.execution.loop import distill
+from ddjax.storage import rows as results
+from ddjax.storage.checkpoints import Changed, Checkpoints
+from ddjax.storage.files import replacing, replacing_folder
 
+ARRAYS, MANIFEST = "checkpoint.npz", "checkpoint.json"
 STEPS = 8
 CONFIG = {"method": {"ipc": 1, "rate": 0.1}, "data": "a1b2"}
 
@@ -80,12 +83,11 @@ def flip(path):
 
 
 DAMAGE = {
-    "a bit of the state": lambda folder: flip(folder / step.STATE),
-    "a bit of the history": lambda folder: flip(folder / step.HISTORY),
-    "a bit of the manifest": lambda folder: flip(folder / step.MANIFEST),
-    "truncated": lambda folder: (folder / step.STATE).write_bytes((folder / step.STATE).read_bytes()[:-100]),
-    "a file deleted": lambda folder: (folder / step.STATE).unlink(),
-    "no manifest": lambda folder: (folder / step.MANIFEST).unlink(),
+    "a bit of the arrays": lambda folder: flip(folder / ARRAYS),
+    "a bit of the manifest": lambda folder: flip(folder / MANIFEST),
+    "truncated": lambda folder: (folder / ARRAYS).write_bytes((folder / ARRAYS).read_bytes()[:-100]),
+    "a file deleted": lambda folder: (folder / ARRAYS).unlink(),
+    "no manifest": lambda folder: (folder / MANIFEST).unlink(),
     "an empty folder": lambda folder: [path.unlink() for path in folder.iterdir()],
     "not even a folder": lambda folder: (shutil.rmtree(folder), folder.write_text("x")),
 }
@@ -99,7 +101,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before_it(damage, tmp_path,
     before, last = sorted(folder.glob("step-*"))
     damage(last)
     record_property("lost", "nothing; the steps since the checkpoint before are done again")
-    with caplog.at_level(logging.INFO, "ddjax.checkpoints"):
+    with caplog.at_level(logging.INFO, "ddjax.storage.checkpoints"):
         same(run(folder), whole)
     assert f"{last} is damaged" in caplog.text and f"from {before}" in caplog.text
 
@@ -109,7 +111,7 @@ def test_without_an_intact_checkpoint_a_run_starts_anew(tmp_path, whole, caplog)
     folder = tmp_path / "run"
     run(folder, steps=6)
     for path in folder.glob("step-*"):
-        flip(path / step.STATE)
+        flip(path / ARRAYS)
     same(run(folder), whole)
     assert caplog.text.count("is damaged") == 2
 
@@ -131,11 +133,8 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path):
     longer = adder.init(jax.random.key(0), jnp.zeros(4))
     with pytest.raises(Changed, match=r'state/total: \["float32", \[3\]\] -> \["float32", \[4\]\]'):
         distill(other, adder.feed(), longer, steps=4, checkpoints=kept)
-    manifest = json.loads((newest(folder) / step.MANIFEST).read_text())
-    del manifest["seal"]
-    manifest["schema"] = 99
-    (newest(folder) / step.MANIFEST).write_text(json.dumps(manifest | {"seal": step._seal(manifest)}))
-    with pytest.raises(Changed, match="schema 99; this version reads 1"):
+    resealed(newest(folder) / MANIFEST, schema=99)
+    with pytest.raises(Changed, match=r"schema 99; this version reads 2.*--fresh"):
         run(folder)
 
 
@@ -154,7 +153,7 @@ def test_a_full_disk_costs_a_checkpoint_and_no_more(tmp_path, whole, caplog, mon
     run(folder, steps=3)
     there = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with monkeypatch.context() as broken:
-        broken.setattr("ddjax.files.sync", full_disk)
+        broken.setattr("ddjax.storage.files.sync", full_disk)
         same(run(folder), whole)
     assert "no checkpoint of step 8, the run goes on" in caplog.text and "No space left on device" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == there
@@ -216,7 +215,7 @@ def test_the_second_process_is_told_who_holds_a_run(tmp_path):
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path, whole):
     half = tmp_path / "run" / ".aside-step-000000004.abcd"
     half.mkdir(parents=True)
-    (half / "state.npz").write_bytes(b"half")
+    (half / ARRAYS).write_bytes(b"half")
     same(run(tmp_path / "run"), whole)
     assert not half.exists()
 
@@ -233,7 +232,7 @@ def test_a_run_that_is_asked_to_end_keeps_what_it_has(tmp_path, whole, monkeypat
 
 
 def test_numbers_that_mean_nothing_are_refused(tmp_path):
-    for bad in ({"keep": 0}, {"seconds": -1.0}):
-        with pytest.raises(ValueError, match="keep must be at least 1 and seconds at least 0"):
+    for bad in ({"keep": 0}, {"seconds": -1.0}, {"seconds": float("nan")}):
+        with pytest.raises(ValueError, match=f"{next(iter(bad))} must be a .*number, at least"):
             Checkpoints(tmp_path, {}, **bad)
     assert not list(pathlib.Path(tmp_path).iterdir())

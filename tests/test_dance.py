@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import decode, testing
-from ddjax.distilled import expand
+from ddjax import testing
+from ddjax.distilled import decode, expand
 from ddjax.distillers import dance
-from ddjax.distillers import dance_feed as feeds
-from ddjax.distillers import dance_start as starts
-from ddjax.distillers.dance_config import DanceConfig
+from ddjax.distillers.dance import feed as feeds
+from ddjax.distillers.dance import start as starts
+from ddjax.distillers.dance.config import DanceConfig
 
 TINY = {"steps": 3, "width": 4, "batch": 6, "factor": 2}
 POOL = {"members": 2, "pool_epochs": 150, "keep_pool": False}
@@ -166,9 +166,12 @@ def test_settings_that_cannot_run_are_refused(fields, words):
 
 
 def test_small_images_are_plain_and_large_ones_mosaics():
-    small, large = (DanceConfig().at_side(side) for side in (16, 17))
-    assert (small.width, small.factor, large.width, large.factor) == (32, 1, 128, 2)
+    def sizes(config, side):
+        params = jax.eval_shape(dance.network(config, (side, side, 3), 2).init, jax.random.key(0))
+        return params["conv_0"]["kernel"].shape[-1], config.factor_for((side, side, 3))
+
+    assert (sizes(DanceConfig(), 16), sizes(DanceConfig(), 17)) == ((32, 1), (128, 2))
     asked = DanceConfig(width=8, factor=3)
-    assert asked.at_side(8) == asked.at_side(64) == asked
+    assert sizes(asked, 8) == sizes(asked, 64) == (8, 3)
     plain = testing.Case(dance.METHOD, DanceConfig(steps=0, width=4, batch=6, **POOL))
     assert plain.distiller.extract(plain.state()).factor == 1

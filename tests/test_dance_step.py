@@ -9,9 +9,9 @@ import numpy as np
 import optax
 import pytest
 
-from ddjax.distillers.dance_config import DanceConfig
-from ddjax.distillers.dance_start import Box, to_unit
-from ddjax.distillers.dance_step import Moving, Views, advance, augmented, descend, drift, shown
+from ddjax.distillers.dance.config import DanceConfig
+from ddjax.distillers.dance.start import Box, to_unit
+from ddjax.distillers.dance.step import Moving, Views, advance, augmented, descend, drift, shown
 from ddjax.types import Model
 
 SHAPE = (4, 4, 2)

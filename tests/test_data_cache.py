@@ -2,17 +2,17 @@
 
 import concurrent.futures
 import dataclasses
-import json
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from fuzzing import resealed
 
 from ddjax.data import cache as caching
 from ddjax.data import load, loading, synthetic
-from ddjax.files import replacing
+from ddjax.storage.files import replacing
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ DAMAGE = {
     "missing array": ("labels.npy", os.remove),
     "bad json": ("manifest.json", lambda p: p.write_text('{"name": ')),
     "json of another kind": ("manifest.json", lambda p: p.write_text("[]")),
-    "missing field": ("manifest.json", lambda p: p.write_text(json.dumps({"files": {}}))),
+    "another schema": ("manifest.json", lambda p: resealed(p, schema=2)),
     "missing manifest": ("manifest.json", os.remove),
 }
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.data import Check, List
+from experiments.data import Check, List, lines
 
 
 @pytest.fixture
@@ -57,3 +57,9 @@ def test_missing_data_ends_with_status_2(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: cifar10 is not prepared: no {tmp_path}")
     assert "Traceback" not in done.stderr
+
+
+def test_control_characters_in_class_names_are_escaped():
+    facts = {"classes": ["a\nb", "c\x1b[2J"], "ids": [0, 1], "canonical": True, "name": "x", "train": [2], "test": [0]}
+    facts |= {"train_counts": [1, 1], "test_counts": [0, 0], "extra_labels": [], "cache": None, "provenance": {}}
+    assert lines(facts)[1] == r"classes       2: a\nb, c\x1b[2J"

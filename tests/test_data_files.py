@@ -9,6 +9,7 @@ from PIL import Image
 
 from ddjax.data import load
 from ddjax.data.images import decode_files, fit_square
+from ddjax.data.source import walk
 from ddjax.data.validate import held_out
 
 
@@ -73,7 +74,7 @@ def test_damaged_files_are_left_out_by_name_and_move_no_id(folder, cache):
     whole = load(folder)
     bad = str(whole.keys[10])
     (folder / bad).write_bytes((folder / bad).read_bytes()[:40])
-    with pytest.warns(UserWarning, match=f"leaves out 1 damaged files: {bad}"):
+    with pytest.warns(UserWarning, match=f"skips 1 unreadable files: {bad}"):
         dataset = load(folder)
     assert dataset.ids.tolist() == np.delete(whole.ids, 10).tolist()
     np.testing.assert_array_equal(dataset.images, np.delete(whole.images, 10, axis=0))
@@ -100,15 +101,20 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     assert "DecompressionBomb" in decoded.skipped[0]
 
 
-def test_sixteen_bit_images_are_not_clipped_in_silence(tmp_path):
-    Image.fromarray(np.full((6, 6), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match="8 bits"):
-        decode_files(["deep.png"], lambda name: (tmp_path / name).read_bytes())
+def test_sixteen_bit_images_are_scaled_to_eight(tmp_path):
+    levels = np.array([[0, 128, 129, 257], [40_000, 65_278, 65_407, 65_535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    decoded = decode_files(["deep.png"], lambda name: (tmp_path / name).read_bytes())
+    assert decoded.images[0, ..., 0].tolist() == [[0, 0, 1, 1], [156, 254, 255, 255]]
+    resized = decode_files(["deep.png"], lambda name: (tmp_path / name).read_bytes(), image_size=1)
+    assert resized.images.item() in (127, 128)  # the mean of the middle square
 
 
 def test_sizes_must_agree_or_be_made_to(folder, cache):
     save(folder / "cat" / "0.png", (9, 9, 9), size=(12, 10))
-    with pytest.raises(ValueError, match=r"6 x 6.*cat/1\.png|cat/0\.png is 12 x 10.*image_size="):
+    save(folder / "dog" / "7.png", (8, 8, 8), size=(3, 3))
+    wanted = r"118 of 6 x 6, 2 of other sizes: 'cat/0\.png' \(12 x 10\), 'dog/7\.png' \(3 x 3\); use image_size=32"
+    with pytest.raises(ValueError, match=wanted):
         load(folder)
     assert load(folder, image_size=4).image_shape == (4, 4, 3)
 
@@ -121,10 +127,43 @@ def test_fit_square_crops_the_centre_and_averages():
     assert fit_square(Image.fromarray(image[:, :4]), 4).size == (4, 4)
 
 
-def test_links_in_a_circle_end(folder, cache):
-    (folder / "cat" / "again").symlink_to(folder, target_is_directory=True)
-    (folder / "dog" / "self").symlink_to(folder / "dog", target_is_directory=True)
-    assert len(load(folder).class_names) == 2
+def test_links_to_a_folder_above_are_refused_together(folder, tmp_path, cache):
+    for name, target in {
+        "cat/again": folder,
+        "dog/self": folder / "dog",
+        "selfloop": folder,
+        "cat/up": tmp_path,
+    }.items():
+        (folder / name).symlink_to(target, target_is_directory=True)
+    with pytest.raises(ValueError) as caught:
+        load(folder)
+    head, *lines = str(caught.value).splitlines()
+    assert head == f"{folder} cannot be read as it is:"
+    assert [line.split("'")[1] for line in lines] == [
+        str(folder / name) for name in ("cat/again", "cat/up", "dog/self", "selfloop")
+    ]
+    assert all(line.endswith("a folder that contains it: remove the link") for line in lines)
+    with pytest.raises(ValueError, match="cat/again' is a link to"):
+        list(walk(folder))
+
+
+def test_two_folders_that_link_to_each_other_end(folder, tmp_path, cache):
+    save(tmp_path / "more" / "0.png", (1, 1, 1))
+    (folder / "cat" / "more").symlink_to(tmp_path / "more", target_is_directory=True)
+    (tmp_path / "more" / "back").symlink_to(folder / "cat", target_is_directory=True)
+    with pytest.raises(ValueError, match="cat/more/back' is a link to"):
+        load(folder)
+
+
+def test_a_file_that_a_link_brings_into_two_classes_is_reported(folder, tmp_path, cache):
+    (folder / "dog" / "linked").symlink_to(folder / "cat", target_is_directory=True)
+    with pytest.warns(UserWarning, match=r"labels \(60\): cat/0\.png \(cat\), dog/linked/0\.png \(dog\); .*55 more"):
+        load(folder)
+    with pytest.warns(UserWarning, match=r"identical images with different labels \(60\)"):  # from the cache
+        load(folder)
+    rows = [f"cat/{i}.png,{i % 2}" for i in range(30)] + ["dog/linked/7.png,0"]
+    with pytest.warns(UserWarning, match=r"labels \(1\): cat/7\.png \(1\), dog/linked/7\.png \(0\)$"):
+        load(write_csv(folder, rows))
 
 
 def test_a_dangling_link_is_a_damaged_file(folder, cache):
@@ -135,17 +174,17 @@ def test_a_dangling_link_is_a_damaged_file(folder, cache):
 
 def test_folder_faults(folder, tmp_path, cache):
     (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"class folder .*empty holds no image"):
+    with pytest.raises(ValueError, match=r"class folders of .*pets without an image .*: 'empty'; fill or remove"):
         load(folder)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(ValueError, match="holds no class folders"):
         load(tmp_path / "nothing")
     save(tmp_path / "odd" / "train" / "a" / "0.png", 1, mode="L")
     save(tmp_path / "odd" / "test" / "b" / "0.png", 1, mode="L")
-    with pytest.raises(ValueError, match=r"lacks: \['b'\]"):
+    with pytest.raises(ValueError, match=r"class folders of .*test that .*train lacks: 'b'"):
         load(tmp_path / "odd")
     save(tmp_path / "tiny" / "a" / "0.png", 1, mode="L")
-    with pytest.raises(ValueError, match="too few to hold a test set out"):
+    with pytest.raises(ValueError, match="too few to hold out a test set"):
         load(tmp_path / "tiny")
 
 
@@ -235,10 +274,19 @@ def test_csv_with_a_split(folder, cache):
 CSV_FAULTS = {
     "columns": (["cat/1.png,0"], "name,label", "path or image or file"),
     "empty": ([], "path,label", "no rows"),
-    "no label": (["cat/1.png,0", "cat/2.png,"], "path,label", "row 1 below the header: label is empty"),
-    "float labels": ([f"cat/{i}.png,{i % 2}.5" for i in range(60)], "path,label", "not whole numbers"),
-    "NaN": ([f"cat/{i}.png,nan" for i in range(60)], "path,label", "not whole numbers"),
-    "negative": ([f"cat/{i}.png,{i % 2 - 1}" for i in range(60)], "path,label", "holds -1"),
+    "no label": (["cat/1.png,0", "cat/2.png,"], "path,label", r"list\.csv, line 3: label is empty"),
+    "float labels": ([f"cat/{i}.png,{i % 2}.5" for i in range(60)], "path,label", r"line 2: label '0\.5' is not a"),
+    "a number and NaN": (["cat/1.png,1", "", "cat/2.png,nan"], "path,label", r"line 4: label 'nan' is not a class"),
+    "negative": (["cat/1.png,0", "cat/2.png,-1"], "path,label", "line 3: label '-1' is not a class number"),
+    "a day": (["cat/1.png,0", "cat/2.png,20240101"], "path,label", "holds class 20240101 among 2 labels"),
+    "extra columns": (["cat/1.png,0", "cat/2.png,0,1"], "path,label", "line 3 has 3 columns, and the header names 2"),
+    "a column twice": (["cat/1.png,0,1"], "path,label,label", "several columns 'label'"),
+    "two labels": (
+        ["cat/1.png,a", "cat/./1.png,b"],
+        "path,label",
+        r"line 3: 'cat/\./1\.png' has .* 'b'.*'a' in line 2",
+    ),
+    "an open quote": (["cat/1.png,0", '"cat/2.png,1', "cat/3.png,1"], "path,label", "line 3: unexpected end of data"),
     "split": (["cat/1.png,0,valid"], "path,label,split", "'valid', not train or test"),
 }
 
@@ -251,7 +299,7 @@ def test_csv_faults(folder, cache, case):
 
 
 def test_csv_with_missing_files(folder, cache):
-    with pytest.raises(FileNotFoundError, match=r"1 files that are not there.*cat/77\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 files that do not exist.*cat/77\.png"):
         load(write_csv(folder, ["cat/1.png,0", "cat/77.png,1"]))
 
 

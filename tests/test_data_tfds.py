@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from test_data_tiny_imagenet import PARTIAL, WNIDS, published
 
-from ddjax import files
 from ddjax.data import load, stream, tfds_known, with_noise
 from ddjax.data.tfds import canonical_ids, prepare, prepared, tensorflow_datasets
+from ddjax.storage import files
 
 
 def text(features):
@@ -94,7 +94,7 @@ def test_sets_without_ids_keep_reading_order_and_keys(root, cache):
 
 
 def test_odd_sizes_need_an_image_size(root, cache):
-    with pytest.raises(ValueError, match="differ in size; image_size="):
+    with pytest.raises(ValueError, match="differ in size; use image_size="):
         load("tfds:odd", data_dir=root)
     assert load("tfds:odd", data_dir=root, image_size=5).images.shape == (4, 5, 5, 3)
 
@@ -135,13 +135,13 @@ def test_damaged_records_are_said(root, cache, tmp_path):
 
 
 def test_canonical_ids_fill_every_slot_once():
-    assert canonical_ids(np.array(["train_2", "train_0", "train_1"]), "x", whole=True).tolist() == [2, 0, 1]
-    assert canonical_ids(np.array(["some.jpg", "train_0"]), "x", whole=True) is None
+    assert canonical_ids(np.array(["train_2", "train_0", "train_1"]), "x", complete=True).tolist() == [2, 0, 1]
+    assert canonical_ids(np.array(["some.jpg", "train_0"]), "x", complete=True) is None
     with pytest.raises(ValueError, match=r"\[1\] occur more than once"):
-        canonical_ids(np.array(["train_1", "train_1", "train_0"]), "x", whole=True)
+        canonical_ids(np.array(["train_1", "train_1", "train_0"]), "x", complete=True)
     with pytest.raises(ValueError, match=r"no example has id \[1\]"):
-        canonical_ids(np.array(["train_0", "train_2"]), "x", whole=True)
-    assert canonical_ids(np.array(["train_0", "train_2"]), "x", whole=False).tolist() == [0, 2]
+        canonical_ids(np.array(["train_0", "train_2"]), "x", complete=True)
+    assert canonical_ids(np.array(["train_0", "train_2"]), "x", complete=False).tolist() == [0, 2]
 
 
 def human_labels(rates, count=50_000):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ddjax import testing
-from ddjax.distillers import datm, datm_feed
-from ddjax.distillers.datm_match import Learned, mean_of_accepted
-from ddjax.loop import distill
+from ddjax.distillers import datm
+from ddjax.distillers.datm import feed as datm_feed
+from ddjax.distillers.datm.match import Learned, mean_of_accepted
+from ddjax.execution.loop import distill
 from ddjax.types import Distiller
 
 TINY = {
@@ -29,7 +30,7 @@ TINY = {
     "step_size": 0.05,
     "threshold": 5.0,
     "image_rate": 1.0,
-    "use_flip": False,
+    "flip": False,
 }
 test_contract = testing.contract(datm.METHOD, **TINY)
 
@@ -134,22 +135,41 @@ def test_several_segments_and_chunks_of_the_set_learn():
 
 
 def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
-    def step(total, batch):
-        total = total + batch.starts[0, :3] + 2 * batch.targets[0, :3] + jax.random.uniform(batch.op_key)
-        return total, {"start": batch.epochs[0]}
+    def step(state, batch):
+        added = batch.starts[0, :3] + 2 * batch.targets[0, :3] + jax.random.uniform(batch.op_key)
+        return {"total": state["total"] + added, "step": state["step"] + 1}, {"start": batch.epochs[0]}
+
+    def zero():
+        return {"total": jnp.zeros(3), "step": jnp.int32(0)}
 
     adder = Distiller(init=None, step=step, extract=None)
-    total, log = distill(adder, case.feed, jnp.zeros(3), steps=11, chunk=4)
+    total, log = distill(adder, case.feed, zero(), steps=11, chunk=4)
     monkeypatch.setattr(datm_feed, "RESIDENT_BYTES", 0)
     feed = testing.Case(datm.METHOD, case.config).feed
     assert feed.fetch is not None
-    same, seen = distill(adder, feed, jnp.zeros(3), steps=11, chunk=4)
-    np.testing.assert_array_equal(total, same)
+    same, seen = distill(adder, feed, zero(), steps=11, chunk=4)
+    np.testing.assert_array_equal(total["total"], same["total"])
     np.testing.assert_array_equal(log["start"], seen["start"])
-    half, _ = distill(adder, feed, jnp.zeros(3), steps=5, chunk=2)
+    half, _ = distill(adder, feed, zero(), steps=5, chunk=2)
     whole, _ = distill(adder, feed, half, steps=11, first=5, chunk=4)
-    np.testing.assert_allclose(whole, total, rtol=1e-6)
+    np.testing.assert_allclose(whole["total"], total["total"], rtol=1e-6)
     assert len(set(log["start"].tolist())) > 1
+
+
+def test_a_run_has_its_own_experts_unless_a_seed_is_shared(case, monkeypatch):
+    """The same for all sizes with one key, others with another key; a given seed is everyone's."""
+    asked = []
+    found = datm.trajectories
+
+    def trajectories(*args, **options):
+        asked.append(options["seed"])
+        return found(*args, **{**options, "seed": 0})
+
+    monkeypatch.setattr(datm, "trajectories", trajectories)
+    model = datm.network(case.config, (8, 8, 3), 3)
+    for fields, key in (({}, 1), ({"ipc": 1}, 1), ({}, 2), ({"expert_seed": 7}, 1), ({"expert_seed": 7}, 2)):
+        datm.prepare(datm.DatmConfig(**TINY | fields), case.train, model, jax.random.key(key))
+    assert asked[0] == asked[1] != asked[2] and min(asked) >= 0 and asked[3:] == [7, 7]
 
 
 def test_a_network_with_running_statistics_is_refused(case):

@@ -11,10 +11,11 @@ import pytest
 from ddjax import testing
 from ddjax.augment import AUGMENTATIONS
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS
-from ddjax.distillers import datm, datm_memory
-from ddjax.distillers.datm_match import squared_distance, student
-from ddjax.distillers.datm_schedule import Schedule, batches
-from ddjax.distillers.datm_start import correct_rows, mean_of_right
+from ddjax.distillers import datm
+from ddjax.distillers.datm import memory as datm_memory
+from ddjax.distillers.datm.match import squared_distance, student
+from ddjax.distillers.datm.schedule import Schedule, batches
+from ddjax.distillers.datm.start import correct_rows, mean_of_right
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_the_first_experts_images_come_first_and_the_next_fill_up():
 
 def test_a_class_that_runs_short_is_named_or_filled(caplog):
     train = testing.toy_train()
-    with pytest.raises(ValueError, match=r"ipc=3 \(class: images\): \{2: 2\}.*short_class='real'"):
+    with pytest.raises(ValueError, match=r"ipc=3 images per class.*\(class: images\): \{2: 2\}.*short_class='real'"):
         correct_rows(jax.random.key(0), train, 3, lambda e: RIGHT[e], 2, "error")
     rows = correct_rows(jax.random.key(0), train, 3, lambda e: RIGHT[e], 2, "real").reshape(3, 3)
     assert "filled up" in caplog.text

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from ddjax.distillers.datm_config import DatmConfig, MttConfig, published
-from ddjax.distillers.datm_settings import DIFFERENCES, PUBLISHED, settings
-from experiments.config import Experiment, method_config
+from ddjax.distillers.datm.config import DatmConfig, MttConfig, published
+from ddjax.distillers.datm.settings import DIFFERENCES, PUBLISHED, settings
+from experiments.running.config import Experiment, method_config
 
 
 def test_there_are_124_and_each_makes_a_config():
@@ -51,7 +51,7 @@ def test_a_published_configuration_is_an_ordinary_one():
     other = dataclasses.replace(config, ipc=10)  # changes this and nothing else
     assert dataclasses.asdict(other) == dataclasses.asdict(config) | {"ipc": 10}
     assert dataclasses.replace(config, experts=5).image_rate == config.image_rate == 1000.0
-    with pytest.raises(ValueError, match="segments must be at least 1"):
+    with pytest.raises(ValueError, match="segments must be a whole number, at least 1"):
         dataclasses.replace(config, segments=0)
 
 
@@ -92,8 +92,8 @@ def test_what_was_not_published_is_refused(name, ipc, message):
         ({"first_start": 10, "early_last_start": 10}, "first_start=10 leaves no epoch"),
         ({"hypergradient": "telsa"}, "Did you mean 'tesla'"),
         ({"start": "noise"}, "learn_labels=False"),
-        ({"threshold": 0.0}, "threshold must be positive"),
-        ({"segments": 0}, "segments must be at least 1"),
+        ({"threshold": 0.0}, "threshold must be a number above 0"),
+        ({"segments": 0}, "segments must be a whole number, at least 1"),
     ],
 )
 def test_what_cannot_run_is_refused(fields, message):

@@ -70,7 +70,7 @@ def test_a_report_comes_back_as_it_was(found, tmp_path):
     assert again.report() == report.report()
     np.testing.assert_array_equal(again.distilled.images, report.distilled.images)
     (tmp_path / "kept" / "report.npz").write_bytes(b"something else")
-    with pytest.raises(ValueError, match="damaged or was replaced"):
+    with pytest.raises(ValueError, match="damaged or replaced"):
         DenoiseReport.load(tmp_path / "kept")
 
 
@@ -83,12 +83,12 @@ def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
 
     monkeypatch.setattr(denoiser, "distilled_set", never)
     with monkeypatch.context() as inner:
-        inner.setattr(denoiser, "students_say", never)
+        inner.setattr(denoiser, "predict_students", never)
         again = ddjax.denoise(images, given, keep=root, precision=0.99, score="hybrid", **QUICK)
     assert again.flagged.sum() < report.flagged.sum() and again.score == "hybrid"
     assert again.seconds["distil"] == pytest.approx(report.seconds["distil"], abs=1e-3)
     asked = []
-    monkeypatch.setattr(denoiser, "students_say", lambda *a, **k: asked.append(1) or np.zeros((1, 500, 10), "f4"))
+    monkeypatch.setattr(denoiser, "predict_students", lambda *a, **k: asked.append(1) or np.zeros((1, 500, 10), "f4"))
     ddjax.denoise(images, given, keep=root, **(QUICK | {"students": 1}))
     assert asked  # other students, the same distilled set
     with pytest.raises(AssertionError, match="there already"):
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_said(noisy):
     for wrong, words in [
         ({"score": "margn"}, "Did you mean 'margin'"),
         ({"method": "rcigg"}, "Did you mean 'rcig'"),
-        ({"precision": 0.0}, "precision is above 0"),
+        ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
         ({"ids": ["one"]}, "ids has 1 entries"),
         ({"class_names": ["a", "b"]}, "holds class 9"),

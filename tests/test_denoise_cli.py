@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import sys
@@ -11,13 +12,17 @@ import pytest
 from PIL import Image
 
 import ddjax
-from ddjax.data import load_whole
+from ddjax.data import load_all
+from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport, denoiser
+from experiments import data
 from experiments import denoise as command
 from experiments.denoising import writing
+from experiments.denoising.gallery import gallery
+from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
-QUICK = {"method": "herding", "upright": True, "width": 8, "students": 2, "epochs": 80, "quiet": True}
+QUICK = {"method": "herding", "flip": False, "width": 8, "students": 2, "epochs": 80, "quiet": True}
 QUICK |= {"plain_epochs": 30, "ipc": 8, "options": ("features=pixels",)}
 
 
@@ -65,7 +70,7 @@ def test_the_cleaned_labels_load_and_are_better(cleaned):
     after = np.mean([truth[line["path"].removeprefix("../pictures/")] == line["label"] for line in lines])
     before = np.mean([name.split("/")[0] == label for name, label in truth.items()])
     assert after > before + 0.05
-    again = load_whole(root / "out" / "cleaned.csv")
+    again = load_all(root / "out" / "cleaned.csv")
     assert len(again.images) == 300 and set(again.class_names) == set(NAMES)
 
 
@@ -108,7 +113,7 @@ def test_a_second_run_trains_nothing(cleaned, monkeypatch):
     root, _ = cleaned
     before = (root / "out" / "labels.csv").read_text()
     monkeypatch.setattr(denoiser, "distilled_set", None)
-    monkeypatch.setattr(denoiser, "students_say", None)
+    monkeypatch.setattr(denoiser, "predict_students", None)
     assert run(root / "pictures", root / "out") == 0
     assert (root / "out" / "labels.csv").read_text() == before
 
@@ -161,11 +166,11 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
 def test_mistakes_are_said():
     with pytest.raises(ValueError, match="--noise"):
         run("digits", None, compare=True)
-    with pytest.raises(ValueError, match="distils nothing"):
+    with pytest.raises(ValueError, match="--method cleanlab does not distil"):
         run("digits", None, method="cleanlab")
-    with pytest.raises(ValueError, match="no number of steps"):
+    with pytest.raises(ValueError, match="--method herding has no steps"):
         run("digits", None, steps=3)
-    with pytest.raises(ValueError, match="takes no setting=NAME"):
+    with pytest.raises(ValueError, match="--options does not take setting=NAME"):
         run("digits", None, method="datm", options=("setting=cifar10",))
 
 
@@ -176,6 +181,7 @@ def report_on(dataset, flagged, suggested):
     truth = np.eye(k)[np.where(flagged, suggested, given)]
     return DenoiseReport(
         ids=np.arange(n).astype(str) if dataset.keys is None else dataset.keys,
+        same_as=first_rows(dataset.images),
         given=given,
         suggested=np.where(flagged, suggested, given),
         suspicion=suspicion,
@@ -198,7 +204,7 @@ def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
     arrays = {"x_train": np.zeros((5, 4, 4), np.uint8), "y_train": np.array([[0], [1], [0], [1], [0]]), "ids": ids}
     arrays |= {"x_test": np.ones((2, 4, 4), np.uint8), "y_test": np.array([0, 1])}
     np.savez(tmp_path / "mine.npz", **arrays)
-    dataset = load_whole(tmp_path / "mine.npz")
+    dataset = load_all(tmp_path / "mine.npz")
     assert dataset.ids.tolist() == [1, 3, 5, 7, 9] and dataset.labels.tolist() == [1, 1, 0, 0, 0]
     report = report_on(dataset, np.array([False, True, False, False, True]), np.array([0, 0, 0, 0, 1]))
     path = writing.write_cleaned(report, str(tmp_path / "mine.npz"), dataset, tmp_path / "out")
@@ -214,23 +220,127 @@ def test_a_csv_comes_back_with_its_columns(tmp_path):
         Image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(tmp_path / "in" / f"{i}.png")
         lines.append(f"{i}.png, {'cat' if i % 2 else 'dog'}, ann")
     (tmp_path / "in" / "labels.csv").write_text("\n".join([*lines, "gone.png, cat, bob"]))
-    dataset = load_whole(tmp_path / "in" / "labels.csv")
+    dataset = load_all(tmp_path / "in" / "labels.csv")
     assert len(dataset.images) == 6 and dataset.provenance["skipped"][0].startswith("gone.png: FileNotFoundError")
     report = report_on(dataset, np.arange(6) == 4, np.zeros(6, int))
     path = writing.write_cleaned(report, str(tmp_path / "in" / "labels.csv"), dataset, tmp_path / "out")
     rows = read(path)
     assert [row["label"] for row in rows] == ["dog", "cat", "dog", "cat", "cat", "cat", "cat"]
     assert [row["who"] for row in rows] == ["ann"] * 6 + ["bob"] and rows[0]["path"] == "../in/0.png"
-    assert load_whole(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
+    assert load_all(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
 
 
 def test_a_folder_is_read_whole(tmp_path):
     for place in ("train/a/1.png", "train/b/2.png", "test/a/3.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / place)
-    found = load_whole(tmp_path)
+    found = load_all(tmp_path)
     assert found.keys.tolist() == ["train/a/1.png", "train/b/2.png", "test/a/3.png"] and len(found.test_images) == 0
     for file in tmp_path.rglob("*.png"):
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no image files to read"):
-        load_whole(tmp_path)
+    with pytest.raises(ValueError, match="no readable image files"):
+        load_all(tmp_path)
+
+
+def test_pictures_with_several_labels_are_listed(tmp_path):
+    for name, level in {
+        "cat/1": 1,
+        "cat/2": 2,
+        "dog/3": 1,
+        "dog/4": 4,
+        "newt\n/5": 4,
+        "newt\n/6": 6,
+        "newt\n/7": 6,
+    }.items():
+        place = tmp_path / "in" / f"{name}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), level, np.uint8)).save(place)
+    (tmp_path / "in" / "cat" / "link.png").symlink_to(tmp_path / "in" / "dog" / "3.png")
+    dataset = load_all(tmp_path / "in")
+    report = report_on(dataset, np.zeros(8, bool), np.zeros(8, int))
+    assert [dataset.keys[rows].tolist() for rows in report.conflicts] == [
+        ["cat/1.png", "cat/link.png", "dog/3.png"],
+        ["dog/4.png", "newt\n/5.png"],
+    ]
+    lines = report.report().splitlines()
+    at = lines.index("pictures that occur under several labels: 2")
+    assert lines[at + 1 : at + 3] == [
+        "  cat/1.png (cat), cat/link.png (cat), dog/3.png (dog)",
+        r"  dog/4.png (dog), newt\n/5.png (newt\n)",
+    ]
+    assert "pictures that occur under several labels: 2, the first 1 of them" in report.report(most=1)
+    writing.write_conflicts(report, tmp_path / "conflicts.csv")
+    rows = [list(row.values()) for row in read(tmp_path / "conflicts.csv")]
+    assert rows == [
+        ["1", "cat/1.png", "cat"],
+        ["1", "cat/link.png", "cat"],
+        ["1", "dog/3.png", "dog"],
+        ["2", "dog/4.png", "dog"],
+        ["2", "newt\n/5.png", "newt\n"],
+    ]
+    page = gallery(report, dataset.images, "title", [], 1)
+    assert '<section id="conflicts">' in page and "2 pictures</a> with several labels" in page
+    assert page.count("<code>") == 3 and "the first 1 of 2; conflicts.csv lists all" in page
+    assert DenoiseReport.load(report.save(tmp_path / "kept")).conflicts[1].tolist() == report.conflicts[1].tolist()
+
+
+def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path, monkeypatch, capsys):
+    for name, size in {"cat/1": 4, "cat/2": 4, "cat/3": 4, "dog/1": 5, "newt\n/1": 4}.items():
+        place = tmp_path / f"{name}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("L", (size, 4)).save(place)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path)
+    (tmp_path / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(place.read_bytes())
+    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3"])
+    with pytest.raises(SystemExit):
+        cli.main(command.denoise)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"reading {tmp_path}",
+        f"error: {tmp_path} cannot be read as it is:",
+        f"- '{tmp_path}/cat/loop' is a link to '{tmp_path.resolve()}', a folder that contains it: remove the link",
+        f"- class folders of {tmp_path} without an image (.png .jpg .jpeg .bmp .webp .gif): 'empty'; "
+        "fill or remove them",
+        r"- names that are not UTF-8: 'cat/caf\udce9.png'; rename them",
+        r"- --ipc 3 is more images than 2 of 3 classes have: 'dog' (1), 'newt\n' (1); add images, or leave those "
+        "classes out, or ask for --ipc 1",
+        "- images differ in size (width x height): 5 of 4 x 4, 1 of other sizes: 'dog/1.png' (5 x 4); use "
+        "--image-size 32, for example, to crop and resize all",
+    ]
+
+
+def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
+    (tmp_path / "a.csv").write_text("path,label\n" + "".join(f"{i}.png,c{i:05d}\n" for i in range(10_000)))
+    with pytest.raises(
+        ValueError, match=r"ipc=8 is more images than 10,000 of 10,000 .*'c00004' \(1\) and 9,995 more; .*ipc=1$"
+    ):
+        run(tmp_path / "a.csv", None, image_size=4)
+    with pytest.raises(
+        ValueError, match=r"ipc=2 is more images than 10,000 of 10,000 classes have: '0' \(1\), '1' .* and 9,995 more"
+    ):
+        ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2)
+
+
+def test_arguments_are_shown_as_flags():
+    names = cli.flags(command.denoise)
+    assert {"image_size", "ipc", "data_dir"} < names
+    said = "seed=-1, image_size=32. precision=0.5; labels= and network='a b', flip=True or flip=False; xseed=1"
+    wanted = "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --flip or --no-flip; xseed=1"
+    assert cli.as_typed(said, names) == wanted
+    assert cli.flags(data.main) >= {"image_size", "labels", "json"}
+    assert "data" not in names and "name" not in cli.flags(data.main)  # positional
+
+
+def test_a_full_disk_under_standard_output_is_said(monkeypatch, capsys):
+    def tell() -> None:
+        with open("/dev/full", "w") as full:
+            full.write("x")
+
+    monkeypatch.setattr(sys, "argv", ["tell"])
+    with pytest.raises(SystemExit):
+        cli.main(tell)
+    assert capsys.readouterr().err == (
+        "error: [Errno 28] No space left on device. The system names no file; it may be standard output. "
+        "Free space there and run the same command again: it continues from what was saved.\n"
+    )

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
+from ddjax.data.identical import conflicts, first_rows
+from ddjax.denoising.distilling import configured, least_images
+from ddjax.distillers import DISTILLERS
 from ddjax.evaluation.detection import average_precision, detection, reliability
 from ddjax.robust.channel import fit_channel, wrong
-from ddjax.robust.transition import transition_error
+from ddjax.robust.rules.transition import transition_error
 
 K = 4
 
@@ -94,3 +97,34 @@ def test_detection_fixtures():
     assert found["auroc"] == 0.75 and np.isnan(found["precision"]) and found["f1"] == 0
     clean = detection(suspicion, suspicion > 0.85, np.zeros(4, int), np.zeros(4, int), np.zeros(4, int))
     assert clean["false_flags"] == 0.25 and np.isnan(clean["auroc"]) and np.isnan(clean["recall"])
+
+
+LEAST = [
+    ("herding", {}, 7),
+    ("herding", {"short_class": "repeat"}, 1),
+    ("dance", {}, 7),
+    ("dance", {"start": "noise"}, 1),
+    ("datm", {"start": "real", "short_class": "real"}, 7),
+    ("datm", {"start": "noise", "learn_labels": False}, 1),
+    ("kip", {}, 7),
+    ("full", {}, 1),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "least"), LEAST)
+def test_how_many_images_a_class_must_hold(name, options, least):
+    config = configured(DISTILLERS[name], name, 7, options, 64, True)
+    assert least_images(name, config) == least and least_images("module:method", config) == 1
+
+
+def test_identical_pictures_are_those_of_the_same_pixels():
+    rng = np.random.default_rng(0)
+    which, labels = rng.integers(40, size=(2, 300))
+    pictures = rng.integers(256, size=(40, 3, 2, 1)).astype(np.uint8)
+    first = first_rows(pictures[which])
+    assert first.tolist() == [which.tolist().index(one) for one in which]
+    labels[which < 20] = which[which < 20]  # these have one label each
+    found = conflicts(first, labels)
+    assert [which[rows[0]] for rows in found] == [one for one in dict.fromkeys(which.tolist()) if one >= 20]
+    assert all((which[rows] == which[rows[0]]).all() and len(rows) == (which == which[rows[0]]).sum() for rows in found)
+    assert conflicts(first_rows(pictures), labels[:40]) == []

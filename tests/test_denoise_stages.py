@@ -64,20 +64,25 @@ def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
         images=images, labels=labels, num_classes=2, space=transform.fingerprint, preprocess=transform
     )
     with pytest.raises(Stopped):
-        witnesses.students_say(distilled, train, **asked(events), protocol=PROTOCOLS["common"], students=2, epochs=7)
+        witnesses.predict_students(
+            distilled, train, **asked(events), protocol=PROTOCOLS["common"], students=2, epochs=7
+        )
     assert events == [("rates", 0, 7), "search", ("students", 0, 7), "training"]
 
 
 @pytest.mark.parametrize(
     ("say", "trains", "stage"),
-    [("folds_say", "held_out_probabilities", ("folds", 0, 60)), ("young_say", "fit", ("networks", 0, 2))],
+    [
+        ("predict_cross_validated", "held_out_probabilities", ("folds", 0, 60)),
+        ("predict_early_stopped", "fit", ("networks", 0, 2)),
+    ],
 )
 def test_other_judges_are_announced(monkeypatch, say, trains, stage):
     events = []
     _, work = recorded(events)
     monkeypatch.setattr(witnesses, trains, work("training"))
     with pytest.raises(Stopped):
-        more = {"folds": 3} if say == "folds_say" else {"students": 2}
+        more = {"folds": 3} if say == "predict_cross_validated" else {"students": 2}
         getattr(witnesses, say)(small_set(), **asked(events, **more), epochs=20)
     assert events == [stage, "training"]
 

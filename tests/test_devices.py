@@ -1,7 +1,6 @@
 """1, 2 and 8 devices give the same numbers, for one run and for seeds; eight are simulated in a process of its own."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from mesh_problem import devices
 
 from experiments.notebook import begin
 
@@ -16,10 +16,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def test_one_two_and_eight_devices_agree():
-    own = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    own |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
     command = [sys.executable, str(ROOT / "tests" / "devices_problem.py")]
-    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=devices(8), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["devices"] == 8 and found["moved"] > 1e-3 and found["apart"] > 1e-4
@@ -53,7 +51,7 @@ def test_on_colab_results_go_to_the_drive(monkeypatch):
     assert begin(drive="study").runs == pathlib.Path("/content/drive/MyDrive/study") and mounted == ["/content/drive"]
     assert begin().runs == pathlib.Path("runs") and len(mounted) == 1
     monkeypatch.setenv("DDJAX_QUICK", "yes")
-    with pytest.raises(ValueError, match="DDJAX_QUICK is 0 or 1; got 'yes'"):
+    with pytest.raises(ValueError, match="DDJAX_QUICK must be 0 or 1; got 'yes'"):
         begin()
 
 

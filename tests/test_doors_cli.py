@@ -2,10 +2,13 @@
 
 import re
 import sys
+import typing
 
 import pytest
 
-from experiments import cli, denoise, noise, one, report, sweep
+from ddjax.data import loading
+from experiments import bench, data, denoise, noise, one, report, sweep
+from experiments.display import cli
 
 QUICK = ["--limit", "150", "--width", "4", "--epochs", "2", "--students", "1"]
 COMMANDS = {
@@ -14,6 +17,8 @@ COMMANDS = {
     "denoise": lambda: cli.main(denoise.denoise),
     "report": lambda: cli.main(report.report),
     "noise": lambda: cli.main(noise.inspect),
+    "data": lambda: cli.main(data.main),
+    "bench": lambda: cli.main(bench.bench),
 }
 CASES = [
     ("one", "--dataset cifra10", "unknown data set 'cifra10'.*Did you mean 'cifar10'"),
@@ -23,32 +28,102 @@ CASES = [
     ("one", "--protocol comon", "unknown protocol 'comon'"),
     ("one", "--baseline B-PLAN", "unknown baseline 'B-PLAN'.*B-PLAIN"),
     ("one", "--noise symetric --rate 0.4", "unknown noise kind 'symetric'"),
-    ("one", "--rate 1.5", "rate must be a number in .*got 1.5"),
-    ("one", "--rate -0.5", "rate must be a number in .*got -0.5"),
-    ("one", "--noise clean --rate 0.4", "brings its own rate; leave rate at 0"),
+    ("one", "--rate 1.5", "rate must be a finite number from 0 to 1; got 1.5"),
+    ("one", "--rate -0.5", "rate must be a finite number from 0 to 1; got -0.5"),
+    ("one", "--noise clean --rate 0.4", "has its own rate; leave rate at 0"),
     ("one", "--noise custom", "matrix_file goes with kind 'custom'"),
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),
-    ("one", "--method random --ipc 1000", "ipc=1000 is more than these classes hold"),
+    ("one", "--method random --ipc 1000", "--ipc 1000 is more than these classes hold"),
     ("one", "--method random --options nonsense=1", "unknown option of method 'random' 'nonsense'"),
-    ("one", "--method dance --options batch=many", "option batch takes a int; got 'many'"),
-    ("one", "--limit 0", "count from 1 to 1442.*got 0"),
-    ("one", "--limit 99999", "count from 1 to 1442.*got 99999"),
-    ("one", "--epochs 0", "recipe.epochs must be a whole number, at least 1; got 0"),
-    ("one", "--method random --ipc 1 --students 0", "students must be a whole number, at least 1; got 0"),
-    ("one", "--holdout 1.5", "from 0 to below 1; got 1.5"),
+    ("one", "--method dance --options batch=many", "option batch must be a whole number, such as 10; got 'many'"),
+    ("one", "--method dance --options batch=nan", "option batch must be a whole number, such as 10; got 'nan'"),
+    ("one", "--method datm --options image_rate=nan", "image_rate must be a finite number, at least 0; got nan"),
+    ("one", "--method datm --options image_rate=-1", "image_rate must be a finite number, at least 0; got -1.0"),
+    (
+        "one",
+        "--method datm --options flip=maybe",
+        "flip must be one of true, yes, on, 1, false, no, off, 0; got 'ma",
+    ),
+    ("one", "--method datm --options flip", "an option is name=value; got 'flip'"),
+    ("one", "--method datm --options store=0 store=1", "option store is given twice"),
+    ("one", "--method random --options ipc=3", "option ipc=3 stands beside ipc=10"),
+    ("one", "--method gce --options q=2", "option q must be a finite number above 0 and at most 1; got 2.0"),
+    ("one", "--limit 99999", "limit must be a whole number from 1 to 1442; got 99999"),
+    ("one", "--method herding --ipc 1 --depth 9", "depth 9 does not fit images of side 8"),
     ("one", "--preprocess standardise", "unknown preprocessing 'standardise'"),
     ("one", "--network convnett", "unknown network 'convnett'"),
     ("one", "--config nothing.toml", "nothing.toml"),
     ("sweep", "--preset figur2", "unknown preset 'figur2'"),
-    ("sweep", "--preset demo --rates 0.3", r"rates \[0.3\]"),
-    ("sweep", "--preset demo --workers 0", "--workers counts processes, one at least; got 0"),
+    ("sweep", "--preset demo --rates 0.3", r"--rates 0.3: not in the grid"),
+    ("sweep", "--preset demo --resources gpus=nan --executor slurm", "resource gpus must be .*got nan"),
     ("denoise", "nothing/here", "there is no folder or file nothing/here"),
     ("denoise", "digits --method dancee", "unknown method 'dancee'"),
-    ("denoise", "digits --compare", "--compare measures against the truth"),
+    ("denoise", "digits --compare", "--compare needs the true labels: add errors with --noise"),
+    ("denoise", "digits --method datm --options flip=maybe", "flip must be one of true, yes, on, 1, false, no"),
+    ("denoise", "digits --method datm --options ipc=3", "option ipc=3 stands beside ipc=10"),
     ("report", "nothing/here", "nothing/here does not exist"),
-    ("noise", "--kind symmetric --rate 2", "rate must be a number in .*got 2"),
+    ("noise", "--kind symmetric --rate 2", "rate must be a finite number from 0 to 1; got 2"),
 ]
+
+
+# command -> what comes before a flag, and what each numeric flag must refuse, as words
+NUMBERS = {
+    "one": (
+        "",
+        {
+            **dict.fromkeys(("ipc", "limit", "width", "depth", "students", "epochs"), ("0", "-1")),
+            **dict.fromkeys(("seed", "noise-seed"), ("-1", "4294967296", "1099511627776")),
+            **dict.fromkeys(("holdout",), ("-0.1", "1", "nan")),
+            "rate": ("-0.1", "1.1", "nan"),
+            "steps": ("-1",),
+            "imbalance": ("0.5", "inf", "nan"),
+            "save-every": ("-1", "inf", "nan"),
+        },
+    ),
+    "sweep": (
+        "--preset demo",
+        {
+            "rates": ("-0.1", "1.1", "nan"),
+            "ipc": ("0", "1 0"),
+            "seeds": ("-1", "0 4294967296"),
+            "limit": ("-1",),
+            "workers": ("0",),
+            "retries": ("-1",),
+            "save-every": ("-1", "inf", "nan"),
+        },
+    ),
+    "denoise": (
+        "digits",
+        {
+            **dict.fromkeys(
+                ("ipc", "students", "epochs", "plain-epochs", "width", "depth", "image-size", "limit"), ("0", "-1")
+            ),
+            **dict.fromkeys(("seed", "noise-seed"), ("-1", "4294967296")),
+            "steps": ("-1",),
+            "precision": ("0", "1.1", "nan"),
+            "folds": ("1",),
+            "rate": ("-0.1", "1.1", "nan"),
+            "imbalance": ("0.5", "inf", "nan"),
+            "most": ("-1",),
+        },
+    ),
+    "noise": ("", {"rate": ("-0.1", "1.1", "nan"), "seed": ("-1", "4294967296")}),
+    "data": ("check digits", {"image-size": ("0", "-1")}),
+    "bench": ("import", dict.fromkeys(("width", "batch", "repeats", "ipc"), ("0", "-1"))),
+}
+
+
+def ended(command, words, tmp_path, monkeypatch, capsys):
+    """The lines that a command with a wrong flag leaves on standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [command, *words])
+    with pytest.raises(SystemExit) as stopped:
+        COMMANDS[command]()
+    lines = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2, lines
+    assert lines[-1].startswith("error: "), lines
+    return lines
 
 
 @pytest.mark.parametrize(("command", "words", "said"), CASES, ids=[f"{c} {w}" for c, w, _ in CASES])
@@ -56,12 +131,41 @@ def test_a_wrong_flag_is_one_line(command, words, said, tmp_path, monkeypatch, c
     quick = QUICK if command == "one" else []
     given = words.split()
     quick = [word for i, word in enumerate(quick) if quick[i - i % 2] not in given]
-    monkeypatch.chdir(tmp_path)
     out = ["--out", str(tmp_path / "out")] if command in ("one", "sweep") else []
-    monkeypatch.setattr(sys, "argv", [command, *given, *quick, *out])
-    with pytest.raises(SystemExit) as ended:
-        COMMANDS[command]()
-    lines = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2, lines
-    assert lines[-1].startswith("error: ") and re.search(said, lines[-1]), lines
+    lines = ended(command, [*given, *quick, *out], tmp_path, monkeypatch, capsys)
+    assert re.search(said, lines[-1]), lines
     assert not list(tmp_path.glob("out/*.jsonl"))
+
+
+@pytest.mark.parametrize("command", NUMBERS)
+def test_a_number_outside_its_range_is_refused_before_data_are_read(command, tmp_path, monkeypatch, capsys, cache):
+    monkeypatch.setattr(loading, "locate", None)  # nothing may be looked for
+    before, flags = NUMBERS[command]
+    for flag, values in flags.items():
+        for value in values:
+            words = [*before.split(), f"--{flag}", *value.split()]
+            [line] = ended(command, words, tmp_path, monkeypatch, capsys)
+            name, last = flag.replace("-", "_"), value.split()[-1]
+            assert re.match(rf"error: {name}(\[\d\])? must be .*; got {re.escape(last)}", line), line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "reads"),
+    [
+        ("one", one.Settings),
+        ("sweep", sweep.sweep),
+        ("denoise", denoise.Settings),
+        ("noise", noise.inspect),
+        ("data", data.Check),
+        ("bench", bench.bench),
+    ],
+)
+def test_every_numeric_flag_is_tried(command, reads):
+    hints = typing.get_type_hints(reads, include_extras=True)
+    found = {name.replace("_", "-") for name, hint in hints.items() if name != "return" and counted(hint)}
+    assert found == set(NUMBERS[command][1])
+
+
+def counted(hint):
+    return hint in (int, float) or any(map(counted, typing.get_args(hint)))

@@ -5,8 +5,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
-from report_study import confusion, row, seeds
-from test_report import Outline, saved_set
+from report_study import Outline, confusion, row, saved_set, seeds
 
 from ddjax import preprocess
 from ddjax.denoising import DenoiseReport
@@ -71,6 +70,7 @@ def found(name):
     given = np.arange(n) % k
     made = DenoiseReport(
         ids=np.array([name(f"{i}.png") for i in range(n)]),
+        same_as=np.arange(n) // 2,
         given=given,
         suggested=(given + np.arange(n) % 2) % k,
         suspicion=rng.random(n),

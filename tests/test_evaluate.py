@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from ddjax import preprocess, training
-from ddjax.data import in_space, prepare, synthetic
+from ddjax.data import prepare, synthetic, to_space
 from ddjax.distilled import DistilledSet, expand
 from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, predicted, students, train_full
 from ddjax.evaluation.baselines import Baseline, smoothed
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
 from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
-from ddjax.evaluation.students import rescaled, suited
+from ddjax.evaluation.spaces import suited
+from ddjax.evaluation.students import rescaled
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe
@@ -174,7 +175,7 @@ def test_losses_follow_the_kind_of_label(distilled):
 
 def test_full_training_memorises_and_the_hold_out_sees_it(ready):
     transform = preprocess.fit("standardize", ready.train.images)
-    inside = in_space(ready, transform)
+    inside = to_space(ready, transform)
     baseline = Baseline("quick", Recipe(epochs=60, batch=16, rate=0.05, momentum=0.9), "standardize")
     wide = build("convnet", (8, 8, 1), 3, depth=1, width=32)
     scores = train_full(baseline, inside.train, inside.test, model=wide, audit=ready.audit, students=2)

@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from ddjax import saving
-from ddjax.results import append, fingerprint, read, to_line
-from experiments import one, tables
-from experiments.config import Experiment, from_file, method_config
+from ddjax.distilled import saving
+from ddjax.storage.rows import append, fingerprint, read, to_line
+from experiments import one
+from experiments.display import tables
 from experiments.one import Settings
+from experiments.running.config import Experiment, from_file, method_config
 
 KEYS = {
     *("dataset", "noise", "rate", "effective_rate", "noise_checksum", "method", "ipc", "seed", "protocol"),
@@ -135,14 +136,14 @@ def test_options_are_read_by_type():
 
     found = method_config(SelectionConfig, Experiment(ipc=3, options=("feature_epochs=7", "features=pixels")))
     assert found == SelectionConfig(ipc=3, feature_epochs=7, features="pixels")
-    with pytest.raises(ValueError, match="takes a int"):
+    with pytest.raises(ValueError, match="must be a whole number"):
         method_config(SelectionConfig, Experiment(options=("feature_epochs=many",)))
     assert tables.percent(None) == "-" and tables.percent(0.5) == "50.0 %"
 
 
 def test_a_learned_method_leaves_its_log(tmp_path, capsys):
     wishes = ("pool_size=2", "batch=32", "inner_rate=1e-3", "hinv_rate=1e-2")
-    settings = quick(tmp_path, method="rcig", ipc=1, steps=3, epochs=2, protocol="rcig", options=wishes)
+    settings = quick(tmp_path, method="rcig", ipc=1, depth=1, steps=3, epochs=2, protocol="rcig", options=wishes)
     run(settings, capsys)
     [log] = tmp_path.glob("*/log.csv")
     [kept] = tmp_path.glob("*/distilled.npz")

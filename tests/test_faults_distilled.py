@@ -9,9 +9,10 @@ import sys
 
 import jax.numpy as jnp
 import pytest
+from fuzzing import resealed
 
-from ddjax import data, preprocess, saving
-from ddjax.distilled import DistilledSet
+from ddjax import data, preprocess
+from ddjax.distilled import DistilledSet, saving
 from ddjax.evaluation import PROTOCOLS, evaluate
 from ddjax.noise import NoiseSpec
 
@@ -50,9 +51,9 @@ def test_another_preprocessing(made, dataset, tmp_path):
     with pytest.raises(ValueError, match=rf"{made.space}.*{other.fingerprint}"):
         saving.load_distilled(path, other)
     ready = data.prepare(dataset, NoiseSpec())
-    moved = data.in_space(ready, other)
+    elsewhere = data.to_space(ready, other)
     with pytest.raises(ValueError, match=r"images in .* cannot be scored in"):
-        evaluate(made, moved.test, train=ready.train, protocol=OWN, students=1)
+        evaluate(made, elsewhere.test, train=ready.train, protocol=OWN, students=1)
 
 
 @pytest.mark.faults(12, "another order or number of classes", "refused, the first class that differs named")
@@ -60,10 +61,10 @@ def test_another_order_of_classes(made, saved, dataset, tmp_path):
     assert saving.load_distilled(saved, class_names=NAMES).num_classes == 3
     with pytest.raises(ValueError, match=r"number 0 is 'ant' there and 'bee' in class_names"):
         saving.load_distilled(saved, class_names=["bee", "ant", "cat"])
-    with pytest.raises(ValueError, match="has 3 classes, but class_names are 2"):
+    with pytest.raises(ValueError, match="has 3 classes, but class_names has 2"):
         saving.load_distilled(saved, class_names=NAMES[:2])
     nameless = saving.save_distilled(dataclasses.replace(made, provenance="{}"), tmp_path / "nameless")
-    with pytest.raises(ValueError, match="does not say what its classes are called"):
+    with pytest.raises(ValueError, match="does not record the names of its classes"):
         saving.load_distilled(nameless, class_names=NAMES)
     four = data.prepare(data.synthetic(4, 6), NoiseSpec())
     with pytest.raises(ValueError, match="numbers of classes differ: distilled has 3, test has 4"):
@@ -79,9 +80,8 @@ def test_another_resolution(saved):
 
 @pytest.mark.faults(12, "another schema", "refused, the version that reads it named")
 def test_another_schema(saved):
-    side = saved.with_suffix(".json")
-    side.write_text(json.dumps({**json.loads(side.read_text()), "schema": 2}))
-    with pytest.raises(ValueError, match="has schema 2; this version reads 1"):
+    resealed(saved.with_suffix(".json"), schema=3)
+    with pytest.raises(ValueError, match="has schema 3; this version reads 2"):
         saving.load_distilled(saved)
 
 

@@ -17,9 +17,11 @@ def test_the_loss_is_that_of_ridge_regression():
     config = frepo.FrepoConfig(**TINY, ridge=1e-2)
     case, train = Case(frepo.METHOD, config), toy_train()
     model = frepo.network(config, (8, 8, 3), 3)
-    params, learned = model.init(jax.random.key(0)), case.start.learned
+    params, learned = model.init(jax.random.key(0)), case.start
     targets = frepo.scaled_targets(train.labels, 3)
-    loss, accuracy = frepo.frepo_loss(config, model, params, learned, train.images, targets)
+    loss, accuracy = jax.jit(frepo.frepo_loss, static_argnums=(0, 1))(
+        config, model, params, learned, train.images, targets
+    )
     phi, phi_b = (np.asarray(model.features(params, x), np.float64) for x in (learned.images, train.images))
     kernel = phi @ phi.T
     found = phi_b @ phi.T @ np.linalg.solve(kernel + 1e-2 * np.trace(kernel) / 3 * np.eye(3), learned.labels)
@@ -36,12 +38,12 @@ def test_labels_are_scaled_by_the_number_of_classes():
 def test_first_ages_are_staggered_and_old_networks_replaced():
     case = Case(frepo.METHOD, frepo.FrepoConfig(**{**TINY, "norm": "batch"}))
     state, step = case.state(), jax.jit(case.distiller.step)
-    np.testing.assert_array_equal(state.pool.age, [0, 2, 4])
+    np.testing.assert_array_equal(state.pool.whole().age, [0, 2, 4])
     for number in range(8):
         before, (state, _) = state, step(state, case.batch(number))
-        changed = np.flatnonzero(np.asarray(before.pool.age != state.pool.age))
-        assert len(changed) == 1 and int(state.pool.age.max()) < 6
-        old, new = int(before.pool.age[changed[0]]), int(state.pool.age[changed[0]])
+        changed = np.flatnonzero(np.asarray(before.pool.whole().age != state.pool.whole().age))
+        assert len(changed) == 1 and int(state.pool.whole().age.max()) < 6
+        old, new = int(before.pool.whole().age[changed[0]]), int(state.pool.whole().age[changed[0]])
         assert new == (0 if old == 5 else old + 1)
 
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddjax.checkpoints import step
 from ddjax.data import load
 from ddjax.denoising import DenoiseReport
-from ddjax.files import read_npz, sha256
+from ddjax.distilled.saving import load_distilled
 from ddjax.noise import label_files
 from ddjax.noise.human import read_human
 from ddjax.noise.transition import load_matrix
-from ddjax.saving import load_distilled
+from ddjax.storage import manifest
+from ddjax.storage.files import read_npz, sha256
 
 TRIED = settings(max_examples=150, deadline=None)
 TABLE = {"clean_label": np.arange(20) % 10, "worse_label": np.arange(20) % 7, "aggre_label": list(range(10)) * 2}
@@ -188,18 +188,23 @@ def test_distilled_sets(folder):
     import jax.numpy as jnp
 
     from ddjax.distilled import DistilledSet
-    from ddjax.saving import save_distilled
+    from ddjax.distilled.saving import save_distilled
 
     made = DistilledSet(images=jnp.zeros((2, 4, 4, 1)), labels=jnp.arange(2), num_classes=2, space="x")
     path = save_distilled(made, folder / "set")
     side = json.loads(path.with_suffix(".json").read_text())
+    older = {name: value for name, value in side.items() if name not in ("files", "seal")}
+    older |= {"schema": 1, "sha256": sha256(path)}
     whole = path.read_bytes()
 
+    texts = [json.dumps(meta).encode() for meta in (side, older)]
+
     @TRIED
-    @given(fuzzing.damaged(whole), fuzzing.damaged(json.dumps(side).encode()), st.booleans())
+    @given(fuzzing.damaged(whole), fuzzing.damaged(*texts), st.booleans())
     def one(arrays, text, in_arrays):
         path.write_bytes(arrays if in_arrays else whole)
-        described = json.dumps(side | {"sha256": sha256(path)}).encode() if in_arrays else text
+        vouched = {"arrays": {"bytes": len(arrays), "sha256": sha256(path)}}
+        described = json.dumps(fuzzing.sealed(side | {"files": vouched})).encode() if in_arrays else text
         tried(path.with_suffix(".json"), described, lambda _: load_distilled(path))
 
     one()
@@ -207,7 +212,7 @@ def test_distilled_sets(folder):
 
 def test_reports(folder):
     @settings(max_examples=60, deadline=None)
-    @given(fuzzing.damaged(b'{"format": "ddjax-denoise-report", "schema": 1, "sha256": ""}'))
+    @given(fuzzing.damaged(b'{"format": "ddjax-denoise-report", "schema": 2, "sha256": ""}'))
     def one(data):
         (folder / "report.npz").write_bytes(DATA)
         tried(folder / "report.json", data, lambda path: DenoiseReport.load(path.parent))
@@ -215,11 +220,15 @@ def test_reports(folder):
     one()
 
 
-@pytest.mark.faults(4, "a checkpoint's files damaged at random", "known as damaged, or exactly what was written")
-def test_checkpoints(folder):
+@pytest.mark.faults(
+    4,
+    "files of arrays and their manifest damaged at random",
+    "known as damaged, or exactly what was written",
+)
+def test_arrays_with_a_manifest(folder):
     place = folder / "step-000000001"
-    place.mkdir()
-    step.write_step(place, 1, {"a": 1}, step.on_host({"x": np.arange(5.0)}), {"loss": np.arange(1.0)})
+    kind = manifest.Kind("format", 1, "a record")
+    manifest.save(place / "record", kind, {"x": np.arange(5.0)}, {"loss": 1.0})
     files = {path.name: path.read_bytes() for path in place.iterdir()}
 
     @TRIED
@@ -229,9 +238,8 @@ def test_checkpoints(folder):
         for each, whole in files.items():
             (place / each).write_bytes(data if each == name else whole)
         try:
-            manifest = step.read_manifest(place)
-            found = step.read_state(place, manifest, {"x": np.zeros(5)})
-        except step.Damaged:
+            found, _ = manifest.load(place / "record", kind)
+        except manifest.Damaged:
             return
         assert data == files[name] or json.loads(data) == json.loads(files[name])
         np.testing.assert_array_equal(found["x"], np.arange(5.0))
@@ -243,7 +251,7 @@ def test_a_vector_that_promises_terabytes_takes_none(folder):
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": (1 << 40,)})
     (folder / "huge.npy").write_bytes(stream.getvalue() + b"12345678")
-    with pytest.raises(ValueError, match=r"promises 8796093022208 bytes of numbers, and it holds 8"):
+    with pytest.raises(ValueError, match=r"announces 8796093022208 bytes of numbers, but it holds 8"):
         label_files.read(folder / "huge.npy")
 
 

@@ -1,28 +1,36 @@
 """An update that is not finite is not taken; a run that keeps making them ends without a score."""
 
+import contextlib
 import dataclasses
 import functools
+from typing import NamedTuple
+from unittest import mock
 
 import adder
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax import testing
-from ddjax.checkpoints import Checkpoints
+from ddjax import preprocess, testing, trees
 from ddjax.data import prepare, synthetic
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS, evaluate, train_full
-from ddjax.evaluation.baselines import BASELINES
+from ddjax.evaluation.baselines import BASELINES, train_full_all
+from ddjax.evaluation.students import evaluate_all
+from ddjax.execution.fleet import distill_all
+from ddjax.execution.guard import SKIPPED, Diverged, finite, guarded, intact, watch
+from ddjax.execution.loop import distill
 from ddjax.experts import trajectories
-from ddjax.fleet import distill_all
-from ddjax.guard import SKIPPED, Diverged, finite, guarded, watch
-from ddjax.loop import distill
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
-from ddjax.training import Recipe
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.training import Examples, Recipe
+from ddjax.types import Distiller
+from experiments.running import full as whole
+from experiments.running.nested import nested_trainer
 
 STEPS = 12
 
@@ -39,6 +47,72 @@ def test_one_bad_update_is_skipped_and_counted(chunk):
     assert int(state.step) == STEPS and np.isfinite(np.asarray(state.total)).all()
     drawn = [jax.random.normal(jax.random.fold_in(jax.random.key(0), i), (3,)) * 1e-2 for i in range(STEPS) if i != 4]
     np.testing.assert_allclose(state.total, sum(drawn) + sum(1 + i for i in range(STEPS) if i != 4), rtol=1e-6)
+
+
+class Named(NamedTuple):
+    total: object
+    half: object
+    key: object
+    step: object
+
+
+@flax.struct.dataclass
+class Struct:
+    total: object
+    half: object
+    key: object
+    step: object
+
+
+@pytest.mark.parametrize("carrier", [Named, Struct])
+def test_the_step_after_a_rejected_update_draws_other_numbers_whatever_class_the_state_is(carrier):
+    fields = vars(adder.state())
+    state, _ = distill(adder.ADDER, adder.feed((2,)), carrier(**fields), steps=4)
+    same, _ = distill(adder.ADDER, adder.feed((2,)), adder.state(), steps=4)
+    assert type(state) is carrier and int(state.step) == 4
+    np.testing.assert_array_equal(state.total, same.total)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"total": jnp.zeros(3)}, "dict has no such field"),
+        ({"inner": {"step": jnp.int32(0)}}, "dict has no such field"),
+        ({"step": jnp.float32(0)}, r"dict has float32\[\]"),
+        ({"step": jnp.zeros(2, jnp.int32)}, r"dict has int32\[2\]"),
+    ],
+)
+def test_a_state_without_a_counter_is_refused_before_any_step(state, words):
+    with pytest.raises(ValueError, match=rf"a field step, int32 \[\], and {words}: start it as jnp.int32\(0\)"):
+        distill(adder.ADDER._replace(step=None), adder.feed(), state, steps=1)
+
+
+def in_a_stack(spoiled_too):
+    """A distiller that adds to member `step % 3` of a stack, and to its neighbour where that is asked for."""
+
+    def step(state, batch):
+        index = state["step"] % 3
+        put = state["pool"].put(index, state["pool"].take(index) + batch["add"])
+        if spoiled_too:
+            put = put.put((index + 1) % 3, jnp.nan * batch["add"])
+        return {"pool": put, "step": state["step"] + 1}, {}
+
+    return Distiller(None, step, None)
+
+
+def test_of_a_stack_the_member_that_was_changed_is_checked_and_restored():
+    def start():
+        return {"pool": trees.Stacked.of(jnp.zeros(3)), "step": jnp.int32(0)}
+
+    state, log = distill(in_a_stack(False), adder.feed((1, 5)), start(), steps=7)
+    assert log[SKIPPED].tolist() == [0, 1, 0, 0, 0, 1, 0]
+    np.testing.assert_array_equal(state["pool"].whole(), [1 + 4 + 7, 0 + 5 + 0, 3 + 0 + 0])
+    for twice in (True, False):
+        case = mock.Mock(
+            testing.Case, state=start, step=in_a_stack(twice).step, batch=lambda number: {"add": jnp.float32(1)}
+        )
+        with pytest.raises(AssertionError) if twice else contextlib.nullcontext():
+            testing.step_changes_one_member(case)
 
 
 @pytest.mark.faults(6, "NaN in every update", "stopped after ten in a row, the last finite state kept, no result")
@@ -74,14 +148,28 @@ def test_members_of_a_fleet_are_guarded_each_for_itself():
         keys, starts = [jax.random.key(i) for i in range(3)], [jnp.zeros(3) + i for i in range(3)]
         return distill_all(adder.ADDER, feeds, starts, keys, steps=STEPS, **more)
 
-    states, logs = together()
+    states, logs = zip(*together(), strict=True)
     assert [log[SKIPPED].sum() for log in logs] == [0, 2, 0]
     for i, feed in enumerate(feeds):
         alone, _ = distill(adder.ADDER, feed, adder.init(jax.random.key(i), jnp.zeros(3) + i), steps=STEPS)
         np.testing.assert_allclose(states[i].total, alone.total, rtol=1e-6)
-    feeds[1] = adder.feed(tuple(range(3, 9)))
-    with pytest.raises(Diverged, match=r"member 1 of 3 stopped.*4 updates in a row"):
-        together(patience=4)
+
+
+@pytest.mark.faults(6, "one member of a fleet gone NaN", "the others finish with their numbers; it alone is an error")
+def test_members_of_a_fleet_outlive_one_that_diverges():
+    feeds = [adder.feed(), adder.feed(tuple(range(3, 9))), adder.feed((5,))]
+    keys, starts = [jax.random.key(i) for i in range(3)], [np.zeros(3, np.float32) + i for i in range(3)]
+    ended = distill_all(adder.ADDER, feeds, starts, keys, steps=STEPS, patience=4)
+    for i in (0, 2):
+        alone, log = distill(adder.ADDER, feeds[i], adder.init(jax.random.key(i), jnp.array(starts[i])), steps=STEPS)
+        np.testing.assert_allclose(ended[i][0].total, alone.total, rtol=1e-6)
+        np.testing.assert_array_equal(ended[i][1][SKIPPED], log[SKIPPED])
+    with pytest.raises(Diverged, match=r"member 1 of 3 stopped after step 7 of 12: 4 updates in a row") as error:
+        intact(ended[1])
+    before, _ = distill(adder.ADDER, adder.feed(), adder.init(jax.random.key(1), jnp.array(starts[1])), steps=3)
+    np.testing.assert_allclose(error.value.state.total, before.total, rtol=1e-6)
+    [one] = distill_all(adder.ADDER, feeds[1:2], [jnp.ones(3)], [jax.random.key(1)], steps=STEPS, patience=4)
+    assert isinstance(one, Diverged) and one.step == 7
 
 
 @pytest.mark.faults(6, "one step of a distiller gone NaN in all its state", "skipped; the result is finite and valid")
@@ -142,8 +230,6 @@ def test_networks_that_diverge_have_no_score(ready, tmp_path):
     images = jnp.asarray(ready.train.images[:2], jnp.float32) / 255
     distilled = DistilledSet(images=images, labels=jnp.arange(2), num_classes=2, space=train.space)
     protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: EXPLODING, rates=(1e30,))
-    from ddjax import preprocess
-
     transform = preprocess.fit("standardize", ready.train.images)
     distilled = dataclasses.replace(distilled, preprocess=transform, space=transform.fingerprint)
     small = build("mlp", (8, 8, 1), 2, width=4)
@@ -151,10 +237,67 @@ def test_networks_that_diverge_have_no_score(ready, tmp_path):
         evaluate(distilled, ready.test, protocol=protocol, students=3, model=small, train=ready.train)
 
 
+@pytest.mark.faults(6, "one of several training sets makes its networks diverge", "the other sets keep their scores")
+def test_a_set_whose_networks_diverge_costs_the_other_sets_nothing(ready):
+    train, test, model = toy(ready)
+    wild = dataclasses.replace(train, images=train.images * 1e30)
+    recipe = Recipe(epochs=2, batch=8, rate=0.1, augment="none")
+    baseline = dataclasses.replace(BASELINES["B-PLAIN"], recipe=recipe)
+
+    def scores(trains):
+        options = {"audits": [None] * len(trains), "seeds": [0] * len(trains), "students": 2}
+        return train_full_all(baseline, trains, test, model=model, holdout=0.25, **options)
+
+    good, lost, same = scores([train, wild, train])
+    assert isinstance(lost, Diverged) and str(lost).startswith("2 of 2 networks trained on everything diverged")
+    [alone] = scores([train])
+    assert good.at == same.at == alone.at
+
+
+def test_a_second_stage_is_not_trained_from_networks_that_diverged(ready):
+    train, _, model = toy(ready)
+    examples = Examples(train.images * 1e30, jax.nn.one_hot(train.labels, 2))
+    fit = nested_trainer(10.0, 0.2)(None)
+    with pytest.raises(Diverged, match="networks of the first stage diverged"):
+        fit(model, Recipe(epochs=2, batch=8, rate=0.1), examples, jax.random.split(jax.random.key(0), 1))
+
+
+def test_a_cell_of_a_rule_that_diverges_fails_alone(monkeypatch):
+    def by_rule(cell, shared, view):
+        if cell.number == 1:
+            raise Diverged("lost")
+        return cell.number, {}
+
+    monkeypatch.setattr(whole, "_by_rule", by_rule)
+    asked = mock.Mock(relabel=None, rule="elr")
+    first, second, third = whole.whole_together([mock.Mock(asked=asked, number=i) for i in range(3)], None, None)
+    assert (first, third) == ((0, {}), (2, {})) and isinstance(second, Diverged)
+
+
+@pytest.mark.faults(6, "one of several distilled sets makes its students diverge", "the other sets keep their scores")
+def test_a_distilled_set_whose_students_diverge_costs_the_other_sets_nothing(ready):
+    train, test, _ = toy(ready)
+    made = DistilledSet(images=train.images[:2], labels=train.labels[:2], num_classes=2, space="own")
+    transform = preprocess.fit("standardize", ready.train.images)
+    made = dataclasses.replace(made, preprocess=transform, space=transform.fingerprint)
+    test = dataclasses.replace(test, space=transform.fingerprint)
+    recipe = Recipe(epochs=2, batch=2, rate=0.01)
+    protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: recipe, rates=(0.01,), space="own")
+    model = build("mlp", train.images.shape[1:], 2, width=4)
+
+    def scores(sets):
+        none = [None] * len(sets)
+        return evaluate_all(
+            sets, test, protocol=protocol, seeds=[0] * len(sets), trains=none, audits=none, students=2, model=model
+        )
+
+    lost, good = scores([dataclasses.replace(made, images=made.images * 1e30), made])
+    assert isinstance(lost, Diverged) and str(lost).startswith("2 of 2 students diverged (numbers 0, 1)")
+    assert good.last == scores([made])[0].last
+
+
 @pytest.mark.slow
 def test_a_rate_whose_student_diverges_is_not_chosen(ready):
-    from ddjax import preprocess
-
     transform = preprocess.fit("standardize", ready.train.images)
     images = preprocess.apply(transform, ready.train.images[:8])
     distilled = DistilledSet(

@@ -64,7 +64,7 @@ def test_the_wrong_is_named():
         infinite.convnet_kernel("nngpp", 2)
     with pytest.raises(ValueError, match="standard"):
         infinite.convnet(2, parameterization="mean field")
-    with pytest.raises(ValueError, match="depth of 1"):
+    with pytest.raises(ValueError, match="depth must be at least 1"):
         infinite.convnet(0)
     with pytest.raises(ValueError, match="halves the side 3 times"):
         infinite.convnet_kernel("ntk", 3)(images(1, side=4), images(1, side=4))

@@ -1,10 +1,10 @@
 """Experts and students shared out among devices."""
 
-import os
 import subprocess
 import sys
 
 import pytest
+from mesh_problem import devices
 
 EXPERTS = """
 import jax, numpy as np
@@ -50,9 +50,10 @@ for how in ("map", "vmap"):
         np.testing.assert_array_equal(found.seen["acc"][i], alone.seen["acc"][0])
     odd = fit(model, recipe, Examples(images, targets), keys[:3], how=how)  # two devices do not divide three
     np.testing.assert_allclose(odd.loss[[0, 2]], found.loss[[0, 2]], rtol=1e-4)
+from ddjax.training import make_trainer
 from ddjax.training.fit import _programs
-program = _programs(model, recipe, 1, "map", 2)[1]
-states = jax.eval_shape(_programs(model, recipe, 1, "map", 2)[0], keys, jnp.ones(4))
+start, program, _ = _programs(make_trainer(model, recipe), 1, "map", 2)
+states = jax.eval_shape(start, keys, jnp.ones(4), None, None, own)
 text = program.lower(states, own, watch, jnp.arange(1), jax.random.key(0)).as_text()
 assert "parts" in text, "nothing is shared out"
 """
@@ -61,8 +62,6 @@ assert "parts" in text, "nothing is shared out"
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [EXPERTS, STUDENTS], ids=["experts", "students"])
 def test_devices_share_the_members(program):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", program], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-W", "error::UserWarning", "-c", program]
+    done = subprocess.run(command, env=devices(2), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,7 +1,6 @@
 """One run over several devices gives the numbers of one device; eight devices are simulated in a process of its own."""
 
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -10,17 +9,15 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from mesh_problem import devices
 
-from ddjax import mesh
-from ddjax.distillers.feeds import Batch
+from ddjax.distilled.saving import load_distilled
+from ddjax.distillers.shared.feeds import Batch
+from ddjax.execution import mesh
 
 ROOT = pathlib.Path(__file__).parents[1]
-QUICK = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
-
-
-def devices(count):
-    return os.environ | QUICK | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
 
 
 @pytest.mark.slow
@@ -40,28 +37,43 @@ def test_eight_devices_give_the_numbers_of_one(name, classes, parts):
         assert one == pytest.approx(eight, rel=1e-4, abs=1e-6), key
 
 
+def images_of(out):
+    return np.asarray(load_distilled(next(out.glob("digits-dance-*")) / "distilled").images)
+
+
+def finished(out):
+    """The row, the distilled images and each step's metrics of a run."""
+    [log] = out.glob("digits-dance-*/log.csv")
+    return json.loads((out / "results.jsonl").read_text()), images_of(out), np.loadtxt(log, delimiter=",", skiprows=1)
+
+
 @pytest.mark.slow
-def test_two_hosts_give_the_row_of_one(tmp_path):
+def test_two_hosts_give_the_set_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [sys.executable, "-m", "experiments.one", "--method", "dance", "--ipc", "1", "--limit", "150", "--quiet"]
-    words += ["--width", "2", "--depth", "1", "--steps", "2", "--epochs", "2", "--students", "1", "--protocol", "dance"]
-    words += ["--options", "batch=4", "pool_epochs=1", "members=2", "factor=1"]
+    words += ["--width", "2", "--depth", "1", "--epochs", "2", "--students", "1", "--protocol", "dance"]
+    words += ["--options", "batch=4", "pool_epochs=1", "members=2", "factor=1", "rate=1"]
     own = devices(2) | {"DDJAX_CACHE": str(tmp_path / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    alone = subprocess.run([*words, "--out", str(tmp_path / "one")], env=own, capture_output=True, text=True)
-    assert alone.returncode == 0, alone.stderr
+    for name, steps in (("start", "0"), ("one", "3")):
+        alone = [*words, "--steps", steps, "--out", str(tmp_path / name)]
+        done = subprocess.run(alone, env=own, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
     hosts = []
     for number in range(2):
         who = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
-        both = [*words, "--out", str(tmp_path / f"host{number}"), "--over", "hosts"]
+        both = [*words, "--steps", "3", "--out", str(tmp_path / f"host{number}"), "--over", "hosts"]
         hosts.append(subprocess.Popen(both, env=own | who, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     said = [host.communicate(timeout=300)[0] for host in hosts]
     assert [host.returncode for host in hosts] == [0, 0], said
-    rows = [json.loads((tmp_path / name / "results.jsonl").read_text()) for name in ("one", "host0")]
     assert not (tmp_path / "host1").exists()
-    assert rows[1]["hardware"].startswith("4 x ")
-    assert rows[0]["last_acc"] == pytest.approx(rows[1]["last_acc"], abs=0.02)
+    (row, images, log), (its_row, its_images, its_log) = (finished(tmp_path / name) for name in ("one", "host0"))
+    assert its_row["hardware"].startswith("4 x ")
+    moved = np.abs(images - images_of(tmp_path / "start")).max()
+    assert np.abs(its_images - images).max() < 1e-4 * max(1.0, moved) < 1e-2 * moved
+    np.testing.assert_allclose(its_log, log, rtol=1e-3, atol=1e-6)
+    assert abs(its_row["last_acc"] - row["last_acc"]) < 0.005  # one test image of 360 near a border at most
 
 
 def test_what_cannot_be_split_is_said():

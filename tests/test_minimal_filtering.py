@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ddjax.models.minimal_filtering import BY_FOUR, BY_TWO
+from ddjax.models.convolution.minimal_filtering import BY_FOUR, BY_TWO
 
 
 @pytest.mark.parametrize("way", [BY_TWO, BY_FOUR], ids=["by two", "by four"])

@@ -129,6 +129,18 @@ def test_double_precision_when_given():
         close(single, logits, 1e-4)
 
 
+@pytest.mark.parametrize(("name", "shape", "options"), FAMILIES)
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_parameters_are_float32_also_where_jax_knows_doubles(name, shape, options, norm):
+    """All of them: a network whose biases are of another dtype than its kernels has no flat vector."""
+    if norm and name in ("mlp", "lenet", "alexnet"):
+        pytest.skip("has no norm")
+    model = models.build(name, shape, 3, **options, **({"norm": norm} if norm else {}))
+    with jax.enable_x64(True):
+        params = jax.eval_shape(model.init, jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
 def test_a_bias_before_instance_norm_is_lost():
     model, params = small(**TINY)
     images = images_of((8, 8, 3))

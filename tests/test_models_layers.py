@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ddjax.models import layers
-from ddjax.models.conv import conv2d
-from ddjax.models.resnet import Block
+from ddjax.models.convolution.conv import conv2d
+from ddjax.models.networks.resnet import Block
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 

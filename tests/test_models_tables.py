@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from ddjax import models, trees
-from ddjax.models.resnet import pooled_stem, strided_stem
+from ddjax.models.networks.resnet import pooled_stem, strided_stem
 from ddjax.types import Model
 
 CIFAR, TINY, IMAGENET, MNIST, DIGITS = (32, 32, 3), (64, 64, 3), (128, 128, 3), (28, 28, 1), (8, 8, 1)

@@ -143,7 +143,7 @@ def test_published_order_exchanges_seven_pairs():
 
 
 def test_published_order_files():
-    from ddjax.files import manual_dir
+    from ddjax.storage.files import manual_dir
 
     for dataset, name in (("cifar10", "image_order_c10.npy"), ("cifar100", "image_order_c100.npy")):
         if not (manual_dir() / name).exists():
@@ -178,7 +178,7 @@ def test_long_tail_takes_what_there_is():
     assert len(long_tail(labels, 1.0)) == 1000
     assert (long_tail(labels, 20.0, seed=1) != kept).any()
     np.testing.assert_array_equal(long_tail(labels[:, None], 20.0, 50), long_tail(labels, 20.0, n_max=50))
-    with pytest.raises(ValueError, match="class 0 has 100 examples where the long tail needs 200; lower n_max"):
+    with pytest.raises(ValueError, match="class 0 has 100 examples, but the long tail needs 200; lower n_max"):
         long_tail(labels, 20.0, n_max=200)
     for ratio in (0.5, np.nan):
         with pytest.raises(ValueError, match="ratio"):

@@ -6,13 +6,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from ddjax import files, noise
+from ddjax import noise
 from ddjax.noise import human
 from ddjax.noise.corrupt import corrupt
 from ddjax.noise.imbalance import long_tail, long_tail_by_class, long_tail_counts
 from ddjax.noise.labels import checksum
 from ddjax.noise.orders import corrupt_in_order, md5_order, read_order, tfds_order, tiny_reference_keys
 from ddjax.noise.transition import asymmetric, matrix, symmetric
+from ddjax.storage import files
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "tiny": 200}
 # data set, order, kind, rate, changed labels, checksum, first ten labels, all in that order

@@ -144,7 +144,7 @@ def test_labels_join_by_id(table, tmp_path):
         human_labels("worst", path=path, ids=np.array([50_000]))
     with pytest.raises(ValueError, match=r"unknown human label set 'wrost'.*'worst'"):
         human_labels("wrost", path=path)
-    with pytest.raises(ValueError, match="no CIFAR-N file of cifar100"):
+    with pytest.raises(ValueError, match="not a CIFAR-N file of cifar100"):
         human_labels("noisy100", path=path)
 
 
@@ -192,9 +192,11 @@ def test_damaged_and_foreign_tables(table, tmp_path):
     refuse(npy.getvalue(), "single label vector", "labels.npy")
     refuse(npy.getvalue()[:1000], "truncated", "labels.npy")
     refuse(b"", "empty", "labels.csv")
-    refuse(b"clean_label,aggre_label\n1,2\n3\n", "truncated or not", "labels.csv")
-    refuse(b"1,2\n3,4\n", "first line must name the columns", "labels.csv")
-    refuse(b"clean_label,aggre_label\n1,cat\n", "truncated or not", "labels.csv")
+    refuse(b"clean_label,aggre_label\n1,2\n3\n", "line 3 must hold 2 whole numbers, but is '3'", "labels.csv")
+    refuse(b"clean_label,aggre_label\n1,2\n3,4,5\n", "line 3 has 3 columns, and the header names 2", "labels.csv")
+    refuse(b"1,2\n3,4\n", "line 1 must name the columns", "labels.csv")
+    refuse(b"clean_label,aggre_label\n1,cat\n", "line 2 must hold 2 whole numbers, but is '1,cat'", "labels.csv")
+    refuse("clean_label,aggre_label\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8", "labels.csv")
     refuse(b"x", "must end in", "labels.txt")
     with pytest.raises(ValueError, match=r"worse_label of labels.pt must lie in 0\.\.9.*11"):
         read_human(
@@ -233,7 +235,7 @@ def test_payloads_are_not_run(table, tmp_path, payload, form):
         np.save(path, np.array(content, object), allow_pickle=True)
     else:
         write(path, torch_zip(content) if form == "zip" else torch_legacy(content))
-    with pytest.raises(ValueError, match=rf"{path.name}: it asks for .*nothing of it was run"):
+    with pytest.raises(ValueError, match=rf"{path.name}: it asks for .*no code was run"):
         label_files.read(path)
     assert not trap.exists()
     pickle.loads(pickle.dumps(payload(trap)))

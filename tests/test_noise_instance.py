@@ -72,7 +72,7 @@ def test_part_dependent_inputs(drawn):
         part_dependent(IMAGES[:10], LABELS, K, 0.3, key())
     with pytest.raises(ValueError, match="std must be positive"):
         part_dependent(IMAGES, LABELS, K, 0.3, key(), std=0.0)
-    with pytest.raises(ValueError, match="rate must be a number"):
+    with pytest.raises(ValueError, match="rate must be a finite number from 0 to 1"):
         part_dependent(IMAGES, LABELS, K, float("nan"), key())
 
 

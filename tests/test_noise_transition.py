@@ -131,7 +131,7 @@ def test_asymmetric_is_never_invented(kind, dataset, k):
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan, np.inf])
 def test_rates_are_shares(rate):
-    with pytest.raises(ValueError, match=r"rate must be a number in \[0, 1\]"):
+    with pytest.raises(ValueError, match="rate must be a finite number from 0 to 1"):
         matrix("symmetric", rate, 10)
 
 
@@ -203,7 +203,7 @@ def test_estimate_divides_rows():
     clean, human = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 1, 1, 0, 2])
     np.testing.assert_array_equal(estimate(clean, human, 4)[:2], [[0.75, 0.25, 0, 0], [0.5, 0.5, 0, 0]])
     np.testing.assert_array_equal(estimate(clean, human, 4)[2:], np.eye(4)[2:])
-    with pytest.raises(ValueError, match="pair up"):
+    with pytest.raises(ValueError, match="same length"):
         estimate(clean, human[:3], 4)
 
 

@@ -1,5 +1,6 @@
 """Notebooks: text and .ipynb agree, no output is stored, and each notebook runs in a new kernel."""
 
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
@@ -8,12 +9,18 @@ import pathlib
 import re
 import subprocess
 import time
+import tomllib
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAIRS = sorted((ROOT / "notebooks").glob("*.py"))
 MINUTES = 5  # on two cores, in quick mode
+# from the package list that Colab published in August 2026
+COLAB_PYTHON = "3.12"
+COLAB = {"jax": "0.7.2", "jaxlib": "0.7.2", "flax": "0.11.2", "chex": "0.1.90", "numpy": "2.1.3"}
 
 
 def cells(text):
@@ -45,26 +52,61 @@ def test_first_cells_are_a_title_the_installation_and_the_start(path):
     assert install == cells(PAIRS[0].read_text())[1][1] and "place = begin(drive=None)" in begin
 
 
-@pytest.mark.parametrize("missing", [True, False])
-@pytest.mark.parametrize("source", [None, "ddjax[denoise] @ git+https://example.org/ddjax"])
-def test_installing_takes_the_source_and_never_replaces_jax(tmp_path, monkeypatch, missing, source):
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Run the first cell where `find_spec` gives `spec` for ddjax; returns the commands that it started."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DDJAX_SOURCE", raising=False)
+    find = importlib.util.find_spec
+
+    def run(spec, *, code=0, says=""):
+        calls = []
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec if name == "ddjax" else find(name))
+        ended = subprocess.CompletedProcess([], code, stdout=says)
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: calls.append(command) or ended)
+        exec(compile(cells(PAIRS[0].read_text())[1][1], "install", "exec"), {})
+        return calls
+
+    return run
+
+
+@pytest.mark.parametrize("source", [None, "ddjax[denoise] @ git+https://example.org/ddjax"])
+def test_installing_takes_the_source_and_never_replaces_jax(tmp_path, monkeypatch, install, source):
     if source:
         monkeypatch.setenv("DDJAX_SOURCE", source)
-    calls, find = [], importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if missing and name == "ddjax" else find(name))
-    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command))
-    exec(compile(cells(PAIRS[0].read_text())[1][1], "install", "exec"), {})
-    if not missing:
-        assert calls == [] and not (tmp_path / "kept.txt").exists()
-        return
+    (command,) = install(None)
     kept = (tmp_path / "kept.txt").read_text().splitlines()
     assert {f"{name}=={importlib.metadata.version(name)}" for name in ("jax", "jaxlib")} <= set(kept)
-    (command,) = calls
     assert command[command.index("--constraint") + 1] == "kept.txt"
     assert not any(word.startswith(("jax", "libtpu", "--upgrade")) for word in command)
     assert command[-1] == (source or "..[denoise]")
+
+
+def test_nothing_is_installed_where_ddjax_is(tmp_path, install):
+    assert install(importlib.util.find_spec("ddjax")) == [] and not (tmp_path / "kept.txt").exists()
+
+
+def test_the_folder_of_a_clone_is_installed_and_not_taken_for_the_package(tmp_path, install):
+    (tmp_path / "ddjax/ddjax").mkdir(parents=True)
+    (tmp_path / "ddjax/pyproject.toml").touch()
+    (command,) = install(importlib.machinery.PathFinder.find_spec("ddjax", [str(tmp_path)]))
+    assert command[-1] == "./ddjax[denoise]"
+
+
+def test_a_failed_installation_shows_the_reason_that_pip_gives(install):
+    with pytest.raises(RuntimeError, match=r"could not install \.\.\[denoise\]:\nThe conflict is caused by: jax"):
+        install(None, code=1, says="The conflict is caused by: jax")
+
+
+def test_the_installation_keeps_the_packages_of_colab():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (extra,) = re.findall(r"\{CHECKOUT\}\[(\w+)\]", cells(PAIRS[0].read_text())[1][1])
+    assert SpecifierSet(project["requires-python"]).contains(COLAB_PYTHON)
+    requirements = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"][extra]]
+    pinned = [requirement for requirement in requirements if requirement.name in COLAB]
+    assert {requirement.name for requirement in pinned} == {"jax", "flax", "chex", "numpy"}
+    replaced = [str(requirement) for requirement in pinned if COLAB[requirement.name] not in requirement.specifier]
+    assert not replaced, f"Colab has {COLAB}, so pip would replace a package or fail"
 
 
 @pytest.mark.notebooks

@@ -9,9 +9,9 @@ from mesh_problem import CONFIGS
 from ddjax import testing
 from ddjax.distillers import DISTILLERS
 from ddjax.kernels import gram, ridge_predict
-from ddjax.models.conv import conv2d
+from ddjax.models.convolution.conv import conv2d
 from ddjax.precision import asked
-from experiments.config import Experiment
+from experiments.running.config import Experiment
 
 
 def gap(precision):

@@ -8,10 +8,10 @@ import types
 
 import pytest
 
-from experiments import progress
-from experiments.board import Board
-from experiments.config import Experiment
-from experiments.progress import View
+from experiments.display import progress
+from experiments.display.board import Board
+from experiments.display.progress import View
+from experiments.running.config import Experiment
 
 
 class Terminal(io.StringIO):

@@ -14,9 +14,9 @@ from ddjax import preprocess
 from ddjax.data import prepare, synthetic
 from ddjax.data.dataset import select, subset
 from ddjax.distilled import LABEL_KINDS, DistilledSet, expand, pixels, targets
+from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.noise import NoiseSpec, apply
 from ddjax.noise.transition import matrix
-from ddjax.saving import load_distilled, save_distilled
 
 KINDS = ("symmetric", "symmetric_inclusive", "pairflip", "frequency")
 RATES = st.one_of(st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.floats(0, 1))

@@ -8,7 +8,9 @@ import rcig_problem as tiny
 from rcig_problem import RIDGE, K, M
 
 from ddjax import bilevel
-from ddjax.distillers import rcig, rcig_inner, rcig_tangent
+from ddjax.distillers import rcig
+from ddjax.distillers.rcig import inner as rcig_inner
+from ddjax.distillers.rcig import tangent as rcig_tangent
 from ddjax.kernels import gram
 from ddjax.models import build
 

@@ -14,7 +14,7 @@ from flax import nnx
 from ddjax.experts import trajectories
 from ddjax.experts.identity import identity, layout
 from ddjax.models import build, from_linen, program, specification
-from ddjax.results import fingerprint
+from ddjax.storage.rows import fingerprint
 from ddjax.testing import toy_train
 from ddjax.training import Recipe
 from ddjax.types import Model
@@ -99,7 +99,7 @@ def test_every_option_that_changes_numbers_changes_the_key():
 
 def test_the_words_name_the_module_with_all_that_it_was_built_from():
     words = variant("group norm").spec
-    assert words.startswith("ddjax.models.convnet.ConvNet(num_classes=3, depth=1, width=4, ")
+    assert words.startswith("ddjax.models.networks.convnet.ConvNet(num_classes=3, depth=1, width=4, ")
     assert "norm='group'" in words and "init='torch'" in words and words.endswith("of images [8, 8, 3]")
 
 

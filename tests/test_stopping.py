@@ -20,7 +20,7 @@ def test_a_signal_ends_what_keeps_nothing(capsys, exits):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(stopping.Stopped) as ended, stopping.in_order():
         os.kill(os.getpid(), signal.SIGTERM)
-    assert ended.value.code == 75 and "stopped by SIGTERM: nothing was under way" in capsys.readouterr().err
+    assert ended.value.code == 75 and "stopped by SIGTERM: no computation with checkpoints" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before and not stopping.asked() and not exits
 
 
@@ -43,7 +43,7 @@ def test_what_does_not_end_within_the_grace_is_ended(monkeypatch, capsys, exits)
         os.kill(os.getpid(), signal.SIGTERM)
         while not exits:
             pass
-    assert exits == [143] and "what was written before stands" in capsys.readouterr().err
+    assert exits == [143] and "the previous checkpoint remains" in capsys.readouterr().err
 
 
 def test_stopping_is_no_failure_that_anyone_catches():

@@ -1,5 +1,7 @@
 """A sweep does what is missing, once, and survives what happens to it."""
 
+import dataclasses
+import errno
 import importlib.util
 import json
 import os
@@ -7,18 +9,22 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
 from ddjax.distillers import DISTILLERS
-from ddjax.results import fingerprint
-from experiments import distilling
-from experiments.config import Experiment, method_config
+from ddjax.storage.rows import fingerprint
+from experiments.running import distilling
+from experiments.running.checkpointing import Keeping
+from experiments.running.config import Experiment, method_config
+from experiments.running.run import Outcome, run_together
+from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
 from experiments.sweeping.grid import Grid, cells, narrowed
 from experiments.sweeping.presets import LEARNED, PRESETS
-from experiments.sweeping.run import bundles, groups
+from experiments.sweeping.run import bundles, groups, run_group
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -85,7 +91,7 @@ def test_a_grid_is_narrowed_by_its_axes(config):
     assert len(cells(grid)) == 4
     assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
     assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
-    with pytest.raises(ValueError, match=r"rates \[0.3\].*0.4"):
+    with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
         narrowed([grid], rates=(0.3,))
     config.write_text("[everywhere]\nwidht = 4")
     with pytest.raises(ValueError, match="widht"):
@@ -95,6 +101,17 @@ def test_a_grid_is_narrowed_by_its_axes(config):
 def test_settings_of_a_method_and_of_its_size():
     grid = Grid(methods=("dance",), seeds=(0,), of_method={"dance": {0: {"steps": 9, "width": 4}, 10: {"steps": 5}}})
     assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
+
+
+def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
+    grid = Grid(noises=(("clean", 0.0), ("symmetric", 0.4), ("worst", 0.0)), methods=("random",), ipc=(1,))
+    assert [(c.noise, c.noise_seed) for c in cells(grid)] == [
+        *[("clean", 0)] * 3,
+        *[("symmetric", seed) for seed in range(3)],
+        *[("worst", 0)] * 3,
+    ]
+    one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
+    assert {cell.noise_seed for cell in cells(one_draw)} == {5}
 
 
 def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
@@ -143,13 +160,52 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
 
 def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     text = config.read_text().replace('["random"]', '["random", "kcenter"]')
-    config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
-    assert sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True) == 1
+    config.write_text(text + "\n[of_method.kcenter.0]\ndepth = 9\n")
+    narrow = {"config": config, "out": tmp_path / "out", "seeds": (0,), "rates": (0.4,), "workers": 1, "quiet": True}
+    assert sweep(**narrow) == 1
     rows = sorted(rows_of(tmp_path / "out").values(), key=lambda row: row["status"])
     assert [row["status"] for row in rows] == ["done", "failed"]
-    assert "nonsense" in rows[1]["reason"]
+    assert "depth 9 does not fit" in rows[1]["reason"]
     assert list((tmp_path / "out").glob("runs/*/traceback.txt"))
     assert not Store(tmp_path / "out").done(Experiment(**rows[1]["config"]))
+
+
+@pytest.mark.faults(
+    6, "a fleet with one diverged cell", "it alone is failed_nan; the others keep their work and scores"
+)
+def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
+    cell = Experiment(
+        dataset="digits", method="faults_methods:ODD", ipc=1, width=4, epochs=2, students=1, limit=150, rate=0.4
+    )
+    fleet = [dataclasses.replace(cell, seed=seed) for seed in (0, 1, 2)]
+    store, calls = Store(tmp_path / "out"), []
+
+    def counted(cells, **more):
+        calls.append(len(cells))
+        return run_together(cells, **more)
+
+    monkeypatch.setattr("experiments.sweeping.run.run_together", counted)
+    shared = Shared(sets=store.distilled, keeping=store.keeping(0.0))
+    assert run_group(fleet, store, shared, "test") == fleet[1:2] and calls == [3]
+    first, lost, third = map(store.row, fleet)
+    assert [row["status"] for row in (first, lost, third)] == ["done", "failed_nan", "done"]
+    assert lost["reason"].startswith("Diverged: member 1 of 3 stopped after step 10 of 12: 10 updates in a row")
+    assert "Diverged" in (store.runs / lost["fingerprint"] / "traceback.txt").read_text()
+    assert first["last_acc"] > 0 and first["students"] != third["students"]
+    assert first["distill_steps"] == 12 and first["skipped"] == 0
+    assert not (tmp_path / "out" / "unfinished").exists()
+
+
+def test_checkpoints_of_a_failed_cell_outlive_the_next_one(tmp_path):
+    keeping = Keeping(tmp_path / "unfinished")
+    failed, done = Experiment(seed=1), Experiment(seed=2)
+    for cell in (failed, done):
+        keeping.begin()
+        ready = mock.Mock(experiment=cell)
+        ready.dataset.provenance, ready.prepared.noise = {"digest": "a"}, {"checksum": "b"}
+        keeping.checkpoints([ready], "networks").folder.mkdir(parents=True)
+    keeping.finished([done])
+    assert [path.name for path in keeping.root.iterdir()] == [keeping.folder([failed]).name]
 
 
 def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_path):
@@ -159,12 +215,38 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
     with store.claimed([cell]) as mine:
         assert mine == [cell]
 
+
+def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path):
+    store, rows = Store(tmp_path), [{"fingerprint": "first"}, {"fingerprint": "second"}]
+
     def breaks(folder):
         raise RuntimeError("disk")
 
     with pytest.raises(RuntimeError, match="disk"):
-        store.write({"fingerprint": fingerprint(cell)}, breaks)
+        store.write(rows, [lambda folder: None, breaks])
     assert not list(store.runs.iterdir())
+    store.write(rows)
+    assert set(rows_of(tmp_path)) == {"first", "second"}
+
+
+@pytest.mark.parametrize("lost", [(1,), (1, 2)])
+def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, lost):
+    store, fleet = Store(tmp_path), [Experiment(seed=1), Experiment(seed=2)]
+    keeping = store.keeping()
+
+    def interrupted(cells, **_):
+        if len(cells) > 1:
+            keeping.used.add(keeping.folder(cells))
+            keeping.folder(cells).mkdir(parents=True)
+        if len(cells) > 1 or cells[0].seed in lost:
+            raise OSError(errno.ENOSPC, "no space")
+        return [Outcome({"fingerprint": fingerprint(cells[0])}, None, {}, None, None, {})]
+
+    monkeypatch.setattr("experiments.sweeping.run.run_together", interrupted)
+    failed = run_group(fleet, store, Shared(keeping=keeping), "test")
+    assert [cell.seed for cell in failed] == list(lost)
+    # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
+    assert keeping.folder(fleet).exists() == (failed == fleet)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
@@ -187,3 +269,11 @@ def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
         name: numbers(row) for name, row in rows_of(calm).items()
     }
     assert not list(stormy.glob("runs/.aside-*"))
+
+
+def test_a_wrong_option_of_one_cell_is_said_before_any_runs(config, tmp_path):
+    text = config.read_text().replace('["random"]', '["random", "kcenter"]')
+    config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
+    with pytest.raises(ValueError, match="unknown option of method 'kcenter' 'nonsense'"):
+        sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True)
+    assert not (tmp_path / "out").exists()

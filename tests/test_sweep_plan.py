@@ -1,20 +1,23 @@
 """A plan says what a sweep will take, before anything is loaded; rows that are there refine it."""
 
 import jax
+import numpy as np
 import pytest
 
+from ddjax.distillers import DISTILLERS
 from ddjax.models import build
-from ddjax.results import fingerprint, hardware
-from experiments.config import Experiment
-from experiments.progress import in_time
+from ddjax.storage.rows import fingerprint, hardware
+from experiments.display.progress import in_time
+from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.arithmetic import forward_flop
-from experiments.sweeping.cost import cost, members_that_fit
+from experiments.sweeping.cost import copies, cost, members_that_fit
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.presets import PRESETS
 from experiments.sweeping.run import groups
+from experiments.sweeping.seeds import planned_seeds, spreads
 from experiments.sweeping.store import Store
 
 CPU, H200 = MACHINES["cpu2"], MACHINES["h200"]
@@ -46,6 +49,12 @@ def test_predicted_steps_are_within_twice_the_measured_ones(method, ipc, options
     assert 0.5 < (seconds(1100) - seconds(100)) / 1000 / measured < 2
 
 
+def test_students_see_each_cell_of_an_automatic_mosaic():
+    config = DISTILLERS["dance"].config()
+    assert copies("dance", config, (32, 32, 3)) == 4 and copies("dance", config, (8, 8, 1)) == 1
+    assert copies("rcig", DISTILLERS["rcig"].config(), (32, 32, 3)) == 2
+
+
 @pytest.mark.parametrize(("machine", "days"), [("h200", (3, 40)), ("cpu2", (1000, 10_000))])
 def test_tier_a_has_a_believable_plan(machine, days, tmp_path, capsys):
     assert sweep("tier_a", out=tmp_path, dry_run=True, machine=machine) == 0
@@ -54,19 +63,20 @@ def test_tier_a_has_a_believable_plan(machine, days, tmp_path, capsys):
     whole = next(line for line in lines if line.startswith("in all "))
     assert days[0] < float(whole.split()[2]) < days[1] and whole.split()[3] == "d"
     experts = next(line for line in lines if line.startswith("  experts"))
-    assert (
-        "9 sets" in experts and "116.4 GB" in experts
-    )  # 100 experts, 101 epochs, 320,010 numbers of 4 bytes, 9 labels
+    # 100 experts, 101 epochs, 320,010 numbers of 4 bytes, 9 labels, 3 seeds
+    assert "27 sets" in experts and "349.1 GB" in experts
     assert not list(tmp_path.iterdir())
 
 
 def test_rows_refine_their_kind(tmp_path):
     found = cells(Grid(methods=("datm",), seeds=(0, 1, 2), noises=(("clean", 0.0), ("symmetric", 0.4)), ipc=(1, 10)))
     store, done = Store(tmp_path), found[0]
-    store.write({"fingerprint": fingerprint(done), "status": "done", "seconds": 123.0, "hardware": hardware()})
+    store.write([{"fingerprint": fingerprint(done), "status": "done", "seconds": 123.0, "hardware": hardware()}])
     here = planning.plan(found, store, CPU.__class__(**{**vars(CPU), "name": "here"}), fleet=False)
     assert {one.seconds for one in here.estimates if one.cell.ipc == 1} == {123.0}
-    assert len({one.seconds for one in here.estimates if one.cell.ipc == 10}) == 1 and len(here.common) == 2
+    assert (
+        len({one.seconds for one in here.estimates if one.cell.ipc == 10}) == 1 and len(here.common) == 6
+    )  # experts: 2 labels, 3 seeds
     assert not any(one.measured for one in planning.plan(found, store, CPU, fleet=False).estimates)
     text = planning.listing(here, store)
     assert "12 cells, 1 of them present" in text and "     done" in text and "2.0 min" in text
@@ -96,3 +106,24 @@ def test_the_machine_at_hand_is_measured(tmp_path, capsys):
 def test_units():
     assert [in_time(s) for s in (3, 300, 30_000, 300_000)] == ["3.0 s", "5.0 min", "8.3 h", "3.5 d"]
     assert [planning.in_bytes(b) for b in (None, 2e3, 2e6, 2e9)] == ["unknown", "2 kB", "2.0 MB", "2.0 GB"]
+
+
+def test_seeds_are_planned_for_an_effect(tmp_path, capsys):
+    """By the spread of the rows, until the effect is one that the test finds."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"dataset": "digits", "method": m, "ipc": i, "protocol": "common", "noise": n, "rate": 0.4, "last_acc": a}
+        for m, i, spread in (("dance", 10, 0.02), ("full", None, 0.01))
+        for n in ("symmetric", "asymmetric")
+        for a in 0.5 + spread * rng.normal(size=5)
+    ]
+    found = spreads(rows)
+    assert found["digits", "dance", 10][1] == 8 and 0.01 < found["digits", "dance", 10][0] < 0.04
+    large, small = (int(planned_seeds(rows, effect, 3, 1)[1].split()[3]) for effect in (0.05, 0.02))
+    assert 3 <= large < small
+    assert int(planned_seeds(rows, 0.05, 3, 18)[1].split()[3]) > large
+    assert "unknown" in planned_seeds(rows[:1], 0.02, 3, 1)[1]
+    assert sweep(methods=("random", "full"), out=tmp_path, dry_run=True, machine="cpu2", effect=0.02) == 0
+    assert "difference of 2 points" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="for --dry-run; got 2"):
+        sweep(out=tmp_path, dry_run=True, effect=2.0)

@@ -1,4 +1,4 @@
-"""Pure image augmentations: `augment(key, images, op_key=None) -> images`, differentiable in the images."""
+"""Image augmentations as pure functions `augment(key, images, op_key=None) -> images`, differentiable in the images."""
 
 from ddjax.augment.cutmix import cutmix as cutmix
 from ddjax.augment.one_per_image import rcig_augment as rcig_augment
@@ -10,7 +10,7 @@ from ddjax.augment.strategies import crop_flip as crop_flip
 from ddjax.augment.strategies import diffaug as diffaug
 from ddjax.augment.strategies import dsa as dsa
 
-AUGMENTATIONS = {  # name -> a factory without arguments
+AUGMENTATIONS = {  # name -> factory without arguments
     "none": lambda: lambda key, images, op_key=None: images,
     "dsa": dsa,
     "dsa_noflip": lambda: dsa("color_crop_cutout_scale_rotate"),

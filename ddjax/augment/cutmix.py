@@ -8,9 +8,11 @@ from ddjax.types import Images, PRNGKey
 
 
 def partners(key: PRNGKey, weights: Float[Array, "n"]) -> Int[Array, "n"]:
-    """A permutation of the rows that sends rows of weight 1 to rows of weight 1, uniformly at random."""
+    """A uniformly random permutation of the rows of weight 1. Rows of weight 0 are permuted among themselves."""
     padded = (weights == 0).astype(jnp.float32)
-    score = padded + jax.random.uniform(key, weights.shape, jnp.float32)  # below 1 on real rows, at least 1 on others
+    score = padded + jax.random.uniform(
+        key, weights.shape, jnp.float32
+    )  # below 1 for rows of weight 1, at least 1 for others
     return jnp.zeros(weights.shape, jnp.int32).at[jnp.argsort(padded)].set(jnp.argsort(score).astype(jnp.int32))
 
 
@@ -23,17 +25,32 @@ def cutmix(
     probability: float = 0.5,
     beta: float = 1.0,
 ) -> tuple[Images, Float[Array, "n k"]]:
-    """With `probability`, one box of every image is replaced by its partner's, and the targets are mixed by area.
+    """With probability `probability`, replace a box of every image by that of a partner, and mix the targets by area.
 
-    A cross-entropy is linear in its targets, so the mixed row gives exactly the two-term loss
-    ratio * CE(own) + (1 - ratio) * CE(partner's), and so does any loss linear in them. The box has
-    floor(side * sqrt(1 - lam)) pixels an axis, lam ~ Beta(beta, beta), rounded down to an even number about a centre
-    anywhere in the image; the ratio counts the pixels left after clipping. Rows of weight 0 (padding) never enter
-    another row.
+    A loss that is linear in its targets, such as the cross-entropy, then equals the two-term loss
+    ratio * loss(own target) + (1 - ratio) * loss(target of the partner). The box has floor(side * sqrt(1 - lam)) pixels
+    along an axis, rounded down to an even number, with lam ~ Beta(beta, beta). Its centre is anywhere in the image, and
+    the ratio counts the pixels after clipping.
+
+    Args:
+      key: of the box and the partners.
+      images: of the batch.
+      targets: of the batch.
+      weights: 0 for padding rows, which are not mixed into other rows; by default all 1.
+      probability: of mixing, for the whole batch.
+      beta: of the distribution of lam.
+
+    Returns:
+      The mixed images and targets.
+
+    Example:
+      >>> images, targets = jax.jit(cutmix)(jax.random.key(0), jnp.zeros((4, 8, 8, 1)), jnp.eye(4))
+      >>> images.shape, targets.shape
+      ((4, 8, 8, 1), (4, 4))
     """
     batch_key, partner_key, lam_key = jax.random.split(key, 3)
     mix, lam, *centre = jax.random.uniform(batch_key, (4,), jnp.float32)
-    if beta != 1:  # Beta(1, 1) is the uniform distribution, and takes a second less to compile
+    if beta != 1:  # Beta(1, 1) is uniform, and compiles a second faster as such
         lam = jax.random.beta(lam_key, beta, beta, dtype=jnp.float32)
     cut = jnp.where(mix < probability, jnp.sqrt(1 - lam), 0)
     partner = partners(partner_key, jnp.ones(len(images)) if weights is None else weights)
@@ -47,7 +64,7 @@ def paste(
     cut: Float[Array, ""],
     centre: Float[Array, "2"],
 ) -> tuple[Images, Float[Array, "n k"]]:
-    """The box of relative side `cut` about the relative position `centre` (in [0, 1)), taken from the partners."""
+    """Replace the box of relative side `cut` at the relative centre `centre` (in [0, 1)) by that of the partners."""
     inside = []
     for axis, side in enumerate(images.shape[1:3]):
         half = jnp.floor(side * cut).astype(jnp.int32) // 2

@@ -1,7 +1,7 @@
-"""FRePo's and RCIG's augmentation: each image gets exactly one operation, for the price of one warp.
+"""The augmentation of FRePo and RCIG: exactly one operation for each image, at the cost of one warp.
 
-Choosing per image among functions would run all of them on every image. Flip, crop, rotate and translate are one
-affine warp whose matrix differs by image, and the images that drew another operation get the identity.
+A choice between functions for each image would run all functions on every image. Here flip, crop, rotate and translate
+are one affine warp with a matrix for each image, which is the identity for images with another operation.
 """
 
 import math
@@ -20,9 +20,9 @@ from ddjax.types import Images, PRNGKey
 
 
 class OnePerImage(NamedTuple):
-    """Drawn parameters; a row is the identity in all but one of the three groups. None: no such operation listed."""
+    """Drawn parameters. A row is the identity in all but one of the groups. A group without operations is None."""
 
-    op: Int[Array, "n"]  # which of the listed operations each image drew
+    op: Int[Array, "n"]  # index of the drawn operation
     affine: Any  # [n 2 3]: source (row, column) = affine @ (row, column, 1), measured from the centre
     color: Any  # [n 3]: brightness shift, contrast factor, saturation factor
     hole: Any  # int32 [n 3]: first row, first column, side
@@ -75,12 +75,12 @@ _GROUPS = {
     "color": ({"color": _color}, jnp.float32, [0, 1, 1]),
     "hole": ({"cutout": _cutout}, jnp.int32, [0, 0, 0]),
 }
-"""group -> what draws its rows, and the row that does nothing"""
+"""group -> functions that draw its rows, dtype, and the row of the identity"""
 _NAMES = tuple(name for draws, _, _ in _GROUPS.values() for name in draws)
 
 
 def draw(ops: Sequence[str], key: PRNGKey, n: int, size: Size) -> OnePerImage:
-    """An operation for each of n images, uniformly, and its parameters."""
+    """Draw an operation for each of n images, uniformly, and its parameters."""
     op_key, key = jax.random.split(key)
     op = jax.random.randint(op_key, (n,), 0, len(ops), jnp.int32)
     groups = {}
@@ -97,7 +97,7 @@ def draw(ops: Sequence[str], key: PRNGKey, n: int, size: Size) -> OnePerImage:
 
 
 def apply(params: OnePerImage, images: Images) -> Images:
-    """The images, each under its own operation; bilinear with replicated edges, bitwise unchanged by an identity."""
+    """Apply the drawn operations, bilinear with replicated edges. The identity changes no bit of an image."""
     h, w = images.shape[1:3]
     if params.affine is not None:
         y, x = centred(h)[None, :, None], centred(w)[None, None]
@@ -115,12 +115,25 @@ def apply(params: OnePerImage, images: Images) -> Images:
 
 
 def rcig_augment(ops: Sequence[str] = ("flip", "color", "crop", "rotate", "translate", "cutout")) -> Augment:
-    """One operation per image, drawn uniformly; no operation is shared by the batch, so `op_key` plays no part.
+    """One operation per image, drawn uniformly. No operation is shared by the batch, so `op_key` is not used.
 
-    Ranges: color adds up to 0.25, then contrast and saturation by factors in exp(-0.25..0.25); crop zooms by
-    0.8..1.25 and shifts within the border this opens; rotate up to 15 degrees; translate up to an eighth of the side;
-    cutout a square of a quarter of the side; flip with probability 0.5.
+    Ranges: color changes brightness by up to 0.25, and contrast and saturation by factors in exp(-0.25..0.25); crop
+    zooms by 0.8..1.25 and shifts within the new border; rotate turns by up to 15 degrees; translate shifts by up to an
+    eighth of the side; cutout removes a square of a quarter of the side; flip has probability 0.5.
     Sources: Zhou et al., 2022 (arXiv:2206.00719); Loo et al., 2023 (arXiv:2302.06755).
+
+    Args:
+      ops: names of the operations, each once.
+
+    Returns:
+      The augmentation.
+
+    Raises:
+      ValueError: a name is unknown or repeated, or there is none.
+
+    Example:
+      >>> rcig_augment(("cutout",))(jax.random.key(0), jnp.zeros((2, 8, 8, 1))).shape
+      (2, 8, 8, 1)
     """
     ops = tuple(ops)
     for name in ops:

@@ -1,7 +1,7 @@
-"""The elementary operations of DSA (Zhao and Bilen, 2021, arXiv:2102.08259): draw parameters, then apply them.
+"""The operations of DSA (Zhao and Bilen, 2021, arXiv:2102.08259), each as a draw of parameters and their application.
 
-Parameters have a leading axis: n, a row per image, or 1, one row for any number of images. What is drawn never
-depends on the images, so one draw serves two batches.
+Parameters have a leading axis: n for one row per image, or 1 for one row for all images. They do not depend on the
+images, so one draw can be applied to two batches.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 class Op(NamedTuple):
-    """An augmentation in two halves."""
+    """An operation in two parts."""
 
     draw: Callable[[PRNGKey, int, Size], Any]  # (key, rows, (h, w)) -> params
     apply: Callable[[Any, Images], Images]
@@ -30,26 +30,28 @@ def per_image(x: Array) -> Array:
 
 
 def uniform(key: PRNGKey, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Array:
-    """Uniform in [low, high), float32 whatever the default is."""
+    """Uniform in [low, high), always float32."""
     return jax.random.uniform(key, shape, jnp.float32, low, high)
 
 
 def brightness(images: Images, shift: Float[Array, "p"]) -> Images:
-    """Every value moved by `shift`."""
+    """Add `shift` to every value."""
     return images + per_image(shift).astype(images.dtype)
 
 
 def _stretch(images: Images, mean: Array, factor: Array) -> Images:
-    return images + per_image(factor - 1).astype(images.dtype) * (images - mean)  # bitwise the image at factor 1
+    return images + per_image(factor - 1).astype(images.dtype) * (
+        images - mean
+    )  # factor 1 leaves the image unchanged bit for bit
 
 
 def saturation(images: Images, factor: Float[Array, "p"]) -> Images:
-    """Distances from each pixel's mean over channels times `factor`; nothing happens to one channel."""
+    """Scale the differences from the mean over channels of each pixel. An image of one channel is unchanged."""
     return _stretch(images, images.mean(3, keepdims=True), factor)
 
 
 def contrast(images: Images, factor: Float[Array, "p"]) -> Images:
-    """Distances from the mean of the whole image times `factor`."""
+    """Scale the differences from the mean of the image."""
     return _stretch(images, images.mean((1, 2, 3), keepdims=True), factor)
 
 
@@ -76,7 +78,7 @@ def _part(size: int, ratio: float) -> int:
 
 
 def crop(pad: int | None = None) -> Op:
-    """Whole-pixel shifts of up to `pad` (by default an eighth of the side) in both directions, zeros moving in."""
+    """Shifts by whole pixels, up to `pad` (by default an eighth of the side) in both directions, filled with zeros."""
 
     def draw(key: PRNGKey, n: int, size: Size) -> Int[Array, "p 2"]:
         most = jnp.array([_part(side, 0.125) if pad is None else pad for side in size], jnp.int32)[None]
@@ -90,7 +92,7 @@ def _draw_translate(key: PRNGKey, n: int, size: Size) -> Int[Array, "p 2"]:
 
 
 def zero_box(images: Images, start: Int[Array, "p 2"], side: Int[Array, "#p 2"]) -> Images:
-    """Zeros in rows and columns [start, start + side), as far as they lie inside the image."""
+    """Set rows and columns [start, start + side) to zero, clipped to the image."""
     inside = []
     for axis, length in enumerate(images.shape[1:3]):
         at = jnp.arange(length, dtype=jnp.int32)[None] - start[:, axis, None]
@@ -135,9 +137,11 @@ def _apply_rotate(angle: Float[Array, "p"], images: Images) -> Images:
 OPS = {
     "color": Op(_draw_color, _apply_color),  # brightness, saturation, contrast, in this order
     "crop": crop(),
-    "cutout": Op(_draw_cutout, _apply_cutout),  # a square of half the side, its centre anywhere up to the border
+    "cutout": Op(_draw_cutout, _apply_cutout),  # a square of half the side, with its centre anywhere in the image
     "flip": Op(_draw_flip, _apply_flip),
-    "scale": Op(_draw_scale, _apply_scale),  # source = factor * target, (rows, columns): above 1 shrinks the content
+    "scale": Op(
+        _draw_scale, _apply_scale
+    ),  # source = factor * target for (rows, columns): a factor above 1 shrinks the content
     "rotate": Op(_draw_rotate, _apply_rotate),
     "translate": Op(_draw_translate, crop().apply),  # a horizontal crop
 }

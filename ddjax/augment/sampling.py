@@ -1,4 +1,4 @@
-"""Images read between their pixels: bilinear, each neighbour outside the image counting as zero on its own."""
+"""Bilinear interpolation of images, where each neighbour outside the image counts as zero."""
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,10 @@ def _patches(image: Float[Array, "h w c"], corner: Int[Array, "h w 2"]) -> Float
 def bilinear(
     images: Float[Array, "n h w c"], rows: Float[Array, "p h w"], columns: Float[Array, "p h w"]
 ) -> Float[Array, "n h w c"]:
-    """Output pixel [i, j] is the image at (rows[i, j], columns[i, j]), in pixels; p is n, or 1 for all alike.
+    """Output pixel [i, j] is the image at (rows[i, j], columns[i, j]), in pixels; p is n, or 1 for all images.
 
-    One gather of 2 x 2 patches: its transpose is one scatter, which the four usual gathers make four times as slow.
-    The patch is clipped into the image and weighted by its true distance, so what lies outside weighs nothing.
+    It is one gather of 2 x 2 patches, so its transpose is one scatter; the usual four gathers are four times slower. A
+    patch is clipped to the image and weighted by its distance, so pixels outside the image have weight zero.
     """
     h, w = images.shape[1:3]
     top, left = jnp.clip(jnp.floor(rows), 0, h - 2), jnp.clip(jnp.floor(columns), 0, w - 2)
@@ -38,7 +38,7 @@ def bilinear(
 def separable(
     images: Float[Array, "n h w c"], rows: Float[Array, "p h"], columns: Float[Array, "p w"]
 ) -> Float[Array, "n h w c"]:
-    """`bilinear` where rows depend on i and columns on j alone: two small matrix products, no scatter in a gradient."""
+    """`bilinear` where rows depend only on i and columns only on j: two matrix products, without a scatter."""
     n, h, w, _ = images.shape
 
     def matrix(at: Array, size: int) -> Array:
@@ -50,7 +50,7 @@ def separable(
 
 
 def shifted(images: Float[Array, "n h w c"], shift: Int[Array, "p 2"]) -> Float[Array, "n h w c"]:
-    """Output pixel [i, j] is pixel [i + shift[0], j + shift[1]], zero outside."""
+    """Output pixel [i, j] is pixel [i + shift[0], j + shift[1]], or zero outside the image."""
     for axis in (1, 2):
         size = images.shape[axis]
         at = jnp.arange(size, dtype=jnp.int32)[None] + shift[:, axis - 1 : axis]
@@ -62,5 +62,5 @@ def shifted(images: Float[Array, "n h w c"], shift: Int[Array, "p 2"]) -> Float[
 
 
 def centred(size: int) -> Float[Array, "size"]:
-    """Pixel positions measured from the middle of an axis."""
+    """Pixel positions relative to the centre of an axis."""
     return jnp.arange(size, dtype=jnp.float32) - (size - 1) / 2

@@ -1,4 +1,4 @@
-"""Augmentations built from a string of operations joined by underscores, such as "color_crop_cutout"."""
+"""Augmentations from a string of operations joined by underscores, such as "color_crop_cutout"."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,14 +19,18 @@ _ALWAYS = ("flip", "color", "cutout")
 def keys(key: PRNGKey, op_key: PRNGKey | None) -> tuple[PRNGKey, PRNGKey]:
     """The key of the parameters and the key of the batch-wide operation.
 
-    Under a vmap over students, `key` has a row for each. A shared `op_key` keeps the drawn operation one scalar, so
-    that a switch on it stays a switch and only that operation runs; derived from `key`, all of them would.
+    Under a vmap over students, `key` has a row for each student. With a shared `op_key` the drawn operation is one
+    scalar, so the switch runs only that operation. With an operation key derived from `key` it would run all of them.
     """
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1) if op_key is None else op_key
 
 
 def parse(strategy: str) -> tuple[str, ...]:
-    """The operations named in a strategy, in its order."""
+    """The operations of a strategy, in its order.
+
+    Raises:
+      ValueError: an operation is unknown or repeated.
+    """
     names = tuple(strategy.split("_"))
     for name in names:
         if name not in OPS:
@@ -46,25 +50,25 @@ def _draw(names: tuple[str, ...], key: PRNGKey, n: int, size: Size) -> dict[str,
 
 
 def _switch(names: tuple[str, ...], choice: Int[Array, ""], params: dict[str, Any], images: Images) -> Images:
-    # parameters of all the names are drawn before, being cheap: a switch that a vmap turns into a select would
-    # use a key in each of its branches
+    # the parameters of all operations are drawn before, which is cheap: in a switch that a vmap turns into a select,
+    # each branch would use the key
     branches = [lambda p, x, name=name: OPS[name].apply(p[name], x) for name in names]
     return jax.lax.switch(choice, branches, params, images)
 
 
 @dataclasses.dataclass(frozen=True)
 class OnePerBatch:
-    """`draw` and `apply` apart, for a batch that is augmented again when its derivative is computed."""
+    """One operation per batch. `draw` and `apply` are separate, so that a derivative can apply the same draw again."""
 
     names: tuple[str, ...]
 
     def draw(self, key: PRNGKey, n: int, size: Size, op_key: PRNGKey | None = None) -> dict[str, Any]:
-        """Which operation, and n rows of parameters for images of `size` (h, w)."""
+        """Draw an operation, and n rows of parameters for images of `size` (h, w)."""
         key, op_key = keys(key, op_key)
         return _draw(self.names, key, n, size) | {"choice": _pick(op_key, len(self.names))}
 
     def apply(self, params: dict[str, Any], images: Images) -> Images:
-        """The images under the drawn operation."""
+        """Apply the drawn operation."""
         return _switch(self.names, params["choice"], params, images)
 
     def __call__(self, key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
@@ -73,18 +77,31 @@ class OnePerBatch:
 
 
 def dsa(strategy: str = "color_crop_cutout_flip_scale_rotate") -> OnePerBatch:
-    """One operation of the strategy per batch, drawn uniformly, with parameters of their own for each image.
+    """One operation of the strategy per batch, drawn uniformly, with separate parameters for each image.
 
-    This is how DATM and its experts use differentiable augmentation (Zhao and Bilen, 2021, arXiv:2102.08259).
+    DATM and its experts use it (differentiable siamese augmentation, Zhao and Bilen, 2021, arXiv:2102.08259).
+
+    Args:
+      strategy: names of operations joined by underscores.
+
+    Returns:
+      The augmentation.
+
+    Raises:
+      ValueError: an operation is unknown or repeated.
+
+    Example:
+      >>> dsa("crop_flip")(jax.random.key(0), jnp.zeros((2, 8, 8, 1))).shape
+      (2, 8, 8, 1)
     """
     return OnePerBatch(parse(strategy))
 
 
 @dataclasses.dataclass(frozen=True)
 class DiffAug:
-    """`draw` and `apply` apart, for batches that must share a draw; called, it is an ordinary augmentation.
+    """Fixed operations and one drawn operation. `draw` and `apply` are separate, so that batches can share a draw.
 
-    `always` are applied each time, in the order flip, color, then one of `choices` drawn per batch, then cutout.
+    The operations in `always` are applied each time, in the order flip, color, one of `choices`, cutout.
     """
 
     always: tuple[str, ...]
@@ -92,7 +109,7 @@ class DiffAug:
     per_sample: bool
 
     def draw(self, key: PRNGKey, n: int, size: Size, op_key: PRNGKey | None = None) -> dict[str, Any]:
-        """Parameters for images of `size` (h, w): n rows, or with n = 1 one row that fits batches of any length."""
+        """Draw n rows of parameters for images of `size` (h, w). One row (n = 1) applies to a batch of any length."""
         key, op_key = keys(key, op_key)
         params = _draw(self.always + self.choices, key, n, size)
         if self.choices:
@@ -100,7 +117,7 @@ class DiffAug:
         return params
 
     def apply(self, params: dict[str, Any], images: Images) -> Images:
-        """The images under drawn parameters; what happens to one does not depend on the others."""
+        """Apply drawn parameters. The result of an image does not depend on the other images."""
         for name in ("flip", "color"):
             if name in self.always:
                 images = OPS[name].apply(params[name], images)
@@ -109,16 +126,30 @@ class DiffAug:
         return OPS["cutout"].apply(params["cutout"], images) if "cutout" in self.always else images
 
     def __call__(self, key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
-        """Draw and apply, with a row per image if `per_sample`, else one row for the whole batch."""
+        """Draw and apply, with one row per image if `per_sample`, and else one row for the batch."""
         n = len(images) if self.per_sample else 1
         return self.apply(self.draw(key, n, images.shape[1:3], op_key), images)
 
 
 def diffaug(strategy: str = "color_crop_cutout", per_sample: bool = False) -> DiffAug:
-    """Flip, color and cutout always where named; of the remaining operations exactly one, drawn per batch.
+    """Always flip, color and cutout, if they are named, and exactly one of the other operations, drawn per batch.
 
-    As IDC and DANCE augment (Kim et al., 2022, arXiv:2205.14959): one row of parameters for a whole batch makes the
-    siamese draw that real and distilled images share.
+    IDC and DANCE use it (Kim et al., 2022, arXiv:2205.14959). One row of parameters for a batch is the siamese draw
+    that real and distilled images share.
+
+    Args:
+      strategy: names of operations joined by underscores.
+      per_sample: whether each image has its own parameters.
+
+    Returns:
+      The augmentation.
+
+    Raises:
+      ValueError: an operation is unknown or repeated.
+
+    Example:
+      >>> diffaug("color_crop")(jax.random.key(0), jnp.zeros((2, 8, 8, 1))).shape
+      (2, 8, 8, 1)
     """
     names = parse(strategy)
     always = tuple(name for name in _ALWAYS if name in names)
@@ -126,7 +157,18 @@ def diffaug(strategy: str = "color_crop_cutout", per_sample: bool = False) -> Di
 
 
 def crop_flip(pad: int = 4) -> Augment:
-    """Standard training: a whole-pixel shift of up to `pad` with zeros moving in, then a mirror image half the time."""
+    """The augmentation of standard training: a shift by up to `pad` pixels, then a flip with probability 0.5.
+
+    Args:
+      pad: largest shift.
+
+    Returns:
+      The augmentation.
+
+    Example:
+      >>> crop_flip(2)(jax.random.key(0), jnp.zeros((2, 8, 8, 1))).shape
+      (2, 8, 8, 1)
+    """
 
     def augment(key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
         for op, k in zip((crop(pad), OPS["flip"]), jax.random.split(key), strict=True):

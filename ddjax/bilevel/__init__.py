@@ -1,4 +1,4 @@
-"""Problems whose data are the solutions of other problems: inner minima, and how they move."""
+"""Bilevel problems: inner minima, and their derivatives in the data of the inner problem."""
 
 from ddjax.bilevel.descent import Descent as Descent
 from ddjax.bilevel.descent import adam_at as adam_at

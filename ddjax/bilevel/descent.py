@@ -1,4 +1,4 @@
-"""Full-batch descent as one scan: the inner loop of a bilevel problem, and the published way to solve a linear one."""
+"""Full-batch gradient descent as one scan: the inner loop of a bilevel problem, and a solver for linear systems."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,19 +11,19 @@ Tree = Any
 
 
 class Descent(NamedTuple):
-    """Where a descent ended, and the value before each of its updates (the value after the last is not among them)."""
+    """The last point of a descent, and the value before each update; the value at the last point is not included."""
 
     point: Tree
     curve: Float[Array, "steps"]
 
 
 def adam_at(rate: Float[Array, ""] | float) -> optax.GradientTransformation:
-    """Adam at a rate that may be traced, so that trying another rate compiles nothing."""
+    """Adam at a rate that may be traced, so that another rate compiles nothing."""
     return optax.chain(optax.scale_by_adam(), optax.scale(-rate))
 
 
 def aged(state: Tree, count: Int[Array, ""]) -> Tree:
-    """An optimiser state that believes to have taken `count` steps, with its moments as they are."""
+    """An optimiser state whose step counter is `count`, with unchanged moments."""
 
     def is_adam(node: Any) -> bool:
         return isinstance(node, optax.ScaleByAdamState)
@@ -41,7 +41,24 @@ def descend(
     optimiser: optax.GradientTransformation,
     opt_state: Tree = None,
 ) -> Descent:
-    """`steps` updates from `start`; the function is also told the number of the step, to draw rows by."""
+    """Take `steps` updates from `start`.
+
+    Args:
+      value_and_gradient: (point, step) -> (value, gradient); the step number allows a random batch per step.
+      start: the first point.
+      steps: number of updates.
+      optimiser: the optimiser.
+      opt_state: its first state; None initialises it at `start`.
+
+    Returns:
+      The last point, and the value before each update.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> found = descend(lambda x, step: (x**2, 2 * x), jnp.float32(1.0), 2, optax.sgd(0.25))
+      >>> float(found.point), found.curve.tolist()
+      (0.25, [1.0, 0.25])
+    """
 
     def body(carry: tuple[Tree, Tree], step: Int[Array, ""]) -> tuple[tuple[Tree, Tree], Float[Array, ""]]:
         point, state = carry

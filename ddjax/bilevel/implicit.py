@@ -1,7 +1,7 @@
-"""How the minimum of an inner problem moves with what it depends on, as a value: implicit or unrolled.
+"""The derivative of an inner minimum in the parameters psi of the inner problem, implicit or unrolled.
 
-An adjoint takes psi to the inner minimum t(psi) and to the function that pulls a gradient with respect to t back to
-one with respect to psi. The parts stay apart on purpose: a method may clip or weigh the pulled-back gradient.
+An adjoint maps psi to the inner minimum t(psi), and to a function that pulls a gradient in t back to a gradient in
+psi. The two parts are separate, so that a method can clip or weight the pulled-back gradient.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ Tree = Any
 
 
 class Pulled(NamedTuple):
-    """A gradient with respect to psi, and the curve of the linear solve behind it (empty without one)."""
+    """A gradient in psi, and the curve of the linear solve behind it (empty without a solve)."""
 
     gradient: Tree
     curve: Float[Array, "steps"]
 
 
 class Minimum(NamedTuple):
-    """An inner minimum t, the values on the way there, and `pull`: dLoss/dt -> dLoss/dpsi through t."""
+    """An inner minimum t, the values on the way to it, and `pull`: dLoss/dt -> dLoss/dpsi through t."""
 
     point: Tree
     curve: Float[Array, "steps"]
@@ -34,12 +34,12 @@ class Minimum(NamedTuple):
 
 
 class Inner(NamedTuple):
-    """An inner problem at one psi, minimised, with its derivatives there.
+    """A minimised inner problem at one psi, with its derivatives at the minimum.
 
-    `coupling(psi, v)` is <v, dL/dt(t, psi)> at the minimum, as a function of psi and up to what is constant in it.
+    `coupling(psi, v)` is <v, dL/dt(t, psi)> at the minimum, as a function of psi, up to a constant.
     """
 
-    found: Descent
+    descent: Descent
     hessian: Matvec
     coupling: Callable[[Tree, Tree], Float[Array, ""]]
 
@@ -48,7 +48,23 @@ Adjoint = Callable[[Tree], Minimum]
 
 
 def implicit(inner: Callable[[Tree], Inner], solve: Solve) -> Adjoint:
-    """The implicit function theorem: dt/dpsi = -H^-1 d2L/dt dpsi, with H^-1 applied by `solve`."""
+    """The adjoint by the implicit function theorem: dt/dpsi = -H^-1 d2L/dt dpsi.
+
+    Args:
+      inner: psi -> the minimised inner problem.
+      solve: applies H^-1.
+
+    Returns:
+      The adjoint.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddjax.bilevel import Descent, conjugate_gradient, of_objective
+      >>> inner = of_objective(lambda t, psi: (t - 3 * psi) ** 2, lambda psi: Descent(3 * psi, jnp.zeros(0)))
+      >>> minimum = implicit(inner, conjugate_gradient(1))(jnp.float32(2.0))
+      >>> float(minimum.point), float(minimum.pull(jnp.float32(1.0)).gradient)
+      (6.0, 3.0)
+    """
 
     def at(psi: Tree) -> Minimum:
         problem = inner(psi)
@@ -57,16 +73,16 @@ def implicit(inner: Callable[[Tree], Inner], solve: Solve) -> Adjoint:
             v, curve = solve(problem.hessian, gradient)
             return Pulled(jax.grad(lambda psi: -problem.coupling(psi, v))(psi), curve)
 
-        return Minimum(*problem.found, pull)
+        return Minimum(*problem.descent, pull)
 
     return at
 
 
 def unrolled(inner: Callable[[Tree], Inner]) -> Adjoint:
-    """Reverse differentiation of the minimiser itself, through every step that it took."""
+    """The adjoint by reverse differentiation of the minimiser through all of its steps."""
 
     def at(psi: Tree) -> Minimum:
-        point, back, curve = jax.vjp(lambda psi: inner(psi).found, psi, has_aux=True)
+        point, back, curve = jax.vjp(lambda psi: inner(psi).descent, psi, has_aux=True)
         return Minimum(point, curve, lambda gradient: Pulled(back(gradient)[0], jnp.zeros(0)))
 
     return at
@@ -75,14 +91,22 @@ def unrolled(inner: Callable[[Tree], Inner]) -> Adjoint:
 def of_objective(
     objective: Callable[[Tree, Tree], Float[Array, ""]], minimise: Callable[[Tree], Descent]
 ) -> Callable[[Tree], Inner]:
-    """Any smooth inner problem L(t, psi) with its minimiser; Hessian products and coupling by differentiation."""
+    """Any smooth inner problem L(t, psi) with its minimiser. Hessian products and coupling come from differentiation.
+
+    Args:
+      objective: (t, psi) -> L.
+      minimise: psi -> the descent to the minimum.
+
+    Returns:
+      psi -> the minimised inner problem.
+    """
 
     def inner(psi: Tree) -> Inner:
-        found = minimise(psi)
-        point = jax.lax.stop_gradient(found.point)
+        descent = minimise(psi)
+        point = jax.lax.stop_gradient(descent.point)
         gradient = jax.grad(objective)
         return Inner(
-            found,
+            descent,
             lambda v: jax.jvp(lambda t: gradient(t, psi), (point,), (v,))[1],
             lambda psi, v: optax.tree.vdot(v, gradient(point, psi)),
         )

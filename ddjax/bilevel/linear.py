@@ -1,6 +1,6 @@
-"""Solving H x = b for a symmetric positive definite H that is known by its products: (matvec, b) -> x.
+"""Solvers for H x = b, with a symmetric positive definite H given by its products: (matvec, b) -> x.
 
-All solvers have one signature, so a method can try another one. Trees stand for vectors.
+All solvers have one signature, so that a method can exchange them. Vectors are pytrees.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Matvec = Callable[[Tree], Tree]
 
 
 class Solution(NamedTuple):
-    """`x`, and x (H x - 2 b) before each step: twice the quadratic that x minimises. Exact solvers have no steps."""
+    """The solution `x`, and x (H x - 2 b), twice the quadratic, before each step; exact solvers have no steps."""
 
     x: Tree
     curve: Float[Array, "steps"]
@@ -29,9 +29,9 @@ Solve = Callable[[Matvec, Tree], Solution]
 
 
 class IdentityPlusGram(NamedTuple):
-    """H = scale (I + J^T (A^-1 x I_k) J): the Hessian of a ridge problem in a tangent space; called, it multiplies.
+    """H = scale (I + J^T (A^-1 x I_k) J), the Hessian of a ridge problem in a tangent space. A call multiplies by H.
 
-    `forward` is t -> J t [n k], `transpose` its adjoint, `solve` is r -> A^-1 r, and `matrix` is A [n n] itself.
+    `forward` is t -> J t [n k], `transpose` is its adjoint, `solve` is r -> A^-1 r, and `matrix` is A [n n] itself.
     """
 
     scale: Any  # []
@@ -42,7 +42,7 @@ class IdentityPlusGram(NamedTuple):
     classes: int
 
     def __call__(self, x: Tree) -> Tree:
-        """H x."""
+        """The product H x."""
         return jax.tree.map(lambda a, b: self.scale * (a + b), x, self.transpose(self.solve(self.forward(x))))
 
 
@@ -51,9 +51,15 @@ def adam(
     steps: int,
     at: Callable[[Matvec, Int[Array, ""]], Matvec] | None = None,
 ) -> Solve:
-    """Adam from zero on x H x / 2 - x b, as published for RCIG. A few steps bound every entry by steps * rate.
+    """Adam from zero on x H x / 2 - x b, as published for RCIG.
 
-    `at(matvec, step)` is the product of one step, where each step draws rows of its own.
+    Args:
+      rate: learning rate. After few steps every entry of x is at most steps * rate.
+      steps: number of steps.
+      at: (matvec, step) -> the product of one step, for products with random rows; None takes `matvec`.
+
+    Returns:
+      A solver.
     """
 
     def solve(matvec: Matvec, b: Tree) -> Solution:
@@ -68,7 +74,20 @@ def adam(
 
 
 def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
-    """At most `steps` conjugate gradients from zero; they stop changing once ||r|| <= tolerance ||b||."""
+    """Conjugate gradients from zero.
+
+    Args:
+      steps: number of steps, at most.
+      tolerance: the solution no longer changes once |r| <= tolerance * |b|.
+
+    Returns:
+      A solver.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> conjugate_gradient(1)(lambda x: 2 * x, jnp.array([2.0, 4.0])).x.tolist()
+      [1.0, 2.0]
+    """
 
     def solve(matvec: Matvec, b: Tree) -> Solution:
         square = optax.tree.vdot(b, b)
@@ -94,7 +113,7 @@ def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
 
 
 def dense() -> Solve:
-    """The whole matrix, by its products with unit vectors: an oracle for small problems."""
+    """The exact solution from the full matrix, built by products with unit vectors: for tests of small problems."""
 
     def solve(matvec: Matvec, b: Tree) -> Solution:
         flat, back = ravel_pytree(b)
@@ -105,7 +124,7 @@ def dense() -> Solve:
 
 
 def dual_matrix(hessian: IdentityPlusGram) -> Float[Array, "nk nk"]:
-    """A x I_k + J J^T, rows and columns by (sample, class)."""
+    """The matrix A x I_k + J J^T, with rows and columns ordered by (sample, class)."""
     size = len(hessian.matrix) * hessian.classes
     units = jnp.eye(size, dtype=hessian.matrix.dtype).reshape(size, -1, hessian.classes)
     gram = jax.lax.map(lambda unit: hessian.forward(hessian.transpose(unit)).ravel(), units)
@@ -113,7 +132,11 @@ def dual_matrix(hessian: IdentityPlusGram) -> Float[Array, "nk nk"]:
 
 
 def woodbury() -> Solve:
-    """Exact: x = (b - J^T (A x I_k + J J^T)^-1 J b) / scale, a Cholesky of n k rows; for small n k."""
+    """The exact solution x = (b - J^T (A x I_k + J J^T)^-1 J b) / scale: a Cholesky of n k rows, for small n k.
+
+    Raises:
+      TypeError: when called, the Hessian is not an `IdentityPlusGram`.
+    """
 
     def solve(matvec: Matvec, b: Tree) -> Solution:
         if not isinstance(matvec, IdentityPlusGram):

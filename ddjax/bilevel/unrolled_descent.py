@@ -1,14 +1,14 @@
-"""Hypergradients of plain gradient descent as values: how the end of a training moves with what it was trained on.
+"""Gradients of an outer loss at the end of plain gradient descent, in the data and the step size of the descent.
 
-theta[t + 1] = theta[t] - rate * g[t], where g[t] is the gradient of the mean loss on the batch of step t, and the
-batch is made of what is learned. All forms have one signature, so that a method can try another one:
+theta[t + 1] = theta[t] - rate * g[t], where g[t] is the gradient of the mean loss on the batch of step t, and batches
+are made of the learned quantities. All forms have one signature, so that a method can exchange them:
 
-- `exact`: reverse differentiation of the scan, one `jax.checkpoint` around each step;
-- `adjoint`: the same numbers by the explicit recursion lambda[t] = (I - rate * H[t]) lambda[t + 1];
-- `tesla`: the recursion with lambda frozen at its last value, from stored weights;
+- `exact`: reverse differentiation of the scan, with one `jax.checkpoint` around each step;
+- `adjoint`: the same values by the explicit recursion lambda[t] = (I - rate * H[t]) lambda[t + 1];
+- `tesla`: the recursion with lambda fixed at its last value, from stored weights;
 - `tesla_replay`: the same without stored weights, by running the training twice: memory does not grow with steps.
 
-TESLA (Cui et al., 2022, arXiv:2211.10586) is exact for one step, for the last step of several, and wherever the loss
+TESLA (Cui et al., 2022, arXiv:2211.10586) is exact for one step, for the last of several steps, and wherever the loss
 is affine in theta; otherwise its relative error is of the order of rate * steps * curvature.
 """
 
@@ -26,9 +26,9 @@ from ddjax.names import choose
 Tree = Any
 Outer = Callable[[Tree], Float[Array, ""]]
 
-# the convolutions' own primitives count as products: by JAX's names alone, a CPU would save none of them
+# includes the primitives of ddjax's convolution; with the names of JAX alone, nothing would be saved on a CPU
 PRODUCTS = ("dot_general", "conv_general_dilated", "ddjax_convolution", "ddjax_kernel_gradient")
-REMATS: dict[str, Callable[..., bool]] = {  # what of a step is kept for its derivative
+REMATS: dict[str, Callable[..., bool]] = {  # the values of a step that are kept for its derivative
     "nothing": jax.checkpoint_policies.nothing_saveable,
     "dots": lambda primitive, *_, **__: primitive.name in PRODUCTS,
     "everything": jax.checkpoint_policies.everything_saveable,
@@ -36,9 +36,10 @@ REMATS: dict[str, Callable[..., bool]] = {  # what of a step is kept for its der
 
 
 class Student(NamedTuple):
-    """An inner problem. `batch(learned, item)` has leaves [pieces ...], whose losses count alike in the step's mean.
+    """An inner problem. The leaves of `batch(learned, item)` have a leading axis of pieces of equal size.
 
-    Pieces are differentiated one after the other: more of them need less memory, and change nothing but rounding.
+    The loss of a step is the mean over pieces. Pieces are differentiated one after the other: more pieces need less
+    memory, and change the result by rounding only.
     """
 
     batch: Callable[[Tree, Tree], Tree]
@@ -46,7 +47,7 @@ class Student(NamedTuple):
 
 
 class Unrolled(NamedTuple):
-    """The outer loss at the end of a training, that end, and the loss's gradients."""
+    """The outer loss at the end of a training, the last weights, and the gradients of the loss."""
 
     value: Float[Array, ""]
     end: Tree
@@ -59,7 +60,7 @@ Hypergradient = Callable[[Student, Outer, Tree, Tree, Float[Array, ""], Tree], U
 
 
 def _over_pieces(function: Callable[[Tree], tuple[Tree, Tree]], pieces: Tree) -> tuple[Tree, Tree]:
-    """`function(piece)` is (summand, own); their mean, and every own one over the number of pieces, stacked."""
+    """The mean summand and all `own` values, divided by the number of pieces; `function(piece)` is (summand, own)."""
     count = len(jax.tree.leaves(pieces)[0])
     if count == 1:
         total, own = function(trees.take(pieces, 0))
@@ -90,10 +91,10 @@ class _Pulled(NamedTuple):
 
 
 def _pull(student: Student, theta: Tree, learned: Tree, item: Tree, direction: Tree) -> _Pulled:
-    """All that a step contributes, from one forward derivative of the gradient along `direction`.
+    """All contributions of a step, from one forward derivative of the gradient along `direction`.
 
-    Forward over reverse gives the product with the Hessian and the mixed derivatives at once, and leaves the drawn
-    augmentation out of the second order. What the caller does not read is not computed.
+    Forward-over-reverse differentiation gives the Hessian product and the mixed derivatives at once, and keeps the
+    drawn augmentation out of the second order. Values that the caller does not read are not computed.
     """
     pieces, back = jax.vjp(lambda learned: student.batch(learned, item), learned)
 
@@ -109,7 +110,17 @@ def _pull(student: Student, theta: Tree, learned: Tree, item: Tree, direction: T
 
 
 def exact(remat: str = "nothing") -> Hypergradient:
-    """Autodiff through the scan; `remat` says what each step keeps, beside the weights it started from."""
+    """Reverse differentiation of the scan.
+
+    Args:
+      remat: what each step keeps besides its first weights, a name of `REMATS`.
+
+    Returns:
+      The hypergradient.
+
+    Raises:
+      ValueError: the name is unknown.
+    """
     policy = choose(REMATS, remat, "remat")
 
     def at(student: Student, outer: Outer, theta: Tree, learned: Tree, rate: Array, items: Tree) -> Unrolled:
@@ -151,7 +162,7 @@ def _recursion(frozen: bool) -> Hypergradient:
 
 
 def adjoint() -> Hypergradient:
-    """Exact, by the explicit recursion: it stores the weights of every step and differentiates none of them twice."""
+    """The exact gradient by the explicit recursion, which stores the weights of every step."""
     return _recursion(frozen=False)
 
 
@@ -161,7 +172,7 @@ def tesla() -> Hypergradient:
 
 
 def tesla_replay() -> Hypergradient:
-    """TESLA's estimate by training twice: its sums commute, so the second pass runs forward and stores nothing."""
+    """TESLA's estimate from two trainings. Its sums commute, so the second pass runs forward and stores nothing."""
 
     def at(student: Student, outer: Outer, theta: Tree, learned: Tree, rate: Array, items: Tree) -> Unrolled:
         end, _ = jax.lax.scan(lambda t, item: (descend_once(student, t, learned, rate, item), None), theta, items)

@@ -1,4 +1,4 @@
-"""Decoded data sets on disk: read once, then memory-mapped, so neither TensorFlow nor a decoder is needed again."""
+"""Decoded data sets on disk: each is decoded once and memory-mapped afterwards, without TensorFlow or a decoder."""
 
 import contextlib
 import dataclasses
@@ -7,8 +7,6 @@ import json
 import os
 import pathlib
 import re
-import secrets
-import shutil
 import tempfile
 import warnings
 
@@ -16,49 +14,55 @@ import numpy as np
 
 from ddjax.data.dataset import Dataset
 from ddjax.data.source import Source
-from ddjax.files import sha256
+from ddjax.storage import manifest
+from ddjax.storage.files import replacing_folder
 
-FORMAT = 1  # of the files below; another number is another cache entry
+KIND = manifest.Kind("ddjax-dataset", 3, "a cached data set")  # the schema also counts changes of the decoding
 MANIFEST = "manifest.json"
 
 
-class DamagedCache(Exception):
-    """A cache entry that is not what was written."""
-
-
 def place(source: Source, root: pathlib.Path) -> pathlib.Path:
-    """The folder of this source's arrays below the cache directory `root`, whether it exists or not."""
-    identity = json.dumps([FORMAT, source.name, source.identity], sort_keys=True)
+    """The folder for the arrays of `source` below the cache directory `root`. It may not exist yet."""
+    identity = json.dumps([KIND.schema, source.name, source.identity], sort_keys=True)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.name)
     return root / "datasets" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 def fetch(source: Source, root: pathlib.Path, *, verify: bool = False) -> Dataset:
-    """The data set of `source`, from the cache or else read and stored there; its arrays are memory-mapped.
+    """Open the cached data set of `source`, or read the source and store it in the cache.
 
-    A damaged entry is named in a warning and made again. Opening compares file sizes; `verify` compares SHA-256 too.
-    Where the cache cannot be written, a warning says so and the arrays stay in memory.
+    A damaged entry is named in a warning and written again. If the cache cannot be written, a warning says so and the
+    arrays stay in memory.
+
+    Args:
+      source: the data set.
+      root: the cache directory.
+      verify: whether SHA-256 is compared, or only file sizes.
+
+    Returns:
+      The data set with memory-mapped arrays.
     """
     folder = place(source, root)
     if folder.exists():
         try:
             return load(folder, verify=verify)
-        except DamagedCache as error:
+        except ValueError as error:
             warnings.warn(f"damaged cache {folder} is made again: {error}", stacklevel=3)
             _discard(folder)
     dataset = source.read()
     try:
         store(dataset, folder)
         return load(folder)
-    except (OSError, DamagedCache) as error:
-        warnings.warn(f"{dataset.name} is not cached and stays in memory: {error}", stacklevel=3)
+    except (OSError, ValueError) as error:
+        remark = f"{dataset.name} is not cached and stays in memory; writing into {folder.parent} failed: {error}"
+        warnings.warn(remark, stacklevel=3)
         return dataset
 
 
 def _discard(folder: pathlib.Path) -> None:
-    """Take an entry out of everybody's sight, then remove it; processes that mapped its files keep them."""
+    """Rename an entry, then remove it. Processes that mapped its files keep them."""
     with (
-        contextlib.suppress(OSError),  # what cannot be moved, or has gone, is met again when storing
+        contextlib.suppress(OSError),  # if the entry cannot be renamed, `store` raises the error
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.old.") as aside,
     ):
         os.rename(folder, pathlib.Path(aside) / "entry")
@@ -71,52 +75,31 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def store(dataset: Dataset, folder: pathlib.Path) -> None:
-    """Write all arrays and a manifest into a folder aside, then rename it to `folder`; an entry already there stays."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
-    aside.mkdir()
-    try:
-        files = {}
+    """Write all arrays and a manifest to `folder`. An entry that another process has stored there is kept."""
+    with replacing_folder(folder, keep=True) as aside:
+        files = {name: aside / f"{name}.npy" for name in _arrays(dataset)}
         for name, array in _arrays(dataset).items():
-            path = aside / f"{name}.npy"
-            with open(path, "wb") as file:
-                np.save(file, array, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            files[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
-        manifest = {
-            **{name: getattr(dataset, name) for name in ("name", "class_names", "canonical", "provenance")},
-            "files": files,
-        }
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        try:
-            os.rename(aside, folder)
-        except OSError:
-            if not (folder / MANIFEST).exists():  # else another process was faster, with the same arrays
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)  # it is gone if all went well
+            np.save(files[name], array, allow_pickle=False)
+        fields = {name: getattr(dataset, name) for name in ("name", "class_names", "canonical", "provenance")}
+        manifest.write(aside / MANIFEST, KIND, fields, files)
 
 
 def load(folder: pathlib.Path, *, verify: bool = False) -> Dataset:
-    """Open a stored data set with memory-mapped, read-only arrays; `DamagedCache` if anything is amiss."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        arrays = {name: _open(folder / f"{name}.npy", said, verify) for name, said in manifest.pop("files").items()}
-        manifest["class_names"] = tuple(manifest["class_names"])
-        extra = {n.removeprefix("extra_labels."): arrays.pop(n) for n in list(arrays) if n.startswith("extra_labels.")}
-        fields = {field.name for field in dataclasses.fields(Dataset)}
-        if unknown := {*manifest, *arrays} - fields:
-            raise DamagedCache(f"unknown entries {sorted(unknown)}")
-        return Dataset(**manifest, **arrays, extra_labels=extra)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-        raise DamagedCache(f"{type(error).__name__}: {error}") from error
+    """Open a stored data set with memory-mapped, read-only arrays.
 
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
 
-def _open(path: pathlib.Path, said: dict, verify: bool) -> np.ndarray:
-    size = path.stat().st_size
-    if size != said["bytes"]:
-        raise DamagedCache(f"{path.name} has {size} bytes instead of {said['bytes']}")
-    if verify and sha256(path) != said["sha256"]:
-        raise DamagedCache(f"{path.name} differs from what was written (SHA-256)")
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    def locate(name: str) -> pathlib.Path:
+        return folder / f"{name}.npy"
+
+    meta = manifest.read(folder / MANIFEST, KIND, locate, verify=verify)
+    arrays = {name: np.asarray(np.load(locate(name), mmap_mode="r", allow_pickle=False)) for name in meta["files"]}
+    extra = {name: arrays.pop(name) for name in list(arrays) if name.startswith("extra_labels.")}
+    fields = {field.name for field in dataclasses.fields(Dataset)}
+    return Dataset(
+        **{name: value for name, value in meta.items() if name in fields} | {"class_names": tuple(meta["class_names"])},
+        **arrays,
+        extra_labels={name.removeprefix("extra_labels."): labels for name, labels in extra.items()},
+    )

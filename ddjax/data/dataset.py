@@ -1,4 +1,4 @@
-"""The record every loader returns: arrays on the host, rows named by a stable id."""
+"""The record that every loader returns: arrays on the host, with a stable id for each example."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,28 +10,28 @@ from jaxtyping import Int, Int32, UInt8
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images and labels as they came, in ascending canonical id.
+    """Images and labels as published, in ascending canonical id.
 
-    An id is the position of an example in its published training set (CIFAR batches 1..5 concatenated, rows of a
-    file, class folders sorted by name and files inside them sorted as strings). It never changes: not by reading
-    order, not by leaving out damaged files, not by taking a subset. Label noise, long tails and seeds refer to it.
-    The arrays may be read-only views of files on disk.
+    An id is the position of an example in its published training set (CIFAR batches 1..5 concatenated, rows of a file,
+    class folders sorted by name and files sorted as strings). It does not depend on the reading order, on damaged files
+    that are left out, or on subsets. Label noise, long tails and seeds refer to it. The arrays may be read-only views
+    of files on disk.
     """
 
     name: str
     images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, "n"]  # as they came with the data: clean for the benchmark sets
+    labels: Int32[np.ndarray, "n"]  # as published with the data: clean for the benchmark sets
     ids: Int32[np.ndarray, "n"]  # strictly ascending
     test_images: UInt8[np.ndarray, "m h w c"]
     test_labels: Int32[np.ndarray, "m"]
     class_names: tuple[str, ...]
-    keys: np.ndarray | None = None  # str [n]: what the source calls each example (TFDS id, relative path, row)
+    keys: np.ndarray | None = None  # str [n]: the name of each example in its source (TFDS id, relative path, row)
     extra_labels: Mapping[str, Int32[np.ndarray, "n"]] = dataclasses.field(default_factory=dict)
-    canonical: bool = False  # the whole published training set: published label vectors and checksums apply
+    canonical: bool = False  # the complete published training set: published label vectors and checksums apply
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # JSON: source, version, decoder, digest
 
     def __post_init__(self):
-        """Refuse rows that do not fit together; floats and other layouts are for `validate.assemble`."""
+        """Check shapes, dtypes and labels. `validate.assemble` accepts floats and other layouts."""
         rows = {"labels": self.labels, "ids": self.ids, "keys": self.keys, **self.extra_labels}
         for what, array in rows.items():
             if array is not None and array.shape != (len(self.images),):
@@ -57,7 +57,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, seen or not."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
@@ -67,7 +67,7 @@ class Dataset:
 
 
 def _rows(dataset: Dataset, rows: slice | np.ndarray) -> Dataset:
-    whole = len(dataset.images[rows]) == len(dataset.images)
+    complete = len(dataset.images[rows]) == len(dataset.images)
     return dataclasses.replace(
         dataset,
         images=dataset.images[rows],
@@ -75,16 +75,31 @@ def _rows(dataset: Dataset, rows: slice | np.ndarray) -> Dataset:
         ids=dataset.ids[rows],
         keys=None if dataset.keys is None else dataset.keys[rows],
         extra_labels={name: labels[rows] for name, labels in dataset.extra_labels.items()},
-        canonical=dataset.canonical and whole,
-        provenance={**dataset.provenance, **({} if whole else {"rows": len(dataset.labels[rows])})},
+        canonical=dataset.canonical and complete,
+        provenance={**dataset.provenance, **({} if complete else {"rows": len(dataset.labels[rows])})},
     )
 
 
 def subset(dataset: Dataset, count: int) -> Dataset:
-    """The first `count` training examples in canonical order; the test set stays whole.
+    """The first `count` training examples in canonical order, with the complete test set.
 
-    Where the canonical order is sorted by class (image folders, Tiny-ImageNet) the first examples are all of the
-    first classes: use `select` with ids of your choice there.
+    If the canonical order is sorted by class (image folders, Tiny-ImageNet), the first examples belong to the first
+    classes. Use `select` with ids of your choice in that case.
+
+    Args:
+      dataset: the data set.
+      count: number of training examples.
+
+    Returns:
+      The smaller data set.
+
+    Raises:
+      ValueError: `count` is out of range.
+
+    Example:
+      >>> from ddjax.data import synthetic
+      >>> len(subset(synthetic(), 10).images)
+      10
     """
     if not isinstance(count, (int, np.integer)) or not 1 <= count <= len(dataset.ids):
         raise ValueError(f"subset() takes a count from 1 to {len(dataset.ids)} for {dataset.name}; got {count}")
@@ -92,7 +107,23 @@ def subset(dataset: Dataset, count: int) -> Dataset:
 
 
 def select(dataset: Dataset, ids: Int[np.ndarray, "m"]) -> Dataset:
-    """The training examples with these canonical ids, in ascending id whatever the order asked; the test set stays."""
+    """The training examples with these canonical ids, in ascending id, with the complete test set.
+
+    Args:
+      dataset: the data set.
+      ids: canonical ids, each once, in any order.
+
+    Returns:
+      The smaller data set.
+
+    Raises:
+      ValueError: an id is repeated or unknown.
+
+    Example:
+      >>> from ddjax.data import synthetic
+      >>> select(synthetic(), np.array([7, 2])).ids.tolist()
+      [2, 7]
+    """
     wanted, counts = np.unique(ids, return_counts=True)
     if not len(wanted):
         raise ValueError("select() got no ids")
@@ -102,6 +133,6 @@ def select(dataset: Dataset, ids: Int[np.ndarray, "m"]) -> Dataset:
     if len(missing):
         raise ValueError(
             f"{dataset.name} has no training example with id {missing[:5].tolist()} ({len(missing)} unknown ids); "
-            f"its ids run from {dataset.ids[0]} to {dataset.ids[-1]} and number {len(dataset.ids)}"
+            f"it has {len(dataset.ids)} ids from {dataset.ids[0]} to {dataset.ids[-1]}"
         )
     return _rows(dataset, np.searchsorted(dataset.ids, wanted))

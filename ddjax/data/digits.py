@@ -1,4 +1,4 @@
-"""The 8 x 8 digits that come with scikit-learn: a real data set that needs no download."""
+"""The 8 x 8 digits of scikit-learn, a real data set without a download."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ from ddjax.data.validate import TEST_FRACTION, assemble
 
 
 def digits() -> Dataset:
-    """1797 grey images [8 8 1] of ten digits; the last fifth of each class, in published order, is the test set.
+    """Load 1797 grey images [8 8 1] of ten digits. The last fifth of each class, in published order, is the test set.
 
-    The published grey levels 0..16 become 0..255. The id of an example is its row in the published array, so the ids
-    of the 1442 training examples have gaps where test examples lie.
+    The published grey levels 0..16 become 0..255. The id of an example is its row in the published array, so the ids of
+    the 1442 training examples have gaps at the test examples.
     Reference: UCI Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, 1998), test part.
     """
     import sklearn

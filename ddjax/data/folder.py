@@ -1,22 +1,25 @@
-"""A folder of images, one sub-folder per class."""
+"""Data sets from a folder of images with one subfolder per class."""
 
 import os
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ddjax.data.dataset import Dataset
-from ddjax.data.images import DECODER, EXTENSIONS, decode_files
-from ddjax.data.source import Source, listing_digest, walk
-from ddjax.data.validate import assemble, held_out
+from ddjax.data.identical import labelled_twice
+from ddjax.data.images import DECODER, EXTENSIONS, decode_files, differing_sizes
+from ddjax.data.source import Source, is_hidden, leads_back, listing_digest, walk
+from ddjax.data.validate import assemble, held_out, small_classes
+from ddjax.names import few
 
 TRAIN = ("train", "training")
 TEST = ("test", "val", "validation", "valid")
 
 
 class File(NamedTuple):
-    """One image of the listing."""
+    """One image file."""
 
     path: str  # relative to the folder, with forward slashes
     label: str
@@ -24,13 +27,25 @@ class File(NamedTuple):
 
 
 def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -> Source:
-    """`root/train/CLASS/*` with `root/test/CLASS/*`, or `root/CLASS/*` and a fifth held out as the test set.
+    """Find a data set in `root/train/CLASS/*` and `root/test/CLASS/*`, or in `root/CLASS/*`.
 
-    Classes are numbered by sorted folder name. Listings are sorted by class, then by path as a string; the id of an
-    example is its position there, files held out or left out as damaged included, so that labels by id stay in place.
-    The held-out fifth is chosen by a hash of each relative path (`validate.held_out`).
+    Without a test folder, a fifth of the images is held out, chosen by a hash of each relative path
+    (`validate.held_out`). Classes are numbered by sorted folder name. Files are sorted by class, then by path as a
+    string. The id of an example is its position in that order. Held-out and damaged files count too, so ids do not
+    depend on them.
+
+    Args:
+      root: the folder.
+      image_size: side that all images are resized to; without it they must have one size.
+      strict: whether a damaged file is an error.
+
+    Returns:
+      The source; no image is read yet.
+
+    Raises:
+      ValueError: the message lists all problems of the folder.
     """
-    train, test = listings(root)
+    train, test = listings(root, image_size)
     identity = {
         "kind": "folder",
         "path": str(root.resolve()),
@@ -41,36 +56,86 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
     return Source(root.name or "folder", identity, lambda: _read(root, train, test, image_size, strict))
 
 
-def listings(root: pathlib.Path) -> tuple[list[File], list[File] | None]:
-    """The training files and the test files, None where the folder has no part for them."""
-    parts = {d.name: d for d in _folders(root)}
+def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tuple[list[File], list[File] | None]:
+    """List the training files and the test files.
+
+    Args:
+      root: the folder.
+      image_size: side that all images are resized to; without it they must have one size.
+      least: smallest number of images in a class, both parts together.
+
+    Returns:
+      The training files, and the test files or None if there is no test folder.
+
+    Raises:
+      ValueError: the message lists all problems of the folder. Sizes are compared here only if there are other
+        problems, because that reads every file; otherwise `decode_files` compares them.
+    """
+    parts = {folder.name: folder for folder in _folders(root)}
     train_root = next((parts[name] for name in TRAIN if name in parts), root)
     test_root = next((parts[name] for name in TEST if name in parts), None) if train_root != root else None
-    train = _listing(root, train_root)
-    test = _listing(root, test_root) if test_root else None
-    strangers = {f.label for f in test or []} - {f.label for f in train}
-    if strangers:
-        raise ValueError(f"{test_root} has class folders that {train_root} lacks: {sorted(strangers)[:5]}")
+    problems: list[str] = []
+    train = _listing(root, train_root, problems)
+    test = _listing(root, test_root, problems) if test_root else None
+    files = [*train, *(test or [])]
+    if not train and not problems:
+        problems.append(
+            f"{train_root} holds no class folders; images lie in PATH/CLASS/*, or in PATH/train/CLASS/* and "
+            "PATH/test/CLASS/*"
+        )
+    if strangers := sorted({f.label for f in test or []} - {f.label for f in train}):
+        problems.append(
+            f"class folders of {test_root} that {train_root} lacks: {_quoted(strangers)}; add or remove them"
+        )
+    if odd := [f.path for f in files if not _is_text(f.path)]:
+        problems.append(f"names that are not UTF-8: {_quoted(odd)}; rename them")
+    names, numbers = np.unique([f.label for f in files], return_inverse=True)
+    if files and (problem := small_classes(numbers, names.tolist(), least)):
+        problems.append(problem)
+    if problems and image_size is None and (problem := differing_sizes([f.path for f in files], _reader(root))):
+        problems.append(problem)
+    if problems:
+        raise ValueError("\n- ".join([f"{root} cannot be read as it is:", *problems]))
     return train, test
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith((".", "__MACOSX")))
+    return [folder for folder in root.iterdir() if folder.is_dir() and not is_hidden(folder.name)]
 
 
-def _listing(root: pathlib.Path, part: pathlib.Path) -> list[File]:
-    files = []
-    for folder in _folders(part):
-        inside = f"{folder.relative_to(root).as_posix()}/"
-        images = [File(path, folder.name, s) for path, s in walk(folder, inside) if path.lower().endswith(EXTENSIONS)]
-        if not images:
-            raise ValueError(f"class folder {folder} holds no image ({' '.join(EXTENSIONS)}): fill it or remove it")
-        files += sorted(images, key=lambda file: file.path)
-    if not files:
-        raise ValueError(
-            f"{part} holds no class folders; images lie in PATH/CLASS/*, or in PATH/train/CLASS/* and PATH/test/CLASS/*"
+def _quoted(names: list[str]) -> str:
+    return few([repr(name) for name in names])
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _reader(root: pathlib.Path) -> Callable[[str], bytes]:
+    return lambda path: (root / path).read_bytes()
+
+
+def _listing(root: pathlib.Path, part: pathlib.Path, problems: list[str]) -> list[File]:
+    """The images in the class folders of `part`, sorted by class and path. Problems are appended to `problems`."""
+    prefix = "" if part == root else f"{part.name}/"
+    files, classes = [], set()
+    for path, status in walk(part, prefix, problems):
+        label, _, inner = path.removeprefix(prefix).partition("/")
+        if inner and path.lower().endswith(EXTENSIONS):
+            files.append(File(path, label, status))
+            classes.add(label)
+    within = (os.path.realpath(part),)
+    folders = [folder.name for folder in _folders(part) if not leads_back(folder, within)]
+    if empty := sorted(set(folders) - classes):
+        extensions = " ".join(EXTENSIONS)
+        problems.append(
+            f"class folders of {part} without an image ({extensions}): {_quoted(empty)}; fill or remove them"
         )
-    return files
+    return sorted(files, key=lambda file: (file.label, file.path))
 
 
 def _read(
@@ -83,16 +148,14 @@ def _read(
     else:
         is_test = np.arange(len(files)) >= len(train)
         split = "test set in its own folder"
-    decoded = decode_files(
-        [f.path for f in files], lambda name: (root / name).read_bytes(), image_size=image_size, strict=strict
-    )
+    decoded = decode_files([f.path for f in files], _reader(root), image_size=image_size, strict=strict)
     class_names = sorted({f.label for f in train})
     number = {name: c for c, name in enumerate(class_names)}
     labels = np.array([number[f.label] for f in files])[decoded.kept]
     ids = np.arange(len(files))[decoded.kept]
     is_test = is_test[decoded.kept]
     if not is_test.any() or is_test.all():
-        raise ValueError(f"{root}: {len(ids)} images are too few to hold a test set out; add {root}/test/CLASS/*")
+        raise ValueError(f"{root}: {len(ids)} images are too few to hold out a test set; add {root}/test/CLASS/*")
     return assemble(
         root.name or "folder",
         images=decoded.images[~is_test],
@@ -108,6 +171,7 @@ def _read(
             "decoder": DECODER,
             "split": split,
             "skipped": decoded.skipped,
+            "conflicts": labelled_twice(decoded, [f.path for f in files], [f.label for f in files]),
             "image_size": image_size,
         },
     )

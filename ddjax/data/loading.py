@@ -1,11 +1,11 @@
-"""One name, one data set: the door through which every image enters."""
+"""Load a data set by name or path."""
 
 import os
 import pathlib
 import warnings
 from typing import Any
 
-from ddjax import files, names
+from ddjax import names
 from ddjax.data import cache
 from ddjax.data.dataset import Dataset
 from ddjax.data.digits import digits
@@ -14,12 +14,16 @@ from ddjax.data.source import Source
 from ddjax.data.tables import csv_source, npz_source
 from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
-from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
+from ddjax.data.tiny_imagenet import place_of, tiny_imagenet_source
+from ddjax.names import few
+from ddjax.ranges import Count, checked
+from ddjax.storage import files
 
 NAMES = ("digits", *ALIASES, "tiny_imagenet")
 PATTERNS = ("tfds:NAME", "FOLDER/", "FILE.npz", "FILE.csv", "module:ATTRIBUTE")
 
 
+@checked
 def load(
     name: str | os.PathLike,
     *,
@@ -28,25 +32,40 @@ def load(
     labels: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    image_size: int | None = None,
+    image_size: Count | None = None,
     strict: bool = False,
     download: bool = False,
     verify: bool = False,
 ) -> Dataset:
-    """A data set by name or path, in canonical order, decoded once and memory-mapped from a cache afterwards.
+    """Load a data set by name or path, in canonical order. It is decoded once and memory-mapped afterwards.
+
+    Warnings report files that were skipped, and identical images with different labels in a folder or .csv.
 
     Args:
       name: one of `NAMES`; `tfds:NAME[/CONFIG][:VERSION]` for any TFDS set with an image and a class label; a folder
-        of images; an .npz or .csv file; or a function of yours without arguments as `module:ATTRIBUTE`, that returns a
-        `Dataset` and is called each time.
+        of images; an .npz or .csv file; or `module:ATTRIBUTE`, a function without arguments that returns a `Dataset`
+        and is called each time.
       data_dir: the TFDS directory (default `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
-      cache_dir: where decoded arrays are kept (default `$DDJAX_CACHE`, or `~/.cache/ddjax`).
-      labels: the TFDS feature that becomes `labels`; the other label features become `extra_labels`.
-      train_split, test_split: TFDS splits, slices such as "train[:80%]" included.
-      image_size: crop every image to its central square and average it to this side; without it sizes must agree.
-      strict: let no damaged image file pass; otherwise up to 1 % are left out, by name, in a warning.
-      download: let TFDS fetch or prepare a set that is not there. Nothing is ever downloaded otherwise.
-      verify: compare SHA-256 of the cached arrays, not only their sizes.
+      cache_dir: directory of the decoded arrays (default `$DDJAX_CACHE`, or `~/.cache/ddjax`).
+      labels: the TFDS feature for `labels`; the other label features become `extra_labels`.
+      train_split: a TFDS split, or a slice such as "train[:80%]".
+      test_split: likewise.
+      image_size: side to which the central square of every image is resized; without it all must have one size.
+      strict: whether an unreadable image file is an error. Otherwise up to 1 % are skipped, with a warning.
+      download: whether TFDS may download and prepare the set. Nothing is downloaded otherwise.
+      verify: whether SHA-256 of the cached arrays is compared, or only their sizes.
+
+    Returns:
+      The data set.
+
+    Raises:
+      FileNotFoundError: there are no such data; the message names the expected place.
+      ValueError: the data cannot be read; for a folder the message lists all problems.
+
+    Example:
+      >>> dataset = load("digits")
+      >>> dataset.images.shape, dataset.num_classes
+      ((1442, 8, 8, 1), 10)
     """
     source = locate(
         name,
@@ -60,7 +79,7 @@ def load(
     )
     dataset = cache.fetch(source, _cache(cache_dir), verify=verify) if source.identity else source.read()
     for remark in remarks(dataset):
-        warnings.warn(remark, stacklevel=2)
+        warnings.warn(remark, stacklevel=3)  # skips the wrapper of `checked`
     return dataset
 
 
@@ -71,11 +90,11 @@ def locate(
     labels: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    image_size: int | None = None,
+    image_size: Count | None = None,
     strict: bool = False,
     download: bool = False,
 ) -> Source:
-    """Find a data set without reading it; arguments as for `load`. FileNotFoundError says where it should be."""
+    """Find a data set without reading it. Arguments and errors are those of `load`."""
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ValueError(f"name must be one of {', '.join((*NAMES, *PATTERNS))}; got {name!r}")
     shown = os.fspath(name)
@@ -99,36 +118,31 @@ def locate(
 
 
 def cache_place(source: Source, cache_dir: str | os.PathLike | None = None) -> pathlib.Path | None:
-    """Where `load` keeps the arrays of a located set; None for those that need no keeping."""
+    """The folder in which `load` caches the arrays of a source; None if they are not cached."""
     return cache.place(source, _cache(cache_dir)) if source.identity else None
 
 
 def whereabouts(name: str, root: pathlib.Path) -> str | None:
-    """What of a known set is there, below the TFDS directory `root`; None where nothing is."""
+    """The place of a known data set below the TFDS directory `root`, or None. No file is read."""
     if name == "digits":
         return "comes with scikit-learn"
-    if name == "tiny_imagenet":
-        try:
-            return str(find(files.manual_dir(root))[0])
-        except FileNotFoundError:
-            return None
-    folder = prepared(ALIASES[name][0], root)
-    return folder and str(folder)
+    place = place_of(files.manual_dir(root)) if name == "tiny_imagenet" else prepared(ALIASES[name][0], root)
+    return place and str(place)
 
 
 def remarks(dataset: Dataset) -> list[str]:
-    """What a user should know about how complete a data set is."""
+    """Warnings about an incomplete or inconsistent data set."""
     skipped = dataset.provenance.get("skipped") or []
-    more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+    twice = dataset.provenance.get("conflicts") or []
     partial = dataset.provenance.get("partial")
-    return [
-        *(
-            [f"{dataset.name} leaves out {len(skipped)} damaged files: {'; '.join(skipped[:5])}{more}"]
-            if skipped
-            else []
-        ),
-        *([partial] if partial else []),
-    ]
+    messages = [partial] if partial else []
+    if skipped:
+        messages.append(f"{dataset.name} skips {len(skipped)} unreadable files: {few(skipped, between='; ')}")
+    if twice:
+        messages.append(
+            f"{dataset.name} contains identical images with different labels ({len(twice)}): {few(twice, between='; ')}"
+        )
+    return messages
 
 
 def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:
@@ -138,7 +152,7 @@ def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:
 def _refuse(name: str, given: dict[str, Any], why: str) -> None:
     for argument, is_given in given.items():
         if is_given:
-            raise ValueError(f"{argument}= {why}, and has no meaning for {name!r}")
+            raise ValueError(f"{argument}= {why} and does not apply to {name!r}")
 
 
 def _at(shown: str, image_size: int | None, strict: bool) -> Source:

@@ -1,7 +1,7 @@
-"""Source -> noise -> the three records that everything downstream works on; the only place where truth is set aside."""
+"""Add label noise to a data set and separate the training set, the clean labels and the test set."""
 
 import dataclasses
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -9,39 +9,57 @@ from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
+from ddjax.ranges import Count, Range, check_int, checked
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
-
-Part = TypeVar("Part", TrainSet, TestSet)
 
 
 class Prepared(NamedTuple):
-    """Given labels in `train`, clean ones in `audit`, in the same order of ids; pixels everywhere."""
+    """A data set with label noise. `train` holds the given labels, `audit` the clean labels in the same order."""
 
     train: TrainSet
     audit: Audit
     test: TestSet
-    noise: dict[str, Any]  # how the labels came about: kind, rates, counts, checksum of the canonical vector
+    noise: dict[str, Any]  # record of the noise: kind, rates, counts, checksum of the labels
 
 
+@checked
 def prepare(
     dataset: Dataset,
     noise: NoiseSpec,
     *,
-    limit: int | None = None,
-    imbalance: float | None = None,
+    limit: Count | None = None,
+    imbalance: Annotated[float, Range(1)] | None = None,
     probabilities: Any = None,
 ) -> Prepared:
-    """Corrupt the labels of `dataset` and split what may be seen from what may not.
+    """Add noise to the training labels of `dataset`, and separate the given labels from the clean ones.
 
     Args:
-      limit: keep the first `limit` examples; noise is drawn over the whole set before, so a label never depends on it.
-      imbalance: a long tail of this ratio, cut out by clean label before the noise is drawn on what is left.
-      probabilities: a teacher's soft predictions [n k], for noise that follows its margin.
+      dataset: the data set.
+      noise: the label noise.
+      limit: number of training examples to keep, from the first. The noise is drawn on the whole set first, so a label
+        does not depend on `limit`.
+      imbalance: ratio of the largest to the smallest class of a long-tailed subset. The subset is chosen by clean label
+        before the noise is drawn.
+      probabilities: predictions of a teacher [n k], for margin-dependent noise.
+
+    Returns:
+      The training set with given labels, the clean labels, the test set, and a record of the noise.
+
+    Raises:
+      ValueError: an argument is out of range, or does not fit the data set.
+
+    Example:
+      >>> from ddjax.data import synthetic
+      >>> data = prepare(synthetic(3, 100), NoiseSpec("symmetric", rate=0.4))
+      >>> bool(abs((data.train.labels != data.audit.labels).mean() - 0.4) < 0.1)
+      True
     """
     checks.kind(dataset, Dataset, "dataset", "ddjax.load and ddjax.synthetic make one")
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
+    if limit is not None:
+        check_int(limit, "limit", 1, len(dataset.images))
     given, record = corrupt(
         noise,
         dataset.labels,
@@ -65,22 +83,44 @@ def prepare(
 
 
 def smallest_class(dataset: Dataset) -> int:
-    """How many images the head of a long tail can have: what every class could supply."""
+    """The size of the smallest class, which is the largest possible head of a long tail."""
     return int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())
 
 
-def in_space(prepared: Prepared, transform: preprocess.Preprocess) -> Prepared:
-    """The same examples with their images on the device, in the space of `transform`."""
-    checks.kind(prepared, Prepared, "prepared", "ddjax.prepare makes one")
+Data = TypeVar("Data", Prepared, TrainSet, TestSet)
+
+
+def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
+    """Preprocess images: move them from pixels to the space of `transform`, on the device.
+
+    Args:
+      data: what `prepare` returns, or one of its sets. Images that are in that space already stay as they are.
+      transform: the preprocessing, from `preprocess.fit`.
+
+    Returns:
+      The same examples with preprocessed images.
+
+    Raises:
+      ValueError: an argument has a wrong type, or the images are in the space of another preprocessing.
+
+    Example:
+      >>> import ddjax
+      >>> from ddjax import preprocess
+      >>> data = ddjax.prepare(ddjax.synthetic(2, 4, (4, 4, 1)), ddjax.NoiseSpec())
+      >>> transform = preprocess.fit("unit", data.train.images)
+      >>> to_space(data, transform).train.space == transform.fingerprint
+      True
+    """
+    if not isinstance(data, TrainSet | TestSet):
+        checks.kind(data, Prepared, "data", "ddjax.prepare makes one")
     checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
-    return prepared._replace(train=moved(prepared.train, transform), test=moved(prepared.test, transform))
-
-
-def moved(part: Part, transform: preprocess.Preprocess) -> Part:
-    """One set with its images on the device, in the space of `transform`."""
-    if part.space != PIXELS:
+    if isinstance(data, Prepared):
+        return data._replace(train=to_space(data.train, transform), test=to_space(data.test, transform))
+    if data.space == transform.fingerprint:
+        return data
+    if data.space != PIXELS:
         raise ValueError(
-            f"these images are in {part.space!r} already and cannot be moved to {transform.fingerprint!r}: "
-            "start again from the pixels that ddjax.prepare gives"
+            f"images in {data.space!r} cannot be moved to {transform.fingerprint!r}: start from the uint8 pixels that "
+            "ddjax.prepare gives"
         )
-    return dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)
+    return dataclasses.replace(data, images=preprocess.apply(transform, data.images), space=transform.fingerprint)

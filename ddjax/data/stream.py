@@ -1,4 +1,4 @@
-"""tf.data pipelines: TFDS streams, and label noise inside them, joined by example id."""
+"""tf.data pipelines: TFDS streams, and label noise in them, joined by example id."""
 
 import os
 import pathlib
@@ -8,15 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from ddjax import files
 from ddjax.data.tfds import prepared, tensorflow_datasets
 from ddjax.data.tfds_known import ALIASES, missing_message
+from ddjax.storage import files
 
 
 def as_dataset(name: str, *, split: str = "train", data_dir: str | os.PathLike | None = None, **options: Any) -> Any:
-    """The `tf.data.Dataset` of a prepared TFDS set: dicts with `id`, `image`, `label`. Never downloads.
+    """Open a prepared TFDS set as a `tf.data.Dataset` of dicts with `id`, `image`, `label`. Downloads nothing.
 
-    `options` go to `builder.as_dataset`: `shuffle_files`, `read_config`, `decoders`, ...
+    Args:
+      name: as for `ddjax.load`.
+      split: a TFDS split.
+      data_dir: the TFDS directory.
+      **options: of `builder.as_dataset`: `shuffle_files`, `read_config`, `decoders`, ...
+
+    Returns:
+      The data set.
+
+    Raises:
+      FileNotFoundError: the set is not prepared.
     """
     root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
     name, _ = ALIASES.get(name, (name.removeprefix("tfds:"), ""))
@@ -34,20 +44,25 @@ def with_noise(
     label: str = "label",
     prefix: str = "train_",
 ) -> Any:
-    """The same `tf.data.Dataset` with its labels replaced from a table by example id; all else is kept.
+    """Replace the labels of a `tf.data.Dataset` from a table by example id.
 
-    Works before or after shuffling, interleaving, batching and prefetching, since only the id decides.
+    A label depends only on the id, so this works before or after shuffling, interleaving, batching and prefetching.
 
     Args:
       dataset: elements are dicts, single or batched, with the features `id` and `label`.
-      table: integers [n] indexed by canonical id, or a mapping from the value of `id` to a label. Negative entries
-        mean that an example has no label.
-      id: a feature that holds integers, or strings; for an array they read `prefix` + canonical id (`train_00042`),
-        so that an example of another split is an error and not a wrong label.
-      label: the feature to replace; it keeps its dtype.
-      prefix: what strings in `id` begin with.
+      table: integers [n] indexed by canonical id, or a mapping from the value of `id` to a label. A negative entry
+        means that an example has no label.
+      id: the name of a feature of integers or strings. With an array, strings are `prefix` + canonical id
+        (`train_00042`), so an example of another split is an error and not a wrong label.
+      label: the name of the feature to replace; it keeps its dtype.
+      prefix: of the strings in `id`.
 
-    An example whose id is not in the table raises `tf.errors.InvalidArgumentError` when it is reached.
+    Returns:
+      The data set with the new labels. An example whose id is not in the table raises
+      `tf.errors.InvalidArgumentError` when it is read.
+
+    Raises:
+      ValueError: the elements are not dicts with these features.
     """
     import tensorflow as tf
 
@@ -59,7 +74,7 @@ def with_noise(
         )
     find = _from_mapping(tf, table) if isinstance(table, Mapping) else _from_array(tf, table, spec[id].dtype, prefix)
 
-    @tf.autograph.experimental.do_not_convert  # plain operations: there is no control flow to translate
+    @tf.autograph.experimental.do_not_convert  # plain operations without control flow
     def replace(example: dict[str, Any]) -> dict[str, Any]:
         noisy = find(example[id])
         message = "with_noise(): an id has no label in the table"
@@ -78,7 +93,7 @@ def _from_array(tf: Any, table: np.ndarray, dtype: Any, prefix: str) -> Any:
 
     def find(ids: Any) -> Any:
         if dtype == tf.string:
-            # what does not begin with the prefix keeps its letters and is no number, which is an error
+            # a string without the prefix is not a number, which is an error
             ids = tf.strings.to_number(tf.strings.regex_replace(ids, f"^{re.escape(prefix)}", ""), tf.int64)
         ids = tf.cast(ids, tf.int64)
         inside = (ids >= 0) & (ids < len(table))

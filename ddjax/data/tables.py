@@ -1,17 +1,23 @@
-"""Data sets in one file: arrays in an .npz, or a .csv that lists image files and their labels."""
+"""Data sets in one file: arrays in an .npz, or a .csv of image files and labels."""
 
-import csv
 import pathlib
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from ddjax.data.dataset import Dataset
+from ddjax.data.identical import labelled_twice
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.source import Source, listing_digest
-from ddjax.data.validate import assemble, held_out
-from ddjax.files import read_npz, sha256
+from ddjax.data.validate import assemble, check_labels, check_layout, held_out, numbered
+from ddjax.names import few
+from ddjax.storage.delimited import Row, check_width, read_rows
+from ddjax.storage.files import Header, npz_headers, read_npz, sha256
 
-# training images, training labels, test images, test labels; the last two may be absent together
+# training images, training labels, test images, test labels; the last two are optional
 NPZ_KEYS = (
     ("images", "labels", "test_images", "test_labels"),
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -22,41 +28,54 @@ ROW_SPLIT = "test set held out by SHA-256 of the row number"
 
 
 def npz_source(path: pathlib.Path) -> Source:
-    """Arrays under one of `NPZ_KEYS`, with optional `ids` and `class_names`. The id of an example is its row.
+    """Find a data set in an .npz with arrays under one of `NPZ_KEYS`, and optional `ids` and `class_names`.
 
-    Without test arrays a fifth of the rows is held out (`validate.held_out`), and the ids of the rest keep their gaps.
+    The id of an example is its row. Without test arrays, a fifth of the rows is held out (`validate.held_out`), and the
+    ids of the training examples have gaps.
     """
     return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda: _read_npz(path))
 
 
-def npz_keys(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Under which of NPZ_KEYS the images and labels of a file are."""
-    keys = next((keys for keys in NPZ_KEYS if keys[0] in arrays and keys[1] in arrays), None)
+def npz_keys(path: pathlib.Path, headers: Mapping[str, Header]) -> tuple[str, ...]:
+    """The entry of NPZ_KEYS that a file uses, after a check of shapes and dtypes.
+
+    Raises:
+      ValueError: the file has other names, or arrays that cannot be images and labels.
+    """
+    keys = next((keys for keys in NPZ_KEYS if keys[0] in headers and keys[1] in headers), None)
     if keys is None:
         wanted = "; ".join(" + ".join(keys[:2]) for keys in NPZ_KEYS)
-        raise ValueError(f"{path} holds {sorted(arrays)}; it needs {wanted} (and the test arrays if there are any)")
-    images, labels = arrays[keys[0]], arrays[keys[1]]
+        raise ValueError(f"{path} holds {sorted(headers)}; it needs {wanted} (and the test arrays if there are any)")
+    images, labels = headers[keys[0]], headers[keys[1]]
     if labels.shape[:1] != images.shape[:1] or not images.shape[:1]:
         raise ValueError(f"{path}: {keys[1]} has shape {labels.shape} beside {keys[0]} {images.shape}")
+    check_layout(images.shape, images.dtype, f"{path.stem} images")
+    check_labels(labels.shape, labels.dtype, images.shape[0], f"{path.stem} labels")
     return keys
 
 
 def _read_npz(path: pathlib.Path) -> Dataset:
-    arrays = read_npz(path)
-    keys = npz_keys(path, arrays)
-    images, labels = arrays[keys[0]], arrays[keys[1]]
-    ids = arrays.get("ids", np.arange(len(images)))
-    rows = np.array([f"row_{i}" for i in range(len(images))])
-    test = [arrays.get(key) for key in keys[2:]]
-    if (test[0] is None) != (test[1] is None):
+    headers = npz_headers(path)
+    keys = npz_keys(path, headers)
+    count = headers[keys[0]].shape[0]
+    if (keys[2] in headers) != (keys[3] in headers):
         raise ValueError(f"{path} holds only one of {keys[2]} and {keys[3]}")
+    if keys[2] in headers:
+        tests = headers[keys[2]], headers[keys[3]]
+        check_layout(tests[0].shape, tests[0].dtype, f"{path.stem} test images")
+        check_labels(tests[1].shape, tests[1].dtype, tests[0].shape[0], f"{path.stem} test labels")
+    if "ids" in headers and headers["ids"].shape != (count,):
+        raise ValueError(f"{path}: ids has shape {headers['ids'].shape}, but there are {count} images")
+    arrays = read_npz(path, {*keys, "ids", "class_names"})
+    images, labels = arrays[keys[0]], arrays[keys[1]]
+    ids = arrays.get("ids", np.arange(count))
+    rows = np.array([f"row_{i}" for i in range(count)])
+    test = [arrays.get(key) for key in keys[2:]]
     split = "test set in its own arrays"
     if test[0] is None:
-        if ids.shape != (len(images),):
-            raise ValueError(f"{path}: ids has shape {ids.shape}, but there are {len(images)} images")
         is_test, split = held_out(rows), ROW_SPLIT
         if not is_test.any() or is_test.all():
-            raise ValueError(f"{path}: {len(images)} rows are too few to hold a test set out; add {keys[2]}, {keys[3]}")
+            raise ValueError(f"{path}: {count} rows are too few to hold out a test set; add {keys[2]}, {keys[3]}")
         test = [images[is_test], labels[is_test]]
         images, labels, ids, rows = (a[~is_test] for a in (images, labels, ids, rows))
     return assemble(
@@ -73,85 +92,140 @@ def _read_npz(path: pathlib.Path) -> Dataset:
     )
 
 
-def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> Source:
-    """Columns path (or image, or file) and label, optionally split (train or test); paths are relative to the file.
+class Listed(NamedTuple):
+    """The columns of a .csv of images."""
 
-    Labels are integers if all of them are, else names numbered in sorted order. The id of an example is its row below
-    the header, counted from 0; without a split column a fifth of the rows is held out (`validate.held_out`).
+    paths: list[str]
+    labels: list[str]
+    splits: list[str] | None
+    lines: list[int]  # line number of each row, from 1
+
+
+def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> Source:
+    """Find a data set in a .csv with the columns path (or image, or file) and label, and optionally split.
+
+    Paths are relative to the file, and split is train or test. Labels are class numbers if all are integers, and
+    otherwise names, numbered in sorted order. The id of an example is its row below the header, from 0. Without a split
+    column, a fifth of the rows is held out (`validate.held_out`).
+
+    Args:
+      path: the file.
+      image_size: side that all images are resized to; without it they must have one size.
+      strict: whether a damaged file is an error.
+
+    Returns:
+      The source; no image is read yet.
+
+    Raises:
+      FileNotFoundError: a listed file does not exist.
+      ValueError: the file is not such a table.
     """
-    names, labels, splits = csv_rows(path)
-    files = [path.parent / name for name in names]
-    missing = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+    rows = csv_rows(path)
+    files = [path.parent / name for name in rows.paths]
+    listed = zip(rows.paths, files, rows.lines, strict=True)
+    missing = [f"{name!r} (line {line})" for name, file, line in listed if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{path} lists {len(missing)} files that are not there, such as {missing[:3]}; paths are relative to it"
+            f"{path} lists {len(missing)} files that do not exist, such as {few(missing, 3)}; paths are relative to it"
         )
     identity = {
         "kind": "csv",
         "sha256": sha256(path),
-        "files": listing_digest((name, file.stat()) for name, file in zip(names, files, strict=True)),
+        "files": listing_digest((name, file.stat()) for name, file in zip(rows.paths, files, strict=True)),
         "image_size": image_size,
         "strict": strict,
     }
-    return Source(path.stem, identity, lambda: _read_csv(path, names, labels, splits, image_size, strict))
+    return Source(path.stem, identity, lambda: _read_csv(path, rows, image_size, strict))
 
 
-def csv_rows(path: pathlib.Path) -> tuple[list[str], list[str], list[str] | None]:
-    """The columns path, label and (where there is one) split, none of them empty anywhere."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        columns = [c.strip() for c in reader.fieldnames or []]
-        reader.fieldnames = columns
-        column = next((c for c in PATH_COLUMNS if c in columns), None)
-        if column is None or "label" not in columns:
-            raise ValueError(
-                f"{path} has columns {columns}; it needs a header with {' or '.join(PATH_COLUMNS)}, and label"
-            )
-        rows = list(reader)
+def csv_table(path: pathlib.Path) -> tuple[list[str], str, list[Row]]:
+    """Read a .csv of images: its header, the name of the column of paths, and the rows.
+
+    Raises:
+      ValueError: the file is not such a table; the message names the file and the line.
+    """
+    rows = read_rows(path)
+    header = [cell.strip() for cell in rows[0].cells] if rows else []
+    column = next((name for name in PATH_COLUMNS if name in header), None)
+    if column is None or "label" not in header:
+        raise ValueError(f"{path} has columns {header}; it needs a header with {' or '.join(PATH_COLUMNS)}, and label")
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise ValueError(f"{path} has several columns {twice!r} in its header; rename all but one")
+    for row in rows[1:]:
+        check_width(path, header, row)
+    return header, column, rows[1:]
+
+
+def csv_rows(path: pathlib.Path) -> Listed:
+    """Read the columns path, label and, if there is one, split.
+
+    Raises:
+      ValueError: a cell is empty, or a path has two labels; the message names the file, the line and the remedy.
+    """
+    header, column, rows = csv_table(path)
     if not rows:
         raise ValueError(f"{path} has a header and no rows")
-    wanted = [column, "label", *(["split"] if "split" in columns else [])]
-    for i, row in enumerate(rows):
+    wanted = [column, "label", *(["split"] if "split" in header else [])]
+    columns: dict[str, list[str]] = {key: [] for key in wanted}
+    first: dict[pathlib.PurePath, tuple[str, int]] = {}
+    for row in rows:
+        cells = dict(zip(header, row.cells, strict=False))
         for key in wanted:
-            row[key] = (row[key] or "").strip()
-            if not row[key]:
-                raise ValueError(f"{path}, row {i} below the header: {key} is empty")
-        if "split" in columns and row["split"] not in ("train", "test"):
-            raise ValueError(f"{path}, row {i} below the header: split is {row['split']!r}, not train or test")
-    splits = [row["split"] for row in rows] if "split" in columns else None
-    return [row[column] for row in rows], [row["label"] for row in rows], splits
+            columns[key].append(cells.get(key, "").strip())
+            if not columns[key][-1]:
+                raise ValueError(f"{path}, line {row.line}: {key} is empty; fill it in or remove the row")
+        if "split" in header and columns["split"][-1] not in ("train", "test"):
+            raise ValueError(f"{path}, line {row.line}: split is {columns['split'][-1]!r}, not train or test")
+        name, label = columns[column][-1], columns["label"][-1]
+        before, line = first.setdefault(pathlib.PurePath(name), (label, row.line))
+        if before != label:
+            raise ValueError(
+                f"{path}, line {row.line}: {name!r} has the label {label!r}, and {before!r} in line {line}; "
+                "remove one of the two rows"
+            )
+    return Listed(columns[column], columns["label"], columns.get("split"), [row.line for row in rows])
 
 
-def class_numbers(labels: list[str], path: pathlib.Path) -> tuple[np.ndarray, list[str] | None]:
-    """Class numbers, and the names behind them where labels are not numbers already."""
-    try:
-        return np.array([int(label) for label in labels]), None
-    except ValueError:
-        pass
-    try:
-        floats = [float(label) for label in labels]
-    except ValueError:
-        names, numbers = np.unique(labels, return_inverse=True)
+def class_numbers(rows: Listed, path: pathlib.Path) -> tuple[Int[np.ndarray, "n"], list[str]]:
+    """The class number of each row, and the class names: "0", "1", ... if the labels are numbers.
+
+    Raises:
+      ValueError: all labels are numbers, but one is not an integer from 0; the message names the line.
+    """
+    if not all(map(_is_number, rows.labels)):
+        names, numbers = np.unique(rows.labels, return_inverse=True)
         return numbers, names.tolist()
-    raise ValueError(f"{path}: labels such as {floats[0]} are not whole numbers; write 0, 1, ... or names")
+    for label, line in zip(rows.labels, rows.lines, strict=True):
+        if not re.fullmatch("[0-9]{1,9}", label):
+            raise ValueError(
+                f"{path}, line {line}: label {label!r} is not a class number; write 0, 1, ... in all rows, or names"
+            )
+    numbers = np.array([int(label) for label in rows.labels])
+    return numbers, numbered(numbers, f"{path} labels")
 
 
-def _read_csv(
-    path: pathlib.Path,
-    names: list[str],
-    labels: list[str],
-    splits: list[str] | None,
-    image_size: int | None,
-    strict: bool,
-) -> Dataset:
-    numbers, class_names = class_numbers(labels, path)
-    is_test = held_out([f"row_{i}" for i in range(len(names))]) if splits is None else np.array(splits) == "test"
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_csv(path: pathlib.Path, rows: Listed, image_size: int | None, strict: bool) -> Dataset:
+    names = rows.paths
+    numbers, class_names = class_numbers(rows, path)
+    is_test = held_out([f"row_{i}" for i in range(len(names))])
+    if rows.splits is not None:
+        is_test = np.array(rows.splits) == "test"
     if not is_test.any() or is_test.all():
         raise ValueError(
             f"{path}: of {len(names)} rows, {is_test.sum()} are in the test set; add rows, or a column split with both "
             "train and test"
         )
     decoded = decode_files(names, lambda name: (path.parent / name).read_bytes(), image_size=image_size, strict=strict)
+    conflicts = labelled_twice(decoded, names, [class_names[c] for c in numbers])
     ids = np.arange(len(names))[decoded.kept]
     numbers, is_test = numbers[decoded.kept], is_test[decoded.kept]
     return assemble(
@@ -167,8 +241,9 @@ def _read_csv(
         provenance={
             "source": f"file {path}",
             "decoder": DECODER,
-            "split": ROW_SPLIT if splits is None else "test set by the split column",
+            "split": ROW_SPLIT if rows.splits is None else "test set by the split column",
             "skipped": decoded.skipped,
+            "conflicts": conflicts,
             "image_size": image_size,
         },
     )

@@ -1,7 +1,7 @@
 """TFDS image-classification sets as arrays with stable ids.
 
-This file, `stream` and `tiny_imagenet_builder` are the only ones that import TensorFlow, and only once something has
-to be read: finding a prepared set and opening its cached arrays needs neither TensorFlow nor TFDS.
+Only this file, `stream` and `tiny_imagenet_builder` import TensorFlow, and only when data are read. Finding a prepared
+set and opening its cached arrays needs neither TensorFlow nor TFDS.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ ID = re.compile(r"[a-z]+_(\d+)")
 
 
 def prepared(name: str, data_dir: pathlib.Path) -> pathlib.Path | None:
-    """The folder of the newest prepared version of a set (`NAME`, `NAME/CONFIG` or either with `:VERSION`), if any."""
+    """The folder of the newest prepared version of `NAME`, `NAME/CONFIG` or either with `:VERSION`, or None."""
     name, _, version = name.partition(":")
     folder = data_dir / name
     versions = [
@@ -38,7 +38,7 @@ def prepared(name: str, data_dir: pathlib.Path) -> pathlib.Path | None:
 
 
 def prepare(name: str, data_dir: pathlib.Path) -> None:
-    """Let TFDS download (or read from the manual folder) and prepare a set."""
+    """Prepare a set with TFDS, which downloads it or reads it from the manual folder."""
     tfds = tensorflow_datasets()
     if name.partition(":")[0] == "tiny_imagenet":
         import ddjax.data.tiny_imagenet_builder  # noqa: F401  (registers the builder)
@@ -46,12 +46,12 @@ def prepare(name: str, data_dir: pathlib.Path) -> None:
 
 
 def tensorflow_datasets() -> Any:
-    """The module, with TensorFlow kept off the accelerators, whose memory belongs to JAX."""
+    """Import TFDS, and hide the accelerators from TensorFlow, because their memory belongs to JAX."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     for kind in ("GPU", "TPU"):
-        with contextlib.suppress(RuntimeError):  # whoever imported TensorFlow before us is already using them
+        with contextlib.suppress(RuntimeError):  # another importer of TensorFlow is using them already
             tf.config.set_visible_devices([], kind)
     return tfds
 
@@ -67,11 +67,27 @@ def tfds_source(
     image_size: int | None,
     download: bool,
 ) -> Source:
-    """A set as TFDS stores it.
+    """Find a set in the TFDS directory.
 
-    Where the `id` feature reads like `train_00042`, the number is the canonical id, whatever the order of reading.
-    Otherwise the id is the position in unshuffled reading without interleaving, and `keys` holds TFDS's own id.
-    `labels` names the feature that becomes `labels`; other class-label features become `extra_labels`.
+    If the `id` feature has the form `train_00042`, the number is the canonical id, regardless of the reading order.
+    Otherwise the id is the position in unshuffled reading without interleaving, and `keys` holds the id of TFDS.
+
+    Args:
+      name: of TFDS.
+      shown: name of the data set.
+      data_dir: the TFDS directory.
+      labels: the feature for `labels`; other class-label features become `extra_labels`.
+      train_split: a TFDS split.
+      test_split: likewise.
+      image_size: side that all images are resized to.
+      download: whether TFDS may download and prepare the set.
+
+    Returns:
+      The source; no image is read yet.
+
+    Raises:
+      FileNotFoundError: the set is not prepared.
+      ValueError: the version has wrong labels, or a split does not exist.
     """
     folder = prepared(name, data_dir)
     if folder is None and download:
@@ -102,7 +118,7 @@ def _check_splits(folder: pathlib.Path, wanted: dict[str, str]) -> None:
 
 
 class Split(NamedTuple):
-    """One split in the order it was read."""
+    """One split in reading order."""
 
     images: np.ndarray
     labels: dict[str, np.ndarray]  # every class-label feature
@@ -130,12 +146,12 @@ def _read(
         )
     train = _read_split(tfds, builder, train_split, class_features, image_size)
     test = _read_split(tfds, builder, test_split, class_features, image_size)
-    ids = canonical_ids(train.keys, f"{name} {train_split}", whole=train_split in builder.info.splits)
-    test_ids = canonical_ids(test.keys, f"{name} {test_split}", whole=test_split in builder.info.splits)
+    ids = canonical_ids(train.keys, f"{name} {train_split}", complete=train_split in builder.info.splits)
+    test_ids = canonical_ids(test.keys, f"{name} {test_split}", complete=test_split in builder.info.splits)
     test_order = slice(None) if test_ids is None else np.argsort(test_ids)
-    # human labels exist for training images only: there the test split holds -1, and its truth is in "label"
+    # human labels exist only for training images: the test split has -1 there, and its clean labels are in "label"
     test_feature = "label" if (test.labels[labels] == -1).all() else labels
-    # of a human label set only the number of classes is stored, their names stand at "label"
+    # a human label feature stores only the number of classes; the class names are at "label"
     named = "label" if "label" in features and features["label"].num_classes == features[labels].num_classes else labels
     check_human_labels(name, train_split, train.labels)
     return assemble(
@@ -172,10 +188,19 @@ def _tensorflow_version() -> str:
     return tf.__version__
 
 
-def canonical_ids(keys: np.ndarray, what: str, *, whole: bool) -> np.ndarray | None:
-    """The numbers in keys such as `train_00042`, or None where the keys are of another kind.
+def canonical_ids(keys: np.ndarray, what: str, *, complete: bool) -> np.ndarray | None:
+    """The numbers in keys such as `train_00042`.
 
-    Each must occur once and, in a whole split, together they must be 0..n-1.
+    Args:
+      keys: of the examples.
+      what: the split, for messages.
+      complete: whether the split is complete, so that the numbers must be 0..n-1.
+
+    Returns:
+      The numbers, or None if the keys have another form.
+
+    Raises:
+      ValueError: a number is repeated or missing.
     """
     matches = [ID.fullmatch(key) for key in keys]
     if not all(matches):
@@ -184,7 +209,7 @@ def canonical_ids(keys: np.ndarray, what: str, *, whole: bool) -> np.ndarray | N
     unique, counts = np.unique(ids, return_counts=True)
     if len(unique) < len(ids):
         raise ValueError(f"{what}: ids {unique[counts > 1][:5].tolist()} occur more than once")
-    if whole and unique[-1] != len(ids) - 1:
+    if complete and unique[-1] != len(ids) - 1:
         gaps = np.setdiff1d(np.arange(len(ids)), unique)[:5].tolist()
         raise ValueError(
             f"{what}: no example has id {gaps}, though there are {len(ids)} examples, the last {unique[-1]}"
@@ -203,7 +228,7 @@ def _read_split(tfds: Any, builder: Any, split: str, class_features: list[str], 
     shape = builder.info.features["image"].shape
     if None in shape and image_size is None:
         raise ValueError(
-            f"images of {builder.info.full_name} differ in size; image_size=32, say, crops and resizes all"
+            f"images of {builder.info.full_name} differ in size; use image_size=32, for example, to crop and resize all"
         )
     resize = image_size is not None and shape[:2] != (image_size, image_size)
     images = np.empty((count, image_size, image_size, shape[2]) if resize else (count, *shape), np.uint8)

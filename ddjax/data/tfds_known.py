@@ -1,11 +1,11 @@
-"""What is known beforehand of particular TFDS sets: sources, versions, and the rates their human labels must have."""
+"""Facts about particular TFDS sets: sources, minimum versions, and the published rates of their human labels."""
 
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from ddjax.files import manual_dir
+from ddjax.storage.files import manual_dir
 
 # short name -> (TFDS name, label feature)
 ALIASES = {
@@ -25,7 +25,7 @@ PUBLISHED_SIZE = {
     "cifar100_n": 50_000,
     "tiny_imagenet": 100_000,
 }
-# versions before these attach labels to the wrong images
+# earlier versions attach labels to the wrong images
 MINIMUM_VERSION = {"cifar10_n": (1, 0, 4), "cifar100_n": (1, 0, 1)}
 CHECKSUMS = {
     "cifar10": "cifar-10-binary.tar.gz, 170052171 bytes, SHA-256 "
@@ -55,7 +55,7 @@ HUMAN_RATES = {
 
 
 def missing_message(name: str, data_dir: pathlib.Path) -> str:
-    """Where a set was looked for, and what would put it there."""
+    """The message for a set that is not prepared: the expected place, and how to prepare it."""
     plain, _, version = name.partition(":")
     lines = [f"{plain} is not prepared: no {data_dir / plain}/{version or 'VERSION'}/dataset_info.json."]
     if plain in CHECKSUMS:
@@ -78,16 +78,16 @@ def missing_message(name: str, data_dir: pathlib.Path) -> str:
 
 
 def check_human_labels(name: str, split: str, labels: Mapping[str, np.ndarray]) -> None:
-    """Refuse CIFAR-N labels whose disagreement with the clean labels is not the published one."""
+    """Raise a ValueError for CIFAR-N labels whose rate of wrong labels differs from the published rate."""
     if split != "train":
         return
     expected = HUMAN_RATES.get(name, {})
     rates = {feature: float((labels[feature] != labels["label"]).mean()) for feature in expected}
     wrong = {f: rate for f, rate in rates.items() if abs(rate - expected[f]) > 1e-4}
     if wrong:
-        said = ", ".join(f"{f} {rate:.4f} (published {expected[f]:.4f})" for f, rate in wrong.items())
+        listed = ", ".join(f"{f} {rate:.4f} (published {expected[f]:.4f})" for f, rate in wrong.items())
         raise ValueError(
-            f"{name}: rates of labels that differ from the clean ones are {said}. The annotation CSV is read by "
+            f"{name}: rates of labels that differ from the clean ones are {listed}. The annotation CSV is read by "
             f"position: its header must be {CSV_COLUMNS[name]}, its rows in the order of the image_order file. "
             "Correct it and prepare the set again"
         )

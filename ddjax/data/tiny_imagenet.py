@@ -1,4 +1,4 @@
-"""Tiny-ImageNet from its published folder or zip, without TensorFlow."""
+"""Tiny-ImageNet from the published folder or zip, without TensorFlow."""
 
 import pathlib
 import zipfile
@@ -12,7 +12,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.source import Entry, Source, listing_digest, walk
 from ddjax.data.validate import assemble
-from ddjax.files import manual_dir
+from ddjax.storage.files import manual_dir
 
 NAME = "tiny-imagenet-200"
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -24,31 +24,37 @@ class Listing(NamedTuple):
 
     train: list[tuple[str, int]]  # (path inside the published folder, class)
     test: list[tuple[str, int]]
-    wnids: list[str]  # sorted: the class numbering
-    wnids_file: list[str]  # as wnids.txt lists them: the other numbering in use
+    wnids: list[str]  # sorted; the position is the class number
+    wnids_file: list[str]  # in the order of wnids.txt, which is the other numbering in use
     read: Callable[[str], bytes]
 
     @property
     def complete(self) -> bool:
-        """Whether every published image is there."""
+        """Whether all published images are present."""
         return len(self.train) == TRAIN and len(self.test) == TEST
 
 
-def find(manual: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
-    """The published `tiny-imagenet-200/` in a TFDS manual folder, or else its zip; and what identifies its state."""
+def place_of(manual: pathlib.Path) -> pathlib.Path | None:
+    """The published `tiny-imagenet-200/` in a TFDS manual folder, or else its zip, or None."""
     folder, archive = manual / NAME, manual / f"{NAME}.zip"
-    if folder.is_dir():
-        return folder, {"kind": "folder", "path": str(folder.resolve()), "files": listing_digest(_files(folder))}
-    if archive.is_file():
-        return archive, {
-            "kind": "zip",
-            "path": str(archive.resolve()),
-            "files": listing_digest([(NAME, archive.stat())]),
-        }
-    raise FileNotFoundError(
-        f"tiny_imagenet is in neither {folder}/ nor {archive}: put the published archive there ({URL}; MD5 of its "
-        "wnids.txt 6c81990e2d7ae3bd3c88dceb97b46342), or give data_dir="
-    )
+    return folder if folder.is_dir() else archive if archive.is_file() else None
+
+
+def find(manual: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
+    """The published files in a TFDS manual folder, and the identity of their state.
+
+    Raises:
+      FileNotFoundError: there are no files; the message says where they must be.
+      ValueError: a link in the folder leads to a folder that contains the link.
+    """
+    place = place_of(manual)
+    if place is None:
+        raise FileNotFoundError(
+            f"tiny_imagenet is in neither {manual / NAME}/ nor {manual / NAME}.zip: put the published archive there "
+            f"({URL}; MD5 of its wnids.txt 6c81990e2d7ae3bd3c88dceb97b46342), or give data_dir="
+        )
+    kind, entries = ("folder", _files(place)) if place.is_dir() else ("zip", [(NAME, place.stat())])
+    return place, {"kind": kind, "path": str(place.resolve()), "files": listing_digest(entries)}
 
 
 def _files(folder: pathlib.Path) -> list[Entry]:
@@ -58,7 +64,7 @@ def _files(folder: pathlib.Path) -> list[Entry]:
 
 
 def listing(place: pathlib.Path) -> Listing:
-    """The files in the published folder or zip at `place`."""
+    """List the files in the published folder or zip."""
     if place.is_dir():
         return _order([name for name, _ in _files(place)], lambda name: (place / name).read_bytes(), place)
     archive = zipfile.ZipFile(place)
@@ -89,55 +95,59 @@ def _order(files: list[str], read: Callable[[str], bytes], place: pathlib.Path) 
 
 
 def tiny_imagenet_source(data_dir: pathlib.Path, *, strict: bool) -> Source:
-    """All files present, decoded by Pillow, grey ones (1821 of the training images) as three equal channels.
+    """Find Tiny-ImageNet. Images are decoded by Pillow; 1821 grey training images become three equal channels.
 
-    The id of an example is its position in `Listing.train`; in a partial copy it refers to the partial list, and the
-    data set is not `canonical`. Classes are numbered by sorted wnid; `published_numbering` leads to the other one.
+    The id of an example is its position in `Listing.train`. In a partial copy the position is that in the partial list,
+    and the data set is not `canonical`. Classes are numbered by sorted wnid; see `published_numbering` for the other
+    numbering.
     """
     place, identity = find(manual_dir(data_dir))
     return Source("tiny_imagenet", {**identity, "strict": strict}, lambda: _read(place, strict))
 
 
 def partial_warning(train: int, test: int) -> str:
-    """What is said of an incomplete copy."""
+    """The warning for an incomplete copy."""
     return (
         f"partial copy of tiny_imagenet: {train} of {TRAIN} training and {test} of {TEST} validation images; "
-        "ids count the files that are there, and published noise vectors do not apply"
+        "ids count the present files, and published noise vectors do not apply"
     )
 
 
 def _read(place: pathlib.Path, strict: bool) -> Dataset:
-    found = listing(place)
-    files = [*found.train, *found.test]
-    decoded = decode_files([name for name, _ in files], found.read, strict=strict, grey=False)
+    published = listing(place)
+    files = [*published.train, *published.test]
+    decoded = decode_files([name for name, _ in files], published.read, strict=strict, grey=False)
     labels = np.array([c for _, c in files])
-    split = len(found.train)
+    split = len(published.train)
     ids = np.flatnonzero(decoded.kept[:split])
     return assemble(
         "tiny_imagenet",
         images=decoded.images[: len(ids)],
         labels=labels[ids],
         ids=ids,
-        keys=[found.train[i][0] for i in ids],
+        keys=[published.train[i][0] for i in ids],
         test_images=decoded.images[len(ids) :],
         test_labels=labels[split:][decoded.kept[split:]],
-        class_names=found.wnids,
-        canonical=found.complete and not decoded.skipped,
+        class_names=published.wnids,
+        canonical=published.complete and not decoded.skipped,
         provenance={
             "source": f"{NAME} as published: {place}",
             "decoder": DECODER,
             "split": "test set = published validation set",
             "skipped": decoded.skipped,
-            "partial": None if found.complete else partial_warning(len(found.train), len(found.test)),
-            "wnids_file": found.wnids_file,
+            "partial": None if published.complete else partial_warning(len(published.train), len(published.test)),
+            "wnids_file": published.wnids_file,
         },
     )
 
 
 def published_numbering(dataset: Dataset) -> Int[np.ndarray, "k"]:
-    """For each class of this library, its line in `wnids.txt`, the numbering of the TFDS-based reference runs.
+    """For each class, its line in `wnids.txt`, which is the numbering of the TFDS-based reference code.
 
-    `published_numbering(tiny)[labels]` renumbers labels; its argsort leads back.
+    `published_numbering(tiny)[labels]` renumbers labels, and its argsort is the inverse.
+
+    Raises:
+      ValueError: `dataset` is not Tiny-ImageNet.
     """
     if "wnids_file" not in dataset.provenance:
         raise ValueError(f"{dataset.name} carries no wnids.txt; load it by the name tiny_imagenet")

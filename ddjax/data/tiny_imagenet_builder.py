@@ -1,7 +1,7 @@
-"""Tiny-ImageNet as a TFDS builder, so that a `tfds.load("tiny_imagenet")` pipeline can be had too.
+"""Tiny-ImageNet as a TFDS builder, for pipelines with `tfds.load("tiny_imagenet")`.
 
-Importing this file registers the builder. It reads the published folder or zip in the manual directory and
-downloads nothing.
+Importing this file registers the builder. It reads the published folder or zip in the manual directory and downloads
+nothing.
 """
 
 import io
@@ -18,8 +18,8 @@ from ddjax.data.tiny_imagenet import Listing, find, listing, partial_warning
 class TinyImagenet(tfds.core.GeneratorBasedBuilder):
     """200 classes by sorted wnid; `test` is the published validation set.
 
-    An example's key is its canonical index, as in CIFAR, so `id` ("train_%06d") names it whatever the read order, and
-    the write order is the one TFDS gives to running integers. JPEG bytes pass through unchanged.
+    The key of an example is its canonical index, as in CIFAR. Its `id` ("train_%06d") therefore does not depend on the
+    reading order, and TFDS writes the examples in its order for running integers. JPEG bytes are unchanged.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -42,18 +42,18 @@ class TinyImagenet(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         place, _ = find(pathlib.Path(dl_manager.manual_dir))
-        found = listing(place)
-        self.info.features["label"].names = found.wnids
-        if not found.complete:
-            warnings.warn(partial_warning(len(found.train), len(found.test)), stacklevel=2)
+        published = listing(place)
+        self.info.features["label"].names = published.wnids
+        if not published.complete:
+            warnings.warn(partial_warning(len(published.train), len(published.test)), stacklevel=2)
         return {
-            "train": self._generate_examples(found, "train", found.train),
-            "test": self._generate_examples(found, "test", found.test),
+            "train": self._generate_examples(published, "train", published.train),
+            "test": self._generate_examples(published, "test", published.test),
         }
 
     def _generate_examples(
-        self, found: Listing, split: str, files: list[tuple[str, int]]
+        self, published: Listing, split: str, files: list[tuple[str, int]]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (name, label) in enumerate(files):
-            image = io.BytesIO(found.read(name))
+            image = io.BytesIO(published.read(name))
             yield index, {"id": f"{split}_{index:06d}", "image": image, "label": label}

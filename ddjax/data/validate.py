@@ -1,49 +1,63 @@
-"""What a data set must be before anything is computed from it, and one clear error for each way it is not."""
+"""Checks and conversions of the arrays of a data set. Every problem has its own error message."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int, Int32
 
 from ddjax.data.dataset import Dataset
-from ddjax.files import array_digest
+from ddjax.names import few
+from ddjax.storage.files import array_digest
 
-TEST_FRACTION = 0.2  # of a source that brings no test set
+TEST_FRACTION = 0.2  # share of the test set, for a source without one
 
 
 def held_out(keys: Sequence[str] | np.ndarray) -> Bool[np.ndarray, "n"]:
-    """Which examples form the test set of a source that has none: a fifth, by SHA-256 of each example's own key.
+    """Choose a fifth of the examples as the test set, by SHA-256 of the key of each example.
 
-    The choice for one example depends on nothing but its key, so adding or removing others never moves it.
+    The choice for an example depends only on its key, so it does not change when others are added or removed.
+
+    Args:
+      keys: of the examples.
+
+    Returns:
+      Whether each example is in the test set.
+
+    Example:
+      >>> held_out(["a", "b", "c", "d"]).dtype
+      dtype('bool')
     """
     limit = int(TEST_FRACTION * 2**32)
     return np.array([int(hashlib.sha256(str(k).encode()).hexdigest()[:8], 16) < limit for k in keys], bool)
 
 
-def _layout(images: np.ndarray, what: str) -> np.ndarray:
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4:
-        raise ValueError(f"{what} must have shape [n h w c] or [n h w]; got {list(images.shape)}")
-    if not all(images.shape):
-        raise ValueError(f"{what} is empty: shape {list(images.shape)}")
-    if images.shape[3] not in (1, 3):
-        if images.shape[1] in (1, 3):
+def check_layout(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
+    """Raise a ValueError for a shape and dtype that cannot be images."""
+    if len(shape) not in (3, 4):
+        raise ValueError(f"{what} must have shape [n h w c] or [n h w]; got {list(shape)}")
+    if not all(shape):
+        raise ValueError(f"{what} is empty: shape {list(shape)}")
+    if len(shape) == 4 and shape[3] not in (1, 3):
+        if shape[1] in (1, 3):
             raise ValueError(
-                f"{what} has shape {list(images.shape)}, channels first; ddjax is channels last: "
+                f"{what} has shape {list(shape)}, channels first; ddjax is channels last: "
                 "save images.transpose(0, 2, 3, 1) instead"
             )
-        raise ValueError(f"{what} must have 1 (grey) or 3 (RGB) channels last; got shape {list(images.shape)}")
-    return images
+        raise ValueError(f"{what} must have 1 (grey) or 3 (RGB) channels last; got shape {list(shape)}")
+    if dtype.kind not in "iuf":
+        raise ValueError(f"{what} must hold uint8 pixels, or floats in [0, 1]; got dtype {dtype}")
+
+
+def _layout(images: np.ndarray, what: str) -> np.ndarray:
+    check_layout(images.shape, images.dtype, what)
+    return images[..., None] if images.ndim == 3 else images
 
 
 def _uint8(images: np.ndarray, what: str, unit: bool) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind not in "iuf":
-        raise ValueError(f"{what} must hold uint8 pixels, or floats in [0, 1]; got dtype {images.dtype}")
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
         raise ValueError(f"{what} holds NaN or infinity in {len(bad)} images, the first at row {bad[0]}")
@@ -59,7 +73,11 @@ def _uint8(images: np.ndarray, what: str, unit: bool) -> np.ndarray:
 
 
 def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Both image arrays as uint8 [n h w c]; floats are read as [0, 1] where neither array exceeds 1."""
+    """Convert both image arrays to uint8 [n h w c]. Floats are in [0, 1] if no array exceeds 1, and else in [0, 255].
+
+    Raises:
+      ValueError: an array has another layout, range or dtype, or the shapes differ.
+    """
     pair = {f"{what} images": images, f"{what} test images": test_images}
     pair = {name: _layout(array, name) for name, array in pair.items()}
     floats = [a for a in pair.values() if a.dtype.kind == "f"]
@@ -72,16 +90,24 @@ def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.n
     return images, test_images
 
 
+def check_labels(shape: tuple[int, ...], dtype: np.dtype, count: int, what: str) -> None:
+    """Raise a ValueError for a shape and dtype that cannot be `count` class numbers."""
+    if len(shape) == 2 and shape[1] != 1:
+        raise ValueError(f"{what} has shape {list(shape)}: class numbers are expected, perhaps labels.argmax(1)")
+    if shape not in ((count,), (count, 1)):
+        raise ValueError(f"{what} has shape {list(shape)}, but there are {count} images")
+    if dtype.kind not in "iu":
+        raise ValueError(f"{what} must hold integers from 0; got dtype {dtype}: convert it with astype(int)")
+
+
 def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: str) -> Int32[np.ndarray, "n"]:
-    """`labels` as int32 [count], each in 0..num_classes-1 (None: any class number)."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim == 2:
-        raise ValueError(f"{what} has shape {list(labels.shape)}: class numbers are wanted, labels.argmax(1) perhaps")
-    if labels.shape != (count,):
-        raise ValueError(f"{what} has shape {list(labels.shape)}, but there are {count} images")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"{what} must hold integers from 0; got dtype {labels.dtype}: convert it with astype(int)")
+    """Convert `labels` to int32 [count], each in 0..num_classes-1. With num_classes=None any number is allowed.
+
+    Raises:
+      ValueError: a label is out of range.
+    """
+    check_labels(labels.shape, labels.dtype, count, what)
+    labels = labels.reshape(count)
     if labels.min() < 0:
         raise ValueError(f"{what} holds {labels.min()}, first at row {np.argmax(labels < 0)}; classes count from 0")
     if num_classes is not None and labels.max() >= num_classes:
@@ -90,8 +116,35 @@ def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: 
             f"but there are {num_classes} classes, 0 to {num_classes - 1}"
         )
     if labels.max() >= 2**31:
-        raise ValueError(f"{what} holds {labels.max()}, which is no class number")
+        raise ValueError(f"{what} holds {labels.max()}, which is too large for a class number")
     return labels.astype(np.int32)
+
+
+def numbered(labels: Int[np.ndarray, "n"], what: str) -> list[str]:
+    """The names "0", "1", ... for classes without names.
+
+    Raises:
+      ValueError: the largest label is at least the number of labels, so there must be gaps.
+    """
+    if labels.max() >= len(labels):
+        raise ValueError(
+            f"{what} holds class {labels.max()} among {len(labels)} labels; number the classes 0..k-1 without gaps"
+        )
+    return [str(c) for c in range(labels.max() + 1)]
+
+
+def small_classes(labels: Int[np.ndarray, "n"], names: Sequence[str], least: int) -> str | None:
+    """A message that names the classes with fewer than `least` labels; None if there are none."""
+    counts = np.bincount(labels, minlength=len(names))
+    small = np.flatnonzero(counts < least)
+    if not len(small):
+        return None
+    some = few([f"{str(names[c])!r} ({counts[c]})" for c in small])
+    fewer = f", or ask for ipc={counts.min()}" if counts.min() else ""
+    return (
+        f"ipc={least} is more images than {len(small):,} of {len(names):,} classes have: {some}; add images, or leave "
+        f"those classes out{fewer}"
+    )
 
 
 def assemble(
@@ -108,16 +161,37 @@ def assemble(
     canonical: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """A checked `Dataset` in ascending id, with counts and a digest added to its provenance.
+    """Check the arrays and make a `Dataset` in ascending id, with counts and a digest in its provenance.
 
-    Accepts what files hold: images [n h w c] or [n h w], uint8 or in [0, 1] or [0, 255]; integer labels [n] or
-    [n 1]. Without `class_names` the classes are 0 to the largest label; every class needs a training example.
+    Args:
+      name: of the data set.
+      images: [n h w c] or [n h w], uint8 or floats in [0, 1] or [0, 255].
+      labels: integers [n] or [n 1]. Every class needs a training example.
+      test_images: like `images`.
+      test_labels: like `labels`.
+      class_names: by default "0", "1", ... up to the largest label.
+      ids: canonical ids; by default the rows.
+      keys: the name of each example in its source.
+      extra_labels: other label vectors, by name.
+      canonical: whether this is the complete published training set.
+      provenance: where the data come from, as JSON.
+
+    Returns:
+      The data set.
+
+    Raises:
+      ValueError: an array does not fit; the message names it.
+
+    Example:
+      >>> images, labels = np.zeros((4, 8, 8)), np.array([0, 1, 1, 0])
+      >>> assemble("mine", images=images, labels=labels, test_images=images, test_labels=labels).images.shape
+      (4, 8, 8, 1)
     """
     images, test_images = pixels(images, test_images, name)
     num_classes = None if class_names is None else len(class_names)
     labels = class_labels(labels, len(images), num_classes, f"{name} labels")
     if class_names is None:
-        class_names = [str(c) for c in range(labels.max() + 1)]
+        class_names = numbered(labels, f"{name} labels")
     test_labels = class_labels(test_labels, len(test_images), len(class_names), f"{name} test labels")
     missing = np.flatnonzero(np.bincount(labels, minlength=len(class_names)) == 0)
     if len(missing):

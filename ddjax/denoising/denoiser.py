@@ -8,43 +8,55 @@ from typing import Any
 import numpy as np
 
 from ddjax import preprocess
-from ddjax.data.validate import class_labels, pixels
-from ddjax.denoising.distilling import PLAIN_SPACE, configured, distilled_set, inside, judging_network, width_for
+from ddjax.data.identical import first_rows
+from ddjax.data.validate import small_classes
+from ddjax.denoising.distilling import (
+    PLAIN_SPACE,
+    configured,
+    distilled_set,
+    inside,
+    judging_network,
+    least_images,
+    width_for,
+)
+from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.telling import Report, begun
-from ddjax.denoising.witnesses import folds_say, students_say, young_say
+from ddjax.denoising.witnesses import predict_cross_validated, predict_early_stopped, predict_students
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
-from ddjax.files import array_digest
+from ddjax.models.registry import NETWORKS
 from ddjax.names import choose, unknown
-from ddjax.types import TrainSet
+from ddjax.ranges import Count, PositiveShare, Seed, check_int, checked
+from ddjax.storage.files import array_digest
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
 
 
+@checked
 def denoise(
     images: Any,
     labels: Any,
     *,
     method: str = "dance",
-    ipc: int = 10,
+    ipc: Count = 10,
     options: Mapping[str, Any] | None = None,
     class_names: Sequence[str] | None = None,
     ids: Any = None,
-    students: int = 5,
+    students: Count = 5,
     protocol: str = "common",
-    epochs: int | None = None,
-    plain_epochs: int | None = None,
+    epochs: Count | None = None,
+    plain_epochs: Count | None = None,
     network: str | None = None,
-    width: int | None = None,
-    depth: int | None = None,
+    width: Count | None = None,
+    depth: Count | None = None,
     mirror: bool = True,
     score: str = "posterior",
-    precision: float = 0.8,
-    folds: int = 5,
-    seed: int = 0,
+    precision: PositiveShare = 0.8,
+    folds: Count = 5,
+    seed: Seed = 0,
     keep: Any = None,
     report: Report | None = None,
 ) -> DenoiseReport:
@@ -76,19 +88,16 @@ def denoise(
       report: called with the stage, how far it is, of how much, and its newest metrics; also before each stage, with
         0 done and no metrics. The total is 0 where a stage cannot tell it.
     """
-    train, names = _train_set(images, labels, class_names)
-    if score not in SCORES:
-        raise unknown("score", score, SCORES)
-    if not 0 < precision <= 1:
-        raise ValueError(f"precision is above 0 and at most 1; got {precision}")
-    if students < 1:
-        raise ValueError(f"students must be at least 1; got {students}")
+    check_names(method=method, protocol=protocol, network=network, score=score)
+    train, names = training_set(images, labels, class_names)
+    if method == "cleanlab":
+        check_int(folds, "folds", 2, len(train.labels))
     called = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
     if called.shape != (len(train.labels),):
         raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")
     how = choose(PROTOCOLS, protocol, "protocol")
     shape = tuple(train.images.shape[1:])
-    width = width or width_for(shape[0])
+    width = width_for(shape, width)
     model = judging_network(network or how.network, shape, train.num_classes, width, depth)
     settings = {
         "method": method,
@@ -108,7 +117,9 @@ def denoise(
     judging = {"model": model, "mirror": mirror, "seed": seed}
     if method not in DETECTORS:
         chosen = choose(DISTILLERS, method, "method")
-        config = configured(chosen, method, ipc, options or {}, shape[0], width, mirror)
+        config = configured(chosen, method, ipc, options or {}, width, mirror)
+        if problem := small_classes(np.asarray(train.labels), names, least_images(method, config)):
+            raise ValueError(problem)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}
         decides |= {"network": settings["network"]}
         unfinished = stages.checkpoints("distilled", decides)
@@ -118,7 +129,7 @@ def denoise(
         decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "mirror")}
 
         def ask() -> np.ndarray:
-            return students_say(
+            return predict_students(
                 distilled,
                 train,
                 **judging,
@@ -141,8 +152,8 @@ def denoise(
             how_long = {"epochs": plain_epochs, "report": report}
             how_long["checkpoints"] = stages.checkpoints("logits", decides)
             if method == "cleanlab":
-                return folds_say(moved, **judging, **how_long, folds=folds)
-            return young_say(moved, **judging, **how_long, students=students)
+                return predict_cross_validated(moved, **judging, **how_long, folds=folds)
+            return predict_early_stopped(moved, **judging, **how_long, students=students)
 
     kept = stages.arrays("logits", decides, lambda: _timed(ask))
     seconds[stage] = float(kept["seconds"])
@@ -156,6 +167,7 @@ def denoise(
     others = np.where(np.eye(train.num_classes, dtype=bool)[given], -1, found.truth)
     return DenoiseReport(
         ids=called,
+        same_as=first_rows(np.asarray(train.images)),
         given=given,
         suggested=np.where(found.flagged, others.argmax(axis=1), given).astype(np.int32),
         suspicion=choose_score(found, score),
@@ -174,27 +186,15 @@ def denoise(
     )
 
 
-def _train_set(images: Any, labels: Any, class_names: Sequence[str] | None) -> tuple[TrainSet, tuple[str, ...]]:
-    """The pixels with class numbers, checked, and the names of the classes."""
-    images, labels = np.asarray(images), np.asarray(labels)
-    if labels.ndim != 1 or len(labels) != len(images) or len(images) < 2:
-        raise ValueError(f"labels must be [n], one for each image; got {labels.shape} beside images {images.shape}")
-    images, _ = pixels(images, images[:1], "images")
-    if labels.dtype.kind in "US" or labels.dtype == object:
-        words = labels.astype(str)
-        names = tuple(sorted(set(words)) if class_names is None else map(str, class_names))
-        if strange := sorted(set(words) - set(names)):
-            raise ValueError(f"labels {strange[:5]} are not in class_names {list(names)[:20]}")
-        number = {name: c for c, name in enumerate(names)}
-        labels = np.array([number[word] for word in words])
-    else:
-        names = tuple(map(str, range(labels.max() + 1) if class_names is None else class_names))
-    labels = class_labels(labels, len(images), len(names), "labels")
-    empty = [names[c] for c in np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)]
-    if empty or len(names) < 2:
-        raise ValueError(f"there must be two classes or more, each with an image; without: {empty[:5]}")
-    ids = np.arange(len(labels), dtype=np.int32)
-    return TrainSet(images=images, labels=labels, ids=ids, num_classes=len(names)), names
+def check_names(*, method: str, protocol: str, network: str | None, score: str) -> None:
+    """Raise a ValueError for a name that `denoise` does not know; no data are needed for that."""
+    if method not in DETECTORS:
+        choose(DISTILLERS, method, "method")
+    choose(PROTOCOLS, protocol, "protocol")
+    if network is not None:
+        choose(NETWORKS, network, "network")
+    if score not in SCORES:
+        raise unknown("score", score, SCORES)
 
 
 def _timed(ask: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 
 from ddjax import preprocess
-from ddjax.checkpoints import Checkpoints
 from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet
-from ddjax.loop import distill
+from ddjax.distillers import DISTILLERS
+from ddjax.execution.loop import distill
 from ddjax.models import build
+from ddjax.models.sizes import auto_width
 from ddjax.names import unknown
-from ddjax.types import SMALL_SIDE, SMALL_WIDTH, Method, Model, TrainSet
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.types import Method, Model, TrainSet
 
 WIDTH = 64
 # A set to find wrong labels with needs less work than one to publish; what is not named here is the method's default.
@@ -29,9 +31,9 @@ SHORT: Mapping[str, Mapping[str, Any]] = {
 PLAIN_SPACE = "standardize"
 
 
-def width_for(side: int) -> int:
-    """Channels of a ConvNet for images of this side, where none are asked for."""
-    return SMALL_WIDTH if side <= SMALL_SIDE else WIDTH
+def width_for(image_shape: tuple[int, ...], width: int | None = None) -> int:
+    """Channels of a ConvNet: those asked for, or a number that follows from the image size."""
+    return auto_width(image_shape, width, WIDTH)
 
 
 def judging_network(name: str, shape: tuple[int, ...], k: int, width: int, depth: int | None) -> Model:
@@ -40,22 +42,30 @@ def judging_network(name: str, shape: tuple[int, ...], k: int, width: int, depth
     return build(name, shape, k, **options, **({"depth": depth} if depth else {}))
 
 
-def configured(
-    method: Method, name: str, ipc: int, options: Mapping[str, Any], side: int, width: int, mirror: bool
-) -> Any:
+def configured(method: Method, name: str, ipc: int, options: Mapping[str, Any], width: int, mirror: bool) -> Any:
     """The method's configuration; a width and mirror images are as for the students where it has such fields."""
     fields = {field.name for field in dataclasses.fields(method.config)}
     for option in options:
         if option not in fields:
             raise unknown(f"option of method {name!r}", option, sorted(fields))
+    if "ipc" in options:
+        raise ValueError(f"options hold ipc={options['ipc']}, which has an argument of its own: pass ipc= alone")
     chosen: dict[str, Any] = {"ipc": ipc, **SHORT.get(name, {})}
     if "width" in fields:
         chosen["width"] = width
-    if "use_flip" in fields and not mirror:
-        chosen["use_flip"] = False
-    if "factor" in fields and side <= SMALL_SIDE:  # cells of a mosaic would be too small to show anything
-        chosen["factor"] = 1
+    if "flip" in fields and not mirror:
+        chosen["flip"] = False
     return method.config(**(chosen | dict(options)))
+
+
+def least_images(name: str, config: Any) -> int:
+    """How many images each class must hold: ipc, unless the method takes all, starts from noise or repeats images.
+
+    What a method of a fork needs is not known here; it is left to its own `prepare`.
+    """
+    if name not in DISTILLERS or name == "full" or getattr(config, "start", None) == "noise":
+        return 1
+    return 1 if getattr(config, "short_class", None) == "repeat" else config.ipc
 
 
 def distilled_set(

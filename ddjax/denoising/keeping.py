@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet
-from ddjax.files import read_npz, replacing
-from ddjax.results import fingerprint, versions
-from ddjax.saving import load_distilled, save_distilled
+from ddjax.distilled.saving import load_distilled, save_distilled
+from ddjax.storage import manifest
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.storage.files import replacing
+from ddjax.storage.rows import fingerprint, versions
 
 log = logging.getLogger("ddjax.denoising")
 
 Arrays = dict[str, np.ndarray]
+
+KIND = manifest.Kind("ddjax-denoise-stage", 1, "a stage of denoising")
 
 
 class Stages:
@@ -30,17 +33,16 @@ class Stages:
         place = self.place(name, decides)
         if place is None:
             return make()
-        path = place.with_name(place.name + ".npz")
+        path, _ = manifest.paths(place)
         if path.exists():
             try:
-                kept = read_npz(path)
+                kept, _ = manifest.load(place, KIND)
                 log.info("%s of an earlier run are taken from %s", name, path)
                 return kept
-            except (OSError, ValueError) as error:
+            except ValueError as error:
                 log.warning("the stage is made again: %s", error)
         made = make()
-        with replacing(path) as file:
-            np.savez(file, **made)
+        manifest.save(place, KIND, made, {})
         self.finished(name, decides)
         return made
 

@@ -1,7 +1,6 @@
 """What was found out about the labels of a training set, as one record that can be kept."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ddjax.data.identical import conflicts, described
 from ddjax.distilled import DistilledSet
-from ddjax.files import read_npz, replacing, sha256
-from ddjax.results import versions
-from ddjax.saving import load_distilled, save_distilled
+from ddjax.distilled.saving import load_distilled, save_distilled
+from ddjax.names import shown
+from ddjax.ranges import Natural, checked
+from ddjax.storage import manifest
+from ddjax.storage.rows import versions
 
-FORMAT, SCHEMA = "ddjax-denoise-report", 1
-_ARRAYS = ("ids", "given", "suggested", "suspicion", "wrong", "truth", "flagged")
+KIND = manifest.Kind("ddjax-denoise-report", 3, "a denoise report", unsealed=(2,))
+_ARRAYS = ("ids", "same_as", "given", "suggested", "suspicion", "wrong", "truth", "flagged")
 _PLAIN = ("class_names", "score", "method", "expected_precision", "noise_rate", "seconds", "settings")
 _SCORE = "score."
 
@@ -26,6 +28,7 @@ class DenoiseReport:
 
     Attributes:
       ids: what each image is called: a path, or its row.
+      same_as: the first row with the same pixels: an image's own row, unless it occurred before.
       suspicion: the chosen score; larger is more suspicious. All of them are in `scores`.
       wrong: the probability that the given label is wrong.
       truth: the probability of each class, given the image and its label.
@@ -38,6 +41,7 @@ class DenoiseReport:
     """
 
     ids: np.ndarray  # str [n]
+    same_as: Int[np.ndarray, "n"]
     given: Int[np.ndarray, "n"]
     suggested: Int[np.ndarray, "n"]
     suspicion: Float[np.ndarray, "n"]
@@ -71,6 +75,11 @@ class DenoiseReport:
         return np.where(self.flagged, self.suggested, self.given)
 
     @property
+    def conflicts(self) -> list[Int[np.ndarray, "m"]]:
+        """The rows of each picture that occurs under several given labels; at most one of these labels is right."""
+        return conflicts(self.same_as, self.given)
+
+    @property
     def table(self) -> Any:
         """A pandas DataFrame, a row for each image: id, given_label, suggested_label, score, rank, flagged."""
         return _pandas().DataFrame(self.columns())
@@ -101,9 +110,13 @@ class DenoiseReport:
             }
         )
 
-    def report(self, most: int = 10) -> str:
-        """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious."""
-        n, names = len(self.given), self.class_names
+    @checked
+    def report(self, most: Natural = 10) -> str:
+        """The findings in a few lines: how many labels are doubted, which classes, and the most suspicious.
+
+        Control characters in names are escaped, so each name stays on its line.
+        """
+        n, names, ids = len(self.given), [shown(name) for name in self.class_names], self.ids
         count = int(self.flagged.sum())
         lines = [
             f"{n} labels of {len(names)} classes, judged by {self.method}; score: {self.score}",
@@ -119,47 +132,51 @@ class DenoiseReport:
             lines += ["", "most frequent corrections (given -> suggested):"]
             for pair in np.argsort(-pairs, kind="stable")[: min(5, int((pairs > 0).sum()))]:
                 lines.append(f"  {names[pair // len(names)]} -> {names[pair % len(names)]}: {pairs[pair]}")
+        if twice := self.conflicts:
+            some = f", the first {most} of them" if len(twice) > most else ""
+            lines += ["", f"pictures that occur under several labels: {len(twice)}{some}"]
+            lines += [f"  {described(rows, ids, np.array(names)[self.given])}" for rows in twice[:most]]
         lines += ["", f"the {min(most, n)} most suspicious:"]
-        width = max((len(str(self.ids[i])) for i in self.order()[:most]), default=0)
+        width = max((len(shown(ids[i])) for i in self.order()[:most]), default=0)
         for row in self.order()[:most]:
             mark = "flagged" if self.flagged[row] else ""
             believed = int(self.truth[row].argmax())
             lines.append(
-                f"  {self.ids[row]!s:{width}}  given {names[self.given[row]]}, looks like {names[believed]}  "
+                f"  {shown(ids[row]):{width}}  given {names[self.given[row]]}, looks like {names[believed]}  "
                 f"score {self.suspicion[row]:.3f}  {mark}".rstrip()
             )
         return "\n".join(lines)
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
-        """Write report.npz (no pickle), report.json that vouches for it, and the distilled set; returns the folder."""
+        """Write report.npz (without pickle), its manifest report.json, and the distilled set.
+
+        Returns:
+          The folder.
+
+        Raises:
+          OSError: a file could not be written.
+        """
         folder = pathlib.Path(folder)
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {_SCORE + name: values for name, values in self.scores.items()}
-        with replacing(folder / "report.npz") as file:
-            np.savez_compressed(file, **arrays)
         if self.distilled is not None:
             save_distilled(self.distilled, folder / "distilled")
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        side = {"format": FORMAT, "schema": SCHEMA, "has_distilled": self.distilled is not None, **plain}
-        side |= {"versions": versions(), "sha256": sha256(folder / "report.npz")}
+        fields = {name: getattr(self, name) for name in _PLAIN}
+        fields |= {"has_distilled": self.distilled is not None, "versions": versions()}
         if np.isnan(self.expected_precision):
-            side["expected_precision"] = None
-        with replacing(folder / "report.json", "w") as file:
-            json.dump(side, file, indent=1, allow_nan=False)
+            fields["expected_precision"] = None
+        manifest.save(folder / "report", KIND, arrays, fields, compress=True)
         return folder
 
     @classmethod
     def load(cls, folder: str | pathlib.Path) -> "DenoiseReport":
-        """The report saved in `folder`; damage is said, and nothing damaged comes back."""
+        """Read the report saved in `folder`.
+
+        Raises:
+          ValueError: a file is missing or damaged, or was written by another version of the format.
+        """
         folder = pathlib.Path(folder)
-        npz, side = folder / "report.npz", folder / "report.json"
-        for path in (npz, side):
-            if not path.exists():
-                raise ValueError(f"{path} is missing: a report is report.npz and report.json in one folder")
-        meta = _read_side(side)
-        if sha256(npz) != meta["sha256"]:
-            raise ValueError(f"{npz} is damaged or was replaced: its SHA-256 is not the one in {side.name}")
-        arrays = read_npz(npz)
+        arrays, meta = manifest.load(folder / "report", KIND, ("has_distilled", *_PLAIN))
         plain = {name: meta[name] for name in _PLAIN}
         plain["class_names"] = tuple(plain["class_names"])
         if plain["expected_precision"] is None:
@@ -170,19 +187,6 @@ class DenoiseReport:
             scores={name.removeprefix(_SCORE): a for name, a in arrays.items() if name.startswith(_SCORE)},
             distilled=load_distilled(folder / "distilled") if meta["has_distilled"] else None,
         )
-
-
-def _read_side(side: pathlib.Path) -> dict[str, Any]:
-    """What stands beside the arrays, once it is whole."""
-    try:
-        meta = json.loads(side.read_text())
-    except ValueError as error:  # of JSON, or of text
-        raise ValueError(f"{side} is not JSON: {error}") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT or meta.get("schema") != SCHEMA:
-        raise ValueError(f"{side} is no report of schema {SCHEMA}: read it with the ddjax that wrote it")
-    if missing := [name for name in ("sha256", "has_distilled", *_PLAIN) if name not in meta]:
-        raise ValueError(f"{side} is damaged: {', '.join(missing)} is missing; take both files from the same save")
-    return meta
 
 
 def _pandas() -> Any:

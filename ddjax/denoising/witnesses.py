@@ -10,23 +10,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, upright
-from ddjax.evaluation.students import chosen_rates, in_protocol_space, in_space, rescaled, suited
-from ddjax.preprocess import one_hot
+from ddjax.evaluation.spaces import in_protocol_space, in_space, suited
+from ddjax.evaluation.students import chosen_rates, rescaled
+from ddjax.preprocess import Preprocess, one_hot
 from ddjax.robust.held_out import held_out_probabilities
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.types import Model, TrainSet
+from ddjax.types import Model, Params, TrainSet
 
 YOUNG = 0.1  # of the plain recipe's epochs: most right labels are learned by then, and few wrong ones
 _TINY = 1e-12
 
 
-def students_say(
+def predict_students(
     distilled: DistilledSet,
     train: TrainSet,
     *,
@@ -39,7 +40,26 @@ def students_say(
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "s n k"]:
-    """Fresh students that saw the distilled images alone; `train` (pixels) is what they are asked about.
+    """Fresh students that saw the distilled images alone; `train` (pixels) is what they are asked about."""
+    options = {"protocol": protocol, "students": students, "epochs": epochs, "mirror": mirror, "seed": seed}
+    params, transform = students_of(distilled, train, model=model, report=report, checkpoints=checkpoints, **options)
+    return np.asarray(stacked_logits(model, params, in_space(train, transform)))
+
+
+def students_of(
+    distilled: DistilledSet,
+    train: TrainSet,
+    *,
+    model: Model,
+    protocol: Protocol,
+    students: int,
+    epochs: int | None,
+    mirror: bool,
+    seed: int,
+    report: Report | None,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[Params, Preprocess]:
+    """Parameters of students trained on the distilled images, stacked, and the transform of what they look at.
 
     Where the protocol has several rates, the one is taken whose student agrees best with the given labels of 2000
     training images. `report` is told of this search as the stage "rates", of the training as the stage "students".
@@ -65,11 +85,11 @@ def students_say(
         report=begun(report, "students", recipe.epochs),
         checkpoints=checkpoints and checkpoints.part("students"),
     )
-    all_finite(fitted.params, fitted.loss, "students that judge")
-    return np.asarray(stacked_logits(model, fitted.params, in_space(train, transform)))
+    all_finite(fitted.params, fitted.loss, "students")
+    return fitted.params, transform
 
 
-def folds_say(
+def predict_cross_validated(
     train: TrainSet,
     *,
     model: Model,
@@ -95,7 +115,7 @@ def folds_say(
     return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
 
 
-def young_say(
+def predict_early_stopped(
     train: TrainSet,
     *,
     model: Model,

@@ -1,21 +1,22 @@
-"""The methods, by name. A fork adds one file with a Method and names it `module:METHOD`."""
+"""The methods by name. A fork adds one file that defines a `Method`, and names it `module:METHOD`."""
 
 import functools
 from typing import Any
 
 from ddjax import checks
 from ddjax.distillers import dance, datm, dm, frepo, full, kip, rcig, selection
+from ddjax.ranges import check_int
 from ddjax.types import Feed, Method, TrainSet
 
 
 def checked(method: Method) -> Method:
-    """The method, which refuses a training set or a size that it could not work with, whatever else it asks for."""
+    """The method with checks of its training set and of `ipc` before `prepare`."""
 
     @functools.wraps(method.prepare)
     def prepare(config: Any, train: TrainSet, *rest: Any, **more: Any) -> tuple[Any, Feed]:
         checks.learnable(train)
-        if method is not full.METHOD:
-            checks.whole(config.ipc, "ipc")
+        if method is not full.METHOD:  # it has no use for `ipc`
+            check_int(config.ipc, "ipc")
         return method.prepare(config, train, *rest, **more)
 
     return method._replace(prepare=prepare)

@@ -1,27 +1,28 @@
-"""DM: distribution matching, the one view of DANCE under networks that were never trained.
+"""DM: distribution matching, that is DANCE's first view under networks that were never trained.
 
-Plain images in the preprocessed space itself, one step of momentum SGD for all classes at once, nothing clamped. With
-`factor=2, start="mix"` this is IDC's mosaic without DANCE's two views. Source: Zhao and Bilen, 2023
-(arXiv:2110.04181).
+Images are plain and learned in the preprocessed space, with one step of momentum SGD for all classes at once and
+without clamping. With `factor=2, start="mix"` this is IDC's mosaic without DANCE's two views. Source: Zhao and Bilen,
+2023 (arXiv:2110.04181).
 """
 
 import dataclasses
 
 from ddjax.distillers import dance
-from ddjax.distillers.dance_config import DanceConfig
+from ddjax.distillers.dance.config import DanceConfig
+from ddjax.ranges import Count, Natural, NonNegative
 
 
 @dataclasses.dataclass(frozen=True)
 class DmConfig(DanceConfig):
-    """The fields of DANCE; the defaults are those published for DM at up to 50 images per class."""
+    """The fields of DANCE; the defaults are those published for DM with up to 50 images per class."""
 
-    steps: int = 20_000
-    factor: int = 1
-    batch: int = 256
-    rate: float = 1.0
+    steps: Natural = 20_000
+    factor: Natural = 1
+    batch: Count = 256
+    rate: NonNegative = 1.0
     optimiser: str = "whole"
     encoder: str = "random"
-    calibrations: int = 0
+    calibrations: Natural = 0
     augment: str = "color_crop_cutout_flip_scale_rotate"
     one_operation: bool = True
     unit_box: bool = False

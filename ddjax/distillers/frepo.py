@@ -1,8 +1,7 @@
-"""FRePo: images and labels from which ridge regression on a network's features predicts the real ones.
+"""FRePo: images and labels from which ridge regression on a network's features predicts the real labels.
 
-The kernel is that of the last hidden features of a network drawn from a pool (the conjugate kernel); the pool's
-networks are trained on the distilled set itself, one step at each visit. Source: Zhou et al., 2022
-(arXiv:2206.00719).
+The kernel is that of the last hidden features of a network drawn from a pool (the conjugate kernel). The networks of
+the pool are trained on the distilled set, one step per visit. Source: Zhou et al., 2022 (arXiv:2206.00719).
 """
 
 import dataclasses
@@ -14,187 +13,175 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax import trees
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
-from ddjax.distillers import pool as pools
-from ddjax.distillers.feeds import Batch, image_batches
-from ddjax.distillers.prototypes import start_images
-from ddjax.distillers.rcig_outer import margin
+from ddjax.distillers.rcig.outer import margin
+from ddjax.distillers.shared import pool as pools
+from ddjax.distillers.shared.feeds import Batch, image_batches
+from ddjax.distillers.shared.networks import convnet
+from ddjax.distillers.shared.start import learned_fields, start_set
 from ddjax.kernels import gram, relative, ridge_predict
-from ddjax.models import build as build_model
 from ddjax.preprocess import centered
-from ddjax.trees import record
+from ddjax.ranges import Count, Natural, NonNegative, Positive
+from ddjax.trees import Stacked, record
 from ddjax.types import Distiller, Feed, Images, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
 
 @dataclasses.dataclass(frozen=True)
 class FrepoConfig:
-    """Everything that decides a run; the defaults are the published ones.
+    """Settings of FRePo; the defaults are the published ones.
 
     Attributes:
-      depth: of the ConvNet; 0 takes it from the images' side.
-      norm: of the pool's networks. Theirs have batch norm before each convolution but the first, ours after each.
+      ipc: images per class.
+      steps: outer steps, over which the learning rate decays.
+      width: channels of the first block of the ConvNet.
+      depth: blocks of the ConvNet; 0 derives the number from the side of the images.
+      norm: normalisation of the pool's networks. Published networks have batch norm before each convolution but the
+        first; ours have it after each convolution.
+      learn_labels: update the labels too.
       ridge: in units of the kernel's mean diagonal.
-      rate: LAMB's, which falls to a tenth along a cosine.
-      pool_rows: of the support that a visited network is trained on, at most.
-      max_online: steps after which a network is replaced; the first networks count from staggered ages.
+      batch: real images per step.
+      rate: learning rate of LAMB, which decays to a tenth along a cosine.
+      pool_size: networks in the pool.
+      pool_rate: learning rate of Adam for the networks.
+      pool_steps: training steps of a network per visit.
+      pool_rows: distilled images per training step of a network, at most.
+      max_online: training steps after which a network is replaced; initial networks start with staggered ages.
       start: real images, or noise.
       float64_solve: factor and solve the kernel matrix in double precision.
     """
 
-    ipc: int = 1
-    steps: int = 500_000
-    width: int = 128
-    depth: int = 0
+    ipc: Count = 1
+    steps: Count = 500_000
+    width: Count = 128
+    depth: Natural = 0
     norm: str = "batch"
     learn_labels: bool = True
-    ridge: float = 1e-6
-    batch: int = 1024
-    rate: float = 3e-4
-    pool_size: int = 10
-    pool_rate: float = 3e-4
-    pool_steps: int = 1
-    pool_rows: int = 1000
-    max_online: int = 100
+    ridge: Positive = 1e-6
+    batch: Count = 1024
+    rate: NonNegative = 3e-4
+    pool_size: Count = 10
+    pool_rate: NonNegative = 3e-4
+    pool_steps: Natural = 1
+    pool_rows: Count = 1000
+    max_online: Count = 100
     start: str = "real"
     float64_solve: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what could not run."""
-        for name in ("ipc", "steps", "width", "batch", "pool_size", "max_online"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"frepo's {name} must be at least 1; got {getattr(self, name)}")
-        if not self.ridge > 0:
-            raise ValueError(f"frepo's ridge must be positive; got {self.ridge}")
+        """Raise a ValueError for a field outside its range."""
+        ranges.fields(self)
 
 
 @record()
-class Learned:
-    """What is learned."""
-
-    images: Any  # [m h w c]
-    labels: Any  # [m k]
-
-
-@record(static=("space",))
-class Start:
-    """The first distilled images, and the space they live in."""
-
-    learned: Learned
-    space: str
-
-
-@record(static=("space",))
 class FrepoState:
-    """Everything that changes."""
+    """Everything that changes between steps."""
 
-    learned: Learned
+    distilled: Any  # DistilledSet
     opt_state: Any
-    pool: pools.Member  # stacked
-    key: Any  # never advanced
+    pool: Any  # trees.Stacked of pools.Member
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
-    space: str
 
 
 def scaled_targets(labels: Int[Array, "n"], num_classes: int) -> Float[Array, "n k"]:
-    """Centred one-hot rows, smaller where there are more than ten classes."""
+    """Centred one-hot rows, divided by sqrt(num_classes / 10)."""
     return centered(labels, num_classes) / math.sqrt(num_classes / 10)
 
 
 def frepo_loss(
-    config: FrepoConfig, model: Model, params: Params, learned: Learned, images: Images, targets: Float[Array, "b k"]
+    config: FrepoConfig,
+    model: Model,
+    params: Params,
+    distilled: DistilledSet,
+    images: Images,
+    targets: Float[Array, "b k"],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Half the squared error of the ridge prediction, less the labels' margin up to 1 / k; and the accuracy."""
-    labels = learned.labels if config.learn_labels else jax.lax.stop_gradient(learned.labels)
-    phi, phi_b = model.features(params, learned.images), model.features(params, images)
-    kernel = gram(phi, phi)
+    """The outer loss.
+
+    Args:
+      config: the settings.
+      model: the network.
+      params: parameters of a pool member.
+      distilled: the support of the ridge regression.
+      images: real images.
+      targets: their scaled targets.
+
+    Returns:
+      Half the squared error of the ridge prediction minus the labels' margin, capped at 1 / k; and the accuracy.
+    """
+    phi, phi_b = model.features(params, distilled.images), model.features(params, images)
+    kernel, labels = gram(phi, phi), distilled.labels
     dtype = jnp.float64 if config.float64_solve else None
-    found = ridge_predict(gram(phi_b, phi), kernel, labels, relative(kernel, config.ridge), dtype)
-    error = 0.5 * jnp.mean(jnp.sum((found - targets) ** 2, axis=1))
-    hit = jnp.argmax(found, axis=1) == jnp.argmax(targets, axis=1)
+    predicted = ridge_predict(gram(phi_b, phi), kernel, labels, relative(kernel, config.ridge), dtype)
+    error = 0.5 * jnp.mean(jnp.sum((predicted - targets) ** 2, axis=1))
+    hit = jnp.argmax(predicted, axis=1) == jnp.argmax(targets, axis=1)
     return error - margin(labels, 1 / labels.shape[1]), jnp.mean(hit.astype(jnp.float32))
 
 
 def build(config: FrepoConfig, model: Model) -> Distiller:
-    """The distiller at a network."""
+    """The functions init, step and extract for a network."""
     optimiser = optax.lamb(optax.cosine_decay_schedule(config.rate, config.steps, 0.1))
     pool_optimiser = optax.adam(config.pool_rate)
 
-    @jax.jit  # one program where it is called on its own, and inlined elsewhere; so is the step
-    def init(key: PRNGKey, start: Start) -> FrepoState:
+    @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
+    def init(key: PRNGKey, start: DistilledSet) -> FrepoState:
         pool_key, key = jax.random.split(key)
-        pool = pools.fill(pool_key, model, pool_optimiser, config.pool_size)
+        pool = pools.fill(pool_key, model, pool_optimiser, config.pool_size).whole()
         ages = jnp.arange(config.pool_size, dtype=jnp.int32) * config.max_online // config.pool_size
         return FrepoState(
-            learned=jax.tree.map(jnp.copy, start.learned),
-            opt_state=optimiser.init(start.learned),
-            pool=dataclasses.replace(pool, age=ages),
+            distilled=jax.tree.map(jnp.copy, start),  # the loop donates the state, and the caller keeps the start
+            opt_state=optimiser.init(learned_fields(start, config.learn_labels)),
+            pool=Stacked.of(dataclasses.replace(pool, age=ages)),
             key=key,
             step=jnp.int32(0),
-            space=start.space,
         )
 
     @jax.jit
     def step(state: FrepoState, batch: Batch) -> tuple[FrepoState, Metrics]:
         member_key, rows_key, new_key = jax.random.split(jax.random.fold_in(state.key, state.step), 3)
         index = jax.random.randint(member_key, (), 0, config.pool_size)
-        member, learned = trees.take(state.pool, index), state.learned
-        targets = scaled_targets(batch.labels, learned.labels.shape[1])
+        member, distilled = state.pool.take(index), state.distilled
+        targets = scaled_targets(batch.labels, distilled.num_classes)
 
-        def objective(learned: Learned) -> tuple[Array, Array]:
-            return frepo_loss(config, model, member.params, learned, batch.images, targets)
+        def objective(values: dict[str, Array]) -> tuple[Array, Array]:
+            support = dataclasses.replace(distilled, **values)
+            return frepo_loss(config, model, member.params, support, batch.images, targets)
 
-        (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(learned)
-        updates, opt_state = optimiser.update(gradient, state.opt_state, learned)
-        learned = optax.apply_updates(learned, updates)
+        values = learned_fields(distilled, config.learn_labels)
+        (loss, accuracy), gradient = jax.value_and_grad(objective, has_aux=True)(values)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, values)
+        distilled = dataclasses.replace(distilled, **optax.apply_updates(values, updates))
+        images, labels = distilled.images, distilled.labels
         member = pools.train(
-            member, model, pool_optimiser, learned.images, learned.labels, config.pool_steps, rows_key, config.pool_rows
+            member, model, pool_optimiser, images, labels, config.pool_steps, rows_key, config.pool_rows
         )
         member = pools.renew(member, config.max_online, pools.fresh(new_key, model, pool_optimiser))
-        new = dataclasses.replace(
+        after = dataclasses.replace(
             state,
-            learned=learned,
+            distilled=distilled,
             opt_state=opt_state,
-            pool=trees.put(state.pool, index, member),
+            pool=state.pool.put(index, member),
             step=state.step + 1,
         )
-        return new, {"loss": loss, "accuracy": accuracy, "age": member.age.astype(jnp.float32)}
+        return after, {"loss": loss, "accuracy": accuracy, "age": member.age.astype(jnp.float32)}
 
-    def extract(state: FrepoState) -> DistilledSet:
-        return DistilledSet(
-            images=state.learned.images,
-            labels=state.learned.labels,
-            num_classes=state.learned.labels.shape[1],
-            label_kind="regression",
-            space=state.space,
-        )
-
-    return Distiller(init, step, extract)
+    return Distiller(init, step, extract=lambda state: state.distilled)
 
 
-def prepare(config: FrepoConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[Start, Feed]:
-    """Prototypes of each given class, and a feed of real batches drawn without replacement."""
-    prototype_key, feed_key = jax.random.split(key)
-    images = start_images(prototype_key, train, config.ipc, config.start)
-    labels = scaled_targets(jnp.repeat(jnp.arange(train.num_classes), config.ipc), train.num_classes)
-    return (
-        Start(learned=Learned(images=images, labels=labels), space=train.space),
-        image_batches(train, config.batch, feed_key),
-    )
+def prepare(config: FrepoConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[DistilledSet, Feed]:
+    """The first distilled set, and a feed of real batches drawn without replacement."""
+    start_key, feed_key = jax.random.split(key)
+    start = start_set(start_key, train, config.ipc, config.start, targets=scaled_targets)
+    return start, image_batches(train, config.batch, feed_key)
 
 
 def network(config: FrepoConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The ConvNet with doubling channels."""
-    depth = {"depth": config.depth} if config.depth else {}
-    return build_model("convnet_rcig", tuple(image_shape), num_classes, width=config.width, norm=config.norm, **depth)
+    """The ConvNet whose channels double from block to block."""
+    sizes = {"width": config.width, "depth": config.depth}
+    return convnet("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes)
 
 
 METHOD = Method(
-    config=FrepoConfig,
-    prepare=prepare,
-    build=build,
-    steps=lambda config: config.steps,
-    model=network,
-    space="rcig",
-    split=("images", "labels"),
+    config=FrepoConfig, prepare=prepare, build=build, model=network, space="rcig", split=("images", "labels")
 )

@@ -1,4 +1,4 @@
-"""No reduction: the whole training set with its given labels, as the end point of every comparison."""
+"""No distillation: the whole training set with its given labels, as the upper end of every comparison."""
 
 import dataclasses
 from typing import Any
@@ -6,28 +6,45 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
+from ddjax.ranges import Natural
+from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 
 @dataclasses.dataclass(frozen=True)
 class FullConfig:
-    """Nothing to choose; `ipc` is there because every method has one, and is not read."""
+    """No settings. Every method has `ipc`; this one ignores it."""
 
-    ipc: int = 0
+    ipc: Natural = 0
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError if `ipc` is not a number of images."""
+        ranges.fields(self)
+
+
+@record()
+class FullState:
+    """The training set, which does not change."""
+
+    train: TrainSet
+    step: Any  # int32 []
 
 
 def build(config: FullConfig, model: Model) -> Distiller:
-    """The distiller whose state is the training set."""
+    """A distiller whose state holds the training set."""
 
-    def step(state: TrainSet, batch: Any) -> tuple[TrainSet, Metrics]:
-        return state, {"images": jnp.float32(len(state.images))}
+    def init(key: PRNGKey, start: TrainSet) -> FullState:
+        # the loop donates the state, and the caller keeps the start
+        return FullState(train=jax.tree.map(jnp.copy, start), step=jnp.int32(0))
 
-    def extract(state: TrainSet) -> DistilledSet:
-        return DistilledSet(images=state.images, labels=state.labels, num_classes=state.num_classes, space=state.space)
+    def step(state: FullState, batch: Any) -> tuple[FullState, Metrics]:
+        return dataclasses.replace(state, step=state.step + 1), {"images": jnp.float32(len(state.train.images))}
 
-    def init(key: PRNGKey, start: TrainSet) -> TrainSet:
-        return jax.tree.map(jnp.copy, start)  # the loop donates its state, and the start is not its to give away
+    def extract(state: FullState) -> DistilledSet:
+        train = state.train
+        return DistilledSet(images=train.images, labels=train.labels, num_classes=train.num_classes, space=train.space)
 
     return Distiller(init, step, extract)
 

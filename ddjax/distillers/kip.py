@@ -1,11 +1,11 @@
-"""KIP: a few images, and optionally labels, from which kernel ridge regression predicts the real ones.
+"""KIP: a few images, and optionally labels, from which kernel ridge regression predicts the real labels.
 
 Kernel inducing points learn the support of a kernel ridge regression by gradient descent on its squared error over
 batches of real images (Nguyen, Chen, Lee 2021, arXiv:2011.00050; with convolutional kernels: Nguyen, Novak, Xiao,
-Lee 2021, arXiv:2107.13034). The kernel is a value: that of an infinitely wide network, of a random finite one, or
-any function of yours.
+Lee 2021, arXiv:2107.13034). The kernel is that of an infinitely wide network, that of a random finite network, or any
+function of yours.
 
-Write your own kernel distiller in one file. A kernel is one function; `kernel_method` makes a method of it:
+A kernel distiller of your own fits into one file. A kernel is one function; `kernel_method` makes a method of it:
 
     import jax.numpy as jnp
 
@@ -23,8 +23,8 @@ Write your own kernel distiller in one file. A kernel is one function; `kernel_m
 
     METHOD = kernel_method(matern)
 
-Saved as my_fork.py it runs as `--method my_fork:METHOD`, and `test_mine = ddjax.testing.contract(METHOD, ipc=2)` holds
-it to everything a method must keep. Without a file of its own the function is an option of this method, too:
+Saved as my_fork.py it runs as `--method my_fork:METHOD`, and `test_mine = ddjax.testing.contract(METHOD, ipc=2)` tests
+the contract of methods. Without a `METHOD`, the function alone is an option of KIP:
 `--method kip --options kernel=my_fork:matern`.
 """
 
@@ -37,15 +37,17 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
-from ddjax.distillers.feeds import Batch, image_batches
-from ddjax.distillers.prototypes import rows_by_class
+from ddjax.distillers.shared.feeds import Batch, image_batches
+from ddjax.distillers.shared.start import learned_fields, start_set
 from ddjax.kernels import relative, ridge_predict
 from ddjax.kernels.finite import conjugate
 from ddjax.kernels.gram import Kernel
 from ddjax.kernels.infinite import convnet_kernel
 from ddjax.names import choose, unknown
 from ddjax.preprocess import centered
+from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
@@ -54,32 +56,38 @@ SOLVES = ("float64", "float32")
 
 @dataclasses.dataclass(frozen=True)
 class KernelConfig:
-    """What any kernel distiller has to choose; rate, ridge and the centred labels are those of the published code."""
+    """Settings of every kernel distiller; the defaults of rate, ridge and labels are those of the published code."""
 
-    ipc: int = 1
-    steps: int = 1000
-    batch: int = 256  # real images per step
-    rate: float = 0.04  # of Adam
-    ridge: float = 1e-6  # in units of the kernel's mean diagonal
+    ipc: Count = 1
+    steps: Natural = 1000
+    batch: Count = 256  # real images per step
+    rate: NonNegative = 0.04  # of Adam
+    ridge: Positive = 1e-6  # in units of the kernel's mean diagonal
     learn_labels: bool = False
-    solve: str = "float64"  # precision of the solve: float32 is too coarse for so small a ridge
+    solve: str = "float64"  # precision of the solve; float32 is too low for the default ridge
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field outside its range, or an unknown `solve`."""
+        ranges.fields(self)
+        if self.solve not in SOLVES:
+            raise unknown("solve", self.solve, SOLVES)
 
 
 @dataclasses.dataclass(frozen=True)
 class KipConfig(KernelConfig):
-    """And which kernel."""
+    """Settings of KIP: those of every kernel distiller, and the kernel."""
 
     kernel: str = "ntk"  # a name of KERNELS, or module:ATTRIBUTE, a function (x, y) -> [n m]
-    depth: int = 3  # of the infinitely wide ConvNet
-    block: int = 0  # rows of an infinite-width kernel at a time; 0: as many as fit into a bounded memory
+    depth: Count = 3  # of the infinitely wide ConvNet
+    block: Natural = 0  # rows per block of an infinite-width kernel; 0 derives the number from a memory bound
 
 
-Draw = Callable[[PRNGKey], Kernel]  # the kernel of a step; all but random networks' ignore the key
+Draw = Callable[[PRNGKey], Kernel]  # the kernel of a step; only kernels of random networks use the key
 
 
 def _infinite(kind: str) -> Callable[[KipConfig, Model], Draw]:
     def make(config: KipConfig, model: Model) -> Draw:
-        style = {"parameterization": "ntk", "w_std": 2**0.5, "b_std": 0.1}  # the published one
+        style = {"parameterization": "ntk", "w_std": 2**0.5, "b_std": 0.1}  # as published
         kernel = convnet_kernel(kind, config.depth, block=config.block or None, **style)
         return lambda key: kernel
 
@@ -87,7 +95,7 @@ def _infinite(kind: str) -> Callable[[KipConfig, Model], Draw]:
 
 
 def _random_network(config: KipConfig, model: Model) -> Draw:
-    # its mean over initialisations is the NNGP kernel (Loo, Hasani, Amini, Rus 2022, arXiv:2210.12067)
+    # the mean over initialisations is the NNGP kernel (Loo, Hasani, Amini, Rus 2022, arXiv:2210.12067)
     def draw(key: PRNGKey) -> Kernel:
         params = model.init(key)
         return lambda x, y: conjugate(model.features, params, x, y)
@@ -98,29 +106,34 @@ def _random_network(config: KipConfig, model: Model) -> Draw:
 KERNELS: Mapping[str, Callable[[KipConfig, Model], Draw]] = {
     "ntk": _infinite("ntk"),
     "nngp": _infinite("nngp"),
-    "conjugate": _random_network,  # of the network at hand, a fresh one at each step
+    "conjugate": _random_network,  # of a network that is initialised anew in each step
 }
 
 
 @record()
 class KipState:
-    """The set that is learned, and what Adam remembers."""
+    """The set that is learned, and the state of Adam."""
 
     distilled: Any  # DistilledSet
     opt_state: Any
-    key: Any  # never advanced: each step folds its own number in
+    key: Any  # constant: each step folds its own number in
     step: Any  # int32 []
 
 
 def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
-    """The distiller that learns the support of a ridge regression with the kernels that `draw` makes."""
-    if config.solve not in SOLVES:
-        raise unknown("solve", config.solve, SOLVES)
+    """A distiller that learns the support of a kernel ridge regression.
+
+    Args:
+      draw: key -> the kernel of a step.
+      config: the settings.
+
+    Returns:
+      The functions init, step and extract.
+    """
     optimizer = optax.adam(config.rate)
 
     def learned(distilled: DistilledSet) -> dict[str, Array]:
-        images = {"images": distilled.images}
-        return images | {"labels": distilled.labels} if config.learn_labels else images
+        return learned_fields(distilled, config.learn_labels)
 
     def loss(values: dict[str, Array], distilled: DistilledSet, kernel: Kernel, batch: Batch) -> tuple[Array, Metrics]:
         support = dataclasses.replace(distilled, **values)
@@ -130,7 +143,7 @@ def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
         return error, {"loss": error, "batch_acc": accuracy}
 
     def init(key: PRNGKey, start: DistilledSet) -> KipState:
-        distilled = jax.tree.map(jnp.copy, start)  # the loop donates its state, and the start is not its to give away
+        distilled = jax.tree.map(jnp.copy, start)  # the loop donates the state, and the caller keeps the start
         return KipState(distilled=distilled, opt_state=optimizer.init(learned(distilled)), key=key, step=jnp.int32(0))
 
     def step(state: KipState, batch: Batch) -> tuple[KipState, Metrics]:
@@ -153,19 +166,11 @@ def predict(
 
 
 def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[DistilledSet, Feed]:
-    """Real images of each given class with their centred labels, and the feed of real batches."""
+    """The first distilled set, real images with centred labels, and a feed of real batches."""
     if not jnp.issubdtype(train.images.dtype, jnp.floating):
-        raise ValueError(f"images must be floats to be learned; got {train.images.dtype}: apply a preprocess first")
+        raise ValueError(f"images must be floats; got {train.images.dtype}: apply a preprocessing first")
     start_key, feed_key = jax.random.split(key)
-    rows = rows_by_class(start_key, train, config.ipc)
-    start = DistilledSet(
-        images=jnp.asarray(train.images)[rows],
-        labels=centered(jnp.asarray(train.labels)[rows], train.num_classes),
-        num_classes=train.num_classes,
-        label_kind="regression",
-        space=train.space,
-    )
-    return start, image_batches(train, config.batch, feed_key)
+    return start_set(start_key, train, config.ipc, targets=centered), image_batches(train, config.batch, feed_key)
 
 
 def build(config: KipConfig, model: Model) -> Distiller:
@@ -177,16 +182,25 @@ def build(config: KipConfig, model: Model) -> Distiller:
 
 
 def kernel_method(kernel: Kernel) -> Method:
-    """A method from one function, (x [n h w c], y [m h w c]) -> [n m], positive definite and differentiable in both."""
+    """A method from one kernel function.
+
+    Args:
+      kernel: (x [n h w c], y [m h w c]) -> [n m], positive definite and differentiable in both arguments.
+
+    Returns:
+      The method, with `KernelConfig` as its configuration.
+
+    Example:
+      >>> from ddjax.kernels import gram
+      >>> kernel_method(lambda x, y: gram(x.reshape(len(x), -1), y.reshape(len(y), -1))).config().steps
+      1000
+    """
     return Method(
         config=KernelConfig,
         prepare=prepare,
         build=lambda config, model: kernel_distiller(lambda key: kernel, config),
-        steps=lambda config: config.steps,
         split=("images", "labels"),
     )
 
 
-METHOD = Method(
-    config=KipConfig, prepare=prepare, build=build, steps=lambda config: config.steps, split=("images", "labels")
-)
+METHOD = Method(config=KipConfig, prepare=prepare, build=build, split=("images", "labels"))

@@ -1,7 +1,7 @@
-"""Distilled sets that are chosen, not learned: random, herding and k-center, one image per class and step.
+"""Distilled sets that are selected, not learned: random, herding and k-center, one image per class and step.
 
-A rule scores every image against what has been chosen so far; the best of each class is taken. Classes are those of
-the given labels: the truth is not to be had here.
+A rule scores every image given the images selected so far, and the best image of each class is taken. Classes are
+those of the given labels; clean labels are not available here.
 """
 
 import dataclasses
@@ -11,32 +11,43 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax import ranges
 from ddjax.distilled import DistilledSet
+from ddjax.distillers.shared.start import check_class_sizes, slot_labels, uniform_by_id
 from ddjax.names import unknown
 from ddjax.preprocess import one_hot
+from ddjax.ranges import Count
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 FEATURES = ("trained", "pixels")
+SHORT = ("error", "repeat")
+TOO_FEW = "lower ipc, or use images more than once with short_class='repeat'"
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectionConfig:
-    """How many images per class, and in which features distances are measured."""
+    """Images per class, and the features in which distances are measured."""
 
-    ipc: int = 1
+    ipc: Count = 1
     features: str = "trained"  # the last layer of a network trained on the given labels, or the pixels
-    feature_epochs: int = 20
+    feature_epochs: Count = 20
     short_class: str = "error"  # a class with fewer than ipc images: "error", or "repeat" them
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a field outside its range, or an unknown name."""
+        ranges.fields(self)
+        for name, known in (("features", FEATURES), ("short_class", SHORT)):
+            if getattr(self, name) not in known:
+                raise unknown(name, getattr(self, name), known)
 
 
 class Candidates(NamedTuple):
-    """All that can be chosen: the batch of every step."""
+    """All images that can be selected: the batch of every step."""
 
     train: TrainSet
     features: Float[Array, "n d"]
@@ -44,7 +55,7 @@ class Candidates(NamedTuple):
 
 @record(static=("space",))
 class SelectionState:
-    """What has been chosen. Slot `c * ipc + t` holds the image taken for class c in step t."""
+    """The selection so far. Slot `c * ipc + t` holds the image selected for class c in step t."""
 
     images: Any  # float32 [m h w c]
     ids: Any  # int32 [m]
@@ -56,7 +67,7 @@ class SelectionState:
 
 
 class Rule(NamedTuple):
-    """What a choice remembers, how it scores every candidate, and what it learns from the rows just taken."""
+    """A selection rule: its initial memory, the scores of all candidates, and the memory after the selected rows."""
 
     start: Callable[[Candidates], Any]
     score: Callable[[Any, Candidates, PRNGKey, Array], Float[Array, "n"]]
@@ -71,8 +82,8 @@ def class_means(candidates: Candidates) -> Float[Array, "k d"]:
 
 
 def _random_score(memory: Any, candidates: Candidates, key: PRNGKey, step: Array) -> Float[Array, "n"]:
-    # a number for each id, so that a choice depends neither on order nor on what else is in the set
-    return jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(candidates.train.ids)
+    # by id: the choice depends neither on the order of the set nor on its other examples
+    return uniform_by_id(key, candidates.train.ids)
 
 
 class _HerdingMemory(NamedTuple):
@@ -103,13 +114,13 @@ def _center_update(memory: _CenterMemory, candidates: Candidates, rows: Int[Arra
 
 RULES: dict[str, Rule] = {
     "random": Rule(lambda c: (), _random_score, lambda memory, c, rows: memory),
-    # Welling, 2009: the mean of the chosen follows the mean of the class
+    # Welling, 2009: the mean of the selected images follows the mean of the class
     "herding": Rule(
         lambda c: _HerdingMemory(class_means(c), jnp.zeros_like(class_means(c))),
         _herding_score,
         lambda memory, c, rows: memory._replace(chosen_sum=memory.chosen_sum + c.features[rows]),
     ),
-    # Sener & Savarese, 2018 (arXiv:1708.00489): the farthest from all chosen, beginning nearest the mean
+    # Sener & Savarese, 2018 (arXiv:1708.00489): the farthest from all selected; the first is nearest to the mean
     "kcenter": Rule(
         lambda c: _CenterMemory(class_means(c), jnp.full(len(c.features), jnp.inf, jnp.float32)),
         _center_score,
@@ -121,7 +132,7 @@ RULES: dict[str, Rule] = {
 def best_of_each_class(
     scores: Float[Array, "n"], taken: Array, labels: Int[Array, "n"], num_classes: int
 ) -> Int[Array, "k"]:
-    """The row of the largest score in each class among rows not taken; a class with none left starts over."""
+    """The row with the largest score in each class among rows not taken. A class without rows left starts again."""
     left = jax.ops.segment_sum((~taken).astype(jnp.int32), labels, num_classes)
     open_ = ~taken | (left[labels] == 0)
     scores = jnp.where(open_, scores, -jnp.inf)
@@ -131,7 +142,7 @@ def best_of_each_class(
 
 
 def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
-    """The distiller of one rule; `model` made the features and is not needed again."""
+    """The distiller of one rule. `model` is not needed: `prepare` has computed the features."""
 
     def init(key: PRNGKey, start: Candidates) -> SelectionState:
         m = config.ipc * start.train.num_classes
@@ -163,34 +174,18 @@ def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
 
     def extract(state: SelectionState) -> DistilledSet:
         k = len(state.images) // config.ipc
-        labels = jnp.repeat(jnp.arange(k, dtype=jnp.int32), config.ipc, total_repeat_length=len(state.images))
+        labels = slot_labels(k, config.ipc)
         return DistilledSet(images=state.images, labels=labels, num_classes=k, space=state.space)
 
     return Distiller(init, step, extract)
 
 
-def check_class_sizes(train: TrainSet, config: SelectionConfig) -> None:
-    """A ValueError that names the classes which have fewer given labels than images are asked for."""
-    counts = np.bincount(np.asarray(train.labels), minlength=train.num_classes)
-    short = {c: int(n) for c, n in enumerate(counts) if n < config.ipc}
-    if any(n == 0 for n in short.values()):
-        raise ValueError(f"classes without any given label: {[c for c, n in short.items() if n == 0]}")
-    if short and config.short_class != "repeat":
-        raise ValueError(
-            f"ipc={config.ipc} is more than these classes hold (class: images): {short}; "
-            "lower ipc, or let short_class='repeat' use images more than once"
-        )
-
-
 def prepare(
     config: SelectionConfig, train: TrainSet, model: Model, key: PRNGKey, *, needs_features: bool
 ) -> tuple[Candidates, Feed]:
-    """All candidates with their features, as start and as the batch of every step."""
-    if config.features not in FEATURES:
-        raise unknown("features", config.features, FEATURES)
-    if config.ipc < 1:
-        raise ValueError(f"ipc must be at least 1; got {config.ipc}")
-    check_class_sizes(train, config)
+    """All candidates with their features, as the start and as the batch of every step."""
+    repeats = config.short_class == "repeat"
+    check_class_sizes(train.labels, train.num_classes, 1 if repeats else config.ipc, TOO_FEW)
     flat = jnp.asarray(train.images).reshape(len(train.ids), -1)
     if not needs_features:
         flat = flat[:, :0]
@@ -198,9 +193,9 @@ def prepare(
         recipe = Recipe(epochs=config.feature_epochs, batch=128, rate=0.01, momentum=0.9, weight_decay=5e-4)
         targets = one_hot(jnp.asarray(train.labels), train.num_classes)
         fitted = fit(model, recipe, Examples(train.images, targets), key[None])
-        all_finite(fitted.params, fitted.loss, "networks whose features choose")
-        only = jax.tree.map(lambda leaf: leaf[0], fitted.params)
-        flat = _features(model)(only, train.images)
+        all_finite(fitted.params, fitted.loss, "networks that compute features")
+        params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+        flat = _features(model)(params, train.images)
     candidates = Candidates(train, flat)
     return candidates, Feed(candidates, all_candidates)
 
@@ -216,7 +211,7 @@ def _features(model: Model) -> Callable[[Any, Array], Array]:
 
 
 def method(name: str) -> Method:
-    """A rule of RULES as a method."""
+    """The rule of that name in `RULES` as a method."""
     needs = name != "random"
     return Method(
         config=SelectionConfig,

@@ -4,6 +4,8 @@ from ddjax.evaluation.baselines import BASELINES as BASELINES
 from ddjax.evaluation.baselines import Baseline as Baseline
 from ddjax.evaluation.baselines import FullScores as FullScores
 from ddjax.evaluation.baselines import train_full as train_full
+from ddjax.evaluation.membership import Attack as Attack
+from ddjax.evaluation.membership import attack as attack
 from ddjax.evaluation.protocols import PROTOCOLS as PROTOCOLS
 from ddjax.evaluation.protocols import Protocol as Protocol
 from ddjax.evaluation.ranking import Ranking as Ranking

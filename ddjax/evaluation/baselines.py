@@ -10,11 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from ddjax import checks
-from ddjax.checkpoints import Checkpoints
 from ddjax.evaluation.protocols import dance_recipe, datm_recipe
+from ddjax.execution.guard import Diverged, intact
 from ddjax.preprocess import centered, one_hot
+from ddjax.ranges import Count, PartialShare, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, Sharpness, fit
-from ddjax.training.checking import all_finite
+from ddjax.training.checking import diverged
 from ddjax.training.fit import Report, for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
 
@@ -80,6 +82,7 @@ def plainly(rows: np.ndarray | None) -> Callable[..., Any]:
     return fit
 
 
+@checked
 def train_full(
     baseline: Baseline,
     train: TrainSet,
@@ -87,9 +90,9 @@ def train_full(
     *,
     model: Model,
     audit: Audit | None = None,
-    seed: int = 0,
-    students: int = 1,
-    holdout: float = 0.1,
+    seed: Seed = 0,
+    students: Count = 1,
+    holdout: PartialShare = 0.1,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
@@ -102,7 +105,7 @@ def train_full(
       holdout: share of the training set on whose given labels the `picked` epoch is chosen; 0 leaves that run out.
       checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
-    return train_full_all(
+    found = train_full_all(
         baseline,
         [train],
         test,
@@ -114,9 +117,11 @@ def train_full(
         how=how,
         report=report,
         checkpoints=checkpoints,
-    )[0]
+    )
+    return intact(found[0])
 
 
+@checked
 def train_full_all(
     baseline: Baseline,
     trains: list[TrainSet],
@@ -124,22 +129,22 @@ def train_full_all(
     *,
     model: Model,
     audits: list[Audit | None],
-    seeds: list[int],
-    students: int = 1,
-    holdout: float = 0.1,
+    seeds: list[Seed],
+    students: Count = 1,
+    holdout: PartialShare = 0.1,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
     trainers: Trainers = plainly,
-) -> list[FullScores]:
+) -> list[FullScores | Diverged]:
     """What `train_full` makes of each training set, all networks in one compiled program.
 
     The sets are of one size; those that share their images (as one array) hold them once. `audits` and `seeds` have an
     entry for each; either all are audited or none is. `trainers` stands in for plain training: a robust rule, say,
-    that keeps a table with a row for each image.
+    that keeps a table with a row for each image. A set of which a network diverged has this error in place of scores,
+    and the others keep theirs.
     """
     checks.test_set(test)
-    checks.whole(students, "students")
     for train, audit in zip(trains, audits, strict=True):
         checks.train_set(train)
         checks.audit(audit, train)
@@ -149,8 +154,6 @@ def train_full_all(
                 f"train is in {train.space!r} and test in {test.space!r}: "
                 f"put both through the preprocessing {baseline.space!r}"
             )
-    if not 0 <= holdout < 1:
-        raise ValueError(f"holdout is a share of the training set, from 0 to below 1; got {holdout}")
     examples = [Examples(t.images, make_targets(baseline, t.labels, t.num_classes)) for t in trains]
     labels = {"given_acc": for_each([jnp.asarray(t.labels) for t in trains], students)}
     known = [audit for audit in audits if audit is not None]
@@ -168,12 +171,12 @@ def train_full_all(
         report=report,
         checkpoints=checkpoints and checkpoints.part("all"),
     )
-    all_finite(fitted.params, fitted.loss, "networks trained on everything")
+    errors = diverged(fitted.params, fitted.loss, "networks trained on everything", len(trains))
     held = {}
-    if holdout:
+    if holdout and not all(errors):
         for seed in dict.fromkeys(seeds):  # one seed holds out the same rows of every set
             mine = [i for i, other in enumerate(seeds) if other == seed]
-            agreement = scouted(
+            agreement, lost = holdout_accuracy(
                 baseline,
                 [trains[i] for i in mine],
                 [examples[i] for i in mine],
@@ -187,8 +190,13 @@ def train_full_all(
                 checkpoints and checkpoints.part(f"holdout-{seed}"),
             )
             held |= {i: agreement[j * students : (j + 1) * students] for j, i in enumerate(mine)}
-    found = []
-    for i in range(len(trains)):
+            for i, error in zip(mine, lost, strict=True):
+                errors[i] = errors[i] or error
+    found: list[FullScores | Diverged] = []
+    for i, error in enumerate(errors):
+        if error:
+            found.append(error)
+            continue
         own = slice(i * students, (i + 1) * students)
         curves = {name: seen[own] for name, seen in (fitted.seen | {"loss": fitted.loss}).items()}
         moments = {"last": np.full(students, baseline.recipe.epochs - 1), "best": curves["test_acc"].argmax(axis=1)}
@@ -202,11 +210,11 @@ def train_full_all(
             for moment, epochs in moments.items()
         }
         params = jax.tree.map(lambda leaf, own=own: leaf[own], fitted.params)
-        found.append(FullScores(at, curves, params, getattr(fitted, "model", model)))
+        found.append(FullScores(at, curves, params, fitted.model))
     return found
 
 
-def scouted(
+def holdout_accuracy(
     baseline: Baseline,
     trains: list[TrainSet],
     examples: list[Examples],
@@ -218,8 +226,11 @@ def scouted(
     report: Report | None,
     trainers: Trainers,
     checkpoints: Checkpoints | None,
-) -> Float[np.ndarray, "s epochs"]:
-    """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it."""
+) -> tuple[Float[np.ndarray, "s epochs"], list[Diverged | None]]:
+    """Agreement with the given labels of a hold-out, epoch by epoch, of networks that did not train on it.
+
+    For each set also the error, where one of its networks diverged.
+    """
     rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
     count = max(1, round(len(rows) * holdout))
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), students)
@@ -241,8 +252,8 @@ def scouted(
         report=report,
         checkpoints=checkpoints,
     )
-    all_finite(scout.params, scout.loss, "networks that scout with a hold-out")
-    return scout.seen["holdout_acc"]
+    lost = diverged(scout.params, scout.loss, "networks that scout with a hold-out", len(trains))
+    return scout.seen["holdout_acc"], lost
 
 
 def make_targets(baseline: Baseline, labels: Any, num_classes: int) -> jax.Array:

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
 
 from ddjax.evaluation.measures import auc
 
@@ -62,6 +61,8 @@ def detection(
 
 def average_precision(suspicion: Float[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"]) -> float:
     """Sum over distinct thresholds of precision times the recall gained there."""
+    from scipy.stats import rankdata  # takes a second to load
+
     above = rankdata(-suspicion, method="max").astype(int)  # how many are at least as suspicious
     found = np.bincount(above, weights=wrong, minlength=len(wrong) + 1)
     precision = np.cumsum(found) / np.maximum(np.arange(len(found)), 1)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 
 def denoising(
@@ -48,6 +47,8 @@ def thirds(values: Float[np.ndarray, "k"]) -> dict[str, float]:
 
 def auc(positive: Float[np.ndarray, "n"], negative: Float[np.ndarray, "m"]) -> float:
     """The chance that a score of the first kind is above one of the second, ties counting half: 0.5 tells nothing."""
+    from scipy.stats import rankdata  # takes a second to load
+
     n, m = len(positive), len(negative)
     ranks = rankdata(np.concatenate([positive, negative]))
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))

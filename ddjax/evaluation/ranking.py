@@ -2,18 +2,21 @@
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.checkpoints import Checkpoints
 from ddjax.distilled import DistilledSet, targets
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol
 from ddjax.evaluation.students import Scores, evaluate
 from ddjax.names import choose
+from ddjax.ranges import Range, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.types import Audit, Model, Params, TestSet, TrainSet
+
+Accuracy = Annotated[float, Range(0, 1, hint="a fraction is asked for; divide per cent by 100")]
 
 
 class Ranking(NamedTuple):
@@ -67,10 +70,11 @@ def labelled_by(expert: Model, params: Params, hard: DistilledSet, like: Distill
     return dataclasses.replace(hard, labels=soft[like.label_kind], label_kind=like.label_kind)
 
 
+@checked
 def dd_ranking(
     distilled: DistilledSet,
     random: DistilledSet,
-    full_accuracy: float,
+    full_accuracy: Accuracy,
     test: TestSet,
     *,
     train: TrainSet,
@@ -91,8 +95,6 @@ def dd_ranking(
         raise ValueError(
             f"random holds {len(random.images)} images, distilled {len(distilled.images)}: equal sizes only"
         )
-    if not 0 <= full_accuracy <= 1:
-        raise ValueError(f"full_accuracy is a fraction in 0..1; got {full_accuracy}: divide per cent by 100")
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
     bare = dataclasses.replace(protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none"))
 

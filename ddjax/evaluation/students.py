@@ -8,17 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import checks, preprocess
-from ddjax.checkpoints import Checkpoints
-from ddjax.distilled import DistilledSet, check, expand, pixels, targets
+from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, upright
+from ddjax.evaluation.spaces import in_protocol_space, in_space, suited
+from ddjax.execution.guard import Diverged, intact
 from ddjax.models import build
 from ddjax.names import choose
+from ddjax.ranges import Count, Seed, checked
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit
-from ddjax.training.checking import all_finite
+from ddjax.training.checking import diverged
 from ddjax.training.fit import Report, for_each, within
-from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
+from ddjax.types import Audit, Model, TestSet, TrainSet
 
 HELD_OUT = 2000  # training images on which a rate is chosen, by their given labels
 
@@ -36,17 +39,18 @@ class Scores(NamedTuple):
     membership_auc: float | None  # mean over students, where training images were: see `measures.auc`
 
 
+@checked
 def evaluate(
     distilled: DistilledSet,
     test: TestSet,
     *,
     protocol: str | Protocol = "common",
-    seed: int = 0,
-    students: int | None = None,
+    seed: Seed = 0,
+    students: Count | None = None,
     model: Model | None = None,
     train: TrainSet | None = None,
     audit: Audit | None = None,
-    epochs: int | None = None,
+    epochs: Count | None = None,
     mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
@@ -67,7 +71,7 @@ def evaluate(
       report: called with (epochs done, epochs, newest metrics); the epochs of a search for the rate come first.
       checkpoints: where the trainings are kept meanwhile, and gone on with.
     """
-    return evaluate_all(
+    found = evaluate_all(
         [distilled],
         test,
         protocol=protocol,
@@ -81,31 +85,34 @@ def evaluate(
         how=how,
         report=report,
         checkpoints=checkpoints,
-    )[0]
+    )
+    return intact(found[0])
 
 
+@checked
 def evaluate_all(
     sets: list[DistilledSet],
     test: TestSet,
     *,
     protocol: str | Protocol = "common",
-    seeds: list[int],
+    seeds: list[Seed],
     trains: list[TrainSet | None],
     audits: list[Audit | None],
-    students: int | None = None,
+    students: Count | None = None,
     model: Model | None = None,
-    epochs: int | None = None,
+    epochs: Count | None = None,
     mirror: bool = True,
     how: str = "auto",
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
-) -> list[Scores]:
+) -> list[Scores | Diverged]:
     """What `evaluate` makes of each set, the students of all of them in one compiled program.
 
-    The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each.
+    The sets are of one size, kind of label and space; `seeds`, `trains` and `audits` have an entry for each. A set of
+    which a student diverged has this error in place of scores, and the others keep theirs.
     """
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
-    _check_doors(sets, test, trains, audits, students)
+    _check_doors(sets, test, trains, audits)
     recipe = protocol.recipe(len(sets[0].images))
     recipe = recipe if mirror else upright(recipe)
     recipe = recipe if epochs is None else rescaled(recipe, epochs)
@@ -141,13 +148,16 @@ def evaluate_all(
         report=report,
         checkpoints=checkpoints and checkpoints.part("students"),
     )
-    all_finite(fitted.params, fitted.loss, "students")
+    errors = diverged(fitted.params, fitted.loss, "students", len(sets))
     predictions = predict_all(model, fitted.params, test_images)
     last = np.array([np.mean(p.classes == np.asarray(test.labels)) for p in predictions])
     best = np.maximum(last, fitted.seen["test_acc"].max(axis=1)) if looks else last
     views: dict[int, list[Predicted]] = {}  # several cells share their training images
-    found = []
+    found: list[Scores | Diverged] = []
     for i, (train, audit, rate) in enumerate(zip(trains, audits, rates, strict=True)):
+        if error := errors[i]:
+            found.append(error)
+            continue
         own = slice(i * count, (i + 1) * count)
         if train is not None and id(train.images) not in views:
             views[id(train.images)] = predict_all(model, fitted.params, in_space(train, transform))
@@ -167,10 +177,8 @@ def evaluate_all(
     return found
 
 
-def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any], students: int | None) -> None:
+def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any]) -> None:
     checks.test_set(test)
-    if students is not None:
-        checks.whole(students, "students")
     for distilled, train, audit in zip(sets, trains, audits, strict=True):
         checks.kind(distilled, DistilledSet, "distilled", "A distiller's extract makes one, and so does load_distilled")
         check(distilled)
@@ -185,54 +193,6 @@ def _check_doors(sets: list[Any], test: Any, trains: list[Any], audits: list[Any
                 f"distilled.images are {ours} and test.images {theirs}: resize the ones or the others, "
                 "or take the test set that the distilled set was made for"
             )
-
-
-def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
-    """The recipe and the examples with targets that its loss is meant for.
-
-    Learned regression labels are no probabilities: whatever the protocol, their loss is the squared error that they
-    were learned with. Labels that are, under a protocol with a squared error, become centred as it has them.
-    """
-    if plain.label_kind == "regression":
-        return dataclasses.replace(recipe, loss="squared_error"), Examples(plain.images, targets(plain))
-    shift = 1 / plain.num_classes if recipe.loss == "squared_error" else 0.0
-    return recipe, Examples(plain.images, targets(plain) - shift)
-
-
-def in_protocol_space(
-    distilled: DistilledSet, protocol: Protocol, train: TrainSet | None
-) -> tuple[preprocess.Preprocess, DistilledSet]:
-    """The transform that students' inputs go through, and the set decoded and in that space."""
-    if protocol.space == "own":
-        if distilled.preprocess is None:
-            raise ValueError(f"the set lives in {distilled.space!r} but carries no preprocess: attach it to test in it")
-        return distilled.preprocess, expand(distilled)
-    if train is None or train.space != PIXELS:
-        found = None if train is None else train.space
-        raise ValueError(
-            f"protocol {protocol.name!r} goes back to pixels and standardises by the training images: "
-            f"pass train= in the space {PIXELS!r}; got {found!r}"
-        )
-    transform = preprocess.fit(protocol.space, np.asarray(train.images))
-    back = dataclasses.replace(
-        distilled,
-        images=preprocess.apply(transform, jnp.clip(pixels(distilled), 0.0, 1.0)),
-        preprocess=transform,
-        space=transform.fingerprint,
-    )
-    return transform, expand(back)
-
-
-def in_space(data: TestSet | TrainSet, transform: preprocess.Preprocess) -> jax.Array:
-    """The images in the space of `transform`; images that are already in another one are refused."""
-    if data.space == PIXELS:
-        return preprocess.apply(transform, data.images)
-    if data.space != transform.fingerprint:
-        raise ValueError(
-            f"images in {data.space!r} cannot be scored in {transform.fingerprint!r}: hand in uint8 pixels, or images "
-            "that went through the transform of the distilled set"
-        )
-    return data.images
 
 
 def chosen_rates(
@@ -286,7 +246,8 @@ def chosen_rates(
     return [float(np.float32(protocol.rates[i])) for i in found.reshape(-1, count).argmax(axis=1)]
 
 
-def rescaled(recipe: Recipe, epochs: int) -> Recipe:
+@checked
+def rescaled(recipe: Recipe, epochs: Count) -> Recipe:
     """The recipe over another number of epochs, its drops and warm-up at the same fractions."""
     ratio = epochs / recipe.epochs
     return dataclasses.replace(

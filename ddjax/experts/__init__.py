@@ -1,4 +1,4 @@
-"""Fleets of expert networks, trained on the labels as given, and what their weights were on the way."""
+"""Expert networks trained on the given labels, and snapshots of their weights during training."""
 
 from ddjax.experts.recipes import RECIPES as RECIPES
 from ddjax.experts.recipes import pool_recipe as pool_recipe

@@ -1,4 +1,4 @@
-"""Training many networks of one recipe, from whose weights a snapshot is taken after some of the epochs."""
+"""Train many networks with one recipe, and take snapshots of their weights after some of the epochs."""
 
 import functools
 import math
@@ -11,32 +11,34 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from ddjax.checkpoints import Checkpoints, breathe, coming_up_for_air
-from ddjax.guard import Diverged
-from ddjax.results import fingerprint
+from ddjax.execution.guard import Diverged
+from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
+from ddjax.storage.rows import fingerprint
+from ddjax.timing import Timer
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
 from ddjax.types import Model
 
 Report = Callable[[int, int, dict[str, float]], None]  # (epochs done over all experts, total, newest metrics)
 
-BLOCKS = 20  # how many times a run comes up for air, at the least
-SIDE_BY_SIDE = 10  # experts that share a device where members run by vmap
+BLOCKS = 20  # least number of possible checkpoints in a run
+SIDE_BY_SIDE = 10  # experts per device where members run by vmap
 
 
 class Expert(NamedTuple):
     """One trained network."""
 
     number: int
-    snapshots: np.ndarray  # [snapshots parameters], in the dtype of storage
-    loss: float  # of the last weights on the training images as they are, with the labels as given
+    snapshots: np.ndarray  # [snapshots parameters], in the storage dtype
+    loss: float  # of the last weights on the training images without augmentation, with the given labels
     accuracy: float
+    seconds: float  # that its training took, without compiling; a group's are divided among its members
 
 
 class Programs(NamedTuple):
-    """The compiled parts of a group's training; states and results have a leading axis of experts."""
+    """The compiled functions that train a group; states and results have a leading axis of experts."""
 
     start: Callable[[Array, Array], TrainState]  # keys, rates
-    advance: Callable[..., tuple[TrainState, Array, Array]]  # to the end of an epoch; flat weights, its loss
+    advance: Callable[..., tuple[TrainState, Array, Array]]  # to the end of an epoch: state, flat weights, loss
     judge: Callable[[TrainState, Examples], tuple[Array, Array]]  # loss, accuracy
 
 
@@ -53,11 +55,29 @@ def train_experts(
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[Expert]:
-    """Train the experts of these numbers, a group at a time, and hand each over when its group is done.
+    """Train the experts with these numbers, one group at a time.
 
-    Expert i is a function of (seed, i): of its own key come its initialisation, data order and augmentation, of
-    the seed alone the batch-wide operations of an augmentation. On a CPU a group is one expert, so that an
-    interruption without `checkpoints` loses no more than that; elsewhere `SIDE_BY_SIDE` on each device.
+    Expert i is a function of (seed, i). Its initialisation, data order and augmentation follow from its own key; the
+    batch-wide operations of an augmentation follow from the seed. On a CPU a group is one expert, so an interruption
+    without `checkpoints` loses at most one. On an accelerator a group is `SIDE_BY_SIDE` experts on each device.
+
+    Args:
+      model: the network.
+      recipe: how each expert is trained.
+      examples: images and targets.
+      seed: of all experts.
+      numbers: of the experts.
+      kept: epochs after which a snapshot is taken.
+      dtype: of the snapshots.
+      how: see `training.over_members`.
+      report: called with (epochs done over all experts, total, metrics).
+      checkpoints: of the experts in training.
+
+    Yields:
+      Each expert, when its group is done.
+
+    Raises:
+      Diverged: the loss of an expert is not finite.
     """
     how = ("map" if jax.default_backend() == "cpu" else "vmap") if how == "auto" else how
     devices = min(jax.local_device_count(), len(numbers))
@@ -69,46 +89,48 @@ def train_experts(
     members, shared = jax.random.split(jax.random.key(seed))
     for part in np.array_split(np.asarray(numbers), groups):
         filled = np.concatenate([part, np.repeat(part[-1:], -len(part) % devices)])
+        timer = Timer()
         keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
         states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
         mine = checkpoints and checkpoints.part(fingerprint(filled.tolist()))
-        with coming_up_for_air(mine):
+        with checkpoint_scope(mine):
             if mine and (saved := mine.newest(states)):
                 epoch, states, done = saved.step, saved.state, done + saved.step * len(part)
                 snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
-            for stop in [each for each in stops if each > epoch or (each == 0 and not snapshots)]:
+            for stop in [stop for stop in stops if stop > epoch or (stop == 0 and not snapshots)]:
                 states, flat, loss = advance(states, examples, jnp.int32(epoch), jnp.int32(stop), shared)
                 if stop in kept:
                     snapshots.append(np.asarray(flat)[: len(part)])
                 done, epoch = done + (stop - epoch) * len(part), stop
                 if report and stop:
                     report(done, total, {"loss": float(loss[: len(part)].mean())})
-                said = f"{done} of {total} epochs of experts are done"
-                breathe(mine, stop, states, functools.partial(_numbered, snapshots), said)
+                progress = f"{done} of {total} epochs of experts are done"
+                maybe_checkpoint(mine, stop, states, functools.partial(_numbered, snapshots), progress)
         losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
         blocks = np.stack(snapshots, axis=1)
+        seconds = (timer.steady + (mine.carried if mine else 0.0)) / len(part)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):
             if not math.isfinite(loss):
                 raise Diverged(
                     f"expert {number} diverged: its loss is {loss} after {recipe.epochs} epochs at recipe.rate "
-                    f"{recipe.rate}. A smaller rate trains; what diverged is not stored."
+                    f"{recipe.rate}. Use a smaller rate. The expert is not stored."
                 )
-            yield Expert(number, own, loss, share)
+            yield Expert(number, own, loss, share, seconds)
 
 
 def _numbered(snapshots: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{i:06d}": each for i, each in enumerate(snapshots)}
+    return {f"{i:06d}": snapshot for i, snapshot in enumerate(snapshots)}
 
 
 @functools.lru_cache(maxsize=16)
 def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -> Programs:
-    """Compiled for a group; kept, so that a second fleet of the same shapes compiles nothing."""
+    """The compiled functions of a group. They are cached, so a second fleet of the same shapes compiles nothing."""
     trainer = make_trainer(model, recipe)
 
     def advance(state: TrainState, examples: Examples, first: Array, last: Array, shared: Array):
         def one(epoch: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, metrics = trainer.epoch(carry[0], examples, Clock(epoch, shared))
-            return state, metrics["loss"]
+            return state, metrics["loss"].astype(jnp.float32)
 
         state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(jnp.nan)))
         return state, ravel_pytree(state.params)[0].astype(dtype), loss

@@ -1,4 +1,4 @@
-"""What decides a trajectory, written down: equal descriptions are equal experts, in a folder named for them."""
+"""The identity of an expert buffer: a JSON record of all inputs of the training, whose hash names the folder."""
 
 import dataclasses
 import json
@@ -11,20 +11,20 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ddjax.files import array_digest
 from ddjax.models import specification
 from ddjax.names import unknown
-from ddjax.results import versions
+from ddjax.storage.files import array_digest
+from ddjax.storage.rows import versions
 from ddjax.training import Recipe
 from ddjax.types import PIXELS, Model, Params, TrainSet
 
-FORMAT = 2  # of the arithmetic and the files; another number is another buffer
-PACKAGES = ("jax", "jaxlib")  # whose versions decide the bits of a traced program
+FORMAT = 3  # of the arithmetic and the files; another number gives another buffer
+PACKAGES = ("jax", "jaxlib")  # their versions determine the bits of a traced program
 STORAGES = ("float32", "bfloat16")
 
 
 def layout(model: Model) -> list[list[Any]]:
-    """[path, shape, dtype] of each array of the network, in the order of the flat vector."""
+    """[path, shape, dtype] of each array of the network, in the order in the flat vector."""
     leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(model.init, jax.random.key(0)))
     return [[jax.tree_util.keystr(path, simple=True, separator="/"), [*x.shape], str(x.dtype)] for path, x in leaves]
 
@@ -35,13 +35,21 @@ def parameters(model: Model) -> int:
 
 
 def unraveller(model: Model) -> Callable[[Float[Array, "parameters"]], Params]:
-    """flat -> params, jit-able, in the dtype of what comes in."""
+    """The function flat -> params. It works under jit and keeps the dtype of its argument."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes))[1]
+    return ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape), shapes))[1]  # of one dtype: then none is cast
 
 
 def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
-    """The epochs whose end is stored, ascending."""
+    """The epochs after which a snapshot is stored, ascending.
+
+    Raises:
+      ValueError: `keep` is unknown, or an epoch is out of range.
+
+    Example:
+      >>> kept_epochs("ends", 10), kept_epochs([4, 2], 10)
+      ((0, 10), (2, 4))
+    """
     if isinstance(keep, str):
         known = {"all": tuple(range(epochs + 1)), "ends": (0, epochs)}
         if keep not in known:
@@ -56,23 +64,21 @@ def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
     return kept
 
 
-def check(train: TrainSet, experts: int, storage: str) -> None:
-    """Refuse what could not be trained on or stored."""
-    if experts < 1:
-        raise ValueError(f"experts must be at least 1; got {experts}")
+def check(train: TrainSet, storage: str) -> None:
+    """Raise a ValueError for a training set of raw pixels or an unknown storage dtype."""
     if storage not in STORAGES:
         raise unknown("storage", storage, STORAGES)
     if train.space == PIXELS:
         raise ValueError(
             "trajectories() takes images in the space of a preprocessing; got raw pixels. "
-            "Move the train set there first, with ddjax.in_space or preprocess.apply."
+            "Convert the training set first, with ddjax.to_space or preprocess.apply."
         )
 
 
 def identity(
     model: Model, recipe: Recipe, train: TrainSet, *, kept: tuple[int, ...], seed: int, storage: str
 ) -> dict[str, Any]:
-    """Everything that an expert's numbers depend on, as JSON has it; not how many experts there are."""
+    """All inputs that the numbers of an expert depend on, as JSON. The number of experts is not one of them."""
     installed = versions()
     described = {
         "format": FORMAT,
@@ -81,7 +87,7 @@ def identity(
         **specification(model, tuple(train.images.shape[1:])),
         "layout": layout(model),
         "images": array_digest(np.asarray(train.images)),
-        "labels": array_digest(np.asarray(train.labels)),  # as given: another draw of the noise is another buffer
+        "labels": array_digest(np.asarray(train.labels)),  # as given: another draw of the noise gives another buffer
         "ids": array_digest(np.asarray(train.ids)),
         "classes": train.num_classes,
         "space": train.space,

@@ -1,10 +1,22 @@
-"""How the published methods train their experts, as values; the preprocessing that goes with each is the method's."""
+"""Recipes by which published methods train their experts. The preprocessing belongs to the method."""
 
 from ddjax.training import Recipe, Sharpness, drops
 
 
 def pool_recipe(epochs: int = 60, batch: int = 64) -> Recipe:
-    """DANCE's pool: the rate times 0.2 after two thirds and after five sixths, CutMix on every other batch."""
+    """The recipe of DANCE's pool: the rate is multiplied by 0.2 after 2/3 and 5/6 of the epochs, with CutMix.
+
+    Args:
+      epochs: of the training.
+      batch: examples in a batch.
+
+    Returns:
+      The recipe.
+
+    Example:
+      >>> pool_recipe(60).drop_epochs
+      (40, 50)
+    """
     return Recipe(
         epochs=epochs,
         batch=batch,
@@ -26,7 +38,7 @@ def _constant(epochs: int, sharpness: Sharpness | None) -> Recipe:
 RECIPES: dict[str, Recipe] = {
     "mtt": _constant(50, None),  # Cazenavette et al., 2022 (arXiv:2203.11932)
     "ftd": _constant(50, Sharpness()),  # Du et al., 2023 (arXiv:2211.11004)
-    "datm": _constant(100, Sharpness()),  # Guo et al., 2024 (arXiv:2310.05773): the same for every data set
+    "datm": _constant(100, Sharpness()),  # Guo et al., 2024 (arXiv:2310.05773), for all data sets
     "dance": pool_recipe(),  # Zhang et al., 2024 (arXiv:2406.01063): images up to 64 pixels
-    "dance_128": pool_recipe(80, 128),  # and ImageNet's subsets at 128 pixels
+    "dance_128": pool_recipe(80, 128),  # subsets of ImageNet at 128 pixels
 }

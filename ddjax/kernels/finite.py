@@ -1,81 +1,76 @@
-"""Kernels of a network as it is: finitely wide, at given params.
+"""Kernels of a finite network at given parameters.
 
-`apply` is any pure function of params and images that treats each image on its own: `model.apply` (logits),
-`model.features`, or a closure that holds some of the params fixed, for the kernel of the others.
+`apply` is any pure function of parameters and images that treats each image on its own: `model.apply` (logits),
+`model.features`, or a closure that fixes some of the parameters, which gives the kernel of the others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ddjax.kernels import tangent
 from ddjax.kernels.gram import gram
-from ddjax.names import choose
 from ddjax.types import Images, Params
 
 Apply = Callable[[Params, Images], Array]
-
-IMPLEMENTATIONS: Mapping[str, str] = {
-    "jacobian": "JACOBIAN_CONTRACTION",
-    "vector_products": "NTK_VECTOR_PRODUCTS",
-    "structured": "STRUCTURED_DERIVATIVES",  # pays off for wide layers, and knows those made of JAX's own primitives
-    "auto": "AUTO",  # compiles all three for the shapes at hand and takes the one with the fewest flops
-}
 
 
 def conjugate(
     features: Apply, params: Params, x: Float[Array, "n h w c"], y: Float[Array, "m h w c"]
 ) -> Float[Array, "n m"]:
-    """The kernel of the last layer's input, phi(x) . phi(y), not divided by the number of features d."""
+    """The conjugate kernel: inner products of the features that the last layer reads.
+
+    Divided by the number of features it is the empirical NNGP kernel.
+
+    Args:
+      features: (params, images) -> [n d].
+      params: the network's parameters.
+      x: images.
+      y: images.
+
+    Returns:
+      features(x) features(y)^T, not normalised.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> images = jnp.ones((2, 1, 1, 3))
+      >>> conjugate(lambda params, x: params * x.reshape(len(x), -1), 2.0, images, images).tolist()
+      [[12.0, 12.0], [12.0, 12.0]]
+    """
     return gram(features(params, x), features(params, y))
 
 
-def nngp(
-    features: Apply, params: Params, x: Float[Array, "n h w c"], y: Float[Array, "m h w c"]
-) -> Float[Array, "n m"]:
-    """The empirical NNGP kernel by neural-tangents: exactly `conjugate` divided by the number of features d."""
-    return tangent.load().empirical_nngp_fn(features, trace_axes=(-1,))(x, y, params)
-
-
 def ntk(
-    apply: Apply,
-    params: Params,
-    x: Float[Array, "n h w c"],
-    y: Float[Array, "m h w c"],
-    *,
-    average: bool = True,
-    implementation: str = "jacobian",
+    apply: Apply, params: Params, x: Float[Array, "n h w c"], y: Float[Array, "m h w c"], *, average: bool = True
 ) -> Array:
-    """The empirical neural tangent kernel, df(x)/dparams . df(y)/dparams, by neural-tangents.
+    """The empirical neural tangent kernel, J(x) J(y)^T with J the derivative of the outputs in the parameters.
+
+    The Jacobians of all images are held in memory: (n + m) k times the size of the parameters.
 
     Args:
-      apply: (params, images) -> [n k]; its params are all those that the kernel counts.
+      apply: (params, images) -> [n k]; the kernel covers all of its parameters.
       params: where the network is linearised.
-      x: images [n h w c].
-      y: images [m h w c].
-      average: over the k outputs, [n m]; or every pair of outputs, [n m k k].
-      implementation: a name of `IMPLEMENTATIONS`; "jacobian" holds (n + m) k times the params in memory,
-        "vector_products" n m k times the work of a derivative but far less memory.
+      x: images.
+      y: images.
+      average: take the mean over the k outputs.
 
-    Reference: Novak, Sohl-Dickstein, Schoenholz 2022 (arXiv:2206.08720).
+    Returns:
+      [n m], or [n m k k] without the average.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> images = jnp.ones((2, 1, 1, 3))
+      >>> ntk(lambda params, x: x.reshape(len(x), -1) @ params, jnp.ones((3, 4)), images, images).tolist()
+      [[3.0, 3.0], [3.0, 3.0]]
     """
-    nt = tangent.load()
-    chosen = nt.NtkImplementation[choose(IMPLEMENTATIONS, implementation, "NTK implementation")]
-    axes = (-1,) if average else ()
-    return nt.empirical_ntk_fn(apply, trace_axes=axes, vmap_axes=0, implementation=chosen)(x, y, params)
 
+    def jacobians(images: Images) -> Float[Array, "n k p"]:
+        rows = jax.vmap(lambda image: jax.jacrev(lambda p: apply(p, image[None])[0])(params))(images)
+        return jnp.concatenate([leaf.reshape(*leaf.shape[:2], -1) for leaf in jax.tree.leaves(rows)], axis=2)
 
-def taylor(apply: Apply, params: Params) -> Apply:
-    """The network linearised at `params`, by neural-tangents: (p, x) -> f(params, x) + J(x) (p - params)."""
-    return tangent.load().linearize(apply, params)
-
-
-def linear_map(
-    apply: Apply, params: Params, x: Float[Array, "n h w c"]
-) -> tuple[Float[Array, "n k"], Callable[[Params], Float[Array, "n k"]]]:
-    """Outputs at `params` and the map t -> J(x) t, ready for many t: the network is run once, here.
-
-    For a single t, `jax.jvp` gives the same without keeping anything; `jax.linear_transpose` of the map is J^T.
-    """
-    return jax.linearize(lambda p: apply(p, x), params)
+    j_x, j_y = jacobians(x), jacobians(y)
+    (n, k, p), m = j_x.shape, len(j_y)
+    if average:
+        return gram(j_x.reshape(n, k * p), j_y.reshape(m, k * p)) / k
+    return gram(j_x.reshape(n * k, p), j_y.reshape(m * k, p)).reshape(n, k, m, k).transpose(0, 2, 1, 3)

@@ -1,7 +1,7 @@
-"""Gram matrices at the highest matmul precision, and kernels evaluated block by block.
+"""Gram matrices at the highest matmul precision, and block-wise evaluation of kernels.
 
-An accelerator multiplies float32 matrices in TF32 or bfloat16 unless told otherwise; an error of one in a thousand
-on the entries of a kernel is far above the ridges it is inverted with.
+By default an accelerator multiplies float32 matrices in TF32 or bfloat16. The resulting relative error of about 1e-3
+in the entries of a kernel is far larger than the ridges with which kernels are inverted.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,50 @@ def matmul_highest(a: Float[Array, "n d"], b: Float[Array, "d *m"]) -> Float[Arr
 
 
 def gram(features_a: Float[Array, "n d"], features_b: Float[Array, "m d"]) -> Float[Array, "n m"]:
-    """Inner products of all pairs of rows, unnormalised: the conjugate kernel when rows are a network's features."""
+    """Inner products of all pairs of rows, not normalised.
+
+    Args:
+      features_a: one row per example.
+      features_b: one row per example.
+
+    Returns:
+      features_a features_b^T. With a network's features as rows it is the conjugate kernel.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> gram(jnp.eye(2), jnp.ones((1, 2))).tolist()
+      [[1.0], [1.0]]
+    """
     return matmul_highest(features_a, features_b.T)
 
 
 def blocked(kernel: Kernel, x: Array, y: Array, block: int, columns: int | None = None) -> Float[Array, "n m"]:
-    """`kernel(x, y)` from blocks of at most `block` rows of x (and `columns` rows of y), one block in memory at a time.
+    """`kernel(x, y)` computed in blocks of rows, with one block in memory at a time.
 
-    Blocks are recomputed in the backward pass, so that its memory is bounded as well. The last block is filled up
-    with copies of the last row, so that the kernel is compiled once and sees real inputs only.
+    The backward pass recomputes the blocks, so its memory is bounded as well. The last block is padded with copies of
+    the last row; the kernel is therefore compiled once and receives real inputs only.
+
+    Args:
+      kernel: (x, y) -> [n m].
+      x: inputs, one per row.
+      y: inputs, one per row.
+      block: rows of x per block.
+      columns: rows of y per block; None takes all.
+
+    Returns:
+      The kernel matrix.
+
+    Raises:
+      ValueError: a block has less than one row.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> x = jnp.arange(6.0).reshape(3, 2)
+      >>> bool((blocked(gram, x, x, block=2) == gram(x, x)).all())
+      True
     """
     if block < 1 or (columns is not None and columns < 1):
-        raise ValueError(f"blocked() takes blocks of 1 row or more; got block={block}, columns={columns}")
+        raise ValueError(f"a block must have at least 1 row; got block={block}, columns={columns}")
     if columns is not None:
         return blocked(lambda rows, all_y: blocked(lambda b, a: kernel(a, b).T, all_y, rows, columns).T, x, y, block)
     n = len(x)

@@ -1,4 +1,4 @@
-"""Kernels of our ConvNet at infinite width, by neural-tangents."""
+"""Kernels of the ConvNet at infinite width, by neural-tangents."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from ddjax.names import unknown
 
 KINDS = ("ntk", "nngp")
 PARAMETERIZATIONS = ("standard", "ntk")
-COVARIANCES = 2**26  # floats of pixel covariances in memory at a time, 256 MiB
+COVARIANCES = 2**26  # pixel covariances held at a time, in floats: 256 MiB
 
 
 class Stax(NamedTuple):
@@ -38,18 +38,23 @@ def convnet(
 
     Args:
       depth: number of blocks.
-      width: channels of the first block; they scale the NTK of the standard parameterisation, and nothing else.
-      width_growth: channels of a block over those of the block before.
+      width: channels of the first block; they only scale the NTK of the standard parameterisation.
+      width_growth: channels of a block divided by those of the block before.
       num_classes: outputs; no kernel depends on it.
-      parameterization: "standard" with w_std=1 and b_std=0 is LeCun's initialisation, that of our ConvNet with
-        init="lecun" and norm="none"; "ntk" with w_std=sqrt(2) and b_std=0.1 is that of KIP.
-      w_std: standard deviation of weights, in units of 1 / sqrt(fan in).
-      b_std: that of biases; 0 has biases that start at zero and are trained, None has none.
-      head: whether the linear layer belongs to it; without, the NNGP kernel times the number of features is the
-        conjugate kernel.
+      parameterization: "standard" or "ntk". "standard" with w_std=1 and b_std=0 is LeCun's initialisation, as in the
+        ConvNet with init="lecun" and norm="none"; "ntk" with w_std=sqrt(2) and b_std=0.1 is KIP's.
+      w_std: standard deviation of the weights, in units of 1 / sqrt(fan in).
+      b_std: standard deviation of the biases; with 0 they start at zero and are trained, with None there are none.
+      head: include the linear layer. Without it, the NNGP kernel times the number of features is the conjugate kernel.
+
+    Returns:
+      The network.
+
+    Raises:
+      ValueError: the depth is below 1, or the parameterisation is unknown.
     """
     if depth < 1:
-        raise ValueError(f"convnet() takes a depth of 1 or more; got {depth}")
+        raise ValueError(f"depth must be at least 1; got {depth}")
     if parameterization not in PARAMETERIZATIONS:
         raise unknown("parameterization", parameterization, PARAMETERIZATIONS)
     stax = tangent.load().stax
@@ -67,18 +72,24 @@ def convnet(
 def convnet_kernel(
     kind: str, depth: int, *, block: int | None = None, columns: int | None = None, **options: Any
 ) -> Kernel:
-    """The infinite-width kernel of `convnet` as a function (x [n h w c], y [m h w c]) -> [n m].
+    """The infinite-width kernel of `convnet`.
+
+    Average pooling needs the covariance of every pair of pixels: h^2 w^2 floats for each pair of images, 16 KiB at 8x8
+    and 4 MiB at 32x32, and several times that as workspace and for gradients. Grey 28x28 images are padded to 32x32,
+    as in the ConvNet.
 
     Args:
-      kind: "ntk" (training all layers) or "nngp" (the last layer only).
+      kind: "ntk" (all layers are trained) or "nngp" (only the last layer is trained).
       depth: number of blocks.
-      block: at most this many rows of x at a time; None takes as many as `COVARIANCES` has room for.
-      columns: at most this many rows of y at a time, for sets of which a single row of x is too much.
-      options: of `convnet`.
+      block: rows of x per block; None derives it from `COVARIANCES`.
+      columns: rows of y per block, for sets so large that one row of x against all of y does not fit.
+      **options: options of `convnet`.
 
-    Pooling needs the covariance of every pair of pixels: h^2 w^2 floats for each pair of images, 16 KiB at 8x8 and
-    4 MiB at 32x32, and a few times that in work space and gradients. Grey 28x28 images are padded to 32x32, as our
-    ConvNet pads them.
+    Returns:
+      A function (x [n h w c], y [m h w c]) -> [n m].
+
+    Raises:
+      ValueError: the kind is unknown; when called, the images are too small for the depth.
     """
     if kind not in KINDS:
         raise unknown("kind of kernel", kind, KINDS)
@@ -88,7 +99,10 @@ def convnet_kernel(
         x, y = _padded(x), _padded(y)
         h, w = x.shape[1:3]
         if min(h, w) < 2**depth:
-            raise ValueError(f"a depth of {depth} halves the side {depth} times; got images {list(x.shape[1:])}")
+            raise ValueError(
+                f"depth={depth} halves the side {depth} times and needs a side of at least {2**depth}; got images "
+                f"{list(x.shape[1:])}. Lower the depth or use larger images"
+            )
         at_once = min(len(y), columns or len(y))
         rows = block or max(1, COVARIANCES // (at_once * (h * w) ** 2))
         return blocked(lambda a, b: network.kernel(a, b, kind), x, y, rows, columns)

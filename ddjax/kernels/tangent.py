@@ -1,11 +1,12 @@
-"""The one door to neural-tangents, which was last released for a JAX of 2023.
+"""Imports neural-tangents, whose last release targets a JAX of 2023, on current JAX.
 
-`load()` imports neural-tangents 0.6.5 or later on current JAX. What it needs and JAX no longer has where it looks is
-lent to it during the import (`MOVED`) and taken back afterwards: nothing in JAX stays changed. What it looks up at
-run time is put into its own modules (`_mend`), never into JAX's.
+`load()` imports neural-tangents 0.6.5 or later. During the import it adds the names in `MOVED` to the places where
+neural-tangents looks for them, and removes them afterwards: JAX stays unchanged. Only the infinite-width kernels
+(`neural_tangents.stax`) are used; `kernels.finite` needs JAX alone.
 """
 
 import contextlib
+import functools
 import importlib
 import sys
 import threading
@@ -16,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.extend.core
-from jax.interpreters import ad
 
 PACKAGE = "neural_tangents"
 _LOCK = threading.RLock()
@@ -28,14 +28,14 @@ def _core(name: str) -> Callable[[], Any]:
 
 
 def _util() -> types.ModuleType:
-    # what jax.util held: map and zip that demand equal lengths and hand back lists
+    # the contents of jax.util: map and zip that require equal lengths and return lists
     util = types.ModuleType("jax.util")
     util.safe_map = lambda f, *args: [f(*row) for row in zip(*args, strict=True)]
     util.safe_zip = lambda *args: list(zip(*args, strict=True))
     return util
 
 
-# (module, name) -> what to lend as module.name during the import; a whole module where the name is None
+# (module, name) -> what module.name is during the import; a name of None stands for the module itself
 MOVED: dict[tuple[str, str | None], Callable[[], Any]] = {
     # five classes of the jaxpr language that moved from jax.core to jax.extend.core; bound by `from jax.core import`
     ("jax.core", "Jaxpr"): _core("Jaxpr"),
@@ -43,17 +43,24 @@ MOVED: dict[tuple[str, str | None], Callable[[], Any]] = {
     ("jax.core", "Literal"): _core("Literal"),
     ("jax.core", "Primitive"): _core("Primitive"),
     ("jax.core", "Var"): _core("Var"),
-    # removed with nothing in its place; bound by `from jax.util import`
+    # removed without a replacement; bound by `from jax.util import`
     ("jax.util", None): _util,
-    # a primitive that JAX stopped emitting: it is a key of two rule tables, and any fresh primitive serves
+    # a primitive that JAX no longer emits: a key of two rule tables, for which any new primitive works
     ("jax.interpreters.ad", "zeros_like_p"): lambda: jax.extend.core.Primitive("zeros_like"),
-    # imports TensorFlow and jax2tf on sight; no part of the library needs it
+    # its import loads TensorFlow and jax2tf, and nothing here uses it
     (f"{PACKAGE}.experimental", None): lambda: types.ModuleType(f"{PACKAGE}.experimental"),
 }
 
 
 def load() -> types.ModuleType:
-    """The module `neural_tangents`, imported on the first call; an ImportError says which name was missing."""
+    """The module `neural_tangents`, imported on the first call.
+
+    Returns:
+      The module, with `neural_tangents.stax` imported.
+
+    Raises:
+      ImportError: the package is not installed, or it needs a name that this JAX lacks; the message says which.
+    """
     with _LOCK:
         if not _loaded:
             _loaded.append(_import())
@@ -68,10 +75,10 @@ def _import() -> types.ModuleType:
             importlib.import_module(f"{PACKAGE}.stax")
         if not before:
             vars(package).pop("experimental", None)  # the stand-in, bound by `from . import experimental`
-        _mend(importlib.import_module(f"{PACKAGE}._src.empirical"))
+        _mend_predict(importlib.import_module(f"{PACKAGE}._src.predict"))
     except Exception as error:
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE and name not in before]:
-            del sys.modules[name]  # half imported: the next attempt starts afresh
+            del sys.modules[name]  # partially imported: the next attempt starts again
         raise ImportError(_explained(error), name=PACKAGE) from error
     return package
 
@@ -83,14 +90,14 @@ def _explained(error: Exception) -> str:
         return "neural-tangents is not installed: `pip install 'neural-tangents>=0.6.5'`"
     return (
         f"neural-tangents {version} cannot be imported on jax {jax.__version__}: {type(error).__name__}: {error}. "
-        "It looks for a name that this JAX has moved or removed: lend it in MOVED (or _mend, if it is looked up at run "
-        "time) of ddjax/kernels/tangent.py, or install a jax that is known to work, such as 0.10"
+        "It needs a name that this JAX has moved or removed: add the name to MOVED in ddjax/kernels/tangent.py, or "
+        "install a JAX version that is known to work, such as 0.10"
     )
 
 
 @contextlib.contextmanager
 def _lent() -> Iterator[None]:
-    """Every name of MOVED in its old place; on leaving, the places are as they were."""
+    """A context in which every name of `MOVED` is in its old place. On exit the places are as they were."""
     undo: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for (module, name), make in MOVED.items():
@@ -109,7 +116,7 @@ def _lent() -> Iterator[None]:
 
 
 class _Overlay(types.ModuleType):
-    """A module seen through a few names of ours."""
+    """A module of which some names are replaced."""
 
     def __init__(self, module: types.ModuleType, **names: Any):
         super().__init__(module.__name__)
@@ -120,74 +127,28 @@ class _Overlay(types.ModuleType):
         return getattr(self._module, name)
 
 
-class _NoSuchArray:
-    """Arrays of dynamic shape, which JAX no longer has: no abstract value is one."""
+def _mend_predict(predict: types.ModuleType) -> None:
+    """Replace what `neural_tangents.predict` uses and SciPy or JAX no longer have."""
+    import scipy
+
+    def eigvalsh(matrix: Any, eigvals: tuple[int, int]) -> Any:  # the argument's name until SciPy 1.13
+        return scipy.linalg.eigvalsh(matrix, subset_by_index=eigvals)
+
+    # max_learning_rate computes the largest eigenvalue on a CPU
+    predict.sp = _Overlay(scipy, linalg=_Overlay(scipy.linalg, eigvalsh=eigvalsh))
+    # gradient_descent_mse factorises the kernel outside of all transformations, which JAX refuses for a traced kernel
+    predict.jax = _Overlay(jax, core=_Overlay(jax.core, eval_context=contextlib.nullcontext))
+    for name in ("_get_fns_in_eigenbasis", "_get_cho_solve"):
+        setattr(predict, name, _outside(getattr(predict, name)))
 
 
-def _mend(empirical: types.ModuleType) -> None:
-    """Give neural-tangents' empirical kernels, for good, what they look up at run time; needed by which is said."""
-    import jax.numpy as jnp
+def _outside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, evaluated outside of all transformations if none of its arguments is traced."""
 
-    # every implementation: the size of an abstract array and the dtype of an array, which jnp is about to refuse
-    empirical.jnp = _Overlay(
-        jnp,
-        size=lambda x: x.size if hasattr(x, "size") else jnp.size(x),
-        dtype=lambda x: x.dtype if hasattr(x, "dtype") else jnp.dtype(x),
-    )
-    # AUTO: XLA's cost analysis was a list with a dictionary in it, and is the dictionary itself
-    empirical._get_flops = _flops
-    empirical.print = lambda *words: None  # it would print the costs it compares
-    # STRUCTURED_DERIVATIVES: jax.interpreters.ad.linearize has become another function
-    empirical._get_primals_out_and_pullback = _primals_and_pullback
-    # STRUCTURED_DERIVATIVES, in its copy of JAX's backward pass: it asks primitives whether they are calls, names its
-    # steps for the profiler, and checks types through functions that are gone
-    empirical._eqn_vjp_fn = _transposed
-    names = types.SimpleNamespace(transform_name_stack=lambda name: contextlib.nullcontext())
-    checks = types.SimpleNamespace(jax_enable_checks=False)
-    empirical.ad = _Overlay(ad, source_info_util=names, config=checks)
-    empirical.core = _Overlay(empirical.core, DShapedArray=_NoSuchArray)
+    @functools.wraps(function)
+    def wrapped(*args: Any) -> Any:
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
+        with contextlib.nullcontext() if traced else jax.core.eval_context():
+            return function(*args)
 
-
-def _flops(f: Callable[..., Any], optimize: bool, *args: Any, **kwargs: Any) -> float:
-    # as neural-tangents has it, with whichever shape the analysis comes in
-    lowered = jax.jit(f).lower(*args, **kwargs)
-    analysis = (lowered.compile() if optimize else lowered).cost_analysis()
-    if isinstance(analysis, (list, tuple)):
-        analysis = analysis[0]
-    if not analysis or "flops" not in analysis:
-        raise NotImplementedError(
-            "NtkImplementation.AUTO compares costs, and this backend counts no flops: choose JACOBIAN_CONTRACTION, "
-            "NTK_VECTOR_PRODUCTS or STRUCTURED_DERIVATIVES"
-        )
-    return analysis["flops"]
-
-
-def _primals_and_pullback(
-    fn: Callable[..., Any], mode: Any, j_rules: bool, s_rules: bool, fwd: bool | None, *primals: Any
-) -> tuple[Any, Callable[..., Any]]:
-    # as neural-tangents has it, from public functions: the outputs of `fn`, and a walk backwards over its linear part
-    with jax.disable_jit():  # so that the linear part is a flat list of primitives
-        out, tangent = jax.linearize(fn, *primals)
-        linear = jax.make_jaxpr(tangent)(*primals)
-
-    def pullback(*cotangents: Any) -> Any:
-        collected = load()._src.empirical._backward_pass(
-            linear.jaxpr,
-            mode=mode,
-            consts=linear.consts,
-            primals_in=[ad.UndefinedPrimal(v.aval) for v in linear.jaxpr.invars],
-            cotangents_in=tuple(jax.tree.leaves(cotangents)),
-            _j_rules=j_rules,
-            _s_rules=s_rules,
-            _fwd=fwd,
-        )
-        return jax.tree.unflatten(jax.tree.structure(primals), collected)
-
-    return out, pullback
-
-
-def _transposed(equation: Any, cotangent: Any, *inputs: Any) -> Any:
-    # as neural-tangents has it, for the primitives that a linear part without calls holds; None is the identity
-    if equation is None:
-        return (cotangent,)
-    return ad.get_primitive_transpose(equation.primitive)(cotangent, *inputs, **equation.params)
+    return wrapped

@@ -1,7 +1,7 @@
-"""A linen module as a Model; another framework needs a twin of this file and no more.
+"""A linen module as a `Model`. Support for another framework needs one file like this.
 
-The module is called as `module(images, present)` and returns (logits, features). `present` is None in test mode
-and a 0/1 weight per image in training mode.
+The module is called as `module(images, present)` and returns (logits, features). `present` is None in test mode, and a
+0/1 weight per image in training mode.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ STATS = "batch_stats"
 
 
 def split_stats(params: Params) -> tuple[Params, Params]:
-    """What is trained, and the running statistics of batch norm ({} where a network has none)."""
+    """Split parameters into trainable ones and running statistics of batch norm ({} for a network without them)."""
     if not isinstance(params, dict) or STATS not in params:
         return params, {}
     return {name: value for name, value in params.items() if name != STATS}, params[STATS]
@@ -32,11 +32,18 @@ def merge_stats(trainable: Params, stats: Params) -> Params:
 
 
 def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
-    """The module as pure functions of the plain nested dict of its parameters, for images [n h w c] of this shape.
+    """The module as pure functions of a nested dict of parameters.
 
-    No gradient reaches running statistics: they are constants in test mode, and `train` returns them moved on
-    but cut off from the graph. A training batch without any present image leaves them as they were. Arithmetic
-    is in the wider of the dtypes of images and parameters, and parameters start as float32.
+    Running statistics receive no gradient: they are constants in test mode, and `train` returns the updated ones
+    behind a `stop_gradient`. A training batch without present images leaves them unchanged. Arithmetic is in the wider
+    of the dtypes of images and parameters; parameters are initialised as float32.
+
+    Args:
+      module: called as `module(images, present)`, returns (logits, features).
+      image_shape: [h w c] of the images.
+
+    Returns:
+      The network. Its functions raise a ValueError for images of another shape, or of integers.
     """
 
     def check(images: Array) -> None:
@@ -49,7 +56,7 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
     def variables(trainable: Params, stats: Params) -> dict[str, Any]:
         return {"params": trainable, **({STATS: jax.lax.stop_gradient(stats)} if stats else {})}
 
-    @jax.jit  # without it each initialiser is compiled on its own
+    @jax.jit  # otherwise each initialiser is compiled separately
     def init(key: PRNGKey) -> Params:
         filled = module.init(key, jnp.zeros((1, *image_shape)))
         return merge_stats(filled.get("params", {}), filled.get(STATS, {}))
@@ -64,10 +71,10 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
         if not stats:
             return module.apply(variables(trainable, stats), images, weight)[0], params
         some = jnp.any(weight > 0)
-        present = jnp.where(some, weight, jnp.ones_like(weight))  # the mean of no image is not a number
-        (logits, _), moved = module.apply(variables(trainable, stats), images, present, mutable=[STATS])
-        moved = jax.lax.stop_gradient(trees.where(some, moved[STATS], stats))
-        return logits, merge_stats(trainable, moved)
+        present = jnp.where(some, weight, jnp.ones_like(weight))  # the mean over no images is NaN
+        (logits, _), updated = module.apply(variables(trainable, stats), images, present, mutable=[STATS])
+        new_stats = jax.lax.stop_gradient(trees.where(some, updated[STATS], stats))
+        return logits, merge_stats(trainable, new_stats)
 
     return Model(
         init=init,
@@ -79,7 +86,7 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
 
 
 def in_words(value: Any) -> str:
-    """A module or an option as text that is the same in every process: functions and classes are named."""
+    """A module or an option as text that is the same in every process: functions and classes appear by name."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value)
     if isinstance(value, Mapping):

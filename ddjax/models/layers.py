@@ -1,4 +1,4 @@
-"""What the networks are made of: a convolution, norms, activations, pools and a head, all chosen by name."""
+"""The layers of the networks: convolution, norms, activations, pooling and head, chosen by name."""
 
 import dataclasses
 import math
@@ -12,10 +12,11 @@ from jax.nn import initializers
 from jaxtyping import Array, Float
 
 from ddjax import names
-from ddjax.models.conv import conv2d
+from ddjax.models.convolution.conv import conv2d
 from ddjax.models.instance_norm import InstanceNorm
 from ddjax.models.pooling import average_pool, max_pool
 from ddjax.precision import asked
+from ddjax.ranges import Positive, Share
 
 Maps = Float[Array, "n h w c"]
 Others = Float[Array, "n h2 w2 c2"]  # maps of another size, of the same images
@@ -25,21 +26,21 @@ Output = tuple[Float[Array, "n k"], Float[Array, "n d"]]  # logits, and the feat
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """What all layers of a network have in common.
+    """Options that all layers of a network share.
 
     Attributes:
       norm: a name of `NORMS`.
       activation: a name of `ACTIVATIONS`.
-      beta: the sharpness of softplus, softplus(beta z) / beta; the other activations have none.
+      beta: the sharpness of softplus, softplus(beta z) / beta; other activations ignore it.
       init: a name of `INITS`.
-      batch_momentum: how much of the old running statistics a training step of batch norm keeps.
+      batch_momentum: the weight of the old running statistics in a training step of batch norm.
     """
 
     norm: str = "instance"
     activation: str = "relu"
-    beta: float = 60.0
+    beta: Positive = 60.0
     init: str = "torch"
-    batch_momentum: float = 0.9
+    batch_momentum: Share = 0.9
 
     def activate(self, x: Array) -> Array:
         """The activation, elementwise."""
@@ -49,7 +50,7 @@ class Style:
 
 
 class Init(NamedTuple):
-    """Initialisers of the kernels, and one of the biases for a layer that sums `fan_in` products."""
+    """Initialisers of kernels, and one of biases for a layer that sums `fan_in` products."""
 
     conv: Callable[..., Array]
     dense: Callable[..., Array]
@@ -57,7 +58,7 @@ class Init(NamedTuple):
 
 
 def uniform_bias(fan_in: int) -> Callable[..., Array]:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)); an initialiser sees only the bias's own shape, hence the closure."""
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)). An initialiser receives only the bias's shape, hence the closure."""
     bound = 1 / math.sqrt(fan_in)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -67,7 +68,7 @@ def uniform_bias(fan_in: int) -> Callable[..., Array]:
 
 
 def zero_bias(fan_in: int) -> Callable[..., Array]:
-    """Zeros, whatever the fan-in."""
+    """Zeros for every fan-in."""
     del fan_in
     return initializers.zeros
 
@@ -84,10 +85,10 @@ INITS: Mapping[str, Init] = {
 
 
 class Conv(nn.Module):
-    """A square convolution; padding None keeps the side of a map (at stride 1).
+    """A square convolution; with padding None, stride 1 keeps the side of a map.
 
-    The bias is a parameter that changes nothing where an instance norm follows, which takes any constant out of a
-    map: `norm` says so, and saves adding it and passing over all maps for its gradient, zero.
+    An instance norm removes any constant from a map. If one follows (`norm`), the bias is a parameter without effect
+    and is not added, which saves the addition and a pass over all maps for its gradient, zero.
     """
 
     features: int
@@ -96,19 +97,19 @@ class Conv(nn.Module):
     padding: int | None = None
     use_bias: bool = True
     scheme: str = "torch"  # a name of INITS; `init` is a method of linen modules
-    norm: str = "none"  # the one that follows, before anything else
+    norm: str = "none"  # the norm that directly follows
 
     @nn.compact
     def __call__(self, x: Maps) -> Others:
         """[n h w c] -> [n h2 w2 features]."""
         init = names.choose(INITS, self.scheme, "init")
         fan_in = self.size**2 * x.shape[-1]
-        kernel = self.param("kernel", init.conv, (self.size, self.size, x.shape[-1], self.features))
+        kernel = self.param("kernel", init.conv, (self.size, self.size, x.shape[-1], self.features), jnp.float32)
         x, kernel = nn.dtypes.promote_dtype(x, kernel)
         pad = self.size // 2 if self.padding is None else self.padding
         y = conv2d(x, kernel, (self.stride, self.stride), ((pad, pad), (pad, pad)))
         if self.use_bias:
-            bias = self.param("bias", init.bias(fan_in), (self.features,))
+            bias = self.param("bias", init.bias(fan_in), (self.features,), jnp.float32)
             y = y if self.norm == "instance" else y + bias.reshape(1, 1, 1, -1)
         return y
 
@@ -121,55 +122,55 @@ def dense(x: Float[Array, "n d"], features: int, style: Style, name: str) -> Flo
 
 
 def classify(x: Array, num_classes: int, style: Style) -> Output:
-    """Logits of the last layer, called head in every network, and the features it reads: [n ...] -> [n k], [n d]."""
+    """The last layer, called "head" in every network: [n ...] -> logits [n k] and the features [n d] that it reads."""
     features = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     return dense(features, num_classes, style, "head"), features
 
 
 def refuse_norm(style: Style, network: str) -> None:
-    """For networks without a place for one."""
+    """Raise a ValueError for a norm in a network that has none."""
     if style.norm != "none":
-        raise ValueError(f"{network} has no norm; got norm={style.norm!r}, and only 'none' is right")
+        raise ValueError(f"{network} has no norm; got norm={style.norm!r}: use norm='none'")
 
 
 def stem_padding(x: Maps, padding: int) -> int:
-    """The padding of a first convolution: two more for grey 28x28 images, which makes them 32x32."""
+    """The padding of a first convolution. Grey 28x28 images get two more, which makes them 32x32."""
     return padding + 2 if x.shape[1:] == (28, 28, 1) else padding
 
 
-# Norms. Variances are exact two-pass ones: E[x^2] - E[x]^2 cancels where a map is nearly constant.
+# Norms. Variances are computed in two passes: E[x^2] - E[x]^2 cancels on nearly constant maps.
 
 
 def instance_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
-    """Each image's each channel on its own, then a learned scale and bias per channel."""
+    """Normalise each channel of each image, then apply a learned scale and bias per channel."""
     if x.shape[1:3] == (1, 1):
         raise ValueError(
-            "instance norm of a 1x1 map is a constant, whatever the image: this network is too deep for its "
-            "images; use larger images, a shallower network or norm='batch'"
+            "instance norm of a 1x1 map is constant: this network is too deep for its images; use larger images, a "
+            "shallower network or norm='batch'"
         )
     return InstanceNorm(name=name)(x)
 
 
 def group_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
-    """Four groups of channels, as in the dataset-condensation networks."""
+    """Group norm with four groups of channels, as in the dataset-condensation networks."""
     return nn.GroupNorm(num_groups=4, epsilon=1e-5, use_fast_variance=False, name=name)(x)
 
 
 def layer_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
-    """Each image as a whole, then a learned scale and bias per pixel and channel."""
+    """Normalise each image over all pixels and channels, then apply a learned scale and bias per pixel and channel."""
     axes = (1, 2, 3)
     return nn.LayerNorm(epsilon=1e-5, reduction_axes=axes, feature_axes=axes, use_fast_variance=False, name=name)(x)
 
 
 def batch_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
-    """Statistics of the images that are present in training; the running ones (biased variance) in test mode."""
+    """Batch norm over the present images in training, and with running statistics (biased variance) in test mode."""
     mask = None if present is None else (present > 0).reshape(-1, 1, 1, 1)
     norm = nn.BatchNorm(present is None, momentum=momentum, epsilon=1e-5, use_fast_variance=False, name=name)
     return norm(x, mask=mask)
 
 
 def no_norm(x: Maps, present: Present, momentum: float, name: str) -> Maps:
-    """The maps as they are."""
+    """The maps unchanged."""
     return x
 
 
@@ -188,7 +189,7 @@ def normalize(x: Maps, present: Present, style: Style, name: str) -> Maps:
 
 
 def softplus(x: Array, beta: float) -> Array:
-    """softplus(beta x) / beta: above ReLU by at most ln 2 / beta, and its second derivative is not zero."""
+    """softplus(beta x) / beta. It is above ReLU by at most ln 2 / beta, and its second derivative is not zero."""
     return jax.nn.softplus(beta * x) / beta
 
 
@@ -201,7 +202,7 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 
 
 def no_pool(x: Maps) -> Maps:
-    """The maps as they are."""
+    """The maps unchanged."""
     return x
 
 

@@ -1,7 +1,7 @@
 """2x2 pooling: maxima, and means whose gradient is a copy.
 
-Slices add up fastest but have scattered gradients, reductions the other way round, so the mean and its adjoint are
-two primitives, each the transpose of the other.
+Slices are the fastest way to add pixels but have scattered gradients; with reductions it is the opposite. The mean and
+its adjoint are therefore two primitives, each the transpose of the other.
 """
 
 import functools
@@ -20,13 +20,13 @@ Size = tuple[int, int]  # of the maps before pooling
 
 
 def average_pool(x: Maps) -> Halved:
-    """2x2 means with stride 2; an odd last row or column is left out."""
+    """2x2 means with stride 2; an odd last row or column is dropped."""
     _check(x)
     return pool_p.bind(x, size=x.shape[1:3])
 
 
 def max_pool(x: Maps) -> Halved:
-    """2x2 maxima with stride 2; an odd last row or column is left out, and equal maxima share the gradient."""
+    """2x2 maxima with stride 2; an odd last row or column is dropped, and equal maxima share the gradient."""
     _check(x)
     a, b, c, d = _quarters(x)
     return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
@@ -41,7 +41,7 @@ def _check(x: Array) -> None:
 
 
 def _quarters(x: Array) -> tuple[Array, Array, Array, Array]:
-    # the four pixels of each block as four maps; slices of a merged axis are faster than those with a stride
+    # the four pixels of each block as four maps; slices of a merged axis are faster than strided slices
     n, h, w, c = x.shape
     blocks = x[:, : h // 2 * 2, : w // 2 * 2].reshape(n, h // 2, 2, w // 2, 2 * c)
     top, bottom = blocks[:, :, 0], blocks[:, :, 1]

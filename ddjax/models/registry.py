@@ -1,4 +1,4 @@
-"""Networks by name: the table of the published ones, and how a fork's own is built."""
+"""Networks by name: the table of the published ones, and the construction of a fork's own."""
 
 import dataclasses
 import functools
@@ -8,16 +8,17 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from ddjax import checks, names
-from ddjax.models.alexnet import AlexNet
-from ddjax.models.convnet import ConvNet
-from ddjax.models.densenet import DenseNet
+from ddjax import names, ranges
 from ddjax.models.from_linen import from_linen, in_words
 from ddjax.models.layers import ACTIVATIONS, INITS, NORMS, Style
-from ddjax.models.lenet import LeNet
-from ddjax.models.mlp import MLP
-from ddjax.models.resnet import ResNet
-from ddjax.models.vgg import VGG11
+from ddjax.models.networks.alexnet import AlexNet
+from ddjax.models.networks.convnet import ConvNet
+from ddjax.models.networks.densenet import DenseNet
+from ddjax.models.networks.lenet import LeNet
+from ddjax.models.networks.mlp import MLP
+from ddjax.models.networks.resnet import ResNet
+from ddjax.models.networks.vgg import VGG11
+from ddjax.ranges import Count, checked
 from ddjax.types import Model
 
 _STYLE = tuple(field.name for field in dataclasses.fields(Style))
@@ -25,27 +26,26 @@ _NOT_OPTIONS = ("num_classes", "style", "parent", "name")
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A linen module and what it is built with unless told otherwise; fields of `Style` are options like its own."""
+class NetworkSpec:
+    """A linen module with default options. Fields of `Style` are options like those of the module."""
 
     module: type[nn.Module]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def options(self) -> tuple[str, ...]:
-        """The names of everything that can be chosen."""
+        """The names of all options."""
         own = [field.name for field in dataclasses.fields(self.module) if field.name not in _NOT_OPTIONS]
         return (*own, *_STYLE)
 
     def __call__(self, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> nn.Module:
-        """The module with its options, all of which are known ones."""
+        """The module with its options; a ValueError names an unknown option or a value outside its range."""
         del image_shape  # our modules read it from their first images
-        for option in options:
+        wanted = ranges.annotations(self.module) | ranges.annotations(Style)
+        for option, value in options.items():
             if option not in self.options():
                 raise names.unknown(f"option of {self.module.__name__}", option, self.options())
+            ranges.check(value, wanted[option], f"option {option} of {self.module.__name__}")
         chosen = {**self.defaults, **options}
-        for size in ("width", "depth"):
-            if options.get(size) is not None:
-                checks.whole(options[size], f"option {size} of {self.module.__name__}")
         base = next(field.default for field in dataclasses.fields(self.module) if field.name == "style")
         style = dataclasses.replace(base, **{name: chosen.pop(name) for name in _STYLE if name in chosen})
         for table, name, what in ((NORMS, style.norm, "norm"), (INITS, style.init, "init")):
@@ -58,44 +58,57 @@ _RCIG = {"norm": "none", "init": "lecun"}
 _DANCE = {"norm": "batch", "init": "he", "stem": "pooled", "width": None}
 
 NETWORKS: Mapping[str, Callable[..., nn.Module | Model]] = {
-    "convnet": Recipe(ConvNet),
-    "convnet_rcig": Recipe(ConvNet, {**_RCIG, "width_growth": 2, "batch_momentum": 0.1}),
+    "convnet": NetworkSpec(ConvNet),
+    "convnet_rcig": NetworkSpec(ConvNet, {**_RCIG, "width_growth": 2, "batch_momentum": 0.1}),
     # DATM and dataset condensation: instance norm, PyTorch's initialisation
-    "resnet10": Recipe(ResNet, {"blocks": 1}),
-    "resnet18": Recipe(ResNet),
-    "resnet18_ap": Recipe(ResNet, {"averaged": True, "pooling": "flatten"}),
-    "resnet18_rcig": Recipe(ResNet, {**_RCIG, "pooling": "flatten"}),
+    "resnet10": NetworkSpec(ResNet, {"blocks": 1}),
+    "resnet18": NetworkSpec(ResNet),
+    "resnet18_ap": NetworkSpec(ResNet, {"averaged": True, "pooling": "flatten"}),
+    "resnet18_rcig": NetworkSpec(ResNet, {**_RCIG, "pooling": "flatten"}),
     # DANCE: batch norm (the average-pooled ones: instance norm), He initialisation, stems by side
-    "resnet10_dance": Recipe(ResNet, {**_DANCE, "blocks": 1}),
-    "resnet18_dance": Recipe(ResNet, _DANCE),
-    "resnet_ap10": Recipe(ResNet, {**_DANCE, "norm": "instance", "blocks": 1, "averaged": True}),
-    "resnet_ap18": Recipe(ResNet, {**_DANCE, "norm": "instance", "averaged": True}),
-    "vgg11": Recipe(VGG11),
-    "vgg11_rcig": Recipe(VGG11, {**_RCIG, "width": 128}),
-    "alexnet": Recipe(AlexNet),
-    "alexnet_rcig": Recipe(AlexNet, {**_RCIG, "width": 128}),
-    "densenet": Recipe(DenseNet),
-    "mlp": Recipe(MLP),
-    "lenet": Recipe(LeNet),
+    "resnet10_dance": NetworkSpec(ResNet, {**_DANCE, "blocks": 1}),
+    "resnet18_dance": NetworkSpec(ResNet, _DANCE),
+    "resnet_ap10": NetworkSpec(ResNet, {**_DANCE, "norm": "instance", "blocks": 1, "averaged": True}),
+    "resnet_ap18": NetworkSpec(ResNet, {**_DANCE, "norm": "instance", "averaged": True}),
+    "vgg11": NetworkSpec(VGG11),
+    "vgg11_rcig": NetworkSpec(VGG11, {**_RCIG, "width": 128}),
+    "alexnet": NetworkSpec(AlexNet),
+    "alexnet_rcig": NetworkSpec(AlexNet, {**_RCIG, "width": 128}),
+    "densenet": NetworkSpec(DenseNet),
+    "mlp": NetworkSpec(MLP),
+    "lenet": NetworkSpec(LeNet),
 }
 
 
-@functools.lru_cache(maxsize=64)  # the same network is the same record, so programs compiled for it are found again
-def build(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Model:
+@checked
+@functools.lru_cache(maxsize=64)  # one record per network, so that compiled programs are reused
+def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count, **options: Any) -> Model:
     """The network `name` for images [n, *image_shape], as pure functions.
 
-    Options are the attributes of the network's module (for a ConvNet: depth, width, width_growth, pooling) and the
-    fields of `Style` (norm, activation, beta, init, batch_momentum). A name `module:ATTRIBUTE` is a fork's own:
-    a function (image_shape, num_classes, **options) that returns a linen module or a Model.
+    Args:
+      name: a name of `NETWORKS`, or `module:ATTRIBUTE`, a function (image_shape, num_classes, **options) that returns a
+        linen module or a Model.
+      image_shape: [h w c].
+      num_classes: outputs.
+      **options: attributes of the network's module (for a ConvNet: depth, width, width_growth, pooling) and fields of
+        `Style` (norm, activation, beta, init, batch_momentum).
+
+    Returns:
+      The network; equal arguments give the same record.
+
+    Raises:
+      ValueError: the name or an option is unknown, or the network does not fit the images.
+
+    Example:
+      >>> import jax
+      >>> model = build("convnet", (8, 8, 1), 3, width=4, depth=1)
+      >>> sorted(jax.eval_shape(model.init, jax.random.key(0)))
+      ['conv_0', 'head', 'norm_0']
     """
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape is (height, width, channels), each at least 1; got {image_shape}")
-    if num_classes < 1:
-        raise ValueError(f"num_classes is at least 1; got {num_classes}")
     network = names.choose(NETWORKS, name, "network")(image_shape, num_classes, **options)
     model = network if isinstance(network, Model) else from_linen(network, image_shape)
     if not model.spec:
-        asked = in_words({"num_classes": num_classes, **options})
-        model = model._replace(spec=f"{name} {asked} of images {list(image_shape)}")
-    jax.eval_shape(model.init, jax.random.key(0))  # what does not fit is said here, and the trace is kept for later
+        arguments = in_words({"num_classes": num_classes, **options})
+        model = model._replace(spec=f"{name} {arguments} of images {list(image_shape)}")
+    jax.eval_shape(model.init, jax.random.key(0))  # raises if the network does not fit; the trace is cached
     return model

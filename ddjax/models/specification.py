@@ -1,7 +1,7 @@
-"""What a network is, for the keys of caches: the program that JAX traces from it, and words for readers.
+"""The identity of a network in cache keys: the program that JAX traces from it, and a text for readers.
 
-A name and its options would not do: the code behind the name changes, and a network made by hand has no name. The
-traced program holds all that decides a network's numbers, from its initialisers to its norms and its derivative.
+A name and options are not enough: the code behind a name changes, and a network made by hand has no name. The traced
+program contains everything that decides a network's values, from its initialisers to its norms and its derivative.
 """
 
 import functools
@@ -19,19 +19,19 @@ from ddjax import trees
 from ddjax.models.from_linen import merge_stats, split_stats
 from ddjax.types import Images, Model, Params
 
-IMAGES = 2  # in the traced batch; no network looks at how many there are
-ADDRESS = re.compile(r" at 0x[0-9a-fA-FX]+")  # of a function that an equation names: another one in each process
+IMAGES = 2  # in the traced batch; no network depends on the number
+ADDRESS = re.compile(r" at 0x[0-9a-fA-FX]+")  # of a function in an equation, which differs between processes
 
 
 def specification(model: Model, image_shape: tuple[int, ...]) -> dict[str, str | None]:
-    """The part of a cache's key that stands for the network.
+    """The part of a cache key that identifies the network.
 
     Args:
       model: the network.
       image_shape: (height, width, channels) of its images.
 
     Returns:
-      "network": the model's own words, empty for a model made by hand without any. "program": see `program`.
+      "network": the model's text `spec`, empty for a model made by hand. "program": see `program`.
     """
     return {"network": model.spec, "program": program(model, image_shape)}
 
@@ -55,7 +55,7 @@ def program(model: Model, image_shape: tuple[int, ...]) -> str | None:
 
 @functools.lru_cache(maxsize=32)  # a deep network takes seconds to trace, and a fleet asks once for each member
 def _program(model: Model, image_shape: tuple[int, ...], decides: tuple[Any, ...]) -> str | None:
-    del decides  # what a trace depends on beside its arguments
+    del decides  # part of the cache's key: what a trace depends on besides its arguments
     key = jax.eval_shape(jax.random.key, 0)
     params = jax.eval_shape(model.init, key)
     images = jax.ShapeDtypeStruct((IMAGES, *image_shape), jnp.float32)
@@ -63,10 +63,10 @@ def _program(model: Model, image_shape: tuple[int, ...], decides: tuple[Any, ...
 
     def trained(params: Params, images: Images, weight: Array) -> Any:
         trainable, stats = split_stats(params)
-        logits, back, moved = jax.vjp(
+        logits, back, updated = jax.vjp(
             lambda inner: model.train(merge_stats(inner, stats), images, weight), trainable, has_aux=True
         )
-        return logits, moved, back(jnp.ones_like(logits))
+        return logits, updated, back(jnp.ones_like(logits))
 
     parts = [(model.init, key), (model.apply, params, images), (model.features, params, images)]
     digest = hashlib.sha256()
@@ -83,7 +83,7 @@ def _program(model: Model, image_shape: tuple[int, ...], decides: tuple[Any, ...
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
-    """All equations of a jaxpr and of the jaxprs inside it."""
+    """All equations of a jaxpr and of its nested jaxprs."""
     for inner in _jaxprs(jaxpr):
         yield from inner.eqns
 
@@ -101,9 +101,9 @@ def _parameters(equation: Any) -> list[Any]:
 
 
 def _constants(jaxpr: Any) -> Iterator[Any]:
-    # which are printed as names, or shortened
+    # arrays, which the printed program shortens or replaces by names
     for inner in _jaxprs(jaxpr):
         yield from getattr(inner, "consts", ())
         for equation in inner.eqns:
             yield from (atom.val for atom in equation.invars if hasattr(atom, "val"))
-            yield from (each for each in _parameters(equation) if isinstance(each, (np.ndarray, jax.Array)))
+            yield from (value for value in _parameters(equation) if isinstance(value, (np.ndarray, jax.Array)))

@@ -1,4 +1,4 @@
-"""Labels and a transition matrix -> given labels, by either of two samplers."""
+"""Draw given labels from clean labels and a transition matrix, with one of two samplers."""
 
 from typing import Any
 
@@ -9,44 +9,49 @@ from jaxtyping import Float, Int, Int32
 from ddjax import names
 from ddjax.noise.labels import as_ids, as_labels
 from ddjax.noise.transition import checked_matrix
+from ddjax.ranges import Seed, checked
 
-CHUNK = 4096  # labels at a time, padded to it: one compilation serves data sets of every size
+CHUNK = 4096  # labels are drawn in chunks of this size, with padding, so all data sets share one compilation
 
 
+@checked
 def corrupt(
-    labels: Any, matrix: Any, *, sampler: str = "numpy_legacy", seed: int = 0, ids: Any = None
+    labels: Any, matrix: Any, *, sampler: str = "numpy_legacy", seed: Seed = 0, ids: Any = None
 ) -> Int32[np.ndarray, "n"]:
     """Draw a given label for each clean one from its row of `matrix`.
 
     Args:
-        labels: integers [n] or [n, 1] in 0..k-1; not modified.
-        matrix: [k, k], T[i, j] = P(given = j | clean = i).
-        sampler: "numpy_legacy" walks the labels in the order handed over with one frozen random stream, which
-            reproduces published noise bit for bit; "jax" has a key per id, so the label of an example does not depend
-            on which others are there or in what order.
-        seed: of the stream or of the key.
-        ids: [n] canonical indices for "jax"; 0..n-1 by default. "numpy_legacy" knows positions only.
+      labels: integers [n] or [n, 1] in 0..k-1.
+      matrix: [k, k], T[i, j] = P(given = j | clean = i).
+      sampler: "numpy_legacy" draws the labels in the given order from one legacy random stream, which reproduces
+        published noise bit for bit. "jax" uses a key per id, so a label does not depend on the other examples or on
+        their order.
+      seed: of the stream or of the key.
+      ids: [n] canonical indices for "jax"; 0..n-1 by default. "numpy_legacy" uses only positions.
+
+    Returns:
+      The given labels, as a new array.
+
+    Raises:
+      ValueError: an argument is unknown, out of range or of another shape.
+
+    Example:
+      >>> corrupt([0, 1, 2], np.eye(3)).tolist()
+      [0, 1, 2]
     """
     draw = names.choose(SAMPLERS, sampler, "sampler")
     matrix = checked_matrix(matrix)
     labels = as_labels(labels, len(matrix))
-    return draw(labels, matrix, checked_seed(seed), as_ids(ids, len(labels)))
-
-
-def checked_seed(seed: int) -> int:
-    """`seed` if both samplers can start from it."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer in 0..2**32-1, got {seed!r}")
-    return int(seed)
+    return draw(labels, matrix, seed, as_ids(ids, len(labels)))
 
 
 def numpy_legacy(
     labels: Int32[np.ndarray, "n"], matrix: Float[np.ndarray, "k k"], seed: int, ids: Int[np.ndarray, "n"]
 ) -> Int32[np.ndarray, "n"]:
-    """The Co-teaching sampler: one single-trial multinomial per label from `RandomState(seed)`.
+    """The sampler of Co-teaching: one single-trial multinomial per label from `RandomState(seed)`.
 
-    The legacy multinomial is a chain of binomials that ends with its only trial, so how much of the stream a label
-    uses up depends on the outcome: nothing here can be drawn at once or by inverting a distribution.
+    The legacy multinomial is a chain of binomials that stops after its only trial. The number of draws from the stream
+    therefore depends on the outcome, so the labels cannot be drawn in one vectorised call.
     """
     draw, rows = np.random.RandomState(seed).multinomial, list(matrix)
     return np.fromiter((draw(1, rows[label]).argmax() for label in labels.tolist()), np.int32, len(labels))

@@ -1,4 +1,4 @@
-"""CIFAR-N: what people answered when they were shown the training images of CIFAR (Wei et al., ICLR 2022)."""
+"""CIFAR-N: human labels of the CIFAR training images (Wei et al., ICLR 2022)."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Int32
 
-from ddjax import files, names
+from ddjax import names
 from ddjax.noise import label_files
 from ddjax.noise.labels import as_ids, as_labels
 from ddjax.noise.orders import published_order
+from ddjax.storage import files
 
 LENGTH = 50_000
 SOURCE = "the publishers' repository is github.com/UCSC-REAL/cifar-10-100n"
@@ -20,7 +21,7 @@ FILES = {"cifar10": "CIFAR-10_human.pt", "cifar100": "CIFAR-100_human.pt"}
 
 
 class LabelSet(NamedTuple):
-    """One of the published label vectors, and the clean one it answers to."""
+    """A published label vector, and the key of the corresponding clean labels."""
 
     dataset: str
     key: str
@@ -52,13 +53,20 @@ class HumanLabels(NamedTuple):
 def human_labels(
     name: str, *, path: str | pathlib.Path | None = None, clean: Any = None, ids: Any = None
 ) -> HumanLabels:
-    """A label set by its paper name (or file key), for the examples `ids`.
+    """Read a human label set for the examples `ids`.
 
     Args:
-        name: aggre, worst, rand1..rand3, noisy100, clean100 or noisy100_coarse.
-        path: the label file; by default the published one in TFDS's folder for manual downloads.
-        clean: labels [n] or [n, 1] of the same examples; must equal those of the file one by one.
-        ids: [n] canonical indices (position in the original training set); all 50 000 by default.
+      name: aggre, worst, rand1..rand3, noisy100, clean100 or noisy100_coarse, or its key in the file.
+      path: the label file; by default the published file in the TFDS folder of manual downloads.
+      clean: labels [n] or [n, 1] of the same examples; they must equal those in the file.
+      ids: [n] canonical indices (positions in the original training set); all 50 000 by default.
+
+    Returns:
+      The given and the clean labels.
+
+    Raises:
+      FileNotFoundError: there is no label file.
+      ValueError: the name is unknown, the file is damaged, or the clean labels differ.
     """
     chosen = names.choose(SETS, SYNONYMS.get(name, name), "human label set")
     path = pathlib.Path(path) if path else default_file(chosen.dataset)
@@ -75,9 +83,18 @@ def human_labels(
 
 
 def clean_labels(dataset: str, path: str | pathlib.Path | None = None) -> Int32[np.ndarray, "n"]:
-    """The clean training labels of cifar10 or cifar100 in original order, which the CIFAR-N files contain.
+    """Read the clean training labels of cifar10 or cifar100 in original order from a CIFAR-N file.
 
-    `path` may also be a plain label vector (.npy or .csv).
+    Args:
+      dataset: cifar10 or cifar100.
+      path: the label file, or a label vector (.npy or .csv); by default the published file.
+
+    Returns:
+      The labels [50000].
+
+    Raises:
+      FileNotFoundError: there is no label file.
+      ValueError: the data set is unknown, or the file is damaged.
     """
     if dataset not in FILES:
         raise names.unknown("data set with published human labels", dataset, FILES)
@@ -89,15 +106,19 @@ def clean_labels(dataset: str, path: str | pathlib.Path | None = None) -> Int32[
 
 
 def default_file(dataset: str) -> pathlib.Path:
-    """Where the published label file of a data set has to be."""
+    """The expected path of the published label file of a data set."""
     return files.manual_dir() / FILES[dataset]
 
 
 def read_human(path: str | pathlib.Path, dataset: str) -> dict[str, Int32[np.ndarray, "50000"]]:
-    """All label vectors of a CIFAR-N file in original order, under the keys of the .pt files.
+    """Read all label vectors of a CIFAR-N file in original order, under the keys of the .pt files.
 
-    .pt files are in original order. .npy files (a dict in an object array) and .csv files (the annotations that the
-    TFDS builders read) are in TFDS order and are brought back.
+    .pt files are in original order. .npy files (a dict in an object array) and .csv files (the annotations for the TFDS
+    builders) are in TFDS order and are reordered.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not a CIFAR-N file of this data set.
     """
     path = pathlib.Path(path)
     content = _content(path, dataset)
@@ -108,7 +129,9 @@ def read_human(path: str | pathlib.Path, dataset: str) -> dict[str, Int32[np.nda
     required = known if dataset == "cifar10" or path.suffix == ".pt" else C100_KEYS[:2]
     missing, foreign = sorted(set(required) - set(table)), sorted(set(table) - set(known))
     if missing or foreign:
-        raise ValueError(f"{path} is no CIFAR-N file of {dataset}: {missing} missing, {foreign} unexpected ({SOURCE})")
+        raise ValueError(
+            f"{path} is not a CIFAR-N file of {dataset}: {missing} missing, {foreign} unexpected ({SOURCE})"
+        )
     if path.suffix == ".csv" and tuple(table) != tuple(key for key in known if key in table):
         header = ",".join(known if dataset == "cifar10" else ("clean_label", "noise_label"))
         raise ValueError(
@@ -125,7 +148,7 @@ def read_human(path: str | pathlib.Path, dataset: str) -> dict[str, Int32[np.nda
     if dataset == "cifar10" and _rate(table, "aggre_label") > _rate(table, "worse_label"):
         raise ValueError(
             f"{path} has aggre_label and worse_label exchanged: {_rate(table, 'aggre_label'):.4f} and "
-            f"{_rate(table, 'worse_label'):.4f} of them are wrong, where 0.0901 and 0.4021 are right"
+            f"{_rate(table, 'worse_label'):.4f} of them are wrong; the published rates are 0.0901 and 0.4021"
         )
     return table
 

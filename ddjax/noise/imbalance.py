@@ -1,40 +1,69 @@
 """Long-tailed subsets of a balanced training set."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ddjax.noise.labels import as_labels, class_counts
+from ddjax.ranges import Count, Range, Seed, checked
+
+Classes = Annotated[int, Range(2)]
+Ratio = Annotated[float, Range(1)]
 
 
-def long_tail_counts(num_classes: int, ratio: float, n_max: int) -> Int[np.ndarray, "k"]:
-    """n_c = int(n_max ratio^(-c / (k - 1))): the profile of Cui et al. 2019 and LDAM, truncated and not rounded.
+@checked
+def long_tail_counts(num_classes: Classes, ratio: Ratio, n_max: Count) -> Int[np.ndarray, "k"]:
+    """The class sizes n_c = int(n_max ratio^(-c / (k - 1))) of Cui et al. 2019 and LDAM, truncated and not rounded.
 
-    `ratio` is that of the largest class to the smallest one; class 0 is the head.
+    Args:
+      num_classes: k.
+      ratio: of the largest class to the smallest class; class 0 is the largest.
+      n_max: size of class 0.
+
+    Returns:
+      The sizes [k].
+
+    Example:
+      >>> long_tail_counts(3, 100.0, 1000).tolist()
+      [1000, 100, 10]
     """
-    if not (np.isfinite(ratio) and ratio >= 1):
-        raise ValueError(f"ratio of the largest to the smallest class must be at least 1, got {ratio}")
-    if num_classes < 2 or n_max < 1:
-        raise ValueError(f"a long tail needs 2 classes and n_max of 1, got {num_classes} classes and n_max={n_max}")
     return np.array([int(n_max * ratio ** (-c / (num_classes - 1))) for c in range(num_classes)], np.int64)
 
 
+@checked
 def long_tail(
-    labels: Any, ratio: float, n_max: int | None = None, seed: int = 0, num_classes: int | None = None
+    labels: Any, ratio: Ratio, n_max: Count | None = None, seed: Seed = 0, num_classes: Classes | None = None
 ) -> Int[np.ndarray, "m"]:
-    """Ascending positions of a long-tailed subset by *clean* label; corrupt the labels of the subset afterwards.
+    """Choose a long-tailed subset by *clean* label. Add label noise to the subset afterwards.
 
-    One legacy random stream shuffles the positions of class 0, 1, ... in turn and the first n_c of each are kept.
-    `n_max` is the size of the largest class if not given, `num_classes` one more than the largest label.
+    One legacy random stream shuffles the positions of class 0, 1, ... in turn, and the first n_c of each are kept.
+
+    Args:
+      labels: clean labels.
+      ratio: of the largest class to the smallest class.
+      n_max: size of class 0; by default that of the largest class.
+      seed: of the stream.
+      num_classes: by default one more than the largest label.
+
+    Returns:
+      The positions, ascending.
+
+    Raises:
+      ValueError: a class has too few examples.
+
+    Example:
+      >>> len(long_tail(np.arange(30) % 3, 10.0))
+      14
     """
     return np.sort(np.concatenate(long_tail_by_class(labels, ratio, n_max, seed, num_classes)))
 
 
+@checked
 def long_tail_by_class(
-    labels: Any, ratio: float, n_max: int | None = None, seed: int = 0, num_classes: int | None = None
+    labels: Any, ratio: Ratio, n_max: Count | None = None, seed: Seed = 0, num_classes: Classes | None = None
 ) -> list[Int[np.ndarray, "m"]]:
-    """`long_tail` class by class, each in the order in which its examples were drawn."""
+    """`long_tail` for each class separately, in the order of drawing."""
     if num_classes is None:
         num_classes = int(np.max(labels)) + 1
     labels = as_labels(labels, num_classes)
@@ -43,7 +72,7 @@ def long_tail_by_class(
     short = np.flatnonzero(counts > sizes)
     if short.size:
         c = short[0]
-        raise ValueError(f"class {c} has {sizes[c]} examples where the long tail needs {counts[c]}; lower n_max")
+        raise ValueError(f"class {c} has {sizes[c]} examples, but the long tail needs {counts[c]}; lower n_max")
     stream = np.random.RandomState(seed)
     kept = []
     for c, count in enumerate(counts):

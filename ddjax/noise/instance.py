@@ -1,4 +1,4 @@
-"""Noise that depends on the image: part-dependent, and polynomial-margin-diminishing around a teacher's boundary."""
+"""Instance-dependent noise: part-dependent, and polynomial-margin-diminishing (PMD) by the margin of a teacher."""
 
 import math
 from functools import partial
@@ -15,7 +15,7 @@ from ddjax.noise.transition import checked_rate
 from ddjax.types import PRNGKey
 
 Factor = float | Float[Array, ""]
-ROWS = 256  # images at a time, always this many, so that an example's scores do not depend on its neighbours
+ROWS = 256  # images in a chunk; the size is fixed, so that the scores of an example do not depend on the others
 
 
 def part_dependent(
@@ -23,18 +23,29 @@ def part_dependent(
 ) -> Int32[np.ndarray, "n"]:
     """Part-dependent noise (Xia et al., NeurIPS 2020, as their released generator draws it).
 
-    Example i flips with probability q_i ~ TruncatedNormal(rate, std) on [0, 1]; where to, says the softmax of
-    x_i W[y_i] over the other classes, with one Gaussian matrix W[c] per clean class. The scores of usual pixels are
-    so large that the target is almost a function of the image, and only the flip itself is random.
+    Example i flips with probability q_i ~ TruncatedNormal(rate, std) on [0, 1]. Its new label is drawn from the softmax
+    of x_i W[y_i] over the other classes, with one Gaussian matrix W[c] per clean class. The scores of usual pixels are
+    so large that the new label is almost a function of the image; only the flip is random.
 
     Args:
-        images: [n h w c] or [n s]; uint8 is divided by 255, floats are taken as they are. State which with a result.
-        labels: clean, [n].
-        num_classes: k.
-        rate: mean of q before truncation; the expected flip rate is close to it away from 0 and 1.
-        key: everything about example i is drawn from this and its id.
-        ids: [n] canonical indices, 0..n-1 by default.
-        std: spread of q.
+      images: [n h w c] or [n s]. uint8 is divided by 255, and floats are unchanged. The result depends on this choice.
+      labels: clean labels [n].
+      num_classes: k.
+      rate: mean of q before truncation; the expected flip rate is close to it unless it is near 0 or 1.
+      key: the label of example i depends on this key and its id.
+      ids: [n] canonical indices, 0..n-1 by default.
+      std: standard deviation of q before truncation.
+
+    Returns:
+      The given labels [n].
+
+    Raises:
+      ValueError: an argument is out of range, or the shapes differ.
+
+    Example:
+      >>> images = np.zeros((4, 2, 2, 1), np.uint8)
+      >>> part_dependent(images, np.arange(4) % 2, 2, 0.4, jax.random.key(0)).shape
+      (4,)
     """
     labels = as_labels(labels, num_classes)
     ids = as_ids(ids, len(labels)).astype(np.uint32)
@@ -61,10 +72,26 @@ def part_dependent(
 def pmd(
     probabilities: Float[Array, "n k"], ids: Integer[Array, "n"], key: PRNGKey, *, kind: str = "I", factor: Factor = 1.2
 ) -> Int32[Array, "n"]:
-    """Polynomial-margin-diminishing labels (Zhang et al., ICLR 2021): the teacher's first or second choice.
+    """Polynomial-margin-diminishing labels (Zhang et al., ICLR 2021): the first or second choice of a teacher.
 
-    An example gets its most likely class u with probability `pmd_keep`, else the runner-up s, so those with a small
-    margin are noisiest. The label is u or s whatever the clean one is: what the teacher gets wrong is always noisy.
+    An example gets its most likely class u with probability `pmd_keep`, and else the second most likely class s.
+    Examples with a small margin are noisiest. The label does not depend on the clean label, so errors of the teacher
+    are noisy.
+
+    Args:
+      probabilities: of the teacher.
+      ids: canonical indices.
+      key: the label of an example depends on this key and its id.
+      kind: I, II or III; see `pmd_keep`.
+      factor: see `tune_factor`.
+
+    Returns:
+      The given labels [n].
+
+    Example:
+      >>> p = jnp.array([[0.9, 0.1], [0.5, 0.5]])
+      >>> pmd(p, jnp.arange(2), jax.random.key(0)).shape
+      (2,)
     """
     first, second, keep = _margins(probabilities, kind, factor)
     uniform = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(ids)
@@ -72,7 +99,7 @@ def pmd(
 
 
 def pmd_keep(margin: Float[Array, "n"], *, kind: str = "I", factor: Factor = 1.2) -> Float[Array, "n"]:
-    """(1 - f(d)) / factor, at most 1, of the margin d = p_u - p_s.
+    """The probability min((1 - f(d)) / factor, 1) of the first choice, for the margin d = p_u - p_s.
 
     f is 1/2 - d^2/2 for type I, 1 - d^3 for type II, 1 - (d^3 + d^2 + d)/3 for type III.
     """
@@ -82,9 +109,21 @@ def pmd_keep(margin: Float[Array, "n"], *, kind: str = "I", factor: Factor = 1.2
 def tune_factor(
     probabilities: Float[Array, "n k"], labels: Integer[Array, "n"], rate: float, *, kind: str = "I"
 ) -> float:
-    """The `factor` at which the expected share of labels that differ from the clean ones is `rate`.
+    """Find the `factor` of `pmd` for which the expected share of wrong labels is `rate`.
 
-    It lies between the teacher's error (first choice always) and the error of its runner-up (second choice always).
+    The possible rates lie between the error of the first choice and the error of the second choice.
+
+    Args:
+      probabilities: of the teacher.
+      labels: clean labels.
+      rate: share of wrong labels.
+      kind: I, II or III.
+
+    Returns:
+      The factor.
+
+    Raises:
+      ValueError: the rate cannot be reached.
     """
     rate = checked_rate(rate)
 

@@ -1,10 +1,9 @@
-"""Label arrays from .pt, .npy and .csv files, without torch and without running anything a file contains."""
+"""Read label arrays from .pt, .npy and .csv files, without torch and without running code from the file."""
 
 import io
 import pathlib
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -12,31 +11,50 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ddjax.files import read_npy
+from ddjax.storage.delimited import check_width, read_rows
+from ddjax.storage.files import read_npy
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are under 3 MB
+MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are smaller than 3 MB
+
+
+_INTEGER = re.compile("-?[0-9]{1,18}")
 
 
 class Refused(ValueError):
-    """A file asks for more than reading labels takes."""
+    """The file contains objects that a label file does not need."""
 
 
 def read(path: str | pathlib.Path) -> dict[str, Any] | Int[np.ndarray, "n"]:
-    """Named label vectors (name -> integer array or list), or a single one as an array.
+    """Read label vectors from a file.
 
-    .pt: a dict saved by torch, zip or legacy format. .npy: an integer array, or a dict inside an object array.
-    .csv: columns under a header; a single column may come without one, and is read as a single vector.
+    Args:
+      path: .pt: a dict saved by torch, in zip or legacy format. .npy: an integer array, or a dict in an object array.
+        .csv: columns with a header; a single column needs no header, and gives a single vector.
+
+    Returns:
+      A dict from names to integer arrays or lists, or a single vector.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is damaged, or contains anything but labels.
+
+    Example:
+      >>> import tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "labels.csv"
+      >>> _ = path.write_text("1\\n0\\n")
+      >>> read(path).tolist()
+      [1, 0]
     """
     path = pathlib.Path(path)
-    readers = {".pt": _read_pt, ".npy": _read_npy, ".csv": _read_csv}
-    if path.suffix not in readers:
-        raise ValueError(f"label file {path} must end in one of {', '.join(readers)}")
+    readers = {".pt": _read_pt, ".npy": _read_npy}
+    if path.suffix not in (*readers, ".csv"):
+        raise ValueError(f"label file {path} must end in one of .pt, .npy, .csv")
     if not path.is_file():
         raise FileNotFoundError(f"label file {path} does not exist")
     if path.stat().st_size == 0:
         raise ValueError(f"label file {path} is empty (0 bytes); fetch it again")
-    content = _guarded(path, readers[path.suffix])
+    content = _read_csv(path) if path.suffix == ".csv" else _guarded(path, readers[path.suffix])
     if isinstance(content, dict) and all(isinstance(name, str) for name in content):
         return content
     if isinstance(content, np.ndarray) and content.dtype.kind in "iu" and content.ndim == 1:
@@ -52,7 +70,7 @@ def _guarded(path: pathlib.Path, reader: Callable[[pathlib.Path], Any]) -> Any:
         raise ValueError(f"label file {path}: {error}") from error
     except OSError:
         raise
-    except Exception as error:  # damaged pickles and arrays raise nearly anything
+    except Exception as error:  # damaged pickles and arrays raise many kinds of errors
         raise ValueError(
             f"label file {path} is truncated or not a label file: {error or type(error).__name__}"
         ) from error
@@ -70,7 +88,7 @@ def _read_pt(path: pathlib.Path) -> Any:
     first = unpickle(stream)
     if first != TORCH_MAGIC:
         return first
-    unpickle(stream), unpickle(stream)  # protocol number, facts about the machine
+    unpickle(stream), unpickle(stream)  # protocol number, machine information
     return unpickle(stream)
 
 
@@ -79,55 +97,60 @@ def _read_npy(path: pathlib.Path) -> Any:
 
 
 def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
-    with open(path, encoding="utf-8") as file:
-        header = [name.strip() for name in file.readline().split(",")]
-    headless = len(header) == 1 and re.fullmatch(r"-?\d+", header[0]) is not None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of a file without numbers NumPy only warns
-        columns = np.loadtxt(path, np.int64, delimiter=",", skiprows=int(not headless), ndmin=2)
-    if columns.shape[1] != len(header):
-        raise ValueError(f"its header names {len(header)} columns, but there are {columns.shape[1]}")
-    if len(header) == 1:
-        return columns[:, 0]
-    if any(re.fullmatch(r"-?\d+", name) for name in header):
-        raise ValueError(f"its first line must name the columns, but is {','.join(header)!r}")
-    return dict(zip(header, columns.T, strict=True))
+    rows = read_rows(path)
+    header = [name.strip() for name in rows[0].cells] if rows else []
+    named = not any(map(_INTEGER.fullmatch, header))
+    if not named and len(header) > 1:
+        raise ValueError(f"label file {path}, line {rows[0].line} must name the columns, but is {','.join(header)!r}")
+    if len(rows) <= named:
+        raise ValueError(f"label file {path} holds no labels")
+    columns = np.empty((len(header), len(rows) - named), np.int64)
+    for i, row in enumerate(rows[named:]):
+        check_width(path, header, row)
+        cells = [cell.strip() for cell in row.cells]
+        if len(cells) < len(header) or not all(map(_INTEGER.fullmatch, cells)):
+            raise ValueError(
+                f"label file {path}, line {row.line} must hold {len(header)} whole numbers, but is "
+                f"{','.join(row.cells)!r}"
+            )
+        columns[:, i] = [int(cell) for cell in cells]
+    return columns[0] if len(header) == 1 else dict(zip(header, columns, strict=True))
 
 
 def unpickle(stream: io.BufferedIOBase) -> Any:
-    """The next pickle of `stream`, which may hold numbers, strings, containers and integer NumPy arrays, only."""
+    """Read the next pickle of `stream`. It may contain only numbers, strings, containers and integer NumPy arrays."""
     return _plain(_LabelUnpickler(stream, encoding="latin1").load())
 
 
 class _LabelUnpickler(pickle.Unpickler):
-    """Every callable a pickle may name is one of ours, so even NumPy's own reconstruction code never runs."""
+    """An unpickler with its own functions only. Even the reconstruction code of NumPy is not called."""
 
     def find_class(self, module: str, name: str) -> Any:
         module = module.replace("numpy._core", "numpy.core")
         known = {
             ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(),
             ("numpy.core.numeric", "_frombuffer"): lambda data, dtype, shape, order: _Array(data, dtype, shape, order),
-            ("numpy", "ndarray"): "ndarray",  # only ever an argument of _reconstruct
+            ("numpy", "ndarray"): "ndarray",  # used only as an argument of _reconstruct
             ("numpy", "dtype"): _DType,
             ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
         }
         if (module, name) not in known:
             raise Refused(
-                f"it asks for {module}.{name}, and a label file has no use for that; nothing of it was run. "
+                f"it asks for {module}.{name}, which a label file does not need; no code was run. "
                 "Only dicts and lists of integers or of integer NumPy arrays are read"
             )
         return known[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise Refused("it holds torch tensors; save NumPy arrays instead (tensor.numpy())")
+        raise Refused("it contains torch tensors; save NumPy arrays instead (tensor.numpy())")
 
 
 class _DType:
-    """What a pickle says about a dtype: 'i8' and then its byte order, or 'O8'."""
+    """The dtype of an array in a pickle: 'i8' and then its byte order, or 'O8'."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not re.fullmatch(r"[iu][1248]|O8?", code):
-            raise Refused(f"it holds an array of dtype {code!r}; labels are integers")
+            raise Refused(f"it contains an array of dtype {code!r}; labels are integers")
         self.code, self.byte_order = code, "="
 
     def __setstate__(self, state: tuple) -> None:
@@ -135,7 +158,7 @@ class _DType:
 
 
 class _Array:
-    """What a pickle says about an array, kept until all of it is known."""
+    """The parts of an array in a pickle, collected until it is complete."""
 
     def __init__(self, data: Any = b"", dtype: Any = None, shape: Any = (0,), order: str = "C") -> None:
         self.data, self.dtype, self.shape, self.order = data, dtype, shape, order

@@ -1,4 +1,4 @@
-"""Label vectors: what counts as one, and the numbers that identify it."""
+"""Checks, counts and checksums of label vectors."""
 
 import hashlib
 from typing import Any
@@ -8,7 +8,11 @@ from jaxtyping import Float, Int, Int32
 
 
 def as_labels(labels: Any, num_classes: int, what: str = "labels") -> Int32[np.ndarray, "n"]:
-    """A fresh int32 [n] of anything integer shaped [n] or [n, 1]; each entry must be one of 0..num_classes-1."""
+    """Convert integers [n] or [n, 1] to a new int32 array [n].
+
+    Raises:
+      ValueError: an entry is not an integer in 0..num_classes-1, or the shape is another one.
+    """
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -30,7 +34,11 @@ def as_labels(labels: Any, num_classes: int, what: str = "labels") -> Int32[np.n
 
 
 def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
-    """Canonical indices as int64 [n], 0..n-1 when None is given; negative and repeated ones are refused."""
+    """Convert canonical indices to int64 [n]; None gives 0..n-1.
+
+    Raises:
+      ValueError: an index is negative or repeated.
+    """
     if ids is None:
         return np.arange(n)
     ids = np.asarray(ids)
@@ -43,12 +51,17 @@ def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
 
 
 def class_counts(labels: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "k"]:
-    """How many examples carry each label."""
+    """The number of examples of each label."""
     return np.bincount(labels, minlength=num_classes)
 
 
 def checksum(labels: Int[np.ndarray, "n"], num_classes: int) -> str:
-    """First 16 hex digits of SHA-256 over the labels as uint8, or little-endian uint16 for more than 256 classes."""
+    """First 16 hex digits of SHA-256 over the labels as uint8, or as little-endian uint16 for more than 256 classes.
+
+    Example:
+      >>> len(checksum(np.arange(10), 10))
+      16
+    """
     dtype = "<u1" if num_classes <= 256 else "<u2"
     return hashlib.sha256(np.ascontiguousarray(labels, dtype).tobytes()).hexdigest()[:16]
 
@@ -56,9 +69,9 @@ def checksum(labels: Int[np.ndarray, "n"], num_classes: int) -> str:
 def confusion(
     clean: Int[np.ndarray, "n"], given: Int[np.ndarray, "n"], num_classes: int
 ) -> tuple[Float[np.ndarray, "k k"], Int[np.ndarray, "k"]]:
-    """Share of each clean class (row) that received each label (column), and the size of each clean class.
+    """The share of each clean class (row) with each given label (column), and the size of each clean class.
 
-    The row of a class without examples is that of the identity.
+    A class without examples has the row of the identity matrix.
     """
     pairs = np.bincount(clean.astype(np.int64) * num_classes + given, minlength=num_classes**2)
     pairs = pairs.reshape(num_classes, num_classes)

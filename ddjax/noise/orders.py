@@ -1,6 +1,6 @@
-"""The order in which TFDS writes and reads a split, recomputed without TFDS.
+"""The order in which TFDS writes and reads a split, computed without TFDS.
 
-TFDS writes examples sorted by the 128-bit MD5 of split name + key. CIFAR's keys are the running integers.
+TFDS writes examples sorted by the 128-bit MD5 of split name + key. The keys of CIFAR are 0, 1, 2, ...
 """
 
 import hashlib
@@ -12,8 +12,9 @@ from jaxtyping import Int, Int32
 
 from ddjax.noise.corrupt import corrupt
 from ddjax.noise.labels import as_ids
+from ddjax.ranges import Seed, checked
 
-# Identical CIFAR-100 images that the publishers of CIFAR-100N, who matched by pixels, took for one another.
+# Pairs of identical CIFAR-100 images that the publishers of CIFAR-100N, who matched by pixels, exchanged.
 CIFAR100_TWINS = (
     *((4348, 30931), (8599, 22657), (9012, 31128), (17688, 41874)),
     *((18461, 46752), (20635, 32666), (30418, 47806)),
@@ -21,20 +22,32 @@ CIFAR100_TWINS = (
 
 
 def md5_order(keys: Iterable[str | int], split: str = "train") -> Int[np.ndarray, "n"]:
-    """Positions in `keys` in the order TFDS writes them: entry j says which one is written j-th."""
+    """The order in which TFDS writes `keys`: entry j is the position of the key that is written j-th."""
     digests = [hashlib.md5(f"{split}{key}".encode(), usedforsecurity=False).digest() for key in keys]
     return np.array(sorted(range(len(digests)), key=digests.__getitem__), np.int64)
 
 
 def tfds_order(n: int, split: str = "train") -> Int[np.ndarray, "n"]:
-    """The original index of each example of a one-shard TFDS split whose keys are 0..n-1 (CIFAR-10, CIFAR-100)."""
+    """The original index of each example of a one-shard TFDS split with the keys 0..n-1 (CIFAR-10, CIFAR-100).
+
+    Args:
+      n: number of examples.
+      split: name of the split.
+
+    Returns:
+      The original indices in the order of writing.
+
+    Example:
+      >>> sorted(tfds_order(4).tolist())
+      [0, 1, 2, 3]
+    """
     return md5_order(range(n), split)
 
 
 def published_order(dataset: str) -> Int[np.ndarray, "50000"]:
-    """The order file that came with CIFAR-N: `tfds_order`, for CIFAR-100 with seven pairs of twin images exchanged.
+    """The order of the published CIFAR-N label files: `tfds_order`, with seven exchanged pairs for CIFAR-100.
 
-    It says how the rows of the ordered label files were arranged. For reading images, `tfds_order` is the right one.
+    It is the order of the rows in the label files. The order of images is `tfds_order`.
     """
     order = tfds_order(50_000)
     if dataset.removesuffix("_n") == "cifar100":
@@ -46,10 +59,13 @@ def published_order(dataset: str) -> Int[np.ndarray, "50000"]:
 
 
 def read_order(n: int, shards: int, block: int = 16) -> Int[np.ndarray, "n"]:
-    """Written position of each example of a default TFDS read: `block` from each shard in turn.
+    """The write position of each example in a default TFDS read, which takes `block` examples from each shard in turn.
 
-    `md5_order(keys)[read_order(n, shards)]` are then the examples as read. Up to 16 shards are open at once; past
-    that TFDS opens a new one whenever another ends.
+    `md5_order(keys)[read_order(n, shards)]` is the reading order. TFDS reads up to 16 shards in parallel; with more it
+    opens a shard whenever another one ends, which this function does not cover.
+
+    Raises:
+      ValueError: there are more than 16 shards.
     """
     if not 1 <= shards <= 16:
         raise ValueError(f"read_order covers 1 to 16 shards, which TFDS reads side by side; got shards={shards}")
@@ -61,20 +77,25 @@ def read_order(n: int, shards: int, block: int = 16) -> Int[np.ndarray, "n"]:
 
 
 def tiny_reference_keys(wnids: Iterable[str]) -> list[str]:
-    """Keys of the reference TFDS builder of Tiny-ImageNet's 100 000 training images, class by class as in `wnids`."""
+    """The keys of the training images in the reference TFDS builder of Tiny-ImageNet, by class as in `wnids`."""
     return [f"{wnid}/{wnid}_{number}.JPEG" for wnid in wnids for number in range(500)]
 
 
+@checked
 def corrupt_in_order(
     labels: Any,
     matrix: Any,
     order: Int[np.ndarray, "n"],
     *,
     sampler: str = "numpy_legacy",
-    seed: int = 0,
+    seed: Seed = 0,
     ids: Any = None,
 ) -> Int32[np.ndarray, "n"]:
-    """`corrupt`, walking the labels along `order`; the result is back in the order they were handed over."""
+    """Apply `corrupt` to the labels in another order, and return the result in the original order.
+
+    Raises:
+      ValueError: `order` is not a permutation.
+    """
     labels = np.asarray(labels)
     ids = as_ids(ids, len(labels))
     if not np.array_equal(np.sort(order), np.arange(len(labels))):

@@ -1,4 +1,4 @@
-"""One description of label noise of any kind, applied in one place, with a record of what came out."""
+"""One specification for all kinds of label noise, and one function that applies it and records the result."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,59 +10,64 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int32
 
-from ddjax import names
+from ddjax import names, ranges
 from ddjax.noise import human, instance, transition
-from ddjax.noise.corrupt import SAMPLERS, checked_seed
+from ddjax.noise.corrupt import SAMPLERS
 from ddjax.noise.labels import as_ids, as_labels, checksum, class_counts
 from ddjax.noise.orders import corrupt_in_order, md5_order
+from ddjax.ranges import Seed, Share
 
 ORDERS = ("original", "tfds")
 
 
 @dataclasses.dataclass(frozen=True)
 class NoiseSpec:
-    """Which noise, how much, and which draw of it.
+    """Kind, rate and seed of label noise.
 
     Attributes:
-        kind: a name in KINDS, or a fork's matrix builder or `Annotator` as `module:ATTRIBUTE`.
-        rate: nominal share of flips, 0..1. Kinds whose labels or matrix come from a file have none: leave it at 0.
-        seed: of the sampler; the published noise has 0.
-        sampler: "numpy_legacy" (bit-exact to published noise) or "jax" (a key per id); see `corrupt`.
-        order: in which "numpy_legacy" walks the examples: "original" is ascending id, "tfds" that of a TFDS read.
-        labels_file: of human kinds; by default the published file in TFDS's folder for manual downloads.
-        matrix_file: of kind "custom", .npy or .csv.
+      kind: a name in KINDS, or the matrix builder or `Annotator` of a fork as `module:ATTRIBUTE`.
+      rate: nominal share of flips, 0..1. Kinds with labels or a matrix from a file have no rate: leave it at 0.
+      seed: of the sampler; published noise uses 0.
+      sampler: "numpy_legacy" (equal to published noise bit for bit) or "jax" (a key per id); see `corrupt`.
+      order: of the examples for "numpy_legacy": "original" is ascending id, "tfds" the order of a TFDS read.
+      labels_file: of human kinds; by default the published file in the TFDS folder of manual downloads.
+      matrix_file: of kind "custom", .npy or .csv.
+
+    Example:
+      >>> NoiseSpec("symmetric", rate=0.4).seed
+      0
     """
 
     kind: str = "clean"
-    rate: float = 0.0
-    seed: int = 0
+    rate: Share = 0.0
+    seed: Seed = 0
     sampler: str = "numpy_legacy"
     order: str = "original"
     labels_file: str | None = None
     matrix_file: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no kind could mean."""
+        """Check the fields."""
+        ranges.fields(self)
         names.choose(KINDS, self.kind, "noise kind")
         names.choose(SAMPLERS, self.sampler, "sampler")
         if self.order not in ORDERS:
             raise names.unknown("noise order", self.order, ORDERS)
-        checked_seed(self.seed)
-        if transition.checked_rate(self.rate) and self.kind in RATELESS:
-            raise ValueError(f"noise kind {self.kind!r} brings its own rate; leave rate at 0 instead of {self.rate}")
+        if self.rate and self.kind in RATELESS:
+            raise ValueError(f"noise kind {self.kind!r} has its own rate; leave rate at 0 instead of {self.rate}")
         if (self.kind == "custom") != (self.matrix_file is not None):
             raise ValueError(f"matrix_file goes with kind 'custom'; got kind {self.kind!r} and {self.matrix_file!r}")
 
 
 class Noisy(NamedTuple):
-    """Given labels in the order of the clean ones, and a JSON-ready record of how they came about."""
+    """Given labels in the order of the clean labels, and a record of the noise as JSON."""
 
     labels: Int32[np.ndarray, "n"]
     record: dict[str, Any]
 
 
 class Truth(NamedTuple):
-    """What a kind may draw from: the clean labels, ascending by id, and whatever else was handed over."""
+    """The inputs of a noise model: the clean labels in ascending id, and the optional arrays."""
 
     labels: Any  # int32 [n]
     ids: Any  # int [n]
@@ -73,7 +78,7 @@ class Truth(NamedTuple):
 
 
 class Annotator(NamedTuple):
-    """A fork's noise that is more than a matrix: it may look at each example, and is named as `module:ATTRIBUTE`."""
+    """A noise model of a fork that is not a matrix. It may use each example, and is named as `module:ATTRIBUTE`."""
 
     draw: Callable[[NoiseSpec, Truth], Any]  # -> given labels [n], in the order of `Truth`
 
@@ -88,19 +93,30 @@ def apply(
     images: Any = None,
     probabilities: Any = None,
 ) -> Noisy:
-    """Given labels for the clean `labels` [n] or [n, 1] of the examples `ids` [n].
+    """Draw given labels for clean labels.
 
-    Whatever their order here, "numpy_legacy" walks the examples by ascending id (or along `spec.order`), so hand over
-    the whole canonical set and take subsets of the result. Only a long tail is cut out first, by clean label.
+    "numpy_legacy" draws by ascending id (or by `spec.order`), regardless of the order of the arguments. Pass the
+    complete canonical set, and take subsets of the result. Only a long-tailed subset is chosen before, by clean label.
 
     Args:
-        spec: the noise.
-        labels: clean labels; not modified. Coarse ones for noisy100_coarse.
-        ids: canonical indices.
-        num_classes: k.
-        dataset: name, for kinds that are defined per data set.
-        images: [n h w c] for part_dependent; uint8 is divided by 255, floats are taken as they are.
-        probabilities: [n k] soft predictions of a teacher for pmd.
+      spec: the noise.
+      labels: clean labels [n] or [n, 1]; coarse labels for noisy100_coarse.
+      ids: canonical indices [n].
+      num_classes: k.
+      dataset: its name, for kinds that are defined per data set.
+      images: [n h w c] for part_dependent; uint8 is divided by 255, and floats are unchanged.
+      probabilities: predictions [n k] of a teacher, for pmd.
+
+    Returns:
+      The given labels, and a record of the noise.
+
+    Raises:
+      ValueError: an argument is missing, or does not fit the kind.
+
+    Example:
+      >>> noisy = apply(NoiseSpec("symmetric", rate=0.5), np.arange(100) % 4, np.arange(100), 4)
+      >>> noisy.record["kind"], noisy.record["n"]
+      ('symmetric', 100)
     """
     clean = as_labels(labels, num_classes)
     ids = as_ids(ids, len(clean))
@@ -112,10 +128,10 @@ def apply(
         return array if array is None or sorted_already else np.asarray(array)[ascending]
 
     truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities))
-    drawn, facts = KINDS.get(spec.kind, _of_a_fork)(spec, truth)
+    drawn, facts = KINDS.get(spec.kind, _from_fork)(spec, truth)
     given = np.empty_like(clean)
     given[ascending] = drawn
-    walked = md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
+    drawing = md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
     flips = int(np.sum(given != clean))
     return Noisy(
         given,
@@ -126,7 +142,7 @@ def apply(
             "n": len(clean),
             "flips": flips,
             "checksum": checksum(drawn, num_classes),  # by ascending id
-            "checksum_in_order": checksum(drawn[walked], num_classes),  # as the sampler walked
+            "checksum_in_order": checksum(drawn[drawing], num_classes),  # in the order of drawing
             "sampler": None,
             "seed": None,
             "order": spec.order,
@@ -153,7 +169,7 @@ def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     return _from_matrix(spec, truth, matrix)
 
 
-def _of_a_fork(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+def _from_fork(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     own = names.choose(KINDS, spec.kind, "noise kind")
     if not isinstance(own, Annotator):
         return _matrix_kind(spec, truth)
@@ -177,8 +193,8 @@ def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tupl
             f"{truth.dataset!r} with {truth.num_classes}"
         )
     if not surrogate:
-        found = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
-        return found.given, {}
+        answers = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
+        return answers.given, {}
     everyone = human.human_labels(name, path=spec.labels_file)
     matrix = transition.estimate(everyone.clean, everyone.given, everyone.num_classes)
     return _from_matrix(spec, truth, matrix)
@@ -188,7 +204,7 @@ def _part_dependent(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     if not spec.rate:
         return truth.labels, {}
     if truth.images is None:
-        raise ValueError("part_dependent noise looks at the images: pass images=[n h w c] to apply()")
+        raise ValueError("part_dependent noise depends on the images: pass images=[n h w c] to apply()")
     key = jax.random.key(spec.seed)
     drawn = instance.part_dependent(truth.images, truth.labels, truth.num_classes, spec.rate, key, ids=truth.ids)
     pixels = "uint8 / 255" if truth.images.dtype == np.uint8 else f"{truth.images.dtype} as given"

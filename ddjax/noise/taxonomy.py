@@ -1,4 +1,4 @@
-"""What the classes of CIFAR are called, which look alike, and which share a superclass."""
+"""Class names, look-alike pairs and superclasses of CIFAR."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 # (clean, given) of asymmetric noise: truck -> automobile, bird -> airplane, cat <-> dog, deer -> horse
 CIFAR10_CONFUSED = ((9, 1), (2, 0), (3, 5), (5, 3), (4, 7))
-# handwritten digits that are taken for another: Patrini et al., 2017 (arXiv:1609.03683)
+# (clean, given) of handwritten digits: Patrini et al., 2017 (arXiv:1609.03683)
 DIGITS_CONFUSED = ((2, 7), (3, 8), (5, 6), (6, 5), (7, 1))
 # truck/automobile, bird/airplane, deer/horse, cat/dog, frog/ship
 CIFAR10_PAIRS = ((9, 1), (2, 0), (4, 7), (3, 5), (6, 8))
 
-# official order, so the position of a superclass is its coarse label; members ascend, as alphabetical names do
+# in official order, so the position of a superclass is its coarse label; members are ascending
 CIFAR100_SUPERCLASSES = {
     "aquatic_mammals": (4, 30, 55, 72, 95),
     "fish": (1, 32, 67, 73, 91),

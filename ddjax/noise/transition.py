@@ -1,12 +1,10 @@
 """Row-stochastic transition matrices: T[i, j] = P(given = j | clean = i), float64, each row sums to one.
 
-The floating-point expressions are those of the reference generators, because a sampler that walks a frozen random
-stream gives other labels for a row that differs in the last bit.
+The floating-point expressions are those of the reference generators. With a legacy random stream, a row that differs in
+the last bit gives other labels.
 """
 
-import math
 import pathlib
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,22 +12,30 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ddjax import names
-from ddjax.files import read_npy
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
+from ddjax.ranges import check_float
+from ddjax.storage.delimited import read_rows
+from ddjax.storage.files import read_npy
 
 Matrix = Float[np.ndarray, "k k"]
 
 
 def checked_rate(rate: float) -> float:
-    """`rate` as a float, or an error that says what a rate is."""
-    if not (isinstance(rate, int | float | np.number) and math.isfinite(rate) and 0 <= rate <= 1):
-        raise ValueError(f"rate must be a number in [0, 1], the share of labels to flip; got {rate!r}")
-    return float(rate)
+    """`rate` as a float.
+
+    Raises:
+      ValueError: it is not a number from 0 to 1.
+    """
+    return check_float(rate, "rate", 0, 1)
 
 
 def checked_matrix(matrix: Any, num_classes: int | None = None, what: str = "matrix") -> Matrix:
-    """`matrix` as float64 [k, k]: square, no negative entry, each row within 1e-6 of one (then made exact to 1e-12)."""
+    """Convert `matrix` to float64 [k, k]. Row sums within 1e-6 of one are normalised.
+
+    Raises:
+      ValueError: it is not square, has a negative entry, or a row does not sum to one.
+    """
     matrix = np.array(matrix, np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{what} must be square [k, k], got shape {list(matrix.shape)}")
@@ -50,55 +56,55 @@ def checked_matrix(matrix: Any, num_classes: int | None = None, what: str = "mat
 
 
 def symmetric(rate: float, num_classes: int, **context: Any) -> Matrix:
-    """Stay with 1 - rate, else any *other* class alike; `rate` is exactly the expected flip rate."""
+    """Keep the label with probability 1 - rate, else a uniform *other* class. The expected flip rate is `rate`."""
     matrix = np.ones((num_classes, num_classes)) * (rate / (num_classes - 1))
     np.fill_diagonal(matrix, 1.0 - rate)
     return matrix
 
 
 def symmetric_inclusive(rate: float, num_classes: int, **context: Any) -> Matrix:
-    """Redraw a share `rate` of the labels over *all* classes, so only rate (k - 1) / k of them change (DivideMix)."""
+    """Redraw with probability `rate` from *all* classes (DivideMix). The expected flip rate is rate (k - 1) / k."""
     matrix = np.ones((num_classes, num_classes)) * (rate / num_classes)
     np.fill_diagonal(matrix, 1.0 - rate + rate / num_classes)
     return matrix
 
 
 def pairflip(rate: float, num_classes: int, **context: Any) -> Matrix:
-    """Class i becomes i + 1 (cyclic) with probability `rate` (Co-teaching)."""
+    """Class i becomes i + 1 (modulo k) with probability `rate` (Co-teaching)."""
     return _rotations(rate, num_classes, [range(num_classes)])
 
 
 def pairflip_ref10(rate: float, num_classes: int, **context: Any) -> Matrix:
-    """Ten classes in five look-alike pairs that swap with probability `rate`; defined for CIFAR-10 only."""
+    """The classes of five look-alike pairs of CIFAR-10 are exchanged with probability `rate`."""
     if num_classes != 10:
         raise ValueError(f"pairflip_ref10 is a table for the 10 classes of CIFAR-10, got num_classes={num_classes}")
     return _rotations(rate, num_classes, CIFAR10_PAIRS)
 
 
 def asymmetric(rate: float, num_classes: int, *, dataset: str | None = None, **context: Any) -> Matrix:
-    """Flips to the class people would mistake it for.
+    """Flips to a similar class.
 
-    CIFAR-10: truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog, each with probability `rate`, so half
-    of it is the expected flip rate. MNIST and digits: 2 -> 7, 3 -> 8, 7 -> 1, 5 <-> 6, likewise. CIFAR-100: every
-    class becomes the next one of its superclass.
+    CIFAR-10: truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog, each with probability `rate`, so the
+    expected flip rate is half of `rate`. MNIST and digits: 2 -> 7, 3 -> 8, 7 -> 1, 5 <-> 6, likewise. CIFAR-100: each
+    class becomes the next class of its superclass.
     """
     return _asymmetric("asymmetric", rate, num_classes, dataset, CIFAR100_SUPERCLASSES.values())
 
 
 def asymmetric_ref(rate: float, num_classes: int, *, dataset: str | None = None, **context: Any) -> Matrix:
-    """`asymmetric` with the gap of the reference code: CIFAR-100's mouse is never a source and never a target."""
+    """`asymmetric` as in the reference code, where the class mouse of CIFAR-100 is neither a source nor a target."""
     groups = [[c for c in members if c != MOUSE] for members in CIFAR100_SUPERCLASSES.values()]
     return _asymmetric("asymmetric_ref", rate, num_classes, dataset, groups)
 
 
 def asymmetric_index(rate: float, num_classes: int, *, dataset: str | None = None, **context: Any) -> Matrix:
-    """CIFAR-100 classes rotate inside groups of five consecutive indices, which are not superclasses (classic code)."""
+    """Each class of CIFAR-100 becomes the next in its group of five consecutive indices, which are not superclasses."""
     _require("asymmetric_index", {"cifar100": 100}, num_classes, dataset)
     return _rotations(rate, num_classes, [range(first, first + 5) for first in range(0, num_classes, 5)])
 
 
 def frequency(rate: float, num_classes: int, *, counts: Any = None, **context: Any) -> Matrix:
-    """Flips go to the other classes in proportion to their size, which keeps the class profile (RoLT).
+    """Flips to the other classes in proportion to their sizes, which keeps the class sizes (RoLT).
 
     T[i, j] = rate N_j / (N - N_i), `counts` being the N_j of the clean labels.
     """
@@ -132,7 +138,25 @@ def matrix(
     dataset: str | None = None,
     counts: Int[np.ndarray, "k"] | None = None,
 ) -> Matrix:
-    """The matrix of a kind by name, or of a fork's `module:ATTRIBUTE`: (rate, num_classes, *, dataset, counts) -> T."""
+    """Build the transition matrix of a kind of noise.
+
+    Args:
+      kind: a name in KINDS, or `module:ATTRIBUTE` of a function (rate, num_classes, *, dataset, counts) -> matrix.
+      rate: nominal share of flips.
+      num_classes: k.
+      dataset: its name, for kinds that are defined per data set.
+      counts: sizes of the clean classes, for "frequency".
+
+    Returns:
+      The matrix [k, k].
+
+    Raises:
+      ValueError: the kind is unknown, or not defined for these arguments.
+
+    Example:
+      >>> matrix("symmetric", 0.5, 3)[0].tolist()
+      [0.5, 0.25, 0.25]
+    """
     builder = names.choose(KINDS, kind, "noise kind")
     rate = checked_rate(rate)
     if num_classes < 2:
@@ -142,34 +166,64 @@ def matrix(
 
 
 def load_matrix(path: str | pathlib.Path, num_classes: int | None = None) -> Matrix:
-    """A matrix from an .npy file or a .csv one (k lines of k numbers, no header), checked."""
+    """Read a matrix from an .npy or a .csv (k lines of k numbers without a header), and check it.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is not a transition matrix.
+    """
     path = pathlib.Path(path)
     if path.suffix not in (".npy", ".csv"):
         raise ValueError(f"matrix file {path} must end in .npy or .csv")
     if not path.exists():
         raise FileNotFoundError(f"matrix file {path} does not exist")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # of an empty file NumPy only warns
-            values = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        values = read_npy(path) if path.suffix == ".npy" else _read_csv(path)
         values = np.array(values, np.float64)
     except OSError:
         raise
-    except Exception as error:  # damaged arrays raise nearly anything
+    except Exception as error:  # damaged arrays raise many kinds of errors
         raise ValueError(f"matrix file {path} cannot be read as numbers: {error}") from error
     return checked_matrix(values, num_classes, f"matrix file {path}")
 
 
+def _read_csv(path: pathlib.Path) -> np.ndarray:
+    matrix: list[list[float]] = []
+    for row in read_rows(path):
+        try:
+            matrix.append([float(cell) for cell in row.cells])
+        except ValueError:
+            raise ValueError(
+                f"line {row.line} is {','.join(row.cells)!r}; each line must contain numbers only"
+            ) from None
+        if len(matrix[-1]) != len(matrix[0]):
+            raise ValueError(f"line {row.line} holds {len(matrix[-1])} numbers, and the first line {len(matrix[0])}")
+    return np.array(matrix, ndmin=2)
+
+
 def estimate(clean: Any, human: Any, num_classes: int) -> Matrix:
-    """The class-conditional part of some given labels: row i is how examples of clean class i were labelled."""
+    """Estimate a transition matrix: row i is the distribution of the given labels in clean class i.
+
+    Args:
+      clean: clean labels.
+      human: given labels of the same examples.
+      num_classes: k.
+
+    Returns:
+      The matrix [k, k].
+
+    Example:
+      >>> estimate([0, 0, 1], [0, 1, 1], 2).tolist()
+      [[0.5, 0.5], [0.0, 1.0]]
+    """
     clean, human = as_labels(clean, num_classes, "clean"), as_labels(human, num_classes, "human")
     if clean.shape != human.shape:
-        raise ValueError(f"clean and human must pair up, got {len(clean)} and {len(human)} labels")
+        raise ValueError(f"clean and human must have the same length, got {len(clean)} and {len(human)} labels")
     return confusion(clean, human, num_classes)[0]
 
 
 def _rotations(rate: float, num_classes: int, cycles: Any) -> Matrix:
-    """Inside each cycle of classes every one becomes the next with probability `rate`; the others stay."""
+    """In each cycle of classes, a class becomes the next one with probability `rate`. Other classes are unchanged."""
     pairs = [(cycle[i], cycle[(i + 1) % len(cycle)]) for cycle in cycles for i in range(len(cycle))]
     return _flips(rate, num_classes, pairs)
 

@@ -1,4 +1,4 @@
-"""Pixels -> the space a method works in, and back; labels -> targets."""
+"""Transforms of pixels to the space of a method and back, and of labels to targets."""
 
 from ddjax.preprocess.fitting import fit as fit
 from ddjax.preprocess.specs import SPECS as SPECS

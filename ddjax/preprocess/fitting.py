@@ -1,4 +1,4 @@
-"""From a specification and the training images to a transform; a whitening is computed once and kept."""
+"""Fit a preprocessing on training images. A fitted whitening is cached on disk."""
 
 import hashlib
 import json
@@ -8,22 +8,38 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.files import array_digest, cache_dir, read_npz, replacing
 from ddjax.names import choose
 from ddjax.preprocess.specs import ALIASES, CONSTANTS, SPECS, Channels, Spec
 from ddjax.preprocess.transform import Preprocess
 from ddjax.preprocess.whitening import channel_statistics, whitening
+from ddjax.storage import manifest
+from ddjax.storage.files import array_digest, cache_dir
 
+KIND = manifest.Kind("ddjax-whitening", 1, "a fitted whitening")
 _ARRAYS = ("zca_mean", "zca", "zca_inverse")
 
 
 def fit(spec: str | Spec, images: np.ndarray, dataset: str = "", *, cache: bool = True) -> Preprocess:
-    """The transform that `spec` (a name in SPECS, or a Spec) describes, fitted on uint8 training images [n h w c].
+    """Fit the transform that `spec` describes. The labels play no part, so one transform serves every noise setting.
 
-    `dataset` selects published channel constants; where there are none of the kind asked for, they are fitted and
-    the fingerprint says `fit`. Labels play no part, so one transform serves every noise setting. The images may be
-    memory-mapped: they are read in pieces. A whitening takes d^3 operations (seconds for 32 x 32 x 3, many minutes
-    for 64 x 64 x 3) and is kept in the cache directory under a hash of the images and the specification.
+    Args:
+      spec: a name in `SPECS`, or a `Spec`.
+      images: uint8 training images [n h w c]. They are read in pieces and may be memory-mapped.
+      dataset: selects published channel constants. If there are none of the kind that `spec` names, the constants are
+        fitted and the fingerprint says `fit`.
+      cache: whether a whitening is read from and written to the cache directory, under a hash of the images and the
+        specification. Fitting one takes d^3 operations: seconds for 32 x 32 x 3, many minutes for 64 x 64 x 3.
+
+    Returns:
+      The transform.
+
+    Raises:
+      ValueError: `spec` is unknown, or the images do not fit it.
+
+    Example:
+      >>> images = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 1), np.uint8)
+      >>> fit("standardize", images).mean.shape
+      (1,)
     """
     spec = choose(SPECS, spec, "preprocessing") if isinstance(spec, str) else spec
     images = np.asarray(images)
@@ -44,13 +60,12 @@ def fit(spec: str | Spec, images: np.ndarray, dataset: str = "", *, cache: bool 
     if channels is not None:
         fitted = {"mean": jnp.array(channels.mean, jnp.float32), "std": jnp.array(channels.std, jnp.float32)}
     if whiten:
-        path = cache_dir() / "preprocess" / f"{digest}.npz"
-        arrays = _cached(path, images[0].size) if cache else None
+        stem = cache_dir() / "preprocess" / digest
+        arrays = _cached(stem) if cache else None
         if arrays is None:
             arrays = dict(zip(_ARRAYS, whitening(images, channels, spec.zca, spec.eps), strict=True))
             if cache:
-                with replacing(path) as file:
-                    np.savez(file, **arrays)
+                manifest.save(stem, KIND, arrays, {})
         fitted |= {name: jnp.asarray(array) for name, array in arrays.items()}
     return Preprocess(**fitted, name=spec.name, fingerprint=f"{'-'.join(steps)}:{digest}")
 
@@ -69,17 +84,11 @@ def _channels(spec: Spec, images: np.ndarray, dataset: str) -> tuple[str, Channe
     return spec.standardize, channels
 
 
-def _cached(path: pathlib.Path, features: int) -> dict[str, np.ndarray] | None:
-    if not path.exists():
+def _cached(stem: pathlib.Path) -> dict[str, np.ndarray] | None:
+    if not manifest.paths(stem)[0].exists():
         return None
     try:
-        found = read_npz(path)
-        arrays = {name: found[name] for name in _ARRAYS}
-        for name, array in arrays.items():
-            shape = (features,) if name == "zca_mean" else (features, features)
-            if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-                raise ValueError(f"{name} is {array.dtype}{list(array.shape)}, or not finite")
-    except (ValueError, OSError, KeyError) as error:
-        warnings.warn(f"the cached whitening {path} is damaged ({error}); it is fitted again", stacklevel=3)
+        return manifest.load(stem, KIND)[0]
+    except ValueError as error:
+        warnings.warn(f"the cached whitening {stem} is damaged ({error}); it is fitted again", stacklevel=3)
         return None
-    return arrays

@@ -1,9 +1,11 @@
-"""Preprocessings by name, and the channel constants that published methods use."""
+"""Preprocessings by name, and the channel constants of published methods."""
 
 import dataclasses
 from typing import NamedTuple
 
+from ddjax import ranges
 from ddjax.names import unknown
+from ddjax.ranges import NonNegative
 
 STANDARDIZE = ("none", "per_image_std", "pixel_std", "fit")
 ZCA = ("none", "absolute", "relative")
@@ -20,8 +22,8 @@ _CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 _MNIST = Channels((0.1307,), (0.3081,))
 _FASHION = Channels((0.2861,), (0.3530,))
 
-# `per_image_std` is the mean over images of each image's own deviation, a slip that much published work shares
-# (and reuses for CIFAR-100); `pixel_std` is the deviation of the pixels.
+# `per_image_std` is the mean of the standard deviations of the single images, a mistake in much published work (which
+# also uses the constants of CIFAR-10 for CIFAR-100). `pixel_std` is the standard deviation of all pixels.
 CONSTANTS: dict[str, dict[str, Channels]] = {
     "per_image_std": {
         "cifar10": Channels(_CIFAR10_MEAN, (0.2023, 0.1994, 0.2010)),
@@ -42,7 +44,7 @@ CONSTANTS: dict[str, dict[str, Channels]] = {
         "cub_200_2011": Channels((0.4810, 0.4964, 0.4245), (0.2129, 0.2084, 0.2468)),
     },
 }
-# other names of the same images
+# other names for the same images
 ALIASES = {
     "cifar10_n": "cifar10",
     "cifar100_n": "cifar100",
@@ -53,29 +55,36 @@ ALIASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What to fit. Pixels are always scaled to 0..1 first, then standardised, then whitened.
+    """The steps of a preprocessing. Pixels are scaled to 0..1, then standardised, then whitened.
 
-    `standardize`: constants of the data set (two kinds), or `fit` on the training images; a data set without
-    constants of the kind asked for is fitted, and its fingerprint says so. `zca`: `absolute` adds `eps` to the
-    eigenvalues of the unbiased covariance (DATM); `relative` adds `eps` times their mean to those of the biased one
-    (FRePo, RCIG) and leaves directions beyond the number of images alone. `grey_zca=False` keeps one-channel sets
-    unwhitened.
+    Attributes:
+      name: of the preprocessing.
+      standardize: `none`, published constants of the data set (`per_image_std` or `pixel_std`), or `fit` on the
+        training images. If there are no such constants, they are fitted, and the fingerprint says so.
+      zca: `none`; `absolute`, which adds `eps` to the eigenvalues of the unbiased covariance (DATM); or `relative`,
+        which adds `eps` times their mean to the eigenvalues of the biased covariance (FRePo, RCIG) and does not scale
+        directions beyond the number of images.
+      eps: of the whitening.
+      grey_zca: whether images of one channel are whitened.
+
+    Example:
+      >>> Spec("mine", standardize="fit", zca="absolute").eps
+      0.1
     """
 
     name: str
     standardize: str = "none"
     zca: str = "none"
-    eps: float = 0.1
+    eps: NonNegative = 0.1
     grey_zca: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Check the fields."""
+        ranges.fields(self)
         if self.standardize not in STANDARDIZE:
             raise unknown("standardize", self.standardize, STANDARDIZE)
         if self.zca not in ZCA:
             raise unknown("zca", self.zca, ZCA)
-        if not self.eps >= 0:
-            raise ValueError(f"eps is added to eigenvalues and must not be negative; got {self.eps}")
 
 
 SPECS = {

@@ -1,4 +1,4 @@
-"""Pixels into the space a method works in, and back: an affine map per channel, then one per image."""
+"""The transform of pixels to the space of a method, and its inverse: an affine map per channel, then one per image."""
 
 import functools
 from typing import Any
@@ -15,8 +15,8 @@ from ddjax.trees import record
 class Preprocess:
     """A fitted transform: x -> ((x - mean) / std - zca_mean) @ zca, with x on the 0..1 pixel scale.
 
-    None stands for a step that is left out. `fingerprint` is `name`, the steps taken and a hash of all that defines
-    them: two arrays live in the same space when their fingerprints are equal.
+    A field is None if its step is left out. `fingerprint` consists of the name, the steps and a hash of everything that
+    defines them. Two arrays are in the same space if their fingerprints are equal.
     """
 
     mean: Any = None  # float32 [c]
@@ -62,11 +62,26 @@ def _write(out: Array, p: Preprocess, images: Array, start: Array) -> Array:
 def apply(
     p: Preprocess, images: Shaped[Array, "n h w c"] | Shaped[np.ndarray, "n h w c"], *, batch: int = 2048
 ) -> Float[Array, "n h w c"]:
-    """Images in the space of `p`, float32 on the device.
+    """Transform images to the space of `p`.
 
-    Takes uint8 pixels, which are divided by 255, or floats that are on the 0..1 scale already. `batch` rows at a
-    time are transformed and written into the result, so that a memory-mapped set is read piece by piece and little
-    more than the result is ever held.
+    Images are transformed in batches and written into the result, so a memory-mapped set is read in pieces, and little
+    more memory than that of the result is used.
+
+    Args:
+      p: the transform.
+      images: uint8 pixels, or floats on the 0..1 scale.
+      batch: images in a batch.
+
+    Returns:
+      The images, float32 on the device.
+
+    Raises:
+      ValueError: the images have another dtype or shape than the transform needs.
+
+    Example:
+      >>> p = Preprocess(name="unit", fingerprint="unit:0")
+      >>> float(apply(p, np.full((1, 1, 1, 1), 255, np.uint8))[0, 0, 0, 0])
+      1.0
     """
     if images.dtype != np.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"images must be uint8 pixels or floats in 0..1; got {images.dtype}: convert them first")
@@ -77,13 +92,29 @@ def apply(
     n = len(images)
     size = min(batch, n)
     for start in range(0, n, max(size, 1)):
-        start = min(start, n - size)  # the last piece overlaps the one before, so that all have one shape
+        start = min(start, n - size)  # the last batch overlaps the previous one, so that all have one shape
         out = _write(out, p, jnp.asarray(images[start : start + size]), jnp.int32(start))
     return out
 
 
 def invert(p: Preprocess, images: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Pixels on the 0..1 scale, not clipped; pure, for a jit or a gradient to run through."""
+    """The inverse of `apply`. It works under jit and is differentiable.
+
+    Args:
+      p: the transform.
+      images: in the space of `p`.
+
+    Returns:
+      Pixels on the 0..1 scale, not clipped.
+
+    Raises:
+      ValueError: the shape is not that of the transform.
+
+    Example:
+      >>> p = Preprocess(mean=jnp.array([0.5]), std=jnp.array([2.0]), name="x", fingerprint="x:0")
+      >>> float(invert(p, jnp.zeros((1, 1, 1, 1)))[0, 0, 0, 0])
+      0.5
+    """
     _check(p, images.shape)
     x = images
     if p.zca is not None:

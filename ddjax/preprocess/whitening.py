@@ -1,4 +1,4 @@
-"""The statistics behind a transform, in float64 and over pieces of the set."""
+"""The statistics of a transform, computed in float64 over pieces of the set."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,11 @@ def _pieces(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def channel_statistics(images: np.ndarray) -> Channels:
-    """Mean and pixel deviation of each channel of uint8 images [n h w c], exact up to the last rounding."""
+    """Mean and standard deviation of each channel of uint8 images [n h w c], exact up to the last rounding.
+
+    Raises:
+      ValueError: a channel is constant.
+    """
     counts = np.zeros((images.shape[-1], 256), np.int64)
     for piece in _pieces(images):
         for channel, row in enumerate(counts):
@@ -36,11 +40,23 @@ def channel_statistics(images: np.ndarray) -> Channels:
 def whitening(
     images: np.ndarray, channels: Channels | None, kind: str, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ZCA of uint8 images [n h w c]: the mean [d], the symmetric map [d d] and its inverse, float32.
+    """ZCA of uint8 images [n h w c].
 
     With S = U diag(s) U^T the covariance of the images on the 0..1 scale (standardised where `channels` are given),
     the map is U diag((s + r)^(-1/2)) U^T. `absolute`: S is unbiased and r = eps. `relative`: S is biased,
     r = eps trace(S) / d, and the eigenvalues s + r beyond the n largest are set to one.
+
+    Args:
+      images: of the training set.
+      channels: mean and standard deviation to standardise by, if any.
+      kind: `absolute` or `relative`.
+      eps: of the ridge r.
+
+    Returns:
+      The mean [d], the map [d d] and its inverse, float32.
+
+    Raises:
+      ValueError: the covariance is singular.
     """
     n, d = len(images), images[0].size
     shape = images.shape[1:]

@@ -1,7 +1,7 @@
-"""How suspicious a given label is, from class probabilities [n k]: larger is more suspicious in every score.
+"""Scores of how suspicious given labels are, from class probabilities [n k]; larger is more suspicious.
 
-The probabilities are best out of sample (cross-validated, or of a network that did not train on these labels): one
-that has memorised a label does not suspect it.
+The probabilities should be out of sample (cross-validated, or of a network that did not train on these labels), because
+a network that has memorised a label does not doubt it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,14 @@ _TINY = 1e-12
 
 
 def self_confidence(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """1 - p[given]."""
+    """1 - p[given].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddjax.robust.scores import self_confidence
+      >>> self_confidence(jnp.array([[0.75, 0.25]]), jnp.array([0])).tolist()
+      [0.25]
+    """
     return 1 - _own(probabilities, labels)
 
 
@@ -24,12 +31,15 @@ def margin(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float
 
 
 def loss(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """- log p[given]: the order of `self_confidence`, spread out where labels are doubted."""
+    """- log p[given]. The order is that of `self_confidence`, on the scale that the mixture needs."""
     return -jnp.log(jnp.maximum(_own(probabilities, labels), _TINY))
 
 
 def confidence_weighted_entropy(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """p[given] over the entropy relative to uniform, mapped to [0, 1): unsure labels of unsure images come late."""
+    """x / (1 + x) with x = relative entropy / p[given]; it is in [0, 1).
+
+    The relative entropy is the entropy of the probabilities divided by that of the uniform distribution.
+    """
     logs = jnp.log(jnp.maximum(probabilities, _TINY))
     entropy = -jnp.sum(probabilities * logs, axis=1) / jnp.log(probabilities.shape[1])
     weighed = entropy / jnp.maximum(_own(probabilities, labels), _TINY)
@@ -37,7 +47,7 @@ def confidence_weighted_entropy(probabilities: Float[Array, "n k"], labels: Int[
 
 
 def disagreement(members: Float[Array, "s n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """Share of an ensemble's members that predict another label than the given one; their mean doubt breaks ties."""
+    """Share of the members of an ensemble that predict another label. Their mean self-confidence breaks ties."""
     apart = jnp.mean((jnp.argmax(members, axis=2) != labels[None]).astype(members.dtype), axis=0)
     doubt = self_confidence(jnp.mean(members, axis=0), labels)
     return apart + doubt / (2 * len(members))  # less than one member's vote
@@ -52,7 +62,7 @@ SCORES: Mapping[str, Callable[[Array, Array], Array]] = {
 
 
 def rank(suspicion: Float[Array, "n"]) -> Int[Array, "n"]:
-    """0 for the most suspicious, n - 1 for the least; ties in the order of the rows."""
+    """0 for the most suspicious label, n - 1 for the least. Ties keep the order of the rows."""
     return jnp.argsort(jnp.argsort(-suspicion, stable=True))
 
 

@@ -1,4 +1,4 @@
-"""What can be measured, by name. A distiller adds a function (Settings) -> entries and a line here."""
+"""Benchmarks by name. A benchmark is a function (Settings) -> entries."""
 
 from collections.abc import Callable, Iterator, Mapping
 

@@ -1,6 +1,6 @@
-"""How long the stages of a run of the denoiser will take, from shapes alone and the speed of the machine.
+"""Predicted seconds of the denoiser's stages, from shapes and the speed of the machine.
 
-Nothing is trained or compiled. A prediction is good to a factor of about two.
+Nothing is trained or compiled. Predictions are accurate to a factor of about two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,35 +14,34 @@ from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.students import HELD_OUT
 from ddjax.names import choose
-from experiments.config import Experiment
-from experiments.sweeping.cost import copies
+from experiments.running.config import Experiment
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import Machine
+from experiments.sweeping.operations import copies
 from experiments.sweeping.work import Shape, Work, training
 
 PRECISION = "float32"
-# what an exponential, a logarithm and sums over one logit cost beside matrix products, fitted: two busy cores judge
-# 50,000 images of 100 classes in about 25 s, and of 10 classes in 2 s
+# Operations per logit for exp, log and sums. Fitted: two busy cores judge 50,000 images of 100 classes in about 25 s.
 ELEMENT = 200
 
 
 def forecast(
     settings: Any, methods: Sequence[str], options: Mapping[str, Any], mirror: bool, shape: Shape, machine: Machine
 ) -> dict[str, float]:
-    """Seconds that each stage will take.
+    """Predict the seconds of each stage.
 
     Args:
-      settings: of `experiments.denoise`.
-      methods: the method and the detectors beside which it is compared.
+      settings: those of `experiments.denoise`.
+      methods: the method and the detectors that it is compared with.
       options: fields of the method's configuration.
-      mirror: whether mirror images are trained on.
-      shape: of the images that are looked at.
-      machine: what runs the stages.
+      mirror: whether training flips images.
+      shape: shape of the image set.
+      machine: machine that runs the stages.
 
     Returns:
-      Seconds by the stage's name in `ddjax.denoise`; a stage that no formula is known for is missing.
+      Seconds by the name of the stage in `ddjax.denoise`, without stages that have no formula.
     """
-    width = settings.width or width_for(shape.image[0])
+    width = width_for(shape.image, settings.width)
     how = choose(PROTOCOLS, settings.protocol, "protocol")
     judge = judging_network(settings.network or how.network, shape.image, shape.classes, width, settings.depth)
     n, k = shape.train, shape.classes
@@ -57,14 +56,14 @@ def forecast(
             works["networks"] = training(recipe, judge, shape, n, n, settings.students, machine)
         else:
             method = choose(DISTILLERS, name, "method")
-            config = configured(method, name, settings.ipc, options, shape.image[0], width, mirror)
+            config = configured(method, name, settings.ipc, options, width, mirror)
             model = method.model(config, shape.image, shape.classes) if method.model else judge
             if formula := FORMULAS.get(name):
                 cell = Experiment(dataset=settings.data, method=name, ipc=settings.ipc)
                 works["distil"], common = formula(cell, config, model, shape, machine)
                 if common:
                     works["prepare"] = common[0].work
-            m = settings.ipc * k * copies(name, config)
+            m = settings.ipc * k * copies(name, config, shape.image)
             recipe = shortened(how.recipe(m), settings.epochs, mirror)
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
             if len(how.rates) > 1:
@@ -77,5 +76,5 @@ def forecast(
 
 
 def compared(method: str, compare: bool) -> list[str]:
-    """The method, and where it is compared the detectors that are not the method itself."""
+    """The method, and with `compare` the other detectors."""
     return [method, *(name for name in DETECTORS if compare and name != method)]

@@ -1,4 +1,4 @@
-"""The most suspicious images as one self-contained page; whatever comes from data is escaped."""
+"""Self-contained HTML page of the most suspicious images. Text from data is escaped."""
 
 import base64
 import io
@@ -39,6 +39,10 @@ def gallery(
     parts = [
         _section("Most suspicious labels", "suspects", _filters(report, shown) + f'<ol class="cards">{cards}</ol>')
     ]
+    if twice := report.conflicts:
+        parts.append(
+            _section("Pictures that occur under several labels", "conflicts", _conflicts(report, images, twice[:most]))
+        )
     if report.flagged.any():
         parts.append(_section("Which classes are confused", "pairs", _pairs(report)))
     if clean is not None:
@@ -70,6 +74,9 @@ def _summary(report: DenoiseReport, skipped: Sequence[str]) -> str:
     )
     some = f'<a href="#skipped">{len(skipped)} file{"s" * (len(skipped) > 1)}</a>'
     warning = f'<p class="warning">{some} could not be read.</p>' if skipped else ""
+    if twice := len(report.conflicts):
+        some = f'<a href="#conflicts">{twice} picture{"s" * (twice > 1)}</a>'
+        warning += f'<p class="warning">{some} with several labels.</p>'
     return f'<p class="standfirst">{escape(said)}</p>{warning}'
 
 
@@ -95,6 +102,25 @@ def _card(report: DenoiseReport, image: np.ndarray, row: int, place: int) -> str
         f'<p class="given">given <b>{escape(given)}</b></p><p class="doubt">{doubt}</p>'
         f'<p class="small">{place + 1}. P(wrong) {report.wrong[row]:.2f}</p>'
         f'<p class="name" title="{escape(name, quote=True)}">{escape(name)}</p></li>'
+    )
+
+
+def _conflicts(report: DenoiseReport, images: np.ndarray, groups: Sequence[np.ndarray]) -> str:
+    names = report.class_names
+    lines = "".join(
+        f'<tr><td><img src="{_uri(images[rows[0]])}" width="{SIDE // 2}" height="{SIDE // 2}" alt=""></td><td>'
+        + "<br>".join(
+            f"<code>{escape(str(report.ids[i]))}</code> <b>{escape(names[report.given[i]])}</b>" for i in rows
+        )
+        + "</td></tr>"
+        for rows in groups
+    )
+    count = len(report.conflicts)
+    left_out = f" Shown are the first {len(groups)} of {count}; conflicts.csv lists all." if len(groups) < count else ""
+    return (
+        f"<p>The images of a row have the same pixels. At most one of their labels is right.{left_out}</p>"
+        '<div class="scroll"><table class="pairs-table"><thead><tr><th scope="col">picture</th>'
+        f'<th scope="col">file and given label</th></tr></thead><tbody>{lines}</tbody></table></div>'
     )
 
 

@@ -1,4 +1,4 @@
-"""The denoiser's findings as files."""
+"""Files of the denoiser's findings."""
 
 import csv
 import os
@@ -9,25 +9,35 @@ from typing import Any
 import numpy as np
 
 from ddjax.data import Dataset
-from ddjax.data.tables import PATH_COLUMNS, npz_keys
+from ddjax.data.tables import csv_table, npz_keys
 from ddjax.denoising import DenoiseReport
-from ddjax.files import read_npz, replacing
+from ddjax.storage.files import npz_headers, read_npz, replacing
 
 COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
 
 
 def write_labels(report: DenoiseReport, path: pathlib.Path) -> None:
-    """labels.csv: a line for each image, the most suspicious first."""
+    """Write labels.csv: one line per image, the most suspicious first."""
     columns = report.columns()
     rows = ([columns[name][i] for name in COLUMNS] for i in report.order())
     _table(path, COLUMNS, ([*line[:3], f"{line[3]:.6g}", int(line[4]), "yes" if line[5] else "no"] for line in rows))
 
 
 def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: pathlib.Path) -> pathlib.Path:
-    """A copy of the labels with every flagged one replaced by its suggestion, in the form that the source has.
+    """Write a copy of the labels in which each flagged label is replaced by its suggestion.
 
-    An .npz comes back with its label array changed; a .csv with its label column changed and its paths rewritten so
-    that they lead from the copy to the images; a folder as such a .csv; a set with a name as id and label.
+    The copy has the format of the source. An .npz file gets a new label array. A .csv file gets a new label column and
+    paths relative to the copy. A folder becomes such a .csv file. A named data set becomes a .csv file of
+    ids and labels.
+
+    Args:
+      report: of the denoiser.
+      source: path or name of the data set.
+      dataset: as loaded from the source.
+      folder: of the copy.
+
+    Returns:
+      The path of the copy.
     """
     given = pathlib.Path(source).expanduser()
     labels = report.cleaned
@@ -44,15 +54,22 @@ def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: 
     return path
 
 
+def write_conflicts(report: DenoiseReport, path: pathlib.Path) -> None:
+    """Write conflicts.csv: identical images with different labels, one line per image."""
+    names, groups = report.class_names, report.conflicts
+    rows = [(number, report.ids[i], names[report.given[i]]) for number, each in enumerate(groups, 1) for i in each]
+    _table(path, ("picture", "id", "given_label"), rows)
+
+
 def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:
-    """The files that could not be read, with the reason, a line each."""
+    """Write the files that could not be read, one line each with the reason."""
     with replacing(path, "w") as file:
         file.writelines(f"{line}\n" for line in skipped)
 
 
 def _npz(source: pathlib.Path, ids: np.ndarray, labels: np.ndarray, path: pathlib.Path) -> pathlib.Path:
+    keys = npz_keys(source, npz_headers(source))
     arrays = read_npz(source)
-    keys = npz_keys(source, arrays)
     whole = np.array(arrays[keys[1]])
     rows = ids
     if "ids" in arrays:
@@ -66,19 +83,17 @@ def _npz(source: pathlib.Path, ids: np.ndarray, labels: np.ndarray, path: pathli
 
 
 def _csv(source: pathlib.Path, labels: dict[int, str], path: pathlib.Path) -> None:
-    with open(source, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-        rows = list(reader)
-    column = next(name for name in PATH_COLUMNS if name in reader.fieldnames)
-    for number, row in enumerate(rows):
-        row["label"] = labels.get(number, row["label"])
-        row[column] = _from(path.parent, source.parent, [row[column].strip()])[0]
-    _table(path, reader.fieldnames, ([row[name] for name in reader.fieldnames] for row in rows))
+    header, column, rows = csv_table(source)
+    label, name = header.index("label"), header.index(column)
+    for number, (_, cells) in enumerate(rows):
+        cells[label] = labels.get(number, cells[label])
+        cells[name] = _from(path.parent, source.parent, [cells[name].strip()])[0]
+        cells += [""] * (len(header) - len(cells))
+    _table(path, header, (row.cells for row in rows))
 
 
 def _from(folder: pathlib.Path, root: pathlib.Path, names: Iterable[str]) -> list[str]:
-    """Paths below `root` as they lead from `folder`."""
+    """Paths below `root`, relative to `folder`."""
     way = pathlib.Path(os.path.relpath(root.resolve(), folder.resolve()))
     return [(way / name).as_posix() for name in names]
 

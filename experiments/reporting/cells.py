@@ -1,57 +1,25 @@
-"""Rows that differ only in their seed are one cell; a cell has a mean, a standard error and a baseline."""
+"""Cells of rows that differ only in their seed, and the baseline of each cell."""
 
 import dataclasses
-import math
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from experiments.config import BASELINE_OF, Experiment
+import numpy as np
+
+from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
+from experiments.reporting.seeding import draw_of
+from experiments.running.config import BASELINE_OF, Experiment
 
 MOMENTS = ("last", "best", "picked")
-SELECTIONS = ("random", "herding", "kcenter")  # controls: they choose images and learn nothing
-# What a cell is named by; every other setting that is not at its default makes a variant.
+SELECTIONS = ("random", "herding", "kcenter")  # controls: they select images and learn nothing
+# Settings in the name of a cell; each other setting with a non-default value makes a variant.
 _NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "noise_seed", "protocol", "limit", "imbalance")
 _NETWORK = ("network", "width", "depth", "precision")
 
 
-class Estimate(NamedTuple):
-    """A mean over seeds, its standard error (None below two seeds) and the fingerprints behind it."""
-
-    mean: float
-    se: float | None
-    n: int
-    rows: tuple[str, ...]
-
-    def __sub__(self, other: "Estimate") -> "Estimate":
-        """The difference of two independent means; n is the smaller."""
-        return weighted([(1.0, self), (-1.0, other)])
-
-
-def estimate(values: Iterable[float], rows: Iterable[str]) -> Estimate | None:
-    """Mean and standard error of what is there; None where nothing is."""
-    kept = [(v, r) for v, r in zip(values, rows, strict=True) if v is not None]
-    if not kept:
-        return None
-    numbers = [float(v) for v, _ in kept]
-    se = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
-    return Estimate(statistics.fmean(numbers), se, len(numbers), tuple(r for _, r in kept))
-
-
-def weighted(terms: list[tuple[float, Estimate]]) -> Estimate:
-    """The sum of weight times estimate over independent estimates."""
-    errors = [None if e.se is None else w * e.se for w, e in terms]
-    return Estimate(
-        sum(w * e.mean for w, e in terms),
-        None if None in errors else math.hypot(*errors),
-        min(e.n for _, e in terms),
-        tuple(dict.fromkeys(r for _, e in terms for r in e.rows)),
-    )
-
-
 class Setting(NamedTuple):
-    """What both sides of a comparison share: the data and their labels."""
+    """Data and labels, which both sides of a comparison share."""
 
     dataset: str
     limit: int | None
@@ -61,7 +29,7 @@ class Setting(NamedTuple):
 
     @property
     def data(self) -> str:
-        """The data set in words, without its noise."""
+        """Return the name of the data set without its noise."""
         parts = [self.dataset]
         if self.limit:
             parts.append(f"first {self.limit}")
@@ -71,13 +39,13 @@ class Setting(NamedTuple):
 
     @property
     def labels(self) -> str:
-        """The noise in words."""
+        """Return the name of the noise with its rate."""
         return f"{self.noise} {self.rate:g}" if self.rate else self.noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Rows of one setting, method, size and recipe; `series` names what is drawn as one line over sizes or rates."""
+    """Rows of one setting, method, size and recipe. Figures draw cells with one `series` as a line."""
 
     setting: Setting
     method: str
@@ -87,32 +55,56 @@ class Cell:
     series: str
     rows: tuple[dict[str, Any], ...]
 
-    def of(self, value: str | Callable[[dict[str, Any]], Any]) -> Estimate | None:
-        """Mean over rows of a column, or of a function of the row."""
+    def sample(self, value: str | Callable[[dict[str, Any]], Any]) -> Sample | None:
+        """Return the values of a column, or of a function of the row; None if no row has a value.
+
+        If rows have different noise draws, the sample contains them, so that comparisons can be paired by draw.
+        """
         get = value if callable(value) else lambda row: row.get(value)
-        return estimate([get(row) for row in self.rows], [row["fingerprint"] for row in self.rows])
+        kept = [(number, row) for row in self.rows if (number := get(row)) is not None]
+        if not kept:
+            return None
+        draws = tuple(draw_of(row) for _, row in kept)
+        several = None not in draws and len(set(draws)) > 1
+        values = np.asarray([number for number, _ in kept], float)
+        return Sample(values, draws if several else None, tuple(row["fingerprint"] for _, row in kept))
+
+    def contrast(self, value: str | Callable[[dict[str, Any]], Any]) -> Contrast | None:
+        """Return the mean of a column, or of a function of the row, as a contrast; None if no row has a value."""
+        sample = self.sample(value)
+        return None if sample is None else mean_of(sample)
+
+    def of(self, value: str | Callable[[dict[str, Any]], Any]) -> Estimate | None:
+        """Return the estimated mean of a column, or of a function of the row; None if no row has a value."""
+        contrast = self.contrast(value)
+        return None if contrast is None else contrast.estimate()
 
     @property
     def learns(self) -> bool:
-        """Whether this is a distiller, neither the whole set nor a selection of it."""
+        """Return whether the method is a distiller: neither training on everything nor a selection."""
         return self.method not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
 
     @property
     def name(self) -> str:
-        """The cell in words, without its setting."""
+        """Return the name of the cell without its setting."""
         return self.series if self.ipc is None else f"{self.series}, {self.ipc} per class"
 
 
 class Compared(NamedTuple):
-    """A cell beside training on everything: differences of accuracy, by the moment of the baseline."""
+    """A cell and its baseline of training on everything, with the differences of accuracy by epoch of the baseline."""
 
     cell: Cell
     baseline: Cell | None
-    deltas: dict[str, Estimate]
+    gains: dict[str, Contrast]
+
+    @property
+    def deltas(self) -> dict[str, Estimate]:
+        """Return the estimates of the differences."""
+        return {moment: gain.estimate() for moment, gain in self.gains.items()}
 
 
 def variant(config: dict[str, Any]) -> str:
-    """Settings away from their defaults that no other column shows, as `name=value`."""
+    """Return the non-default settings that no other column shows, as `name=value`."""
     plain = dataclasses.asdict(Experiment())
     parts = []
     for name, value in config.items():
@@ -122,10 +114,10 @@ def variant(config: dict[str, Any]) -> str:
 
 
 def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
-    """The cells of all rows, in the order in which they come.
+    """Return the cells of all rows, in the order of their first rows.
 
-    A variant is part of the series' name only where a method has several for the same data and size: a method that
-    takes other steps at another size is still one line.
+    The name of a series contains the variant only if a method has several variants for one setting and size. A method
+    with a different number of steps at another size is thus still one line in a figure.
     """
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -147,7 +139,7 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
 
 
 def ordered(cells: Iterable[Cell]) -> list[Cell]:
-    """By data, noise and rate; the whole set first, then distillers, then selections."""
+    """Return cells by data, noise and rate; training on everything first, then distillers, then selections."""
     kinds = {"clean": 0, "symmetric": 1, "asymmetric": 2}
     return sorted(
         cells,
@@ -159,16 +151,16 @@ def ordered(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def compare(cells: list[Cell]) -> list[Compared]:
-    """Every cell that is not the whole set itself, beside the whole set with the same labels."""
+    """Return each cell other than training on everything with its baseline on the same labels."""
     full = defaultdict(list)
     for cell in cells:
         if cell.method == "full":
             full[cell.setting].append(cell)
-    return [_beside(cell, full[cell.setting]) for cell in cells if cell.method != "full"]
+    return [_compared(cell, full[cell.setting]) for cell in cells if cell.method != "full"]
 
 
-def _beside(cell: Cell, candidates: list[Cell]) -> Compared:
-    """The protocol's own baseline if it was run, on the same network if it was, else any other on the same labels."""
+def _compared(cell: Cell, candidates: list[Cell]) -> Compared:
+    """Prefer the protocol's own baseline, then the same network; otherwise use any baseline on the same labels."""
     if not candidates:
         return Compared(cell, None, {})
     own = BASELINE_OF.get(cell.protocol)
@@ -177,6 +169,6 @@ def _beside(cell: Cell, candidates: list[Cell]) -> Compared:
         mine, its = cell.rows[0]["config"], full.rows[0]["config"]
         return (full.protocol != own, sum(mine.get(n) != its.get(n) for n in _NETWORK), full.protocol, full.variant)
 
-    baseline, score = min(candidates, key=distance), cell.of("last_acc")
-    against = {moment: baseline.of(f"{moment}_acc") for moment in MOMENTS}
+    baseline, score = min(candidates, key=distance), cell.contrast("last_acc")
+    against = {moment: baseline.contrast(f"{moment}_acc") for moment in MOMENTS}
     return Compared(cell, baseline, {m: score - other for m, other in against.items() if score and other})

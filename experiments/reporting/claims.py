@@ -1,136 +1,230 @@
-"""What a verdict is, and what every claim is judged with."""
+"""Types of claims and verdicts, and the decision rule that all claims share.
 
-import math
+A finding tests one hypothesis and its opposite. The p values of a claim's findings are corrected together.
+"""
+
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from experiments.reporting.cells import Cell, Compared, Estimate, compare, gather
+import numpy as np
+
+from experiments.reporting.cells import Cell, Compared, compare, gather
+from experiments.reporting.contrasts import SEEDS, Contrast, Estimate
+from experiments.reporting.inference import LEVEL, Number, detectable, holm, seeds_needed
+from experiments.reporting.seeding import shared
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-SEEDS = 3  # a mean over fewer decides nothing
+CODES = {1: HOLDS, -1: FAILS, 0: UNDECIDED}
+REFERENCES = {
+    "last": "the last epoch of full training",
+    "best": "its best epoch on test images",
+    "picked": "the epoch picked on a noisy hold-out",
+}
 
 
 class Finding(NamedTuple):
-    """One comparison: a claim about one data set, one series, one size."""
+    """One comparison of a claim before the correction: two p values and a description."""
+
+    scope: str  # data set, series and size
+    effect: Estimate | None = None
+    holds: Number = 1.0  # p value of the claim
+    fails: Number = 1.0  # p value of the opposite
+    say: Callable[[], str] = str  # description of the measured values
+    missing: str = ""  # rows that the decision needs
+    applies: bool | np.ndarray = True  # whether the claim applies to this comparison
+    exact: str = ""  # status that follows from counts without a test
+
+    @property
+    def tested(self) -> bool:
+        """Return whether the comparison counts in the correction; without its rows there is no test."""
+        nothing = np.ndim(self.holds) == np.ndim(self.fails) == 0 and self.holds == self.fails == 1.0
+        return not self.exact and not (self.missing and nothing)
+
+
+class Decided(NamedTuple):
+    """A finding after the correction for all comparisons of its claim."""
 
     scope: str
     status: str
-    words: str  # what was measured
+    words: str
     effect: float | None = None
     se: float | None = None
     n: int = 0
     rows: tuple[str, ...] = ()
-    missing: str = ""  # what would have to be run
+    missing: str = ""
+    p: float | None = None  # corrected p value in the direction of the effect
+    detectable: float | None = None  # smallest true effect that is detected with 80 % power
+    paired: bool = False
 
 
 class Claim(NamedTuple):
-    """A statement, its test in words, and the function that makes findings of a study.
+    """A statement, a description of its test, and the function that returns the findings of a study.
 
-    `judge(study, moment)` is asked once for each moment of the full-set baseline where `against_baseline`.
+    `judge(study, moment)` is called for each epoch of the baseline if `against_baseline`, otherwise for "last" only.
     """
 
     name: str
+    title: str
     text: str
     test: str
-    needs: str  # rows without which there is no finding at all
+    needs: str  # rows that any finding needs
     judge: Callable[["Study", str], list[Finding]]
     against_baseline: bool = True
     unit: str = "points"
 
 
 class Verdict(NamedTuple):
-    """A claim with what the rows say about it, by the moment of the baseline; "last" is the headline."""
+    """The decided findings and the status of a claim, by epoch of the baseline ("last" only without a baseline)."""
 
     claim: Claim
-    findings: dict[str, list[Finding]]
+    findings: dict[str, list[Decided]]
     status: dict[str, str]
     words: str
+    shared: tuple[str, ...] = ()  # randomness that seeds share; its variance is not in the standard errors
+
+    @property
+    def headline(self) -> str:
+        """Return the status over all references. The best epoch on test images alone cannot make a claim fail."""
+        if FAILS in (self.status["last"], self.status.get("picked")):
+            return FAILS
+        return HOLDS if set(self.status.values()) == {HOLDS} else UNDECIDED
 
 
 class Study(NamedTuple):
-    """All cells, and all comparisons with training on everything."""
+    """All cells, all comparisons with training on everything, and cells with a membership attack.
+
+    Shadow models are trained on half of the images, so their cells are not compared with other cells.
+    """
 
     cells: list[Cell]
     compared: list[Compared]
+    attacked: list[Cell]
 
     @classmethod
     def of(cls, rows: Iterable[dict]) -> "Study":
-        """The study that these rows are."""
-        cells = gather(rows)
-        return cls(cells, compare(cells))
+        """Return the study of these rows."""
+        rows = list(rows)
+        cells = gather(row for row in rows if not row.get("membership"))
+        return cls(cells, compare(cells), gather(row for row in rows if row.get("membership")))
 
-    def deltas(self, noise: Iterable[str], moment: str) -> dict[tuple[str, str, int], dict[float, Estimate]]:
-        """(data, series, ipc) -> rate -> advantage over the baseline; distillers on balanced data with noisy labels."""
-        found: dict[tuple, dict[float, Estimate]] = defaultdict(dict)
-        for cell, _, deltas in self.compared:
+    def gains(self, noise: Iterable[str], moment: str) -> dict[tuple[str, str, int], dict[float, Contrast]]:
+        """Return advantages by (data, series, ipc) and rate, for distillers on balanced data with noisy labels."""
+        found: dict[tuple, dict[float, Contrast]] = defaultdict(dict)
+        for cell, _, gains in self.compared:
             setting = cell.setting
-            if cell.learns and setting.noise in noise and setting.rate and not setting.imbalance and moment in deltas:
-                found[setting.data, cell.series, cell.ipc][setting.rate] = deltas[moment]
+            if cell.learns and setting.noise in noise and setting.rate and not setting.imbalance and moment in gains:
+                found[setting.data, cell.series, cell.ipc][setting.rate] = gains[moment]
         return {key: dict(sorted(found[key].items())) for key in sorted(found)}
 
-
-def sign(effect: Estimate) -> str:
-    """Above or below zero by more than two standard errors of at least three seeds a side; else unclear."""
-    if effect.n < SEEDS or effect.se is None or abs(effect.mean) <= 2 * effect.se:
-        return "unclear"
-    return "above" if effect.mean > 0 else "below"
-
-
-def decided(effect: Estimate) -> str:
-    """The verdict on `the effect is above zero`."""
-    return {"above": HOLDS, "below": FAILS, "unclear": UNDECIDED}[sign(effect)]
+    def shared(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the randomness that seeds share in any cell of these rows."""
+        used = set(names)
+        cells = [
+            cell.rows for cell in (*self.cells, *self.attacked) if used & {row["fingerprint"] for row in cell.rows}
+        ]
+        return tuple(dict.fromkeys(words for rows in cells for words in shared(rows)))
 
 
-def finding(
-    scope: str, status: str, words: str, effect: Estimate, missing: str = "", used: Iterable[Estimate] = ()
+def tested(
+    scope: str, contrast: Contrast, say: Callable[[Estimate], str], bound: float = 0.0, missing: str = ""
 ) -> Finding:
-    """A finding about an estimate, that `used` others; where it is too uncertain, what is missing is said."""
+    """Return the finding for "the effect is above the bound"; the opposite is "below the bound"."""
+    effect = contrast.estimate()
+    return Finding(scope, effect, effect.above(bound), effect.below(bound), lambda: say(effect), missing)
+
+
+def decisions(findings: Sequence[Finding]) -> np.ndarray:
+    """Return 1 (holds), -1 (fails) or 0 (undecided) for each finding, with Holm's correction over all tested ones."""
+    shape = np.broadcast_shapes(*(np.shape(one.holds) for one in findings), *(np.shape(one.fails) for one in findings))
+    codes = np.zeros((len(findings), *shape), int)
+    family = [i for i, one in enumerate(findings) if one.tested]
+    if family:
+        sides = [
+            holm([np.broadcast_to(getattr(findings[i], side), shape) for i in family]) for side in ("holds", "fails")
+        ]
+        codes[family] = (sides[0] <= LEVEL).astype(int) - (sides[1] <= LEVEL)
+    for i, one in enumerate(findings):
+        if one.exact:
+            codes[i] = next(code for code, name in CODES.items() if name == one.exact)
+    return codes
+
+
+def outcome(findings: Sequence[Finding]) -> np.ndarray:
+    """Return 1, -1 or 0 for the claim. It holds if all findings that apply hold, and fails if one fails."""
+    if not findings:
+        return np.array(0)
+    codes = decisions(findings)
+    applies = np.stack([np.broadcast_to(one.applies, codes.shape[1:]) for one in findings])
+    fails = np.any((codes == -1) & applies, axis=0)
+    holds = np.all((codes == 1) | ~applies, axis=0) & np.any(applies, axis=0)
+    return np.where(fails, -1, holds.astype(int))
+
+
+def decide(findings: Sequence[Finding]) -> list[Decided]:
+    """Return the findings that apply, with corrected p values, statuses and missing evidence."""
+    if not findings:
+        return []
+    codes = decisions(findings)
+    family = [one for one in findings if one.tested]
+    sides = [holm([getattr(one, side) for one in family]) for side in ("holds", "fails")] if family else [[], []]
+    adjusted = {id(one): (float(up), float(down)) for one, up, down in zip(family, *sides, strict=True)}
+    return [
+        _decided(one, CODES[int(code)], adjusted.get(id(one)), max(1, len(family)))
+        for one, code in zip(findings, codes, strict=True)
+        if one.applies
+    ]
+
+
+def _decided(one: Finding, status: str, p: tuple[float, float] | None, family: int) -> Decided:
+    effect, words = one.effect, one.say()
+    if effect is None:
+        return Decided(one.scope, status, words, missing=one.missing)
+    seen, missing = None, one.missing if status == UNDECIDED else ""
+    if effect.se and effect.n >= SEEDS:
+        seen = detectable(float(effect.se), float(effect.df), LEVEL / family)
     if status == UNDECIDED and not missing:
-        missing = (
-            f"{SEEDS - effect.n} more seed(s): {effect.n} of {SEEDS}"
-            if effect.n < SEEDS
-            else "a difference above two standard errors: more seeds"
-        )
-    rows = tuple(dict.fromkeys(r for one in (effect, *used) for r in one.rows))
-    return Finding(scope, status, words, effect.mean, effect.se, effect.n, rows, missing)
+        missing = _lack(effect, family)
+    mean, se = float(effect.mean), None if effect.se is None else float(effect.se)
+    silent = p is None or bool(missing and one.missing) or effect.n < SEEDS
+    side = None if silent else min(p)
+    return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, side, seen, effect.paired)
 
 
-def together(statuses: Iterable[str]) -> str:
-    """All must hold; one that fails decides."""
-    statuses = list(statuses)
-    if FAILS in statuses:
-        return FAILS
-    return HOLDS if statuses and UNDECIDED not in statuses else UNDECIDED
-
-
-def crossing(deltas: dict[float, Estimate]) -> float:
-    """The smallest measured rate from which on every measured advantage is above zero; infinite where there is none."""
-    at = math.inf
-    for rate in sorted(deltas, reverse=True):
-        if sign(deltas[rate]) != "above":
-            break
-        at = rate
-    return at
+def _lack(effect: Estimate, family: int) -> str:
+    """Return the evidence that an undecided comparison needs."""
+    if effect.n < SEEDS:
+        return f"{SEEDS - effect.n} more seed(s): {effect.n} of {SEEDS}"
+    if not effect.se:
+        return "seeds with different results: without spread there is no standard error"
+    needed = seeds_needed(float(effect.mean), float(effect.se), float(effect.df), effect.n, LEVEL / family)
+    if needed is None:
+        return "more than 1000 seeds, if the observed difference is the true one"
+    return f"{max(needed, effect.n + 1)} seeds in total, if the observed difference is the true one"
 
 
 def lacking(wanted: Iterable[float], present: Iterable[float]) -> str:
-    """The rates of the study that were not measured, in words; empty where none is missing."""
+    """Return the rates that were not measured as text; empty if none is missing."""
     absent = [f"{rate:g}" for rate in wanted if rate not in set(present)]
-    return f"rates {', '.join(absent)}" if absent else ""
+    return f"rate{'s' * (len(absent) > 1)} {', '.join(absent)}" if absent else ""
 
 
 def points(estimate: Estimate) -> str:
-    """An accuracy difference in points."""
+    """Return an accuracy difference in percentage points, with its standard error."""
     spread = "" if estimate.se is None else f" ± {100 * estimate.se:.1f}"
     return f"{100 * estimate.mean:+.1f}{spread}"
 
 
-def listed(deltas: dict[float, Estimate]) -> str:
-    """Advantages by rate, in points."""
-    return "; ".join(f"{points(estimate)} at {rate:g}" for rate, estimate in deltas.items())
+def listed(curve: dict[float, Contrast]) -> str:
+    """Return advantages by rate, in percentage points."""
+    return "; ".join(f"{points(contrast.estimate())} at {rate:g}" for rate, contrast in curve.items())
 
 
 def scope_of(data: str, series: str, ipc: int | None = None) -> str:
-    """Where a finding was made, in words."""
+    """Return data set, series and size as text."""
     return f"{data}: {series}" + ("" if ipc is None else f", {ipc} per class")
+
+
+def scope_in(cell: Cell) -> str:
+    """Return data set, series, size and labels of a cell as text."""
+    return f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"

@@ -1,161 +1,133 @@
-"""The claims about rare classes, cost, privacy, size, absorption and initialisation: C7 to C10, P1 and P3."""
+"""Claims on rare classes, size, absorption and initialisation: C7, C10, P1 and P3."""
 
 import dataclasses
-import math
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from ddjax.distillers.datm_config import DatmConfig
-from ddjax.evaluation.measures import thirds
-from experiments.config import Experiment, method_config
-from experiments.reporting.cells import Cell, Estimate, estimate, variant, weighted
-from experiments.reporting.claims import UNDECIDED, Finding, Study, decided, finding, points, scope_of
+from ddjax.distillers.datm.config import DatmConfig
+from experiments.reporting.cells import Cell, variant
+from experiments.reporting.claims import Finding, Study, points, scope_in, scope_of, tested
+from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of, slope
+from experiments.reporting.inference import Number
+from experiments.running.config import Experiment, method_config
 
-NEARLY = 0.95  # C10: the share of a method's own maximum that counts as reached
+NEARLY = 0.95  # C10: share of a method's maximum accuracy that counts as reached
 
 
 def rare_classes_lose(study: Study, moment: str) -> list[Finding]:
-    """C7: from the full to the distilled model the tail third of the classes loses more recall than the head third."""
-    found = []
+    """C7: distillation reduces the recall of the tail third of the classes more than that of the head third."""
+    findings = []
     for cell, full, _ in study.compared:
         if not cell.setting.imbalance or not cell.learns:
             continue
-        scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"
-        ours, theirs = cell.of(head_less_tail), full.of(head_less_tail) if full else None
+        ours, theirs = cell.contrast(head_less_tail), full.contrast(head_less_tail) if full else None
         if ours is None or theirs is None:
-            found.append(Finding(scope, UNDECIDED, "", missing="the column recall of both sides"))
+            findings.append(Finding(scope_in(cell), missing="the column recall of both sides"))
             continue
-        effect = ours - theirs
-        words = f"head less tail: {points(ours)} distilled, {points(theirs)} full"
-        found.append(finding(scope, decided(effect), words, effect))
-    return found
+
+        def say(effect: Estimate, ours: Contrast = ours, theirs: Contrast = theirs) -> str:
+            return f"head minus tail: {points(ours.estimate())} distilled, {points(theirs.estimate())} full"
+
+        findings.append(tested(scope_in(cell), ours - theirs, say))
+    return findings
 
 
-def head_less_tail(row: dict) -> float | None:
-    """Recall of the head third of the classes less that of the tail third."""
+def head_less_tail(row: dict[str, Any]) -> Number | None:
+    """Return the recall of the head third of the classes minus that of the tail third."""
     if row.get("recall") is None:
         return None
-    parts = thirds(np.array([math.nan if value is None else value for value in row["recall"]]))
-    return parts["head"] - parts["tail"]
-
-
-def less_work(study: Study, moment: str) -> list[Finding]:
-    """C8: distilling once and training one network on the result takes less time than training one on everything."""
-    found = []
-    for cell, full, _ in study.compared:
-        if not cell.learns or full is None:
-            continue
-        whole = cell.of(_seconds)
-        other, ours = full.of("train_s"), cell.of("train_s")
-        if whole is None or other is None or ours is None:
-            continue
-        scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"
-        counts = [
-            side.of(name) for side, name in ((cell, "distill_steps"), (cell, "train_steps"), (full, "train_steps"))
-        ]
-        machines = {row.get("hardware") for row in (*cell.rows, *full.rows)}
-        words = (
-            f"distil and train {whole.mean:.3g} s, train on everything {other.mean:.3g} s; training alone takes "
-            f"{ours.mean / other.mean:.2g} times as long"
-        )
-        if None not in counts:
-            words += "; {:.0f} outer steps and {:.0f} gradient steps against {:.0f}".format(*(c.mean for c in counts))
-        if len(machines) > 1:
-            found.append(finding(scope, UNDECIDED, words, other - whole, "both sides on the same hardware"))
-        else:
-            found.append(finding(scope, decided(other - whole), words, other - whole))
-    return found
-
-
-def _seconds(row: dict) -> float | None:
-    parts = row.get("distill_s"), row.get("train_s")
-    return None if None in parts else sum(parts)
-
-
-def privacy(study: Study, moment: str) -> list[Finding]:
-    """C9: whether an image was trained on is harder to tell from a distilled model than from a full one."""
-    found = []
-    for cell, full, _ in study.compared:
-        ours, theirs = cell.of("membership_auc"), full.of("membership_auc") if full else None
-        if cell.learns and ours and theirs:
-            scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"
-            words = f"AUC {ours.mean:.3f} on the distilled model, {theirs.mean:.3f} on the full one"
-            found.append(finding(scope, decided(theirs - ours), words, theirs - ours))
-    return found
+    head, _, tail = np.array_split(np.array(row["recall"], float), 3)
+    return np.nanmean(head, axis=0) - np.nanmean(tail, axis=0)
 
 
 def noisier_needs_more(study: Study, moment: str) -> list[Finding]:
-    """C10: the size that reaches 95 % of a method's own maximum grows as fewer labels are right."""
+    """C10: the size that reaches 95 % of a method's maximum is larger at the highest rate than at the lowest."""
     curves: dict[tuple, dict[float, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in study.cells:
         if cell.learns and cell.setting.noise in ("clean", "symmetric") and not cell.setting.imbalance:
             curves[cell.setting.data, cell.series][cell.setting.rate].append(cell)
-    found = []
+    findings = []
     for (data, series), rates in curves.items():
         needed = {rate: size for rate, cells in rates.items() if (size := size_needed(cells))}
         scope = scope_of(data, series)
         if len(needed) < 2:
-            missing = "three sizes at two rates, the same seeds at each size"
-            found.append(Finding(scope, UNDECIDED, "", missing=missing))
+            findings.append(Finding(scope, missing="three sizes at two rates, the same seeds at each size"))
             continue
         low, high = min(needed), max(needed)
-        words = "; ".join(f"{10 ** needed[rate].mean:.0f} per class at {rate:g}" for rate in sorted(needed))
-        effect = needed[high] - needed[low]
-        found.append(finding(scope, decided(effect), words, effect))
-    return found
+
+        def say(effect: Estimate, needed: dict = needed) -> str:
+            return "; ".join(
+                f"{10 ** needed[rate].estimate().mean:.0f} per class at {rate:g}" for rate in sorted(needed)
+            )
+
+        findings.append(tested(scope, needed[high] - needed[low], say))
+    return findings
 
 
-def size_needed(cells: list[Cell]) -> Estimate | None:
-    """Log10 of the smallest size within 95 % of the largest accuracy, over seeds; None below three sizes."""
+def size_needed(cells: list[Cell]) -> Contrast | None:
+    """Return log10 of the size that reaches 95 % of the maximum accuracy, by seed; None below three sizes.
+
+    Between measured sizes, the accuracy is interpolated linearly in the logarithm of the size.
+    """
     if len(cells) < 3:
         return None
-    scores = {cell.ipc: {row["seed"]: row for row in cell.rows} for cell in cells}
-    seeds = sorted(set.intersection(*(set(rows) for rows in scores.values())))
-    values, used = [], []
-    for seed in seeds:
-        top = max(rows[seed]["last_acc"] for rows in scores.values())
-        values.append(math.log10(min(ipc for ipc, rows in scores.items() if rows[seed]["last_acc"] >= NEARLY * top)))
-        used.append(tuple(rows[seed]["fingerprint"] for rows in scores.values()))
-    made = estimate(values, [str(seed) for seed in seeds])
-    return made and made._replace(rows=tuple(name for names in used for name in names))
+    cells = sorted(cells, key=lambda cell: cell.ipc or 0)
+    by_seed = [{row["seed"]: row for row in cell.rows} for cell in cells]
+    seeds = sorted(set.intersection(*(set(rows) for rows in by_seed)))
+    if not seeds:
+        return None
+    accuracy = np.array([[rows[seed]["last_acc"] for seed in seeds] for rows in by_seed], float)
+    values = _reached(np.log10([cell.ipc for cell in cells]), accuracy)
+    draws = dataclasses.replace(cells[0], rows=tuple(by_seed[0][seed] for seed in seeds)).sample("seed")
+    names = tuple(rows[seed]["fingerprint"] for rows in by_seed for seed in seeds)
+    return mean_of(Sample(values, draws.draws if draws else None, names))
+
+
+def _reached(sizes: Float[np.ndarray, "s"], accuracy: Float[np.ndarray, "s n ..."]) -> Float[np.ndarray, "n ..."]:
+    """Return the log10 size where each curve first reaches 95 % of its maximum."""
+    wanted = NEARLY * accuracy.max(axis=0)
+    at = np.argmax(accuracy >= wanted, axis=0)
+    before = np.maximum(at - 1, 0)
+    high, low = (np.take_along_axis(accuracy, i[None], 0)[0] for i in (at, before))
+    share = np.where(at > 0, (wanted - low) / np.where(high > low, high - low, 1.0), 1.0)
+    return sizes[before] + np.where(at > 0, share, 0.0) * (sizes[at] - sizes[before])
 
 
 def large_sets_absorb(study: Study, moment: str) -> list[Finding]:
     """P1: accuracy falls faster with the rate at 1000 images per class than at 50."""
-    curves: dict[tuple, dict[int, dict[float, Estimate]]] = defaultdict(lambda: defaultdict(dict))
+    curves: dict[tuple, dict[int, dict[float, Contrast]]] = defaultdict(lambda: defaultdict(dict))
     for cell in study.cells:
         if cell.learns and cell.setting.noise in ("clean", "symmetric") and cell.ipc in (50, 1000):
-            curves[cell.setting.data, cell.series][cell.ipc][cell.setting.rate] = cell.of("last_acc")
-    found = []
+            curves[cell.setting.data, cell.series][cell.ipc][cell.setting.rate] = cell.contrast("last_acc")
+    findings = []
     for (data, series), sizes in curves.items():
-        shared = sorted(set(sizes[50]) & set(sizes[1000]))
+        rates = sorted(set(sizes[50]) & set(sizes[1000]))
         scope = scope_of(data, series)
-        if len(shared) < 3:
-            found.append(Finding(scope, UNDECIDED, "", missing="three rates at 50 and at 1000 images per class"))
+        if len(rates) < 3:
+            findings.append(Finding(scope, missing="three rates at 50 and at 1000 images per class"))
             continue
-        small, large = (slope({rate: sizes[ipc][rate] for rate in shared}) for ipc in (50, 1000))
-        words = f"slope {points(small)} points per unit of rate at 50, {points(large)} at 1000"
-        found.append(finding(scope, decided(small - large), words, small - large))
-    return found
+        small, large = (slope({rate: sizes[ipc][rate] for rate in rates}) for ipc in (50, 1000))
+
+        def say(effect: Estimate, small: Contrast = small, large: Contrast = large) -> str:
+            one, other = small.estimate(), large.estimate()
+            return f"slope {points(one)} points per unit of rate at 50 per class, {points(other)} at 1000"
+
+        findings.append(tested(scope, small - large, say))
+    return findings
 
 
-def slope(curve: dict[float, Estimate]) -> Estimate:
-    """Least-squares slope of accuracy over rate."""
-    centre = sum(curve) / len(curve)
-    spread = sum((rate - centre) ** 2 for rate in curve)
-    return weighted([((rate - centre) / spread, value) for rate, value in curve.items()])
-
-
-def started_from(config: dict) -> str:
-    """What a run of DATM began with, also where a published setting says so."""
+def started_from(config: dict[str, Any]) -> str:
+    """Return the option `start` of a DATM run, also if a published setting determines it."""
     known = {field.name for field in dataclasses.fields(Experiment)}
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
+    given = {name: value for name, value in config.items() if name in known}
     return method_config(DatmConfig, Experiment(**given)).start
 
 
 def filtering_start(study: Study, moment: str) -> list[Finding]:
-    """P3: starting from images that experts predict as their given class beats starting from any real ones."""
+    """P3: initial images that experts predict as their given class are better than any real images."""
     starts: dict[tuple, dict[str, Cell]] = defaultdict(dict)
     for cell in study.cells:
         if cell.method == "datm" and cell.setting.rate:
@@ -165,13 +137,17 @@ def filtering_start(study: Study, moment: str) -> list[Finding]:
             chosen.pop("start", None)
             others = variant({**config, "options": [f"{name}={value}" for name, value in sorted(chosen.items())]})
             starts[cell.setting, cell.ipc, cell.protocol, others][begun] = cell
-    found = []
+    findings = []
     for (setting, ipc, *_), cells in starts.items():
         scope = f"{scope_of(setting.data, 'datm', ipc)}, {setting.labels}"
-        if {"correct", "real"} <= set(cells):
-            ours, real = cells["correct"].of("last_acc"), cells["real"].of("last_acc")
-            words = f"{100 * ours.mean:.1f} % from correctly predicted images, {100 * real.mean:.1f} % from any"
-            found.append(finding(scope, decided(ours - real), words, ours - real))
-        else:
-            found.append(Finding(scope, UNDECIDED, "", missing="runs with start=correct and with start=real"))
-    return found
+        if not {"correct", "real"} <= set(cells):
+            findings.append(Finding(scope, missing="runs with start=correct and with start=real"))
+            continue
+        ours, real = (cells[name].contrast("last_acc") for name in ("correct", "real"))
+
+        def say(effect: Estimate, ours: Contrast = ours, real: Contrast = real) -> str:
+            one, other = ours.estimate().mean, real.estimate().mean
+            return f"{100 * one:.1f} % from correctly predicted images, {100 * other:.1f} % from any real images"
+
+        findings.append(tested(scope, ours - real, say))
+    return findings

@@ -1,187 +1,211 @@
-"""The claims about where distilled sets beat training on everything: C1 to C6."""
+"""Claims on when distilled sets beat training on everything: C1 to C6 and P2."""
 
-import itertools
-import math
+from collections import defaultdict
+from collections.abc import Callable
 
-from experiments.reporting.cells import Compared, Estimate
+import numpy as np
+
 from experiments.reporting.claims import (
-    FAILS,
-    HOLDS,
-    SEEDS,
-    UNDECIDED,
     Finding,
     Study,
-    crossing,
-    decided,
-    finding,
     lacking,
     listed,
     points,
+    scope_in,
     scope_of,
-    sign,
+    tested,
 )
+from experiments.reporting.contrasts import Contrast, Estimate, average, slope
+from experiments.reporting.inference import LEVEL, every, some
 
 GRID = (0.2, 0.4, 0.6, 0.8)
-CLAIMED = (10, 50)  # C1: the sizes that the claim is about; others decide only where a method has neither
-CRITICAL = 0.6  # C1: the advantage must begin here at the latest
-FEW = 0.1  # C6: few samples are at most this share of the training images
+CLAIMED = (10, 50)  # C1: sizes of the claim; other sizes count only if a method has neither
+CRITICAL = 0.6  # C1: the advantage starts at this rate or below
+FEW = 0.1  # C6: largest share of the training images
+MARGIN = 0.02  # C3: non-inferiority margin for the share of predicted targets of the noise
 
 
 def beyond_a_critical_rate(study: Study, moment: str) -> list[Finding]:
-    """C1: some measured rate up to 0.6 from which on every measured rate shows an advantage."""
-    found, curves = [], study.deltas(["symmetric"], moment)
+    """C1: the advantage is above zero at the largest measured rate up to 0.6 and at every larger rate of the grid."""
+    findings, curves = [], study.gains(["symmetric"], moment)
     claimed = {key[:2] for key in curves if key[2] in CLAIMED}
-    for (data, series, ipc), deltas in curves.items():
+    for (data, series, ipc), gains in curves.items():
         if (data, series) in claimed and ipc not in CLAIMED:
             continue
-        start = crossing(deltas)
-        late_loss = any(sign(delta) == "below" for rate, delta in deltas.items() if rate >= CRITICAL)
-        status = HOLDS if start <= CRITICAL else FAILS if late_loss else UNDECIDED
-        shown = deltas[start] if status == HOLDS else deltas[max(deltas)]
-        words = f"ahead from {start:g} on ({listed(deltas)})" if status == HOLDS else listed(deltas)
-        missing = lacking(GRID, deltas)
-        if status == HOLDS and missing:
-            words, missing = f"{words}; not measured: {missing}", ""
-        found.append(finding(scope_of(data, series, ipc), status, words, shown, missing, deltas.values()))
-    return found
+        estimates = {rate: gain.estimate() for rate, gain in gains.items()}
+        start = max((rate for rate in gains if rate <= CRITICAL), default=None)
+        beyond = [estimates[rate] for rate in gains if start is not None and rate >= start]
+        late = [estimates[rate].below() for rate in gains if rate >= CRITICAL]
+        shown = min(beyond or estimates.values(), key=lambda one: float(np.mean(one.mean)))
+        holds = every([one.above() for one in beyond]) if beyond else 1.0
+        fails = some(late) if late else 1.0
+        if start is None:
+            missing = f"a rate up to {CRITICAL:g}"
+        else:
+            missing = lacking([rate for rate in GRID if rate > start], gains)
+        if missing:  # the claim cannot hold without these rates, but can fail
+            holds = 1.0
+        effect = shown._replace(rows=tuple(row for one in estimates.values() for row in one.rows))
+        findings.append(Finding(scope_of(data, series, ipc), effect, holds, fails, _listing(gains), missing))
+    return findings
 
 
 def grows_with_rate(study: Study, moment: str) -> list[Finding]:
-    """C2: no step between neighbouring rates loses more than two standard errors of advantage."""
-    found = []
-    for (data, series, ipc), deltas in study.deltas(["symmetric"], moment).items():
-        scope, rates = scope_of(data, series, ipc), list(deltas)
-        if len(rates) < 2:
-            found.append(finding(scope, UNDECIDED, listed(deltas), deltas[rates[0]], lacking(GRID, rates)))
+    """C2: the least-squares slope of the advantage over the rate is above zero."""
+    findings = []
+    for (data, series, ipc), gains in study.gains(["symmetric"], moment).items():
+        scope, span = scope_of(data, series, ipc), max(gains) - min(gains)
+        if len(gains) < 2:
+            only = next(iter(gains.values()))
+            findings.append(Finding(scope, only.estimate(), say=_listing(gains), missing=lacking(GRID, gains)))
             continue
-        steps = [deltas[high] - deltas[low] for low, high in itertools.pairwise(rates)]
-        whole = deltas[rates[-1]] - deltas[rates[0]]
-        known = all(step.n >= SEEDS for step in steps)
-        falls = any(sign(step) == "below" for step in steps)
-        status = FAILS if falls else HOLDS if known else UNDECIDED
-        found.append(finding(scope, status, listed(deltas), whole, used=deltas.values()))
-    return found
+        rise = slope(gains).times(span)
+
+        def say(effect: Estimate, gains: dict = gains) -> str:
+            return f"the fitted line rises by {points(effect)} from {min(gains):g} to {max(gains):g} ({listed(gains)})"
+
+        findings.append(tested(scope, rise, say))
+    return findings
+
+
+def _listing(gains: dict[float, Contrast]) -> Callable[[], str]:
+    return lambda: listed(gains)
 
 
 def structure_is_absorbed(study: Study, moment: str) -> list[Finding]:
-    """C3: distilled models follow the noise at least as much as full ones, and asymmetric noise is beaten later."""
-    found = [_absorbed(compared) for compared in study.compared if _structured(compared)]
-    symmetric = study.deltas(["symmetric"], moment)
-    for key, deltas in study.deltas(["asymmetric"], moment).items():
-        other = symmetric.get(key, {})
-        both = {rate: (other[rate], deltas[rate]) for rate in deltas if rate in other}
-        scope = scope_of(*key) + ", where the advantage begins"
-        if not both:
-            last = deltas[max(deltas)]
-            missing = f"symmetric rates {', '.join(f'{rate:g}' for rate in deltas)}"
-            found.append(finding(scope, UNDECIDED, listed(deltas), last, missing))
+    """C3: distilled models predict the target of asymmetric noise no less often, and gain less than with symmetric."""
+    findings = []
+    for cell, full, _ in study.compared:
+        setting = cell.setting
+        if not (cell.learns and setting.noise == "asymmetric" and setting.rate and not setting.imbalance):
             continue
-        plain, structured = (crossing({r: pair[side] for r, pair in both.items()}) for side in (0, 1))
-        status = UNDECIDED if plain == math.inf else HOLDS if structured > plain else FAILS
-        at = max(both) if plain == math.inf else plain
-        words = f"symmetric from {_rate(plain)}, asymmetric from {_rate(structured)}"
-        missing = "a rate at which symmetric noise is beaten" if status == UNDECIDED else ""
-        found.append(finding(scope, status, words, both[at][0] - both[at][1], missing))
-    return found
+        scope = f"{scope_in(cell)}, predicted targets"
+        ours, theirs = cell.contrast("absorbed"), full.contrast("absorbed") if full else None
+        if ours is None or theirs is None:
+            findings.append(Finding(scope, missing="the column absorbed of both sides"))
+            continue
 
+        def say(effect: Estimate, ours: Contrast = ours, theirs: Contrast = theirs) -> str:
+            return (
+                f"the target class of the noise is predicted for {100 * ours.estimate().mean:.1f} % of its source "
+                f"class by the distilled model, for {100 * theirs.estimate().mean:.1f} % by the full model"
+            )
 
-def _rate(rate: float) -> str:
-    return "no measured rate" if rate == math.inf else f"{rate:g}"
+        findings.append(tested(scope, ours - theirs, say, bound=-MARGIN))
+    symmetric = study.gains(["symmetric"], moment)
+    for key, gains in study.gains(["asymmetric"], moment).items():
+        both = {rate: symmetric[key][rate] - gain for rate, gain in gains.items() if rate in symmetric.get(key, {})}
+        scope = scope_of(*key) + ", symmetric against asymmetric"
+        if not both:
+            missing = f"symmetric rates {', '.join(f'{rate:g}' for rate in gains)}"
+            findings.append(Finding(scope, average(gains.values()).estimate(), say=_listing(gains), missing=missing))
+            continue
 
+        def difference(effect: Estimate, both: dict = both) -> str:
+            rates = ", ".join(f"{rate:g}" for rate in both)
+            return f"the advantage is {points(effect)} larger with symmetric noise, over rates {rates}"
 
-def _structured(compared: Compared) -> bool:
-    setting = compared.cell.setting
-    return compared.cell.learns and setting.noise == "asymmetric" and bool(setting.rate) and not setting.imbalance
-
-
-def _absorbed(compared: Compared) -> Finding:
-    cell, full, _ = compared
-    scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, asymmetric {cell.setting.rate:g}, what is predicted"
-    ours, theirs = cell.of("absorbed"), full.of("absorbed") if full else None
-    if ours is None or theirs is None:
-        return Finding(scope, UNDECIDED, "", missing="the column absorbed of both sides")
-    effect = ours - theirs
-    status = FAILS if sign(effect) == "below" else HOLDS if effect.n >= SEEDS else UNDECIDED
-    words = (
-        f"source classes are taken for the noise's target in {100 * ours.mean:.1f} % by the distilled model, "
-        f"{100 * theirs.mean:.1f} % by the full one"
-    )
-    return finding(scope, status, words, effect)
+        findings.append(tested(scope, average(both.values()), difference))
+    return findings
 
 
 def limited_on_cifar100(study: Study, moment: str) -> list[Finding]:
-    """C4: with asymmetric noise on CIFAR-100 no advantage is left above 0.4."""
-    found = []
-    for (data, series, ipc), deltas in study.deltas(["asymmetric"], moment).items():
+    """C4: with asymmetric noise on CIFAR-100, every advantage measured at a rate above 0.4 is below zero."""
+    findings = []
+    for (data, series, ipc), gains in study.gains(["asymmetric"], moment).items():
         if data.split(",")[0] != "cifar100":
             continue
-        high = {rate: delta for rate, delta in deltas.items() if rate > 0.4}
+        high = {rate: gain.estimate() for rate, gain in gains.items() if rate > 0.4}
         scope = scope_of(data, series, ipc)
         if not high:
-            found.append(finding(scope, UNDECIDED, listed(deltas), deltas[max(deltas)], lacking((0.6, 0.8), deltas)))
+            last = gains[max(gains)].estimate()
+            findings.append(Finding(scope, last, say=_listing(gains), missing=lacking((0.6, 0.8), gains)))
             continue
-        signs = [sign(delta) for delta in high.values()]
-        status = FAILS if "above" in signs else HOLDS if set(signs) == {"below"} else UNDECIDED
-        found.append(finding(scope, status, listed(deltas), high[max(high)], used=deltas.values()))
-    return found
+        behind, ahead = every([one.below() for one in high.values()]), some([one.above() for one in high.values()])
+        findings.append(Finding(scope, high[max(high)], behind, ahead, _listing(gains)))
+    return findings
 
 
 def human_labels(study: Study, moment: str) -> list[Finding]:
-    """C5: ahead where people were often wrong, behind where they were mostly right."""
-    expected = {"worst": "above", "noisy100": "above", "aggre": "below"}
-    found: list[Finding] = []
-    seen_on: set[str] = set()
-    for cell, _, deltas in study.compared:
+    """C5: the advantage is above zero with many human errors, and below zero with few."""
+    expected = {"worst": 1, "noisy100": 1, "aggre": -1}
+    findings: list[Finding] = []
+    seen_on: set[int] = set()
+    for cell, _, gains in study.compared:
         noise = cell.setting.noise
-        if cell.learns and noise in expected and moment in deltas and not cell.setting.imbalance:
-            seen = sign(deltas[moment])
-            status = UNDECIDED if seen == "unclear" else HOLDS if seen == expected[noise] else FAILS
-            scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {noise}"
-            words = f"{points(deltas[moment])} points, {expected[noise]} zero claimed"
-            found.append(finding(scope, status, words, deltas[moment]))
-            seen_on.add(expected[noise])
-    for side, kinds in (("above", "worst or noisy100"), ("below", "aggre")):
-        if found and side not in seen_on:
-            found.append(Finding(f"labels {kinds}", UNDECIDED, "", missing=f"a distiller and the full set on {kinds}"))
-    return found
+        if cell.learns and noise in expected and moment in gains and not cell.setting.imbalance:
+            side, effect = expected[noise], gains[moment].estimate()
+            p = (effect.above(), effect.below())[::side]
+
+            def say(effect: Estimate = effect, side: int = side) -> str:
+                return f"{points(effect)} points, {'above' if side > 0 else 'below'} zero expected"
+
+            findings.append(Finding(scope_in(cell), effect, *p, say))
+            seen_on.add(side)
+    for side, kinds in ((1, "worst or noisy100"), (-1, "aggre")):
+        if findings and side not in seen_on:
+            findings.append(Finding(f"labels {kinds}", missing=f"a distiller and the full set on {kinds}"))
+    return findings
 
 
 def few_samples(study: Study, moment: str) -> list[Finding]:
-    """C6: at symmetric 0.6 the smallest size that is ahead has at most a tenth of the training images."""
-    by_series: dict[tuple[str, str], dict[int, Estimate]] = {}
+    """C6: at symmetric 0.6, some size of at most a tenth of the training images has an advantage above zero."""
+    by_series: dict[tuple[str, str], dict[int, Estimate]] = defaultdict(dict)
     shares: dict[tuple[str, str, int], float] = {}
-    for cell, _, deltas in study.compared:
+    for cell, _, gains in study.compared:
         data, rate = cell.setting.data, cell.setting.rate
-        if cell.learns and (cell.setting.noise, rate) == ("symmetric", 0.6) and moment in deltas:
-            by_series.setdefault((data, cell.series), {})[cell.ipc] = deltas[moment]
+        if cell.learns and (cell.setting.noise, rate) == ("symmetric", 0.6) and moment in gains:
+            by_series[data, cell.series][cell.ipc] = gains[moment].estimate()
             shares[data, cell.series, cell.ipc] = cell.rows[0]["images"] / cell.rows[0]["train_images"]
-    found = []
+    findings = []
     for (data, series), sizes in by_series.items():
-        small = {ipc: delta for ipc, delta in sorted(sizes.items()) if shares[data, series, ipc] <= FEW}
-        ahead = [ipc for ipc, delta in small.items() if sign(delta) == "above"]
-        behind = small and all(sign(delta) == "below" for delta in small.values())
-        status = HOLDS if ahead else FAILS if behind else UNDECIDED
-        shown = ahead[0] if ahead else max(small or sizes)
-        share = shares[data, series, shown]
-        words = f"{points(sizes[shown])} points with {shown} per class, {100 * share:.2g} % of the images"
-        missing = "" if small else f"a size of at most {100 * FEW:.0f} % of the images"
-        found.append(finding(scope_of(data, series), status, words, sizes[shown], missing))
-    return found
+        small = {ipc: gain for ipc, gain in sorted(sizes.items()) if shares[data, series, ipc] <= FEW}
+        shown = max(small or sizes, key=lambda ipc: float(np.mean(sizes[ipc].mean)))
+
+        def say(effect: Estimate = sizes[shown], ipc: int = shown, share: float = shares[data, series, shown]) -> str:
+            return f"{points(effect)} points with {ipc} per class, {100 * share:.2g} % of the images"
+
+        scope = scope_of(data, series)
+        if not small:
+            missing = f"a size of at most {100 * FEW:.0f} % of the images"
+            findings.append(Finding(scope, sizes[shown], say=say, missing=missing))
+            continue
+        ahead, behind = some([one.above() for one in small.values()]), every([one.below() for one in small.values()])
+        findings.append(Finding(scope, sizes[shown], ahead, behind, say))
+    return findings
 
 
 def early_stopping(study: Study, moment: str) -> list[Finding]:
-    """P2: where a distilled set beats the last epoch, the best epoch does too."""
-    found = []
-    for cell, full, deltas in study.compared:
-        gain = deltas.get("last")
-        if not cell.learns or full is None or gain is None or not cell.setting.rate or sign(gain) != "above":
+    """P2: if some distilled set beats the last epoch, so does the epoch picked on a noisy hold-out.
+
+    The best epoch on test images is selected on test images, so it is not used here.
+    """
+    by_full: dict[tuple[str, ...], list] = defaultdict(list)
+    for one in study.compared:
+        if one.cell.learns and one.baseline is not None and one.cell.setting.rate and "last" in one.gains:
+            by_full[tuple(row["fingerprint"] for row in one.baseline.rows)].append(one)
+    findings = []
+    for members in by_full.values():
+        full, setting = members[0].baseline, members[0].cell.setting
+        scope = f"{setting.data}, {setting.labels}"
+        stopped = full.contrast(
+            lambda row: None if row.get("picked_acc") is None else row["picked_acc"] - row["last_acc"]
+        )
+        gain = some([one.gains["last"].estimate().above() for one in members])
+        if stopped is None:
+            findings.append(
+                Finding(scope, missing="the column picked_acc (a holdout) of the full set", applies=gain <= LEVEL)
+            )
             continue
-        stopped = full.of(lambda row: row["best_acc"] - row["last_acc"])
-        scope = f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"
-        left = "".join(f"; {points(deltas[m])} against the {w}" for m, w in _STOPS.items() if m in deltas)
-        words = f"{points(gain)} against the last epoch{left}"
-        found.append(finding(scope, decided(stopped), words, stopped))
-    return found
+        effect = stopped.estimate()
 
+        def say(effect: Estimate = effect, members: list = members) -> str:
+            best = max((one.gains["last"].estimate() for one in members), key=lambda one: one.mean)
+            return f"early stopping gains {points(effect)} over the last epoch, the best distilled set {points(best)}"
 
-_STOPS = {"best": "best epoch", "picked": "epoch picked on a noisy hold-out"}
+        findings.append(
+            Finding(
+                scope, effect, every([gain, effect.above()]), every([gain, effect.below()]), say, applies=gain <= LEVEL
+            )
+        )
+    return findings

@@ -1,15 +1,17 @@
-"""What a terminal shows of a study: its accuracies as a table, and a line or two for each claim."""
+"""Text output of a study: a table of accuracies, and one or two lines per claim."""
 
 from collections.abc import Iterable, Sequence
 
-from experiments.reporting.cells import Cell, Estimate, Setting, ordered
+from experiments.reporting.cells import Cell, Setting, ordered
 from experiments.reporting.claims import Verdict
+from experiments.reporting.contrasts import Estimate
+from experiments.reporting.verdicts import against
 
 LAST, PICKED = "last_acc", "picked_acc"
 
 
 def table(cells: Iterable[Cell]) -> str:
-    """For each data set methods and sizes down, labels across; means over seeds with their standard errors, in %."""
+    """Return a table per data set: methods and sizes down, labels across, means with standard errors in %."""
     by_data: dict[str, list[Cell]] = {}
     for cell in ordered(cells):
         by_data.setdefault(cell.setting.data, []).append(cell)
@@ -25,7 +27,7 @@ def _of_data(data: str, cells: list[Cell]) -> str:
             if found := cell.of(column):
                 lines.setdefault(words, {})[cell.setting] = found
     rows = [["", *[setting.labels for setting in labels]]]
-    rows += [[name, *[_in_words(found.get(setting)) for setting in labels]] for name, found in lines.items()]
+    rows += [[name, *[_text(found.get(setting)) for setting in labels]] for name, found in lines.items()]
     left, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [
         "  ".join([row[0].ljust(left), *[text.rjust(width) for text, width in zip(row[1:], widths, strict=True)]])
@@ -37,20 +39,20 @@ def _of_data(data: str, cells: list[Cell]) -> str:
     return "\n".join([title, *aligned])
 
 
-def _in_words(found: Estimate | None) -> str:
+def _text(found: Estimate | None) -> str:
     if found is None:
         return "-"
     return f"{100 * found.mean:.1f}" + ("" if found.se is None else f" +- {100 * found.se:.1f}")
 
 
 def claims(verdicts: Sequence[Verdict]) -> str:
-    """Each claim that the rows test, with its verdict; the comparisons behind it are on the page."""
+    """Return the verdict on each claim that the rows test."""
     tested = [one for one in verdicts if one.findings["last"]]
     lines = []
-    for claim, findings, status, words in tested:
-        against = ", ".join(f"{moment} {status[moment]}" for moment in status if moment != "last" and findings[moment])
-        lines.append(f"{claim.name:<4}{status['last']:<10} {claim.text}")
-        lines.append(f"    {words}" + (f" Against other epochs of full training: {against}." if against else ""))
+    for one in tested:
+        references = against(one)
+        lines.append(f"{one.claim.name:<4}{one.headline:<10} {one.claim.title}")
+        lines.append(f"    {one.words}" + (f" {references.capitalize()}." if references else ""))
     if rest := [one.claim.name for one in verdicts if one not in tested]:
         lines.append(f"Not tested by these rows: {', '.join(rest)}.")
     return "\n".join(lines)

@@ -1,25 +1,27 @@
-"""What a cell will cost, from shapes alone: arithmetic, sequential passes, memory and disk.
+"""Predicted cost of a cell, from shapes alone: operations, sequential passes, memory and disk.
 
-Nothing is loaded or compiled. A prediction is good to a factor of about two; `planning` refines it by rows.
+Nothing is loaded or compiled. Predictions are accurate to a factor of about two. `planning` replaces them by measured
+rows of the same kind.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import upright
 from ddjax.evaluation.students import HELD_OUT, rescaled
 from ddjax.names import choose
-from experiments.config import BASELINE_OF, UPRIGHT, Experiment, method_config
-from experiments.methods import read
-from experiments.shared import network
+from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment, method_config
+from experiments.running.methods import read
+from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
+from experiments.sweeping.operations import copies
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
-# training images, test images, shape, classes; other sets are looked at
+# training images, test images, shape, classes; other data sets are loaded
 SHAPES = {
     "digits": (1442, 355, (8, 8, 1), 10),
     "mnist": (60_000, 10_000, (28, 28, 1), 10),
@@ -31,16 +33,16 @@ SHAPES = {
 
 
 class Cost(NamedTuple):
-    """Of one cell alone, and what it has in common with others; `work` is None for a method without a formula."""
+    """Cost of one cell, and work that it shares with others; `work` is None for a method without a formula."""
 
     work: Work | None
     disk: int
-    data: float  # bytes of the work's memory that the cells of a fleet hold once
+    data: float  # bytes of memory that the cells of a fleet share
     common: tuple[Common, ...] = ()
 
 
 def shape_of(cell: Experiment, data_dir: str | None = None) -> Shape:
-    """Of the cell's data, after its limit and long tail."""
+    """Shape of the cell's training data, after limit and imbalance."""
     if cell.dataset in SHAPES:
         shape = Shape(*SHAPES[cell.dataset])
     else:
@@ -53,12 +55,12 @@ def shape_of(cell: Experiment, data_dir: str | None = None) -> Shape:
 
 
 def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cost:
-    """Of a cell, on a machine that decides what runs side by side."""
+    """Cost of a cell on a machine, which decides how much runs in parallel."""
     shape = shape_of(cell, data_dir)
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
     asked = read(cell.method)
-    if asked.whole or asked.prune:  # what a rule or a cleaner adds is known once it has been measured
+    if asked.whole or asked.prune:  # robust rules and cleaning methods have no formula
         return Cost(None, ROW_BYTES, 0.0)
     method = asked.method
     config = method_config(method.config, cell)
@@ -70,18 +72,12 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if formula is None:
         return Cost(None, disk, 0.0)
     made, common = formula(cell, config, model, shape, machine)
-    students = _students(cell, shape, copies(cell.method, config), machine)
+    students = _students(cell, shape, copies(cell.method, config, shape.image), machine)
     return Cost(made.then(students), disk, data_bytes(shape), common)
 
 
-def copies(method: str, config: Any) -> int:
-    """How many images students see for each stored one: mirror images, and the cells of a mosaic."""
-    mirrored = 2 if getattr(config, "use_flip", False) and method == "rcig" else 1
-    return mirrored * getattr(config, "factor", 1) ** 2
-
-
 def fleet_memory(known: Cost, members: int) -> float | None:
-    """Bytes of so many such cells side by side."""
+    """Bytes of this many cells in one program."""
     if known.work is None:
         return None
     together = known.data + members * (known.work.memory - known.data)
@@ -89,7 +85,7 @@ def fleet_memory(known: Cost, members: int) -> float | None:
 
 
 def members_that_fit(cell: Experiment, room: float, data_dir: str | None = None) -> int:
-    """How many cells like this one fit side by side into `room` bytes, with a fifth to spare; one at the least."""
+    """Number of cells like this one that fit into `room` bytes with a fifth to spare; at least 1."""
     known = cost(cell, MACHINES["h200"], data_dir)
     if known.work is None:
         return 1

@@ -1,42 +1,42 @@
-"""What a step of each method asks for, in F, the operations of one image's way through the network.
+"""Work of each method in units of F, the operations of one image's forward pass.
 
-Constants that no formula gives are fitted to measured steps (see each).
+Constants without a formula are fitted to measured steps, as noted at each.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from ddjax.distillers import datm_memory as memory
+from ddjax.distillers.datm import memory
 from ddjax.experts import size
 from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
 from ddjax.experts.recipes import pool_recipe
 from ddjax.training import Recipe
 from ddjax.types import Model
-from experiments.config import Experiment
+from experiments.running.config import Experiment
 from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, training
 
 
 def labels_of(cell: Experiment) -> tuple:
-    """What decides a cell's given labels."""
+    """Key of the cell's given labels."""
     return cell.dataset, cell.limit, cell.imbalance, cell.noise, cell.rate, cell.noise_seed
 
 
 def selected(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Features of all images, at most."""
+    """Selection: at most the features of all images."""
     return Work(forward_flop(model, shape.image) * shape.train, 1, data_bytes(shape)), ()
 
 
 def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Tangents of real and learned images, then descents in them.
+    """RCIG: tangents of real and learned images, then gradient descent on them.
 
-    4 F for each real image; for each learned one (mirror images count) 2 F a step of the inner problem, 1 F one of
-    the inverse Hessian, and its gradient in the half of `pool_most_steps` that a visited network is trained on
-    average. Two cores give 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
+    A real image costs 4 F. A learned image and its flip cost 2 F each per inner step, 1 F per step of the inverse
+    Hessian, and a gradient per training step of the visited network, on average half of `pool_most_steps`. Measured on
+    two cores: 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
     """
-    support = config.ipc * shape.classes * (2 if config.use_flip else 1)
+    support = config.ipc * shape.classes * (2 if config.flip else 1)
     each = 2 * config.inner_steps + config.hinv_steps + GRADIENT * config.pool_most_steps / 2
     flop = config.repeats * forward_flop(model, shape.image) * (4 * min(config.batch, shape.train) + each * support)
     passes = config.inner_steps + config.hinv_steps + config.pool_most_steps / 2 + 4
@@ -46,9 +46,9 @@ def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
 
 
 def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Experts, once for the same labels; then each outer step descends T steps and comes back at second order.
+    """DATM: experts, shared by cells with the same labels; then T inner steps per outer step, differentiated twice.
 
-    12 F for an image in an inner step: its gradient, that again on the way back, and the derivative of it.
+    An image costs 12 F per inner step: its gradient, the recomputed gradient, and the derivative of the gradient.
     """
     m, k = config.ipc * shape.classes, shape.classes
     b, segments = config.batch(m), config.segments
@@ -60,19 +60,20 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
     recipe = config.recipe(shape.train)
     kept = config.kept()
-    own = (recipe, model.spec, config.expert_seed, config.experts, kept, config.storage)
+    seed = cell.seed if config.expert_seed < 0 else f"shared {config.expert_seed}"
+    own = (recipe, model.spec, seed, config.experts, kept, config.storage)
     key = ("experts", *labels_of(cell), cell.precision, *own)
     experts = _fleet("experts", key, recipe, kept, config.experts, model, shape, machine, config.storage)
     return Work(flop, passes, peak), (experts._replace(disk=experts.disk if config.store else 0),)
 
 
 def dance(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Features of real images, gradients of the learned ones in two views; and a pool, for the same labels and seed.
+    """DANCE: features of real images, gradients of learned images in two views, and a pool per labels and seed.
 
-    Two cores give 1.06 s and 2.21 s (width 128, IPC 1 and 10).
+    Measured on two cores: 1.06 s and 2.21 s (width 128, IPC 1 and 10).
     """
     k, real = shape.classes, min(config.batch, shape.train // shape.classes)
-    learned = min(config.cap, config.ipc * config.factor**2)
+    learned = min(config.cap, config.ipc * config.factor_for(shape.image) ** 2)
     flop = k * forward_flop(model, shape.image) * (real + GRADIENT * learned * (1 + config.calibrations))
     classes = k if machine.together else 1
     peak = data_bytes(shape) + held(model, shape, classes * max(real / 3, learned))

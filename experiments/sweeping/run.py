@@ -1,22 +1,22 @@
-"""Running the cells that a directory lacks."""
+"""Run the missing cells of a directory."""
 
+import functools
 import itertools
 import math
 import pathlib
 import sys
 import time
 import traceback
-from collections.abc import Callable
 
-from ddjax import saving
-from ddjax.guard import Diverged
-from ddjax.results import commit, fingerprint, hardware, versions
-from experiments.checkpointing import Keeping, unscored
-from experiments.config import Experiment
-from experiments.methods import read
-from experiments.progress import View
-from experiments.run import Outcome, alike, run_together
-from experiments.shared import Shared
+from ddjax.distilled import saving
+from ddjax.execution.guard import Diverged
+from ddjax.storage.rows import commit, fingerprint, hardware, versions
+from experiments.display.progress import View
+from experiments.running.checkpointing import Keeping, unscored
+from experiments.running.config import Experiment
+from experiments.running.methods import read
+from experiments.running.run import Outcome, alike, run_together
+from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
 from experiments.sweeping.machines import device_memory
 from experiments.sweeping.store import NAMED, Store
@@ -25,9 +25,13 @@ from experiments.sweeping.store import NAMED, Store
 def groups(
     cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
 ) -> list[list[Experiment]]:
-    """What runs as one program: cells that differ only in labels and seeds where `fleet`, else one cell each.
+    """Groups of cells that run as one program.
 
-    A fleet that needs more than `room` bytes by `cost` is cut into parts of about the same size.
+    Args:
+      cells: to group.
+      fleet: group cells that differ only in labels and seeds; otherwise each cell is a group.
+      room: bytes of memory; a larger fleet is split into parts of about the same size.
+      data_dir: TFDS directory.
     """
     if not fleet:
         return [[cell] for cell in cells]
@@ -45,7 +49,7 @@ def _likeness(cell: Experiment) -> str:
 
 
 def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
-    """Groups that score the same sets by other protocols, together: one process is to make a set and then score it."""
+    """Join groups that score the same distilled sets by different protocols, so that one process distils them once."""
     found: dict[tuple, list[list[Experiment]]] = {}
     for group in parts:
         whole = read(group[0].method).whole
@@ -63,7 +67,7 @@ def run_missing(
     view: View,
     keeping: Keeping | None = None,
 ) -> list[Experiment]:
-    """Run what is not done; returns the cells that failed. One that fails is written down, and the rest goes on."""
+    """Run the missing cells; returns the cells that failed. A failed cell gets a row, and the others continue."""
     shared, failed = Shared(data_dir, sets=store.distilled, keeping=keeping), []
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
@@ -79,7 +83,7 @@ def run_missing(
 
 
 def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, float]:
-    """What a sweep's progress shows: how many failed, and the mean accuracy of the cells that ended last."""
+    """Metrics for the progress display: number of failed cells, and mean accuracy of the newest group."""
     rows = [row for cell in group if (row := store.row(cell)) and row["status"] == "done"]
     accuracy = {"accuracy": sum(row["last_acc"] for row in rows) / len(rows)} if rows else {}
     return {"failed": float(failed), **accuracy}
@@ -88,44 +92,55 @@ def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, fl
 def run_group(
     cells: list[Experiment], store: Store, shared: Shared, command: str, view: View | None = None
 ) -> list[Experiment]:
-    """Run claimed cells as one program and write their rows; returns those that failed."""
+    """Run claimed cells as one program and write their rows; returns the cells that failed.
+
+    A cell that diverged fails alone. After any other error the cells run one by one. If all of them fail again, for
+    example on a full disk, the checkpoints of the group stay, and the next sweep continues from them.
+    """
     if not cells:
         return []
-    start = time.monotonic()
+    start, keeping = time.monotonic(), shared.keeping
+    if keeping:
+        keeping.begin()
     try:
         outcomes = run_together(cells, shared=shared, view=view)
     except Exception as error:
-        if len(cells) > 1:  # whose fault it is shows one by one
-            if shared.keeping:
-                shared.keeping.finished(cells)
-            return [cell for one in cells for cell in run_group([one], store, shared, command, view)]
-        [cell] = cells
-        print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {error}", file=sys.stderr)
-        store.write(failure(cell, error, time.monotonic() - start) | {"command": command}, _leave_traceback)
-        return [cell]
-    seconds = round((time.monotonic() - start) / len(cells), 2)
-    for outcome in outcomes:
-        row = {"status": "done", **outcome.row, "seconds": seconds, "command": command}
-        store.write(row, _leave_set(outcome))
-    if shared.keeping:
-        shared.keeping.finished(cells)
-    return []
+        if len(cells) > 1:
+            used = set(keeping.used) if keeping else set()
+            failed = [cell for one in cells for cell in run_group([one], store, shared, command, view)]
+            if keeping and len(failed) < len(cells):
+                keeping.used.update(used)
+                keeping.finished(cells)
+            return failed
+        outcomes = [error]
+    seconds, failed, rows, leave = round((time.monotonic() - start) / len(cells), 2), [], [], []
+    for cell, outcome in zip(cells, outcomes, strict=True):
+        if isinstance(outcome, Outcome):
+            row = {"status": "done", **outcome.row, "seconds": seconds}
+            leave.append(functools.partial(_leave_set, outcome))
+        else:
+            failed.append(cell)
+            print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {outcome}", file=sys.stderr)
+            row = failure(cell, outcome, seconds)
+            leave.append(functools.partial(_leave_traceback, outcome))
+        rows.append(row | {"command": command})
+    store.write(rows, leave)
+    if keeping and len(failed) < len(cells):
+        keeping.finished(cells)
+    return failed
 
 
-def _leave_set(outcome: Outcome) -> Callable[[pathlib.Path], None]:
-    def leave(folder: pathlib.Path) -> None:
-        if outcome.distilled is not None:
-            saving.save_distilled(outcome.distilled, folder / "distilled")
-
-    return leave
+def _leave_set(outcome: Outcome, folder: pathlib.Path) -> None:
+    if outcome.distilled is not None:
+        saving.save_distilled(outcome.distilled, folder / "distilled")
 
 
-def _leave_traceback(folder: pathlib.Path) -> None:
-    (folder / "traceback.txt").write_text(traceback.format_exc())
+def _leave_traceback(error: Exception, folder: pathlib.Path) -> None:
+    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
 
 
 def failure(cell: Experiment, error: Exception, seconds: float) -> dict:
-    """The row of a cell that has no score."""
+    """The row of a failed cell."""
     return {
         "status": "failed_nan" if isinstance(error, Diverged) else "failed",
         "reason": f"{type(error).__name__}: {error}",

@@ -1,0 +1,136 @@
+"""Load every labelled image of the files of a user, without a held-out test set, for cleaning labels."""
+
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ddjax.data import folder, tables
+from ddjax.data.dataset import Dataset
+from ddjax.data.images import DECODER, decode_files
+from ddjax.data.loading import load
+from ddjax.data.validate import class_labels, numbered, pixels, small_classes
+from ddjax.storage.files import npz_headers, read_npz
+
+
+def load_all(
+    name: str | os.PathLike,
+    *,
+    image_size: int | None = None,
+    data_dir: str | os.PathLike | None = None,
+    least: int = 1,
+) -> Dataset:
+    """Load all images of a folder, .npz or .csv as the training set, with an empty test set.
+
+    A folder contributes its `train` and `test` parts, a .csv all rows, and an .npz only the training arrays. Unreadable
+    files are skipped, regardless of their number, and listed in provenance["skipped"]. Ids are those of `load`. A named
+    set is loaded by `load`, with its test set.
+
+    Args:
+      name: a path, or a name as for `load`.
+      image_size: side to which the central square of every image is resized; without it all must have one size.
+      data_dir: the TFDS directory.
+      least: smallest number of images in a class of a folder, .npz or .csv.
+
+    Returns:
+      The data set.
+
+    Raises:
+      ValueError: the files cannot be read; for a folder the message lists all problems.
+
+    Example:
+      >>> import tempfile
+      >>> path = tempfile.mkdtemp() + "/a.npz"
+      >>> np.savez(path, images=np.zeros((4, 8, 8, 1), np.uint8), labels=np.arange(4) % 2)
+      >>> load_all(path).labels.tolist()
+      [0, 1, 0, 1]
+    """
+    path = pathlib.Path(name).expanduser()
+    if path.is_dir():
+        return _folder(path, image_size, least)
+    if path.suffix == ".csv" and path.is_file():
+        return _csv(path, image_size, least)
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(path, least)
+    return load(name, image_size=image_size, data_dir=data_dir)
+
+
+def _folder(root: pathlib.Path, image_size: int | None, least: int) -> Dataset:
+    train, test = folder.listings(root, image_size, least)
+    files = [*train, *(test or [])]
+    names, labels = np.unique([file.label for file in files], return_inverse=True)
+    return _decoded(
+        root.name, [f.path for f in files], labels, names.tolist(), lambda p: (root / p).read_bytes(), image_size
+    )
+
+
+def _csv(path: pathlib.Path, image_size: int | None, least: int) -> Dataset:
+    rows = tables.csv_rows(path)
+    labels, names = tables.class_numbers(rows, path)
+    _check_sizes(path, labels, names, least)
+    return _decoded(path.stem, rows.paths, labels, names, lambda file: (path.parent / file).read_bytes(), image_size)
+
+
+def _check_sizes(path: pathlib.Path, labels: np.ndarray, names: Sequence[str], least: int) -> None:
+    if least > 1 and (problem := small_classes(labels, names, least)):
+        raise ValueError(f"{path}: {problem}")
+
+
+def _decoded(
+    name: str,
+    files: list[str],
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    read: Callable[[str], bytes],
+    image_size: int | None,
+) -> Dataset:
+    decoded = decode_files(files, read, image_size=image_size, most_skipped=1.0)
+    ids = np.flatnonzero(decoded.kept)
+    return _dataset(
+        name,
+        decoded.images,
+        labels[ids],
+        class_names,
+        ids=ids,
+        keys=[files[i] for i in ids],
+        provenance={"decoder": DECODER, "skipped": decoded.skipped, "image_size": image_size},
+    )
+
+
+def _npz(path: pathlib.Path, least: int) -> Dataset:
+    keys = tables.npz_keys(path, npz_headers(path))
+    arrays = read_npz(path, {*keys[:2], "ids", "class_names"})
+    images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
+    labels = class_labels(arrays[keys[1]], len(images), None, f"{path.stem} labels")
+    named = arrays["class_names"].astype(str) if "class_names" in arrays else numbered(labels, f"{path.stem} labels")
+    _check_sizes(path, labels, list(named), least)
+    ids = class_labels(arrays.get("ids", np.arange(len(images))), len(images), None, f"{path.stem} ids")
+    order = np.argsort(ids, kind="stable")
+    rows = np.array([f"row_{i}" for i in range(len(images))])
+    return _dataset(
+        path.stem, images[order], labels[order], [str(c) for c in named], ids[order], rows[order], {"skipped": []}
+    )
+
+
+def _dataset(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    ids: np.ndarray,
+    keys: Sequence[str] | np.ndarray,
+    provenance: dict[str, Any],
+) -> Dataset:
+    return Dataset(
+        name=name or "folder",
+        images=images,
+        labels=labels.astype(np.int32),
+        ids=ids.astype(np.int32),
+        test_images=images[:0],
+        test_labels=labels[:0].astype(np.int32),
+        class_names=tuple(map(str, class_names)),
+        keys=np.asarray(keys, np.str_),
+        provenance=provenance,
+    )

@@ -1,0 +1,90 @@
+"""What `denoise` is given: images and labels of a user's own, checked and numbered before any work."""
+
+import collections
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from ddjax.data.validate import class_labels, pixels
+from ddjax.types import TrainSet
+
+
+def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) -> tuple[TrainSet, tuple[str, ...]]:
+    """The pixels with class numbers, and the names of the classes.
+
+    Args:
+      images: [n h w c] or [n h w], uint8 or floats from 0 to 1.
+      labels: [n] class numbers from 0, or names; not both.
+      class_names: of the class numbers; by default the numbers, or the given names in sorted order.
+
+    Returns:
+      A training set in the space of pixels, and a name for each of its classes.
+
+    Raises:
+      ValueError: images or labels cannot be read, are not as many as each other, or leave a class without an image.
+    """
+    images, given = np.asarray(images), _array(labels)
+    if images.ndim < 1 or given.ndim != 1 or len(given) != len(images) or len(images) < 2:
+        raise ValueError(f"labels must be [n], one for each image; got {given.shape} beside images {images.shape}")
+    images, _ = pixels(images, images[:1], "images")
+    known = None if class_names is None else _names(class_names)
+    if given.dtype.kind == "U":
+        numbered, known = _numbered(given, known)
+    else:
+        numbered = class_labels(given, len(images), None if known is None else len(known), "labels")
+        largest = int(numbered.max())
+        if largest >= len(numbered):  # and before a name is made for each class
+            raise ValueError(f"labels hold class {largest}, but {len(numbered)} images cannot fill so many classes")
+        known = known or tuple(map(str, range(largest + 1)))
+    empty = [known[c] for c in np.flatnonzero(np.bincount(numbered, minlength=len(known)) == 0)]
+    if empty or len(known) < 2:
+        raise ValueError(f"there must be two classes or more, each with an image; without: {empty[:5]}")
+    ids = np.arange(len(numbered), dtype=np.int32)
+    return TrainSet(images=images, labels=numbered, ids=ids, num_classes=len(known)), known
+
+
+def _array(labels: Any) -> np.ndarray:
+    """The labels as an array of text or numbers. NumPy alone would turn [1, "a"] into text, and None as well."""
+    found = np.asarray(labels)
+    mixed = found.dtype == object or (found.dtype.kind in "US" and not isinstance(labels, np.ndarray))
+    if not mixed or found.ndim != 1:
+        return found.astype(str) if found.dtype.kind == "S" else found
+    entries, text = list(labels), (str,) if found.dtype == object else (str, bytes)
+    kinds = ["name" if isinstance(entry, text) else "number" if _whole(entry) else None for entry in entries]
+    if None in kinds:
+        row = kinds.index(None)
+        raise ValueError(
+            f"labels must be class numbers from 0, or names; got {entries[row]!r} at index {row}: "
+            "leave out images without a label"
+        )
+    if len(set(kinds)) > 1:
+        row = next(row for row, kind in enumerate(kinds) if kind != kinds[0])
+        raise ValueError(
+            f"labels must be all class numbers or all names; got {entries[0]!r} at index 0 and {entries[row]!r} at "
+            f"index {row}"
+        )
+    return found.astype(str) if kinds[0] == "name" else np.array(entries)
+
+
+def _whole(entry: Any) -> bool:
+    return isinstance(entry, numbers.Integral) and not isinstance(entry, bool)
+
+
+def _names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes, each of them once."""
+    names = tuple(map(str, class_names))
+    if twice := [name for name, count in collections.Counter(names).items() if count > 1]:
+        raise ValueError(f"class_names must differ from each other; {twice[:5]} come more than once")
+    return names
+
+
+def _numbered(words: np.ndarray, names: tuple[str, ...] | None) -> tuple[Int[np.ndarray, "n"], tuple[str, ...]]:
+    """Class numbers of labels that are names."""
+    names = tuple(sorted(set(words.tolist()))) if names is None else names
+    number = {name: c for c, name in enumerate(names)}
+    if strange := sorted(set(words.tolist()) - set(names)):
+        raise ValueError(f"labels {strange[:5]} are not in class_names {list(names)[:20]}")
+    return np.array([number[word] for word in words.tolist()], np.int32), names

@@ -1,0 +1,239 @@
+"""The gradient of RCIG's outer loss in the support: a direct part, and a part through the inner minimum."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ddjax import bilevel
+from ddjax.bilevel import Inner
+from ddjax.distillers.rcig import inner as rcig_inner
+from ddjax.distillers.rcig.config import RcigConfig
+from ddjax.distillers.rcig.inner import InnerProblem, draw_rows, inner_problem
+from ddjax.distillers.rcig.outer import Scored, Support, expand, outer_loss, predict
+from ddjax.distillers.rcig.tangent import Frozen, Tangent, in_blocks, linearise, origin, outputs
+from ddjax.kernels import gram, solve
+from ddjax.kernels.ridge import Factor
+from ddjax.types import Images, PRNGKey
+
+
+class Keys(NamedTuple):
+    """One key for each purpose of an outer step."""
+
+    member: PRNGKey
+    inner: PRNGKey
+    direct: PRNGKey
+    hinv: PRNGKey
+    implicit: PRNGKey
+    length: PRNGKey
+    training: PRNGKey
+    renewal: PRNGKey
+
+
+def keys_of(key: PRNGKey, step: Int[Array, ""]) -> Keys:
+    """The keys of one outer step, a function of (key, step)."""
+    return Keys(*jax.random.split(jax.random.fold_in(key, step), len(Keys._fields)))
+
+
+class RealBatch(NamedTuple):
+    """The batch on which the outer loss is measured, with centred targets."""
+
+    images: Images
+    targets: Float[Array, "b k"]
+
+
+class Gradient(NamedTuple):
+    """Both parts of the gradient before clipping, with logged values."""
+
+    direct: Support
+    indirect: Support
+    scored: Scored
+    inner_curve: Float[Array, "steps"]
+    hinv_curve: Float[Array, "steps"]
+
+
+def the_problem(config: RcigConfig, frozen: Frozen, support: Support) -> InnerProblem:
+    """The inner problem of a support at a frozen network."""
+    images, labels = expand(support, config.flip)
+    block = config.forward_block if len(images) > config.forward_block else 0
+    tangents = linearise(frozen, images, block=block, with_kernel=config.quirk_head_kernel)
+    dtype = jnp.float64 if config.float64_solve else None
+    return inner_problem(tangents, labels, config.ridge(labels.shape[1]), dtype)
+
+
+def minimise(
+    config: RcigConfig, frozen: Frozen, problem: InnerProblem, rate: Any, key: PRNGKey, age: Array
+) -> bilevel.Descent:
+    """The inner steps at a learning rate."""
+    return rcig_inner.descend(
+        problem,
+        origin(frozen, config.quirk_head_kernel),
+        rate,
+        config.inner_steps,
+        rows=draw_rows(key, len(problem.labels), config.inner_rows),
+        age=age if config.quirk_old_counter else None,
+    )
+
+
+def solver(config: RcigConfig, rate: Any, key: PRNGKey, n: int) -> bilevel.Solve:
+    """The solver of the inverse Hessian."""
+    if config.solver == "cg":
+        return bilevel.conjugate_gradient(config.hinv_steps)
+    if config.solver == "woodbury":
+        return bilevel.woodbury()
+    rows = draw_rows(key, n, config.hinv_rows)
+    at = None if rows is None else lambda hessian, step: rcig_inner.sampled(hessian, rows(step))
+    return bilevel.adam(rate, config.hinv_steps, at)
+
+
+def _some_rows(frozen: Frozen, images: Images, rows: Array | None, constants: tuple, *tangents: Tangent) -> tuple:
+    # features and tangent outputs of all rows; only `rows` are differentiated
+    if rows is None:
+        return outputs(frozen, images, *tangents)
+    some = outputs(frozen, images[rows], *tangents)
+    return tuple(jax.lax.stop_gradient(c).at[rows].set(s) for c, s in zip(constants, some, strict=True))
+
+
+def _of_images(config: RcigConfig, frozen: Frozen, batch: RealBatch, t: Tangent, rows: Array | None) -> tuple:
+    # features and tangent outputs of the real batch
+    def run(images: Images) -> tuple:
+        return outputs(frozen, images, t)
+
+    if rows is None:
+        return in_blocks(run, batch.images, config.forward_block)
+    constants = in_blocks(run, batch.images, config.forward_block)
+    return _some_rows(frozen, batch.images, rows, constants, t)
+
+
+def outer(
+    config: RcigConfig,
+    frozen: Frozen,
+    problem: InnerProblem,
+    batch: RealBatch,
+    rows: tuple[Array | None, Array | None],
+    t: Tangent,
+    support: Support,
+) -> Scored:
+    """The outer loss as a function of t and the support.
+
+    Args:
+      config: the settings.
+      frozen: the network.
+      problem: the inner problem.
+      batch: real images.
+      rows: differentiated rows (of support, of batch); None stands for all.
+      t: the inner minimum.
+      support: the support.
+
+    Returns:
+      Loss and accuracy.
+    """
+    images, labels = expand(support, config.flip)
+    labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
+    constants = () if rows[0] is None else (problem.map.features, problem.map.forward(t))
+    phi, jt = _some_rows(frozen, images, rows[0], constants, t)
+    phi_b, jt_b = _of_images(config, frozen, batch, t, rows[1])
+    factor = Factor(gram(phi, phi), problem.factor.ridge, problem.factor.lower)
+    return outer_loss(
+        predict(gram(phi_b, phi), factor, labels - jt, jt_b), batch.targets, labels, support.log_temperature
+    )
+
+
+def coupling(
+    config: RcigConfig,
+    frozen: Frozen,
+    problem: InnerProblem,
+    rows: Array | None,
+    t: Tangent,
+    support: Support,
+    v: Tangent,
+) -> Float[Array, ""]:
+    """<v, dL/dt> up to a constant: -ridge / (n k) <J v, A^-1 (Y - J t)>. It needs no gradient of a gradient."""
+    images, labels = expand(support, config.flip)
+    labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
+    constants = ()
+    if rows is not None:
+        constants = (problem.map.features, problem.map.forward(v), problem.map.forward(t))
+    phi, jv, jt = _some_rows(frozen, images, rows, constants, v, t)
+    factor = Factor(gram(phi, phi), problem.factor.ridge, problem.factor.lower)
+    return -problem.scale * jnp.sum(jv * solve(factor, labels - jt))
+
+
+def _mean(parts: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *parts)
+
+
+def _draws(key: PRNGKey, n: int, count: int, repeats: int) -> list[Array | None]:
+    rows = draw_rows(key, n, count)
+    return [None] if rows is None else [rows(jnp.int32(i)) for i in range(repeats)]
+
+
+def direct_gradient(
+    config: RcigConfig,
+    frozen: Frozen,
+    problem: InnerProblem,
+    batch: RealBatch,
+    t: Tangent,
+    support: Support,
+    key: PRNGKey,
+) -> tuple[Scored, Tangent, Support]:
+    """The outer loss, its gradient in t, and its gradient in the support at fixed t."""
+
+    def one(rows: tuple[Array | None, Array | None]) -> tuple[Scored, Tangent, Support]:
+        def value(t: Tangent, support: Support) -> tuple[Array, Array]:
+            return tuple(outer(config, frozen, problem, batch, rows, t, support))
+
+        (loss, accuracy), gradients = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)(t, support)
+        return Scored(loss, accuracy), *gradients
+
+    support_key, batch_key = jax.random.split(key)
+    first = _draws(support_key, len(problem.labels), config.direct_support, config.repeats)
+    second = _draws(batch_key, len(batch.images), config.direct_batch, config.repeats)
+    count = max(len(first), len(second))
+    pairs = zip(first * (count // len(first)), second * (count // len(second)), strict=True)
+    return _mean([one(pair) for pair in pairs])
+
+
+def gradient(
+    config: RcigConfig,
+    frozen: Frozen,
+    support: Support,
+    batch: RealBatch,
+    rates: tuple[Any, Any],
+    keys: Keys,
+    age: Int[Array, ""],
+) -> Gradient:
+    """Both parts of the gradient at one network.
+
+    Args:
+      config: the settings.
+      frozen: the network.
+      support: the support.
+      batch: real images.
+      rates: learning rates of the inner steps and of the inverse Hessian.
+      keys: keys of the outer step.
+      age: training steps of the pool network.
+
+    Returns:
+      The direct and the indirect part, with curves and losses.
+    """
+    fixed = the_problem(config, frozen, jax.lax.stop_gradient(support))
+    n = len(fixed.labels)
+
+    def inner(psi: Support) -> Inner:
+        problem = the_problem(config, frozen, psi) if config.hypergradient == "unrolled" else fixed
+        descent = minimise(config, frozen, problem, rates[0], keys.inner, age)
+        draws = _draws(keys.implicit, n, config.implicit_rows, config.repeats)
+
+        def couple(psi: Support, v: Tangent) -> Array:
+            return _mean([coupling(config, frozen, problem, rows, descent.point, psi, v) for rows in draws])
+
+        return Inner(descent, rcig_inner.hessian(problem), couple)
+
+    solve = solver(config, rates[1], keys.hinv, n)
+    adjoint = bilevel.unrolled(inner) if config.hypergradient == "unrolled" else bilevel.implicit(inner, solve)
+    minimum = adjoint(support)
+    scored, in_t, direct = direct_gradient(config, frozen, fixed, batch, minimum.point, support, keys.direct)
+    pulled = minimum.pull(in_t)
+    return Gradient(direct, pulled.gradient, scored, minimum.curve, pulled.curve)

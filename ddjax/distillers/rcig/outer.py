@@ -1,0 +1,129 @@
+"""The outer problem of RCIG: the loss of the kernel-ridge prediction on a real batch, and the sum of both gradients."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from ddjax.kernels import matmul_highest, solve
+from ddjax.kernels.ridge import Factor
+from ddjax.trees import record
+
+
+@record()
+class Support:
+    """The learned quantities: images, regression labels, and the logarithm of the outer loss's inverse temperature."""
+
+    images: Any  # [m h w c]
+    labels: Any  # [m k]
+    log_temperature: Any  # []
+
+
+class Scored(NamedTuple):
+    """The outer loss, and the logged accuracy."""
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+
+
+def expand(support: Support, flip: bool) -> tuple[Float[Array, "n h w c"], Float[Array, "n k"]]:
+    """Images and labels as the losses see them: the learned ones and, with `flip`, their flipped copies."""
+    if not flip:
+        return support.images, support.labels
+    return (
+        jnp.concatenate([support.images, support.images[:, :, ::-1]]),
+        jnp.concatenate([support.labels, support.labels]),
+    )
+
+
+def one_of_centered(targets: Float[Array, "b k"]) -> Float[Array, "b k"]:
+    """Centred one-hot rows converted back to zeros and ones."""
+    return targets - targets.min(axis=1, keepdims=True)
+
+
+def margin(labels: Float[Array, "n k"], cap: float) -> Float[Array, ""]:
+    """Mean difference between the largest and the second largest entry of a row, each capped at `cap`."""
+    top = jax.lax.top_k(labels, 2)[0]
+    return jnp.mean(jnp.minimum(top[:, 0] - top[:, 1], cap))
+
+
+def predict(
+    k_bn: Float[Array, "b n"],
+    factor: Factor,
+    residual: Float[Array, "n k"],
+    outputs: Float[Array, "b k"],
+) -> Float[Array, "b k"]:
+    """The prediction O_b + K_b A^-1 (Y - O); `residual` is Y - O."""
+    return outputs + matmul_highest(k_bn, solve(factor, residual))
+
+
+def outer_loss(
+    predictions: Float[Array, "b k"],
+    targets: Float[Array, "b k"],
+    labels: Float[Array, "n k"],
+    log_temperature: Float[Array, ""],
+) -> Scored:
+    """Cross-entropy of softmax(e^tau Z) minus the margin of the learned labels, capped at 1 / (2 k).
+
+    Args:
+      predictions: Z.
+      targets: centred one-hot rows.
+      labels: the learned labels.
+      log_temperature: tau.
+
+    Returns:
+      Loss and accuracy.
+    """
+    scaled = jnp.exp(log_temperature) * predictions
+    fit = jnp.mean(optax.softmax_cross_entropy(scaled, one_of_centered(targets)))
+    hit = jnp.argmax(predictions, axis=1) == jnp.argmax(targets, axis=1)
+    return Scored(fit - margin(labels, 1 / (2 * labels.shape[1])), jnp.mean(hit.astype(predictions.dtype)))
+
+
+def norm(leaf: Array) -> Float[Array, ""]:
+    """The 2-norm over all entries."""
+    return jnp.sqrt(jnp.sum(leaf**2))
+
+
+def clip_to(direct: Any, indirect: Any) -> Any:
+    """Scale each leaf of `indirect` down to the norm of the same leaf of `direct` if it is larger.
+
+    A zero leaf stays zero. Values that are not finite stay, so that the guard sees them.
+    """
+
+    def clip(direct: Array, indirect: Array) -> Array:
+        size = norm(indirect)
+        factor = jnp.where(size > norm(direct), norm(direct) / jnp.where(size > 0, size, 1), 1)
+        return indirect * jnp.where(jnp.isnan(size), jnp.nan, factor)
+
+    return jax.tree.map(clip, direct, indirect)
+
+
+@record()
+class Average:
+    """An exponential moving average that starts from zero, and the number of averaged values."""
+
+    hidden: Any
+    count: Any  # int32 []
+
+
+def average_init(tree: Any) -> Average:
+    """An empty average."""
+    return Average(hidden=jax.tree.map(jnp.zeros_like, tree), count=jnp.int32(0))
+
+
+def average_add(average: Average, tree: Any, decay: float) -> Average:
+    """The update h <- decay h + (1 - decay) p."""
+    hidden = jax.tree.map(lambda h, p: decay * h + (1 - decay) * p, average.hidden, tree)
+    return Average(hidden=hidden, count=average.count + 1)
+
+
+def average_value(average: Average, decay: float, otherwise: Any) -> Any:
+    """The bias-corrected average h / (1 - decay^count); `otherwise` for an empty average."""
+    weight = 1 - jnp.power(decay, average.count.astype(jnp.float32))
+    some = average.count > 0
+    return jax.tree.map(
+        lambda h, p: jnp.where(some, h / jnp.where(some, weight, 1).astype(h.dtype), p), average.hidden, otherwise
+    )

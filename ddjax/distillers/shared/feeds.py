@@ -1,0 +1,61 @@
+"""Feeds that several methods share: real batches as functions of the step."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from ddjax.trees import record
+from ddjax.types import Feed, Images, PRNGKey, TrainSet
+
+
+class Batch(NamedTuple):
+    """Real images with their given labels."""
+
+    images: Images
+    labels: Int[Array, "b"]
+
+
+@record()
+class FeedData:
+    """The arrays of a feed, and the key of its draws."""
+
+    images: Any  # [n h w c]
+    labels: Any  # int32 [n]
+    key: Any
+
+
+def image_batches(train: TrainSet, size: int, key: PRNGKey) -> Feed:
+    """A feed of random batches.
+
+    Args:
+      train: the training set.
+      size: images per batch, at most; all images if there are fewer.
+      key: the batch of a step is a function of this key and the step.
+
+    Returns:
+      A feed of `Batch`, drawn without replacement in each step.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddjax.testing import toy_train
+      >>> feed = image_batches(toy_train(), 4, jax.random.key(0))
+      >>> feed.at(feed.data, jnp.int32(0)).images.shape
+      (4, 8, 8, 3)
+    """
+    size = min(size, len(train.labels))
+    data = FeedData(images=jnp.asarray(train.images), labels=jnp.asarray(train.labels), key=key)
+
+    return Feed(data, _draw(size))
+
+
+@functools.cache  # one function per size, so that compiled programs are reused
+def _draw(size: int) -> Callable[[FeedData, Int[Array, ""]], Batch]:
+    def at(data: FeedData, step: Int[Array, ""]) -> Batch:
+        rows = jax.random.choice(jax.random.fold_in(data.key, step), len(data.labels), (size,), replace=False)
+        return Batch(data.images[rows], data.labels[rows])
+
+    return at

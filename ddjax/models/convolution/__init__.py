@@ -1,0 +1,1 @@
+"""Convolution: XLA's own on accelerators, matrix products on a CPU."""

@@ -1,0 +1,271 @@
+"""Directories of the library, atomic replacement of files and folders, and safe reading of .npy and .npz files."""
+
+import contextlib
+import hashlib
+import math
+import os
+import pathlib
+import secrets
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+ASIDE = ".aside-"  # prefix of a temporary folder; a killed process leaves one behind
+
+
+def cache_dir() -> pathlib.Path:
+    """The directory of everything that can be computed again: `$DDJAX_CACHE`, or `~/.cache/ddjax`."""
+    return pathlib.Path(os.environ.get("DDJAX_CACHE", "~/.cache/ddjax")).expanduser()
+
+
+def data_dir() -> pathlib.Path:
+    """The TFDS directory: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def manual_dir(root: pathlib.Path | None = None) -> pathlib.Path:
+    """The directory of files that TFDS expects to be downloaded by hand."""
+    return (root or data_dir()) / "downloads" / "manual"
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path, mode: str = "wb") -> Iterator[IO]:
+    """A temporary file that is renamed to `path` when the block succeeds, and removed when it raises. Text is UTF-8.
+
+    Args:
+      path: the file.
+      mode: "wb" or "w".
+
+    Raises:
+      OSError: the file could not be written; the earlier one is intact.
+
+    Example:
+      >>> import tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "new" / "a.txt"
+      >>> with replacing(path, "w") as file:
+      ...     _ = file.write("text")
+      >>> path.read_text()
+      'text'
+    """
+    path = pathlib.Path(path)
+    name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # the permissions follow the umask
+        with os.fdopen(handle, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+        sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # it does not exist
+            os.unlink(name)
+        if isinstance(error, OSError):
+            raise _unwritten(error, path) from error
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: pathlib.Path, *, keep: bool = False) -> Iterator[pathlib.Path]:
+    """A temporary folder that is renamed to `path` when the block succeeds, and removed when it raises.
+
+    Args:
+      path: the folder.
+      keep: whether a folder that exists at `path` is kept, instead of the new one.
+
+    Raises:
+      OSError: the folder could not be written; the earlier one is intact.
+    """
+    path = pathlib.Path(path)
+    aside = path.with_name(f"{ASIDE}{path.name}.{secrets.token_hex(8)}")
+    old = aside.with_name(aside.name + ".old")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        for inner in [*aside.rglob("*"), aside]:
+            sync(inner)
+        if path.exists() and not keep:
+            os.rename(path, old)
+        try:
+            os.rename(aside, path)
+        except OSError:
+            if not (keep and path.is_dir()):
+                raise
+        sync(path.parent)
+    except OSError as error:
+        raise _unwritten(error, path) from error
+    finally:
+        remove(aside)  # renamed already if the block succeeded
+        remove(old)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritten(error: OSError, path: pathlib.Path) -> OSError:
+    """The same error, with the path, and the note that the earlier content is intact."""
+    reason = os.strerror(error.errno) if error.errno else str(error)  # a nested error has the note already
+    return type(error)(error.errno, f"{reason}: not written, and what was there before is as it was", str(path))
+
+
+def tidied(folder: pathlib.Path) -> None:
+    """Remove the temporary folders of killed processes; no process may be writing into `folder` now."""
+    for aside in folder.glob(f"{ASIDE}*"):
+        remove(aside)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Remove a folder or a file, if it exists and can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+class Header(NamedTuple):
+    """The header of an .npy."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy(path: pathlib.Path, objects: Callable[[IO], Any] | None = None) -> Any:
+    """Read the array of an .npy. A header that contradicts the file size is refused before memory is allocated.
+
+    Args:
+      path: the file.
+      objects: reads pickled objects from the open file. By default they are refused.
+
+    Returns:
+      The array, or the result of `objects`.
+
+    Raises:
+      ValueError: the file is damaged, holds pickled objects, or needs more memory than this machine has.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if objects is not None and _header(file).dtype.hasobject:
+            return objects(file)
+        return _array(file, size)
+
+
+def npz_headers(path: pathlib.Path) -> dict[str, Header]:
+    """Shape and dtype of each array of an .npz, without reading the arrays. Raises the errors of `read_npz`."""
+    return _members(path, None, _checked_header)
+
+
+def read_npz(path: pathlib.Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz.
+
+    Args:
+      path: the file.
+      names: of the arrays to read; by default all.
+
+    Returns:
+      The arrays by name.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file is damaged, holds pickled objects, or needs more memory than this machine has.
+    """
+    return _members(path, names, _array)
+
+
+def _members(path: pathlib.Path, names: Collection[str] | None, read: Callable[[IO, int], Any]) -> dict[str, Any]:
+    try:
+        if not zipfile.is_zipfile(path):
+            os.stat(path)  # raises FileNotFoundError if there is no file
+            raise ValueError("it is not a zip archive, as numpy.savez writes")
+        with zipfile.ZipFile(path) as archive:
+            arrays = {}
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if names is not None and name not in names:
+                    continue
+                try:
+                    with archive.open(member) as stream:
+                        arrays[name] = read(stream, member.file_size)
+                except ValueError as error:
+                    raise ValueError(f"{name!r}: {error}") from error
+        return arrays
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged archives raise many kinds of errors
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is not a readable .npz of plain arrays: {reason}") from error
+
+
+def _header(stream: IO) -> Header:
+    stream.seek(0)
+    if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("it is not an array, as numpy.save writes")
+    stream.seek(0)
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return Header(shape, dtype)
+
+
+def _checked_header(stream: IO, size: int) -> Header:
+    """The header of a stream of `size` bytes, if it describes numbers of that size that fit in memory."""
+    header = _header(stream)
+    if header.dtype.hasobject:
+        raise ValueError("pickled objects are refused; save plain arrays")
+    if header.nbytes != (held := size - stream.tell()):
+        raise ValueError(f"its header announces {header.nbytes} bytes of numbers, but it holds {held}")
+    if header.nbytes > (memory := _memory()):
+        raise ValueError(f"it takes {header.nbytes / 2**30:.1f} GiB, and this machine has {memory / 2**30:.1f} GiB")
+    return header
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # not available on every system
+        return sys.maxsize
+
+
+def _array(stream: IO, size: int) -> np.ndarray:
+    _checked_header(stream, size)
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def sha256(path: pathlib.Path) -> str:
+    """SHA-256 of the bytes of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def array_digest(*arrays: np.ndarray) -> str:
+    """First 16 hex digits of SHA-256 over dtype, shape and bytes of each array, used as the key of a cached result.
+
+    Example:
+      >>> array_digest(np.arange(3)) == array_digest(np.arange(3)), len(array_digest(np.arange(3)))
+      (True, 16)
+    """
+    digest = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(memoryview(array).cast("B"))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Output of the commands: progress, tables, figures and error messages."""

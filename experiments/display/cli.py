@@ -1,0 +1,156 @@
+"""Shared parts of the commands: flags, error messages, and process-wide settings."""
+
+import dataclasses
+import errno
+import logging
+import os
+import platform
+import re
+import sys
+import typing
+from collections.abc import Callable, Collection
+from typing import Any
+
+from ddjax import stopping
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FULL = ". Free space there and run the same command again: it continues from what was saved."
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(command: Callable[..., Any], description: str | None = None) -> None:
+    """Run `command` with flags that tyro reads from its signature; a ValueError or OSError ends with status 2.
+
+    The library's messages name arguments as in Python (`image_size=32`). Arguments that are flags of the command are
+    shown as typed (`--image-size 32`).
+
+    Args:
+      command: returns the exit status, or None for 0.
+      description: printed by `--help`, above the flags.
+    """
+    import tyro
+
+    try:
+        with stopping.in_order():
+            status = tyro.cli(command, prog=program(), description=description)
+    except (ValueError, OSError) as error:
+        fail(error, flags(command))
+    sys.exit(status or 0)
+
+
+def program() -> str:
+    """The running command as typed, for the usage line of `--help`."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name}" if spec else sys.argv[0]
+
+
+def flags(command: Any) -> set[str]:
+    """The names of a command's flags: its parameters, and the fields of dataclass parameters, without positionals."""
+    import tyro
+
+    names: set[str] = set()
+    for name, kind in typing.get_type_hints(command).items():
+        kinds = [one for one in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(one)]
+        for one in kinds:
+            hints = typing.get_type_hints(one, include_extras=True).items()
+            names |= {field for field, hint in hints if tyro.conf.Positional not in getattr(hint, "__metadata__", ())}
+        names |= set() if kinds else {name}
+    return names - {"return"}
+
+
+def as_typed(words: str, names: Collection[str]) -> str:
+    """Replace `image_size=32` by `--image-size 32`, and `strict=True` by `--strict`, for these names."""
+
+    def flag(found: re.Match) -> str:
+        name, value = found[1].replace("_", "-"), found[2]
+        return {"True": f"--{name}", "False": f"--no-{name}", "": f"--{name}"}.get(value, f"--{name} {value}")
+
+    if not names:
+        return words
+    name, value = "|".join(map(re.escape, names)), r"-?\w+(?:\.\w+)?|'[^']*'|"
+    return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
+
+
+def keep_compiled() -> None:
+    """Store compiled programs in the user's cache, so that a second run need not compile them again.
+
+    `$JAX_COMPILATION_CACHE_DIR` names another directory. `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
+    """
+    import jax
+
+    from ddjax.storage.files import cache_dir
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+
+
+def make_deterministic() -> None:
+    """Restrict XLA to deterministic kernels. Call this before JAX creates a backend.
+
+    On a CPU the flags change nothing: the same seed gives the same bits on the same machine with the same versions and
+    number of devices.
+    """
+    flags = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+
+
+def show_log() -> None:
+    """Print the library's log messages on standard error: array sizes, memory plans, progress of experts."""
+    logger = logging.getLogger("ddjax")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+
+
+def join_hosts() -> None:
+    """Connect to the other processes of this run. Call this before any computation.
+
+    JAX detects Slurm, TPU pods and MPI. Elsewhere three environment variables describe the processes.
+    """
+    import jax
+
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    given = [os.environ.get(name) for name in names]
+    if None in given and any(given[1:]):
+        raise ValueError(f"a run on several hosts needs all of {', '.join(names)}; got {given}")
+    if None in given:
+        jax.distributed.initialize()
+    else:
+        jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
+
+
+def with_huge_pages() -> None:
+    """Restart this process with huge pages in the allocator, which reads its settings only at the start.
+
+    Without huge pages, the page faults of a jitted call on Linux cost as much as the arithmetic of a narrow network.
+    """
+    if platform.libc_ver()[0] == "glibc" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = HUGE_PAGES
+        os.execv(sys.executable, sys.orig_argv)
+
+
+def fail(error: Exception, names: Collection[str] = ()) -> None:
+    """Print the error on one line and exit with status 2.
+
+    An error that another package raised, except an OSError, is a bug: it is raised again with its traceback.
+
+    Args:
+      error: as caught.
+      names: flags of the command; arguments of these names in the library's messages are shown as flags.
+    """
+    frame = error.__traceback__
+    while frame.tb_next:
+        frame = frame.tb_next
+    package = frame.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+    if package not in ("ddjax", "experiments", "__main__") and not isinstance(error, OSError):
+        raise error
+    words = as_typed(str(error), names) if package == "ddjax" else str(error)
+    if isinstance(error, OSError) and error.errno:
+        if error.filename is None:
+            words += ". The system names no file; it may be standard output"
+        elif error.errno in NO_SPACE:
+            words += FULL
+    print(f"error: {words}", file=sys.stderr)
+    sys.exit(2)

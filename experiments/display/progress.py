@@ -1,0 +1,199 @@
+"""Progress: a live display in a terminal, bars in a notebook, periodic lines in a log, and TensorBoard."""
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+from experiments.display.board import Board
+
+Report = Callable[[int, int, dict[str, float]], None]
+EVERY = 5.0  # seconds between lines in a log
+
+
+class View:
+    """Display of progress. Tasks may nest: the cells of a sweep, and in each cell the distillation and the students."""
+
+    def __init__(self, quiet: bool = False, board: Board | None = None, stream: IO[str] | None = None):
+        """Create a view; nothing is printed yet.
+
+        Args:
+          quiet: print nothing.
+          board: also receives the metrics.
+          stream: of the display; by default standard error.
+        """
+        self.quiet, self.board, self.stream = quiet, board, stream or sys.stderr
+        self._live: Any = None
+        self._spoke, self._depth = time.monotonic(), 0
+
+    @contextlib.contextmanager
+    def task(self, title: str) -> Iterator[Report]:
+        """Show a task; yields its `report(done, total, metrics)`."""
+        with self._shown(title) as show:
+
+            def report(done: int, total: int, metrics: dict[str, float]) -> None:
+                show(done, total, metrics)
+                if self.board:
+                    self.board.write(title, metrics, done)
+
+            yield report
+
+    def say(self, words: str) -> None:
+        """Print a line: above the live display, in the log, or in the output of the notebook."""
+        if self.quiet:
+            return
+        self._spoke = time.monotonic()
+        if self._live is not None:
+            self._live.console.print(words, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(words, file=sys.stdout if in_notebook() else self.stream, flush=True)
+
+    @contextlib.contextmanager
+    def log(self) -> Iterator[None]:
+        """Print the messages that the library logs inside the block."""
+        logger, handler = logging.getLogger("ddjax"), _Saying(self)
+        level = logger.level
+        if not self.quiet:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+    def _shown(self, title: str) -> contextlib.AbstractContextManager[Report]:
+        if self.quiet:
+            return contextlib.nullcontext(lambda done, total, metrics: None)
+        if in_notebook():
+            return self._notebook(title)
+        return self._terminal(title) if self.stream.isatty() else self._lines(title)
+
+    @contextlib.contextmanager
+    def _terminal(self, title: str) -> Iterator[Report]:
+        """Add a row to the live display, which the outermost task opens."""
+        with contextlib.ExitStack() as stack:
+            outermost = self._live is None
+            if outermost:
+                self._live = stack.enter_context(live_display(self.stream))
+                stack.callback(setattr, self, "_live", None)
+            live, pace = self._live, Pace()
+            task = live.add_task(title, total=None, metrics="", rate="")
+            if not outermost:
+                stack.callback(live.remove_task, task)
+
+            def report(done: int, total: int, metrics: dict[str, float]) -> None:
+                rate = in_words(pace(done))
+                live.update(task, completed=done, total=total, metrics=described(metrics), rate=rate)
+
+            yield report
+
+    @contextlib.contextmanager
+    def _notebook(self, title: str) -> Iterator[Report]:
+        from tqdm.auto import tqdm
+
+        with tqdm(desc=title, leave=False) as bar:
+
+            def report(done: int, total: int, metrics: dict[str, float]) -> None:
+                bar.total = total
+                bar.set_postfix(metrics, refresh=False)
+                bar.update(done - bar.n)
+
+            yield report
+
+    @contextlib.contextmanager
+    def _lines(self, title: str) -> Iterator[Report]:
+        start, pace, outermost = time.monotonic(), Pace(), self._depth == 0
+        self._depth += 1
+
+        def report(done: int, total: int, metrics: dict[str, float]) -> None:
+            now, rate = time.monotonic(), pace(done)
+            ends = done == total and (outermost or now - start > EVERY)  # no line for short inner tasks
+            if now - self._spoke < EVERY and not ends:
+                return
+            self._spoke = now
+            left = f"{(total - done) / rate:.0f} s left" if rate else ""
+            words = [f"{title}: {done}/{total}", in_words(rate), described(metrics), left]
+            print("  ".join(word for word in words if word), file=self.stream, flush=True)
+
+        try:
+            yield report
+        finally:
+            self._depth -= 1
+
+
+class _Saying(logging.Handler):
+    """Logging handler that prints to a view."""
+
+    def __init__(self, view: View):
+        """Store the view."""
+        super().__init__()
+        self.view = view
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        self.view.say(self.format(record))
+
+
+def live_display(stream: IO[str]) -> Any:
+    """Columns of the display: title, bar, rate, remaining time and newest metrics."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [
+        TextColumn("[bold]{task.description}", markup=True),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+    ]
+    return Progress(*columns, console=Console(file=stream))
+
+
+def in_notebook() -> bool:
+    """Whether the code runs in a notebook kernel."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def described(metrics: dict[str, float]) -> str:
+    """Metrics as one line of text."""
+    return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+
+
+class Pace:
+    """Units per second since the first report, because the time before it is mostly compilation."""
+
+    def __init__(self) -> None:
+        """Start without reports."""
+        self.first: tuple[int, float] | None = None
+        self.last = 0
+
+    def __call__(self, done: int) -> float | None:
+        """The rate, or None before the second report. A smaller count starts a new measurement."""
+        if done == 0:
+            return None
+        now = time.monotonic()
+        if self.first is None or done < self.last:
+            self.first = done, now
+        self.last = done
+        count, seconds = done - self.first[0], now - self.first[1]
+        return count / seconds if count > 0 and seconds > 0 else None
+
+
+def in_time(seconds: float) -> str:
+    """Seconds as text, in a suitable unit."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def in_words(rate: float | None) -> str:
+    """The rate as text, empty if it is unknown."""
+    if rate is None:
+        return ""
+    return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"

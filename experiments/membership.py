@@ -1,0 +1,168 @@
+"""Who was in the data: shadow models attack one another by the likelihood-ratio attack, and leave a row.
+
+python -m experiments.membership --dataset digits --rate 0.4 --method dance --ipc 10 --shadows 16
+"""
+
+import dataclasses
+import pathlib
+import sys
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from ddjax.denoising.witnesses import students_of
+from ddjax.distilled import DistilledSet
+from ddjax.evaluation import membership
+from ddjax.evaluation.spaces import in_space
+from ddjax.storage.rows import append, commit, fingerprint, hardware, versions
+from ddjax.training import stacked_logits
+from experiments.display.cli import keep_compiled, main
+from experiments.display.progress import View
+from experiments.running.config import UPRIGHT, Experiment, method_config
+from experiments.running.distilling import distil_together
+from experiments.running.run import seeds_of
+from experiments.running.shared import Ready, Shared, inside, make_ready, network
+
+APART = 1000  # seeds of shadow models of one attack are this far from those of the next
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Experiment):
+    """Attack the models of one cell. Method full trains on all images by the protocol of the distilled sets.
+
+    Claim C9 compares three such rows: of a distilled set, of a random set of its size (--method random), and of all
+    images (--method full) with so many --epochs that it is as accurate as the distilled set.
+
+    Attributes:
+        shadows: models, each on a random half of the training images; even, at least 8.
+        out: the file that the row is added to.
+        quiet: no progress.
+        data_dir: the TFDS directory, when it is not the usual one.
+    """
+
+    shadows: int = 16
+    out: pathlib.Path = pathlib.Path("runs/membership.jsonl")
+    quiet: bool = False
+    data_dir: str | None = None
+
+
+def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | None = None) -> dict[str, Any]:
+    """The row of an attack: train every shadow model, and let them attack one another.
+
+    Args:
+      experiment: settings of the cell; its protocol trains the networks, whatever the method.
+      shadows: how many halves of the training images.
+      view: where progress is shown.
+      data_dir: the TFDS directory.
+
+    Returns:
+      A row with the column `membership`: AUC, and the share found at 1 % false alarms.
+
+    Raises:
+      ValueError: for a method that distils nothing, or shadows that are odd or fewer than eight.
+    """
+    cell = make_ready(experiment, Shared(data_dir))
+    if cell.asked.whole and experiment.method != "full":
+        raise ValueError(f"method {experiment.method!r} distils nothing: an attack takes a distiller, random or full")
+    train, test = cell.prepared.train, cell.prepared.test
+    halves = membership.halves(len(train.labels), shadows, experiment.seed)
+    scores, accuracies = [], []
+    with view.task("shadow models") as report:
+        for number, mask in enumerate(halves):
+            shadow = half(cell, mask, APART * experiment.seed + number)
+            logits, right = answers(shadow, train, test, data_dir)
+            scores.append(membership.log_odds(logits, np.asarray(train.labels)).mean(axis=0))
+            accuracies.append(right)
+            report(number + 1, shadows, {"accuracy": right})
+    found = membership.attack(np.stack(scores), halves)
+    accuracy = float(np.mean(accuracies))
+    return {
+        "dataset": cell.dataset.name,
+        "noise": experiment.noise,
+        "rate": experiment.rate,
+        "effective_rate": cell.prepared.noise["used_effective_rate"],
+        "method": experiment.method,
+        "ipc": experiment.ipc if cell.asked.sized else None,
+        "seed": experiment.seed,
+        "seeds": seeds_of(cell),
+        "protocol": cell.protocol.name,
+        "last_acc": accuracy,
+        "best_acc": accuracy,
+        "membership": {"auc": found.auc, "tpr_at_1": found.tpr, "shadows": found.shadows},
+        "train_images": int(halves[0].sum()),
+        "hardware": hardware(),
+        "commit": commit(),
+        "config": dataclasses.asdict(experiment),
+        "fingerprint": fingerprint([dataclasses.asdict(experiment), "membership", shadows]),
+        "versions": versions(),
+    }
+
+
+def half(cell: Ready, mask: np.ndarray, seed: int) -> Ready:
+    """The cell on a half of its training images, with a seed of its own."""
+    rows, prepared = np.flatnonzero(mask), cell.prepared
+    train = dataclasses.replace(
+        prepared.train,
+        images=prepared.train.images[rows],
+        labels=prepared.train.labels[rows],
+        ids=prepared.train.ids[rows],
+    )
+    audit = dataclasses.replace(prepared.audit, labels=prepared.audit.labels[rows], ids=prepared.audit.ids[rows])
+    experiment = dataclasses.replace(cell.experiment, seed=seed)
+    config = method_config(cell.method.config, experiment)
+    return cell._replace(experiment=experiment, config=config, prepared=prepared._replace(train=train, audit=audit))
+
+
+def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np.ndarray, float]:
+    """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
+    experiment, shared = cell.experiment, Shared(data_dir)  # its own: what is kept is known by the name of the data
+    made = (
+        everything(cell, shared) if cell.asked.whole else distil_together([cell], shared, View(quiet=True))[0].distilled
+    )
+    model = network(experiment, cell.protocol.network, pool.images.shape[1:], pool.num_classes)
+    params, transform = students_of(
+        made,
+        cell.prepared.train,
+        model=model,
+        protocol=cell.protocol,
+        students=experiment.students or cell.protocol.students,
+        epochs=experiment.epochs,
+        mirror=experiment.dataset not in UPRIGHT,
+        seed=experiment.seed,
+        report=None,
+    )
+    tested = np.asarray(stacked_logits(model, params, in_space(test, transform))).argmax(axis=-1)
+    logits = np.asarray(stacked_logits(model, params, in_space(pool, transform)))
+    return logits, float(np.mean(tested == np.asarray(test.labels)))
+
+
+def everything(cell: Ready, shared: Shared) -> DistilledSet:
+    """All images of the cell as if they were a distilled set, so that the same protocol trains on them."""
+    train = inside(cell, shared).train
+    return DistilledSet(
+        images=jnp.asarray(train.images),
+        labels=jnp.asarray(train.labels, jnp.int32),
+        num_classes=train.num_classes,
+        space=cell.transform.fingerprint,
+        preprocess=cell.transform,
+    )
+
+
+def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
+    """Attack, write the row, and say what came out."""
+    view = View(settings.quiet)
+    row = attacked(settings.settled(), settings.shadows, view, settings.data_dir)
+    append(settings.out, row | {"command": " ".join(["python", "-m", "experiments.membership", *sys.argv[1:]])})
+    found = row["membership"]
+    print(
+        f"AUC {found['auc']:.3f}, {100 * found['tpr_at_1']:.1f} % found at 1 % false alarms, accuracy "
+        f"{100 * row['last_acc']:.1f} %; written to {settings.out}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    keep_compiled()
+    main(membership_of, __doc__)

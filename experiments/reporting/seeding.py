@@ -1,0 +1,45 @@
+"""Sources of randomness that the rows of a cell share, whose variance their standard errors do not contain."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from experiments.running.config import drawn
+
+# key of a row's column `seeds` -> name in reports
+SOURCES = {"noise": "noise draw", "experts": "expert networks", "augmentation": "sequence of batch-wide augmentations"}
+EXPERTS = ("datm", "mtt")
+
+
+def seeds_of(row: dict[str, Any]) -> dict[str, int]:
+    """Return the seed of each source of randomness other than the seed of the row.
+
+    Newer rows have the column `seeds`. Older rows took the seed of the noise from the settings and the seed of the
+    experts from the options of the method (0 by default), and shared one sequence of batch-wide augmentations.
+    """
+    if "seeds" in row:
+        return row["seeds"]
+    config = row["config"]
+    found = {"augmentation": 0}
+    if drawn(config["noise"], config.get("rate")):
+        found["noise"] = config.get("noise_seed", 0)
+    if config["method"].split("+")[-1] in EXPERTS:
+        chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
+        found["experts"] = int(chosen.get("expert_seed", 0))
+    return found
+
+
+def draw_of(row: dict[str, Any]) -> int | None:
+    """Return the seed of the noise draw of a row; None if its labels are not drawn."""
+    return seeds_of(row).get("noise")
+
+
+def shared(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the names of the sources of randomness that several rows with different seeds share."""
+    found = [seeds_of(row) for row in rows]
+    if len(found) < 2:
+        return ()
+    return tuple(
+        words
+        for name, words in SOURCES.items()
+        if all(name in seeds for seeds in found) and len({seeds[name] for seeds in found}) == 1
+    )

@@ -1,0 +1,97 @@
+"""What a method's name asks for: a distiller, training on everything by some rule, or cleaning before or after.
+
+full, random, rcig, module:METHOD     a distiller of the library, or one of a fork
+elr, coteaching, robust:elr, ...      training on all images by a rule of ddjax.robust
+forward_known, backward_known         ... with the true transition matrix, which nobody has: an upper bound
+cleanlab                              training on all images that cleanlab does not prune
+rcig+relabel                          distil, let students correct the labels, train on all images
+prune+rcig                            drop what cleanlab prunes, distil the rest
+oracle, random_prune                  training on the right labels alone, and on as many drawn at random: controls
+"""
+
+import dataclasses
+import functools
+import inspect
+import typing
+from typing import NamedTuple
+
+from ddjax import ranges
+from ddjax.distillers import DISTILLERS
+from ddjax.names import choose, unknown
+from ddjax.ranges import Natural
+from ddjax.robust import RULES
+from ddjax.types import Method
+
+KNOWN = {"forward_known": "forward", "backward_known": "backward"}
+CONTROLS = ("oracle", "random_prune")
+PRUNE, RELABEL = "prune+", "+relabel"
+_ALONE = "weighted"  # needs weights that no command line can give; `cleanlab` and the controls use it
+
+
+class Asked(NamedTuple):
+    """A name read. Without a rule networks are trained plainly."""
+
+    method: Method  # the distiller; for training on all images that of the whole set
+    whole: bool  # networks are trained on all images, there are no students
+    sized: bool  # images per class mean something
+    rule: str | None = None  # of ddjax.robust
+    known: bool = False  # the rule is told the transition matrix
+    weights: str | None = None  # whose weights the rule takes: cleanlab, oracle or random_prune
+    prune: bool = False  # before distilling
+    relabel: str | None = None  # the distiller whose students correct the labels first
+
+
+@functools.cache
+def read(name: str) -> Asked:
+    """What `name` asks for; an unknown one is answered with the known ones."""
+    full = DISTILLERS["full"]
+    if name.startswith(PRUNE):
+        inner = _distiller(name.removeprefix(PRUNE), name)
+        return Asked(inner, False, True, prune=True)
+    if name.endswith(RELABEL):
+        inner = _distiller(name.removesuffix(RELABEL), name)
+        return Asked(inner, True, True, relabel=name.removesuffix(RELABEL))
+    if name == "full":
+        return Asked(full, True, False)
+    if name in ("cleanlab", *CONTROLS):
+        return Asked(full, True, False, rule=_ALONE, weights=name)
+    rule = name.removeprefix("robust:")
+    known = rule in KNOWN
+    rule = KNOWN.get(rule, rule)
+    if rule in RULES and rule != _ALONE:
+        return Asked(full._replace(config=_options(rule)), True, False, rule=rule, known=known)
+    if name.startswith("robust:"):
+        raise unknown("robust rule", rule, [each for each in RULES if each != _ALONE])
+    if name not in DISTILLERS and ":" not in name:
+        raise unknown("method", name, names())
+    return Asked(choose(DISTILLERS, name, "method"), False, True)
+
+
+def names() -> list[str]:
+    """Every name there is, without those made of two."""
+    rules = [name for name in RULES if name != _ALONE]
+    return [*DISTILLERS, *rules, *KNOWN, "cleanlab", *CONTROLS, "METHOD+relabel", "prune+METHOD"]
+
+
+def sized(name: str) -> bool:
+    """Whether images per class mean something to the method."""
+    return read(name).sized
+
+
+def _distiller(name: str, whole: str) -> Method:
+    if name == "full":
+        raise ValueError(f"method {whole!r}: 'full' distils nothing; cleanlab is what trains on a pruned set")
+    return choose(DISTILLERS, name, f"distiller in {whole!r}")
+
+
+@functools.cache
+def _options(rule: str) -> type:
+    """The settings of a rule as a method's configuration, for --options."""
+    published, settings = RULES[rule], [("ipc", Natural, 0)]
+    wanted = typing.get_type_hints(published.make, include_extras=True)
+    for name, parameter in inspect.signature(published.make).parameters.items():
+        default = published.settings.get(name, parameter.default)
+        if isinstance(default, (bool, int, float, str)):
+            settings.append((name, wanted[name], default))
+    checks = {"__post_init__": ranges.fields}
+    return dataclasses.make_dataclass(f"{rule}_options", settings, frozen=True, namespace=checks)

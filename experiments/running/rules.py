@@ -1,0 +1,146 @@
+"""Robust rules as trainers of the full-set baseline, with the data that each rule needs."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ddjax.models import program
+from ddjax.noise import transition
+from ddjax.preprocess import one_hot
+from ddjax.robust import confident, make_rule
+from ddjax.robust.held_out import held_out_probabilities
+from ddjax.robust.rules.transition import estimate_transition, invertible
+from ddjax.training import Examples, Recipe, Rule, fit
+from ddjax.types import Model
+from experiments.running.config import UPRIGHT, Experiment, method_config
+from experiments.running.nested import nested_trainer
+from experiments.running.shared import Ready, Shared, inside
+
+FOLDS = 5
+ANCHORS = 0.97  # the published quantile of anchor images; 1 for a hundred classes or more
+_TINY = 1e-12
+# rules that receive the share of wrong labels, and the setting's name; published code uses the true share
+RATES = {"small_loss": "forget", "coteaching": "forget", "nested_coteaching": "forget", "echo_select": "noise"}
+NESTED = ("nested_dropout", "nested_coteaching")  # rules with stages and a choice of width
+MOST = {"forget": 0.9, "noise": 0.8}  # the largest share that these settings accept
+
+
+class Needs(NamedTuple):
+    """A rule, with the settings and data that it was made from."""
+
+    rule: Rule | None  # None for the trainers in `nested`
+    settings: dict[str, Any]  # other than the published ones
+    data: Any  # of one network; None if the rule needs none
+    by_row: bool  # whether the data have a row for each image
+
+
+def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
+    """The rule of a cell's method with its settings and data."""
+    asked, experiment = cell.asked, cell.experiment
+    assert asked.rule is not None
+    config = method_config(asked.method.config, experiment)
+    named = [option.partition("=")[0] for option in experiment.options]
+    settings = {name: getattr(config, name) for name in named}
+    if (name := RATES.get(asked.rule)) and name not in settings:
+        settings[name] = min(float(cell.prepared.noise["used_effective_rate"]), MOST[name])
+    if asked.rule == "ill" and experiment.dataset not in UPRIGHT:
+        settings.setdefault("strong", "dance_eval")
+    data, by_row = None, False
+    if asked.weights:
+        data, by_row = jnp.asarray(weights(cell, recipe, model, shared), jnp.float32), True
+    elif asked.rule in ("forward", "backward"):
+        matrix = known_matrix(experiment, cell) if asked.known else estimated_matrix(cell, recipe, model, shared)
+        data = jnp.asarray(invertible(matrix) if asked.rule == "backward" else matrix, jnp.float32)
+    elif asked.rule == "kd":
+        logits = np.log(np.maximum(held_out(cell, recipe, model, shared), _TINY))
+        data, by_row = {"logits": jnp.asarray(logits, jnp.float32)}, True
+    if asked.rule in NESTED:
+        return Needs(None, settings, None, False)
+    return Needs(make_rule(asked.rule, recipe.epochs, **settings), settings, data, by_row)
+
+
+def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
+    """The trainer for `train_full_all`: a function of the rows to train on (None for all) that gives one like `fit`."""
+
+    if given.rule is None:
+        return nested_trainer(given.settings.get("spread", 10.0), given.settings.get("forget"))
+    rule = given.rule
+
+    def on(rows: np.ndarray | None) -> Callable[..., Any]:
+        data = given.data if rows is None or not given.by_row else jax.tree.map(lambda x: x[rows], given.data)
+
+        def train(model: Model, recipe: Recipe, examples: Examples, keys: Any, **more: Any) -> Any:
+            stacked = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (len(keys), *x.shape)), data)
+            return fit(model, recipe, examples, keys, rule=rule, data=stacked, **more)
+
+        return train
+
+    return on
+
+
+def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n k"]:
+    """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
+    train = inside(cell, shared).train
+    experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
+    data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
+    key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
+    examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
+    made = functools.partial(
+        held_out_probabilities,
+        model,
+        recipe,
+        examples,
+        jax.random.fold_in(jax.random.key(experiment.seed), 2),
+        folds=FOLDS,
+        seed=experiment.seed,
+        checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe)),
+    )
+    return shared.once("held_out", key, made)
+
+
+def pruned(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Bool[np.ndarray, "n"]:
+    """The labels that cleanlab prunes by default."""
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        raise ValueError(f"method {cell.experiment.method!r} needs cleanlab: pip install -e '.[denoise]'") from error
+    labels = np.asarray(cell.prepared.train.labels)
+    probabilities, labels = confident.checked(held_out(cell, recipe, model, shared), labels)
+    return find_label_issues(labels, probabilities, n_jobs=1)
+
+
+def weights(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n"]:
+    """A weight for each image: 0 if cleanlab, the oracle or a random choice drops it.
+
+    For cleanlab, kept images are weighted by class with 1 / P(given = k | true = k), like in its CleanLearning.
+    """
+    given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
+    right = given == clean
+    if cell.asked.weights == "oracle":
+        return right.astype(np.float32)
+    if cell.asked.weights == "random_prune":
+        return np.random.default_rng(cell.experiment.seed).permutation(right).astype(np.float32)
+    keep = ~pruned(cell, recipe, model, shared)
+    counts = confident.calibrated(confident.confident_joint(held_out(cell, recipe, model, shared), given), given)
+    return keep * confident.class_weights(counts)[given]
+
+
+def estimated_matrix(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "k k"]:
+    """The transition matrix, estimated from anchor images by cross-validated predictions."""
+    probabilities = held_out(cell, recipe, model, shared)
+    return estimate_transition(probabilities, ANCHORS if probabilities.shape[1] < 100 else 1.0)
+
+
+def known_matrix(experiment: Experiment, cell: Ready) -> Float[np.ndarray, "k k"]:
+    """The transition matrix that generated the labels."""
+    try:
+        kind, k = experiment.noise, cell.dataset.num_classes
+        return np.asarray(transition.matrix(kind, experiment.rate or 0.0, k, dataset=cell.dataset.name))
+    except ValueError as error:
+        raise ValueError(f"noise {experiment.noise!r} has no known transition matrix: {error}") from error

@@ -1,0 +1,171 @@
+"""From an experiment to its row: choose the pieces, run them, write down what came out."""
+
+import dataclasses
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ddjax.data import Dataset
+from ddjax.distilled import DistilledSet
+from ddjax.evaluation import FullScores, Scores
+from ddjax.execution.guard import SKIPPED, Diverged, attempted, intact
+from ddjax.storage.rows import commit, fingerprint, hardware, versions
+from experiments.display.board import name_of
+from experiments.display.progress import View
+from experiments.running.classes import by_class
+from experiments.running.config import Experiment, drawn
+from experiments.running.distilling import Distillation, distil_together, set_of
+from experiments.running.full import whole_together
+from experiments.running.scoring import ranking, students_together
+from experiments.running.shared import Ready, Shared, make_ready, pieces
+from experiments.sweeping.operations import operations
+from experiments.sweeping.work import Shape
+
+MAY_DIFFER = ("noise", "rate", "seed", "noise_seed", "labels_file", "matrix_file")
+
+
+class Outcome(NamedTuple):
+    """A row, and what its figures are drawn from."""
+
+    row: dict[str, Any]
+    dataset: Dataset
+    noise: dict[str, Any]
+    distilled: DistilledSet | None
+    scores: Scores | FullScores
+    log: dict[str, np.ndarray]  # a distiller's metrics, one entry per step
+
+
+def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome:
+    """Run one cell."""
+    return intact(run_together([experiment], shared=shared, view=view)[0])
+
+
+def run_together(
+    cells: list[Experiment], *, shared: Shared | None = None, view: View | None = None
+) -> list[Outcome | Diverged]:
+    """Run cells that differ in nothing but their labels and seeds, all networks of a kind in one compiled program.
+
+    Args:
+      cells: at least one.
+      shared: keeps what cells have in common for the next call.
+      view: shows progress; without one nothing does.
+
+    Returns:
+      For each cell its outcome, or the error of one that diverged, which the others outlive.
+
+    Raises:
+      ValueError: the cells differ in more, or a setting of them is wrong.
+    """
+    shared, view = shared or Shared(), view or View(quiet=True)
+    for cell in cells:
+        pieces(cell)
+    if len({alike(cell) for cell in cells}) > 1:
+        raise ValueError(f"cells that run together may differ in {', '.join(MAY_DIFFER)} only; got {cells}")
+    if view.board:
+        more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics of a fleet are means
+        view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
+    start = time.monotonic()
+    with jax.default_matmul_precision(cells[0].precision):
+        ready = [make_ready(cell, shared) for cell in cells]
+        found = whole_together(ready, shared, view) if ready[0].asked.whole else _of_sets(ready, shared, view)
+    seconds = (time.monotonic() - start) / len(cells)
+    outcomes = [
+        each if isinstance(each, Diverged) else _outcome(cell, each, seconds)
+        for cell, each in zip(ready, found, strict=True)
+    ]
+    if view.board:
+        for outcome in outcomes:
+            if not isinstance(outcome, Diverged):
+                view.board.scores(outcome.row)
+    return outcomes
+
+
+def _of_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
+    """For each cell the scores of its distilled set, their columns, the set and its log; or the error."""
+    found: list[Any] = list(distil_together(ready, shared, view))
+    left = [i for i, made in enumerate(found) if not isinstance(made, Diverged)]
+    cells, sets = [ready[i] for i in left], [found[i].distilled for i in left]
+    if ready[0].protocol.name == "dd-ranking":
+        scored = [attempted(ranking, cell, each, shared, view) for cell, each in zip(cells, sets, strict=True)]
+    else:
+        scored = students_together(cells, sets, shared, view) if left else []
+    for i, outcome in zip(left, scored, strict=True):
+        if isinstance(outcome, Diverged):
+            found[i] = outcome
+        else:
+            scores, part = outcome
+            found[i] = scores, part | spent(ready[i], found[i]), found[i].distilled, found[i].log
+    return found
+
+
+def _outcome(cell: Ready, found: tuple, seconds: float) -> Outcome:
+    scores, part, *made = found
+    distilled, log = made or (None, {})
+    return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
+
+
+def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
+    """What a distilled set cost."""
+    skipped = int(made.log[SKIPPED].sum()) if SKIPPED in made.log else None  # the log of a set that was read is gone
+    steps = cell.method.steps(cell.config)
+    return {**made.spent, "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
+
+
+def alike(experiment: Experiment) -> Experiment:
+    """The experiment without what may differ in a fleet: equal ones can run together."""
+    return dataclasses.replace(
+        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in MAY_DIFFER}
+    )
+
+
+def counted(cell: Ready) -> dict[str, Any] | None:
+    """Floating-point operations of the cell; None for a method without a formula."""
+    train, test = cell.prepared.train, cell.prepared.test
+    shape = Shape(len(train.labels), len(test.labels), tuple(train.images.shape[1:]), train.num_classes)
+    found = operations(cell.experiment, shape)
+    return None if found is None else found._asdict()
+
+
+def seeds_of(cell: Ready) -> dict[str, int]:
+    """The seed behind each source of randomness besides the run's own, for the report to tell what seeds share.
+
+    Operations that augmentations draw for a whole batch come from one sequence for all runs: see `training.fit`.
+    """
+    experiment = cell.experiment
+    found = {"augmentation": 0}
+    if drawn(experiment.noise, experiment.rate):
+        found["noise"] = experiment.noise_seed
+    if (given := getattr(cell.config, "expert_seed", None)) is not None:
+        found["experts"] = experiment.seed if given < 0 else given
+    return found
+
+
+def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """All that is written down about a cell."""
+    experiment, prepared = cell.experiment, cell.prepared
+    given, clean = np.asarray(prepared.train.labels), np.asarray(prepared.audit.labels)
+    return {
+        "dataset": cell.dataset.name,
+        "noise": experiment.noise,
+        "rate": experiment.rate,
+        "effective_rate": prepared.noise["used_effective_rate"],
+        "noise_checksum": prepared.noise["checksum"],
+        "method": experiment.method,
+        "ipc": experiment.ipc if cell.asked.sized else None,
+        "seed": experiment.seed,
+        "seeds": seeds_of(cell),
+        "protocol": cell.baseline.name if cell.asked.whole else cell.protocol.name,
+        **part,
+        **by_class(part["confusion"], given, clean, cell.dataset.class_names),
+        "space": cell.transform.fingerprint,
+        "operations": counted(cell),
+        "train_images": len(given),
+        "wall_s": round(seconds, 2),
+        "hardware": hardware(),
+        "commit": commit(),
+        "config": dataclasses.asdict(experiment),
+        "fingerprint": fingerprint(experiment),
+        "versions": versions(),
+    }
