@@ -11,7 +11,7 @@ __version__ = "0.1.0.dev0"
 _WHERE = {
     "ddjax.storage.checkpoints": ["Checkpoints"],
     "ddjax.data": ["Dataset", "load", "prepare", "to_space", "synthetic"],
-    "ddjax.denoising": ["DenoiseReport", "denoise"],
+    "ddjax.denoising": ["DenoiseReport", "denoise", "judge"],
     "ddjax.execution.loop": ["distill"],
     "ddjax.distilled": ["DistilledSet"],
     "ddjax.distillers": ["DISTILLERS"],

@@ -1,4 +1,4 @@
-"""What is installed here, what it computes on, and where it keeps things: `python -m ddjax`."""
+"""Print versions, devices, data sets, directories and missing extras: `python -m ddjax`."""
 
 import importlib.metadata
 import os
@@ -10,10 +10,29 @@ from ddjax.storage import files
 from ddjax.storage import rows as results
 
 HOME = pathlib.Path.home()
+# extra -> what needs it
+NEEDED_FOR = {
+    "denoise": "experiments.denoise with --compare or --method cleanlab, and tables as data frames",
+    "report": "experiments.report --formats parquet",
+    "ray": "experiments.sweep --executor ray",
+    "slurm": "experiments.sweep --executor slurm",
+    "tensorboard": "--tensorboard of experiments.one and experiments.sweep",
+    "notebooks": "the notebooks",
+    "cuda": "NVIDIA GPUs",
+    "tpu": "TPUs",
+    "test": "pytest",
+    "browser": "pytest, tests of the report page in Chromium",
+    "docs": "mkdocs",
+}
 
 
 def report() -> str:
-    """A line for each fact; nothing is written, and neither TensorFlow nor neural-tangents is loaded."""
+    """The facts as lines of text. Nothing is written, and neither TensorFlow nor neural-tangents is imported.
+
+    Example:
+      >>> report().startswith("version")
+      True
+    """
     found = results.versions()
     packages = ", ".join(f"{name} {version}" for name, version in found.items() if name not in ("ddjax", "python"))
     ours = [f"ddjax {found['ddjax']}", f"in {_short(pathlib.Path(__file__).parent)}"]
@@ -24,8 +43,8 @@ def report() -> str:
         *_devices(),
         *_data(),
         *_caches(),
-        ("extras", _extras()),
-        ("next", "python -m experiments.one, or experiments.data check NAME for what a data set needs"),
+        *_extras(),
+        ("next", "python -m experiments.one for a first run, python -m experiments.data check NAME for a data set"),
     ]
     return "\n".join(f"{name:<9} {fact}" for name, fact in facts)
 
@@ -42,7 +61,7 @@ def _devices() -> list[tuple[str, str]]:
 
 
 def _accelerators() -> list[tuple[str, str]]:
-    """Accelerators whose device files are there while jax computes on the CPU: (what, the extra that drives it)."""
+    """Accelerators that JAX does not use although their device files exist: (name, extra with the driver)."""
     if "cpu" in os.environ.get("JAX_PLATFORMS", ""):
         return []
     seen = [("an NVIDIA GPU", "cuda", "/dev/nvidia0"), ("a TPU", "tpu", "/dev/accel0")]
@@ -66,16 +85,19 @@ def _caches() -> list[tuple[str, str]]:
     return [("cache", f"{_place(root)} ($DDJAX_CACHE)"), ("compiled", f"{_place(compiled)} (of commands)")]
 
 
-def _extras() -> str:
-    """Which optional parts are complete."""
-    names = importlib.metadata.metadata("ddjax").get_all("Provides-Extra") or []
-    have = [name for name in names if _complete("ddjax", name)]
-    lack = [name for name in names if name not in have]
-    return f"{', '.join(have) or 'none'}; not installed: {', '.join(lack) or 'none'}"
+def _extras() -> list[tuple[str, str]]:
+    """Installed extras, then one line per missing extra with what needs it."""
+    have = [name for name in NEEDED_FOR if _complete("ddjax", name)]
+    lack = [name for name in NEEDED_FOR if name not in have]
+    lines = [("extras", f"installed: {', '.join(have) or 'none'}")]
+    if lack:
+        lines.append(("", "not installed; pip install -e '.[NAME]' with one of these names:"))
+        lines += [("", f"  {name:<11} for {NEEDED_FOR[name]}") for name in lack]
+    return lines
 
 
 def _complete(package: str, extra: str) -> bool:
-    """Whether all that `package[extra]` asks for is installed; versions are pip's business."""
+    """Whether all packages of `package[extra]` are installed, in any version."""
     try:
         lines = importlib.metadata.requires(package) or []
         for line in lines:

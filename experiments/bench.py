@@ -1,26 +1,57 @@
-"""Measure: the only place where speed is asserted or claimed.
+"""Measure speed and peak memory.
 
-python -m experiments.bench gemm conv --width 128 --batch 128
+Example: python -m experiments.bench gemm conv --width 128 --batch 128
 
-python -m experiments.bench conv train --native --json
+Example: python -m experiments.bench conv train --native --json
 
-Fractions are of the rate of a float32 matrix product whose calls alternate with those measured. On Linux the
-process asks for huge pages first: at a jitted call's first touch of its buffers, small ones cost as much as the
-arithmetic of a narrow network. `GLIBC_TUNABLES= python -m experiments.bench` goes without.
+Example: python -m experiments.bench judge --files DIR
+
+Fractions are relative to the rate of a float32 matrix product, which is measured in turn with each benchmark. On Linux
+the process uses huge pages, because page faults cost as much as the arithmetic of a narrow network.
+`GLIBC_TUNABLES= python -m experiments.bench` runs without them.
 """
 
 import dataclasses
 import importlib.metadata
 import json as json_module
 import os
+import pathlib
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import tyro
 
 from ddjax import names as known
 from ddjax.ranges import Count, checked
 from experiments.display import cli
+
+Entry = dict[str, Any]
+
+
+def _key(name: str) -> Callable[[Entry], Any]:
+    return lambda entry: entry.get(name)
+
+
+# a column is shown where an entry has a value for it
+COLUMNS: dict[str, tuple[Callable[[Entry], Any], str]] = {
+    "seconds": (_key("seconds"), ".4f"),
+    "GFLOP/s": (lambda entry: entry["gflop"] and entry["gflop"] / entry["seconds"], ".1f"),
+    "of GEMM": (_key("gemm_fraction"), ".2f"),
+    "peak MiB": (_key("peak_mib"), ".0f"),
+    "ratio": (_key("ratio"), ".2f"),
+    "images/s": (_key("images_per_s"), ".0f"),
+    "error": (_key("error"), ".1e"),
+    "F1": (_key("f1"), ".3f"),
+    "flagged": (_key("flagged"), ".3f"),
+    "promised": (_key("promised"), ".3f"),
+    "precision": (_key("precision"), ".3f"),
+    "said": (_key("estimated_rate"), ".3f"),
+    "rate": (_key("noise_rate"), ".3f"),
+    "AUROC": (_key("auroc"), ".3f"),
+    "missed": (_key("missed_at_rate"), ".3f"),
+    "corrected": (_key("corrected_acc"), ".3f"),
+}
 
 
 @checked
@@ -29,26 +60,32 @@ def bench(
     *,
     json: bool = False,
     width: Count = 128,
-    batch: Annotated[Count | None, tyro.conf.arg(help="images per step; default: the benchmark's own")] = None,
+    batch: Annotated[Count | None, tyro.conf.arg(help="images per step; by default those of the benchmark")] = None,
     repeats: Count = 5,
     ipc: Count = 1,
     native: bool = False,
+    files: pathlib.Path | None = None,
 ) -> None:
-    """Medians over calls after a warm-up.
+    """Print the median time of each benchmark after a warm-up.
 
     Args:
-        names: what to measure: gemm, conv, import, train, evaluate, ...
+        names: benchmarks: gemm, conv, precision, import, train, evaluate, ...; a wrong name lists all.
         json: print one JSON list.
         width: channels of the networks.
-        repeats: timed calls of each.
-        ipc: distilled images per class, of rcig.
-        native: measure XLA's own convolution too.
+        batch: images per step; None for those of the benchmark.
+        repeats: timed calls per benchmark.
+        ipc: distilled images per class of the benchmark rcig.
+        native: also measure XLA's convolution.
+        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
+
+    Raises:
+        ValueError: a benchmark is unknown.
     """
     from experiments.benchmarks import BENCHMARKS
     from experiments.benchmarks.measure import Settings
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
-    settings = Settings(width, batch, repeats, ipc, native)
+    settings = Settings(width, batch, repeats, ipc, native, files)
     entries = [entry for function in functions for entry in function(settings)]
     if json:
         print(json_module.dumps([{**entry, **circumstances()} for entry in entries]))
@@ -57,35 +94,27 @@ def bench(
 
 
 def circumstances() -> dict[str, str | bool]:
-    """Versions and what else a number depends on."""
+    """Versions and settings that the times depend on."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
     return {**versions, "cores": os.cpu_count(), "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
 
 
 def show(entries: list[dict], settings: object) -> None:
-    """A table on standard output."""
+    """Print the entries as a table."""
     from rich.console import Console
     from rich.table import Table
 
-    chosen = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
+    chosen = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items() if value is not None)
     facts = ", ".join(f"{name} {value}" for name, value in circumstances().items())
     table = Table(title=f"{chosen}\n{facts}", title_justify="left")
     table.add_column("name", no_wrap=True)
-    for name in ("seconds", "GFLOP/s", "of GEMM", "peak MiB", "ratio", "images/s", "error"):
-        table.add_column(name, justify="right")
+    shown = {title: how for title, how in COLUMNS.items() if any(how[0](entry) is not None for entry in entries)}
+    for title in shown:
+        table.add_column(title, justify="right")
     for entry in entries:
-        rate = entry["gflop"] and entry["gflop"] / entry["seconds"]
-        numbers = (
-            (entry["seconds"], ".4f"),
-            (rate, ".1f"),
-            (entry["gemm_fraction"], ".2f"),
-            (entry["peak_mib"], ".0f"),
-            (entry.get("ratio"), ".2f"),
-            (entry.get("images_per_s"), ".0f"),
-            (entry.get("error"), ".1e"),
-        )
-        table.add_row(entry["name"], *("" if value is None else format(value, form) for value, form in numbers))
-    console = Console(width=None if sys.stdout.isatty() else 120)
+        numbers = ((value(entry), form) for value, form in shown.values())
+        table.add_row(entry["name"], *("" if number is None else format(number, form) for number, form in numbers))
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
     console.print(f"backend: {entries[0]['backend']}" if entries else "nothing was measured")
 

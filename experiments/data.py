@@ -1,10 +1,10 @@
-"""What a data set holds, where it is cached, and, if it is missing, where its files must be.
+"""Describe data sets, and say where the files of a missing one must be.
 
-python -m experiments.data check cifar10
+Example: python -m experiments.data check cifar10
 
-python -m experiments.data check path/to/folder --image-size 32 --json
+Example: python -m experiments.data check path/to/folder --image-size 32 --json
 
-python -m experiments.data list
+Example: python -m experiments.data list
 """
 
 import dataclasses
@@ -27,22 +27,29 @@ from experiments.display import cli
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """Load a data set (decoding it into the cache the first time) and describe it; status 2 if it is missing or bad."""
+    """Load a data set and describe it. Exits with status 2 if it is missing or damaged.
 
-    name: tyro.conf.Positional[str]  # digits, cifar10, ..., tfds:NAME, FOLDER/, FILE.npz or FILE.csv; see `list`
-    data_dir: pathlib.Path | None = None  # the TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
-    cache_dir: pathlib.Path | None = None  # decoded arrays; default $DDJAX_CACHE or ~/.cache/ddjax
-    labels: str | None = None  # the TFDS feature that becomes the labels
-    train_split: str = "train"  # a TFDS split, slices included
-    test_split: str = "test"
+    The first call decodes its images into the cache.
+    """
+
+    name: tyro.conf.Positional[str]  # a name from `list`, tfds:NAME, FOLDER/, FILE.npz or FILE.csv
+    data_dir: pathlib.Path | None = None  # TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+    cache_dir: pathlib.Path | None = None  # directory of decoded images; default $DDJAX_CACHE or ~/.cache/ddjax
+    labels: str | None = None  # TFDS feature that holds the labels
+    train_split: str = "train"  # TFDS split, such as train[:80%]
+    test_split: str = "test"  # TFDS split
     image_size: Count | None = None  # crop and resize every image to this side
-    strict: bool = False  # let no damaged image file pass
-    download: bool = False  # let TFDS fetch or prepare what is missing
-    verify: bool = False  # compare SHA-256 of the cached arrays
-    json: bool = False  # one JSON object instead of lines
+    strict: bool = False  # fail on a damaged image file instead of leaving it out
+    download: bool = False  # download and prepare missing files with TFDS
+    verify: bool = False  # check the SHA-256 of the cached arrays
+    json: bool = False  # print one JSON object
 
     def run(self) -> None:
-        """Print the description."""
+        """Print the description.
+
+        Raises:
+          ValueError: the data set is missing or damaged.
+        """
         options = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -59,12 +66,12 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """The known names, and whether their files are there."""
+    """List the known data sets and whether their files are present."""
 
-    data_dir: pathlib.Path | None = None  # the TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+    data_dir: pathlib.Path | None = None  # TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
 
     def run(self) -> None:
-        """Print a line per name."""
+        """Print one line per data set."""
         root = self.data_dir or files.data_dir()
         for name in loading.NAMES:
             print(f"{name:16} {loading.whereabouts(name, root) or _missing(name, root)}")
@@ -78,7 +85,7 @@ def _missing(name: str, root: pathlib.Path) -> str:
 
 
 def describe(data: dataset.Dataset, place: pathlib.Path | None) -> dict[str, Any]:
-    """Everything `check` prints, as JSON."""
+    """The facts that `check` prints, for JSON."""
     return {
         "name": data.name,
         "train": list(data.images.shape),
@@ -107,7 +114,7 @@ def _short(value: Any) -> str:
 
 
 def lines(facts: dict[str, Any]) -> list[str]:
-    """`describe`'s facts for reading."""
+    """The facts of `describe` as lines of text."""
     classes = [names.shown(name) for name in facts["classes"]]
     shown = ", ".join(classes if len(classes) <= 20 else [*classes[:10], "...", classes[-1]])
     first, last = facts["ids"]

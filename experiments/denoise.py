@@ -1,6 +1,6 @@
-"""Find the wrong labels of an image set.
+"""Find wrong labels in an image set.
 
-python -m experiments.denoise path/to/folder --out cleaned
+Example: python -m experiments.denoise path/to/folder --out cleaned
 """
 
 import dataclasses
@@ -17,46 +17,47 @@ from experiments.display.cli import keep_compiled, main, make_deterministic, wit
 
 DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
 
-Writes labels.csv, a cleaned copy of the labels, the distilled set, report.npz and .json (which ddjax.DenoiseReport.load
-reads) and gallery.html. Stopped by SIGTERM or Ctrl-C it exits with status 75, and the same command goes on from what it
-has."""
+Writes labels.csv, a cleaned copy of the labels, gallery.html, the distilled set, and report.npz with report.json, which
+ddjax.DenoiseReport.load reads. SIGTERM and Ctrl-C save the run and exit with status 75. The same command continues."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What to clean, and how.
+    """Settings of the command.
 
     Attributes:
-      data: a folder with a sub-folder for each class, an .npz, a .csv of paths and labels, or a data set by name.
+      data: a folder with one sub-folder per class, an .npz file, a .csv file of paths and labels, or the name of a data
+        set.
       method: a distiller (dance, rcig, datm, herding, ...), module:ATTRIBUTE, cleanlab, or small_loss.
-      out: the directory; by default runs/denoise/DATA-METHOD.
+      out: output directory; by default runs/denoise/DATA-METHOD.
       ipc: distilled images per class.
-      steps: of distillation.
-      options: further fields of the method's configuration, as name=value; a boolean is true or false.
-      students: networks that judge.
-      protocol: how they are trained.
-      epochs: of their training, where the protocol's number is too long.
-      plain_epochs: of cleanlab's networks, and of the training that small_loss stops a tenth into; by default 200.
-      network: another architecture; width and depth are of a ConvNet.
-      width: of the networks.
-      depth: of the networks.
-      upright: mirror images mean something else (digits, letters); digits, mnist and svhn need not be told.
-      score: posterior, self_confidence, margin, loss, confidence_weighted_entropy, disagreement or hybrid.
-      precision: the share of flagged labels that shall be wrong, at least.
-      calibration: channel or mixture.
-      folds: of cleanlab's cross-validation.
-      seed: of everything that is trained.
+      steps: distillation steps; by default those of the method.
+      options: further fields of the method's configuration, as NAME=VALUE; a boolean is true or false.
+      students: number of networks that judge the labels.
+      protocol: evaluation protocol that trains the students.
+      epochs: training epochs of the students; by default those of the protocol.
+      plain_epochs: training epochs of cleanlab's networks; small_loss stops after a tenth of them. By default 200.
+      network: architecture of the networks; by default that of the protocol.
+      width: channels of the first block, if the network is a ConvNet.
+      depth: number of blocks, if the network is a ConvNet.
+      flip: augment with horizontal flips. Use --no-flip if a flipped image has another meaning, such as a letter. The
+        data sets digits, mnist and svhn are never flipped.
+      score: score for the ranking: posterior, self_confidence, margin, loss, confidence_weighted_entropy, disagreement
+        or hybrid.
+      precision: flag labels of which at least this share is expected to be wrong.
+      folds: folds of cleanlab's cross-validation.
+      seed: seed of all training.
       image_size: crop and resize every image to this side.
-      limit: look at the first so many images.
-      noise: label noise to put in first, to measure with: the labels as they came are then the truth.
-      rate: of the noise; by default 0.4 for the kinds that have one.
-      noise_seed: which draw of the noise.
-      imbalance: ratio of a long tail cut out before the noise.
-      compare: run cleanlab and small_loss as well and print all against the truth; needs noise.
-      most: images in the gallery.
-      quiet: print nothing but errors.
-      data_dir: the TFDS directory, when it is not the usual one.
-      deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
+      limit: use only the first images, this many.
+      noise: label noise to add first, as a test: the original labels are then the truth.
+      rate: rate of the added noise; by default 0.4 for kinds with a rate.
+      noise_seed: seed of the added noise.
+      imbalance: imbalance ratio of a long tail, which is cut before noise is added.
+      compare: also run cleanlab and small_loss, and print all detectors against the truth; needs --noise.
+      most: number of images in the gallery.
+      quiet: print errors only.
+      data_dir: TFDS directory, if it is not the default.
+      deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
     """
 
     data: tyro.conf.Positional[str]
@@ -72,10 +73,9 @@ class Settings:
     network: str | None = None
     width: Count | None = None
     depth: Count | None = None
-    upright: bool = False
+    flip: bool = True
     score: str = "posterior"
     precision: PositiveShare = 0.8
-    calibration: str = "channel"
     folds: Annotated[int, Range(2)] = 5
     seed: Seed = 0
     image_size: Count | None = None
@@ -92,7 +92,17 @@ class Settings:
 
 
 def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
-    """Read, judge, write, print."""
+    """Read the images, judge their labels, write the files and print a summary.
+
+    Args:
+      settings: from the command line.
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      ValueError: a setting or the data are wrong; nothing has been trained.
+    """
     ranges.fields(settings)
     if settings.deterministic:
         make_deterministic()
@@ -105,8 +115,8 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     from experiments.display.progress import View
 
     if settings.compare and settings.noise == "clean":
-        raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
-    names = ("method", "protocol", "network", "score", "calibration")
+        raise ValueError("--compare needs the true labels: add errors with --noise, or leave --compare out")
+    names = ("method", "protocol", "network", "score")
     check_names(**{name: getattr(settings, name) for name in names})
     options, rate = method_options(settings)
     view = View(settings.quiet)
@@ -130,19 +140,20 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
         keep=out / "stages",
     )
     view.say(f"writing to {out}")
-    written = write(found[0], np.asarray(made.train.images), dataset, settings, out)
+    clean = None if settings.noise == "clean" else np.asarray(made.audit.labels)
+    written = write(found[0], np.asarray(made.train.images), dataset, settings, out, clean)
     said = [found[0].report()]
     if skipped := dataset.provenance.get("skipped"):
-        said.append(f"{len(skipped)} files could not be read: see {out / 'skipped.txt'}")
-    if settings.noise != "clean":
-        said += ["", measure(found, np.asarray(made.audit.labels), dataset.name, rate, settings, out)]
+        said.append(f"{len(skipped)} files could not be read; {out / 'skipped.txt'} lists them")
+    if clean is not None:
+        said += ["", measure(found, clean, dataset.name, rate, settings, out)]
     if not settings.quiet:
         print("\n".join([*said, "", f"written to {out}: {', '.join(written)}"]))
     return 0
 
 
 def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
-    """The options read by the types of the method's configuration, and the noise rate."""
+    """The options, parsed by the types of the method's configuration, and the noise rate."""
     from ddjax.denoising import DETECTORS
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
@@ -153,23 +164,23 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     rate = asked.settled().rate or 0.0
     if settings.method in DETECTORS:
         if settings.options or settings.steps is not None:
-            raise ValueError(f"method {settings.method!r} distils nothing: leave --options and --steps out")
+            raise ValueError(f"--method {settings.method} does not distil: leave --options and --steps out")
         return {}, rate
     kind = choose(DISTILLERS, settings.method, "method").config
-    config = method_config(kind, asked)
     named = [option.partition("=")[0] for option in settings.options]
-    if "setting" in named and not hasattr(config, "setting"):
-        raise ValueError("denoise takes no setting=NAME, whose runs take hours: give the options that you want changed")
+    if "setting" in named:
+        raise ValueError("--options does not take setting=NAME here, because such runs take hours: name single options")
+    config = method_config(kind, asked)
     options = {name: getattr(config, name) for name in named}
     if settings.steps is not None:
-        if "steps" not in {field.name for field in dataclasses.fields(kind)}:
-            raise ValueError(f"method {settings.method!r} has no number of steps; leave --steps out")
+        if "steps" not in known:
+            raise ValueError(f"--method {settings.method} has no steps: leave --steps out")
         options["steps"] = settings.steps
     return options, rate
 
 
 def least(settings: Settings, options: dict[str, Any]) -> int:
-    """How many images each class of the files must hold; 1 where labels are changed or images left out afterwards."""
+    """Smallest number of images per class in the files; 1 if labels are changed or images left out afterwards."""
     from ddjax.denoising import DETECTORS
     from ddjax.denoising.distilling import WIDTH, configured, least_images
     from ddjax.distillers import DISTILLERS
@@ -183,7 +194,7 @@ def least(settings: Settings, options: dict[str, Any]) -> int:
 
 
 def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, Any], **more: Any) -> list:
-    """The report of the method, and where it is compared those of the other detectors."""
+    """The report of the method, and with --compare those of the other detectors."""
     from ddjax.denoising import denoise as find
     from experiments.denoising.forecast import compared, forecast
     from experiments.denoising.stages import staged
@@ -199,13 +210,12 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         "network",
         "width",
         "depth",
-        "calibration",
         "precision",
         "folds",
         "seed",
     )
     more |= {name: getattr(settings, name) for name in names}
-    more["mirror"] = not (settings.upright or settings.data in UPRIGHT)
+    more["mirror"] = settings.flip and settings.data not in UPRIGHT
     methods, expected = compared(settings.method, settings.compare), {}
     if not settings.quiet:
         shape = Shape(len(images), 0, tuple(images.shape[1:]), len(more["class_names"]))
@@ -221,13 +231,13 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
             report=tell,
             **more,
         )
-        # cleanlab and small loss rank as their authors do, by the probability of the given label
+        # the authors of cleanlab and of small loss rank by the probability of the given label
         more |= {"score": "self_confidence", "report": tell}
         return [first, *(find(images, given, method=name, **more) for name in methods[1:])]
 
 
-def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path) -> list[str]:
-    """Everything that is left for people and programs; returns the names of the files."""
+def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathlib.Path, clean: Any) -> list[str]:
+    """Write all files except detection.jsonl; returns their names."""
     from ddjax.storage.files import replacing
     from experiments.denoising import writing
     from experiments.denoising.gallery import gallery
@@ -239,12 +249,13 @@ def write(report: Any, images: Any, dataset: Any, settings: Settings, out: pathl
     writing.write_conflicts(report, out / "conflicts.csv")
     writing.write_skipped(skipped, out / "skipped.txt")
     with replacing(out / "gallery.html", "w") as file:
-        file.write(gallery(report, images, f"Suspicious labels of {dataset.name}", skipped, settings.most))
+        title = f"Suspicious labels of {dataset.name}"
+        file.write(gallery(report, images, title, skipped, settings.most, clean))
     return ["labels.csv", cleaned.name, "gallery.html", "conflicts.csv", "skipped.txt", "report.npz"]
 
 
 def measure(reports: list, clean: Any, name: str, rate: float, settings: Settings, out: pathlib.Path) -> str:
-    """Write a row for each detector into detection.jsonl; returns them as a table."""
+    """Write one row per detector to detection.jsonl; returns the rows as a table."""
     from ddjax.storage.files import replacing
     from ddjax.storage.rows import commit, fingerprint, hardware, to_line, versions
     from experiments.denoising import comparing

@@ -1,6 +1,6 @@
-"""What a kind of label noise does to a data set: rates, class sizes, checksum, and the matrix as a picture.
+"""Add label noise to a data set and report rates, class sizes and a checksum; optionally plot the confusion matrix.
 
-python -m experiments.noise --dataset cifar10 --kind symmetric --rate 0.4 --plot noise.png
+Example: python -m experiments.noise --dataset cifar10 --kind symmetric --rate 0.4 --plot noise.png
 """
 
 import json as json_format
@@ -34,19 +34,24 @@ def inspect(
     json: bool = False,
     plot: pathlib.Path | None = None,
 ) -> None:
-    """Corrupt the training labels of a data set and say what came out. No images are needed, bar digits' own.
+    """Corrupt the training labels of a data set and print what changed.
+
+    Only labels are needed, except for digits, which scikit-learn contains.
 
     Args:
-        dataset: whose labels. CIFAR's are read from the CIFAR-N label files, Tiny-ImageNet's are 500 of each class.
+        dataset: data set of the labels. The labels of CIFAR are read from the CIFAR-N label files.
         kind: clean, a kind of matrix noise, a human label set, human_surrogate:SET, custom, or module:ATTRIBUTE.
-        rate: nominal noise rate; 0 for kinds that bring their own.
-        seed: of the sampler.
-        sampler: numpy_legacy (published noise, bit for bit) or jax (a key per example).
-        order: in which numpy_legacy walks the examples.
-        labels: clean labels of CIFAR (and human ones) in a .pt, .npy or .csv file, if not in the usual place.
-        matrix: .npy or .csv file with the transition matrix of kind custom.
-        json: print the record as one JSON line, last.
-        plot: write the matrix as a picture (.png, .pdf, .svg) to this file.
+        rate: nominal noise rate; 0 for kinds that have a fixed rate.
+        seed: seed of the sampler.
+        sampler: numpy_legacy (equal to published noise, bit for bit) or jax (one key per example).
+        order: order in which numpy_legacy draws for the examples.
+        labels: .pt, .npy or .csv file with the clean (and human) labels of CIFAR, if not in the default directory.
+        matrix: .npy or .csv file with the transition matrix of --kind custom.
+        json: print the record as one JSON line at the end.
+        plot: file for a picture of the confusion matrix (.png, .pdf or .svg).
+
+    Raises:
+        ValueError: the noise is not possible on this data set, or a file is wrong.
     """
     human_kind = kind.removeprefix("human_surrogate:") in human.SETS
     spec = noise.NoiseSpec(
@@ -72,7 +77,7 @@ def inspect(
 def load(
     dataset: str, file: pathlib.Path | None, coarse: bool
 ) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
-    """Clean training labels [n], class names [k], and images where the data set is small enough to carry them."""
+    """Clean training labels [n] and class names [k]; the images [n h w c] of digits, for other data sets None."""
     if dataset in human.FILES:
         clean = noise.clean_labels(dataset, file)
         if dataset == "cifar10":
@@ -81,7 +86,7 @@ def load(
             return taxonomy.CIFAR100_COARSE[clean], SUPERCLASSES, None
         return clean, tuple(str(c) for c in range(100)), None
     if file:
-        raise ValueError(f"--labels is for cifar10 and cifar100; the labels of {dataset} are known without a file")
+        raise ValueError(f"--labels is only for cifar10 and cifar100; leave it out for {dataset}")
     if dataset == "tiny_imagenet":
         return np.repeat(np.arange(200), 500), tuple(str(c) for c in range(200)), None
     digits = digits_of_sklearn()
@@ -89,11 +94,11 @@ def load(
 
 
 def summary(record: dict, names: tuple[str, ...]) -> str:
-    """The record as lines for a reader."""
+    """The record as lines of text."""
     before, after = record["clean_counts"], record["given_counts"]
     lines = [
         f"noise           {record['kind']} on {record['dataset']}, {record['n']} training labels, {len(names)} classes",
-        f"nominal rate    {record['rate'] if record['kind'] not in RATELESS else 'none: this kind brings its own'}",
+        f"nominal rate    {record['rate'] if record['kind'] not in RATELESS else 'none: this kind has a fixed rate'}",
         f"realised rate   {record['effective_rate']:.5f} ({record['flips']} labels changed)",
         f"sampler         {record['sampler'] or 'none: nothing is drawn'}, seed {record['seed']}",
         f"checksum        {record['checksum']} (original order)",
@@ -108,7 +113,7 @@ def summary(record: dict, names: tuple[str, ...]) -> str:
 
 
 def draw(path: pathlib.Path, shares: np.ndarray, record: dict, names: tuple[str, ...]) -> None:
-    """Heat map of the realised matrix [k k]: each row says how one clean class is labelled."""
+    """Plot the realised confusion matrix [k k]: row = clean class, column = given label."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -122,7 +127,7 @@ def draw(path: pathlib.Path, shares: np.ndarray, record: dict, names: tuple[str,
     small = k <= 20
     side = 2.9 + 0.46 * k if small else 8.5
     figure, axes = pyplot.subplots(figsize=(side + 0.9, side), layout="constrained")
-    scale = colors.PowerNorm(0.5 if small else 0.35, 0, 1)  # a percent spread over many classes should still show
+    scale = colors.PowerNorm(0.5 if small else 0.35, 0, 1)  # keeps small shares visible
     image = axes.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])
     bar.ax.set_yticklabels(["0", "1 %", "5 %", "10 %", "25 %", "50 %", "75 %", "100 %"])
@@ -171,7 +176,7 @@ def draw(path: pathlib.Path, shares: np.ndarray, record: dict, names: tuple[str,
 
 
 def label_cells(axes, shares: np.ndarray) -> None:
-    """Percentages in the cells, light on dark; cells under half a percent stay empty."""
+    """Write percentages into the cells; cells below half a percent stay empty."""
     for (row, column), share in np.ndenumerate(shares):
         if share >= 0.005:
             text = f"{100 * share:.0f}" if share >= 0.0995 or len(shares) > 10 else f"{100 * share:.1f}"

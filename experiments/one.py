@@ -1,6 +1,6 @@
-"""One run from data to a scored row.
+"""Run one experiment and score it.
 
-python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
+Example: python -m experiments.one --dataset digits --noise symmetric --rate 0.4 --method random --ipc 10
 """
 
 import contextlib
@@ -21,32 +21,34 @@ from experiments.display.cli import (
     join_hosts,
     keep_compiled,
     make_deterministic,
+    program,
     show_log,
     with_huge_pages,
 )
 from experiments.running.config import Experiment, from_file
 
-DESCRIPTION = "One run from data to a scored row. --config FILE reads settings from TOML; flags beside it win."
+DESCRIPTION = """Run one experiment: corrupt labels, distil, train students, and print their scores.
+
+--config FILE reads settings from a TOML file. Flags override the file. SIGTERM and Ctrl-C save the run and exit with
+status 75. The same command continues."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Experiment):
-    """Run one experiment and print its result.
-
-    Stopped by SIGTERM or Ctrl-C it keeps what it has and exits with status 75; the same command goes on from there.
+    """Settings of the command: those of the experiment, and where and how it runs.
 
     Attributes:
-        out: where results.jsonl, the distilled set and the figures go.
-        json: print the row as one JSON line, last on standard output.
-        quiet: no progress.
-        tensorboard: also write metrics and scores into this directory, for TensorBoard.
-        data_dir: the TFDS directory, when it is not the usual one.
-        over: distil on one device, over all devices of this machine, or over those of several hosts, each of which
-            runs this same command (on Slurm and TPU pods as it is; elsewhere with JAX_COORDINATOR_ADDRESS,
-            JAX_NUM_PROCESSES and JAX_PROCESS_ID set).
-        save_every: seconds between checkpoints; 0 writes one whenever the run comes up for air.
-        fresh: start anew, not from the checkpoints of a run that was stopped.
-        deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
+        out: directory for results.jsonl, the distilled set and the figures.
+        json: print the row as one JSON line at the end of standard output.
+        quiet: print no progress.
+        tensorboard: directory for TensorBoard logs.
+        data_dir: TFDS directory, if it is not the default.
+        over: distil on one device, on all devices of this machine, or on the devices of several hosts. Each host
+            runs this same command. Slurm and TPU pods need nothing else; elsewhere set JAX_COORDINATOR_ADDRESS,
+            JAX_NUM_PROCESSES and JAX_PROCESS_ID.
+        save_every: seconds between checkpoints; 0 saves at every opportunity.
+        fresh: start again, without the checkpoints of an interrupted run.
+        deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
     """
 
     out: pathlib.Path = pathlib.Path("runs")
@@ -60,11 +62,21 @@ class Settings(Experiment):
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        """Leave the check of the fields to `one`: tyro would print an error from here in a frame of its own."""
+        """Do nothing: `one` checks the fields. From here, tyro would print the error in its own format."""
 
 
 def one(settings: Settings) -> int:
-    """Run, write, print; of several hosts only the first writes."""
+    """Run the experiment, write its files and print its scores; only the first of several hosts writes and prints.
+
+    Args:
+      settings: from the command line.
+
+    Returns:
+      The exit status, 0.
+
+    Raises:
+      ValueError: a setting is wrong; nothing has been trained.
+    """
     ranges.fields(settings)
     if settings.deterministic:
         make_deterministic()
@@ -88,7 +100,7 @@ def one(settings: Settings) -> int:
     experiment = settings.settled()
     settable = {field.name for field in dataclasses.fields(read(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
-        print(f"note: {experiment.method} has no number of steps to set; --steps has no effect", file=sys.stderr)
+        print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
     mesh = None if settings.over == "one" else mesh_of()
     name = fingerprint(experiment)
@@ -104,7 +116,7 @@ def one(settings: Settings) -> int:
 
 
 def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
-    """Leave everything behind, and print the result."""
+    """Write the distilled set, the log, the figures and the row, and print the result."""
     from ddjax.distilled import saving
     from ddjax.storage.rows import append, to_line
     from experiments.display import figures, tables
@@ -123,7 +135,7 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
 
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
-    """A distiller's metrics as CSV, one line per step."""
+    """Write a distiller's metrics as CSV, one line per step."""
     from ddjax.storage.files import replacing
 
     with replacing(path, "w") as file:
@@ -134,21 +146,21 @@ def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def _settings_from_file(arguments: list[str]) -> tuple[Settings, list[str]]:
-    """Take `--config FILE` out of the arguments and read the defaults from it."""
+    """Read the defaults from the file of `--config FILE`, and return them with the other arguments."""
     if "--config" not in arguments:
         return Settings(), arguments
     at = arguments.index("--config")
     if at + 1 == len(arguments):
-        raise ValueError("--config needs a file")
+        raise ValueError("--config needs the path of a TOML file")
     found = from_file(pathlib.Path(arguments[at + 1]))
     return Settings(**dataclasses.asdict(found)), arguments[:at] + arguments[at + 2 :]
 
 
 def command() -> None:
-    """The command line: `--config FILE` gives defaults, flags beside it win."""
+    """Run the command line: `--config FILE` gives defaults, and flags override them."""
     try:
         default, arguments = _settings_from_file(sys.argv[1:])
-        settings = tyro.cli(Settings, default=default, args=arguments, description=DESCRIPTION)
+        settings = tyro.cli(Settings, prog=program(), default=default, args=arguments, description=DESCRIPTION)
         with stopping.in_order():
             status = one(settings)
         sys.exit(status)

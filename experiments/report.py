@@ -1,6 +1,6 @@
-"""Figures, tables, verdicts and one page from result rows; nothing is trained.
+"""Write figures, tables, verdicts and an HTML page from result rows, without training.
 
-python -m experiments.report runs --out runs/report
+Example: python -m experiments.report runs --out runs/report
 """
 
 import pathlib
@@ -27,40 +27,35 @@ def report(
     where: Annotated[pathlib.Path, tyro.conf.Positional] = pathlib.Path("runs"),
     out: pathlib.Path | None = None,
     title: str = TITLE,
-    formats: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] = tuple(export.FORMATS),
     quiet: bool = False,
 ) -> int:
-    """Write report.html, verdicts.txt, runs.* and cells.* (tables) and a figure each as .svg.
+    """Write report.html, verdicts.txt, the tables runs.* and cells.*, and each figure as .svg.
 
     Args:
-      where: a sweep's directory, a directory of single runs, or a .jsonl file of rows.
-      out: where the files go; by default `where`/report for a directory, and runs/report/NAME for a file NAME.jsonl.
-      title: of the page.
-      formats: of the tables: csv md tex parquet; by default all, parquet only where the `report` extra is installed.
-      quiet: print nothing but the rows that are left out; otherwise the accuracies as a table, and the verdicts in
-        short.
+      where: directory of a sweep, directory of single runs, or .jsonl file of rows.
+      out: output directory; by default WHERE/report for a directory, and runs/report/NAME for a file NAME.jsonl.
+      title: title of the page.
+      formats: formats of the tables: csv, md, tex, parquet; by default all of them.
+      quiet: print only rows that are left out; otherwise also the accuracies and a summary of the verdicts.
 
     Returns:
-      0, the status of the command.
+      The exit status, 0.
 
     Raises:
-      ValueError: there is no usable row, or a format is unknown or cannot be written.
+      ValueError: no row can be used, or a format is unknown.
     """
-    if formats is None:
-        formats = tuple(kind for kind in export.FORMATS if kind != "parquet" or export.parquet_possible())
     for kind in formats:
         if kind not in export.FORMATS:
             raise unknown("format", kind, export.FORMATS)
-        if kind == "parquet" and not export.parquet_possible():
-            raise ValueError("format parquet needs pandas and pyarrow: pip install -e '.[report]', or leave it out")
     rows = read_rows(where)
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)
     if not rows.done:
-        raise ValueError(f"all {len(rows.failed)} runs in {where} failed: there is nothing to report")
+        raise ValueError(f"all {len(rows.failed)} runs in {where} failed, so there is nothing to report")
     study = Study.of(rows.done)
     if not study.cells:
-        raise ValueError(f"{where} has rows of experiments.membership alone: report them beside those of a sweep")
+        raise ValueError(f"{where} has only rows of experiments.membership: put them next to the rows of a sweep")
     verdicts = judge(study)
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
     texts = {"report.html": page(rows, study, verdicts, where, title), "verdicts.txt": as_text(verdicts) + "\n"}
@@ -74,8 +69,8 @@ def report(
         print(f"{overview.table(study.cells)}\n\n{overview.claims(verdicts)}\n")
         if rows.planned:
             failed, missing = len(rows.failed), len(rows.missing)
-            print(f"{rows.planned} runs are planned: {missing} of them missing, {failed} failed")
-        print(f"written to {out}: open {out / 'report.html'}")
+            print(f"{rows.planned} runs are planned: {missing} are missing, {failed} failed")
+        print(f"Report written to {out}. Open {out / 'report.html'}")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""A grid of experiments, its figures and its verdicts.
+"""Run a grid of experiments, then write its figures and verdicts.
 
-python -m experiments.sweep --preset demo --out runs/demo
+Example: python -m experiments.sweep --preset demo --out runs/demo
 """
 
 import pathlib
@@ -41,33 +41,46 @@ def sweep(
     fresh: bool = False,
     deterministic: bool = False,
 ) -> int:
-    """Run the cells of a grid that its directory lacks, then write the report. Stop it and start it at any time.
+    """Run the missing cells of a grid, then write the report.
 
-    Stopped by SIGTERM or Ctrl-C it keeps what it has and exits with status 75; the same command goes on from there.
+    A cell is one experiment of the grid. SIGTERM and Ctrl-C save the running cells and exit with status 75. The same
+    command continues.
 
     Args:
-      preset: demo, figure2, figure4, figure5, tier_a or long_tail.
-      config: a grid from a TOML file, in place of the preset.
-      out: the directory; by default runs/PRESET. Several processes may work on one.
-      datasets: these alone; so for methods, rates, ipc, seeds and protocols.
-      limit: run at most so many of the missing cells.
-      fleet: cells that differ only in labels or seed as one program; by default on accelerators only.
-      dry_run: list the cells with the time, memory and disk that they will take, and stop.
-      effect: with dry_run, also say how many seeds find a difference of accuracies as large as this, such as 0.02.
-      machine: whose time dry_run predicts, h200 or cpu2; by default of the one at hand.
-      executor: cells run here, as tasks of a ray cluster, or as jobs of slurm (through submitit).
-      workers: processes at work on this machine at once; by default one for each core where images are small and there
-        is no accelerator, else one.
-      address: of a Ray cluster, such as auto or HOST:6379; without one Ray starts on this machine.
-      resources: of a task or job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER, or METHOD:NAME=NUMBER.
-      retries: how often a task or job whose process died is run again.
-      slurm: options of sbatch, NAME=VALUE: partition, account, array_parallelism; cluster=local tries it out here.
-      tensorboard: also write metrics and scores into this directory, for TensorBoard (of cells in this process).
-      quiet: no progress and no verdicts.
-      data_dir: the TFDS directory, when it is not the usual one.
-      save_every: seconds between checkpoints of a cell; 0 writes one whenever it comes up for air.
-      fresh: begin unfinished cells anew, not from their checkpoints.
-      deterministic: bit-equal results on an accelerator, at some cost in speed; on a CPU they are so anyway.
+      preset: grid to run: demo, figure2, figure4, figure5, tier_a or long_tail.
+      config: TOML file with a grid, instead of a preset.
+      out: output directory; by default runs/PRESET. Several processes may share it.
+      datasets: run only these data sets of the grid.
+      methods: run only these methods of the grid.
+      rates: run only these noise rates of the grid.
+      ipc: run only these numbers of distilled images per class of the grid.
+      seeds: run only these seeds of the grid.
+      protocols: run only these evaluation protocols of the grid.
+      limit: run at most this many missing cells.
+      fleet: run cells that differ only in labels or seed as one program; by default only on accelerators.
+      dry_run: print the cells with their predicted time, memory and disk space, and run nothing.
+      effect: with --dry-run, also print how many seeds detect this difference of accuracies, such as 0.02.
+      machine: machine for the predictions of --dry-run: h200 or cpu2; by default this machine.
+      executor: run cells here, as tasks of a Ray cluster, or as Slurm jobs (through submitit).
+      workers: processes on this machine; by default one per core for small images without an accelerator, else one.
+      address: address of a Ray cluster, such as auto or HOST:6379; by default Ray starts on this machine.
+      resources: resources of a task or job, as NAME=NUMBER or METHOD:NAME=NUMBER; names are cpus, gpus, tpus, memory
+        (GB) and hours.
+      retries: how often to rerun a task or job whose process died.
+      slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
+        this machine.
+      tensorboard: directory for TensorBoard logs of the cells that run in this process.
+      quiet: print neither progress nor verdicts.
+      data_dir: TFDS directory, if it is not the default.
+      save_every: seconds between checkpoints of a cell; 0 saves at every opportunity.
+      fresh: start unfinished cells again, without their checkpoints.
+      deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
+
+    Returns:
+      The exit status: 1 if a cell failed, else 0.
+
+    Raises:
+      ValueError: a name, a number or the grid file is wrong; nothing has run.
     """
     if deterministic:
         make_deterministic()
@@ -92,7 +105,7 @@ def sweep(
         )
     )
     for cell in cells:
-        pieces(cell)  # a wrong name or option is an error before the first cell runs
+        pieces(cell)  # reports a wrong name or option before the first cell runs
     store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
     wanted = cells
     if limit is not None:
@@ -127,7 +140,7 @@ def sweep(
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:
-        print(f"{len(failed)} of {len(cells)} cells failed; their reasons are in the report", file=sys.stderr)
+        print(f"{len(failed)} of {len(cells)} cells failed; the report lists the reasons", file=sys.stderr)
     return 1 if failed else 0
 
 

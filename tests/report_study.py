@@ -1,16 +1,23 @@
-"""Rows as experiments write them, with accuracies of the test's choosing."""
+"""Result rows with given accuracies, saved sets, and a parser of pages, for the tests of reports."""
 
 import dataclasses
+import html.parser
 
+import numpy as np
+
+from ddjax import preprocess
+from ddjax.distilled import DistilledSet
+from ddjax.distilled.saving import save_distilled
 from ddjax.storage.rows import fingerprint
 from experiments.running.config import Experiment
 
 SPREAD = (-0.01, 0.0, 0.01)
+VOID = {"meta", "link", "img", "input", "br", "hr"}
 CLASSES = [f"class {c}" for c in range(10)]
 
 
 def row(accuracy, method="toy", ipc=10, noise="symmetric", rate=0.4, seed=0, **more):
-    """One row; for method full, `best` and `picked` are given with it. Settings go into `config`."""
+    """Return a row. `best` and `picked` belong to method full; settings go into `config`."""
     fields = {field.name for field in dataclasses.fields(Experiment)}
     config = Experiment(
         noise=noise, rate=rate, method=method, ipc=ipc, seed=seed, **{k: v for k, v in more.items() if k in fields}
@@ -42,13 +49,13 @@ def row(accuracy, method="toy", ipc=10, noise="symmetric", rate=0.4, seed=0, **m
 
 
 def seeds(accuracy, spread=SPREAD, **fields):
-    """Three rows around an accuracy; best and picked move with it."""
+    """Return three rows around an accuracy; `best` and `picked` have the same spread."""
     moved = [{k: v + d if k in ("best", "picked") and v is not None else v for k, v in fields.items()} for d in spread]
     return [row(accuracy + d, seed=s, **one) for s, (d, one) in enumerate(zip(spread, moved, strict=True))]
 
 
 def confusion(right, classes=10):
-    """Counts of 100 test images a class, `right` of them on the diagonal, the rest on the next class."""
+    """Return counts of 100 test images per class: `right` correct, the rest predicted as the next class."""
     return [
         [right if j == i else 100 - right if j == (i + 1) % classes else 0 for j in range(classes)]
         for i in range(classes)
@@ -56,7 +63,7 @@ def confusion(right, classes=10):
 
 
 def extras(right):
-    """The per-class columns of a row."""
+    """Return the per-class columns of a row."""
     return {
         "class_names": CLASSES,
         "confusion": confusion(right),
@@ -66,7 +73,7 @@ def extras(right):
 
 
 def study_rows():
-    """Three rates of two kinds of noise, two distillers and a selection at three sizes, three seeds."""
+    """Return rows of two kinds of noise, two distillers and a selection at three sizes, with three seeds."""
     rows = []
     for noise, rates in (("clean", (0.0,)), ("symmetric", (0.2, 0.4, 0.6, 0.8)), ("asymmetric", (0.2, 0.4))):
         for rate in rates:
@@ -80,3 +87,42 @@ def study_rows():
                     accuracy = 0.74 + gain - slope * rate * (2 if noise == "asymmetric" else 1)
                     rows += seeds(accuracy, method=method, ipc=ipc, **where, **extras(80))
     return rows
+
+
+def saved_set(path, value=0.5, classes=10, ipc=1):
+    """Save a distilled set of constant grey images, with one brightness per class."""
+    train = np.full((4, 4, 4, 1), 255, np.uint8)
+    transform = preprocess.fit("unit", train)
+    labels = np.repeat(np.arange(classes), ipc)
+    images = np.ones((len(labels), 4, 4, 1), np.float32) * (value * (labels + 1) / classes)[:, None, None, None]
+    save_distilled(
+        DistilledSet(
+            images=images.astype(np.float32),
+            labels=labels.astype(np.int32),
+            preprocess=transform,
+            space=transform.fingerprint,
+            num_classes=classes,
+        ),
+        path,
+    )
+
+
+class Outline(html.parser.HTMLParser):
+    """All start tags with their attributes; mismatched end tags fail."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag

@@ -134,7 +134,7 @@ def test_strategies_are_read():
 
 @pytest.mark.parametrize(
     "strategy, tolerance",
-    [("crop_cutout_flip", 0), ("color_scale_rotate", 5e-6)],
+    [("crop_cutout_flip", 0), ("color_scale_rotate", 1e-5)],
 )
 def test_siamese_draw_treats_both_batches_alike(strategy, tolerance):
     # where pixels only move the two are bitwise equal; sums and products XLA rounds by the length of the batch

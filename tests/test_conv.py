@@ -179,7 +179,7 @@ def test_batched_over_either_or_both(case, axes):
         return quick_jit(everything)
 
     # filtering, which wide kernels go through, rounds more, and second derivatives have sums larger than themselves
-    assert_close(sides(conv2d)(*stack), sides(native)(*stack), 1e-5 if kernel.shape[-2] > 40 else 4e-6)
+    assert_close(sides(conv2d)(*stack), sides(native)(*stack), 1.5e-5 if kernel.shape[-2] > 40 else 4e-6)
 
 
 @pytest.mark.parametrize("inner", [(0, 0), (None, 0), (0, None)])

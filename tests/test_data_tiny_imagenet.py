@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddjax.data import load, published_numbering
+from ddjax.data import load, loading, published_numbering
 from ddjax.data.tiny_imagenet import NAME, TRAIN, listing
 from ddjax.storage import files
 
@@ -141,3 +141,12 @@ def test_real_set_loads(real, cache):
     grey = (dataset.test_images == dataset.test_images[..., :1]).all(axis=(1, 2, 3)).sum()
     assert grey >= 168  # of the published validation files 168 are greyscale; an RGB file may look grey
     assert not dataset.provenance["skipped"]
+
+
+def test_a_link_to_a_folder_above_does_not_stop_the_list_of_data_sets(tmp_path):
+    folder = files.manual_dir(tmp_path) / NAME
+    (folder / "train").mkdir(parents=True)
+    (folder / "train" / "again").symlink_to(folder, target_is_directory=True)
+    assert loading.whereabouts("tiny_imagenet", tmp_path) == str(folder)
+    with pytest.raises(ValueError, match="remove the link"):
+        load("tiny_imagenet", data_dir=tmp_path)

@@ -133,7 +133,6 @@ def test_what_cannot_be_read_is_said(noisy):
         ({"score": "margn"}, "Did you mean 'margin'"),
         ({"method": "rcigg"}, "Did you mean 'rcig'"),
         ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
-        ({"calibration": "none"}, "unknown calibration"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
         ({"ids": ["one"]}, "ids has 1 entries"),
         ({"class_names": ["a", "b"]}, "holds class 9"),

@@ -22,7 +22,7 @@ from experiments.denoising.gallery import gallery
 from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
-QUICK = {"method": "herding", "upright": True, "width": 8, "students": 2, "epochs": 80, "quiet": True}
+QUICK = {"method": "herding", "flip": False, "width": 8, "students": 2, "epochs": 80, "quiet": True}
 QUICK |= {"plain_epochs": 30, "ipc": 8, "options": ("features=pixels",)}
 
 
@@ -156,6 +156,8 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     assert [row["method"] for row in rows] == ["herding", "cleanlab", "small_loss"]
     for row in rows:
         assert row["noise_rate"] == rows[0]["noise_rate"] and row["wall_s"] > 0 and len(row["recall_by_class"]) == 10
+        assert sum(row["reliability"]["count"]) == 300 and 0 <= row["calibration_error"] < 0.5
+    assert 'id="reliability"' in (tmp_path / "gallery.html").read_text()
     assert rows[0]["auroc"] > 0.75
     assert len({row["fingerprint"] for row in rows}) == 3
     assert len(read(tmp_path / "cleaned.csv")) == 300
@@ -164,11 +166,11 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
 def test_mistakes_are_said():
     with pytest.raises(ValueError, match="--noise"):
         run("digits", None, compare=True)
-    with pytest.raises(ValueError, match="distils nothing"):
+    with pytest.raises(ValueError, match="--method cleanlab does not distil"):
         run("digits", None, method="cleanlab")
-    with pytest.raises(ValueError, match="no number of steps"):
+    with pytest.raises(ValueError, match="--method herding has no steps"):
         run("digits", None, steps=3)
-    with pytest.raises(ValueError, match="takes no setting=NAME"):
+    with pytest.raises(ValueError, match="--options does not take setting=NAME"):
         run("digits", None, method="datm", options=("setting=cifar10",))
 
 
@@ -323,10 +325,8 @@ def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
 def test_arguments_are_shown_as_flags():
     names = cli.flags(command.denoise)
     assert {"image_size", "ipc", "data_dir"} < names
-    said = "seed=-1, image_size=32. precision=0.5; labels= and network='a b', upright=True or upright=False; xseed=1"
-    wanted = (
-        "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --upright or --no-upright; xseed=1"
-    )
+    said = "seed=-1, image_size=32. precision=0.5; labels= and network='a b', flip=True or flip=False; xseed=1"
+    wanted = "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --flip or --no-flip; xseed=1"
     assert cli.as_typed(said, names) == wanted
     assert cli.flags(data.main) >= {"image_size", "labels", "json"}
     assert "data" not in names and "name" not in cli.flags(data.main)  # positional
@@ -341,5 +341,6 @@ def test_a_full_disk_under_standard_output_is_said(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main(tell)
     assert capsys.readouterr().err == (
-        "error: [Errno 28] No space left on device, and the system names no file: it is standard output, perhaps\n"
+        "error: [Errno 28] No space left on device. The system names no file; it may be standard output. "
+        "Free space there and run the same command again: it continues from what was saved.\n"
     )

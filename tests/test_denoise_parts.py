@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from ddjax.data.identical import conflicts, first_rows
 from ddjax.denoising.distilling import configured, least_images
 from ddjax.distillers import DISTILLERS
-from ddjax.evaluation.detection import average_precision, detection
+from ddjax.evaluation.detection import average_precision, detection, reliability
 from ddjax.robust.channel import fit_channel, wrong
 from ddjax.robust.rules.transition import transition_error
 
@@ -16,16 +16,17 @@ K = 4
 
 
 def problem(transition, n=4000, sharp=3.0, seed=0):
-    """Labels drawn through a channel from a truth that the logits describe exactly at temperature 1 / sharp."""
+    """Labels drawn through a channel from a truth that the log-probabilities describe exactly."""
     rng = np.random.default_rng(seed)
-    logits = rng.standard_normal((n, K)) * 1.5
+    logits = rng.standard_normal((n, K)) * 1.5 * sharp
 
     def draw(p):
         return (p.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
 
-    p = np.exp(sharp * logits)
-    truth = draw(p / p.sum(axis=1, keepdims=True))
-    return jnp.asarray(logits, jnp.float32), jnp.asarray(draw(transition[truth])), truth
+    p = np.exp(logits)
+    p /= p.sum(axis=1, keepdims=True)
+    truth = draw(p)
+    return jnp.asarray(np.log(p), jnp.float32), jnp.asarray(draw(transition[truth])), truth
 
 
 def test_a_channel_is_found_and_its_posteriors_mean_what_they_say():
@@ -34,8 +35,7 @@ def test_a_channel_is_found_and_its_posteriors_mean_what_they_say():
     logits, given, truth = problem(transition)
     found = fit_channel(logits, given)
     assert transition_error(found.transition, transition) < 0.05
-    np.testing.assert_allclose(found.temperature, 1 / 3, rtol=0.3)
-    posterior, errors = np.asarray(wrong(found, given)), np.asarray(given) != truth
+    posterior, errors = np.asarray(wrong(found.truth, given)), np.asarray(given) != truth
     for low, high in [(0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 1.0)]:
         inside = (posterior >= low) & (posterior <= high)
         assert abs(posterior[inside].mean() - errors[inside].mean()) < 0.06, (low, high)
@@ -46,7 +46,7 @@ def test_errors_of_the_network_are_not_taken_for_wrong_labels():
     logits, given, truth = problem(np.eye(K), sharp=1.5)
     assert (np.asarray(logits).argmax(axis=1) != truth).mean() > 0.1
     found = fit_channel(logits, given)
-    posterior = np.asarray(wrong(found, given))
+    posterior = np.asarray(wrong(found.truth, given))
     assert posterior.mean() < 0.02 and (posterior > 0.5).mean() < 0.002
 
 
@@ -55,7 +55,9 @@ def test_permuted_classes_permute_the_channel():
     order = np.array([2, 0, 3, 1])
     one, other = fit_channel(logits, given), fit_channel(logits[:, order], jnp.asarray(np.argsort(order))[given])
     np.testing.assert_allclose(other.transition, np.asarray(one.transition)[np.ix_(order, order)], atol=1e-4)
-    np.testing.assert_allclose(wrong(other, jnp.asarray(np.argsort(order))[given]), wrong(one, given), atol=1e-3)
+    np.testing.assert_allclose(
+        wrong(other.truth, jnp.asarray(np.argsort(order))[given]), wrong(one.truth, given), atol=1e-3
+    )
 
 
 def test_detection_against_scikit_learn():
@@ -78,10 +80,20 @@ def test_detection_against_scikit_learn():
     assert found["corrected_acc"] == pytest.approx((1 - rate) * (1 - found["harmed"]) + rate * found["fixed"])
 
 
+def test_a_reliability_curve_is_of_the_filled_bins():
+    probability, wrong = np.array([0.0, 0.05, 0.31, 0.39, 1.0]), np.array([False, False, True, False, True])
+    found = reliability(probability, wrong)
+    np.testing.assert_allclose(found.promised, [0.025, 0.35, 1.0])
+    np.testing.assert_allclose(found.true, [0, 0.5, 1])
+    np.testing.assert_array_equal(found.count, [2, 2, 1])
+    assert found.error == pytest.approx((2 * 0.025 + 2 * 0.15) / 5)
+
+
 def test_detection_fixtures():
     suspicion, bad = np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False])
     assert average_precision(suspicion, bad) == pytest.approx(0.833333, abs=1e-6)
     found = detection(suspicion, np.zeros(4, bool), np.zeros(4, int), bad.astype(int), np.zeros(4, int))
+    assert found["at_rate"] == 0.5 and found["missed_at_rate"] == 0.5  # of the two most suspicious labels one is wrong
     assert found["auroc"] == 0.75 and np.isnan(found["precision"]) and found["f1"] == 0
     clean = detection(suspicion, suspicion > 0.85, np.zeros(4, int), np.zeros(4, int), np.zeros(4, int))
     assert clean["false_flags"] == 0.25 and np.isnan(clean["auroc"]) and np.isnan(clean["recall"])

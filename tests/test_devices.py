@@ -51,7 +51,7 @@ def test_on_colab_results_go_to_the_drive(monkeypatch):
     assert begin(drive="study").runs == pathlib.Path("/content/drive/MyDrive/study") and mounted == ["/content/drive"]
     assert begin().runs == pathlib.Path("runs") and len(mounted) == 1
     monkeypatch.setenv("DDJAX_QUICK", "yes")
-    with pytest.raises(ValueError, match="DDJAX_QUICK is 0 or 1; got 'yes'"):
+    with pytest.raises(ValueError, match="DDJAX_QUICK must be 0 or 1; got 'yes'"):
         begin()
 
 

@@ -5,8 +5,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
-from report_study import confusion, row, seeds
-from test_report import Outline, saved_set
+from report_study import Outline, confusion, row, saved_set, seeds
 
 from ddjax import preprocess
 from ddjax.denoising import DenoiseReport
@@ -94,7 +93,7 @@ def found(name):
             preprocess=transform,
         ),
     )
-    return gallery(made, images, name("Suspicious labels"), [name("broken.png: not an image")], 12)
+    return gallery(made, images, name("Suspicious labels"), [name("broken.png: not an image")], 12, given[::-1])
 
 
 def test_the_gallery_escapes_file_names_class_names_and_reasons():

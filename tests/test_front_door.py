@@ -5,10 +5,12 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
 import ddjax
+from ddjax.__main__ import NEEDED_FOR, _complete, report
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 
@@ -46,6 +48,14 @@ def test_python_m_ddjax_says_what_is_where(tmp_path):
     assert f"{tmp_path}/data, not made yet" in lines["data"] and lines["ready"].endswith("ready: digits")
     assert "cifar10" in lines["not there"] and str(tmp_path) in lines["cache"] and "test" in lines["extras"]
     assert said.splitlines()[-1] == "[]"
+
+
+def test_each_extra_is_shown_with_its_use():
+    project = tomllib.loads((pathlib.Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert set(NEEDED_FOR) == set(project["optional-dependencies"])
+    shown = report()
+    for name, use in NEEDED_FOR.items():
+        assert name in shown and (_complete("ddjax", name) != (f"{name:<11} for {use}" in shown))
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.S))

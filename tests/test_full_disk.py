@@ -56,6 +56,6 @@ def test_a_full_disk_at_the_end_of_a_run_names_the_file_and_the_way_out(tmp_path
         cli.fail(error.value)
     said, path = capsys.readouterr().err, tmp_path / ("runs/f" if name == "distilled.npz" else name)
     words = "No space left on device: not written, and what was there before is as it was"
-    way_out = "Free space there and give the same command again: it goes on from what is kept."
+    way_out = "Free space there and run the same command again: it continues from what was saved."
     assert said == f"error: [Errno 28] {words}: '{path}'. {way_out}\n"
     assert not path.exists()

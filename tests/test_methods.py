@@ -113,7 +113,7 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
-    plain, again, other = (build.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
+    plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
     assert [rules.held_out(ready, None, each, shared) for each in (plain, again, other)] == [1, 1, 2]
     elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
@@ -123,15 +123,15 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
 def test_rows_of_a_hold_out_keep_their_own_data():
     seen = {}
 
-    def fake(model, recipe, rule, examples, keys, *, data, **more):
+    def fake(model, recipe, examples, keys, *, rule, data, **more):
         seen["data"] = data
 
     needs = rules.Needs(make_rule("ce"), {}, np.arange(5.0), True)
-    original, rules.robust_fit = rules.robust_fit, fake
+    original, rules.fit = rules.fit, fake
     try:
         rules.trainer(needs)(np.array([4, 1]))(None, None, None, [0, 1, 2])
     finally:
-        rules.robust_fit = original
+        rules.fit = original
     np.testing.assert_array_equal(seen["data"], [[4, 1]] * 3)
 
 
@@ -148,14 +148,14 @@ def test_the_known_matrix_is_the_noises_own(shared):
 
 def test_a_long_tail_shows_in_counts_and_recall(shared):
     from experiments.reporting.cells import gather
-    from experiments.reporting.recall import recalls
+    from experiments.reporting.tables import recalls
 
     experiment = Experiment(method="random", ipc=1, imbalance=10.0, **(TINY | {"limit": None})).settled()
     row = run(experiment, shared=shared).row
     assert row["class_counts"][0] > 8 * row["class_counts"][9] > 0
-    table = recalls(gather([row]))
-    assert f"<td>{row['class_counts'][9]}</td>" in table and "long tail 10" in table
-    assert recalls(gather([{**row, "recall": [0.5] * 30}])) == ""
+    (table,) = recalls(gather([row]))
+    assert table["lines"][9]["images"] == row["class_counts"][9] and "long tail 10" in table["title"]
+    assert recalls(gather([{**row, "recall": [0.5] * 30}])) == []
 
 
 def test_the_report_takes_them_beside_distillers(shared, tmp_path):

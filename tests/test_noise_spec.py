@@ -198,7 +198,7 @@ def test_command_says_which_file_is_missing(monkeypatch, tmp_path, annotations):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"downloads/manual/CIFAR-100_human\.pt is needed"):
         inspect("cifar100", "symmetric", 0.2)
-    with pytest.raises(ValueError, match="--labels is for cifar10 and cifar100"):
+    with pytest.raises(ValueError, match="--labels is only for cifar10 and cifar100"):
         inspect("digits", "symmetric", 0.2, labels=tmp_path / "x.npy")
 
 

@@ -5,8 +5,7 @@ import pathlib
 import shutil
 
 import pytest
-from report_study import row, study_rows
-from test_report import saved_set
+from report_study import row, saved_set, study_rows
 
 from experiments.report import report
 
@@ -136,7 +135,7 @@ def test_confusion_follows_the_choice(opened):
 
 def test_rows_behind_a_verdict_unfold(opened):
     page = opened()
-    page.get_by_text("Test, comparisons and rows of “Fewer images beat all of them”", exact=True).click()
+    page.get_by_text("Test, comparisons and rows of “Small sets beat all images at high noise”", exact=True).click()
     link = page.locator("#C1 .rows a").first
     target = link.get_attribute("href")
     assert page.locator(target).is_hidden()

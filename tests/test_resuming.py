@@ -11,7 +11,7 @@ from ddjax import testing
 from ddjax.experts.fleet import train_experts
 from ddjax.models import build
 from ddjax.preprocess import one_hot
-from ddjax.robust import make_rule, robust_fit
+from ddjax.robust import make_rule
 from ddjax.storage.checkpoints import Changed, Checkpoints
 from ddjax.training import Examples, Recipe, fit
 
@@ -70,7 +70,7 @@ def test_networks_of_a_robust_rule(tmp_path):
     kept, rule = Checkpoints(tmp_path / "run", {"rule": "elr"}, seconds=0.0), make_rule("elr", RECIPE.epochs)
 
     def run(**more):
-        return robust_fit(MODEL, RECIPE, rule, EXAMPLES, keys(), **more)
+        return fit(MODEL, RECIPE, EXAMPLES, keys(), rule=rule, **more)
 
     with pytest.raises(Cut):
         run(checkpoints=kept, report=cut_after(3))

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddjax.robust.rule import Out, Seen, write
+from ddjax.robust.rule import write
 from ddjax.robust.rules import distillation as distilling
 from ddjax.robust.rules import elr, ill, losses, transition
 from ddjax.robust.rules import small_loss as selection
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Outputs
 
 Z = np.array([[2.0, 0.0, -1.0]])
 T = np.array([[0.8, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.9]])
@@ -102,7 +103,7 @@ def test_elr_three_visits(double):
     p = np.asarray(jax.nn.softmax(Z))
     memory, label = jnp.zeros((1, 3)), jnp.array([[0.0, 1, 0]])
     for visit, value in enumerate([1.431997, 0.780569, 0.222430], 1):
-        memory = elr.moved(memory, jnp.asarray(Z), 0.7)
+        memory = elr.update_memory(memory, jnp.asarray(Z), 0.7)
         np.testing.assert_allclose(memory, (1 - 0.7**visit) * p, rtol=1e-12)
         assert float(elr.elr_loss(jnp.asarray(Z), label, memory, 3.0)[0]) == pytest.approx(value, abs=1e-6)
     assert elr.elr_loss(jnp.asarray(Z), label, memory, 0.0)[0] == cross_entropy(jnp.asarray(Z), label)[0]
@@ -172,7 +173,7 @@ def test_imprecise_likelihood_is_the_exact_step(double):
 def seen(b, epoch=0, present=None):
     present = jnp.ones(b) if present is None else jnp.asarray(present, jnp.float32)
     labels = jnp.arange(b) % 3
-    return Seen(
+    return Batch(
         jnp.zeros((1, b, 1, 1, 1)),
         jax.nn.one_hot(labels, 3),
         labels,
@@ -193,20 +194,20 @@ def test_smallest_counts_only_those_present():
 
 
 def test_forgetting_ramps_up():
-    found = [float(selection.remembered(jnp.int32(epoch), 0.4, 10.0)) for epoch in (0, 5, 10, 50)]
+    found = [float(selection.kept_share(jnp.int32(epoch), 0.4, 10.0)) for epoch in (0, 5, 10, 50)]
     np.testing.assert_allclose(found, [1, 0.8, 0.6, 0.6], rtol=1e-6)
-    assert float(selection.remembered(jnp.int32(0), 0.4, 0.0)) == pytest.approx(0.6)
+    assert float(selection.kept_share(jnp.int32(0), 0.4, 0.0)) == pytest.approx(0.6)
 
 
 def test_coteaching_exchanges_choices():
     logits = jax.random.normal(jax.random.key(0), (2, 1, 8, 3))
-    each = selection.coteaching(0.5, 0.0).loss(Out(logits, None), seen(8), {}, {})
+    each = selection.coteaching(0.5, 0.0).loss(Outputs(logits, None), seen(8), {}, {})
     for net in range(2):
-        order = np.argsort(np.asarray(each.each[net]))[:4]
+        order = np.argsort(np.asarray(each.values[net]))[:4]
         np.testing.assert_array_equal(np.flatnonzero(each.weights[1 - net]), np.sort(order))
-    same = Out(jnp.tile(logits[:1], (2, 1, 1, 1)), None)
+    same = Outputs(jnp.tile(logits[:1], (2, 1, 1, 1)), None)
     pair = selection.coteaching(0.5, 0.0).loss(same, seen(8), {}, {})
-    alone = selection.small_loss(0.5, 0.0).loss(Out(logits[:1], None), seen(8), {}, {})
+    alone = selection.small_loss(0.5, 0.0).loss(Outputs(logits[:1], None), seen(8), {}, {})
     np.testing.assert_array_equal(pair.weights, jnp.tile(alone.weights, (2, 1)))
     assert (selection.coteaching(0.0).loss(same, seen(8, 99), {}, {}).weights == 1).all()
 

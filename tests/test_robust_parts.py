@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from ddjax.models import build
 from ddjax.robust import dynamics
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import Out, Seen, Stats
 from ddjax.robust.rules import cpc, echo, mixup, nested, pls, storm
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Outputs, Stats
 
 MODEL = build("mlp", (2, 2, 1), 3, depth=1, width=6)
 
@@ -26,7 +26,7 @@ def normal(seed, *shape):
 def batch(b=6, present=None):
     labels = jnp.arange(b) % 3
     present = jnp.ones(b) if present is None else jnp.asarray(present, jnp.float32)
-    return Seen(
+    return Batch(
         normal(0, 1, b, 2, 2, 1), jax.nn.one_hot(labels, 3), labels, jnp.arange(b), present, jnp.ones(b), jnp.int32(9)
     )
 
@@ -97,8 +97,8 @@ def test_pseudo_labels():
 def test_pls_without_flags_is_cross_entropy_and_a_spread():
     rule, seen, logits = pls.pls(alpha=0.0, warmup=0.0), batch(), normal(2, 1, 1, 6, 3)
     tables = {"targets": seen.targets, "weights": jnp.ones(6)}
-    found = rule.loss(Out(logits, None), rule.prepare(jax.random.key(0), seen, tables), tables, {})
-    np.testing.assert_allclose(found.each[0], cross_entropy(logits[0, 0], seen.targets))
+    found = rule.loss(Outputs(logits, None), rule.prepare(jax.random.key(0), seen, tables), tables, {})
+    np.testing.assert_allclose(found.values[0], cross_entropy(logits[0, 0], seen.targets))
     mean = jax.nn.softmax(logits[0, 0]).mean(axis=0)
     np.testing.assert_allclose(found.extra, (np.log(1 / 3) - np.log(mean)).mean(), rtol=1e-5)
 

@@ -7,10 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ddjax.models import build
-from ddjax.robust import RULES, make_rule, robust_fit
+from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
-from ddjax.robust.trainer import RuleTrainer
-from ddjax.training import Clock, Examples, Recipe
+from ddjax.training import Clock, Examples, Recipe, fit, make_trainer
 
 MODEL = build("mlp", (8, 8, 1), 3, depth=1, width=6)
 RECIPE = Recipe(epochs=2, batch=4, rate=0.1, momentum=0.9)
@@ -39,7 +38,7 @@ EARLY = {
 
 def trained(name):
     """The state before and after two epochs, and the findings; one program."""
-    runs = RuleTrainer(MODEL, RECIPE, make_rule(name, RECIPE.epochs, **EARLY.get(name, {})))
+    runs = make_trainer(MODEL, RECIPE, make_rule(name, RECIPE.epochs, **EARLY.get(name, {})))
 
     def run(key, examples, data):
         first = runs.init(key, jnp.float32(RECIPE.rate), examples, data)
@@ -82,6 +81,37 @@ def noisy():
     )
 
 
+def test_early_learning_regularisation_keeps_every_class_in_a_short_run():
+    """ELR needs predictions of earlier epochs. A momentum scaled to the length of the run (0.7 ** 7.5) forgot them."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(10, size=800)
+    clouds = rng.standard_normal((10, 16))[truth] + 0.6 * rng.standard_normal((800, 16))
+    given = np.where(rng.random(800) < 0.4, rng.integers(0, 10, 800), truth)[:400]
+    images = jnp.asarray(clouds.reshape(-1, 4, 4, 1), jnp.float32)
+    recipe = Recipe(epochs=20, batch=50, rate=0.05, momentum=0.9)
+    fitted = fit(
+        build("mlp", (4, 4, 1), 10, depth=1, width=32),
+        recipe,
+        Examples(images[:400], jax.nn.one_hot(jnp.asarray(given), 10)),
+        jax.random.key(0)[None],
+        rule=make_rule("elr", recipe.epochs),
+        watch={"test": (images[400:], {"accuracy": truth[400:]})},
+    )
+    assert fitted.seen["accuracy"][0, -1] > 0.95  # 0.82 with the scaled momentum: two classes were never predicted
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 20, 1000])
+@pytest.mark.parametrize("name", RULES)
+def test_only_numbers_of_epochs_depend_on_the_length_of_a_run(name, epochs):
+    published = RULES[name]
+    chosen = published.settings_for(epochs)
+    assert {n: chosen[n] for n in chosen if n not in published.counts} == {
+        n: value for n, value in published.settings.items() if n not in published.counts
+    }
+    for setting in published.counts:  # an early phase ends by the middle of the run
+        assert 0 < chosen[setting] <= epochs / 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 def test_wrong_labels_are_found_and_not_learned(name, noisy):
@@ -107,6 +137,6 @@ def test_wrong_labels_are_found_and_not_learned(name, noisy):
     }
     rule = make_rule(name, 50, **settings.get(name, {}))
     watch = {"test": (images, {"accuracy": truth})}
-    fitted = robust_fit(linear, recipe, rule, examples, jax.random.key(0)[None], data=data.get(name), watch=watch)
+    fitted = fit(linear, recipe, examples, jax.random.key(0)[None], rule=rule, data=data.get(name), watch=watch)
     assert fitted.seen["accuracy"][0, -1] > 0.94
     assert roc_auc_score(wrong, np.asarray(fitted.findings.suspicion[0])) > 0.98

@@ -71,22 +71,6 @@ def test_scores_by_hand():
     np.testing.assert_array_equal(scores.rank(jnp.array([0.1, 0.9, 0.5, 0.9])), [3, 0, 2, 1])
 
 
-def test_flags_keep_their_promised_precision():
-    wrong = jnp.array([0.2, 0.95, 0.9, 0.1, 0.4])
-    flagged, expected = scores.flag_at_precision(wrong, 0.75)
-    np.testing.assert_array_equal(flagged, [False, True, True, False, True])
-    assert float(expected) == pytest.approx(0.75)
-    none, undefined = scores.flag_at_precision(wrong, 0.99)
-    assert not none.any() and np.isnan(undefined)
-
-
-def test_wrong_probabilities_do_not_pass_the_noise_rate():
-    losses, wrong = jnp.asarray(two_groups(), jnp.float32), jax.jit(scores.wrong_probability)
-    assert float(wrong(losses, 1.0).mean()) == pytest.approx(0.2, abs=0.02)
-    assert float(wrong(losses, 0.05).mean()) == pytest.approx(0.05, abs=1e-5)
-    assert not scores.flag_at_precision(wrong(losses, 0.0), 0.5)[0].any()
-
-
 def test_confident_counts():
     np.testing.assert_allclose(confident.thresholds(ROWS, GIVEN), 0.625)
     joint = confident.confident_joint(ROWS, GIVEN)

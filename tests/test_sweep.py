@@ -91,7 +91,7 @@ def test_a_grid_is_narrowed_by_its_axes(config):
     assert len(cells(grid)) == 4
     assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
     assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
-    with pytest.raises(ValueError, match=r"rates \[0.3\].*0.4"):
+    with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
         narrowed([grid], rates=(0.3,))
     config.write_text("[everywhere]\nwidht = 4")
     with pytest.raises(ValueError, match="widht"):

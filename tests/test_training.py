@@ -12,7 +12,7 @@ from ddjax.evaluation.protocols import common_recipe, dance_recipe, datm_recipe,
 from ddjax.models import build
 from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
 from ddjax.training.losses import cross_entropy, squared_error
-from ddjax.training.trainer import rate_factor, rows_of_epoch
+from ddjax.training.schedule import rate_factor, rows_of_epoch
 
 MODEL = build("convnet", (8, 8, 1), 3, depth=1, width=4)
 

@@ -175,7 +175,7 @@ def test_an_undecided_comparison_says_what_it_could_have_seen_and_how_many_seeds
     (one,) = judged("C2", curve({0.2: 0.1, 0.4: 0.12})).findings["last"]
     assert one.status == UNDECIDED and one.effect == pytest.approx(0.02)
     assert one.detectable == pytest.approx(0.037, abs=1e-3)
-    assert one.missing == "9 seeds in all, if the true difference is the one seen"
+    assert one.missing == "9 seeds in total, if the observed difference is the true one"
     enough = [
         r | {"seed": 10 * block + r["seed"], "fingerprint": f"{block}{r['fingerprint']}"}
         for block in range(3)
@@ -247,7 +247,7 @@ def test_without_rows_every_verdict_is_undecided_and_says_what_it_takes():
 def test_the_text_says_effects_levels_and_what_is_shared():
     text = as_text(judge(Study.of(curve({0.6: 0.1}))))
     assert "C6  holds" in text and "+10.0 ± 0.8 points, 3 seeds, p < 0.001, detectable 3.1 at 80 % power" in text
-    assert "Not in these standard errors, since seeds share it: variance of the noise draw" in text
+    assert "Seeds share the noise draw and the sequence of batch-wide augmentations, whose variance" in text
 
 
 def test_standard_errors_of_differences():

@@ -14,7 +14,7 @@ from ddjax.data.source import Source
 from ddjax.data.tables import csv_source, npz_source
 from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
-from ddjax.data.tiny_imagenet import find, tiny_imagenet_source
+from ddjax.data.tiny_imagenet import place_of, tiny_imagenet_source
 from ddjax.names import few
 from ddjax.ranges import Count, checked
 from ddjax.storage import files
@@ -123,16 +123,11 @@ def cache_place(source: Source, cache_dir: str | os.PathLike | None = None) -> p
 
 
 def whereabouts(name: str, root: pathlib.Path) -> str | None:
-    """The place of a known set below the TFDS directory `root`; None if it is not there."""
+    """The place of a known data set below the TFDS directory `root`, or None. No file is read."""
     if name == "digits":
         return "comes with scikit-learn"
-    if name == "tiny_imagenet":
-        try:
-            return str(find(files.manual_dir(root))[0])
-        except FileNotFoundError:
-            return None
-    folder = prepared(ALIASES[name][0], root)
-    return folder and str(folder)
+    place = place_of(files.manual_dir(root)) if name == "tiny_imagenet" else prepared(ALIASES[name][0], root)
+    return place and str(place)
 
 
 def remarks(dataset: Dataset) -> list[str]:

@@ -34,25 +34,27 @@ class Listing(NamedTuple):
         return len(self.train) == TRAIN and len(self.test) == TEST
 
 
+def place_of(manual: pathlib.Path) -> pathlib.Path | None:
+    """The published `tiny-imagenet-200/` in a TFDS manual folder, or else its zip, or None."""
+    folder, archive = manual / NAME, manual / f"{NAME}.zip"
+    return folder if folder.is_dir() else archive if archive.is_file() else None
+
+
 def find(manual: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]]:
-    """Find `tiny-imagenet-200/` or its zip in a TFDS manual folder. Returns the path and its identity.
+    """The published files in a TFDS manual folder, and the identity of their state.
 
     Raises:
-      FileNotFoundError: neither exists.
+      FileNotFoundError: there are no files; the message says where they must be.
+      ValueError: a link in the folder leads to a folder that contains the link.
     """
-    folder, archive = manual / NAME, manual / f"{NAME}.zip"
-    if folder.is_dir():
-        return folder, {"kind": "folder", "path": str(folder.resolve()), "files": listing_digest(_files(folder))}
-    if archive.is_file():
-        return archive, {
-            "kind": "zip",
-            "path": str(archive.resolve()),
-            "files": listing_digest([(NAME, archive.stat())]),
-        }
-    raise FileNotFoundError(
-        f"tiny_imagenet is in neither {folder}/ nor {archive}: put the published archive there ({URL}; MD5 of its "
-        "wnids.txt 6c81990e2d7ae3bd3c88dceb97b46342), or give data_dir="
-    )
+    place = place_of(manual)
+    if place is None:
+        raise FileNotFoundError(
+            f"tiny_imagenet is in neither {manual / NAME}/ nor {manual / NAME}.zip: put the published archive there "
+            f"({URL}; MD5 of its wnids.txt 6c81990e2d7ae3bd3c88dceb97b46342), or give data_dir="
+        )
+    kind, entries = ("folder", _files(place)) if place.is_dir() else ("zip", [(NAME, place.stat())])
+    return place, {"kind": kind, "path": str(place.resolve()), "files": listing_digest(entries)}
 
 
 def _files(folder: pathlib.Path) -> list[Entry]:

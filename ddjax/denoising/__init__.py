@@ -3,4 +3,6 @@
 from ddjax.denoising.denoiser import DETECTORS as DETECTORS
 from ddjax.denoising.denoiser import denoise as denoise
 from ddjax.denoising.judging import SCORES as SCORES
+from ddjax.denoising.judging import Judgement as Judgement
+from ddjax.denoising.judging import judge as judge
 from ddjax.denoising.report import DenoiseReport as DenoiseReport

@@ -20,7 +20,7 @@ from ddjax.denoising.distilling import (
     width_for,
 )
 from ddjax.denoising.inputs import training_set
-from ddjax.denoising.judging import CALIBRATIONS, SCORES, choose_score, judge, through_cleanlab
+from ddjax.denoising.judging import SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.telling import Report, begun
@@ -55,7 +55,6 @@ def denoise(
     mirror: bool = True,
     score: str = "posterior",
     precision: PositiveShare = 0.8,
-    calibration: str = "channel",
     folds: Count = 5,
     seed: Seed = 0,
     keep: Any = None,
@@ -83,14 +82,13 @@ def denoise(
         16 pixels and 64 for larger ones. The distilling network is as wide.
       mirror: False for images whose mirror image means something else, such as digits and letters.
       score: what suspicion is ranked by; a name in SCORES.
-      precision: the share of flagged labels that shall be wrong, at least, as far as can be foreseen.
-      calibration: where the probability of a wrong label comes from; see `judging.judge`.
+      precision: the share of the flagged labels that is expected to be wrong, at least; see `ddjax.judge`.
       folds: of cleanlab's cross-validation.
       keep: a directory where finished stages are kept; a run with the same data and settings goes on from there.
       report: called with the stage, how far it is, of how much, and its newest metrics; also before each stage, with
         0 done and no metrics. The total is 0 where a stage cannot tell it.
     """
-    check_names(method=method, protocol=protocol, network=network, score=score, calibration=calibration)
+    check_names(method=method, protocol=protocol, network=network, score=score)
     train, names = training_set(images, labels, class_names)
     if method == "cleanlab":
         check_int(folds, "folds", 2, len(train.labels))
@@ -162,7 +160,7 @@ def denoise(
     begun(report, "judge")
     start = time.monotonic()
     given = np.asarray(train.labels)
-    found = judge(kept["logits"], given, precision=precision, calibration=calibration, in_sample=method == "small_loss")
+    found = judge(kept["logits"], given, precision=precision)
     if method == "cleanlab":
         found = through_cleanlab(found, kept["logits"], given)
     seconds["judge"] = time.monotonic() - start
@@ -183,12 +181,12 @@ def denoise(
         expected_precision=found.expected_precision,
         noise_rate=found.noise_rate,
         seconds=seconds,
-        settings=settings | {"precision": precision, "calibration": calibration},
+        settings=settings | {"precision": precision},
         distilled=distilled,
     )
 
 
-def check_names(*, method: str, protocol: str, network: str | None, score: str, calibration: str) -> None:
+def check_names(*, method: str, protocol: str, network: str | None, score: str) -> None:
     """Raise a ValueError for a name that `denoise` does not know; no data are needed for that."""
     if method not in DETECTORS:
         choose(DISTILLERS, method, "method")
@@ -197,8 +195,6 @@ def check_names(*, method: str, protocol: str, network: str | None, score: str, 
         choose(NETWORKS, network, "network")
     if score not in SCORES:
         raise unknown("score", score, SCORES)
-    if calibration not in CALIBRATIONS:
-        raise unknown("calibration", calibration, CALIBRATIONS)
 
 
 def _timed(ask: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,18 +1,22 @@
-"""From what networks say about an image to how suspicious its label is, whether it is flagged, and what it may be."""
+"""From predictions to how suspicious each given label is, whether it is flagged, and what it may be instead."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.names import choose, unknown
+from ddjax.data.validate import class_labels
+from ddjax.denoising import clusters
+from ddjax.denoising.doubt import HALVINGS, doubts
+from ddjax.names import choose
 from ddjax.robust import channel, confident, scores
 
-CALIBRATIONS = ("channel", "mixture")
-_TINY = 1e-12
+PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
+_POOLED = 0.7  # what networks together err, of what they err at least one by one
+_SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
 
 
 class Said(NamedTuple):
@@ -25,19 +29,27 @@ class Said(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """Everything that is said about each label."""
+    """What predictions say about each given label.
 
-    scores: dict[str, Float[np.ndarray, "n"]]  # larger is more suspicious
+    Attributes:
+      scores: every score of `SCORES` by name; larger is more suspicious.
+      wrong: the probability that the given label is wrong.
+      truth: the probability of each class, given the predictions and the label.
+      flagged: the labels that are taken for wrong.
+      expected_precision: the share of the flagged labels that are expected to be wrong; NaN where none is flagged.
+      noise_rate: the estimated share of wrong labels.
+    """
+
+    scores: dict[str, Float[np.ndarray, "n"]]
     wrong: Float[np.ndarray, "n"]
-    truth: Float[np.ndarray, "n k"]  # P(true class | image, given label)
+    truth: Float[np.ndarray, "n k"]
     flagged: Bool[np.ndarray, "n"]
-    expected_precision: float  # of the flags; NaN where there are none
+    expected_precision: float
     noise_rate: float
-    temperature: float
 
 
 def _hybrid(said: Said) -> Array:
-    """Mean rank by margin, by the posterior and by the students' votes, least suspicious first, in [0, 1]."""
+    """Mean rank by margin, by the posterior and by the members' votes, least suspicious first, in [0, 1]."""
     votes = scores.disagreement(said.members, said.labels)
     each = [said.wrong, scores.margin(said.mean, said.labels), votes]
     return sum(1 - scores.rank(one) / max(len(said.labels) - 1, 1) for one in each) / len(each)
@@ -51,47 +63,67 @@ SCORES: Mapping[str, Callable[[Said], Array]] = {
 }
 
 
-def judge(
-    logits: Float[np.ndarray, "s n k"],
-    labels: Int[np.ndarray, "n"],
-    *,
-    precision: float,
-    calibration: str = "channel",
-    in_sample: bool = False,
-) -> Judgement:
-    """Score, flag and relabel.
+def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement:
+    """Find the labels that predictions contradict, and say how many labels are wrong.
 
-    A label is flagged where it is likelier wrong than right, as far as the mean posterior of the flagged stays at or
-    above `precision`; that mean is the expected precision. The posterior comes from the channel that explains the
-    given labels best (`ddjax.robust.channel`), or from a mixture of two losses, shrunk to the noise rate of confident
-    learning. Networks that trained on the labels they judge (`in_sample`) leave the channel nothing to explain: there
-    the mixture is used, without that bound.
+    The predictions must come from networks that did not train on the labels they are asked about, such as
+    cross-validated ones; a network that has memorised a wrong label does not contradict it. How sure the networks are
+    of themselves is immaterial: how often they err is estimated from the shape of their predictions, without any truth.
+
+    Args:
+      predictions: [n k] class probabilities or logits, or [s n k] of s networks, whose mean log-probabilities are
+        judged; where they disagree, they are trusted less. Rows that are non-negative and sum to 1 are read as
+        probabilities. Zero probabilities and logits of -inf are allowed.
+      labels: [n] the given labels, 0 to k - 1.
+      precision: the share of the flagged labels that is expected to be wrong, at least. Among the sets that keep it,
+        the flags are those whose expected F1 score is largest.
+
+    Returns:
+      Scores, probabilities, flags, the expected precision of the flags and the estimated share of wrong labels.
+
+    Raises:
+      ValueError: shapes do not match, a value is NaN or +inf, a label is no class, or `precision` is not in (0, 1].
+
+    Example:
+      >>> found = ddjax.judge(pred_probs, labels)
+      >>> labels = np.where(found.flagged, found.truth.argmax(axis=1), labels)
     """
-    if calibration not in CALIBRATIONS:
-        raise unknown("calibration", calibration, CALIBRATIONS)
-    pooled, given = jnp.mean(jnp.asarray(logits), axis=0), jnp.asarray(labels)
-    found = channel.fit_channel(pooled, given)
-    temperature = jnp.float32(1) if in_sample else found.temperature
-    members, mean = jax.nn.softmax(logits / temperature), jax.nn.softmax(pooled / temperature)
-    bound = 1.0 if in_sample else confident.noise_rate(np.asarray(jax.nn.softmax(pooled)), labels)
-    if in_sample or calibration == "mixture":
-        wrong = scores.wrong_probability(scores.loss(mean, given), bound)
-    else:
-        wrong = channel.wrong(found, given)
-        wrong *= jnp.minimum(1, bound / jnp.maximum(jnp.mean(wrong), _TINY))
-    truth = _believed(found.truth if calibration == "channel" and not in_sample else mean, given, wrong)
-    flagged, _ = scores.flag_at_precision(wrong, precision)
-    flagged = np.asarray(flagged & (wrong > 0.5))
-    said = Said(members, mean, wrong, given)
+    if not 0 < precision <= 1:
+        raise ValueError(f"precision is above 0 and at most 1; got {precision}")
+    logs = _log_probabilities(predictions)
+    _, n, k = logs.shape
+    given = jnp.asarray(class_labels(np.asarray(labels), n, k, "labels"))
+    pooled = jnp.mean(logs, axis=0)
+    found = doubts(pooled, given, _POOLED * _split_votes(logs))
+    truth = channel.fit_channel(found.all, given).truth
+    wrong = channel.wrong(truth, given)
+    contradicted = jnp.mean(jnp.argmax(pooled, axis=1) != given)
+    rate = jnp.mean(channel.wrong(channel.fit_channel(found.near, given).truth, given))
+    said = Said(jnp.exp(logs), jax.nn.softmax(pooled), wrong, given)
+    wrong = np.asarray(wrong)
+    flagged = flags(wrong, precision)
     return Judgement(
         {name: np.asarray(score(said), np.float32) for name, score in SCORES.items()},
-        np.asarray(wrong),
+        wrong,
         np.asarray(truth),
         flagged,
-        float(np.asarray(wrong)[flagged].mean()) if flagged.any() else float("nan"),
-        float(jnp.mean(wrong)),
-        float(temperature),
+        float(wrong[flagged].mean()) if flagged.any() else float("nan"),
+        float(jnp.minimum(rate, contradicted)),  # the other wrong labels cannot be seen
     )
+
+
+def flags(wrong: Float[np.ndarray, "n"], precision: float) -> Bool[np.ndarray, "n"]:
+    """The labels whose flagging has the largest expected F1 score, among sets of expected precision `precision`.
+
+    Both are computed from the probabilities `wrong`, so the best sets are the likeliest labels down to a threshold.
+    """
+    order = np.argsort(-wrong, kind="stable")
+    hits, count = np.cumsum(wrong[order], dtype=np.float64), np.arange(1, len(wrong) + 1)
+    f1 = 2 * hits / (count + max(hits[-1], np.finfo(np.float32).tiny))
+    allowed = int((hits / count >= precision).sum())  # a running mean of a falling sequence falls
+    flagged = np.zeros(len(wrong), bool)
+    flagged[order[: min(int(np.argmax(f1)) + 1, allowed)]] = True
+    return flagged
 
 
 def through_cleanlab(found: Judgement, logits: Float[np.ndarray, "1 n k"], labels: Int[np.ndarray, "n"]) -> Judgement:
@@ -130,8 +162,34 @@ def choose_score(found: Judgement, name: str) -> Float[np.ndarray, "n"]:
     return choose(found.scores, name, "score")
 
 
-def _believed(classes: Array, given: Array, wrong: Array) -> Array:
-    """P(true class) where a label is wrong with this probability, the other classes in the proportions they have."""
-    own = jax.nn.one_hot(given, classes.shape[1])
-    others = (classes + _TINY) * (1 - own)
-    return (1 - wrong)[:, None] * own + wrong[:, None] * others / jnp.sum(others, axis=1, keepdims=True)
+def _log_probabilities(predictions: Any) -> Float[Array, "s n k"]:
+    """Finite log-probabilities; what has probability zero counts as half of the smallest that is not."""
+    values = np.asarray(predictions)
+    if values.dtype.kind not in "fiub" or values.ndim not in (2, 3) or values.shape[-1] < 2 or not values.size:
+        raise ValueError(
+            "predictions must be numbers, [n k] or [s n k] with two classes or more; "
+            f"got {values.dtype} {list(values.shape)}"
+        )
+    values = values.astype(np.float32).reshape(-1, *values.shape[-2:])
+    bad = np.isnan(values) | (values == np.inf)
+    bad = (bad.any(axis=2) | np.isneginf(values).all(axis=2)).any(axis=0)
+    if bad.any():
+        raise ValueError(
+            f"predictions hold NaN, +inf or only -inf in {bad.sum()} rows, the first at row {bad.argmax()}: "
+            "leave these rows out, or predict them again"
+        )
+    if values.min() >= 0 and np.abs(values.sum(axis=2) - 1).max() <= _SUM:
+        with np.errstate(divide="ignore"):
+            logs = np.log(values)
+    else:
+        logs = values
+    logs = jax.nn.log_softmax(jnp.asarray(logs), axis=2)
+    lowest = jnp.min(logs, initial=0, where=jnp.isfinite(logs)) - jnp.log(2.0)
+    return jnp.maximum(logs, lowest)
+
+
+def _split_votes(logs: Float[Array, "s n k"]) -> Float[Array, ""]:
+    """The mean share of networks that the others outvote: the least mean error of networks that disagree so much."""
+    k = logs.shape[2]
+    votes = sum(jax.nn.one_hot(jnp.argmax(member, axis=1), k) for member in logs)
+    return 1 - jnp.mean(jnp.max(votes, axis=1)) / len(logs)

@@ -210,7 +210,7 @@ def train_full_all(
             for moment, epochs in moments.items()
         }
         params = jax.tree.map(lambda leaf, own=own: leaf[own], fitted.params)
-        found.append(FullScores(at, curves, params, getattr(fitted, "model", model)))
+        found.append(FullScores(at, curves, params, fitted.model))
     return found
 
 

@@ -1,5 +1,7 @@
 """How well wrong labels were found: the only place where suspicion meets the truth."""
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -24,9 +26,10 @@ def detection(
     Returns:
       noise_rate, the share of wrong labels (the chance level of auprc); flagged, the share that is flagged; precision
       (NaN without flags), recall and f1 of the flags; false_flags, the share of right labels flagged; auroc and auprc
-      of the suspicion; at_rate, the precision of as many labels as are wrong; corrected_acc and gain over the given
-      labels; fixed and harmed, the shares of wrong labels made right and of right ones made wrong. Without wrong
-      labels, what needs some is NaN.
+      of the suspicion; at_rate, the precision of the most suspicious labels, as many as are wrong, and missed_at_rate,
+      the share of the wrong labels that is not among these; corrected_acc and gain over the given labels; fixed and
+      harmed, the shares of wrong labels made right and of right ones made wrong. Without wrong labels, what needs some
+      is NaN.
     """
     wrong = given != clean
     right, rate = ~wrong, float(wrong.mean())
@@ -37,6 +40,7 @@ def detection(
     both = bool(wrong.any() and right.any())
     fine = corrected == clean
     count = int(wrong.sum())
+    at_rate = float(wrong[np.argsort(-suspicion, kind="stable")[:count]].mean()) if count else NAN
     return {
         "noise_rate": rate,
         "flagged": float(flagged.mean()),
@@ -46,7 +50,8 @@ def detection(
         "false_flags": float(flagged[right].mean()) if right.any() else NAN,
         "auroc": auc(suspicion[wrong], suspicion[right]) if both else NAN,
         "auprc": average_precision(suspicion, wrong) if both else NAN,
-        "at_rate": float(wrong[np.argsort(-suspicion, kind="stable")[:count]].mean()) if count else NAN,
+        "at_rate": at_rate,
+        "missed_at_rate": 1 - at_rate,
         "corrected_acc": float(fine.mean()),
         "gain": float(fine.mean()) - (1 - rate),
         "fixed": float(fine[wrong].mean()) if wrong.any() else NAN,
@@ -62,3 +67,26 @@ def average_precision(suspicion: Float[np.ndarray, "n"], wrong: Bool[np.ndarray,
     found = np.bincount(above, weights=wrong, minlength=len(wrong) + 1)
     precision = np.cumsum(found) / np.maximum(np.arange(len(found)), 1)
     return float((found * precision).sum() / wrong.sum())
+
+
+class Reliability(NamedTuple):
+    """What probabilities promise and what comes true, a row for each bin that holds labels."""
+
+    promised: Float[np.ndarray, "b"]  # mean probability that the given label is wrong
+    true: Float[np.ndarray, "b"]  # share of the labels that are wrong
+    count: Int[np.ndarray, "b"]
+
+    @property
+    def error(self) -> float:
+        """The mean distance between promise and truth, weighted by the counts (expected calibration error)."""
+        return float((self.count * np.abs(self.promised - self.true)).sum() / self.count.sum())
+
+
+def reliability(probability: Float[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"], bins: int = 10) -> Reliability:
+    """The reliability curve of the probability that a label is wrong, in bins of equal width."""
+    place = np.minimum((np.asarray(probability, float) * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    filled = np.flatnonzero(count)
+    promised = np.bincount(place, weights=probability, minlength=bins)[filled] / count[filled]
+    true = np.bincount(place, weights=wrong, minlength=bins)[filled] / count[filled]
+    return Reliability(promised, true, count[filled])

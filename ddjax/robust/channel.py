@@ -1,10 +1,7 @@
-"""Label noise as a channel behind a network's prediction: how likely each given label is to be wrong.
+"""Label noise as a channel: the given label is drawn from row T[true] of a transition matrix.
 
-The model: an image has a true class with probabilities softmax(logits / temperature), and its given label comes out of
-a channel T[true, given]. Temperature and channel are those under which the given labels are likeliest. A network that
-is unsure of an image explains a disagreement by its temperature, one that is sure by the channel: so on right labels
-the channel stays near the identity, although the network errs there, too. The logits must come from a network that
-has not trained on these labels, otherwise it has no disagreements to explain.
+Given P(true class | image) for each image, expectation maximisation finds the channel under which the given labels are
+likeliest, and with it P(true class | image, given label).
 """
 
 import functools
@@ -12,65 +9,63 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax.kernels import matmul_highest
 
-_TEMPERATURES = np.geomspace(0.01, 10.0, 31)  # times the deviation of the logits
-_ROUNDS = 40
-PASSES = (len(_TEMPERATURES) + 1) * (_ROUNDS + 1)  # over all logits, in one fit
+ROUNDS = 30
+STRENGTH = 10.0
+_START = 0.2  # the noise rate that the search starts from
 _TINY = 1e-12
 
 
 class Channel(NamedTuple):
-    """What explains the given labels best."""
+    """The likeliest channel and what follows from it for each image."""
 
-    temperature: Float[Array, ""]
     transition: Float[Array, "k k"]  # T[true, given], rows sum to one
-    likelihood: Float[Array, ""]  # mean log P(given | image)
     truth: Float[Array, "n k"]  # P(true class | image, given label)
 
 
 @functools.partial(jax.jit, static_argnames="strength")
-def fit_channel(logits: Float[Array, "n k"], labels: Int[Array, "n"], *, strength: float = 10.0) -> Channel:
-    """The likeliest temperature (of a fixed grid) with the likeliest channel (by expectation maximisation) for it.
+def fit_channel(log_true: Float[Array, "n k"], labels: Int[Array, "n"], *, strength: float = STRENGTH) -> Channel:
+    """The likeliest channel by expectation maximisation.
 
     Args:
-      strength: each class's row of the channel is drawn to one noise rate that all share, spread evenly over the wrong
-        labels, as if so many labels more had been seen to follow it. It matters for classes with few images.
+      log_true: log P(true class | image), from predictions that did not see the given labels.
+      labels: the given labels.
+      strength: the pseudo-count with which each row of the channel is shrunk to one noise rate that all rows share,
+        spread evenly over the wrong labels. It matters for classes with few images.
     """
-    k = logits.shape[1]
-    scale = jnp.std(logits - jnp.mean(logits, axis=1, keepdims=True)) + _TINY
-    given = jax.nn.one_hot(labels, k, dtype=logits.dtype)
+    k = log_true.shape[1]
 
-    def explained(log_true: Float[Array, "n k"], transition: Float[Array, "k k"]) -> tuple[Array, Array]:
-        joint = log_true + jnp.log(transition + _TINY).T[labels]
-        total = jax.nn.logsumexp(joint, axis=1, keepdims=True)
-        return jnp.exp(joint - total), jnp.mean(total)
+    def round_(_: Array, transition: Float[Array, "k k"]) -> Float[Array, "k k"]:
+        return transition_of(posterior(log_true, transition, labels), labels, strength=strength)
 
-    def one(temperature: Float[Array, ""]) -> Channel:
-        log_true = jax.nn.log_softmax(logits / (temperature * scale))
-
-        def round_(_: Array, transition: Float[Array, "k k"]) -> Float[Array, "k k"]:
-            truth, _ = explained(log_true, transition)
-            counts = matmul_highest(truth.T, given)
-            rate = 1 - jnp.trace(counts) / jnp.sum(counts)
-            common = _even(rate, k)
-            return (counts + strength * common) / (jnp.sum(counts, axis=1, keepdims=True) + strength)
-
-        transition = jax.lax.fori_loop(0, _ROUNDS, round_, _even(jnp.asarray(0.2, logits.dtype), k))
-        truth, likelihood = explained(log_true, transition)
-        return Channel(temperature * scale, transition, likelihood, truth)
-
-    grid = jnp.asarray(_TEMPERATURES, logits.dtype)
-    best = jnp.argmax(jax.lax.map(lambda t: one(t).likelihood, grid))
-    return one(grid[best])
+    start = _even(jnp.asarray(_START, log_true.dtype), k)
+    transition = jax.lax.fori_loop(0, ROUNDS, round_, start)
+    return Channel(transition, posterior(log_true, transition, labels))
 
 
-def wrong(found: Channel, labels: Int[Array, "n"]) -> Float[Array, "n"]:
+def posterior(
+    log_true: Float[Array, "n k"], transition: Float[Array, "k k"], labels: Int[Array, "n"]
+) -> Float[Array, "n k"]:
+    """P(true class | image, given label) under a channel; `log_true` may be off by a constant per image."""
+    return jax.nn.softmax(log_true + jnp.log(transition + _TINY).T[labels], axis=1)
+
+
+def transition_of(
+    truth: Float[Array, "n k"], labels: Int[Array, "n"], *, strength: float = STRENGTH
+) -> Float[Array, "k k"]:
+    """The channel that P(true class) of each image and the given labels imply, shrunk as in `fit_channel`."""
+    k = truth.shape[1]
+    counts = matmul_highest(truth.T, jax.nn.one_hot(labels, k, dtype=truth.dtype))
+    rate = 1 - jnp.trace(counts) / jnp.sum(counts)
+    return (counts + strength * _even(rate, k)) / (jnp.sum(counts, axis=1, keepdims=True) + strength)
+
+
+def wrong(truth: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
     """P(the given label is wrong); its mean is the estimated share of wrong labels."""
-    return 1 - jnp.take_along_axis(found.truth, labels[:, None], axis=1)[:, 0]
+    return 1 - jnp.take_along_axis(truth, labels[:, None], axis=1)[:, 0]
 
 
 def _even(rate: Float[Array, ""], k: int) -> Float[Array, "k k"]:

@@ -1,4 +1,4 @@
-"""What a few stochastic passes over a batch say about each label: the 19 numbers that STORM's rescaler reads."""
+"""Features of the labels in a batch from several stochastic passes: the 19 inputs of STORM's rescaler."""
 
 import jax
 import jax.numpy as jnp
@@ -8,19 +8,30 @@ from jaxtyping import Array, Float, Int
 from ddjax.training.losses import cross_entropy
 
 COUNT = 19
-_ALONE = 1e-8  # the deviation in a group of one
-_FAR = 1e9  # the largest divergence: where passes differ by roundings alone it may be 1e20, whose square overflows
+_ALONE = 1e-8  # the smallest deviation, also of a group of one
+_FAR = 1e9  # the largest divergence; if passes differ by rounding alone it can reach 1e20, whose square overflows
 
 
 def features(
     logits: Float[Array, "v b k"], labels: Int[Array, "b"], present: Float[Array, "b"]
 ) -> Float[Array, "b 19"]:
-    """Four scalars of each label over the passes, its group's mean and deviation of each, and how far it stands out.
+    """Features of each label, without gradient.
 
-    The scalars are mean and deviation of the loss and of the largest probability. A group is the rows of one given
-    class on which most passes agree with the label, or those on which they do not. How far: KL divergence and overlap
-    of the label's own normal distribution of losses and its group's, each with the group's mean and deviation. Last,
-    the agreement. No gradient passes.
+    In order, the features are:
+    - four scalars over the passes: mean and deviation of the loss, and of the largest probability;
+    - mean and deviation of each scalar over the label's group. A group holds the rows of one given class for which the
+      majority of passes agrees with the label, or those for which it does not;
+    - KL divergence and overlap between the normal distributions of the label's losses and of its group's, each
+      followed by the group's mean and deviation;
+    - the agreement.
+
+    Args:
+      logits: of the passes.
+      labels: as given.
+      present: 0 for rows that only pad the batch.
+
+    Returns:
+      The features.
     """
     logits = jax.lax.stop_gradient(logits)
     k = logits.shape[-1]
@@ -46,7 +57,7 @@ def features(
 def group_moments(
     values: Float[Array, "b"], groups: Int[Array, "b"], present: Float[Array, "b"], count: int
 ) -> tuple[Float[Array, "b"], Float[Array, "b"]]:
-    """Mean and (unbiased) deviation over each row's group, of the rows present."""
+    """Mean and (unbiased) standard deviation over the present rows of each row's group."""
 
     def total(x: Array) -> Array:
         return jax.ops.segment_sum(x * present, groups, count)[groups]
@@ -58,15 +69,15 @@ def group_moments(
 
 
 def divergence(mean: Array, deviation: Array, other_mean: Array, other_deviation: Array) -> Array:
-    """KL(N(mean, deviation) || N(other)), at most 1e9; 0 where a deviation is 0."""
+    """KL(N(mean, deviation) || N(other)), at most 1e9, and 0 if a deviation is 0."""
     some = (deviation > 0) & (other_deviation > 0)
     a, b = jnp.where(some, deviation, 1.0), jnp.where(some, other_deviation, 1.0)
-    found = jnp.log(b / a) + (a**2 + (mean - other_mean) ** 2) / (2 * b**2) - 0.5
-    return jnp.where(some, jnp.minimum(found, _FAR), 0.0)
+    divergence = jnp.log(b / a) + (a**2 + (mean - other_mean) ** 2) / (2 * b**2) - 0.5
+    return jnp.where(some, jnp.minimum(divergence, _FAR), 0.0)
 
 
 def overlap(mean: Array, deviation: Array, other_mean: Array, other_deviation: Array) -> Array:
-    """The area under both normal densities, from where they cross; 0 where a deviation is 0."""
+    """The overlap of both normal densities, by their crossings, and 0 if a deviation is 0."""
     some = (deviation > 0) & (other_deviation > 0)
     a, b = jnp.where(some, deviation, 1.0), jnp.where(some, other_deviation, 1.0)
     # in units of the first: N(0, 1) and N(shift, b / a)

@@ -1,4 +1,4 @@
-"""Class probabilities of every training image from networks that did not train on it."""
+"""Cross-validated class probabilities of all training images."""
 
 from typing import Annotated, Any
 
@@ -19,13 +19,31 @@ Folds = Annotated[int, Range(2)]
 
 @checked
 def stratified_folds(labels: Int[Any, "n"], folds: Folds, seed: Seed) -> Int[np.ndarray, "n"]:
-    """A fold 0 .. folds - 1 for each row; each given class is spread evenly, and sizes differ by one at most."""
+    """Assign each row to a fold. Each given class is divided evenly, and fold sizes differ by at most one.
+
+    Args:
+      labels: as given.
+      folds: their number.
+      seed: of the assignment.
+
+    Returns:
+      A fold from 0 to folds - 1 for each row.
+
+    Raises:
+      ValueError: there are more folds than rows, or a number is out of range.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddjax.robust.held_out import stratified_folds
+      >>> np.bincount(stratified_folds(np.array([0, 0, 1, 1]), 2, seed=0)).tolist()
+      [2, 2]
+    """
     labels = np.asarray(labels)
     if folds > len(labels):
-        raise ValueError(f"folds is from 2 to the number of images {len(labels)}; got {folds}")
+        raise ValueError(f"folds must be from 2 to the number of images {len(labels)}; got {folds}")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(labels))
-    order = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, at random within
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]  # by class, in random order within each
     fold = np.empty(len(labels), np.int64)
     fold[order] = np.arange(len(labels)) % folds
     return fold
@@ -43,20 +61,42 @@ def held_out_probabilities(
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "n k"]:
-    """Cross-validated softmax of plain training on the given labels; costs folds - 1 trainings on everything.
+    """Cross-validated softmax probabilities of plain training on the given labels.
 
-    All networks train on sets of one size (a row that a smaller fold would add is left out), so one program serves.
-    `report` counts the epochs of all folds.
+    The cost is that of folds - 1 trainings on all images. All networks train on sets of the same size, so they share
+    one program; the extra row that a smaller fold leaves for training is dropped.
+
+    Args:
+      model: the architecture.
+      recipe: of each network.
+      examples: images and one-hot given labels.
+      key: of the networks.
+      folds: their number.
+      seed: of the folds.
+      report: called with the epochs of all folds.
+      checkpoints: where each fold's training is stored, and resumed from.
+
+    Returns:
+      Rows that sum to one.
+
+    Raises:
+      ValueError: an argument is wrong; see `fit` and `stratified_folds`.
+      Diverged: a network is not finite.
     """
     fold = stratified_folds(np.asarray(examples.targets).argmax(axis=1), folds, seed)
     size = len(fold) - np.bincount(fold).max()
     probabilities = np.zeros(examples.targets.shape, np.float64)
-    for number, one in enumerate(jax.random.split(key, folds)):
+    for number, fold_key in enumerate(jax.random.split(key, folds)):
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
-        kept = checkpoints and checkpoints.part(f"fold-{number}")
-        told = within(report, number * recipe.epochs, folds * recipe.epochs)
-        fitted = fit(model, recipe, part, one[None], report=told, checkpoints=kept)
+        fitted = fit(
+            model,
+            recipe,
+            part,
+            fold_key[None],
+            report=within(report, number * recipe.epochs, folds * recipe.epochs),
+            checkpoints=checkpoints and checkpoints.part(f"fold-{number}"),
+        )
         all_finite(fitted.params, fitted.loss, "networks of a fold")
         [logits] = stacked_logits(model, fitted.params, jnp.asarray(examples.images)[held])
         probabilities[held] = jax.nn.softmax(logits)

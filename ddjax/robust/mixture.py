@@ -1,4 +1,4 @@
-"""Two Gaussians on a line, by a fixed number of deterministic steps: losses of right labels and of wrong ones."""
+"""A mixture of two Gaussians in one dimension, for the losses of right and of wrong labels."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-_CLIP = 0.999  # losses past this quantile count as it: one outlier should not squeeze the rest
+_CLIP = 0.999  # losses are clipped at this quantile, because one outlier would compress the others
 
 
 class Mixture(NamedTuple):
-    """The low component first."""
+    """Parameters of both components; the one with the lower mean is first."""
 
     means: Float[Array, "2"]
     variances: Float[Array, "2"]
@@ -20,9 +20,16 @@ class Mixture(NamedTuple):
 def fit_mixture(
     values: Float[Array, "n"], among: Bool[Array, "n"] | None = None, iterations: int = 50, floor: float = 5e-4
 ) -> Mixture:
-    """Expectation maximisation from the 10 % and 90 % quantiles; `floor` is added to the variances in every step.
+    """Fit a mixture by a fixed number of deterministic steps of expectation maximisation.
 
-    Only the values `among` which it is true count; at least one must be.
+    Args:
+      values: to fit.
+      among: the values that count, at least one; None for all.
+      iterations: number of steps, from the 10 % and 90 % quantiles.
+      floor: added to the variances in each step.
+
+    Returns:
+      The mixture.
     """
     member = jnp.ones_like(values) if among is None else among.astype(values.dtype)
     total = jnp.maximum(jnp.sum(member), 1)
@@ -34,26 +41,26 @@ def fit_mixture(
         jnp.full(2, 0.5, values.dtype),
     )
 
-    def step(_: Array, found: Mixture) -> Mixture:
-        belongs = member[:, None] * jax.nn.softmax(_log_densities(values, found), axis=1)
+    def step(_: Array, mixture: Mixture) -> Mixture:
+        belongs = member[:, None] * jax.nn.softmax(_log_densities(values, mixture), axis=1)
         counts = jnp.sum(belongs, axis=0) + jnp.finfo(values.dtype).tiny
         means = jnp.sum(belongs * values[:, None], axis=0) / counts
         spread = jnp.sum(belongs * (values[:, None] - means[None]) ** 2, axis=0) / counts
         return Mixture(means, spread + floor, counts / total)
 
-    found = jax.lax.fori_loop(0, iterations, step, first)
-    order = jnp.argsort(found.means)
-    return jax.tree.map(lambda x: x[order], found)
+    mixture = jax.lax.fori_loop(0, iterations, step, first)
+    order = jnp.argsort(mixture.means)
+    return jax.tree.map(lambda x: x[order], mixture)
 
 
 def probability_low(values: Float[Array, "n"], mixture: Mixture) -> Float[Array, "n"]:
-    """Posterior of the low component, and 1 left of its mean, where a wider high component could take over again."""
+    """Posterior of the low component. It is 1 below its mean, where a wider high component could exceed it."""
     posterior = jax.nn.softmax(_log_densities(values, mixture), axis=1)[:, 0]
     return jnp.where(values <= mixture.means[0], 1.0, posterior)
 
 
 def clean_probability(losses: Float[Array, "n"], among: Bool[Array, "n"] | None = None) -> Float[Array, "n"]:
-    """Posterior that a loss is of the low component, all scaled so that those `among` which one looks are in [0, 1]."""
+    """Posterior of the low component for each loss, after scaling so that the losses in `among` are in [0, 1]."""
     member = jnp.ones_like(losses) if among is None else among.astype(losses.dtype)
     low, high = _quantile(losses, member, 0.0), _quantile(losses, member, _CLIP)
     scaled = jnp.clip((losses - low) / jnp.maximum(high - low, jnp.finfo(losses.dtype).tiny), 0, 1)
@@ -61,13 +68,13 @@ def clean_probability(losses: Float[Array, "n"], among: Bool[Array, "n"] | None 
 
 
 def _quantile(values: Float[Array, "n"], member: Float[Array, "n"], q: float) -> Float[Array, ""]:
-    """The smallest member that at least a share q of the members do not exceed; repeating them all changes nothing."""
+    """The smallest member that at least a share q of the members do not exceed."""
     ordered = jnp.sort(jnp.where(member > 0, values, jnp.inf))
     place = jnp.ceil(q * jnp.sum(member)).astype(jnp.int32) - 1
     return ordered[jnp.maximum(place, 0)]
 
 
-def _log_densities(values: Float[Array, "n"], found: Mixture) -> Float[Array, "n 2"]:
-    """Log of share times density, up to a constant."""
-    distance = (values[:, None] - found.means[None]) ** 2 / found.variances[None]
-    return jnp.log(found.shares)[None] - 0.5 * (distance + jnp.log(found.variances)[None])
+def _log_densities(values: Float[Array, "n"], mixture: Mixture) -> Float[Array, "n 2"]:
+    """log(share * density) of each component, up to a constant."""
+    distance = (values[:, None] - mixture.means[None]) ** 2 / mixture.variances[None]
+    return jnp.log(mixture.shares)[None] - 0.5 * (distance + jnp.log(mixture.variances)[None])

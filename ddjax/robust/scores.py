@@ -1,7 +1,7 @@
-"""How suspicious a given label is, from class probabilities [n k]: larger is more suspicious in every score.
+"""Scores of how suspicious given labels are, from class probabilities [n k]; larger is more suspicious.
 
-The probabilities are best out of sample (cross-validated, or of a network that did not train on these labels): one
-that has memorised a label does not suspect it.
+The probabilities should be out of sample (cross-validated, or of a network that did not train on these labels), because
+a network that has memorised a label does not doubt it.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,13 +9,18 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ddjax.robust.mixture import clean_probability
-
 _TINY = 1e-12
 
 
 def self_confidence(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """1 - p[given]."""
+    """1 - p[given].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddjax.robust.scores import self_confidence
+      >>> self_confidence(jnp.array([[0.75, 0.25]]), jnp.array([0])).tolist()
+      [0.25]
+    """
     return 1 - _own(probabilities, labels)
 
 
@@ -26,12 +31,15 @@ def margin(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float
 
 
 def loss(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """- log p[given]: the order of `self_confidence`, spread out where the mixture looks for wrong labels."""
+    """- log p[given]. The order is that of `self_confidence`, on the scale that the mixture needs."""
     return -jnp.log(jnp.maximum(_own(probabilities, labels), _TINY))
 
 
 def confidence_weighted_entropy(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """p[given] over the entropy relative to uniform, mapped to [0, 1): unsure labels of unsure images come late."""
+    """x / (1 + x) with x = relative entropy / p[given]; it is in [0, 1).
+
+    The relative entropy is the entropy of the probabilities divided by that of the uniform distribution.
+    """
     logs = jnp.log(jnp.maximum(probabilities, _TINY))
     entropy = -jnp.sum(probabilities * logs, axis=1) / jnp.log(probabilities.shape[1])
     weighed = entropy / jnp.maximum(_own(probabilities, labels), _TINY)
@@ -39,7 +47,7 @@ def confidence_weighted_entropy(probabilities: Float[Array, "n k"], labels: Int[
 
 
 def disagreement(members: Float[Array, "s n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
-    """Share of an ensemble's members that predict another label than the given one; their mean doubt breaks ties."""
+    """Share of the members of an ensemble that predict another label. Their mean self-confidence breaks ties."""
     apart = jnp.mean((jnp.argmax(members, axis=2) != labels[None]).astype(members.dtype), axis=0)
     doubt = self_confidence(jnp.mean(members, axis=0), labels)
     return apart + doubt / (2 * len(members))  # less than one member's vote
@@ -54,32 +62,8 @@ SCORES: Mapping[str, Callable[[Array, Array], Array]] = {
 
 
 def rank(suspicion: Float[Array, "n"]) -> Int[Array, "n"]:
-    """0 for the most suspicious, n - 1 for the least; ties in the order of the rows."""
+    """0 for the most suspicious label, n - 1 for the least. Ties keep the order of the rows."""
     return jnp.argsort(jnp.argsort(-suspicion, stable=True))
-
-
-def wrong_probability(losses: Float[Array, "n"], noise_rate: Float[Array, ""] | float = 1.0) -> Float[Array, "n"]:
-    """Posterior that a label is wrong: of the high component of a mixture on its loss.
-
-    A mixture always has two components, on clean labels too. With a `noise_rate` (an upper bound, such as
-    `confident.noise_rate`) the posteriors are shrunk so that they do not add up to more labels than that.
-    """
-    wrong = 1 - clean_probability(losses)
-    return wrong * jnp.minimum(1.0, noise_rate / jnp.maximum(jnp.mean(wrong), _TINY))
-
-
-def flag_at_precision(wrong: Float[Array, "n"], precision: float) -> tuple[Array, Float[Array, ""]]:
-    """The largest set of labels, the likeliest wrong first, whose mean posterior is at least `precision`.
-
-    Returns which rows are flagged and the expected precision: the mean posterior of the flagged (NaN for none).
-    """
-    if not 0 < precision <= 1:
-        raise ValueError(f"precision is above 0 and at most 1; got {precision}")
-    order = jnp.argsort(-wrong, stable=True)
-    running = jnp.cumsum(wrong[order]) / jnp.arange(1, len(wrong) + 1)
-    count = jnp.sum(running >= precision)  # a running mean of a falling sequence falls
-    flagged = jnp.zeros(len(wrong), bool).at[order].set(jnp.arange(len(wrong)) < count)
-    return flagged, jnp.where(count > 0, running[jnp.maximum(count - 1, 0)], jnp.nan)
 
 
 def _own(probabilities: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:

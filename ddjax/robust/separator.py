@@ -1,4 +1,4 @@
-"""A line between features of trusted labels and of wrong ones: balanced logistic regression by Newton's method."""
+"""Balanced logistic regression, by Newton's method, between features of trusted and of wrong labels."""
 
 import jax
 import jax.numpy as jnp
@@ -6,16 +6,21 @@ from jaxtyping import Array, Bool, Float
 
 from ddjax.kernels import matmul_highest
 
-_RIDGE = 1e-4  # separable features would have no finite optimum
+_RIDGE = 1e-4  # without it, separable features have no finite optimum
 _STEPS = 20
 _TINY = 1e-12
 
 
 def separate(features: Float[Array, "n d"], trusted: Bool[Array, "n"], wrong: Bool[Array, "n"]) -> Float[Array, "n"]:
-    """Probability that a row is of the `wrong` kind, learned from the rows that are trusted or wrong.
+    """Probability that a row is wrong, learned from the rows that are trusted or wrong.
 
-    Features are put on the unit sphere and standardised; both kinds count the same however many rows they have.
-    Without rows of one kind it is 0 for all.
+    Args:
+      features: of all rows; they are projected to the unit sphere and standardised.
+      trusted: rows of the first kind. Both kinds have the same total weight.
+      wrong: rows of the second kind.
+
+    Returns:
+      The probability for each row; 0 for all if one kind has no rows.
     """
     unit = features / jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), _TINY)
     scale = jnp.std(unit, axis=0, keepdims=True)
@@ -29,7 +34,7 @@ def separate(features: Float[Array, "n d"], trusted: Bool[Array, "n"], wrong: Bo
         gradient = matmul_highest(x.T, weight * (p - y)) + _RIDGE * line
         curvature = matmul_highest(x.T * (weight * p * (1 - p))[None], x) + _RIDGE * jnp.eye(len(line), dtype=x.dtype)
         step = jnp.linalg.solve(curvature, gradient)
-        # far from the optimum a full step overshoots; no step changes a standardised row's score by more than ~ 5
+        # a full step overshoots far from the optimum; this limits the change of a standardised row's score to about 5
         return line - step * jnp.minimum(1.0, 5.0 / jnp.maximum(jnp.linalg.norm(step), _TINY))
 
     line = jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(x.shape[1], x.dtype))

@@ -1,4 +1,4 @@
-"""The rules by name, with the values that their papers used."""
+"""The robust rules by name, with the settings of their papers."""
 
 import dataclasses
 import inspect
@@ -7,29 +7,36 @@ from typing import Any
 
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, checked
-from ddjax.robust.rule import Rule
 from ddjax.robust.rules import cpc, echo, elr, ill, losses, mixup, nested, pls, storm, transition, weighted
 from ddjax.robust.rules import distillation as distilling
 from ddjax.robust.rules import small_loss as selection
+from ddjax.training.rule import Rule
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
     """A rule's factory and the settings of its paper, whose runs took `epochs`.
 
-    Another length of run scales the settings named in `counts` (numbers of epochs) and raises those in `per_epoch`
-    (momenta that act once per epoch), so that what they do takes the same share of it. But an early phase is as long
-    as published, or a quarter of the run, where its share would be shorter: it has to last until something is learned,
-    and a small set has few steps in an epoch.
+    A run of another length scales the settings in `counts`, which are numbers of epochs, by the ratio of the lengths.
+    In a shorter run an early phase takes at least as many epochs as in the paper, or a quarter of the run if that is
+    fewer: the network has to learn something in it, and a small set has few steps in an epoch.
+
+    Other settings are as published for every length. A momentum acts on each visit of an image, so 0.7 averages over
+    the last three visits in a run of any length; a smaller one in a short run would remember less than one visit.
     """
 
     make: Callable[..., Rule]
     epochs: int
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     counts: tuple[str, ...] = ()
-    per_epoch: tuple[str, ...] = ()
-    data: str = ""  # what `robust_fit` must be given as data, where the rule needs some
+    data: str = ""  # what `fit` must be given as data, for a rule that needs some
     source: str = ""
+
+    def settings_for(self, epochs: int) -> dict[str, Any]:
+        """The settings for a run of `epochs`."""
+        share = epochs / self.epochs
+        scaled = {name: max(self.settings[name] * share, min(self.settings[name], epochs / 4)) for name in self.counts}
+        return {**self.settings, **scaled}
 
 
 RULES: dict[str, Published] = {
@@ -48,11 +55,9 @@ RULES: dict[str, Published] = {
     "coteaching": Published(selection.coteaching, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
     "nested_dropout": Published(nested.nested_dropout, 350, {"spread": 10.0}, source="arXiv:2206.13140"),
     "nested_coteaching": Published(
-        nested.coteaching_of_thinned, 100, {"forget": 0.2}, data="widths [2]", source="arXiv:2206.13140"
+        nested.coteaching_of_masked, 100, {"forget": 0.2}, data="widths [2]", source="arXiv:2206.13140"
     ),
-    "elr": Published(
-        elr.elr, 150, {"momentum": 0.7, "strength": 3.0}, per_epoch=("momentum",), source="arXiv:2007.00151"
-    ),
+    "elr": Published(elr.elr, 150, {"momentum": 0.7, "strength": 3.0}, source="arXiv:2007.00151"),
     "ill": Published(ill.imprecise, 300, {"scale": 1.0}, source="arXiv:2305.12715"),
     "kd": Published(distilling.distillation, 100, {"temperature": 4.0}, data="teacher", source="arXiv:2403.07854"),
     "storm": Published(storm.storm, 100, {"warmup": 10.0}, ("warmup",), source="arXiv:2412.12955"),
@@ -73,18 +78,27 @@ RULES: dict[str, Published] = {
 
 @checked
 def make_rule(name: str, epochs: Count | None = None, **settings: Any) -> Rule:
-    """The rule `name` with its published settings, scaled to a run of `epochs`; `settings` are taken as they are.
+    """The rule `name` with its published settings, which fit a run of `epochs`.
 
-    A name `module:ATTRIBUTE` is a fork's own `Published`.
+    Args:
+      name: a key of `RULES`, or `module:ATTRIBUTE` for a `Published` of your own.
+      epochs: the length of the run; None takes the paper's.
+      settings: in place of published ones; they are not scaled.
+
+    Returns:
+      The rule. Equal arguments give the same rule, so its programs compile once.
+
+    Raises:
+      ValueError: the rule or a setting is unknown, or a setting is out of range.
+
+    Example:
+      >>> from ddjax.robust import make_rule
+      >>> make_rule("elr", 20) is make_rule("elr", 20, momentum=0.7)
+      True
     """
     published = choose(RULES, name, "robust rule")
     known = list(inspect.signature(published.make).parameters)
     for setting in settings:
         if setting not in known:
             raise unknown(f"setting of rule {name!r}", setting, known)
-    chosen = dict(published.settings)
-    if epochs is not None:
-        share = epochs / published.epochs
-        chosen |= {name: max(chosen[name] * share, min(chosen[name], epochs / 4)) for name in published.counts}
-        chosen |= {name: chosen[name] ** (1 / share) for name in published.per_epoch}
-    return published.make(**(chosen | settings))
+    return published.make(**(published.settings_for(epochs or published.epochs) | settings))

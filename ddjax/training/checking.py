@@ -1,4 +1,4 @@
-"""What a training refuses: examples that cannot be trained on, and networks that diverged."""
+"""Checks of a training: its arguments before the start, and its networks afterwards."""
 
 from typing import Any
 
@@ -9,16 +9,31 @@ from jaxtyping import Array, Float
 
 from ddjax import checks
 from ddjax.execution.guard import Diverged
+from ddjax.training.batches import Examples
 from ddjax.training.recipe import Recipe
-from ddjax.training.trainer import Examples
+from ddjax.training.rule import Rule
 from ddjax.types import Params
 
 
-def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any) -> None:
-    """Refuse what could not be trained on, before anything is compiled."""
+def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, rule: Rule, data: Any, params: Any) -> None:
+    """Check the arguments of `fit` before anything is compiled.
+
+    Args:
+      recipe: a recipe.
+      examples: images and targets; a rule with its own loss needs one-hot targets.
+      keys: [s] typed keys.
+      rates: [s] positive numbers, or None.
+      rule: the training rule.
+      data: the rule's data, leaves [s ...].
+      params: initial parameters, leaves [s ...], or None.
+
+    Raises:
+      ValueError: an argument is wrong, or two of them do not fit each other.
+    """
     checks.kind(recipe, Recipe, "recipe", "ddjax.Recipe(epochs=10, batch=64, rate=0.01), say")
     checks.kind(examples, Examples, "examples", "Examples(images, targets), both preprocessed")
     checks.keys(keys, "keys")
+    checks.kind(rule, Rule, "rule", 'ddjax.robust.make_rule("elr", recipe.epochs), say')
     images, targets = examples
     if images.ndim not in (4, 5) or targets.ndim not in (2, 3) or not all(images.shape):
         raise ValueError(
@@ -37,15 +52,29 @@ def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any) -> None:
         checks.finite(array, f"examples.{name}")
     if rates is not None and (jnp.shape(rates) != (len(keys),) or not bool(jnp.all(jnp.isfinite(rates) & (rates > 0)))):
         raise ValueError(f"rates must be {len(keys)} positive numbers, one for each network; got {np.asarray(rates)}")
+    for name, tree in [("data", data), ("params", params)]:
+        for leaf in jax.tree.leaves(tree):
+            if jnp.shape(leaf)[:1] != (len(keys),):
+                raise ValueError(
+                    f"{name} must have a leading axis of {len(keys)} networks, one for each key; got an array "
+                    f"{list(jnp.shape(leaf))}. jnp.broadcast_to(x[None], ({len(keys)}, *x.shape)) gives all the same"
+                )
+    if rule.loss is not None:
+        rows = np.asarray(targets)
+        if not ((rows == 0) | (rows == 1)).all() or not (rows.sum(axis=-1) == 1).all():
+            raise ValueError(
+                "examples.targets must be one-hot rows of the given labels, because the rule corrects labels; "
+                "preprocess.one_hot makes them"
+            )
 
 
 def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -> None:
-    """Refuse networks of which one diverged: a mean over the others would be a score of a broken run.
+    """Raise if a network diverged: a mean over the others would be the score of a broken run.
 
     Args:
       params: of all networks, leaves [s ...].
       loss: of each network and epoch.
-      what: the networks, in the message.
+      what: the networks, for the message.
 
     Raises:
       Diverged: a weight or a last loss is not finite.
@@ -56,28 +85,27 @@ def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -
 
 
 def diverged(params: Params, loss: Float[np.ndarray, "s epochs"], what: str, sets: int) -> list[Diverged | None]:
-    """For each of so many sets the error that names those of its networks that diverged, None where all are finite.
+    """For each training set the error that lists its diverged networks, or None if all of them are finite.
 
     Args:
-      params: of all networks, leaves [s ...]; those of a set follow one another, equally many for each.
+      params: of all networks, leaves [s ...]; those of a set are adjacent, and each set has the same number.
       loss: of each network and epoch.
-      what: the networks, in the message.
-      sets: how many.
+      what: the networks, for the message.
+      sets: number of training sets.
 
     Returns:
       An entry for each set.
     """
-    whole = np.isfinite(loss[:, -1]) if loss.size else np.ones(len(loss), bool)
+    finite = np.isfinite(loss[:, -1]) if loss.size else np.ones(len(loss), bool)
     for leaf in jax.tree.leaves(params):
-        whole &= np.asarray(jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
-    return [_named(np.flatnonzero(~part).tolist(), len(part), what) for part in np.split(whole, sets)]
+        finite &= np.asarray(jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
+    return [_error(np.flatnonzero(~part).tolist(), len(part), what) for part in np.split(finite, sets)]
 
 
-def _named(lost: list[int], count: int, what: str) -> Diverged | None:
+def _error(lost: list[int], count: int, what: str) -> Diverged | None:
     if not lost:
         return None
     return Diverged(
         f"{len(lost)} of {count} {what} diverged (numbers {', '.join(map(str, lost[:20]))}): their weights or losses "
-        "are not finite, and there is no score without them. A smaller rate trains, or images and labels without "
-        "extreme values."
+        "are not finite, so there is no score. Use a smaller rate, or images and labels without extreme values."
     )

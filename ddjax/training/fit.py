@@ -1,6 +1,5 @@
-"""Training several networks of one recipe as one compiled program, watched as they go."""
+"""Training of several members by one recipe as one compiled program."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,27 +12,29 @@ from jaxtyping import Array, Float
 from ddjax.execution.devices import dividing, local
 from ddjax.names import unknown
 from ddjax.ranges import Count, checked
-from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, digest, maybe_checkpoint
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.training.batches import Clock, Examples
+from ddjax.training.blocks import Report, decides, in_blocks
 from ddjax.training.checking import check
 from ddjax.training.members import HOWS, over_devices
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
-from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
+from ddjax.training.rule import PLAIN, Findings, Rule
+from ddjax.training.trainer import Trainer, TrainState, make_trainer
 from ddjax.types import Metrics, Model, Params
 
 Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
-Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
-
-BLOCKS = 20  # how many times a run comes up for air
 
 
 class Fit(NamedTuple):
-    """Trained members, stacked, and what was seen on the way."""
+    """Trained members, stacked, and the course of their training."""
 
-    params: Params  # leaves [s ...]
+    params: Params  # leaves [s ...]; for a rule of several networks [s nets ...]
     loss: Float[np.ndarray, "s epochs"]
     seen: dict[str, Float[np.ndarray, "s seen"]]  # accuracies, one column for each epoch in `at`
-    at: list[int]  # epochs done when each column was seen
+    at: list[int]  # epochs done at each column
+    model: Model  # reads the params of one member
+    findings: Findings | None  # leaves [s n ...]; None for a rule without findings, such as plain training
 
 
 @checked
@@ -43,6 +44,9 @@ def fit(
     examples: Examples,
     keys: Array,
     *,
+    rule: Rule = PLAIN,
+    data: Any = None,
+    params: Params | None = None,
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
     every: Count | None = None,
@@ -50,129 +54,110 @@ def fit(
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
-    """Train one network per key, on as many devices as divide them evenly.
+    """Train one member per key, on as many devices as divide the members evenly.
 
     Args:
-      examples: what all members train on; or, with a leading axis more on images, targets or both, each member's own.
-      keys: [s] typed keys; each member's initialisation, data order and augmentation come from its own.
-      rates: [s] base rates, the recipe's where None.
-      watch: accuracies to record, by name; images and labels are for all members, or each member's own, likewise.
-      every: watch after each `every` epochs and after the last; None watches the last alone.
-      how: see `over_members`. Members draw the same sequence of batch-wide operations either way.
+      model: the architecture.
+      recipe: optimiser, schedule, data order and augmentation.
+      examples: the training set of all members; or, with one more leading axis on images, targets or both, of each
+        member. A rule needs one-hot targets.
+      keys: [s] typed keys; a member's initialisation, data order and augmentation come from its own.
+      rule: the training rule; see `ddjax.robust.make_rule`.
+      data: the rule's data, leaves [s ...]: for example a transition matrix, or a teacher's logits.
+      params: initial parameters, leaves [s ...], in place of new networks.
+      rates: [s] base rates; None takes the recipe's.
+      watch: accuracies to record, by name; images and labels are of all members or of each, like the examples.
+      every: record them after each `every` epochs and after the last; None records the last only.
+      how: see `over_members`. Both ways draw the same sequence of batch-wide operations.
       report: called after each block of epochs.
-      checkpoints: where the training is kept meanwhile, and gone on with.
+      checkpoints: where the training is stored while it runs, and resumed from. Their configuration must name the
+        rule, whose functions cannot be written to a file.
+
+    Returns:
+      The trained members.
+
+    Raises:
+      ValueError: the examples, keys, rates, data or params do not fit each other or the rule.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddjax.models import build
+      >>> from ddjax.training import Examples, Recipe, fit
+      >>> examples = Examples(jnp.ones((4, 2, 2, 1)), jnp.eye(2)[jnp.array([0, 1, 0, 1])])
+      >>> recipe = Recipe(epochs=2, batch=2, rate=0.1)
+      >>> fit(build("mlp", (2, 2, 1), 2, depth=1, width=4), recipe, examples, jax.random.key(0)[None]).loss.shape
+      (1, 2)
     """
-    check(recipe, examples, keys, rates)
+    check(recipe, examples, keys, rates, rule, data, params)
+    trainer = make_trainer(model, recipe, rule)
     if how not in HOWS:
         raise unknown("how", how, HOWS)
     watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints:
-        checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch))
-    start, run = _programs(model, recipe, every, how, devices)
+        checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
+    start, run, finish = _programs(trainer, every, how, devices)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
-        start(keys, rates),
+        start(keys, rates, data, params, examples),
         recipe.epochs,
         every,
         report,
         checkpoints,
     )
-    return Fit(states.params if devices == 1 else local(states.params), *course)
-
-
-class Course(NamedTuple):
-    """How a training went: see `Fit`."""
-
-    loss: Float[np.ndarray, "s epochs"]
-    seen: dict[str, Float[np.ndarray, "s seen"]]
-    at: list[int]
-
-
-def in_blocks(
-    run: Callable[[Any, Array], tuple[Any, tuple[Array, Metrics]]],
-    states: Any,
-    epochs: int,
-    every: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None,
-) -> tuple[Any, Course]:
-    """All epochs, a block at a time: `run(states, epochs of the block)` gives new states, losses and what was seen.
-
-    Between blocks it reports, keeps a checkpoint where one is due, and ends in order where the process was asked to.
-    """
-    block, first = max(1, -(-epochs // BLOCKS)), 0
-    losses, seen = [], []
-    with checkpoint_scope(checkpoints):
-        if checkpoints and (saved := checkpoints.newest(states)):
-            first, states = saved.step, saved.state
-            losses, seen = [saved.history.pop("loss")], [saved.history]
-        while first < epochs:
-            states, (loss, views) = run(states, jnp.arange(first, first + block))
-            count = min(block, epochs - first)
-            losses.append(np.asarray(loss)[:, :count])
-            due = _due(first, first + count, every, epochs)
-            seen.append({name: np.asarray(view)[:, [e - 1 - first for e in due]] for name, view in views.items()})
-            first += count
-            if report:
-                newest = {name: float(view[:, -1].mean()) for name, view in seen[-1].items() if view.size}
-                report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
-            done = f"{first} of {epochs} epochs are done"
-            maybe_checkpoint(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
-    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
+    result = states.params, finish(states, examples) if rule.export else None
+    trained, findings = result if devices == 1 else local(result)
+    return Fit(trained, *course, trainer.predictor(), findings)
 
 
 def within(report: Report | None, before: int, total: int) -> Report | None:
-    """The report of a part of a longer run, of which `before` epochs of `total` precede the part."""
+    """The report of a part of a longer run, in which `before` of `total` epochs precede the part."""
     if report is None:
         return None
     return lambda done, _, metrics: report(before + done, total, metrics)
 
 
-def _due(first: int, last: int, every: int, epochs: int) -> list[int]:
-    """The epochs done, after first and up to last, at which networks are looked at."""
-    return [e for e in range(first + 1, last + 1) if e % every == 0 or e == epochs]
-
-
-def _columns(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(parts, axis=1)
-
-
-def _seen(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: _columns([part[name] for part in parts]) for name in parts[0]}
-
-
-def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
-    """What decides the numbers of a training, for its checkpoints."""
-    return {"recipe": dataclasses.asdict(recipe), "every": every, "arrays": [digest(each) for each in arrays]}
-
-
 @functools.lru_cache(maxsize=32)
-def _programs(model: Model, recipe: Recipe, every: int, how: str, devices: int) -> tuple[Callable, Callable]:
-    """The compiled start and block of epochs; kept, so that a second fit of the same shapes compiles nothing."""
-    trainer = make_trainer(model, recipe)
-    start = over_devices(lambda pair: trainer.init(*pair), "map", devices, 0)
+def _programs(trainer: Trainer, every: int, how: str, devices: int) -> tuple[Callable, Callable, Callable]:
+    """The compiled start, block of epochs and findings, cached: a second fit of the same shapes compiles nothing."""
+    rule = trainer.rule
 
-    def run(states: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array):
-        own, rest, join = members_own(examples, watch)
+    def for_members(function: Callable, how: str, shared: int) -> Callable:
+        """`function(state, examples, watch, *shared)` over members, each with its own examples where it has some."""
 
-        def member(pair: tuple[TrainState, list[Array]], rest: list[Array], epochs: Array, shared: Array):
-            examples, watch = join(pair[1], rest)
-            return jax.lax.scan(
-                lambda s, epoch: _epoch(trainer, recipe, model, every, s, examples, watch, epoch, shared),
-                pair[0],
-                epochs,
-            )
+        def run(states: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
+            own, rest, join = members_own(examples, watch)
 
-        return over_devices(member, how, devices, 3)((states, own), rest, epochs, shared)
+            def member(pair: tuple[Any, list[Array]], rest: list[Array], *constants: Any) -> Any:
+                return function(pair[0], *join(pair[1], rest), *constants)
 
-    return jax.jit(lambda keys, rates: start((keys, rates))), jax.jit(run, donate_argnums=0)
+            return over_devices(member, how, devices, 1 + shared)((states, own), rest, *constants)
+
+        return run
+
+    def start(first: tuple[Array, Array, Any, Any], examples: Examples, watch: Watch) -> TrainState:
+        key, rate, data, params = first
+        return trainer.init(key, rate, examples, data, params)
+
+    def train(state: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array) -> Any:
+        return jax.lax.scan(lambda s, epoch: _epoch(trainer, every, s, examples, watch, epoch, shared), state, epochs)
+
+    def finish(state: TrainState, examples: Examples, watch: Watch) -> Findings:
+        assert rule.export is not None
+        return rule.export(state.tables, trainer.stats(state.params, examples, state.key))
+
+    start_all, finish_all = for_members(start, "map", 0), for_members(finish, how, 0)
+    return (
+        jax.jit(lambda keys, rates, data, params, examples: start_all((keys, rates, data, params), examples, {})),
+        jax.jit(for_members(train, how, 2), donate_argnums=0),
+        jax.jit(lambda states, examples: finish_all(states, examples, {})),
+    )
 
 
 def for_each(parts: list[Any], count: int) -> Any:
-    """One tree for all members where there is one part or each is the same array; else each part `count` times."""
+    """One tree for all members if there is one part or each leaf is one array; else each part `count` times."""
 
     def join(*leaves: Any) -> Any:
         if all(leaf is leaves[0] for leaf in leaves):
@@ -183,7 +168,7 @@ def for_each(parts: list[Any], count: int) -> Any:
 
 
 def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], list[Array], Callable]:
-    """The leaves with a leading axis of members, those that all share, and how a member's slices join these."""
+    """The leaves with a leading axis of members, the shared leaves, and a function that joins a member's with these."""
     dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
     leaves, structure = jax.tree.flatten((examples, watch))
     mine = [leaf.ndim > dim for leaf, dim in zip(leaves, jax.tree.leaves(dims), strict=True)]
@@ -198,8 +183,6 @@ def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], list[Arr
 
 def _epoch(
     trainer: Trainer,
-    recipe: Recipe,
-    model: Model,
     every: int,
     state: TrainState,
     examples: Examples,
@@ -207,23 +190,24 @@ def _epoch(
     epoch: Array,
     shared: Array,
 ) -> tuple[TrainState, tuple[Array, Metrics]]:
-    """One epoch and, when it is due, one look; epochs past the last fill up a block and do nothing."""
+    """One epoch and the accuracies if they are due. Epochs after the last pad the last block and do nothing."""
+    model, epochs = trainer.predictor(), trainer.recipe.epochs
 
     def train(state: TrainState) -> tuple[TrainState, Array]:
         state, metrics = trainer.epoch(state, examples, Clock(epoch, shared))
         return state, metrics["loss"]
 
-    def look(params: Params) -> Metrics:
+    def accuracies(params: Params) -> Metrics:
         out = {}
         for images, labels in watch.values():
             logits = predict(model, params, images)
             out |= {name: accuracy(logits, truth) for name, truth in labels.items()}
         return out
 
-    live = epoch < recipe.epochs
+    live = epoch < epochs
     state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
     if not watch:
         return state, (loss, {})
-    due = live & (((epoch + 1) % every == 0) | (epoch + 1 == recipe.epochs))
-    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(look, state.params))
-    return state, (loss, jax.lax.cond(due, look, lambda params: blank, state.params))
+    due = live & (((epoch + 1) % every == 0) | (epoch + 1 == epochs))
+    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(accuracies, state.params))
+    return state, (loss, jax.lax.cond(due, accuracies, lambda params: blank, state.params))

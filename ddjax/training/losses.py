@@ -1,4 +1,4 @@
-"""Losses per example; the trainer averages them with exact weights."""
+"""Losses per example. The trainer averages them with exact weights."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Loss = Callable[[Float[Array, "b k"], Float[Array, "b k"]], Float[Array, "b"]]
+LossFunction = Callable[[Float[Array, "b k"], Float[Array, "b k"]], Float[Array, "b"]]
 
 
 def cross_entropy(logits: Float[Array, "b k"], targets: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """- sum_k targets log softmax(logits): hard and soft targets alike."""
+    """- sum_k targets log softmax(logits), for hard and soft targets."""
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
 def squared_error(logits: Float[Array, "b k"], targets: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """Half the squared distance over the number of classes (FRePo, RCIG)."""
+    """Half the mean squared difference over the classes (FRePo, RCIG)."""
     return 0.5 * jnp.mean((logits - targets) ** 2, axis=-1)
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+LOSSES: dict[str, LossFunction] = {"cross_entropy": cross_entropy, "squared_error": squared_error}

@@ -1,4 +1,4 @@
-"""One function over many members: side by side or one after the other, and shared out among devices."""
+"""One function over many members: vectorised or in sequence, and divided among devices."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,24 @@ HOWS = ("auto", "map", "vmap")
 
 
 def over_members(function: Callable, how: str = "auto") -> Callable:
-    """`function(member, *shared)` -> the same over a leading axis of members.
+    """The function over a leading axis of members.
 
-    "vmap" runs them side by side, "map" one after the other in the same program; "auto" maps on CPU, where
-    side by side gains nothing and holds the activations of all members at once, and vmaps elsewhere.
+    Args:
+      function: of (member, *shared).
+      how: "vmap" vectorises over members; "map" runs them in sequence in the same program; "auto" is "map" on CPU,
+        where vectorising gains nothing and holds the activations of all members at once, and "vmap" elsewhere.
+
+    Returns:
+      The function of (members, *shared).
+
+    Raises:
+      ValueError: `how` is unknown.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddjax.training import over_members
+      >>> over_members(lambda x, y: x + y)(jnp.arange(3), 10).tolist()
+      [10, 11, 12]
     """
     if how == "auto":
         how = "map" if jax.default_backend() == "cpu" else "vmap"
@@ -27,12 +41,22 @@ def over_members(function: Callable, how: str = "auto") -> Callable:
 
 
 def over_devices(function: Callable, how: str, devices: int, shared: int) -> Callable:
-    """`over_members` on each of this process's first devices, which divide the members among them.
+    """`over_members` with the members divided among the first devices of this process.
 
-    `function(members, *shared)` has so many `shared` arguments, which every device has whole.
+    Args:
+      function: of (member, *shared).
+      how: see `over_members`.
+      devices: their number, which divides the number of members.
+      shared: number of `shared` arguments, which are replicated on every device.
+
+    Returns:
+      The function of (members, *shared).
+
+    Raises:
+      ValueError: `how` is unknown.
     """
     own = over_members(function, how)
     if devices == 1:
         return own
-    mesh, split, whole = mesh_of(jax.local_devices()[:devices]), PartitionSpec(PARTS), PartitionSpec()
-    return jax.shard_map(own, mesh=mesh, in_specs=(split, *[whole] * shared), out_specs=split, check_vma=False)
+    mesh, split, replicated = mesh_of(jax.local_devices()[:devices]), PartitionSpec(PARTS), PartitionSpec()
+    return jax.shard_map(own, mesh=mesh, in_specs=(split, *[replicated] * shared), out_specs=split, check_vma=False)

@@ -1,4 +1,4 @@
-"""Test-time passes over many images in bounded memory."""
+"""Predictions for many images in bounded memory."""
 
 import functools
 
@@ -10,33 +10,53 @@ from ddjax.types import Model, Params
 
 
 def predict(model: Model, params: Params, images: Float[Array, "n h w c"], batch: int = 500) -> Float[Array, "n k"]:
-    """Logits of all images, `batch` at a time."""
-    whole = len(images) - len(images) % batch
+    """Logits of all images, `batch` at a time.
+
+    Args:
+      model: the architecture.
+      params: of one network.
+      images: preprocessed images.
+      batch: number of images in one pass.
+
+    Returns:
+      The logits.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddjax.models import build
+      >>> from ddjax.training import predict
+      >>> model = build("mlp", (2, 2, 1), 3, depth=1, width=4)
+      >>> predict(model, model.init(jax.random.key(0)), jnp.ones((5, 2, 2, 1)), batch=2).shape
+      (5, 3)
+    """
+    full = len(images) - len(images) % batch
     parts = []
-    if whole:
-        chunks = images[:whole].reshape(-1, batch, *images.shape[1:])
+    if full:
+        chunks = images[:full].reshape(-1, batch, *images.shape[1:])
         logits = jax.lax.map(lambda chunk: model.apply(params, chunk), chunks)
-        parts.append(logits.reshape(whole, -1))
-    if whole < len(images):
-        parts.append(model.apply(params, images[whole:]))
+        parts.append(logits.reshape(full, -1))
+    if full < len(images):
+        parts.append(model.apply(params, images[full:]))
     return jnp.concatenate(parts)
 
 
 @functools.partial(jax.jit, static_argnames="model")
 def stacked_logits(model: Model, params: Params, images: Float[Array, "n h w c"]) -> Float[Array, "s n k"]:
-    """Logits of all images from each of several networks; one program serves every call with the same model and shapes.
+    """Logits of all images from each of several networks.
+
+    Calls with the same model and shapes share one compiled program. The networks run in sequence, to bound memory.
 
     Args:
-      model: the networks' architecture.
+      model: the architecture of the networks.
       params: their parameters, leaves [s ...].
-      images: what they are asked about.
+      images: preprocessed images.
 
     Returns:
-      One row of logits for each network and image. The networks run one after the other, to bound memory.
+      A row of logits for each network and image.
     """
     return jax.lax.map(lambda one: predict(model, one, images), params)
 
 
 def accuracy(logits: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, ""]:
-    """Share of rows whose largest logit is at the label."""
+    """Share of rows whose largest logit is that of the label."""
     return jnp.mean((jnp.argmax(logits, axis=1) == labels).astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""A training recipe as a value: everything that the trainer needs to know, and nothing about data or networks."""
+"""A training recipe as a value: all settings of the trainer, without data or networks."""
 
 import dataclasses
 
@@ -16,10 +16,18 @@ ORDERS = ("epochs", "draws")
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Settings of a training.
 
-    `order="epochs"`: each epoch is a new permutation in batches of `batch`, the last one partial and weighted
-    exactly. `order="draws"`: each step draws `batch` rows without replacement, and an epoch is `draws` steps.
+    With `order="epochs"` each epoch is a new permutation in batches of `batch`, and the mean loss of the last, partial
+    batch is exact. With `order="draws"` each step draws `batch` rows without replacement; `draws` steps are an epoch.
+
+    Raises:
+      ValueError: a name is unknown, or a number is out of range.
+
+    Example:
+      >>> from ddjax.training import Recipe
+      >>> Recipe(epochs=10, batch=64, rate=0.01).steps_per_epoch(1000)
+      16
     """
 
     epochs: Count
@@ -29,9 +37,11 @@ class Recipe:
     momentum: Share = 0.0
     weight_decay: NonNegative = 0.0  # coupled: added to the gradient before momentum, on all parameters
     schedule: str = "constant"
-    drop_epochs: tuple[Natural, ...] = ()  # schedule "drops": from the start of each of these the rate is multiplied
+    drop_epochs: tuple[
+        Natural, ...
+    ] = ()  # schedule "drops": the rate is multiplied by `drop` at the start of each of these
     drop: NonNegative = 0.1
-    reset_at_drops: bool = False  # a fresh optimiser, so zero momentum, at each drop
+    reset_at_drops: bool = False  # reset the optimiser state, and so its momentum, at each drop
     warmup_steps: Natural = 0  # schedule "warmup_cosine": linear from 0, then a cosine to `floor` times the rate
     floor: Share = 0.0
     loss: str = "cross_entropy"
@@ -42,7 +52,7 @@ class Recipe:
     draws: Count = 100
 
     def __post_init__(self) -> None:
-        """Refuse what could not be trained, before anything is compiled."""
+        """Check names and ranges before anything is compiled."""
         ranges.fields(self, "recipe.")
         for name, known in [("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("order", ORDERS), ("loss", LOSSES)]:
             if getattr(self, name) not in known:
@@ -55,5 +65,11 @@ class Recipe:
 
 
 def drops(epochs: int, *fractions: float) -> tuple[int, ...]:
-    """Epochs at whole parts of a schedule: drops(60, 2/3, 5/6) is (40, 50)."""
+    """Epochs at fractions of a schedule, rounded down.
+
+    Example:
+      >>> from ddjax.training import drops
+      >>> drops(60, 2 / 3, 5 / 6)
+      (40, 50)
+    """
     return tuple(int(epochs * fraction + 1e-9) for fraction in fractions)

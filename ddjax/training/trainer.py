@@ -1,7 +1,9 @@
-"""The one trainer: a scan over steps is an epoch; experts, students and baselines are all trained by it."""
+"""The trainer: an epoch is a scan over steps. Experts, students, baselines and robust rules all use it."""
 
+import dataclasses
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,139 +11,248 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
-from ddjax.augment import AUGMENTATIONS, cutmix
 from ddjax.models import merge_stats, split_stats
-from ddjax.names import choose
+from ddjax.training.batches import Clock, Examples, KeyFor, make_batch
 from ddjax.training.losses import LOSSES
+from ddjax.training.networks import forward, mean_logits, statistics
 from ddjax.training.recipe import Recipe
+from ddjax.training.rule import PLAIN, Batch, Extra, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
+from ddjax.training.schedule import Stream, direction, rate_factor, renewed, rows_of_epoch
 from ddjax.training.sharpness import gsam_gradient
 from ddjax.types import Metrics, Model, Params, PRNGKey
 
-ORDER, AUGMENT, MIX = range(3)  # the streams of a network's own key
-
-
-class Examples(NamedTuple):
-    """What is trained on: images and targets, preprocessed."""
-
-    images: Float[Array, "n h w c"]
-    targets: Float[Array, "n k"]
+_TINY = 1e-12
+_LATE = 2**30  # an epoch after every warm-up: the meta step always sees the loss that follows the warm-up
 
 
 class TrainState(NamedTuple):
-    """A network in training. The rate is an array, so that it can be learned, searched or differ in a fleet."""
+    """A network in training, or the networks of a rule, whose `params` are then stacked.
+
+    The rate is an array, so that it can be learned, searched or differ between members.
+    """
 
     params: Params
     opt_state: optax.OptState
     rate: Float[Array, ""]
-    key: PRNGKey  # never advanced: each step folds its own number in
+    key: PRNGKey  # constant: each step folds its own number into it
+    tables: Tables  # of the rule; empty in plain training, like the next two
+    extra: Extra
+    extra_state: optax.OptState
 
 
-class Clock(NamedTuple):
-    """What a fleet's members share: the epoch, and the key from which batch-wide operations are drawn.
+@dataclasses.dataclass(frozen=True)
+class Trainer:
+    """`init`, `epoch` and `stats` as pure functions. The fields are everything that a program is compiled for."""
 
-    Kept out of the state so that `vmap` over members leaves it unbatched: a drawn operation stays one branch.
-    """
+    model: Model
+    recipe: Recipe
+    rule: Rule = PLAIN
 
-    epoch: Int[Array, ""]
-    key: PRNGKey
+    def predictor(self) -> Model:
+        """The model that reads the params of a state: for several networks, the mean of their logits."""
+        return self.model if self.rule.nets == 1 else mean_logits(self.model)
 
+    def init(
+        self,
+        key: PRNGKey,
+        rate: Float[Array, ""],
+        examples: Examples | None = None,
+        data: Any = None,
+        params: Params | None = None,
+    ) -> TrainState:
+        """The state before the first epoch.
 
-class Trainer(NamedTuple):
-    """`init(key, rate) -> state` and `epoch(state, examples, clock) -> (state, metrics)`, both pure."""
+        Args:
+          key: of the initialisation, data order and augmentation.
+          rate: the base learning rate.
+          examples: the training set, which a rule with tables or extra parameters needs.
+          data: the rule's data.
+          params: initial parameters in place of new ones.
 
-    init: Callable[[PRNGKey, Float[Array, ""]], TrainState]
-    epoch: Callable[[TrainState, Examples, Clock], tuple[TrainState, Metrics]]
-
-
-def direction(recipe: Recipe) -> optax.GradientTransformation:
-    """The optimiser up to its rate. Weight decay comes before momentum, on all parameters, as in PyTorch."""
-    decay = [optax.add_decayed_weights(recipe.weight_decay)] if recipe.weight_decay else []
-    if recipe.optimiser == "adam":
-        return optax.chain(*decay, optax.scale_by_adam())
-    return optax.chain(optax.identity(), *decay, *([optax.trace(recipe.momentum)] if recipe.momentum else []))
-
-
-def rate_factor(recipe: Recipe, steps_per_epoch: int) -> Callable[[Int[Array, ""]], Float[Array, ""]]:
-    """The schedule: step -> what the rate is multiplied by."""
-    if recipe.schedule == "drops":
-        starts = jnp.array(recipe.drop_epochs, jnp.int32) * steps_per_epoch  # one listed twice counts twice
-        return lambda step: jnp.float32(recipe.drop) ** jnp.sum(step >= starts)
-    if recipe.schedule == "warmup_cosine":
-        total = recipe.epochs * steps_per_epoch
-        if recipe.warmup_steps == 0:
-            return optax.cosine_decay_schedule(1.0, total, recipe.floor)
-        return optax.warmup_cosine_decay_schedule(0.0, 1.0, recipe.warmup_steps, total, recipe.floor)
-    return optax.constant_schedule(1.0)
-
-
-def rows_of_epoch(
-    recipe: Recipe, key: PRNGKey, n: int, epoch: Int[Array, ""]
-) -> tuple[Int[Array, "steps b"], Float[Array, "steps b"]]:
-    """Which rows each step of an epoch sees, and their 0/1 weights: a function of (key, epoch)."""
-    key, batch, steps = jax.random.fold_in(key, epoch), min(recipe.batch, n), recipe.steps_per_epoch(n)
-    if recipe.order == "draws":
-        draw = jax.vmap(lambda k: jax.random.choice(k, n, (batch,), replace=False))
-        return draw(jax.random.split(key, steps)), jnp.ones((steps, batch))
-    rows = jnp.zeros(steps * batch, jnp.int32).at[:n].set(jax.random.permutation(key, n))
-    return rows.reshape(steps, batch), (jnp.arange(steps * batch) < n).astype(jnp.float32).reshape(steps, batch)
-
-
-def renewed(recipe: Recipe, fresh: Params, state: Params, epoch: Int[Array, ""]) -> Params:
-    """The optimiser's state at the start of an epoch: a fresh one at drops, where the recipe says so."""
-    if not recipe.reset_at_drops:
-        return state
-    return trees.where(jnp.isin(epoch, jnp.array(recipe.drop_epochs, jnp.int32)), fresh, state)
-
-
-def make_trainer(model: Model, recipe: Recipe) -> Trainer:
-    """The trainer of one network by one recipe."""
-    optimiser, loss = direction(recipe), LOSSES[recipe.loss]
-    augment = choose(AUGMENTATIONS, recipe.augment, "augmentation")()
-
-    def init(key: PRNGKey, rate: Float[Array, ""]) -> TrainState:
+        Returns:
+          The state.
+        """
+        rule = self.rule
         init_key, own_key = jax.random.split(key)
-        params = model.init(init_key)
-        return TrainState(params, optimiser.init(split_stats(params)[0]), jnp.asarray(rate, jnp.float32), own_key)
+        if params is None:
+            if rule.nets == 1:
+                params = self.model.init(init_key)
+            else:
+                params = jax.vmap(self.model.init)(jax.random.split(init_key, rule.nets))
+            params = params if rule.adjust_init is None else rule.adjust_init(params)
+        tables, extra = {}, {}
+        if rule.start is not None or rule.extra is not None:
+            assert examples is not None
+            one = params if rule.nets == 1 else trees.take(params, 0)
+            width = jax.eval_shape(self.model.features, one, examples.images[:1]).shape[-1]
+            given = Given(jnp.argmax(examples.targets, axis=1), examples.targets.shape[1], width)
+            tables = rule.start(jax.random.fold_in(own_key, Stream.START), given, data) if rule.start else {}
+            extra = rule.extra(jax.random.fold_in(own_key, Stream.EXTRA), given) if rule.extra else {}
+        opt_state = direction(self.recipe).init(split_stats(params)[0])
+        extra_state = rule.extra_optimiser.init(extra)
+        return TrainState(params, opt_state, jnp.asarray(rate, jnp.float32), own_key, tables, extra, extra_state)
 
-    def step(state: TrainState, images: Array, targets: Array, weights: Array, number: Array, op_key: PRNGKey):
-        def key_for(role: int) -> PRNGKey:
-            return jax.random.fold_in(jax.random.fold_in(state.key, role), number)
+    def epoch(self, state: TrainState, examples: Examples, clock: Clock) -> tuple[TrainState, Metrics]:
+        """One pass over the examples, then the rule's update of its tables if one is due.
 
-        images = augment(key_for(AUGMENT), images, jax.random.fold_in(op_key, number))
-        if recipe.cutmix:
-            images, targets = cutmix(key_for(MIX), images, targets, weights, probability=recipe.cutmix)
-        trainable, stats = split_stats(state.params)
+        Args:
+          state: before the epoch.
+          examples: the training set.
+          clock: the epoch, and the key of batch-wide operations.
 
-        def objective(trainable: Params) -> tuple[Array, Params]:
-            logits, moved = model.train(merge_stats(trainable, stats), images, weights)
-            return jnp.sum(weights * loss(logits, targets)) / jnp.sum(weights), split_stats(moved)[1]
-
-        (value, stats), gradient = jax.value_and_grad(objective, has_aux=True)(trainable)
-        if recipe.sharpness is not None:
-            gradient = gsam_gradient(
-                lambda at: jax.grad(objective, has_aux=True)(at)[0], trainable, gradient, recipe.sharpness
-            )
-        updates, opt_state = optimiser.update(gradient, state.opt_state, trainable)
-        return trainable, stats, updates, opt_state, value
-
-    def epoch(state: TrainState, examples: Examples, clock: Clock) -> tuple[TrainState, Metrics]:
-        n = len(examples.images)
+        Returns:
+          The state after the epoch, and the mean "loss" of its steps.
+        """
+        n, recipe, rule = len(examples.images), self.recipe, self.rule
         steps = recipe.steps_per_epoch(n)
         factor = rate_factor(recipe, steps)
-        rows, weights = rows_of_epoch(recipe, jax.random.fold_in(state.key, ORDER), n, clock.epoch)
-        fresh = optimiser.init(split_stats(state.params)[0])
+        rows, present = rows_of_epoch(recipe, jax.random.fold_in(state.key, Stream.ORDER), n, clock.epoch)
+        fresh = direction(recipe).init(split_stats(state.params)[0])
         state = state._replace(opt_state=renewed(recipe, fresh, state.opt_state, clock.epoch))
 
         def body(state: TrainState, inputs: tuple[Array, Array, Array]) -> tuple[TrainState, Array]:
-            index, rows, weights = inputs
+            index, rows, present = inputs
             number = clock.epoch * steps + index
-            images, targets = examples.images[rows], examples.targets[rows]
-            trainable, stats, updates, opt_state, value = step(state, images, targets, weights, number, clock.key)
-            rate = state.rate * factor(number)
-            params = merge_stats(jax.tree.map(lambda p, u: p - rate * u, trainable, updates), stats)
-            return state._replace(params=params, opt_state=opt_state), value
+            return self.step(state, examples, rows, present, clock, number, state.rate * factor(number))
 
-        state, losses = jax.lax.scan(body, state, (jnp.arange(steps), rows, weights))
+        state, losses = jax.lax.scan(body, state, (jnp.arange(steps), rows, present))
+        if rule.epoch_end is not None:
+            end = rule.epoch_end
+
+            def update(tables: Tables) -> Tables:
+                key = jax.random.fold_in(jax.random.fold_in(state.key, Stream.STATS), clock.epoch)
+                return end(self.stats(state.params, examples, key, rule.stats_views), tables, clock.epoch)
+
+            due = True if rule.due is None else rule.due(clock.epoch)
+            state = state._replace(tables=jax.lax.cond(due, update, lambda tables: tables, state.tables))
         return state, {"loss": jnp.mean(losses)}
 
-    return Trainer(init, epoch)
+    def stats(self, params: Params, examples: Examples, key: PRNGKey, views: int = 0) -> Stats:
+        """Test-mode outputs for all examples; see `statistics`."""
+        return statistics(self.model, self.rule, self.recipe.augment, params, *examples, key, views)
+
+    def step(
+        self,
+        state: TrainState,
+        examples: Examples,
+        rows: Int[Array, "b"],
+        present: Float[Array, "b"],
+        clock: Clock,
+        number: Int[Array, ""],
+        rate: Float[Array, ""],
+    ) -> tuple[TrainState, Array]:
+        """One step of the networks and of the rule's extra parameters; returns the state and the loss."""
+        rule, optimiser = self.rule, direction(self.recipe)
+
+        def key_for(role: int) -> PRNGKey:
+            return jax.random.fold_in(jax.random.fold_in(state.key, role), number)
+
+        batch = make_batch(self.recipe, rule, key_for, examples, rows, present, clock, number)
+        if rule.prepare is not None:
+            batch = rule.prepare(key_for(Stream.RULE), batch, state.tables)
+        trainable, stats = split_stats(state.params)
+
+        def objective(both: tuple[Params, Extra], batch: Batch) -> tuple[Array, tuple[Params, Tables]]:
+            trainable, extra = both
+            params = merge_stats(trainable, stats)
+            outputs, updated = forward(self.model, rule, params, batch, state.tables, key_for(Stream.MASK))
+            loss = self.loss(outputs, batch, state.tables, extra)
+            weights = loss.weights * batch.present[None]
+            means = jnp.sum(weights * loss.values, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), _TINY)
+            return jnp.sum(means) + loss.extra, (split_stats(updated)[1], loss.tables)
+
+        (value, (stats_after, tables)), (gradient, extra_gradient) = jax.value_and_grad(objective, has_aux=True)(
+            (trainable, state.extra), batch
+        )
+        if self.recipe.sharpness is not None:
+
+            def gradient_at(point: Params) -> Params:
+                return jax.grad(objective, has_aux=True)((point, state.extra), batch)[0][0]
+
+            gradient = gsam_gradient(gradient_at, trainable, gradient, self.recipe.sharpness)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, trainable)
+        params = merge_stats(jax.tree.map(lambda p, u: p - rate * u, trainable, updates), stats_after)
+        if rule.meta is not None:
+            inner = functools.partial(objective, batch=batch._replace(epoch=jnp.int32(_LATE)))
+            extra_gradient = self.meta_gradient(state, examples, inner, key_for, clock, number, rate)
+        extra_updates, extra_state = rule.extra_optimiser.update(extra_gradient, state.extra_state, state.extra)
+        extra_rate = rate if rule.extra_rate is None else rule.extra_rate
+        extra = jax.tree.map(lambda p, u: p - extra_rate * u, state.extra, extra_updates)
+        return TrainState(params, opt_state, state.rate, state.key, tables, extra, extra_state), value
+
+    def loss(self, outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        """The rule's loss, or the recipe's if the rule has none."""
+        if self.rule.loss is not None:
+            return self.rule.loss(outputs, batch, tables, extra)
+        return weighted_mean(LOSSES[self.recipe.loss](outputs.logits[0, 0], batch.targets), batch, tables)
+
+    def meta_gradient(
+        self,
+        state: TrainState,
+        examples: Examples,
+        objective: Callable[[tuple[Params, Extra]], tuple[Array, Any]],
+        key_for: KeyFor,
+        clock: Clock,
+        number: Int[Array, ""],
+        rate: Float[Array, ""],
+    ) -> Extra:
+        """The gradient of the rule's meta loss, on another batch, through the step that minimises `objective`."""
+        meta, n, optimiser = self.rule.meta, len(examples.images), direction(self.recipe)
+        assert meta is not None
+        size = min(self.recipe.batch, n)
+        rows_key, batch_key = jax.random.split(key_for(Stream.META))
+        rows = jax.random.choice(rows_key, n, (size,), replace=False)
+
+        def other_key(role: int) -> PRNGKey:
+            return jax.random.fold_in(batch_key, role)
+
+        other = make_batch(self.recipe, self.rule, other_key, examples, rows, jnp.ones(size), clock, number)
+        trainable, stats = split_stats(state.params)
+
+        def outputs(params: Params) -> Outputs:
+            return forward(self.model, self.rule, params, other, state.tables, key_for(Stream.MASK))[0]
+
+        before = jax.lax.stop_gradient(outputs(state.params))
+
+        def after(extra: Extra) -> Array:
+            gradient = jax.grad(lambda point: objective((point, extra))[0])(trainable)
+            updates, _ = optimiser.update(gradient, state.opt_state, trainable)
+            params = merge_stats(jax.tree.map(lambda p, u: p - rate * u, trainable, updates), stats)
+            return meta(before, outputs(params), other, extra)
+
+        return jax.grad(after)(state.extra)
+
+
+def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:
+    """The trainer of one network, or of the networks of one rule.
+
+    Args:
+      model: the architecture.
+      recipe: optimiser, schedule, data order and augmentation.
+      rule: the training rule.
+
+    Returns:
+      The trainer.
+
+    Raises:
+      ValueError: the rule has its own loss, and the recipe sets a loss, CutMix or sharpness.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddjax.models import build
+      >>> from ddjax.training import Clock, Examples, Recipe, make_trainer
+      >>> trainer = make_trainer(build("mlp", (2, 2, 1), 2, depth=1, width=4), Recipe(epochs=1, batch=2, rate=0.1))
+      >>> state = trainer.init(jax.random.key(0), jnp.float32(0.1))
+      >>> examples = Examples(jnp.ones((4, 2, 2, 1)), jnp.eye(2)[jnp.array([0, 1, 0, 1])])
+      >>> state, metrics = trainer.epoch(state, examples, Clock(jnp.int32(0), jax.random.key(1)))
+      >>> bool(metrics["loss"] > 0)
+      True
+    """
+    if rule.loss is not None:
+        for name, neutral in [("loss", "cross_entropy"), ("cutmix", 0.0), ("sharpness", None)]:
+            if (value := getattr(recipe, name)) != neutral:
+                raise ValueError(
+                    f"the rule has its own loss, so recipe.{name} must be {neutral!r}; got {value!r}. "
+                    f"dataclasses.replace(recipe, {name}={neutral!r}) makes such a recipe"
+                )
+    return Trainer(model, recipe, rule)

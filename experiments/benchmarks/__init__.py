@@ -1,8 +1,8 @@
-"""What can be measured, by name. A distiller adds a function (Settings) -> entries and a line here."""
+"""Benchmarks by name. A benchmark is a function (Settings) -> entries."""
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, dance, datm, experts, importing, precision, rcig, training
+from experiments.benchmarks import convolution, dance, datm, experts, importing, judging, precision, rcig, training
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
@@ -12,6 +12,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "datm": datm.datm_step,
     "experts": experts.experts,
     "import": importing.imports,
+    "judge": judging.judged,
     "precision": precision.precision,
     "rcig": rcig.rcig_step,
     "train": training.train,

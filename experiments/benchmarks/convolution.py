@@ -1,4 +1,4 @@
-"""A ConvNet-3 on 32x32x3 images at every order of differentiation that distillation uses."""
+"""Benchmark of a ConvNet-3 on 32x32x3 images, at each order of differentiation that distillation uses."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -20,15 +20,15 @@ ORDERS = {"forward": 1, "gradient": 3, "second": 6, "jvp": 2}  # FLOPs, in forwa
 
 
 def forward_gflop(width: int, batch: int) -> float:
-    """Of the three convolutions: 32x32 from 3 channels, 16x16 and 8x8 from `width`."""
+    """GFLOP of the three convolutions: 32x32 from 3 channels, 16x16 and 8x8 from `width`."""
     return 2 * 9 * batch * width * (32**2 * 3 + 16**2 * width + 8**2 * width) / 1e9
 
 
 def conv(settings: Settings) -> Iterator[Entry]:
-    """Forward, gradient, second, jvp, vmapped, and `loop_gradient`: descent inside a scan, where all training happens.
+    """Measure forward, gradient, second, jvp, vmapped, and `loop_gradient`, which is gradient descent inside a scan.
 
-    `native_` entries are of the same network with XLA's convolution, `flax_` ones with Flax's norm and pooling too.
-    Their calls alternate with ours, and `ratio` is their seconds over ours.
+    `native_` entries use XLA's convolution. `flax_` entries also use Flax's norm and pooling. They are measured in turn
+    with the network of ddjax, and `ratio` is their time relative to it.
     """
     networks = {"": build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)}
     if settings.native:
@@ -48,11 +48,12 @@ def conv(settings: Settings) -> Iterator[Entry]:
         ratio = statistics.median(vmapped / (MEMBERS * serial) for serial, vmapped in rounds)
         yield measure(f"{prefix}vmapped", together, 3 * MEMBERS * gflop, settings.repeats, ratio=ratio)
     calls = {f"{prefix}loop_gradient": call("loop_gradient", model, batch) for prefix, model in networks.items()}
-    yield from in_turn(calls, 3 * STEPS * gflop, min(3, settings.repeats))  # XLA's own takes many seconds each
+    # few repeats, because XLA's convolution takes many seconds per call
+    yield from in_turn(calls, 3 * STEPS * gflop, min(3, settings.repeats))
 
 
 def call(name: str, model: Model, batch: int) -> Callable[[], Any]:
-    """A compiled program of one of the names of `conv`, with its arguments."""
+    """A compiled program for one of the names of `conv`, with its arguments."""
     params, images, targets = problem(model, batch)
     direction = jax.tree.map(lambda p: 0.1 * p, params)
 

@@ -1,4 +1,4 @@
-"""A DANCE iteration on random data of CIFAR-10's shape, 128 real images of each class, factor 2, and its parts."""
+"""Benchmark of a DANCE iteration and its parts: random data of CIFAR-10's shape, 128 images per class, factor 2."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -23,16 +23,16 @@ IPC = (1, 10)
 
 
 def dance_step(settings: Settings) -> Iterator[Entry]:
-    """step at 1 and at 10 images per class, each with its parts; augmentation is that of the real images.
+    """Measure step and its parts at 1 and at 10 images per class; "augmentation" is that of the real images.
 
-    FLOPs count forward passes of the network: 1 for a real image, 2 for a learned one in each view.
+    FLOPs in forward passes of the network: 1 for a real image, 2 for each view of a learned one.
     """
     for ipc in IPC:
         yield from iteration(settings, ipc)
 
 
 def iteration(settings: Settings, ipc: int) -> Iterator[Entry]:
-    """One iteration and its parts, at `ipc` images per class."""
+    """Measure one iteration and its parts, at `ipc` images per class."""
     config = DanceConfig(ipc=ipc, width=settings.width, batch=settings.batch or 128, start="random")
     model = dance.network(config, (32, 32, 3), CLASSES)
     train = random_set(CLASSES * max(2 * config.batch, ipc))

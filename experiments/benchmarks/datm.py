@@ -1,4 +1,4 @@
-"""An inner and an outer step of DATM by each hypergradient, their memory, and TESLA's error on experts of digits."""
+"""Benchmark of DATM's steps for each hypergradient: time, memory, and the error of TESLA on experts of digits."""
 
 import dataclasses
 import functools
@@ -21,7 +21,7 @@ from experiments.benchmarks.convolution import forward_gflop
 from experiments.benchmarks.measure import Entry, Settings, compiled, entry, measure
 
 STEPS = 4  # of a timed unroll
-LENGTHS = (4, 12)  # inner steps between which the growth of memory is read off
+LENGTHS = (4, 12)  # inner steps at which memory is compared
 ERROR_STEPS = (10, 20, 40, 80)
 SHAPE, CLASSES = (32, 32, 3), 10
 STARTS = (0, 5, 20)  # epochs of an expert
@@ -29,7 +29,7 @@ PASSES = {"exact": 12, "adjoint": 11, "tesla": 9, "tesla_replay": 10}  # forward
 
 
 def problem(model: Any, images: int) -> tuple[Learned, Segments]:
-    """A random distilled set of so many images, and a segment between two random networks: what a timing needs."""
+    """A random distilled set of this many images, and a segment between two random networks."""
     keys = jax.random.split(jax.random.key(0), 3)
     start, target = (ravel_pytree(model.init(key))[0][None] for key in keys[:2])
     learned = Learned(
@@ -41,27 +41,27 @@ def problem(model: Any, images: int) -> tuple[Learned, Segments]:
 
 
 def settings_for(settings: Settings, name: str, steps: int, remat: str = "nothing") -> datm.DatmConfig:
-    """A configuration of so many inner steps; all images are in each."""
+    """A configuration with this many inner steps; each step sees all images."""
     return datm.DatmConfig(width=settings.width, hypergradient=name, inner_steps=steps, remat=remat)
 
 
 def peak_of(config: datm.DatmConfig, model: Any, learned: Any, batch: Segments) -> int:
-    """Bytes of scratch memory of one matching loss with its gradients, as compiled."""
+    """Bytes of temporary memory of the compiled matching loss with its gradients."""
     run = jax.jit(lambda learned, batch: match(config, model, learned, jax.random.key(2), batch))
     return run.lower(learned, batch).compile().memory_analysis().temp_size_in_bytes
 
 
 def difference(exact: Unrolled, estimate: Unrolled) -> tuple[float, float]:
-    """Relative error and cosine of the images' gradients."""
+    """Relative error and cosine similarity of two gradients of the images."""
     a, b = (np.ravel(each.learned.images) for each in (exact, estimate))
     return float(np.linalg.norm(b - a) / np.linalg.norm(a)), float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def datm_step(settings: Settings) -> Iterator[Entry]:
-    """inner_exact, inner_adjoint, inner_tesla and inner_replay per inner step; outer_step; memory; TESLA's error.
+    """Measure inner_exact, inner_adjoint, inner_tesla, inner_replay per inner step; outer_step; memory; TESLA's error.
 
-    "ratio" of a memory_ entry is what an inner step adds to memory over 4 bytes per parameter and the gathered batch;
-    of a tesla_ entry it is the cosine with the exact gradient of the images.
+    The ratio of a memory_ entry is the memory of an inner step relative to 4 bytes per parameter and gathered pixel.
+    The ratio of a tesla_ entry is the cosine similarity with the exact gradient of the images.
     """
     b = settings.batch or 100
     model = datm.network(settings_for(settings, "exact", 1), SHAPE, CLASSES)
@@ -83,7 +83,7 @@ def datm_step(settings: Settings) -> Iterator[Entry]:
 
 
 def growth(settings: Settings, model: Any, learned: Any, batch: Segments, name: str, remat: str) -> Entry:
-    """What a further inner step adds to memory."""
+    """Measure the memory of one additional inner step."""
     few, many = (peak_of(settings_for(settings, name, n, remat), model, learned, batch) for n in LENGTHS)
     each = (many - few) / (LENGTHS[1] - LENGTHS[0])
     allowed = 4 * (batch.starts.size + learned.images.size + learned.labels.size)
@@ -91,10 +91,10 @@ def growth(settings: Settings, model: Any, learned: Any, batch: Segments, name: 
 
 
 def tesla_errors(settings: Settings) -> Iterator[Entry]:
-    """TESLA's gradient of the images against the exact one, on segments of experts trained on digits by DATM's recipe.
+    """Compare TESLA's gradient of the images with the exact one, for experts trained on digits by DATM's recipe.
 
-    One image per class in each inner step; the student's step size is that at which its steps cover two epochs of
-    the expert's at the expert's own rate.
+    Each inner step sees one image per class. The student's step size is such that its steps cover two epochs of the
+    expert at the expert's rate.
     """
     dataset = load("digits")
     train = to_space(prepare(dataset, NoiseSpec()), fitted("datm", dataset.images)).train
@@ -112,7 +112,7 @@ def tesla_errors(settings: Settings) -> Iterator[Entry]:
 
 
 def segment(experts: Resident, epoch: int, length: int) -> Segments:
-    """A stretch of the first expert."""
+    """A segment of the first expert."""
     ends = (experts.array[:1, experts.snapshot_of[at]] for at in (epoch, epoch + length))
     return Segments(*ends, jnp.full(1, epoch, jnp.int32), jax.random.key(1))
 
@@ -120,7 +120,7 @@ def segment(experts: Resident, epoch: int, length: int) -> Segments:
 def tesla_error(
     config: datm.DatmConfig, model: Any, learned: Learned, batch: Segments, steps: int, epoch: int
 ) -> Entry:
-    """Relative error and cosine of the images' gradient over so many inner steps."""
+    """Measure the error and cosine similarity of TESLA's gradient after this many inner steps."""
     found = {}
     for name in ("adjoint", "tesla_replay"):
         own = dataclasses.replace(config, hypergradient=name, inner_steps=steps)

@@ -1,4 +1,4 @@
-"""Images per second of expert training on random data of CIFAR-10's shape: GSAM's two gradients against one."""
+"""Benchmark of expert training on random data of CIFAR-10's shape: GSAM, which takes two gradients, against SGD."""
 
 import dataclasses
 import statistics
@@ -19,10 +19,10 @@ STEPS = 3
 
 
 def experts(settings: Settings) -> Iterator[Entry]:
-    """An epoch of one expert by GSAM and by SGD, and of the bare trainer, in turn; ratio is to SGD's seconds.
+    """Measure in turn an epoch of one expert by GSAM, by SGD, and of the plain trainer; ratio is relative to SGD.
 
-    Ratios are taken within a round, so that a slow spell cancels. The trainer has neither augmentation nor a
-    second gradient; "x2" is two experts in one program, counted per expert.
+    Ratios are taken within a round, which is robust to slow rounds. The plain trainer has neither augmentation nor a
+    second gradient. "x2" means two experts in one program, and its time is per expert.
     """
     batch = settings.batch or 256
     count = STEPS * batch
@@ -48,7 +48,7 @@ def experts(settings: Settings) -> Iterator[Entry]:
 
 
 def fleet_epoch(model: Any, recipe: Recipe, examples: Examples, members: int) -> Callable[[], None]:
-    """A call that trains a group of experts for their next epoch and takes a snapshot of each."""
+    """A call that trains a group of experts for the next epoch and stores a snapshot of each."""
     how = "map" if jax.default_backend() == "cpu" else "vmap"
     start, advance, _ = programs(model, recipe, how, 1, jnp.dtype("float32"))
     keys = jax.random.split(jax.random.key(0), members)

@@ -1,4 +1,4 @@
-"""How long the library keeps a process from starting."""
+"""Time to import the library."""
 
 import functools
 import statistics
@@ -10,13 +10,13 @@ from experiments.benchmarks.measure import Entry, Settings, entry, times
 
 
 def imports(settings: Settings) -> Iterator[Entry]:
-    """`import ddjax` in a new process; ratio is over that of what it stands on."""
+    """Measure `import ddjax` in a new process; ratio is relative to importing its dependencies."""
 
     def run(statement: str) -> None:
         subprocess.run([sys.executable, "-c", statement], check=True)
 
     ours, base = (functools.partial(run, f"import {names}") for names in ("ddjax", "jax, flax, optax"))
-    ours()  # compiles and reads what is not in the file cache
+    ours()  # compiles bytecode and fills the file cache
     own, theirs = (statistics.median(seconds) for seconds in times([ours, base], settings.repeats))
     yield entry("import", own, ratio=own / theirs)
     yield entry("import_base", theirs)

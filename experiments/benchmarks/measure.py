@@ -1,6 +1,7 @@
-"""Timing: medians of calls that alternate with a matrix product, so that a busy machine slows both down alike."""
+"""Timing: medians of calls in turn with a matrix product, so that load on the machine affects both alike."""
 
 import dataclasses
+import pathlib
 import resource
 import statistics
 import sys
@@ -16,17 +17,18 @@ Entry = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all benchmarks share."""
+    """Settings of all benchmarks."""
 
     width: int = 128
-    batch: int | None = None  # None is each benchmark's own
+    batch: int | None = None  # None for that of the benchmark
     repeats: int = 5
-    ipc: int = 1  # distilled images per class, where a benchmark has no sizes of its own
-    native: bool = False  # measure XLA's own convolution, and a plain Flax network, too
+    ipc: int = 1  # distilled images per class, for benchmarks without fixed sizes
+    native: bool = False  # also measure XLA's convolution and a plain Flax network
+    files: pathlib.Path | None = None  # directory of predictions for the benchmark judge
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """The jitted call with these arguments, compiled and warmed up; it returns when its result is ready."""
+    """A compiled and warmed-up call with these arguments, which waits for its result."""
     program = jax.jit(function).lower(*arguments).compile()
 
     def call() -> Any:
@@ -37,7 +39,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]
 
 
 def times(calls: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
-    """Seconds of each call, `repeats` times in turn."""
+    """Seconds of each call; the calls run in turn, `repeats` times."""
     seconds: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, mine in zip(calls, seconds, strict=True):
@@ -55,15 +57,15 @@ def product() -> tuple[Callable[[], Any], float]:
 
 
 def measure(name: str, call: Callable[[], Any], gflop: float | None, repeats: int, **more: Any) -> Entry:
-    """The entry of a call: `gflop` counts what the mathematics asks for, whichever way it is computed."""
+    """Measure a call. `gflop` counts the operations of the mathematical definition, not of the implementation."""
     (only,) = in_turn({name: call}, gflop, repeats)
     return only | more
 
 
 def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: int) -> Iterator[Entry]:
-    """The entries of several ways to one result, measured in turn.
+    """Measure several implementations of one result in turn.
 
-    `ratio` is a way's seconds over the first one's: the median over rounds, so that a slow spell cancels.
+    `ratio` is the time relative to the first implementation: the median over rounds, which is robust to slow rounds.
     """
     unit, unit_gflop = product()
     *rounds, of_unit = times([*calls.values(), unit], repeats)
@@ -75,7 +77,7 @@ def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: i
 
 
 def entry(name: str, seconds: float, gflop: float | None = None, fraction: float | None = None, **more: Any) -> Entry:
-    """One row; what has no meaning for it is None."""
+    """One row; fields that do not apply are None."""
     return {
         "name": name,
         "seconds": seconds,
@@ -88,7 +90,7 @@ def entry(name: str, seconds: float, gflop: float | None = None, fraction: float
 
 
 def peak_mib() -> float:
-    """The most memory used so far: by this process, or on the accelerator."""
+    """Peak memory so far, of this process or of the accelerator."""
     if jax.default_backend() == "cpu":
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
@@ -97,7 +99,7 @@ def peak_mib() -> float:
 
 
 def gemm(settings: Settings) -> Iterator[Entry]:
-    """The matrix product that all fractions are of."""
+    """Measure the matrix product that all fractions refer to."""
     call, gflop = product()
     (seconds,) = times([call], settings.repeats)
     yield entry("gemm", statistics.median(seconds), gflop, 1.0)

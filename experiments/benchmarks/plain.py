@@ -1,4 +1,4 @@
-"""The ConvNet as it would be written without this library: Flax's own convolution, norm and pooling."""
+"""The ConvNet in plain Flax, with its convolution, norm and pooling."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ddjax.types import Model
 
 
 class PlainConvNet(nn.Module):
-    """Three blocks and a linear layer; `quick` takes our norm and pooling, so that only the convolution is Flax's."""
+    """Three blocks and a linear layer. With `quick`, norm and pooling are those of ddjax."""
 
     width: int
     quick: bool
@@ -29,5 +29,5 @@ class PlainConvNet(nn.Module):
 
 
 def plain_convnet(width: int, *, quick: bool) -> Model:
-    """For 32x32x3 images and ten classes."""
+    """Build it for 32x32x3 images and ten classes."""
     return from_linen(PlainConvNet(width, quick), (32, 32, 3))

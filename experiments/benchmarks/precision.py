@@ -1,4 +1,4 @@
-"""What the shorter factors of an accelerator's products cost in accuracy."""
+"""Error of gradients at reduced precision."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from experiments.running.config import PRECISIONS
 
 
 def precision(settings: Settings) -> Iterator[Entry]:
-    """The gradient of a ConvNet-3 under each named precision; error is relative to float32, in the norm."""
+    """Measure the gradient of a ConvNet-3 at each precision; error is relative to float32, in the norm."""
     batch = settings.batch or 32
     model = build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)
     params, images, targets = problem(model, batch)

@@ -18,16 +18,16 @@ from ddjax.types import Distiller, TrainSet
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure
 
 MEMBERS = 30  # networks in the pool
-POOL_STEPS = 8  # the mean of what a visited network is trained
+POOL_STEPS = 8  # mean number of training steps of a visited network
 
 
 def forward_gflop(width: int, images: int) -> float:
-    """Of three convolutions whose channels double: 32x32 from 3 channels, 16x16, 8x8."""
+    """GFLOP of three convolutions whose channels double: 32x32 from 3 channels, 16x16, 8x8."""
     return 2 * 9 * images * (32**2 * 3 * width + 16**2 * width * 2 * width + 8**2 * 2 * width * 4 * width) / 1e9
 
 
 def random_set(count: int) -> TrainSet:
-    """Gaussian images."""
+    """A training set of Gaussian images."""
     rng = np.random.default_rng(0)
     return TrainSet(
         images=jnp.asarray(rng.standard_normal((count, 32, 32, 3)), jnp.float32),
@@ -39,7 +39,7 @@ def random_set(count: int) -> TrainSet:
 
 
 def going_on(distiller: Distiller, state: Any, batch: Any) -> Callable[[], None]:
-    """A call that takes the next step, its state donated; each visits a network and trains it for 1 to 15 steps."""
+    """A call that takes the next step with donated state; it visits a network and trains it for 1 to 15 steps."""
     step = jax.jit(distiller.step, donate_argnums=0)
     now = [jax.tree.map(jnp.copy, state)]
 
@@ -51,10 +51,10 @@ def going_on(distiller: Distiller, state: Any, batch: Any) -> Callable[[], None]
 
 
 def rcig_step(settings: Settings) -> Iterator[Entry]:
-    """outer_step, then linearise, inner, outer_gradient, hinv, implicit and pool (8 steps) on their own.
+    """Measure outer_step, then its parts: linearise, inner, outer_gradient, hinv, implicit and pool (8 steps).
 
-    FLOPs count forward passes: 1 to linearise, 4 for a product with J and one with its adjoint, 5 for a real image
-    (itself, its tangent, and back), 9 and 15 for a support image differentiated twice, 3 for a training step.
+    FLOPs in forward passes: 1 to linearise, 4 for a product with J and one with its adjoint, 5 for a real image
+    (forward, tangent and backward), 9 and 15 for the second derivatives of a support image, 3 for a training step.
     """
     config = rcig.RcigConfig(
         ipc=settings.ipc,

@@ -18,7 +18,7 @@ STEPS = 3
 
 
 def train(settings: Settings) -> Iterator[Entry]:
-    """An epoch of the trainer, and in turn with it as many jitted steps of plain Flax; ratio is ours over theirs."""
+    """Measure an epoch of the trainer in turn with as many steps of plain Flax; ratio is the speed relative to Flax."""
     batch = settings.batch or 256
     count = STEPS * batch
     model = build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)
@@ -35,7 +35,7 @@ def train(settings: Settings) -> Iterator[Entry]:
 
 
 def flax_loop(width: int, batch: int, images: Any, targets: Any) -> Any:
-    """Steps of optax.sgd on batches in order, each a jitted call with donated state."""
+    """A call that takes steps of optax.sgd on consecutive batches, each a jitted call with donated state."""
     model, optimiser = plain_convnet(width, quick=False), optax.sgd(1e-2)
     params = model.init(jax.random.key(0))
 
@@ -61,7 +61,7 @@ def flax_loop(width: int, batch: int, images: Any, targets: Any) -> Any:
 
 
 def evaluate(settings: Settings) -> Iterator[Entry]:
-    """Logits of images, 500 at a time."""
+    """Measure logits of images, 500 at a time."""
     count = settings.batch or 1000
     model = build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)
     params, images, _ = problem(model, count)

@@ -1,1 +1,1 @@
-"""What the denoiser writes: tables, cleaned label files, a gallery, a comparison of detectors."""
+"""Output of the denoiser: tables, cleaned label files, the gallery, and a comparison of detectors."""

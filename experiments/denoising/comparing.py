@@ -1,28 +1,31 @@
-"""Detectors side by side against clean labels."""
+"""Comparison of detectors against clean labels."""
 
 from typing import Any
 
 import numpy as np
 
 from ddjax.denoising import DenoiseReport
-from ddjax.evaluation.detection import detection
+from ddjax.evaluation.detection import detection, reliability
 
 SHOWN = ("precision", "recall", "f1", "auroc", "auprc", "corrected_acc")
 
 
 def measured(report: DenoiseReport, clean: np.ndarray) -> dict[str, Any]:
-    """All measures of a report, and the area under the curve of each of its scores."""
+    """All measures of a report, and the AUROC of each of its scores."""
     found: dict[str, Any] = detection(report.suspicion, report.flagged, report.cleaned, report.given, clean)
     by_score = {
         name: detection(values, report.flagged, report.cleaned, report.given, clean)["auroc"]
         for name, values in report.scores.items()
     }
+    curve = reliability(report.wrong, report.given != clean)
     return {
         "method": report.method,
         "score": report.score,
         **found,
         "expected_precision": report.expected_precision,
         "estimated_noise_rate": report.noise_rate,
+        "reliability": {name: values.tolist() for name, values in curve._asdict().items()},
+        "calibration_error": curve.error,
         "relabel_acc": float((report.truth.argmax(axis=1) == clean).mean()),
         "auroc_by_score": by_score,
         "recall_by_class": recall_by_class(report, clean),
@@ -32,7 +35,7 @@ def measured(report: DenoiseReport, clean: np.ndarray) -> dict[str, Any]:
 
 
 def recall_by_class(report: DenoiseReport, clean: np.ndarray) -> list[float]:
-    """Share of the wrong labels of each given class that are flagged; NaN for a class without any."""
+    """Recall per given class: share of its wrong labels that are flagged; NaN for a class without wrong labels."""
     wrong = report.given != clean
     return [
         float(report.flagged[mine].mean()) if (mine := wrong & (report.given == c)).any() else float("nan")
@@ -41,7 +44,7 @@ def recall_by_class(report: DenoiseReport, clean: np.ndarray) -> list[float]:
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:
-    """The detectors as a table in per cent, then the area of every score."""
+    """Tables of the measures in per cent and of the AUROC of every score."""
     rate = rows[0]["noise_rate"]
     lines = [f"{100 * rate:.1f} % of the labels are wrong (chance level of AUPRC)", ""]
     heads = [*SHOWN, "promised", "seconds"]

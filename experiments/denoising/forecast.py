@@ -1,6 +1,6 @@
-"""How long the stages of a run of the denoiser will take, from shapes alone and the speed of the machine.
+"""Predicted seconds of the denoiser's stages, from shapes and the speed of the machine.
 
-Nothing is trained or compiled. A prediction is good to a factor of about two.
+Nothing is trained or compiled. Predictions are accurate to a factor of about two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ from typing import Any
 
 from ddjax.denoising import DETECTORS
 from ddjax.denoising.distilling import configured, judging_network, width_for
+from ddjax.denoising.judging import PASSES
 from ddjax.denoising.witnesses import plain_recipe, shortened, young_recipe
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.students import HELD_OUT
 from ddjax.names import choose
-from ddjax.robust.channel import PASSES
 from experiments.running.config import Experiment
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import Machine
@@ -21,26 +21,26 @@ from experiments.sweeping.operations import copies
 from experiments.sweeping.work import Shape, Work, training
 
 PRECISION = "float32"
-# what an exponential, a logarithm and sums over one logit cost beside matrix products, fitted: two cores fit the
-# channel of 50,000 images and 100 classes in about 25 s
+# Operations per logit for exp, log and sums. Fitted: two cores fit the channel of 50,000 images and 100 classes in
+# about 25 s.
 ELEMENT = 200
 
 
 def forecast(
     settings: Any, methods: Sequence[str], options: Mapping[str, Any], mirror: bool, shape: Shape, machine: Machine
 ) -> dict[str, float]:
-    """Seconds that each stage will take.
+    """Predict the seconds of each stage.
 
     Args:
-      settings: of `experiments.denoise`.
-      methods: the method and the detectors beside which it is compared.
+      settings: those of `experiments.denoise`.
+      methods: the method and the detectors that it is compared with.
       options: fields of the method's configuration.
-      mirror: whether mirror images are trained on.
-      shape: of the images that are looked at.
-      machine: what runs the stages.
+      mirror: whether training flips images.
+      shape: shape of the image set.
+      machine: machine that runs the stages.
 
     Returns:
-      Seconds by the stage's name in `ddjax.denoise`; a stage that no formula is known for is missing.
+      Seconds by the name of the stage in `ddjax.denoise`, without stages that have no formula.
     """
     width = width_for(shape.image, settings.width)
     how = choose(PROTOCOLS, settings.protocol, "protocol")
@@ -77,5 +77,5 @@ def forecast(
 
 
 def compared(method: str, compare: bool) -> list[str]:
-    """The method, and where it is compared the detectors that are not the method itself."""
+    """The method, and with `compare` the other detectors."""
     return [method, *(name for name in DETECTORS if compare and name != method)]

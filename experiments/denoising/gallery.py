@@ -1,4 +1,4 @@
-"""The most suspicious images as one self-contained page; whatever comes from data is escaped."""
+"""Self-contained HTML page of the most suspicious images. Text from data is escaped."""
 
 import base64
 import io
@@ -7,20 +7,33 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from ddjax.denoising import DenoiseReport
 from ddjax.distilled import pixels
+from ddjax.evaluation.detection import reliability
 from experiments.reporting.page import style
 from experiments.reporting.pictures import mosaic
+from experiments.reporting.svg import Line, plot
 
 HERE = pathlib.Path(__file__).parent
 SIDE = 96  # pixels of a picture on the page; larger images are shrunk
 PER_CLASS, CLASSES = 10, 20  # distilled images that are shown
 
 
-def gallery(report: DenoiseReport, images: np.ndarray, title: str, skipped: Sequence[str], most: int) -> str:
-    """The page as text: a summary, the images in order of suspicion, what the students saw, what could not be read."""
+def gallery(
+    report: DenoiseReport,
+    images: np.ndarray,
+    title: str,
+    skipped: Sequence[str],
+    most: int,
+    clean: Int[np.ndarray, "n"] | None = None,
+) -> str:
+    """The page as text: a summary, the images in order of suspicion, what the students saw, what could not be read.
+
+    With `clean` labels, the page also shows how far the probabilities of a wrong label come true.
+    """
     shown = report.order()[:most]
     cards = "".join(_card(report, images[row], row, place) for place, row in enumerate(shown))
     parts = [
@@ -32,6 +45,8 @@ def gallery(report: DenoiseReport, images: np.ndarray, title: str, skipped: Sequ
         )
     if report.flagged.any():
         parts.append(_section("Which classes are confused", "pairs", _pairs(report)))
+    if clean is not None:
+        parts.append(_section("Probability and truth", "reliability", _reliability(report, clean)))
     if report.distilled is not None:
         parts.append(_section("What the students learned from", "distilled", _distilled(report)))
     if skipped:
@@ -123,6 +138,26 @@ def _pairs(report: DenoiseReport) -> str:
         '</caption><thead><tr><th scope="col">given</th><th scope="col">suggested</th><th scope="col">images</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _reliability(report: DenoiseReport, clean: Int[np.ndarray, "n"]) -> str:
+    wrong = report.given != clean
+    found = reliability(report.wrong, wrong)
+    x = [round(100 * p) for p in found.promised]
+    lines = [
+        Line("promised", 0, [(at, 100 * p, 0.0) for at, p in zip(x, found.promised, strict=True)]),
+        Line("true", 1, [(at, 100 * t, 0.0) for at, t in zip(x, found.true, strict=True)]),
+    ]
+    said = f"The probabilities are off by {100 * found.error:.1f} points in the mean over the images."
+    if report.flagged.any():
+        said += (
+            f" Of the flagged labels {100 * report.expected_precision:.0f} % were expected to be wrong, and "
+            f"{100 * wrong[report.flagged].mean():.0f} % are."
+        )
+    chart = plot(
+        "Labels that are wrong", lines, "probability of a wrong label (%)", "share that is wrong (%)", zero=True
+    )
+    return f"<p>{escape(said)}</p>{chart}"
 
 
 def _distilled(report: DenoiseReport) -> str:

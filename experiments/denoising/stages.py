@@ -1,4 +1,4 @@
-"""The stages of a run: each is announced before it starts, with what it takes, and then has a bar of its own."""
+"""Stages of a run: each is announced with its size and predicted time, and has its own progress bar."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from ddjax.data import Dataset
 from ddjax.denoising.telling import Report
 from experiments.display.progress import View, in_time
 
-# what a stage is called, and what it counts
+# stage -> title and unit
 STAGES = {
     "prepare": ("preparing the distillation", ""),
     "distil": ("distilling", "steps"),
@@ -18,11 +18,11 @@ STAGES = {
     "judge": ("judging the labels", ""),
 }
 
-SHOWN = 10  # unreadable files that are named at the start; skipped.txt has all
+SHOWN = 10  # unreadable files listed at the start; skipped.txt lists all
 
 
 def what_was_read(count: int, dataset: Dataset) -> list[str]:
-    """How many images are looked at, of how many classes, and the files that cannot be read."""
+    """Lines with the number of images and classes, and the files that cannot be read."""
     skipped = dataset.provenance.get("skipped") or []
     lines = [f"{count} images of {dataset.num_classes} classes"]
     if skipped:
@@ -34,11 +34,11 @@ def what_was_read(count: int, dataset: Dataset) -> list[str]:
 
 @contextlib.contextmanager
 def staged(quiet: bool, expected: Mapping[str, float] | None = None) -> Iterator[Report]:
-    """A report for `ddjax.denoise` that shows the stages and what the library logs meanwhile.
+    """Show the stages and the log messages of `ddjax.denoise`.
 
     Args:
       quiet: show nothing.
-      expected: seconds by stage, where they are known.
+      expected: predicted seconds by stage.
 
     Yields:
       The function to pass as `report`.
@@ -60,7 +60,7 @@ def staged(quiet: bool, expected: Mapping[str, float] | None = None) -> Iterator
 
 
 def announced(stage: str, total: int, seconds: float | None) -> str:
-    """What a stage is, how much it takes, and how long, as far as these are known."""
+    """The title of a stage, with its size and predicted time if they are known."""
     title, unit = STAGES[stage]
     amount = [f"{total} {unit}"] if total else []
     estimate = [] if seconds is None else [f"about {in_time(seconds)}"]

@@ -1,4 +1,4 @@
-"""The denoiser's findings as files."""
+"""Files of the denoiser's findings."""
 
 import csv
 import os
@@ -17,17 +17,27 @@ COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
 
 
 def write_labels(report: DenoiseReport, path: pathlib.Path) -> None:
-    """labels.csv: a line for each image, the most suspicious first."""
+    """Write labels.csv: one line per image, the most suspicious first."""
     columns = report.columns()
     rows = ([columns[name][i] for name in COLUMNS] for i in report.order())
     _table(path, COLUMNS, ([*line[:3], f"{line[3]:.6g}", int(line[4]), "yes" if line[5] else "no"] for line in rows))
 
 
 def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: pathlib.Path) -> pathlib.Path:
-    """A copy of the labels with every flagged one replaced by its suggestion, in the form that the source has.
+    """Write a copy of the labels in which each flagged label is replaced by its suggestion.
 
-    An .npz comes back with its label array changed; a .csv with its label column changed and its paths rewritten so
-    that they lead from the copy to the images; a folder as such a .csv; a set with a name as id and label.
+    The copy has the format of the source. An .npz file gets a new label array. A .csv file gets a new label column and
+    paths relative to the copy. A folder becomes such a .csv file. A named data set becomes a .csv file of
+    ids and labels.
+
+    Args:
+      report: of the denoiser.
+      source: path or name of the data set.
+      dataset: as loaded from the source.
+      folder: of the copy.
+
+    Returns:
+      The path of the copy.
     """
     given = pathlib.Path(source).expanduser()
     labels = report.cleaned
@@ -45,14 +55,14 @@ def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: 
 
 
 def write_conflicts(report: DenoiseReport, path: pathlib.Path) -> None:
-    """conflicts.csv: the images of each picture that occurs under several labels, a line for each image."""
+    """Write conflicts.csv: identical images with different labels, one line per image."""
     names, groups = report.class_names, report.conflicts
     rows = [(number, report.ids[i], names[report.given[i]]) for number, each in enumerate(groups, 1) for i in each]
     _table(path, ("picture", "id", "given_label"), rows)
 
 
 def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:
-    """The files that could not be read, with the reason, a line each."""
+    """Write the files that could not be read, one line each with the reason."""
     with replacing(path, "w") as file:
         file.writelines(f"{line}\n" for line in skipped)
 
@@ -83,7 +93,7 @@ def _csv(source: pathlib.Path, labels: dict[int, str], path: pathlib.Path) -> No
 
 
 def _from(folder: pathlib.Path, root: pathlib.Path, names: Iterable[str]) -> list[str]:
-    """Paths below `root` as they lead from `folder`."""
+    """Paths below `root`, relative to `folder`."""
     way = pathlib.Path(os.path.relpath(root.resolve(), folder.resolve()))
     return [(way / name).as_posix() for name in names]
 

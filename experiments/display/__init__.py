@@ -1,1 +1,1 @@
-"""What a person sees: progress, tables, figures and error messages."""
+"""Output of the commands: progress, tables, figures and error messages."""

@@ -1,4 +1,4 @@
-"""Metrics and scores as TensorBoard reads them."""
+"""Metrics and scores for TensorBoard."""
 
 import pathlib
 import re
@@ -8,10 +8,10 @@ SCORES = ("last_acc", "best_acc", "picked_acc", "membership_auc", "distill_s", "
 
 
 class Board:
-    """A directory of runs; nothing is opened before the first number."""
+    """A directory of TensorBoard runs."""
 
     def __init__(self, folder: pathlib.Path):
-        """`tensorboard --logdir FOLDER` shows it, also while it grows."""
+        """Open no file yet; `tensorboard --logdir FOLDER` shows the runs, also while they are written."""
         try:
             import tensorboardX
         except ImportError as error:
@@ -22,12 +22,12 @@ class Board:
         self._run, self._writer = "", None
 
     def begin(self, run: str) -> None:
-        """What follows belongs to the run of this name."""
+        """Start the run of this name; later metrics belong to it."""
         self.close()
         self._run = run
 
     def write(self, group: str, metrics: dict[str, float], step: int) -> None:
-        """Numbers of a step, as GROUP/NAME."""
+        """Write the metrics of a step, as GROUP/NAME."""
         group = re.sub(r"[^\w.-]+", "_", group)
         if self._writer is None:
             self._writer = self._make(str(self.folder / self._run), flush_secs=10)
@@ -35,20 +35,20 @@ class Board:
             self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def scores(self, row: dict[str, Any]) -> None:
-        """The scores of a run of its own."""
+        """Write the scores of a row as a run of its own."""
         self.begin(name_of(row))
         self.write("score", {name: row[name] for name in SCORES if row.get(name) is not None}, 0)
         self.close()
 
     def close(self) -> None:
-        """Everything is on disk afterwards."""
+        """Write everything to disk and close the files."""
         if self._writer is not None:
             self._writer.close()
         self._writer = None
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """A run's folder, from a row or the fields of an experiment."""
+    """The folder of a run, from its row or the fields of its experiment."""
     size = "all" if row["ipc"] is None or row["method"] == "full" else row["ipc"]
     noise = f"{row['noise']}-{row['rate']:g}" if row["rate"] else row["noise"]
     return f"{row['dataset'].replace('/', '_')}-{noise}-{row['method']}-{size}-{row['fingerprint'][:8]}"

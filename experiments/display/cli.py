@@ -1,4 +1,4 @@
-"""What every command has in common: one clear line instead of a traceback for a user's mistake."""
+"""Shared parts of the commands: flags, error messages, and process-wide settings."""
 
 import dataclasses
 import errno
@@ -14,30 +14,40 @@ from typing import Any
 from ddjax import stopping
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-FULL = ". Free space there and give the same command again: it goes on from what is kept."
+FULL = ". Free space there and run the same command again: it continues from what was saved."
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(command: Callable[..., Any], description: str | None = None) -> None:
-    """Run `command` with flags read from its signature by tyro; a ValueError or OSError ends with status 2.
+    """Run `command` with flags that tyro reads from its signature; a ValueError or OSError ends with status 2.
 
-    The library's messages name arguments as Python writes them (`image_size=32`); those that are flags of the command
-    are shown as they are typed (`--image-size 32`).
+    The library's messages name arguments as in Python (`image_size=32`). Arguments that are flags of the command are
+    shown as typed (`--image-size 32`).
+
+    Args:
+      command: returns the exit status, or None for 0.
+      description: printed by `--help`, above the flags.
     """
     import tyro
 
     try:
         with stopping.in_order():
-            status = tyro.cli(command, description=description)
+            status = tyro.cli(command, prog=program(), description=description)
     except (ValueError, OSError) as error:
         fail(error, flags(command))
     sys.exit(status or 0)
 
 
+def program() -> str:
+    """The running command as typed, for the usage line of `--help`."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name}" if spec else sys.argv[0]
+
+
 def flags(command: Any) -> set[str]:
-    """The names of a command's flags: parameters, and the fields of those that are dataclasses; positional ones not."""
+    """The names of a command's flags: its parameters, and the fields of dataclass parameters, without positionals."""
     import tyro
 
     names: set[str] = set()
@@ -51,7 +61,7 @@ def flags(command: Any) -> set[str]:
 
 
 def as_typed(words: str, names: Collection[str]) -> str:
-    """The words with `image_size=32` as `--image-size 32`, `strict=True` as `--strict`, for these names."""
+    """Replace `image_size=32` by `--image-size 32`, and `strict=True` by `--strict`, for these names."""
 
     def flag(found: re.Match) -> str:
         name, value = found[1].replace("_", "-"), found[2]
@@ -64,9 +74,9 @@ def as_typed(words: str, names: Collection[str]) -> str:
 
 
 def keep_compiled() -> None:
-    """Keep compiled programs in the user's cache, so that a second run starts at once.
+    """Store compiled programs in the user's cache, so that a second run need not compile them again.
 
-    `$JAX_COMPILATION_CACHE_DIR` is another place; `JAX_ENABLE_COMPILATION_CACHE=false` does without.
+    `$JAX_COMPILATION_CACHE_DIR` names another directory. `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
     """
     import jax
 
@@ -77,16 +87,17 @@ def keep_compiled() -> None:
 
 
 def make_deterministic() -> None:
-    """Have XLA choose only kernels that give the same bits each time, before any backend exists.
+    """Restrict XLA to deterministic kernels. Call this before JAX creates a backend.
 
-    A CPU's are: with the same machine, number of devices and versions the same seed gives the same bits.
+    On a CPU the flags change nothing: the same seed gives the same bits on the same machine with the same versions and
+    number of devices.
     """
     flags = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 
 def show_log() -> None:
-    """Say on standard error what the library logs: sizes of what it stores, memory it plans, experts in training."""
+    """Print the library's log messages on standard error: array sizes, memory plans, progress of experts."""
     logger = logging.getLogger("ddjax")
     if not logger.handlers:
         logger.addHandler(logging.StreamHandler())
@@ -94,16 +105,16 @@ def show_log() -> None:
 
 
 def join_hosts() -> None:
-    """Join the other processes of this run, before anything is computed.
+    """Connect to the other processes of this run. Call this before any computation.
 
-    Slurm, TPU pods and MPI say who they are; elsewhere three variables do.
+    JAX detects Slurm, TPU pods and MPI. Elsewhere three environment variables describe the processes.
     """
     import jax
 
     names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     given = [os.environ.get(name) for name in names]
     if None in given and any(given[1:]):
-        raise ValueError(f"several hosts need all of {', '.join(names)}; got {given}")
+        raise ValueError(f"a run on several hosts needs all of {', '.join(names)}; got {given}")
     if None in given:
         jax.distributed.initialize()
     else:
@@ -111,9 +122,9 @@ def join_hosts() -> None:
 
 
 def with_huge_pages() -> None:
-    """Start this process again with an allocator that asks for huge pages; it reads its settings only then.
+    """Restart this process with huge pages in the allocator, which reads its settings only at the start.
 
-    On Linux a jitted call's first touch of its buffers otherwise costs as much as the arithmetic of a narrow network.
+    Without huge pages, the page faults of a jitted call on Linux cost as much as the arithmetic of a narrow network.
     """
     if platform.libc_ver()[0] == "glibc" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = HUGE_PAGES
@@ -121,9 +132,13 @@ def with_huge_pages() -> None:
 
 
 def fail(error: Exception, names: Collection[str] = ()) -> None:
-    """Say what is wrong and stop with status 2; an error that our own code did not raise keeps its traceback.
+    """Print the error on one line and exit with status 2.
 
-    Arguments that the library names are shown as flags, as far as they are among `names`.
+    An error that another package raised, except an OSError, is a bug: it is raised again with its traceback.
+
+    Args:
+      error: as caught.
+      names: flags of the command; arguments of these names in the library's messages are shown as flags.
     """
     frame = error.__traceback__
     while frame.tb_next:
@@ -132,9 +147,10 @@ def fail(error: Exception, names: Collection[str] = ()) -> None:
     if package not in ("ddjax", "experiments", "__main__") and not isinstance(error, OSError):
         raise error
     words = as_typed(str(error), names) if package == "ddjax" else str(error)
-    if isinstance(error, OSError) and error.errno and error.filename is None:
-        words += ", and the system names no file: it is standard output, perhaps"
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        words += FULL
+    if isinstance(error, OSError) and error.errno:
+        if error.filename is None:
+            words += ". The system names no file; it may be standard output"
+        elif error.errno in NO_SPACE:
+            words += FULL
     print(f"error: {words}", file=sys.stderr)
     sys.exit(2)

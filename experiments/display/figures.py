@@ -1,4 +1,4 @@
-"""Pictures of one run, as PNG files."""
+"""Figures of one run, as PNG files."""
 
 import pathlib
 from typing import Any
@@ -24,7 +24,7 @@ _STYLE = {
 
 
 def draw(outcome: Any, folder: pathlib.Path) -> list[pathlib.Path]:
-    """All figures of an outcome; returns the files written."""
+    """Draw all figures of an outcome; returns the written files."""
     folder.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(_STYLE):
         if outcome.distilled is None:
@@ -36,7 +36,7 @@ def draw(outcome: Any, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
-    """Accuracy by epoch of training on the whole set, with the hold-out's pick."""
+    """Plot accuracy by epoch for training on the full set, and mark the epoch that the hold-out picked."""
     seen, row = outcome.scores.curves, outcome.row
     figure, axes = plt.subplots(figsize=(7, 4))
     epochs = np.arange(1, row["epochs"] + 1)
@@ -59,9 +59,9 @@ def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
 
 
 def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.Path, most: int = 20) -> pathlib.Path:
-    """The distilled images as pixels, a row for each class, at most `most` of each and 20 classes.
+    """Draw the distilled images in pixel space: one row per class, at most `most` images of each, at most 20 classes.
 
-    One image per class is a grid with names above (Figure 3 of the study), of up to 100 classes.
+    With one image per class, draw a grid with class names of at most 100 classes (Figure 3 of the study).
     """
     shown = np.clip(np.asarray(pixels(distilled)), 0, 1)
     labels = np.asarray(distilled.labels)
@@ -94,7 +94,7 @@ def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.
 
 
 def confusion(counts: np.ndarray, class_names: tuple[str, ...], path: pathlib.Path) -> pathlib.Path:
-    """Test images of each true class by what the students predict, in per cent."""
+    """Plot the confusion matrix of the students on test images, in per cent of each true class."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = len(counts) <= 20
     figure, axes = plt.subplots(figsize=(5.6, 5) if few else (8, 7))

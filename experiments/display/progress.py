@@ -1,4 +1,4 @@
-"""Work in progress: a live display in a terminal, bars in a notebook, a line now and then in a log; and TensorBoard."""
+"""Progress: a live display in a terminal, bars in a notebook, periodic lines in a log, and TensorBoard."""
 
 import contextlib
 import logging
@@ -14,17 +14,23 @@ EVERY = 5.0  # seconds between lines in a log
 
 
 class View:
-    """Where progress is shown. Tasks may nest: a sweep's cells, and in each its distillation and its students."""
+    """Display of progress. Tasks may nest: the cells of a sweep, and in each cell the distillation and the students."""
 
     def __init__(self, quiet: bool = False, board: Board | None = None, stream: IO[str] | None = None):
-        """Onto standard error, unless `quiet`; numbers also onto the board, where there is one."""
+        """Create a view; nothing is printed yet.
+
+        Args:
+          quiet: print nothing.
+          board: also receives the metrics.
+          stream: of the display; by default standard error.
+        """
         self.quiet, self.board, self.stream = quiet, board, stream or sys.stderr
         self._live: Any = None
         self._spoke, self._depth = time.monotonic(), 0
 
     @contextlib.contextmanager
     def task(self, title: str) -> Iterator[Report]:
-        """A `report(done, total, metrics)` to hand to whatever takes a while."""
+        """Show a task; yields its `report(done, total, metrics)`."""
         with self._shown(title) as show:
 
             def report(done: int, total: int, metrics: dict[str, float]) -> None:
@@ -35,7 +41,7 @@ class View:
             yield report
 
     def say(self, words: str) -> None:
-        """A line of its own: above the live display, in the log, or in the notebook's output."""
+        """Print a line: above the live display, in the log, or in the output of the notebook."""
         if self.quiet:
             return
         self._spoke = time.monotonic()
@@ -46,7 +52,7 @@ class View:
 
     @contextlib.contextmanager
     def log(self) -> Iterator[None]:
-        """Meanwhile a line for each message that the library logs."""
+        """Print the messages that the library logs inside the block."""
         logger, handler = logging.getLogger("ddjax"), _Saying(self)
         level = logger.level
         if not self.quiet:
@@ -67,7 +73,7 @@ class View:
 
     @contextlib.contextmanager
     def _terminal(self, title: str) -> Iterator[Report]:
-        """A row of one live display, which the outermost task opens."""
+        """Add a row to the live display, which the outermost task opens."""
         with contextlib.ExitStack() as stack:
             outermost = self._live is None
             if outermost:
@@ -104,7 +110,7 @@ class View:
 
         def report(done: int, total: int, metrics: dict[str, float]) -> None:
             now, rate = time.monotonic(), pace(done)
-            ends = done == total and (outermost or now - start > EVERY)  # a short part of something need not say so
+            ends = done == total and (outermost or now - start > EVERY)  # no line for short inner tasks
             if now - self._spoke < EVERY and not ends:
                 return
             self._spoke = now
@@ -119,20 +125,20 @@ class View:
 
 
 class _Saying(logging.Handler):
-    """Says what is logged."""
+    """Logging handler that prints to a view."""
 
     def __init__(self, view: View):
-        """In this view."""
+        """Store the view."""
         super().__init__()
         self.view = view
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
+        """Print one message."""
         self.view.say(self.format(record))
 
 
 def live_display(stream: IO[str]) -> Any:
-    """Rows of: what, how far, how fast, how long still, and the newest numbers."""
+    """Columns of the display: title, bar, rate, remaining time and newest metrics."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -148,26 +154,26 @@ def live_display(stream: IO[str]) -> Any:
 
 
 def in_notebook() -> bool:
-    """Whether a notebook's kernel runs this."""
+    """Whether the code runs in a notebook kernel."""
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 def described(metrics: dict[str, float]) -> str:
-    """Names and numbers."""
+    """Metrics as one line of text."""
     return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
 
 
 class Pace:
-    """How many a second, since the first report: what comes before it is mostly compiled, not done."""
+    """Units per second since the first report, because the time before it is mostly compilation."""
 
     def __init__(self) -> None:
-        """Nothing is known yet."""
+        """Start without reports."""
         self.first: tuple[int, float] | None = None
         self.last = 0
 
     def __call__(self, done: int) -> float | None:
-        """The rate, once a second report makes one; a count that falls back begins anew. Nothing done has no rate."""
+        """The rate, or None before the second report. A smaller count starts a new measurement."""
         if done == 0:
             return None
         now = time.monotonic()
@@ -179,7 +185,7 @@ class Pace:
 
 
 def in_time(seconds: float) -> str:
-    """Seconds in a unit that suits them."""
+    """Seconds as text, in a suitable unit."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
@@ -187,7 +193,7 @@ def in_time(seconds: float) -> str:
 
 
 def in_words(rate: float | None) -> str:
-    """A rate, where there is one."""
+    """The rate as text, empty if it is unknown."""
     if rate is None:
         return ""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"

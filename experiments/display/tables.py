@@ -1,4 +1,4 @@
-"""Rows as text for people."""
+"""Result rows as text."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ _DENOISING = {
 
 
 def percent(value: float | None) -> str:
-    """A fraction as per cent, or a dash."""
+    """A fraction as per cent, or a dash for None and NaN."""
     return "-" if value is None or value != value else f"{100 * value:.1f} %"
 
 
 def describe(row: dict[str, Any]) -> str:
-    """A whole result in a dozen lines."""
+    """A summary of a result row, about a dozen lines."""
     noise = f"{row['noise']} {row['rate']:g}" if row["rate"] else row["noise"]
     lines = [
         f"{row['dataset']}, {noise} noise: {percent(row['effective_rate'])} of {row['train_images']} labels are wrong "
@@ -53,7 +53,7 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def moments(at: dict[str, dict[str, list[float]]]) -> list[str]:
-    """The table of a full-set run: its last epoch, its best, and the one picked on noisy held-out labels."""
+    """Accuracies of training on the full set: at the last epoch, the best, and the one picked on a noisy hold-out."""
     heads = {"test_acc": "test", "given_acc": "train, given labels", "clean_acc": "train, clean labels"}
     shown = {name: title for name, title in heads.items() if name in at["last"]}
     lines = [f"  {'moment':<20}" + "".join(f"{title:>21}" for title in shown.values()) + "   epoch"]

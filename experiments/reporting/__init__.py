@@ -1,1 +1,1 @@
-"""From result rows to tables, figures, verdicts and one page; nothing here trains anything."""
+"""Tables, figures, verdicts and one page from result rows. Nothing here trains a model."""

@@ -1,4 +1,4 @@
-"""Charts with a line of text for every value: the phenomenon, and what became of wrong labels."""
+"""Charts with one named row per value: dots with errors, and stacked bars."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ TONES = ("k1", "neutral", "k2")
 
 
 class Dot(NamedTuple):
-    """A named value with its error; `colour` is the place in the palette and the marker."""
+    """A named value with its error; `colour` is the index of colour and marker."""
 
     name: str
     value: float
@@ -19,14 +19,14 @@ class Dot(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A named whole, in shares that add to 100."""
+    """A named bar of shares that add to 100."""
 
     name: str
     shares: tuple[float, ...]
 
 
 def short(words: str, most: int = 24) -> str:
-    """Words that fit beside a bar."""
+    """Return a name shortened to at most `most` characters."""
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
@@ -37,7 +37,7 @@ def dots(
     what: str = "test accuracy (%)",
     shared: Sequence[Dot] = (),
 ) -> str:
-    """Values in per cent, a line each, with dashed guides; the scale has room for `shared` values of other panels."""
+    """Return a chart of values in per cent with dashed guides, on a scale that also fits the values `shared`."""
     spread = [v for d in (*values, *shared) for v in (d.value - d.error, d.value + d.error)] + [g for _, g in guides]
     marks = ticks(max(0.0, min(spread) - 2), min(100.0, max(spread) + 2), 4)
     height = HEAD + ROW * len(values) + FOOT
@@ -59,7 +59,7 @@ def dots(
 
 
 def stacked(title: str, names: Sequence[str], values: Sequence[Parts]) -> str:
-    """Bars of shares in per cent; the parts are named on top, each above where it begins in the first bar."""
+    """Return a chart of bars of shares in per cent, with the names of the parts on top."""
     height, wide = HEAD + 18 + ROW * len(values) + 14, WIDTH - NAMES - END
 
     def at(share: float) -> float:
@@ -84,7 +84,7 @@ def stacked(title: str, names: Sequence[str], values: Sequence[Parts]) -> str:
                 )
             start += share
     body += [text(at(m), height - 4, f"{m}", "middle", "quiet") for m in (0, 50, 100)]
-    said = "; ".join(
+    description = "; ".join(
         f"{bar.name}: " + ", ".join(f"{n} {s:.0f} %" for n, s in zip(names, bar.shares, strict=True)) for bar in values
     )
-    return frame(title, height, said, body)
+    return frame(title, height, description, body)

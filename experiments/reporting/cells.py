@@ -1,4 +1,4 @@
-"""Rows that differ only in their seed are one cell; a cell has a mean, a standard error and a baseline."""
+"""Cells of rows that differ only in their seed, and the baseline of each cell."""
 
 import dataclasses
 from collections import defaultdict
@@ -12,14 +12,14 @@ from experiments.reporting.seeding import draw_of
 from experiments.running.config import BASELINE_OF, Experiment
 
 MOMENTS = ("last", "best", "picked")
-SELECTIONS = ("random", "herding", "kcenter")  # controls: they choose images and learn nothing
-# What a cell is named by; every other setting that is not at its default makes a variant.
+SELECTIONS = ("random", "herding", "kcenter")  # controls: they select images and learn nothing
+# Settings in the name of a cell; each other setting with a non-default value makes a variant.
 _NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "noise_seed", "protocol", "limit", "imbalance")
 _NETWORK = ("network", "width", "depth", "precision")
 
 
 class Setting(NamedTuple):
-    """What both sides of a comparison share: the data and their labels."""
+    """Data and labels, which both sides of a comparison share."""
 
     dataset: str
     limit: int | None
@@ -29,7 +29,7 @@ class Setting(NamedTuple):
 
     @property
     def data(self) -> str:
-        """The data set in words, without its noise."""
+        """Return the name of the data set without its noise."""
         parts = [self.dataset]
         if self.limit:
             parts.append(f"first {self.limit}")
@@ -39,13 +39,13 @@ class Setting(NamedTuple):
 
     @property
     def labels(self) -> str:
-        """The noise in words."""
+        """Return the name of the noise with its rate."""
         return f"{self.noise} {self.rate:g}" if self.rate else self.noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Rows of one setting, method, size and recipe; `series` names what is drawn as one line over sizes or rates."""
+    """Rows of one setting, method, size and recipe. Figures draw cells with one `series` as a line."""
 
     setting: Setting
     method: str
@@ -56,42 +56,42 @@ class Cell:
     rows: tuple[dict[str, Any], ...]
 
     def sample(self, value: str | Callable[[dict[str, Any]], Any]) -> Sample | None:
-        """The values of a column, or of a function of the row, in the rows that have one; None where none has.
+        """Return the values of a column, or of a function of the row; None if no row has a value.
 
-        Rows that differ in their noise draw carry it along, so that both sides of a comparison meet draw by draw.
+        If rows have different noise draws, the sample contains them, so that comparisons can be paired by draw.
         """
         get = value if callable(value) else lambda row: row.get(value)
-        kept = [(found, row) for row in self.rows if (found := get(row)) is not None]
+        kept = [(number, row) for row in self.rows if (number := get(row)) is not None]
         if not kept:
             return None
         draws = tuple(draw_of(row) for _, row in kept)
         several = None not in draws and len(set(draws)) > 1
-        values = np.asarray([found for found, _ in kept], float)
+        values = np.asarray([number for number, _ in kept], float)
         return Sample(values, draws if several else None, tuple(row["fingerprint"] for _, row in kept))
 
     def contrast(self, value: str | Callable[[dict[str, Any]], Any]) -> Contrast | None:
-        """The mean of a column, or of a function of the row, to be compared with others."""
-        found = self.sample(value)
-        return None if found is None else mean_of(found)
+        """Return the mean of a column, or of a function of the row, as a contrast; None if no row has a value."""
+        sample = self.sample(value)
+        return None if sample is None else mean_of(sample)
 
     def of(self, value: str | Callable[[dict[str, Any]], Any]) -> Estimate | None:
-        """Mean over rows of a column, or of a function of the row."""
-        found = self.contrast(value)
-        return None if found is None else found.estimate()
+        """Return the estimated mean of a column, or of a function of the row; None if no row has a value."""
+        contrast = self.contrast(value)
+        return None if contrast is None else contrast.estimate()
 
     @property
     def learns(self) -> bool:
-        """Whether this is a distiller, neither the whole set nor a selection of it."""
+        """Return whether the method is a distiller: neither training on everything nor a selection."""
         return self.method not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
 
     @property
     def name(self) -> str:
-        """The cell in words, without its setting."""
+        """Return the name of the cell without its setting."""
         return self.series if self.ipc is None else f"{self.series}, {self.ipc} per class"
 
 
 class Compared(NamedTuple):
-    """A cell beside training on everything: differences of accuracy, by the moment of the baseline."""
+    """A cell and its baseline of training on everything, with the differences of accuracy by epoch of the baseline."""
 
     cell: Cell
     baseline: Cell | None
@@ -99,12 +99,12 @@ class Compared(NamedTuple):
 
     @property
     def deltas(self) -> dict[str, Estimate]:
-        """The differences, estimated."""
+        """Return the estimates of the differences."""
         return {moment: gain.estimate() for moment, gain in self.gains.items()}
 
 
 def variant(config: dict[str, Any]) -> str:
-    """Settings away from their defaults that no other column shows, as `name=value`."""
+    """Return the non-default settings that no other column shows, as `name=value`."""
     plain = dataclasses.asdict(Experiment())
     parts = []
     for name, value in config.items():
@@ -114,10 +114,10 @@ def variant(config: dict[str, Any]) -> str:
 
 
 def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
-    """The cells of all rows, in the order in which they come.
+    """Return the cells of all rows, in the order of their first rows.
 
-    A variant is part of the series' name only where a method has several for the same data and size: a method that
-    takes other steps at another size is still one line.
+    The name of a series contains the variant only if a method has several variants for one setting and size. A method
+    with a different number of steps at another size is thus still one line in a figure.
     """
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -139,7 +139,7 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
 
 
 def ordered(cells: Iterable[Cell]) -> list[Cell]:
-    """By data, noise and rate; the whole set first, then distillers, then selections."""
+    """Return cells by data, noise and rate; training on everything first, then distillers, then selections."""
     kinds = {"clean": 0, "symmetric": 1, "asymmetric": 2}
     return sorted(
         cells,
@@ -151,16 +151,16 @@ def ordered(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def compare(cells: list[Cell]) -> list[Compared]:
-    """Every cell that is not the whole set itself, beside the whole set with the same labels."""
+    """Return each cell other than training on everything with its baseline on the same labels."""
     full = defaultdict(list)
     for cell in cells:
         if cell.method == "full":
             full[cell.setting].append(cell)
-    return [_beside(cell, full[cell.setting]) for cell in cells if cell.method != "full"]
+    return [_compared(cell, full[cell.setting]) for cell in cells if cell.method != "full"]
 
 
-def _beside(cell: Cell, candidates: list[Cell]) -> Compared:
-    """The protocol's own baseline if it was run, on the same network if it was, else any other on the same labels."""
+def _compared(cell: Cell, candidates: list[Cell]) -> Compared:
+    """Prefer the protocol's own baseline, then the same network; otherwise use any baseline on the same labels."""
     if not candidates:
         return Compared(cell, None, {})
     own = BASELINE_OF.get(cell.protocol)

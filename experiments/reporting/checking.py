@@ -1,47 +1,45 @@
-"""Whether a row can be used: which columns it needs, and what each may hold."""
+"""Validation of rows: required columns, and the values that each column accepts."""
 
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-NEEDED = (
+REQUIRED = (
     *("dataset", "noise", "rate", "effective_rate", "method", "ipc", "seed", "protocol"),
     *("last_acc", "best_acc", "train_images", "config", "fingerprint"),
 )
-
-
 _HUGE = 1e18
 
 
 class BadRow(NamedTuple):
-    """A record that is left out, and why: a row, or the whole plan of a sweep."""
+    """A row, or the plan of a sweep, that cannot be used, with the reason."""
 
     file: str
-    line: int | None  # None where the whole file is one row
-    field: str  # empty where the line is no row at all
+    line: int | None  # None if the file is a single row
+    field: str  # empty if the line is not a row
     reason: str
 
     def __str__(self) -> str:
-        """The place, the field and the reason in one line."""
+        """Return place, field and reason in one line."""
         place = self.file if self.line is None else f"{self.file}, line {self.line}"
         return f"{place}: {f'field {self.field}: ' if self.field else ''}{self.reason}"
 
 
 class _Kind(NamedTuple):
-    """What a column holds."""
+    """The values that a column accepts."""
 
     words: str
     fits: Callable[[Any], bool]
 
 
 def _number(value: Any) -> bool:
-    """Whether a value is a finite number; whole numbers that no float can hold count as infinite."""
+    """Return whether a value is a finite number; integers beyond the range of float count as infinite."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
 def _at_least(low: int) -> _Kind:
     return _Kind(
-        f"a whole number of at least {low}",
+        f"an integer of at least {low}",
         lambda value: isinstance(value, int) and _number(value) and value >= low,
     )
 
@@ -92,15 +90,18 @@ _SETTINGS: Mapping[str, _Kind] = {
 
 
 def wrong(row: dict[str, Any], failed: bool) -> tuple[str, str] | None:
-    """The first field that cannot be used, and the reason; None for a row that can be used.
+    """Return the first invalid field and the reason; None for a valid row.
 
     Args:
       row: a row, or an entry of a sweep's plan.
-      failed: it has no score: it needs its fingerprint alone, and other columns may be null.
+      failed: whether the row has no score. It then needs only its fingerprint, and other columns may be null.
+
+    Returns:
+      The name of the field (empty for missing columns) and the reason.
     """
-    needed = ("fingerprint",) if failed else NEEDED
-    if lacking := [name for name in needed if name not in row]:
-        return "", f"lacks {', '.join(lacking)}: it was not written by experiments.running.run"
+    needed = ("fingerprint",) if failed else REQUIRED
+    if missing := [name for name in needed if name not in row]:
+        return "", f"lacks {', '.join(missing)}: it was not written by experiments.running.run"
     for name, kind in _FIELDS.items():
         empty = failed and name not in ("fingerprint", "config") and row.get(name) is None
         if name in row and not empty and not kind.fits(row[name]):
@@ -113,11 +114,11 @@ def wrong(row: dict[str, Any], failed: bool) -> tuple[str, str] | None:
 
 
 def _inconsistent(row: dict[str, Any]) -> tuple[str, str] | None:
-    if row["method"] != "full" and "moments" not in row:  # it makes a set
+    if row["method"] != "full" and "moments" not in row:  # the method makes a set
         if row["ipc"] is None:
-            return "ipc", f"is null, and method {row['method']} makes a set of a certain size"
+            return "ipc", f"is null, but method {row['method']} makes a set of a given size"
         if "images" not in row:
-            return "images", "is missing beside the number of images per class"
+            return "images", "is missing, but the number of images per class is given"
     confusion, by_class = row.get("confusion"), {"recall": row.get("recall"), "class_counts": row.get("class_counts")}
     k = len(row.get("class_names", ()))
     if confusion is not None and not (len(confusion) == k and all(len(line) == k for line in confusion)):

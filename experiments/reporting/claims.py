@@ -1,6 +1,6 @@
-"""What a verdict is, and what every claim is judged with.
+"""Types of claims and verdicts, and the decision rule that all claims share.
 
-A finding tests one hypothesis and its opposite. A claim's findings are corrected together, and then decide it.
+A finding tests one hypothesis and its opposite. The p values of a claim's findings are corrected together.
 """
 
 from collections import defaultdict
@@ -24,20 +24,20 @@ REFERENCES = {
 
 
 class Finding(NamedTuple):
-    """One comparison of a claim, before the correction: two p values, and what is to be said of it."""
+    """One comparison of a claim before the correction: two p values and a description."""
 
-    scope: str  # where: a data set, a series, a size
+    scope: str  # data set, series and size
     effect: Estimate | None = None
-    holds: Number = 1.0  # p value of what is claimed
-    fails: Number = 1.0  # p value of its opposite
-    say: Callable[[], str] = str  # what was measured
-    missing: str = ""  # rows without which nothing is decided here
-    applies: bool | np.ndarray = True  # whether the claim says anything about this comparison
-    exact: str = ""  # a status that is arithmetic, so that there is nothing to test
+    holds: Number = 1.0  # p value of the claim
+    fails: Number = 1.0  # p value of the opposite
+    say: Callable[[], str] = str  # description of the measured values
+    missing: str = ""  # rows that the decision needs
+    applies: bool | np.ndarray = True  # whether the claim applies to this comparison
+    exact: str = ""  # status that follows from counts without a test
 
     @property
     def tested(self) -> bool:
-        """Whether it is one of the comparisons that are corrected for: without its rows there is no test."""
+        """Return whether the comparison counts in the correction; without its rows there is no test."""
         nothing = np.ndim(self.holds) == np.ndim(self.fails) == 0 and self.holds == self.fails == 1.0
         return not self.exact and not (self.missing and nothing)
 
@@ -53,48 +53,48 @@ class Decided(NamedTuple):
     n: int = 0
     rows: tuple[str, ...] = ()
     missing: str = ""
-    p: float | None = None  # corrected, of the direction that the effect has
-    detectable: float | None = None  # the smallest true effect that would have been found with 80 % power
+    p: float | None = None  # corrected p value in the direction of the effect
+    detectable: float | None = None  # smallest true effect that is detected with 80 % power
     paired: bool = False
 
 
 class Claim(NamedTuple):
-    """A statement, its test in words, and the function that makes findings of a study.
+    """A statement, a description of its test, and the function that returns the findings of a study.
 
-    `judge(study, moment)` is asked once for each moment of the full-set baseline where `against_baseline`.
+    `judge(study, moment)` is called for each epoch of the baseline if `against_baseline`, otherwise for "last" only.
     """
 
     name: str
     title: str
     text: str
     test: str
-    needs: str  # rows without which there is no finding at all
+    needs: str  # rows that any finding needs
     judge: Callable[["Study", str], list[Finding]]
     against_baseline: bool = True
     unit: str = "points"
 
 
 class Verdict(NamedTuple):
-    """A claim with what the rows say about it, by the moment of the baseline ("last" alone where it has none)."""
+    """The decided findings and the status of a claim, by epoch of the baseline ("last" only without a baseline)."""
 
     claim: Claim
     findings: dict[str, list[Decided]]
     status: dict[str, str]
     words: str
-    shared: tuple[str, ...] = ()  # randomness that seeds share, whose variance the standard errors lack
+    shared: tuple[str, ...] = ()  # randomness that seeds share; its variance is not in the standard errors
 
     @property
     def headline(self) -> str:
-        """Over all references: it holds against each, or fails against one that a practitioner could have."""
+        """Return the status over all references. The best epoch on test images alone cannot make a claim fail."""
         if FAILS in (self.status["last"], self.status.get("picked")):
             return FAILS
         return HOLDS if set(self.status.values()) == {HOLDS} else UNDECIDED
 
 
 class Study(NamedTuple):
-    """All cells, all comparisons with training on everything, and cells whose models were attacked.
+    """All cells, all comparisons with training on everything, and cells with a membership attack.
 
-    Shadow models see half of the images: their rows stand beside no others.
+    Shadow models are trained on half of the images, so their cells are not compared with other cells.
     """
 
     cells: list[Cell]
@@ -103,13 +103,13 @@ class Study(NamedTuple):
 
     @classmethod
     def of(cls, rows: Iterable[dict]) -> "Study":
-        """The study that these rows are."""
+        """Return the study of these rows."""
         rows = list(rows)
         cells = gather(row for row in rows if not row.get("membership"))
         return cls(cells, compare(cells), gather(row for row in rows if row.get("membership")))
 
     def gains(self, noise: Iterable[str], moment: str) -> dict[tuple[str, str, int], dict[float, Contrast]]:
-        """(data, series, ipc) -> rate -> advantage over the baseline; distillers on balanced data with noisy labels."""
+        """Return advantages by (data, series, ipc) and rate, for distillers on balanced data with noisy labels."""
         found: dict[tuple, dict[float, Contrast]] = defaultdict(dict)
         for cell, _, gains in self.compared:
             setting = cell.setting
@@ -118,7 +118,7 @@ class Study(NamedTuple):
         return {key: dict(sorted(found[key].items())) for key in sorted(found)}
 
     def shared(self, names: Iterable[str]) -> tuple[str, ...]:
-        """What the seeds of any cell behind these rows share."""
+        """Return the randomness that seeds share in any cell of these rows."""
         used = set(names)
         cells = [
             cell.rows for cell in (*self.cells, *self.attacked) if used & {row["fingerprint"] for row in cell.rows}
@@ -129,13 +129,13 @@ class Study(NamedTuple):
 def tested(
     scope: str, contrast: Contrast, say: Callable[[Estimate], str], bound: float = 0.0, missing: str = ""
 ) -> Finding:
-    """The finding on "the effect is above the bound"; its opposite is that it is below."""
+    """Return the finding for "the effect is above the bound"; the opposite is "below the bound"."""
     effect = contrast.estimate()
     return Finding(scope, effect, effect.above(bound), effect.below(bound), lambda: say(effect), missing)
 
 
 def decisions(findings: Sequence[Finding]) -> np.ndarray:
-    """1, -1 or 0 for each finding: it holds, fails or is undecided, Holm's correction over all that can be tested."""
+    """Return 1 (holds), -1 (fails) or 0 (undecided) for each finding, with Holm's correction over all tested ones."""
     shape = np.broadcast_shapes(*(np.shape(one.holds) for one in findings), *(np.shape(one.fails) for one in findings))
     codes = np.zeros((len(findings), *shape), int)
     family = [i for i, one in enumerate(findings) if one.tested]
@@ -151,7 +151,7 @@ def decisions(findings: Sequence[Finding]) -> np.ndarray:
 
 
 def outcome(findings: Sequence[Finding]) -> np.ndarray:
-    """1, -1 or 0 for the whole claim: all that it applies to must hold, and one that fails decides."""
+    """Return 1, -1 or 0 for the claim. It holds if all findings that apply hold, and fails if one fails."""
     if not findings:
         return np.array(0)
     codes = decisions(findings)
@@ -162,7 +162,7 @@ def outcome(findings: Sequence[Finding]) -> np.ndarray:
 
 
 def decide(findings: Sequence[Finding]) -> list[Decided]:
-    """The findings that apply, with their corrected statuses and what undecided ones lack."""
+    """Return the findings that apply, with corrected p values, statuses and missing evidence."""
     if not findings:
         return []
     codes = decisions(findings)
@@ -192,39 +192,39 @@ def _decided(one: Finding, status: str, p: tuple[float, float] | None, family: i
 
 
 def _lack(effect: Estimate, family: int) -> str:
-    """What an undecided comparison would take."""
+    """Return the evidence that an undecided comparison needs."""
     if effect.n < SEEDS:
         return f"{SEEDS - effect.n} more seed(s): {effect.n} of {SEEDS}"
     if not effect.se:
-        return "seeds that differ: without any spread there is no standard error"
+        return "seeds with different results: without spread there is no standard error"
     needed = seeds_needed(float(effect.mean), float(effect.se), float(effect.df), effect.n, LEVEL / family)
     if needed is None:
-        return "more than a thousand seeds, if the true difference is the one seen"
-    return f"{max(needed, effect.n + 1)} seeds in all, if the true difference is the one seen"
+        return "more than 1000 seeds, if the observed difference is the true one"
+    return f"{max(needed, effect.n + 1)} seeds in total, if the observed difference is the true one"
 
 
 def lacking(wanted: Iterable[float], present: Iterable[float]) -> str:
-    """The rates of the study that were not measured, in words; empty where none is missing."""
+    """Return the rates that were not measured as text; empty if none is missing."""
     absent = [f"{rate:g}" for rate in wanted if rate not in set(present)]
     return f"rate{'s' * (len(absent) > 1)} {', '.join(absent)}" if absent else ""
 
 
 def points(estimate: Estimate) -> str:
-    """An accuracy difference in points."""
+    """Return an accuracy difference in percentage points, with its standard error."""
     spread = "" if estimate.se is None else f" ± {100 * estimate.se:.1f}"
     return f"{100 * estimate.mean:+.1f}{spread}"
 
 
 def listed(curve: dict[float, Contrast]) -> str:
-    """Advantages by rate, in points."""
+    """Return advantages by rate, in percentage points."""
     return "; ".join(f"{points(contrast.estimate())} at {rate:g}" for rate, contrast in curve.items())
 
 
 def scope_of(data: str, series: str, ipc: int | None = None) -> str:
-    """Where a finding was made, in words."""
+    """Return data set, series and size as text."""
     return f"{data}: {series}" + ("" if ipc is None else f", {ipc} per class")
 
 
 def scope_in(cell: Cell) -> str:
-    """Where a finding about one cell was made, its labels included."""
+    """Return data set, series, size and labels of a cell as text."""
     return f"{scope_of(cell.setting.data, cell.series, cell.ipc)}, {cell.setting.labels}"

@@ -1,4 +1,4 @@
-"""C8: whether distilling once and training one network takes fewer operations than training one on everything."""
+"""C8: operations of distilling once and training one network, compared with training one on everything."""
 
 import dataclasses
 from collections import Counter
@@ -11,11 +11,11 @@ from experiments.running.config import Experiment
 from experiments.sweeping.cost import SHAPES, shape_of
 from experiments.sweeping.operations import Operations, operations
 
-CERTAIN = 2.0  # the formulas are good to this factor: a smaller difference decides nothing
+CERTAIN = 2.0  # the formulas are accurate to this factor; smaller differences are undecided
 
 
 def less_work(study: Study, moment: str) -> list[Finding]:
-    """C8: counted operations, shared work in full; it fails where even shares among all users leave it dearer."""
+    """C8: compare counted operations, with shared work in full (to hold) and divided by its users (to fail)."""
     counted = {id(cell): operations_of(cell.rows[0]) for cell in study.cells}
     users = Counter(
         name
@@ -24,16 +24,16 @@ def less_work(study: Study, moment: str) -> list[Finding]:
         if counted[id(cell)]
         for name in operations_of(row).shared  # type: ignore[union-attr]
     )
-    found, seen = [], set()
+    findings, seen = [], set()
     for cell, full, _ in study.compared:
         if not cell.learns or full is None:
             continue
         if (kind := (cell.setting.data, cell.series, cell.ipc)) in seen:
-            continue  # other labels of the same images take as many operations
+            continue  # other labels of the same images need as many operations
         seen.add(kind)
         ours, theirs = counted[id(cell)], counted[id(full)]
         if ours is None or theirs is None:
-            found.append(Finding(scope_of(*kind), missing="operations of both sides: the method has no formula"))
+            findings.append(Finding(scope_of(*kind), missing="operations of both sides: the method has no formula"))
             continue
         shared = sum(ours.shared.values())
         divided = sum(flop / users[name] for name, flop in ours.shared.items())
@@ -44,13 +44,13 @@ def less_work(study: Study, moment: str) -> list[Finding]:
         def say(ours: Operations = ours, theirs: Operations = theirs, cell: Cell = cell, full: Cell = full) -> str:
             return _in_words(ours, theirs, users) + _seconds(cell, full)
 
-        lack = f"a difference beyond a factor of {CERTAIN:g}, to which operations are known"
-        found.append(Finding(scope_of(*kind), effect, say=say, exact=status, missing=lack))
-    return found
+        lack = f"a factor above {CERTAIN:g}, the accuracy of the counts"
+        findings.append(Finding(scope_of(*kind), effect, say=say, exact=status, missing=lack))
+    return findings
 
 
 def operations_of(row: dict[str, Any]) -> Operations | None:
-    """The operations of a row's cell: as its run counted them, or for known data counted now from its settings."""
+    """Return the operations of a row: from its column, or counted from its settings for known data sets."""
     if "operations" in row:
         return Operations(**row["operations"]) if row["operations"] else None
     known = {field.name for field in dataclasses.fields(Experiment)}
@@ -60,7 +60,7 @@ def operations_of(row: dict[str, Any]) -> Operations | None:
         return None
     try:
         return operations(cell, shape_of(cell))
-    except ValueError:  # a method or an option of another release or of a fork that is not here
+    except ValueError:  # method or option of another release or a fork
         return None
 
 
@@ -74,23 +74,23 @@ def _in_words(ours: Operations, theirs: Operations, users: Counter) -> str:
         for name, flop in ours.shared.items()
     )
     return (
-        f"operations: distilling {ours.distil:.2g}{shared}, one network on the result {ours.train:.2g}; one network on "
+        f"operations: distilling {ours.distil:.2g}{shared}, training on the result {ours.train:.2g}; training on "
         f"everything {theirs.train:.2g}"
     )
 
 
 def _seconds(cell: Cell, full: Cell) -> str:
-    """Seconds without compilation, where both sides ran on the same hardware and tell the two apart."""
+    """Return the seconds without compilation, if both sides ran on the same hardware and measured them."""
     if len({row.get("hardware") for row in (*cell.rows, *full.rows)}) > 1:
         return ""
     ours, theirs = cell.of(_steady), full.of("train_steady_s")
     if ours is None or theirs is None:
         return ""
-    return f"; seconds without compiling: {ours.mean:.3g} against {theirs.mean:.3g}"
+    return f"; seconds without compilation: {ours.mean:.3g} and {theirs.mean:.3g}"
 
 
 def _steady(row: dict[str, Any]) -> float | None:
-    """Seconds of distilling, with experts, pool and space in full, and of one network; without compiling."""
+    """Return the seconds of distilling and training one network, without compilation and with shared work in full."""
     parts = [row.get(name) for name in ("distill_steady_s", "train_steady_s", "space_s")]
     parts += (row.get("shared_s") or {}).values()
     return None if None in parts else sum(parts)

@@ -1,4 +1,4 @@
-"""The claims about rare classes, size, absorption and initialisation: C7, C10, P1 and P3."""
+"""Claims on rare classes, size, absorption and initialisation: C7, C10, P1 and P3."""
 
 import dataclasses
 from collections import defaultdict
@@ -14,29 +14,29 @@ from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of,
 from experiments.reporting.inference import Number
 from experiments.running.config import Experiment, method_config
 
-NEARLY = 0.95  # C10: the share of a method's own maximum that counts as reached
+NEARLY = 0.95  # C10: share of a method's maximum accuracy that counts as reached
 
 
 def rare_classes_lose(study: Study, moment: str) -> list[Finding]:
-    """C7: from the full to the distilled model the tail third of the classes loses more recall than the head third."""
-    found = []
+    """C7: distillation reduces the recall of the tail third of the classes more than that of the head third."""
+    findings = []
     for cell, full, _ in study.compared:
         if not cell.setting.imbalance or not cell.learns:
             continue
         ours, theirs = cell.contrast(head_less_tail), full.contrast(head_less_tail) if full else None
         if ours is None or theirs is None:
-            found.append(Finding(scope_in(cell), missing="the column recall of both sides"))
+            findings.append(Finding(scope_in(cell), missing="the column recall of both sides"))
             continue
 
         def say(effect: Estimate, ours: Contrast = ours, theirs: Contrast = theirs) -> str:
-            return f"head less tail: {points(ours.estimate())} distilled, {points(theirs.estimate())} full"
+            return f"head minus tail: {points(ours.estimate())} distilled, {points(theirs.estimate())} full"
 
-        found.append(tested(scope_in(cell), ours - theirs, say))
-    return found
+        findings.append(tested(scope_in(cell), ours - theirs, say))
+    return findings
 
 
 def head_less_tail(row: dict[str, Any]) -> Number | None:
-    """Recall of the head third of the classes less that of the tail third."""
+    """Return the recall of the head third of the classes minus that of the tail third."""
     if row.get("recall") is None:
         return None
     head, _, tail = np.array_split(np.array(row["recall"], float), 3)
@@ -44,17 +44,17 @@ def head_less_tail(row: dict[str, Any]) -> Number | None:
 
 
 def noisier_needs_more(study: Study, moment: str) -> list[Finding]:
-    """C10: the size that reaches 95 % of a method's own maximum is larger at the highest rate than at the lowest."""
+    """C10: the size that reaches 95 % of a method's maximum is larger at the highest rate than at the lowest."""
     curves: dict[tuple, dict[float, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in study.cells:
         if cell.learns and cell.setting.noise in ("clean", "symmetric") and not cell.setting.imbalance:
             curves[cell.setting.data, cell.series][cell.setting.rate].append(cell)
-    found = []
+    findings = []
     for (data, series), rates in curves.items():
         needed = {rate: size for rate, cells in rates.items() if (size := size_needed(cells))}
         scope = scope_of(data, series)
         if len(needed) < 2:
-            found.append(Finding(scope, missing="three sizes at two rates, the same seeds at each size"))
+            findings.append(Finding(scope, missing="three sizes at two rates, the same seeds at each size"))
             continue
         low, high = min(needed), max(needed)
 
@@ -63,14 +63,14 @@ def noisier_needs_more(study: Study, moment: str) -> list[Finding]:
                 f"{10 ** needed[rate].estimate().mean:.0f} per class at {rate:g}" for rate in sorted(needed)
             )
 
-        found.append(tested(scope, needed[high] - needed[low], say))
-    return found
+        findings.append(tested(scope, needed[high] - needed[low], say))
+    return findings
 
 
 def size_needed(cells: list[Cell]) -> Contrast | None:
-    """Log10 of the size at which 95 % of the largest accuracy is reached, by seed; None below three sizes.
+    """Return log10 of the size that reaches 95 % of the maximum accuracy, by seed; None below three sizes.
 
-    Between measured sizes the accuracy is taken as linear in the logarithm of the size.
+    Between measured sizes, the accuracy is interpolated linearly in the logarithm of the size.
     """
     if len(cells) < 3:
         return None
@@ -87,7 +87,7 @@ def size_needed(cells: list[Cell]) -> Contrast | None:
 
 
 def _reached(sizes: Float[np.ndarray, "s"], accuracy: Float[np.ndarray, "s n ..."]) -> Float[np.ndarray, "n ..."]:
-    """Where each curve first comes to 95 % of its maximum."""
+    """Return the log10 size where each curve first reaches 95 % of its maximum."""
     wanted = NEARLY * accuracy.max(axis=0)
     at = np.argmax(accuracy >= wanted, axis=0)
     before = np.maximum(at - 1, 0)
@@ -102,12 +102,12 @@ def large_sets_absorb(study: Study, moment: str) -> list[Finding]:
     for cell in study.cells:
         if cell.learns and cell.setting.noise in ("clean", "symmetric") and cell.ipc in (50, 1000):
             curves[cell.setting.data, cell.series][cell.ipc][cell.setting.rate] = cell.contrast("last_acc")
-    found = []
+    findings = []
     for (data, series), sizes in curves.items():
         rates = sorted(set(sizes[50]) & set(sizes[1000]))
         scope = scope_of(data, series)
         if len(rates) < 3:
-            found.append(Finding(scope, missing="three rates at 50 and at 1000 images per class"))
+            findings.append(Finding(scope, missing="three rates at 50 and at 1000 images per class"))
             continue
         small, large = (slope({rate: sizes[ipc][rate] for rate in rates}) for ipc in (50, 1000))
 
@@ -115,19 +115,19 @@ def large_sets_absorb(study: Study, moment: str) -> list[Finding]:
             one, other = small.estimate(), large.estimate()
             return f"slope {points(one)} points per unit of rate at 50 per class, {points(other)} at 1000"
 
-        found.append(tested(scope, small - large, say))
-    return found
+        findings.append(tested(scope, small - large, say))
+    return findings
 
 
 def started_from(config: dict[str, Any]) -> str:
-    """What a run of DATM began with, also where a published setting says so."""
+    """Return the option `start` of a DATM run, also if a published setting determines it."""
     known = {field.name for field in dataclasses.fields(Experiment)}
     given = {name: value for name, value in config.items() if name in known}
     return method_config(DatmConfig, Experiment(**given)).start
 
 
 def filtering_start(study: Study, moment: str) -> list[Finding]:
-    """P3: starting from images that experts predict as their given class beats starting from any real ones."""
+    """P3: initial images that experts predict as their given class are better than any real images."""
     starts: dict[tuple, dict[str, Cell]] = defaultdict(dict)
     for cell in study.cells:
         if cell.method == "datm" and cell.setting.rate:
@@ -137,17 +137,17 @@ def filtering_start(study: Study, moment: str) -> list[Finding]:
             chosen.pop("start", None)
             others = variant({**config, "options": [f"{name}={value}" for name, value in sorted(chosen.items())]})
             starts[cell.setting, cell.ipc, cell.protocol, others][begun] = cell
-    found = []
+    findings = []
     for (setting, ipc, *_), cells in starts.items():
         scope = f"{scope_of(setting.data, 'datm', ipc)}, {setting.labels}"
         if not {"correct", "real"} <= set(cells):
-            found.append(Finding(scope, missing="runs with start=correct and with start=real"))
+            findings.append(Finding(scope, missing="runs with start=correct and with start=real"))
             continue
         ours, real = (cells[name].contrast("last_acc") for name in ("correct", "real"))
 
         def say(effect: Estimate, ours: Contrast = ours, real: Contrast = real) -> str:
             one, other = ours.estimate().mean, real.estimate().mean
-            return f"{100 * one:.1f} % from correctly predicted images, {100 * other:.1f} % from any"
+            return f"{100 * one:.1f} % from correctly predicted images, {100 * other:.1f} % from any real images"
 
-        found.append(tested(scope, ours - real, say))
-    return found
+        findings.append(tested(scope, ours - real, say))
+    return findings

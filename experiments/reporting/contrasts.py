@@ -1,6 +1,6 @@
-"""Weighted sums of means over seeds, with the standard error and degrees of freedom that the design gives them.
+"""Weighted sums of means over seeds, with standard errors and degrees of freedom.
 
-Seeds that saw the same noise draw on both sides of a comparison are compared draw by draw; all others are independent.
+If both sides of a comparison share noise draws, they are compared draw by draw. Otherwise seeds are independent.
 """
 
 import math
@@ -12,39 +12,39 @@ from jaxtyping import Float
 
 from experiments.reporting.inference import Number, p_above, p_below, satterthwaite
 
-SEEDS = 3  # a mean over fewer is tested for nothing: a spread of two values says too little of the normal law
+SEEDS = 3  # minimum for a test: two values do not estimate a standard deviation well enough
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, its standard error (None below two seeds) and the fingerprints behind it."""
+    """A mean over seeds, its standard error (None below two seeds) and the fingerprints of its rows."""
 
     mean: Number
     se: Number | None
     n: int
     rows: tuple[str, ...]
     df: Number = math.nan
-    paired: bool = False  # differences within noise draws
+    paired: bool = False  # whether differences were taken within noise draws
 
     def above(self, bound: float = 0.0) -> Number:
-        """p value of "the effect is above the bound"; 1 where the seeds are too few for any."""
+        """Return the p value of "the effect is above the bound"; 1 with fewer than `SEEDS` seeds."""
         few = self.se is None or self.n < SEEDS
         return np.ones(np.shape(self.mean)) if few else p_above(self.mean, self.se, self.df, bound)
 
     def below(self, bound: float = 0.0) -> Number:
-        """p value of "the effect is below the bound"."""
+        """Return the p value of "the effect is below the bound"; 1 with fewer than `SEEDS` seeds."""
         few = self.se is None or self.n < SEEDS
         return np.ones(np.shape(self.mean)) if few else p_below(self.mean, self.se, self.df, bound)
 
 
 class Sample(NamedTuple):
-    """A value of each row of a cell, [n] or with further axes for simulated studies, and each row's noise draw."""
+    """One value per row of a cell, with further axes for simulated studies, and the noise draw of each row."""
 
     values: Float[np.ndarray, "n ..."]
-    draws: tuple[Hashable, ...] | None  # None: rows are independent, or all share one draw
+    draws: tuple[Hashable, ...] | None  # None if rows are independent, or share one draw
     rows: tuple[str, ...]
 
     def units(self) -> dict[Hashable, Number]:
-        """What is independent of one another: the mean of each noise draw, or each row."""
+        """Return the independent values: the mean over each noise draw, or each row."""
         if self.draws is None:
             return dict(enumerate(self.values))
         return {
@@ -59,19 +59,19 @@ class Contrast(NamedTuple):
     terms: tuple[tuple[float, Sample], ...]
 
     def __add__(self, other: "Contrast") -> "Contrast":  # type: ignore[override]
-        """The sum of both."""
+        """Return the sum of two contrasts."""
         return Contrast(self.terms + other.terms)
 
     def __sub__(self, other: "Contrast") -> "Contrast":
-        """The difference of both."""
+        """Return the difference of two contrasts."""
         return self + other.times(-1.0)
 
     def times(self, factor: float) -> "Contrast":
-        """Each weight times the factor."""
+        """Return the contrast with each weight multiplied by the factor."""
         return Contrast(tuple((factor * weight, sample) for weight, sample in self.terms))
 
     def estimate(self) -> Estimate:
-        """The sum with its standard error; a sample that stands in it twice counts with the sum of its weights."""
+        """Return the sum with its standard error. The weights of a sample that occurs twice are added."""
         merged: dict[tuple, tuple[float, Sample]] = {}
         for weight, sample in self.terms:
             key = sample.rows, np.asarray(sample.values).tobytes()
@@ -94,12 +94,12 @@ class Contrast(NamedTuple):
 
 
 def _plain(value: Number) -> Number:
-    """A number as Python's own, for text and JSON."""
+    """Return a scalar as a Python float, for text and JSON."""
     return float(value) if np.ndim(value) == 0 else value
 
 
 def _split(terms: list[tuple[float, Sample]]) -> tuple[list, list]:
-    """The terms to be compared draw by draw, and those that are independent of one another."""
+    """Return the terms that are compared draw by draw, and the independent terms."""
     drawn = [term for term in terms if term[1].draws is not None]
     if len(drawn) > 1 and len(_common([set(sample.draws or ()) for _, sample in drawn])) > 1:
         return drawn, [term for term in terms if term[1].draws is None]
@@ -111,23 +111,29 @@ def _common(sets: Sequence[set]) -> set:
 
 
 def mean_of(sample: Sample) -> Contrast:
-    """The mean of one sample."""
+    """Return the mean of one sample."""
     return Contrast(((1.0, sample),))
 
 
 def weighted(terms: Iterable[tuple[float, Contrast]]) -> Contrast:
-    """The sum of weight times contrast."""
+    """Return the weighted sum of contrasts."""
     return Contrast(tuple(term for weight, one in terms for term in one.times(weight).terms))
 
 
 def slope(curve: dict[float, Contrast]) -> Contrast:
-    """Least-squares slope of a curve over its abscissae: the contrast that tests a trend."""
+    """Return the least-squares slope of a curve, as a contrast that tests a trend.
+
+    Example:
+      >>> line = {x: mean_of(Sample(np.array([2 * x]), None, (f"{x}",))) for x in (0.0, 0.5, 1.0)}
+      >>> slope(line).estimate().mean
+      2.0
+    """
     centre = sum(curve) / len(curve)
     spread = sum((x - centre) ** 2 for x in curve)
     return weighted([((x - centre) / spread, value) for x, value in curve.items()])
 
 
 def average(curve: Iterable[Contrast]) -> Contrast:
-    """The plain mean of several contrasts."""
+    """Return the unweighted mean of several contrasts."""
     kept = list(curve)
     return weighted([(1 / len(kept), one) for one in kept])

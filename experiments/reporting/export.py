@@ -1,11 +1,10 @@
-"""Tables as files: a row per run behind every figure, a row per cell as on the page."""
+"""Tables as files: one with a row per run, one with a row per cell."""
 
-import csv
-import importlib.util
-import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import pandas
 
 from ddjax.storage.files import replacing
 from experiments.reporting.cells import MOMENTS, Compared, ordered
@@ -13,12 +12,11 @@ from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import beside
 
-FORMATS = ("csv", "md", "tex", "parquet")
-GAP = 0.03  # a clean result this far below the published one: the reproduction fails, whatever the noise does
+GAP = 0.03  # a clean accuracy this far below the published one counts as a failed reproduction
 
 
 def runs(study: Study) -> list[dict[str, Any]]:
-    """One record per run, with the mean of its baseline and the published value; accuracies are fractions."""
+    """Return one record per run, with the mean of its baseline and the published value; accuracies are fractions."""
     return [_run(one, row) for one in _everything(study) for row in one.cell.rows]
 
 
@@ -45,7 +43,7 @@ def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(study: Study) -> list[dict[str, Any]]:
-    """One record per cell: means over seeds, standard errors, differences from the baseline and from print."""
+    """Return one record per cell: means, standard errors, differences from the baseline and from published values."""
     return [_cell(one) for one in _everything(study)]
 
 
@@ -74,12 +72,12 @@ def _cell(one: Compared) -> dict[str, Any]:
 
 
 def fails_clean(record: dict[str, Any]) -> bool:
-    """Whether a record of a clean cell lies so far below print that the reproduction itself is in doubt."""
+    """Return whether the accuracy of a clean cell is more than `GAP` below the published value."""
     return record["noise"] == "clean" and record["delta_published"] is not None and record["delta_published"] < -GAP
 
 
 def mean(found: Estimate | None) -> float | None:
-    """The mean of an estimate, where there is one."""
+    """Return the mean of an estimate; None without an estimate."""
     return found.mean if found else None
 
 
@@ -88,67 +86,33 @@ def _everything(study: Study) -> list[Compared]:
     return [beside_full.get(id(cell), Compared(cell, None, {})) for cell in ordered(study.cells)]
 
 
-def write(folder: pathlib.Path, name: str, records: list[dict[str, Any]], formats: Sequence[str]) -> list[pathlib.Path]:
-    """The records as `folder/name.FORMAT` for each format; returns the files."""
-    written = []
+def write(folder: pathlib.Path, name: str, records: list[dict[str, Any]], formats: Sequence[str]) -> None:
+    """Write the records as `folder/name.FORMAT`, one file per format."""
+    frame = pandas.DataFrame(records).astype({"ipc": "Int64"})  # the full set has no size: pandas would make floats
     for kind in formats:
-        path = folder / f"{name}.{kind}"
-        if kind == "parquet":
-            _parquet(path, records)
-        else:
-            with replacing(path, "w") as file:
-                file.write({"csv": as_csv, "md": as_markdown, "tex": as_latex}[kind](records))
-        written.append(path)
-    return written
+        with replacing(folder / f"{name}.{kind}") as file:
+            file.write(FORMATS[kind](frame))
 
 
-def parquet_possible() -> bool:
-    """Whether pandas and pyarrow, the `report` extra, are installed."""
-    return all(importlib.util.find_spec(name) for name in ("pandas", "pyarrow"))
+def as_markdown(frame: pandas.DataFrame) -> str:
+    """Return a pipe table with four significant digits; missing values are empty."""
+
+    def text(value: Any) -> str:
+        if pandas.isna(value):
+            return ""
+        return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+    return frame.astype(object).map(text).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
-def _parquet(path: pathlib.Path, records: list[dict[str, Any]]) -> None:
-    import pandas
-
-    with replacing(path) as file:
-        buffer = io.BytesIO()
-        pandas.DataFrame(records).to_parquet(buffer, index=False)
-        file.write(buffer.getvalue())
+def as_latex(frame: pandas.DataFrame) -> str:
+    """Return a tabular environment for the booktabs package; special characters of LaTeX are escaped."""
+    return frame.to_latex(index=False, escape=True, float_format="%.4g", na_rep="")
 
 
-def as_csv(records: list[dict[str, Any]]) -> str:
-    """Comma-separated values with a header; what is missing stays empty."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([{key: "" if value is None else value for key, value in one.items()} for one in records])
-    return buffer.getvalue()
-
-
-def as_markdown(records: list[dict[str, Any]]) -> str:
-    """A pipe table."""
-    lines = [list(records[0]), ["---"] * len(records[0]), *[[_short(v) for v in one.values()] for one in records]]
-    return "".join("| " + " | ".join(str(v).replace("|", "\\|") for v in line) + " |\n" for line in lines)
-
-
-def as_latex(records: list[dict[str, Any]]) -> str:
-    """A tabular environment for the booktabs package."""
-    rows = ["    " + " & ".join(latex(_short(v)) for v in one.values()) + " \\\\\n" for one in records]
-    head = "    " + " & ".join(latex(name) for name in records[0]) + " \\\\\n"
-    columns = "".join("r" if isinstance(v, (int, float)) else "l" for v in records[0].values())
-    body = f"    \\toprule\n{head}    \\midrule\n{''.join(rows)}    \\bottomrule\n"
-    return f"\\begin{{tabular}}{{{columns}}}\n{body}\\end{{tabular}}\n"
-
-
-def latex(words: str) -> str:
-    """Text whose special characters LaTeX prints as they are."""
-    special = {c: f"\\{c}" for c in "&%$#_{}"} | {
-        "\\": "\\textbackslash{}",
-        "~": "\\textasciitilde{}",
-        "^": "\\textasciicircum{}",
-    }
-    return "".join(special.get(c, c) for c in words)
-
-
-def _short(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+FORMATS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
+    "csv": lambda frame: frame.to_csv(index=False).encode(),
+    "md": lambda frame: as_markdown(frame).encode(),
+    "tex": lambda frame: as_latex(frame).encode(),
+    "parquet": lambda frame: frame.to_parquet(index=False),
+}

@@ -1,4 +1,4 @@
-"""The study's figures from its cells. Each is a caption and panels of SVG text; nothing is drawn without rows."""
+"""The figures of the study, each with a caption and panels of SVG text. Figures without rows are left out."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from experiments.reporting.published import beside
 from experiments.reporting.svg import MARKERS, Line, plot
 
 HUMAN = ("aggre", "rand1", "rand2", "rand3", "worst", "noisy100", "noisy100_coarse")
-RATES = {0.0: 0, 0.2: 1, 0.4: 2, 0.6: 3, 0.8: 4}  # the study's grid: a rate has its colour in every figure
+RATES = {0.0: 0, 0.2: 1, 0.4: 2, 0.6: 3, 0.8: 4}  # colour of each rate of the study's grid, in all figures
 WRONG = ("corrected", "other", "memorised")
 
 
 class Figure(NamedTuple):
-    """A numbered picture of several panels."""
+    """A figure of several panels."""
 
     key: str
     title: str
@@ -29,36 +29,36 @@ class Figure(NamedTuple):
 
 
 def all_figures(study: Study) -> list[Figure]:
-    """Every figure that these rows can fill, in reading order."""
+    """Return all figures that have rows, in reading order."""
     sized = [
         ("figure2", "Figure 2. Symmetric noise", ("symmetric",)),
         ("figure4", "Figure 4. Asymmetric noise", ("asymmetric",)),
-        ("figure5", "Figure 5. Labels by people", HUMAN),
+        ("figure5", "Figure 5. Human labels", HUMAN),
     ]
     made = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
     made += [
         Figure("rates", "Accuracy and advantage against the noise rate", _RATES, against_rate(study)),
-        Figure("labels", "What became of the wrong labels", _WRONG, wrong_labels(study.cells)),
+        Figure("labels", "Predictions for wrongly labelled training images", _WRONG, wrong_labels(study.cells)),
         Figure("tail", "Recall by class size", _TAIL, by_class_size(study.cells)),
     ]
     return [figure for figure in made if figure.panels]
 
 
 def phenomenon(study: Study) -> Figure:
-    """The first picture: for each kind of noise, training on everything beside every smaller set."""
+    """Return the first figure: for each kind of noise, training on everything and on each smaller set."""
     grouped: dict[Setting, list[Cell]] = defaultdict(list)
     for cell in study.cells:
         grouped[cell.setting].append(cell)
-    worth = {s: cells for s, cells in grouped.items() if {c.method == "full" for c in cells} == {True, False}}
-    shown = worth or grouped
-    rows = {setting: _beside_full(shown[setting]) for setting in _telling(shown)}
+    complete = {s: cells for s, cells in grouped.items() if {c.method == "full" for c in cells} == {True, False}}
+    shown = complete or grouped
+    rows = {setting: _beside_full(shown[setting]) for setting in _selected(shown)}
     everything = [dot for values, _ in rows.values() for dot in values]
     panels = [_panel(setting, shown[setting], *rows[setting], everything) for setting in rows]
-    return Figure("phenomenon", "Training on everything, and on a few images", _FIRST, panels)
+    return Figure("phenomenon", "Training on all images and on small sets", _FIRST, panels)
 
 
-def _telling(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting]:
-    """For each data set: clean, then for each noise the rate nearest to 0.4; data sets with most cells first."""
+def _selected(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting]:
+    """Return the clean setting and, for each noise, the rate nearest to 0.4; data sets with most cells first."""
     sizes, nearest = defaultdict(int), {}
     for setting, cells in grouped.items():
         sizes[setting.data] += len(cells)
@@ -75,7 +75,7 @@ def _beside_full(cells: list[Cell]) -> tuple[list[Dot], list[tuple[str, float]]]
         if cell.method == "full":
             several = sum(c.method == "full" for c in cells) > 1
             mine = f" {cell.protocol}" if several else ""
-            words = [("last_acc", f"all, last epoch{mine}"), ("picked_acc", f"all, hold-out's pick{mine}")]
+            words = [("last_acc", f"all, last epoch{mine}"), ("picked_acc", f"all, picked on hold-out{mine}")]
             made = [(column, name, cell.of(column)) for column, name in words]
             values += [_dot(name, found, 0 if c == "last_acc" else 3) for c, name, found in made if found]
             guides += [(cell.protocol, 100 * found.mean) for c, _, found in made if found and c == "last_acc"]
@@ -85,7 +85,7 @@ def _beside_full(cells: list[Cell]) -> tuple[list[Dot], list[tuple[str, float]]]
 
 
 def _panel(setting: Setting, cells: list[Cell], values: list[Dot], guides: list, everything: list[Dot]) -> str:
-    """One setting, on the scale of all panels."""
+    """Return the panel of one setting, on the scale of all panels."""
     wrong = np.mean([row["effective_rate"] for cell in cells for row in cell.rows])
     share = f": {100 * wrong:.0f} % wrong labels" if wrong else ""
     return dots(f"{setting.data}, {setting.labels}{share}", values, guides, shared=everything)
@@ -96,7 +96,7 @@ def _dot(name: str, found: Estimate, colour: int) -> Dot:
 
 
 def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
-    """One panel per data set and method: accuracy over images per class, a line per rate, its full set dashed."""
+    """Return a panel per data set and method: accuracy over images per class, a line per rate, full set dashed."""
     panels: dict[tuple[str, str], dict[tuple[str, float], list[Compared]]] = defaultdict(lambda: defaultdict(list))
     present = {c.cell.setting.data for c in study.compared if c.cell.setting.noise in kinds}
     for one in study.compared:
@@ -136,7 +136,7 @@ def _over_sizes(name: str, colour: int, cells: list[Compared]) -> Line:
 
 
 def against_rate(study: Study) -> list[str]:
-    """Two panels per data set and noise: accuracy, and advantage over the last epoch, against the rate."""
+    """Return two panels per data set and noise: accuracy, and advantage over the last epoch, by rate."""
     groups: dict[tuple[str, str], dict[tuple[str, int], list[Compared]]] = defaultdict(lambda: defaultdict(list))
     for one in study.compared:
         setting = one.cell.setting
@@ -166,8 +166,8 @@ def _pair(title: str, series: list[tuple[tuple[str, int], list[Compared]]]) -> l
         full |= {one.cell.setting.rate: one.baseline.of("last_acc") for one in cells if one.baseline}
     whole = Line("all", 0, [_point(rate, full[rate]) for rate in sorted(full)])
     return [
-        plot(title, [whole, *ours], "share of labels flipped", "test accuracy (%)"),
-        plot(f"{title}: advantage", gains, "share of labels flipped", "points above the last epoch", zero=True),
+        plot(title, [whole, *ours], "noise rate", "test accuracy (%)"),
+        plot(f"{title}: advantage", gains, "noise rate", "points above the last epoch", zero=True),
     ]
 
 
@@ -176,7 +176,7 @@ def _point(x: float, found: Estimate) -> tuple[float, float, float]:
 
 
 def wrong_labels(cells: Sequence[Cell]) -> list[str]:
-    """A bar for each cell with noisy labels: wrong training labels corrected, memorised, or neither."""
+    """Return a bar per cell with noisy labels: shares of wrong labels that are corrected, memorised, or neither."""
     groups: dict[Setting, list[Parts]] = defaultdict(list)
     for cell in ordered(cells):
         corrected, memorised = (
@@ -190,7 +190,7 @@ def wrong_labels(cells: Sequence[Cell]) -> list[str]:
 
 
 def by_class_size(cells: Sequence[Cell]) -> list[str]:
-    """A panel per long-tailed set: recall of the head, medium and tail third of its classes."""
+    """Return a panel per long-tailed set: recall of the head, medium and tail third of its classes."""
     groups: dict[Setting, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.setting.imbalance and all(row.get("recall") for row in cell.rows):
@@ -208,20 +208,20 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
 
 
 _FIRST = (
-    "Mean over seeds, with standard errors. “All” is the same network trained on every image with its given label: to "
-    "the last epoch (circle, dashed), and stopped where a hold-out with equally noisy labels says (diamond). Triangles "
-    "are distilled sets, squares are real images that were chosen. Nothing is chosen on test "
-    "data. A distilled set that beats only the last epoch shows no more than early stopping would."
+    "Mean over seeds, with standard errors. “All” is the same network trained on all images with their given labels, "
+    "at the last epoch (circle, dashed) and at the epoch picked on a hold-out with equally noisy labels (diamond). "
+    "Triangles are distilled sets, squares are selected real images. No result is selected on test data. A distilled "
+    "set that beats only the last epoch shows no more than early stopping."
 )
 _SIZES = (
-    "Solid: accuracy by images per class, a colour and a marker for each rate, named at its right end; bars are "
-    "standard errors over seeds. Dashed, same colour: training on everything at that rate, last epoch. Rings: "
-    "published values of the method."
+    "Solid: accuracy by images per class, with a colour and a marker for each rate. Error bars are standard errors "
+    "over seeds. Dashed, same colour: training on everything at that rate, last epoch. Rings: published values of the "
+    "method."
 )
-_RATES = "Left: accuracy, with training on everything in the neutral colour. Right: the advantage; above zero it wins."
+_RATES = "Left: accuracy, with training on everything in black. Right: advantage over training on everything."
 _WRONG = (
-    "What networks predict for training images whose given label is wrong: the clean class (corrected), the wrong "
-    "given one (memorised), or another."
+    "Predictions for training images with a wrong label: the clean class (corrected), the given class (memorised), or "
+    "another class."
 )
 _TAIL = (
     "Long-tailed training sets, balanced test set: mean recall of the largest, middle and smallest third of classes."

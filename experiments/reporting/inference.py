@@ -1,6 +1,6 @@
-"""The statistics behind the verdicts: t tests, Holm's correction, detectable effects and the seeds they take.
+"""Statistics of the verdicts: t tests, Holm's correction, detectable effects and required numbers of seeds.
 
-Everything is elementwise over arrays, so that thousands of simulated studies are judged at once.
+All functions of p values are elementwise over arrays, so thousands of simulated studies can be judged at once.
 """
 
 import functools
@@ -12,20 +12,24 @@ from scipy import optimize, special, stats
 
 LEVEL = 0.025  # one-sided, for all comparisons of a claim together
 POWER = 0.8
-MOST_SEEDS = 1000  # a plan for more is no plan
+MAX_SEEDS = 1000  # required numbers of seeds above this are not reported
 
 Number = float | Float[np.ndarray, "..."]
 
 
 def satterthwaite(variances: Sequence[Number], dfs: Sequence[Number]) -> Number:
-    """Degrees of freedom of a sum of independent variance estimates (Welch 1938, Satterthwaite 1946).
+    """Return the degrees of freedom of a sum of independent variance estimates (Welch 1938, Satterthwaite 1946).
 
     Args:
       variances: estimated variance of each term.
-      dfs: degrees of freedom of each.
+      dfs: degrees of freedom of each estimate.
 
     Returns:
-      The approximate degrees of freedom, between the smallest of `dfs` and their sum; NaN where all variances are 0.
+      The approximate degrees of freedom, between the minimum and the sum of `dfs`; NaN where all variances are 0.
+
+    Example:
+      >>> float(satterthwaite([1.0, 1.0], [2, 2]))
+      4.0
     """
     total = np.sum(variances, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -33,9 +37,13 @@ def satterthwaite(variances: Sequence[Number], dfs: Sequence[Number]) -> Number:
 
 
 def p_above(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
-    """One-sided p value of the t test that an effect is above `bound`.
+    """Return the one-sided p value of the t test that an effect is above `bound`.
 
-    An estimate without any spread has no standard error to test with: its p value is 1.
+    The p value is 1 where the standard error is 0, since values without spread allow no test.
+
+    Example:
+      >>> float(p_above(0.0, 1.0, 10.0)), float(p_above(5.0, 0.0, 10.0))
+      (0.5, 1.0)
     """
     se = np.asarray(se, float)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -44,18 +52,25 @@ def p_above(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
 
 
 def p_below(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
-    """One-sided p value of the t test that an effect is below `bound`: see `p_above`."""
+    """Return the one-sided p value of the t test that an effect is below `bound`; see `p_above`."""
     return p_above(-np.asarray(mean), se, df, -bound)
 
 
 def holm(p: Sequence[Number]) -> Float[np.ndarray, "m ..."]:
-    """p values adjusted for all m of a family (Holm 1979): valid under any dependence between the tests.
+    """Return the p values of a family of tests, adjusted by Holm's method (1979).
+
+    The probability that any true null hypothesis is rejected at a level is at most that level, whatever the
+    dependence between the tests.
 
     Args:
-      p: a p value for each comparison, along the first axis.
+      p: one p value per test, along the first axis.
 
     Returns:
-      Adjusted p values in the same order; the chance that any true null has one up to a level is at most that level.
+      The adjusted p values in the same order.
+
+    Example:
+      >>> holm([0.01, 0.5, 0.02]).tolist()
+      [0.03, 0.5, 0.04]
     """
     values = np.asarray(p, float)
     m = len(values)
@@ -68,51 +83,55 @@ def holm(p: Sequence[Number]) -> Float[np.ndarray, "m ..."]:
 
 
 def every(p: Sequence[Number]) -> Number:
-    """p value of "all of these are so": the largest (an intersection-union test needs no correction)."""
+    """Return the p value of "all hypotheses are true": the largest p value (intersection-union test, no correction)."""
     return np.max(p, axis=0)
 
 
 def some(p: Sequence[Number]) -> Number:
-    """p value of "at least one of these is so": the smallest times their number (Bonferroni)."""
+    """Return the p value of "at least one hypothesis is true": the smallest p value times their number (Bonferroni)."""
     return np.minimum(np.min(p, axis=0) * len(p), 1.0)
 
 
 @functools.lru_cache(maxsize=4096)
 def effect_size(df: float, level: float = LEVEL, power: float = POWER) -> float:
-    """The effect, in standard errors, that a one-sided t test finds with the given power (noncentral t)."""
+    """Return the effect, in standard errors, that a one-sided t test detects with the given power (noncentral t)."""
     critical = stats.t.isf(level, df)
     return optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 0.0, 3.0 * critical + 10.0)
 
 
 def detectable(se: float, df: float, level: float = LEVEL, power: float = POWER) -> float:
-    """The smallest true effect that a t test with this standard error finds with the given power."""
+    """Return the smallest true effect that a t test with this standard error detects with the given power."""
     return se * effect_size(round(float(df), 2), level, power)
 
 
 def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEVEL, power: float = POWER) -> int | None:
-    """How many seeds a comparison takes for an effect, going by the spread that was seen.
+    """Return the number of seeds that a comparison needs to detect an effect, given the observed spread.
 
     Args:
-      effect: the true effect that is to be found; its sign does not matter.
-      se: the standard error that `n` seeds gave.
-      df: its degrees of freedom.
-      n: seeds on the side with fewer.
-      level: of the one-sided test.
-      power: the chance that it finds the effect.
+      effect: true effect to detect; its sign does not matter.
+      se: standard error from `n` seeds.
+      df: degrees of freedom of the standard error.
+      n: number of seeds on the side with fewer seeds.
+      level: level of the one-sided test.
+      power: probability that the test detects the effect.
 
     Returns:
-      Seeds on each side, at least 2; None where more than a thousand would be needed, or nothing is known.
+      The number of seeds on each side, at least 2; None if it is above `MAX_SEEDS` or cannot be computed.
+
+    Example:
+      >>> seeds_needed(0.02, se=0.01, df=4.0, n=3)
+      7
     """
     if not effect or not np.isfinite(df) or n < 2:
         return None
 
-    def found(seeds: int) -> bool:
+    def enough(seeds: int) -> bool:
         return detectable(se * np.sqrt(n / seeds), df * (seeds - 1) / (n - 1), level, power) <= abs(effect)
 
-    if not found(MOST_SEEDS):
+    if not enough(MAX_SEEDS):
         return None
-    low, high = 1, MOST_SEEDS
+    low, high = 1, MAX_SEEDS
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if found(middle) else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high

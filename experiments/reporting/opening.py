@@ -1,51 +1,37 @@
-"""The first words of the page: what was found, with its uncertainty, and what the names mean."""
-
-from collections.abc import Sequence
-from html import escape
+"""The opening of the page: the main result with its uncertainty, and descriptions of the methods."""
 
 from scipy import stats
 
-from experiments.reporting.cells import Cell, Compared
-from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Study, Verdict
+from experiments.reporting.cells import Compared
+from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import SEEDS, Estimate
 
-# what a reader needs to know of a method, in a sentence
+# one sentence per method
 METHODS = {
-    "rcig": "RCIG learns images so that a network's last layer, fitted to them, predicts the training set.",
-    "datm": "DATM learns images and soft labels on which a network moves as expert networks moved on all images.",
-    "mtt": "MTT learns images on which a network moves as expert networks moved on all images.",
-    "dance": "DANCE learns images with the same mean features as real ones, inside and between networks.",
-    "dm": "DM learns images with the same mean features as real ones in random networks.",
+    "rcig": "RCIG learns images such that a network with its last layer fitted to them predicts the training set.",
+    "datm": "DATM learns images and soft labels that reproduce the training trajectories of expert networks.",
+    "mtt": "MTT learns images that reproduce the training trajectories of expert networks.",
+    "dance": "DANCE learns images with the same mean features as real images, in partially trained networks.",
+    "dm": "DM learns images with the same mean features as real images, in random networks.",
     "frepo": "FRePo learns images by kernel regression on the features of a pool of networks.",
     "kip": "KIP learns images by kernel regression with the kernel of a wide network.",
-    "random": "Random draws real images of each class and learns nothing: the control.",
-    "herding": "Herding chooses real images close to their class's mean features, and learns nothing.",
-    "kcenter": "k-center chooses real images that cover their class, and learns nothing.",
+    "random": "Random selects random real images of each class, as a control.",
+    "herding": "Herding selects real images close to the mean features of their class.",
+    "kcenter": "k-center selects real images that cover their class.",
 }
 INTERVAL = 0.05  # 1 - the confidence of intervals
 
 
-def opening(study: Study, verdicts: Sequence[Verdict]) -> str:
-    """A sentence or two with the main numbers, one on the claims, and the names explained."""
-    found = headline(study)
-    parts = [f'<p class="found">{escape(found)}</p>'] if found else []
-    said = [
-        f"{words} {', '.join(_link(one) for one in chosen)}."
-        for status, words in ((HOLDS, "Holds:"), (FAILS, "Fails:"), (UNDECIDED, "Undecided:"))
-        if (chosen := [one for one in verdicts if one.headline == status and one.findings["last"]])
-    ]
-    parts += [f'<p class="standfirst">{" ".join(said)}</p>'] if said else []
-    return "".join([*parts, _names(study)])
-
-
-def _link(one: Verdict) -> str:
-    return f'<a href="#{one.claim.name}">{escape(one.claim.title.lower())}</a>'
-
-
 def headline(study: Study) -> str:
-    """The best distilled set beside training on everything, at the noise that was measured most; empty without both.
+    """Compare the best distilled set with training on everything, at the setting with the most distilled sets.
 
-    Its intervals hold for all sets among which it is the best (Bonferroni).
+    The intervals hold simultaneously for all distilled sets of the setting (Bonferroni).
+
+    Args:
+      study: the cells of the study.
+
+    Returns:
+      A few sentences; empty without a distilled set and training on everything at one noisy setting.
     """
     setting, candidates = _main(study)
     if not candidates:
@@ -56,12 +42,11 @@ def headline(study: Study) -> str:
     one, whole = best.cell.of("last_acc"), full.of("last_acc")
     words = (
         f"On {setting.data} with {wrong:.0f} % wrong training labels ({setting.labels}), a network trained on "
-        f"{row.get('images', '?')} images distilled by {best.cell.series.upper()} is right for {_share(one)} of the "
-        f"clean test images; trained on all {row['train_images']:,} images it is right for {_share(whole)} at its last "
-        "epoch"
+        f"{row.get('images', '?')} images distilled by {best.cell.series.upper()} has an accuracy of {_share(one)} "
+        f"on clean test images. Trained on all {row['train_images']:,} images, it has {_share(whole)} at the last epoch"
     )
     if picked := full.of("picked_acc"):
-        words += f" and for {_share(picked)} at the epoch that a noisy hold-out picks"
+        words += f" and {_share(picked)} at the epoch picked on a noisy hold-out"
     count = len(candidates)
     gains = [
         f"{interval(best.gains[moment].estimate(), count)} against {name}"
@@ -71,18 +56,18 @@ def headline(study: Study) -> str:
     if gains:
         among = f"the best of {count} distilled sets" if count > 1 else "this distilled set"
         words += f". The advantage of {among} is {' and '.join(gains)} ({100 * (1 - INTERVAL):.0f} % intervals"
-        words += f" for all {count} together)" if count > 1 else ")"
+        words += f" that hold for all {count})" if count > 1 else ")"
     else:
         words += f". {one.n} seed{'s are' if one.n > 1 else ' is'} too few for an interval of the difference"
     rates = sorted(
         {c.setting.rate for c in study.cells if (c.setting.data, c.setting.noise) == (setting.data, setting.noise)}
     )
-    measured = "was the only rate measured" if len(rates) == 1 else "were the rates measured"
-    return f"{words}; {', '.join(f'{rate:g}' for rate in rates)} {measured} with this noise."
+    measured = "Measured rate" if len(rates) == 1 else "Measured rates"
+    return f"{words}. {measured} of this noise: {', '.join(f'{rate:g}' for rate in rates)}."
 
 
 def _main(study: Study) -> tuple[object, list[Compared]]:
-    """The noisy setting with the most compared distilled sets, symmetric noise near 0.4 first among equals."""
+    """Return the noisy setting with the most distilled sets; among equals, symmetric noise with a rate near 0.4."""
     groups: dict = {}
     for one in study.compared:
         setting = one.cell.setting
@@ -100,22 +85,13 @@ def _share(one: Estimate) -> str:
 
 
 def interval(one: Estimate, count: int) -> str:
-    """A difference in points with its confidence interval, for `count` of them together."""
+    """Return a difference in points with a confidence interval that holds for `count` differences simultaneously."""
     half = float(stats.t.isf(INTERVAL / 2 / count, one.df)) * one.se if one.se else 0.0
     low, high = (100 * (one.mean + side * half) for side in (-1, 1))
     return f"{100 * one.mean:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
-def _names(study: Study) -> str:
-    """Each method that the page names, and what full training is compared at, in a folded list."""
-    present = {_plain(cell) for cell in study.cells}
-    items = [words for name, words in METHODS.items() if name in present]
-    items.append(
-        "Training on everything is read at its last epoch, at its best epoch on test images, which nobody could know, "
-        "and at the epoch that is best on held-out images with equally noisy labels."
-    )
-    return f'<p class="names">{escape(" ".join(items))} “Per class” counts the images of each class in a set.</p>'
-
-
-def _plain(cell: Cell) -> str:
-    return cell.method.removeprefix("prune+").removesuffix("+relabel")
+def methods(study: Study) -> list[str]:
+    """Return one sentence per method of the study that has one in `METHODS`."""
+    present = {cell.method.removeprefix("prune+").removesuffix("+relabel") for cell in study.cells}
+    return [sentence for name, sentence in METHODS.items() if name in present]

@@ -1,4 +1,4 @@
-"""What a terminal shows of a study: its accuracies as a table, and a line or two for each claim."""
+"""Text output of a study: a table of accuracies, and one or two lines per claim."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ LAST, PICKED = "last_acc", "picked_acc"
 
 
 def table(cells: Iterable[Cell]) -> str:
-    """For each data set methods and sizes down, labels across; means over seeds with their standard errors, in %."""
+    """Return a table per data set: methods and sizes down, labels across, means with standard errors in %."""
     by_data: dict[str, list[Cell]] = {}
     for cell in ordered(cells):
         by_data.setdefault(cell.setting.data, []).append(cell)
@@ -27,7 +27,7 @@ def _of_data(data: str, cells: list[Cell]) -> str:
             if found := cell.of(column):
                 lines.setdefault(words, {})[cell.setting] = found
     rows = [["", *[setting.labels for setting in labels]]]
-    rows += [[name, *[_in_words(found.get(setting)) for setting in labels]] for name, found in lines.items()]
+    rows += [[name, *[_text(found.get(setting)) for setting in labels]] for name, found in lines.items()]
     left, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [
         "  ".join([row[0].ljust(left), *[text.rjust(width) for text, width in zip(row[1:], widths, strict=True)]])
@@ -39,14 +39,14 @@ def _of_data(data: str, cells: list[Cell]) -> str:
     return "\n".join([title, *aligned])
 
 
-def _in_words(found: Estimate | None) -> str:
+def _text(found: Estimate | None) -> str:
     if found is None:
         return "-"
     return f"{100 * found.mean:.1f}" + ("" if found.se is None else f" +- {100 * found.se:.1f}")
 
 
 def claims(verdicts: Sequence[Verdict]) -> str:
-    """Each claim that the rows test, with its verdict; the comparisons behind it are on the page."""
+    """Return the verdict on each claim that the rows test."""
     tested = [one for one in verdicts if one.findings["last"]]
     lines = []
     for one in tested:

@@ -1,4 +1,4 @@
-"""Distilled images as pictures that a page can carry: one PNG data URI for each set."""
+"""Distilled images as PNG data URIs, one per set."""
 
 import base64
 import io
@@ -15,33 +15,34 @@ from ddjax.distilled.saving import load_distilled
 from ddjax.noise import transition
 from experiments.reporting.cells import Cell, Setting
 
-PER_CLASS, CLASSES, SETS = 10, 20, 60  # what one page can carry; the caption says what is left out
+PER_CLASS, CLASSES, SETS = 10, 20, 60  # limits of a page; captions state what is left out
 
 
 class Picture(NamedTuple):
-    """The images of one distilled set, a row for each class."""
+    """The images of one distilled set, one row per class."""
 
     cell: Cell
     seed: int
     uri: str
     columns: int  # images side by side
-    width: int  # in pixels of the picture
+    width: int  # in pixels of the PNG
     height: int
-    words: str  # what is seen, and what is not
+    words: str  # how many images are shown
 
 
 class Source(NamedTuple):
-    """One source class of structured noise: its images with right labels and with noisy ones."""
+    """One source class of structured noise, distilled from clean and from noisy labels."""
 
     cell: Cell
     name: str
     target: str
+    flips: Float[np.ndarray, "k k"]  # transition matrix of the noise
     clean: Picture
     noisy: Picture
 
 
 def saved(where: pathlib.Path, fingerprint: str) -> pathlib.Path | None:
-    """The distilled set of a run, as sweeps and single runs lay them down; None where there is none."""
+    """Return the file of a run's distilled set, as written by sweeps or single runs; None if there is none."""
     patterns = (
         f"runs/{fingerprint}/distilled.npz",
         f"runs/{fingerprint}/distilled/*.npz",
@@ -52,20 +53,20 @@ def saved(where: pathlib.Path, fingerprint: str) -> pathlib.Path | None:
 
 
 def gallery(where: pathlib.Path, cells: Sequence[Cell]) -> tuple[list[Picture], int]:
-    """A picture for each cell with a saved set, of its first seed; and how many sets did not fit."""
+    """Return a picture of the first seed of each cell with a saved set, and the number of sets left out."""
     found = [
         (cell, row, path)
         for cell in cells
         for row in sorted(cell.rows, key=lambda row: row["seed"])[:1]
         if (path := saved(where, row["fingerprint"]))
     ]
-    # distillers before selections, small sets before large ones: those are looked at
+    # distillers before selections, small sets before large ones
     found.sort(key=lambda item: (not item[0].learns, item[0].ipc or 0))
     return [draw(cell, row, load_distilled(path)) for cell, row, path in found[:SETS]], max(0, len(found) - SETS)
 
 
 def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
-    """Where a method was run with right and with asymmetric labels: the images of the class that is flipped most."""
+    """Return the most flipped class of each method that was run with clean and with asymmetric labels."""
     plain = {(c.setting.data, c.series, c.ipc): c for c in cells if c.setting.noise == "clean"}
     found = []
     for cell in cells:
@@ -82,12 +83,12 @@ def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
         drawn = [
             draw(c, c.rows[0], load_distilled(path), [label]) for c, path in zip((other, cell), paths, strict=True)
         ]
-        found.append(Source(cell, names[label], names[int(away[label].argmax())], *drawn))
+        found.append(Source(cell, names[label], names[int(away[label].argmax())], flips, *drawn))
     return found[:CLASSES]
 
 
 def flip_matrix(setting: Setting, classes: int) -> Float[np.ndarray, "k k"] | None:
-    """The transition matrix of a setting's noise; None for noise that has none, or not for this data set."""
+    """Return the transition matrix of a setting's noise; None if the noise has none for this data set."""
     try:
         return np.asarray(transition.matrix(setting.noise, setting.rate, classes, dataset=setting.dataset))
     except ValueError:
@@ -95,12 +96,12 @@ def flip_matrix(setting: Setting, classes: int) -> Float[np.ndarray, "k k"] | No
 
 
 def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | None = None) -> Picture:
-    """The set as pixels, one row of images for each class; a single image per class makes one row of all."""
+    """Return a picture of the set with one row per class; with one image per class, all images are in one row."""
     images = np.clip(np.asarray(pixels(distilled)), 0, 1)
     labels = np.asarray(distilled.labels)
     classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
     if labels.ndim > 1 and len(set(np.bincount(classes, minlength=distilled.num_classes))) > 1:
-        # what a learned label says most may be another class than that of the image's place
+        # the largest entry of a learned label can be another class than the class of the image
         classes = np.arange(len(images)) * distilled.num_classes // len(images)
     shown = list(only) if only is not None else list(range(min(distilled.num_classes, CLASSES)))
     rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in shown]
@@ -118,7 +119,7 @@ def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | N
 
 
 def mosaic(images: Float[np.ndarray, "m h w c"], rows: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 [H W c]: the given images side by side, without gaps; mid-grey where a row is shorter than others."""
+    """Return uint8 [H W c]: the images side by side without gaps; short rows are filled with grey."""
     _, h, w, c = images.shape
     columns = max(len(row) for row in rows)
     sheet = np.full((len(rows) * h, columns * w, c), 128, np.uint8)

@@ -1,4 +1,4 @@
-"""Numbers from the literature, to stand beside ours; never mixed with them."""
+"""Published accuracies, for comparison with the rows of the study."""
 
 import csv
 import functools
@@ -11,7 +11,7 @@ _PUBLISHED_WIDTH = 128
 
 
 class Published(NamedTuple):
-    """One number as printed somewhere, on the scale of our rows: accuracies are fractions."""
+    """One published accuracy, as a fraction like in our rows."""
 
     method: str
     dataset: str
@@ -26,7 +26,7 @@ class Published(NamedTuple):
 
 @functools.cache
 def published() -> tuple[Published, ...]:
-    """Every line of published.csv, its names replaced by those that our rows use."""
+    """Return all lines of published.csv, with the names that our rows use."""
     with open(CSV, newline="") as file:
         return tuple(
             Published(
@@ -45,9 +45,16 @@ def published() -> tuple[Published, ...]:
 
 
 def beside(row: dict[str, Any]) -> Published | None:
-    """The published number for a row: same data, noise, method and size, on a ConvNet; None for anything smaller.
+    """Return the published accuracy for a row: same data, noise, method and size, on a ConvNet.
 
-    Tables disagree where protocols differ; the first in the file counts, and it is the method's own where there is one.
+    Published tables differ in their protocols. The first line of the file counts, which is the method's own paper if
+    it has one.
+
+    Args:
+      row: a result row.
+
+    Returns:
+      The published accuracy; None if there is none, or if the row used less data or a smaller network.
     """
     config = row["config"]
     shrunk = any(config.get(name) for name in ("limit", "imbalance", "network", "depth", "epochs", "steps"))

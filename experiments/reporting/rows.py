@@ -1,4 +1,4 @@
-"""Result rows from where they lie: a sweep's directory, a directory of single runs, or one file of JSON lines."""
+"""Read result rows from a sweep's directory, a directory of single runs, or one file of JSON lines."""
 
 import json
 import pathlib
@@ -9,24 +9,30 @@ from ddjax.storage.rows import parsed, scan, text_of
 from experiments.reporting.checking import BadRow, wrong
 from experiments.sweeping.store import FAILED, NAMED, PLAN
 
-SHOWN = 10  # records left out that are named one by one; the others are counted
+SHOWN = 10  # unusable records that are listed; further ones are only counted
 
 
 class Rows(NamedTuple):
-    """Rows with a score, rows of failed runs, what a sweep's plan wants besides, and rows that cannot be used."""
+    """Rows with a score, rows of failed runs, missing runs of a sweep's plan, and rows that cannot be used."""
 
     done: list[dict[str, Any]]
     failed: list[dict[str, Any]]
-    planned: int = 0  # runs that the last sweep into the directory wanted; 0 where there is no plan
-    missing: tuple[dict[str, Any], ...] = ()  # those of them without any row
+    planned: int = 0  # number of runs in the plan of the last sweep into the directory; 0 without a plan
+    missing: tuple[dict[str, Any], ...] = ()  # planned runs without a row
     bad: tuple[BadRow, ...] = ()
 
 
 def read_rows(where: pathlib.Path) -> Rows:
-    """All usable rows under `where`; of several with the same fingerprint the one read last counts.
+    """Read all usable rows under `where`.
+
+    Args:
+      where: directory of a sweep, directory of single runs, or a .jsonl file.
+
+    Returns:
+      The rows in order of their settings. Of several rows with one fingerprint, the last one counts.
 
     Raises:
-      ValueError: there is no usable row at all.
+      ValueError: no row can be used.
     """
     found: dict[str, dict[str, Any]] = {}
     bad: list[BadRow] = []
@@ -36,7 +42,7 @@ def read_rows(where: pathlib.Path) -> Rows:
         bad += unusable
     if not found:
         raise ValueError(
-            f"no result rows in {where}: give a sweep's directory, or a .jsonl file that a run wrote"
+            f"no result rows in {where}: give the directory of a sweep, or a .jsonl file of result rows"
             + "".join(f"\n{line}" for line in left_out(bad))
         )
     rows = sorted(found.values(), key=_order)
@@ -47,7 +53,7 @@ def read_rows(where: pathlib.Path) -> Rows:
 
 
 def left_out(bad: Sequence[BadRow]) -> list[str]:
-    """The count of the records that are left out, then a line for each, up to `SHOWN`; empty where all are used."""
+    """Return the number of unusable records and one line for each of the first `SHOWN`; empty if all are usable."""
     if not bad:
         return []
     more = [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
@@ -56,7 +62,7 @@ def left_out(bad: Sequence[BadRow]) -> list[str]:
 
 
 def _plan(file: pathlib.Path) -> tuple[list[dict[str, Any]], list[BadRow]]:
-    """The cells that a sweep wrote down as wanted; or none, and why the plan cannot be used."""
+    """Return the planned cells of a sweep, or none and the reason why the plan cannot be used."""
     if not file.exists():
         return [], []
     try:
@@ -66,7 +72,7 @@ def _plan(file: pathlib.Path) -> tuple[list[dict[str, Any]], list[BadRow]]:
         reason = f"is not JSON ({error})"
     if not reason:
         return plan, []
-    reason += ": runs that are missing are not listed; the next sweep into this directory writes the plan anew"
+    reason += ": missing runs are not listed; the next sweep into this directory replaces the plan"
     return [], [BadRow(file.name, None, "", reason)]
 
 
@@ -75,21 +81,21 @@ def _planned(cell: Any) -> bool:
 
 
 def files(where: pathlib.Path) -> list[pathlib.Path]:
-    """The files that hold rows: `where` itself, or its .jsonl files and then its runs/*/row.json."""
+    """Return the files of rows: `where` itself, or its .jsonl files followed by its runs/*/row.json."""
     if not where.exists():
-        raise ValueError(f"{where} does not exist: give a sweep's directory, or a .jsonl file of result rows")
+        raise ValueError(f"{where} does not exist: give the directory of a sweep, or a .jsonl file of result rows")
     return [where] if where.is_file() else [*sorted(where.glob("*.jsonl")), *sorted(where.glob("runs/*/row.json"))]
 
 
 def _rows_of(file: pathlib.Path, name: str) -> tuple[list[dict[str, Any]], list[BadRow]]:
-    """The usable rows of a file, and the others."""
+    """Return the usable and the unusable rows of a file."""
     lines = [(None, *parsed(text_of(file)))] if file.suffix == ".json" else scan(file)
     usable, bad = [], []
     for number, row, reason in lines:
         if row is None:
             bad.append(BadRow(name, number, "", reason))
-        elif found := wrong(row, row.get("status") in FAILED):
-            bad.append(BadRow(name, number, *found))
+        elif fault := wrong(row, row.get("status") in FAILED):
+            bad.append(BadRow(name, number, *fault))
         else:
             usable.append(row)
     return usable, bad

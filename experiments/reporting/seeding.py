@@ -1,20 +1,20 @@
-"""What the seeds of a cell's rows share, and which variance their standard errors therefore lack."""
+"""Sources of randomness that the rows of a cell share, whose variance their standard errors do not contain."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from experiments.running.config import drawn
 
-# what a row's column `seeds` names -> what a reader calls it
+# key of a row's column `seeds` -> name in reports
 SOURCES = {"noise": "noise draw", "experts": "expert networks", "augmentation": "sequence of batch-wide augmentations"}
 EXPERTS = ("datm", "mtt")
 
 
 def seeds_of(row: dict[str, Any]) -> dict[str, int]:
-    """The seed behind each source of randomness that a row has besides its own seed.
+    """Return the seed of each source of randomness other than the seed of the row.
 
-    Rows say so in the column `seeds`. Rows from before there was one took the noise's seed from the settings, the
-    experts' from the method's options (0 by default), and drew batch-wide augmentations from one sequence for all.
+    Newer rows have the column `seeds`. Older rows took the seed of the noise from the settings and the seed of the
+    experts from the options of the method (0 by default), and shared one sequence of batch-wide augmentations.
     """
     if "seeds" in row:
         return row["seeds"]
@@ -29,12 +29,12 @@ def seeds_of(row: dict[str, Any]) -> dict[str, int]:
 
 
 def draw_of(row: dict[str, Any]) -> int | None:
-    """Which draw of the noise a row saw; None where its labels are not drawn."""
+    """Return the seed of the noise draw of a row; None if its labels are not drawn."""
     return seeds_of(row).get("noise")
 
 
 def shared(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    """What all of several rows have in common although their seeds differ, in words."""
+    """Return the names of the sources of randomness that several rows with different seeds share."""
     found = [seeds_of(row) for row in rows]
     if len(found) < 2:
         return ()

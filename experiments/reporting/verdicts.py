@@ -1,4 +1,4 @@
-"""The study's claims, judged, and what is said of each in a sentence."""
+"""Verdicts on the claims of the study, and their descriptions as text."""
 
 from experiments.reporting.cells import MOMENTS
 from experiments.reporting.claims import (
@@ -19,12 +19,12 @@ from experiments.reporting.inference import POWER
 
 
 def judge(study: Study) -> list[Verdict]:
-    """A verdict on every claim."""
+    """Return a verdict on each claim."""
     return [verdict(claim, study) for claim in CLAIMS]
 
 
 def verdict(claim: Claim, study: Study) -> Verdict:
-    """One claim against the study's rows."""
+    """Return the verdict on one claim."""
     moments = MOMENTS if claim.against_baseline else ("last",)
     found = {moment: claim.judge(study, moment) for moment in moments}
     status = {moment: CODES[int(outcome(each))] for moment, each in found.items()}
@@ -35,11 +35,11 @@ def verdict(claim: Claim, study: Study) -> Verdict:
 
 def _words(claim: Claim, found: list[Decided]) -> str:
     if not found:
-        return f"No rows. It takes {claim.needs}."
+        return f"No rows. Needed: {claim.needs}."
     groups = {name: [one for one in found if one.status == name] for name in (HOLDS, FAILS, UNDECIDED)}
     if groups[HOLDS] and groups[FAILS]:
-        open_in = f" and is undecided in {len(groups[UNDECIDED])}" if groups[UNDECIDED] else ""
-        counts = f"It holds in {len(groups[HOLDS])}, fails in {len(groups[FAILS])}{open_in} of"
+        undecided = f" and is undecided in {len(groups[UNDECIDED])}" if groups[UNDECIDED] else ""
+        counts = f"It holds in {len(groups[HOLDS])}, fails in {len(groups[FAILS])}{undecided} of"
         parts = [f"{counts} {len(found)} comparisons."]
     else:
         parts = [_group(name, group, len(found), claim) for name, group in groups.items() if group]
@@ -49,17 +49,17 @@ def _words(claim: Claim, found: list[Decided]) -> str:
 
 
 def _group(name: str, group: list[Decided], whole: int, claim: Claim) -> str:
-    """So many of all comparisons, which where they are few, and the range of their effects."""
+    """Return the number of comparisons of a status, their names if there are few, and the range of effects."""
     of = "the one comparison" if whole == 1 else f"{len(group)} of {whole} comparisons"
     which = f" ({'; '.join(one.scope for one in group)})" if len(group) <= 2 else ""
     effects = sorted(one.effect for one in group if one.effect is not None)
     ends = [scaled(claim, effect) for effect in dict.fromkeys([*effects[:1], *effects[-1:]])]
     size = f": {' to '.join(ends)} {claim.unit}" if ends else ""
-    return f"{name.capitalize()} in {of}{which}{size}{_seen(claim, group) if name == UNDECIDED else ''}."
+    return f"{name.capitalize()} in {of}{which}{size}{_detectable(claim, group) if name == UNDECIDED else ''}."
 
 
-def _seen(claim: Claim, group: list[Decided]) -> str:
-    """The effects that undecided comparisons could have seen, the smallest and the largest."""
+def _detectable(claim: Claim, group: list[Decided]) -> str:
+    """Return the range of the detectable effects of undecided comparisons."""
     sizes = sorted(one.detectable for one in group if one.detectable is not None)
     if not sizes:
         return ""
@@ -69,14 +69,14 @@ def _seen(claim: Claim, group: list[Decided]) -> str:
 
 
 def scaled(claim: Claim, effect: float) -> str:
-    """An effect in the claim's unit, with its sign where it is a difference."""
+    """Return an effect in the unit of the claim, with a sign if it is a difference."""
     if claim.unit == "times":
         return f"{effect:.3g}"
     return f"{100 * effect:+.1f}" if claim.unit == "points" else f"{effect:+.3f}"
 
 
 def effect_in_short(claim: Claim, one: Decided) -> str:
-    """Effect and standard error of a finding, in the claim's unit."""
+    """Return effect and standard error of a finding, in the unit of the claim."""
     if one.effect is None:
         return "–"
     digits, scale = (1, 100) if claim.unit == "points" else (3, 1)
@@ -85,7 +85,7 @@ def effect_in_short(claim: Claim, one: Decided) -> str:
 
 
 def effect_of(claim: Claim, one: Decided) -> str:
-    """Effect, standard error, seeds, corrected p value and detectable effect of a finding, in the claim's unit."""
+    """Return effect, standard error, seeds, corrected p value and detectable effect of a finding."""
     if one.effect is None:
         return "no rows"
     if claim.unit == "times":
@@ -102,14 +102,14 @@ def effect_of(claim: Claim, one: Decided) -> str:
 
 
 def against(one: Verdict) -> str:
-    """The status against each reference of full training, in words; empty for claims without one."""
+    """Return the status against each reference of full training as text; empty for claims without a reference."""
     if not one.claim.against_baseline or not one.findings["last"]:
         return ""
     return "; ".join(f"against {REFERENCES[moment]}: {status}" for moment, status in one.status.items())
 
 
 def as_text(verdicts: list[Verdict]) -> str:
-    """All verdicts for a terminal: a line each, a line for every comparison, and the rows it used."""
+    """Return all verdicts as text: a line per verdict, a line per comparison, and the rows of each comparison."""
     lines = []
     for one in verdicts:
         claim, references = one.claim, against(one)
@@ -117,15 +117,15 @@ def as_text(verdicts: list[Verdict]) -> str:
         lines.append(f"    {one.words}" + (f" {references.capitalize()}." if references else ""))
         if one.shared and one.findings["last"]:
             lines.append(f"    {lacks(one)}")
-        for each in one.findings["last"]:
-            missing = f" Missing: {each.missing}." if each.missing else ""
-            said = f"{each.scope}: {effect_of(claim, each)}. {each.words}".rstrip()
-            lines.append(f"      {each.status:<10} {said}{missing}")
-            if each.rows:
-                lines.append(f"                 rows {' '.join(each.rows)}")
+        for finding in one.findings["last"]:
+            missing = f" Missing: {finding.missing}." if finding.missing else ""
+            text = f"{finding.scope}: {effect_of(claim, finding)}. {finding.words}".rstrip()
+            lines.append(f"      {finding.status:<10} {text}{missing}")
+            if finding.rows:
+                lines.append(f"                 rows {' '.join(finding.rows)}")
     return "\n".join(lines)
 
 
 def lacks(one: Verdict) -> str:
-    """Which variance the standard errors of a verdict do not contain."""
-    return f"Not in these standard errors, since seeds share it: variance of the {', the '.join(one.shared)}."
+    """Return a sentence on the variance that the standard errors of a verdict do not contain."""
+    return f"Seeds share the {' and the '.join(one.shared)}, whose variance is not in these standard errors."

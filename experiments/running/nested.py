@@ -1,7 +1,7 @@
-"""Nested dropout as a trainer: networks whose features are in order, thinned to what held-out given labels ask for.
+"""Nested dropout as a trainer: networks with ordered features, whose width is chosen on held-out given labels.
 
-Alone, or as the first of two stages: two thinned networks then teach each other (arXiv:2206.13140). The paper chooses
-the width on clean labels; here a tenth of the given, noisy ones is held out for it.
+It stands alone or is the first of two stages, followed by co-teaching of two masked networks (arXiv:2206.13140). The
+paper chooses the width on clean labels; here a tenth of the given (noisy) labels is held out for it.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,29 @@ import numpy as np
 
 from ddjax import trees
 from ddjax.evaluation.students import rescaled
-from ddjax.robust import make_rule, robust_fit
-from ddjax.robust.rules.nested import choose_width, keep_first, thinned_pair
+from ddjax.robust import make_rule
+from ddjax.robust.rules.nested import choose_width, keep_first, masked_pair
 from ddjax.storage.checkpoints import Checkpoints
-from ddjax.training import Examples, Recipe
+from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.types import Model
 
 HELD_OUT = 0.1
-SECOND = 100 / 450  # of all epochs, as published; so is the second stage's rate, a hundredth of the first's
-SLOWER = 0.01
-_choose = jax.jit(choose_width, static_argnames=("model", "channels"))  # one program for all calls of the same shapes
+SECOND = 100 / 450  # the second stage's share of the epochs, as published
+SLOWER = 0.01  # the second stage's rate over the first's, as published
+_choose = jax.jit(choose_width, static_argnames=("model", "channels"))  # calls of the same shapes share one program
 
 
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
-    """What `train_full_all` trains with; with a `forget` the second stage follows."""
+    """The trainer of nested dropout for `train_full_all`.
+
+    Args:
+      spread: of the number of features.
+      forget: share of wrong labels in the second stage; None for one stage only.
+
+    Returns:
+      A function of the rows to train on, which gives a function like `fit`.
+    """
 
     def train(
         model: Model,
@@ -47,25 +55,25 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         kept, held = _split(len(examples.images))
         part = Examples(jnp.asarray(examples.images)[kept], jnp.asarray(examples.targets)[kept])
         rule = make_rule("nested_dropout", first.epochs, spread=spread)
-        found = robust_fit(
-            model, first, rule, part, many, checkpoints=checkpoints and checkpoints.part("first"), **more
+        first_fit = fit(
+            model, first, part, many, rule=rule, checkpoints=checkpoints and checkpoints.part("first"), **more
         )
-        all_finite(found.params, found.loss, "networks of the first stage")  # nothing could be made of them
-        widths = _widths(model, found.params, examples, held, len(many))
+        all_finite(first_fit.params, first_fit.loss, "networks of the first stage")
+        widths = _widths(model, first_fit.params, examples, held, len(many))
         if forget is None:
-            return found._replace(params=jax.vmap(keep_first)(found.params, widths))
+            return first_fit._replace(params=jax.vmap(keep_first)(first_fit.params, widths))
         pairs = [
-            thinned_pair(
-                trees.take(found.params, 2 * i), trees.take(found.params, 2 * i + 1), widths[2 * i : 2 * i + 2]
+            masked_pair(
+                trees.take(first_fit.params, 2 * i), trees.take(first_fit.params, 2 * i + 1), widths[2 * i : 2 * i + 2]
             )
             for i in range(len(keys))
         ]
-        after = robust_fit(
+        second = fit(
             model,
             rescaled(recipe, last),
-            make_rule("nested_coteaching", last, forget=forget),
             examples,
             keys,
+            rule=make_rule("nested_coteaching", last, forget=forget),
             data=widths.reshape(-1, 2),
             params=trees.stack(pairs),
             rates=jnp.full(len(keys), SLOWER * recipe.rate),
@@ -73,12 +81,12 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
             **more,
         )
 
-        def joined(before: np.ndarray, then: np.ndarray) -> np.ndarray:  # the two networks' mean, then the pair's own
+        def joined(before: np.ndarray, then: np.ndarray) -> np.ndarray:  # the mean of the two networks, then the pair
             return np.concatenate([before.reshape(len(keys), 2, -1).mean(axis=1), then], axis=1)
 
-        seen = {name: joined(found.seen[name], after.seen[name]) for name in after.seen}
-        at = [*found.at, *(first.epochs + epoch for epoch in after.at)]
-        return after._replace(loss=joined(found.loss, after.loss), seen=seen, at=at)
+        seen = {name: joined(first_fit.seen[name], second.seen[name]) for name in second.seen}
+        at = [*first_fit.at, *(first.epochs + epoch for epoch in second.at)]
+        return second._replace(loss=joined(first_fit.loss, second.loss), seen=seen, at=at)
 
     return lambda rows: train
 
@@ -89,7 +97,7 @@ def _split(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _widths(model: Model, params: Any, examples: Examples, held: np.ndarray, count: int) -> jax.Array:
-    """How many features each network keeps."""
+    """The number of features that each network keeps."""
     images = jnp.asarray(examples.images)[held]
     labels = jnp.argmax(jnp.asarray(examples.targets)[held], axis=1)
     features = len(params["head"]["kernel"][0])

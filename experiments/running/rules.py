@@ -1,4 +1,4 @@
-"""Robust rules as trainers of the full-set baseline, with the data that each of them needs."""
+"""Robust rules as trainers of the full-set baseline, with the data that each rule needs."""
 
 import dataclasses
 import functools
@@ -13,32 +13,31 @@ from jaxtyping import Bool, Float
 from ddjax.models import program
 from ddjax.noise import transition
 from ddjax.preprocess import one_hot
-from ddjax.robust import confident, make_rule, robust_fit
+from ddjax.robust import confident, make_rule
 from ddjax.robust.held_out import held_out_probabilities
-from ddjax.robust.rule import Rule
 from ddjax.robust.rules.transition import estimate_transition, invertible
-from ddjax.training import Examples, Recipe
+from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
 from experiments.running.config import UPRIGHT, Experiment, method_config
 from experiments.running.nested import nested_trainer
 from experiments.running.shared import Ready, Shared, inside
 
 FOLDS = 5
-ANCHORS = 0.97  # the published quantile of the image that stands for a class; 1 from a hundred classes on
+ANCHORS = 0.97  # the published quantile of anchor images; 1 for a hundred classes or more
 _TINY = 1e-12
-# rules that are told the share of wrong labels, and under which name; published code takes the true one
+# rules that receive the share of wrong labels, and the setting's name; published code uses the true share
 RATES = {"small_loss": "forget", "coteaching": "forget", "nested_coteaching": "forget", "echo_select": "noise"}
-NESTED = ("nested_dropout", "nested_coteaching")  # stages and a choice of width around their rules
-MOST = {"forget": 0.9, "noise": 0.8}  # what these rules can bear
+NESTED = ("nested_dropout", "nested_coteaching")  # rules with stages and a choice of width
+MOST = {"forget": 0.9, "noise": 0.8}  # the largest share that these settings accept
 
 
 class Needs(NamedTuple):
-    """What a rule is made with."""
+    """A rule, with the settings and data that it was made from."""
 
-    rule: Rule | None  # None: a trainer of its own, `nested`
-    settings: dict[str, Any]  # away from the published ones
-    data: Any  # one network's, None without
-    by_row: bool  # the data have a row for each image
+    rule: Rule | None  # None for the trainers in `nested`
+    settings: dict[str, Any]  # other than the published ones
+    data: Any  # of one network; None if the rule needs none
+    by_row: bool  # whether the data have a row for each image
 
 
 def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
@@ -67,7 +66,7 @@ def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
 
 
 def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
-    """What `train_full_all` trains with: for some rows of the set (None: all), a function like `fit`."""
+    """The trainer for `train_full_all`: a function of the rows to train on (None for all) that gives one like `fit`."""
 
     if given.rule is None:
         return nested_trainer(given.settings.get("spread", 10.0), given.settings.get("forget"))
@@ -77,8 +76,8 @@ def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
         data = given.data if rows is None or not given.by_row else jax.tree.map(lambda x: x[rows], given.data)
 
         def train(model: Model, recipe: Recipe, examples: Examples, keys: Any, **more: Any) -> Any:
-            each = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (len(keys), *x.shape)), data)
-            return robust_fit(model, recipe, rule, examples, keys, data=each, **more)
+            stacked = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (len(keys), *x.shape)), data)
+            return fit(model, recipe, examples, keys, rule=rule, data=stacked, **more)
 
         return train
 
@@ -86,7 +85,7 @@ def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
 
 
 def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n k"]:
-    """Cross-validated probabilities by the baseline's recipe; kept for all methods on the same labels and seed."""
+    """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
     train = inside(cell, shared).train
     experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
@@ -106,7 +105,7 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
 
 
 def pruned(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Bool[np.ndarray, "n"]:
-    """The labels that cleanlab prunes, by its own default."""
+    """The labels that cleanlab prunes by default."""
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
@@ -117,9 +116,9 @@ def pruned(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Bool[np
 
 
 def weights(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n"]:
-    """A weight for each image: zero where a cleaner, the truth or chance drops it.
+    """A weight for each image: 0 if cleanlab, the oracle or a random choice drops it.
 
-    cleanlab weighs the classes of what it keeps by 1 / P(given = k | true = k), as its CleanLearning does.
+    For cleanlab, kept images are weighted by class with 1 / P(given = k | true = k), like in its CleanLearning.
     """
     given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
     right = given == clean
@@ -133,13 +132,13 @@ def weights(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[
 
 
 def estimated_matrix(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "k k"]:
-    """The transition matrix from anchor images among cross-validated predictions."""
-    found = held_out(cell, recipe, model, shared)
-    return estimate_transition(found, ANCHORS if found.shape[1] < 100 else 1.0)
+    """The transition matrix, estimated from anchor images by cross-validated predictions."""
+    probabilities = held_out(cell, recipe, model, shared)
+    return estimate_transition(probabilities, ANCHORS if probabilities.shape[1] < 100 else 1.0)
 
 
 def known_matrix(experiment: Experiment, cell: Ready) -> Float[np.ndarray, "k k"]:
-    """The matrix that the labels were drawn with."""
+    """The transition matrix that generated the labels."""
     try:
         kind, k = experiment.noise, cell.dataset.num_classes
         return np.asarray(transition.matrix(kind, experiment.rate or 0.0, k, dataset=cell.dataset.name))

@@ -1,1 +1,1 @@
-"""Many cells as one directory of runs: which are wanted, which are there, and running the others."""
+"""Sweeps: a grid of cells, a directory of their runs, and executors of the missing ones."""

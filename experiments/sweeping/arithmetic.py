@@ -1,4 +1,4 @@
-"""Operations of a network's forward pass, counted in its program."""
+"""Count of the operations in a network's forward pass, from its jaxpr."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from ddjax.types import Model
 
 @functools.lru_cache(maxsize=64)
 def forward_flop(model: Model, image_shape: tuple[int, ...]) -> float:
-    """Multiplications and additions of convolutions and matrix products, for one image."""
+    """Multiplications and additions in convolutions and matrix products, for one image."""
     params = jax.eval_shape(model.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     return float(_counted(jax.make_jaxpr(model.apply)(params, image).jaxpr))
@@ -32,7 +32,7 @@ def _counted(jaxpr: Any) -> int:
 
 
 def _summed_over(equation: Any) -> int:
-    """How many products each output is a sum of."""
+    """Number of products that are summed for each output."""
     left, right = (variable.aval.shape for variable in equation.invars[:2])
     if equation.primitive.name == "dot_general":
         return math.prod(left[axis] for axis in equation.params["dimension_numbers"][0][0])

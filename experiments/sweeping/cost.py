@@ -1,6 +1,7 @@
-"""What a cell will cost, from shapes alone: arithmetic, sequential passes, memory and disk.
+"""Predicted cost of a cell, from shapes alone: operations, sequential passes, memory and disk.
 
-Nothing is loaded or compiled. A prediction is good to a factor of about two; `planning` refines it by rows.
+Nothing is loaded or compiled. Predictions are accurate to a factor of about two. `planning` replaces them by measured
+rows of the same kind.
 """
 
 import math
@@ -20,7 +21,7 @@ from experiments.sweeping.operations import copies
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
-# training images, test images, shape, classes; other sets are looked at
+# training images, test images, shape, classes; other data sets are loaded
 SHAPES = {
     "digits": (1442, 355, (8, 8, 1), 10),
     "mnist": (60_000, 10_000, (28, 28, 1), 10),
@@ -32,16 +33,16 @@ SHAPES = {
 
 
 class Cost(NamedTuple):
-    """Of one cell alone, and what it has in common with others; `work` is None for a method without a formula."""
+    """Cost of one cell, and work that it shares with others; `work` is None for a method without a formula."""
 
     work: Work | None
     disk: int
-    data: float  # bytes of the work's memory that the cells of a fleet hold once
+    data: float  # bytes of memory that the cells of a fleet share
     common: tuple[Common, ...] = ()
 
 
 def shape_of(cell: Experiment, data_dir: str | None = None) -> Shape:
-    """Of the cell's data, after its limit and long tail."""
+    """Shape of the cell's training data, after limit and imbalance."""
     if cell.dataset in SHAPES:
         shape = Shape(*SHAPES[cell.dataset])
     else:
@@ -54,12 +55,12 @@ def shape_of(cell: Experiment, data_dir: str | None = None) -> Shape:
 
 
 def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cost:
-    """Of a cell, on a machine that decides what runs side by side."""
+    """Cost of a cell on a machine, which decides how much runs in parallel."""
     shape = shape_of(cell, data_dir)
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
     asked = read(cell.method)
-    if asked.whole or asked.prune:  # what a rule or a cleaner adds is known once it has been measured
+    if asked.whole or asked.prune:  # robust rules and cleaning methods have no formula
         return Cost(None, ROW_BYTES, 0.0)
     method = asked.method
     config = method_config(method.config, cell)
@@ -76,7 +77,7 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:
-    """Bytes of so many such cells side by side."""
+    """Bytes of this many cells in one program."""
     if known.work is None:
         return None
     together = known.data + members * (known.work.memory - known.data)
@@ -84,7 +85,7 @@ def fleet_memory(known: Cost, members: int) -> float | None:
 
 
 def members_that_fit(cell: Experiment, room: float, data_dir: str | None = None) -> int:
-    """How many cells like this one fit side by side into `room` bytes, with a fifth to spare; one at the least."""
+    """Number of cells like this one that fit into `room` bytes with a fifth to spare; at least 1."""
     known = cost(cell, MACHINES["h200"], data_dir)
     if known.work is None:
         return 1

@@ -1,4 +1,4 @@
-"""Where cells run: in this process or several of this machine, as tasks of a Ray cluster, or as jobs of Slurm."""
+"""Executors of cells: one or several processes on this machine, tasks of a Ray cluster, or Slurm jobs."""
 
 import dataclasses
 import itertools
@@ -24,21 +24,22 @@ from experiments.sweeping.run import bundles, groups, run_missing
 from experiments.sweeping.store import Store
 
 Bundle = list[list[Experiment]]
-OF_A_WORKER = 2 * GIB  # memory that a process with small images stays below
-JOBS_OF_A_WORKER = 4  # enough for all to end at about the same time, few enough to compile a program once
+OF_A_WORKER = 2 * GIB  # upper bound on the memory of a process with small images
+JOBS_OF_A_WORKER = 4  # more balance the load better, fewer compile each program less often
 
 
 @dataclasses.dataclass(frozen=True)
 class Where:
-    """How cells are spread.
+    """The executor and its settings.
 
     Attributes:
       executor: here, ray or slurm.
-      workers: processes at work here at once; None lets `usual_workers` decide.
-      address: of a Ray cluster, such as auto or HOST:6379; without one Ray starts on this machine.
-      resources: of a job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER for all or METHOD:NAME=NUMBER.
-      retries: how often a job whose process died is run again.
-      slurm: options of sbatch, as NAME=VALUE: partition, account, array_parallelism; cluster=local tries it out here.
+      workers: processes on this machine; None for `usual_workers`.
+      address: address of a Ray cluster, such as auto or HOST:6379; None starts Ray on this machine.
+      resources: resources of a job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER or METHOD:NAME=NUMBER.
+      retries: how often to rerun a job whose process died.
+      slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
+        this machine.
     """
 
     executor: Literal["here", "ray", "slurm"] = "here"
@@ -49,10 +50,10 @@ class Where:
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Check the settings."""
         ranges.fields(self)
         if self.workers is not None and self.executor != "here":
-            raise ValueError(f"--workers are processes of this machine; --executor {self.executor} has its own")
+            raise ValueError(f"--workers is only for --executor here; leave it out with --executor {self.executor}")
 
 
 def execute(
@@ -67,14 +68,16 @@ def execute(
     view: View,
     save_every: float,
 ) -> list[Experiment]:
-    """Run what is not done; returns the cells that failed."""
+    """Run the missing cells; returns the cells that failed."""
     missing = [cell for cell in cells if not store.done(cell)]
     if where.executor == "here":
         together = jax.default_backend() != "cpu" if fleet is None else fleet
         alone = together or view.board is not None or not missing
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
-            raise ValueError(f"--workers {workers} and --fleet, --tensorboard or an accelerator exclude each other")
+            raise ValueError(
+                f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
+            )
         if workers == 1:
             keeping = store.keeping(save_every)
             return run_missing(
@@ -103,7 +106,7 @@ def execute(
 
 
 def usual_workers(cells: list[Experiment]) -> int:
-    """One for each core where all images are known to be small: their networks cannot keep several cores busy."""
+    """One process per core if all images are small, because their networks cannot use several cores; otherwise 1."""
     small = {name for name, (_, _, image, _) in SHAPES.items() if is_small(image)}
     if jax.default_backend() != "cpu" or any(cell.dataset not in small for cell in cells):
         return 1
@@ -112,7 +115,7 @@ def usual_workers(cells: list[Experiment]) -> int:
 
 
 def in_few(parts: list[Bundle], most: int) -> list[Bundle]:
-    """Neighbours of a kind joined, up to `most` cells: whoever runs them compiles their programs once."""
+    """Join neighbours of the same kind, up to `most` cells, so that one process compiles their programs once."""
     found: list[Bundle] = []
     for _, kind in itertools.groupby(parts, key=lambda bundle: [alike(group[0]) for group in bundle]):
         found.append([])
@@ -129,7 +132,7 @@ def _groups_elsewhere(
     need = {cell.method: resources_of(cell.method, where.resources) for cell in missing}
     room = MACHINES[machine].memory if machine in MACHINES else math.inf
     parts = []
-    for method in need:  # a fleet by default where its job has an accelerator
+    for method in need:  # by default a fleet if its job has an accelerator
         together = bool(need[method].gpus or need[method].tpus) if fleet is None else fleet
         parts += groups([cell for cell in missing if cell.method == method], together, room, data_dir)
     return parts

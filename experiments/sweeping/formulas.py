@@ -1,6 +1,6 @@
-"""What a step of each method asks for, in F, the operations of one image's way through the network.
+"""Work of each method in units of F, the operations of one image's forward pass.
 
-Constants that no formula gives are fitted to measured steps (see each).
+Constants without a formula are fitted to measured steps, as noted at each.
 """
 
 from collections.abc import Callable
@@ -20,21 +20,21 @@ from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data
 
 
 def labels_of(cell: Experiment) -> tuple:
-    """What decides a cell's given labels."""
+    """Key of the cell's given labels."""
     return cell.dataset, cell.limit, cell.imbalance, cell.noise, cell.rate, cell.noise_seed
 
 
 def selected(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Features of all images, at most."""
+    """Selection: at most the features of all images."""
     return Work(forward_flop(model, shape.image) * shape.train, 1, data_bytes(shape)), ()
 
 
 def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Tangents of real and learned images, then descents in them.
+    """RCIG: tangents of real and learned images, then gradient descent on them.
 
-    4 F for each real image; for each learned one (mirror images count) 2 F a step of the inner problem, 1 F one of
-    the inverse Hessian, and its gradient in the half of `pool_most_steps` that a visited network is trained on
-    average. Two cores give 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
+    A real image costs 4 F. A learned image and its flip cost 2 F each per inner step, 1 F per step of the inverse
+    Hessian, and a gradient per training step of the visited network, on average half of `pool_most_steps`. Measured on
+    two cores: 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
     """
     support = config.ipc * shape.classes * (2 if config.flip else 1)
     each = 2 * config.inner_steps + config.hinv_steps + GRADIENT * config.pool_most_steps / 2
@@ -46,9 +46,9 @@ def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
 
 
 def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Experts, once for the same labels; then each outer step descends T steps and comes back at second order.
+    """DATM: experts, shared by cells with the same labels; then T inner steps per outer step, differentiated twice.
 
-    12 F for an image in an inner step: its gradient, that again on the way back, and the derivative of it.
+    An image costs 12 F per inner step: its gradient, the recomputed gradient, and the derivative of the gradient.
     """
     m, k = config.ipc * shape.classes, shape.classes
     b, segments = config.batch(m), config.segments
@@ -68,9 +68,9 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
 
 
 def dance(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
-    """Features of real images, gradients of the learned ones in two views; and a pool, for the same labels and seed.
+    """DANCE: features of real images, gradients of learned images in two views, and a pool per labels and seed.
 
-    Two cores give 1.06 s and 2.21 s (width 128, IPC 1 and 10).
+    Measured on two cores: 1.06 s and 2.21 s (width 128, IPC 1 and 10).
     """
     k, real = shape.classes, min(config.batch, shape.train // shape.classes)
     learned = min(config.cap, config.ipc * config.factor_for(shape.image) ** 2)

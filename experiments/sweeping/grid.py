@@ -1,4 +1,4 @@
-"""A grid of experiments as a value, and the cells that it spans."""
+"""A grid of experiments and its cells."""
 
 import dataclasses
 import pathlib
@@ -17,16 +17,15 @@ Settings = Mapping[str, Any]  # fields of Experiment
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Every combination of its axes.
+    """All combinations of its axes.
 
     A seed is of everything that is random in a cell, its draw of the noise included; `everywhere` can fix that draw
     for all seeds with a `noise_seed`.
 
     Attributes:
       noises: pairs of kind and rate.
-      everywhere: further settings of all cells.
-      of_method: further settings of one method's cells, by method and then by images per class, 0 standing for any
-        number; the published ones would take hours on small data.
+      everywhere: settings of all cells.
+      of_method: settings of one method's cells, by method and then by images per class; 0 is any number.
     """
 
     datasets: tuple[str, ...] = ("digits",)
@@ -39,12 +38,15 @@ class Grid:
     of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse axes that no experiment could have."""
+        """Check the axes."""
         ranges.fields(self)
 
 
 def cells(*grids: Grid) -> list[Experiment]:
-    """The cells, those that can run as one program side by side; what has no images per class comes once."""
+    """The cells of grids, without duplicates; neighbours can run as one program.
+
+    Methods without images per class occur once per noise and seed.
+    """
     found: dict[Experiment, None] = {}
     for grid in grids:
         for dataset in grid.datasets:
@@ -52,7 +54,7 @@ def cells(*grids: Grid) -> list[Experiment]:
                 for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
                     for kind, rate in grid.noises:
                         for seed in grid.seeds:
-                            for protocol in grid.protocols:  # innermost: they score one set
+                            for protocol in grid.protocols:  # innermost, because protocols share a distilled set
                                 own = grid.of_method.get(method, {})
                                 settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
                                 if drawn(kind, rate):  # a seed has its own draw of the noise
@@ -74,18 +76,27 @@ def cells(*grids: Grid) -> list[Experiment]:
 
 
 def _first_with_baseline_of(protocol: str, protocols: tuple[str, ...]) -> str:
-    """Protocols with the same full-set baseline share its runs."""
+    """The first of the protocols with the same full-set baseline, which share its runs."""
     return next(one for one in protocols if BASELINE_OF.get(one, one) == BASELINE_OF.get(protocol, protocol))
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
-    """Of each grid what the given axes name, an empty one naming everything; `rates` are those of the noises."""
+    """Restrict grids to values of their axes.
+
+    Args:
+      grids: as defined.
+      **axes: values to keep by axis, empty to keep all; `rates` are the rates of the noises.
+
+    Raises:
+      ValueError: no grid has a value.
+    """
     for name, wanted in axes.items():
         known = dict.fromkeys(value for grid in grids for value in _values(grid, name))
         strange = [value for value in wanted if value not in known]
         if strange:
             raise ValueError(
-                f"{name} {strange} are not in the grid, which has {list(known)}; another grid is a TOML file (--config)"
+                f"--{name} {' '.join(map(str, strange))}: not in the grid, which has {list(known)}; "
+                "for another grid, write a TOML file (--config)"
             )
         grids = [_kept(grid, name, wanted) for grid in grids] if wanted else grids
         grids = [grid for grid in grids if _values(grid, name)]
@@ -103,7 +114,11 @@ def _kept(grid: Grid, axis: str, wanted: tuple) -> Grid:
 
 
 def from_file(path: pathlib.Path) -> Grid:
-    """A grid from TOML: the axes as arrays, [everywhere] and [of_method.NAME.IPC] as tables."""
+    """Read a grid from TOML: axes as arrays, [everywhere] and [of_method.NAME.IPC] as tables.
+
+    Raises:
+      ValueError: the file is not TOML, or a setting is unknown or wrong.
+    """
     try:
         table = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
@@ -124,7 +139,7 @@ def from_file(path: pathlib.Path) -> Grid:
 
 
 def _tuples(values: Any) -> Any:
-    """TOML's arrays as tuples, and a rate of 0 as the number 0.0 that other ways of giving it mean."""
+    """Convert arrays to tuples, and integer rates to float, which makes equal cells have equal fingerprints."""
     if not isinstance(values, list):
         return values
     if len(values) == 2 and isinstance(values[0], str) and type(values[1]) is int:
@@ -134,7 +149,9 @@ def _tuples(values: Any) -> Any:
 
 def _size(ipc: str, method: str, path: pathlib.Path) -> int:
     if not ipc.isdecimal():
-        raise ValueError(f"{path}: [of_method.{method}.IPC] takes images per class, 0 for any number; got {ipc!r}")
+        raise ValueError(
+            f"{path}: [of_method.{method}.IPC] needs a number of images per class, or 0 for any; got {ipc!r}"
+        )
     return int(ipc)
 
 

@@ -1,8 +1,8 @@
-"""A group of cells as a job for another process, perhaps on another machine, and what it asks of that machine.
+"""Jobs: groups of cells for another process or machine, with the resources that they need.
 
-Jobs write into the sweep's directory, which all machines must see under the same path; claims keep two from running
-the same cell (flock, which a network file system must carry between hosts, as NFS does). So a job that is run again
-does only what is missing, and a scheduler may do with it what it likes.
+Jobs write into the sweep's directory, which all machines must see under the same path. File locks (flock) keep two jobs
+from running the same cell; a network file system must support them between hosts, as NFS does. A job that runs again
+runs only missing cells, so a scheduler may stop and restart it at any time.
 """
 
 import dataclasses
@@ -24,17 +24,17 @@ from experiments.running.shared import Shared
 from experiments.sweeping.run import failure, run_group, standing
 from experiments.sweeping.store import FAILED, Store
 
-# what a worker's numbers and speed depend on besides its job
+# variables that affect the results or the speed of a worker
 CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
 
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What a job asks for.
+    """Resources of a job.
 
     Attributes:
-      memory: GB of the host; 0 leaves it to the cluster.
-      hours: after which Slurm ends the job; it is queued again, and goes on with what is missing.
+      memory: GB on the host; 0 for the default of the cluster.
+      hours: time limit of the Slurm job, which is then queued again and runs the missing cells.
     """
 
     cpus: Positive = 1
@@ -44,13 +44,13 @@ class Resources:
     hours: Positive = 24
 
     def __post_init__(self) -> None:
-        """Refuse what no cluster could give."""
+        """Check the numbers."""
         ranges.fields(self, "resource ")
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Groups of cells to run in a process of their own, one group after the other."""
+    """Groups of cells that one process runs, one group after the other."""
 
     groups: tuple[tuple[Experiment, ...], ...]
     root: str
@@ -60,11 +60,11 @@ class Job:
 
     @property
     def cells(self) -> list[Experiment]:
-        """Of all groups."""
+        """The cells of all groups."""
         return [cell for group in self.groups for cell in group]
 
     def __call__(self) -> list[str]:
-        """Run what is missing of the cells; returns the fingerprints of those that failed."""
+        """Run the missing cells; returns the fingerprints of those that failed."""
         store, failed = Store(pathlib.Path(self.root)), []
         shared = shared_of(store, self.data_dir, self.save_every)
         with store.claimed(self.cells) as mine:
@@ -73,7 +73,7 @@ class Job:
         return [fingerprint(cell) for cell in failed]
 
     def checkpoint(self) -> Any:
-        """What submitit asks for when Slurm takes the machine away: the same job once more."""
+        """Called by submitit when Slurm preempts the job: submit it again."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -83,20 +83,20 @@ _SHARED: dict[tuple, Shared] = {}
 
 
 def shared_of(store: Store, data_dir: str | None, save_every: float = SECONDS) -> Shared:
-    """What this process keeps from one job to the next."""
+    """Data and results that this process shares between jobs."""
     new = Shared(data_dir, sets=store.distilled, keeping=store.keeping(save_every))
     return _SHARED.setdefault((store.root, data_dir, save_every), new)
 
 
 class Ended(NamedTuple):
-    """A job that is over; `lost` says why it left no rows, where its process died."""
+    """A finished job; `lost` is the reason if its process died."""
 
     job: Job
     lost: str | None = None
 
 
 def environment() -> dict[str, str]:
-    """Variables that give another process this one's settings: precision, caches, allocator, import path."""
+    """Environment variables that give another process the same precision, caches, allocator and import path."""
     import jax
 
     found = {name: value for name, value in os.environ.items() if name in CARRIED or name.startswith("JAX_")}
@@ -108,7 +108,7 @@ def environment() -> dict[str, str]:
 
 
 def resources_of(method: str, given: Iterable[str]) -> Resources:
-    """From words such as `gpus=1` for all cells and `random:gpus=0` for those of a method; later ones win."""
+    """Resources of a method, from words such as `gpus=1` for all cells or `random:gpus=0` for the cells of a method."""
     chosen, known = {}, {field.name: field for field in dataclasses.fields(Resources)}
     for word in sorted(given, key=lambda word: ":" in word):
         place, _, setting = word.rpartition(":")
@@ -118,7 +118,7 @@ def resources_of(method: str, given: Iterable[str]) -> Resources:
         try:
             number = float(value)
         except ValueError as error:
-            raise ValueError(f"a resource is NAME=NUMBER or METHOD:NAME=NUMBER; got {word!r}") from error
+            raise ValueError(f"--resources takes NAME=NUMBER or METHOD:NAME=NUMBER; got {word!r}") from error
         if place in ("", method):
             chosen[name] = int(number) if number.is_integer() else number
     return Resources(**chosen)
@@ -135,10 +135,20 @@ def run_jobs(
     start: Callable[[list[Job]], Iterable[Ended | None]],
     view: View,
 ) -> list[Experiment]:
-    """Run a job for each bundle of groups by `start`, those whose process dies again, up to `retries` times.
+    """Run one job per bundle of groups; rerun a job whose process died, up to `retries` times.
 
-    `start` yields jobs as they end, and None now and then where it can, for the view to look at what is done.
-    Returns the cells that failed; a cell whose processes all died is written down with that as its reason.
+    Args:
+      parts: the bundles.
+      store: directory of the sweep.
+      command: written into rows.
+      data_dir: TFDS directory.
+      save_every: seconds between checkpoints.
+      retries: how often to rerun a job whose process died.
+      start: runs jobs; it yields each job when it ends, and sometimes None, so that progress is updated.
+      view: shows progress.
+
+    Returns:
+      The cells that failed. The row of a cell whose processes all died gives that as the reason.
     """
     root = str(store.root.absolute())
     waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir, save_every) for bundle in parts]
@@ -160,7 +170,7 @@ def run_jobs(
             waiting = [ended.job for ended in lost]
             if not waiting:
                 break
-            print(f"{len(waiting)} jobs lost their process: {lost[0].lost}", file=sys.stderr)
+            print(f"the processes of {len(waiting)} jobs died: {lost[0].lost}", file=sys.stderr)
     for ended in lost:
         for cell in ended.job.cells:
             with store.claimed([cell]) as mine:
@@ -169,10 +179,13 @@ def run_jobs(
                     store.write([failure(cell, reason, 0.0) | {"command": command}])
     rows = {cell: store.row(cell) for cell in cells}
     if elsewhere := sum(row is None for row in rows.values()):
-        print(f"{elsewhere} cells are at work in other processes; run this again to see them", file=sys.stderr)
+        print(
+            f"{elsewhere} cells are running in other processes; repeat this command for their results",
+            file=sys.stderr,
+        )
     return [cell for cell, row in rows.items() if row is not None and row["status"] in FAILED]
 
 
 def extra(name: str) -> ValueError:
-    """The error for a package that is not installed."""
+    """The error for an executor whose package is not installed."""
     return ValueError(f"--executor {name} needs a package that is not installed: pip install -e '.[{name}]'")

@@ -1,4 +1,4 @@
-"""How fast a machine is, for plans: named ones by assumption, the one at hand by a matrix product."""
+"""Speed and memory of machines for plans. Named machines are assumed; this machine is measured by a matrix product."""
 
 import dataclasses
 import os
@@ -8,14 +8,16 @@ from ddjax.names import choose
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What predictions are divided by.
+    """A machine.
 
     Attributes:
-      rates: operations per second that long runs reach, by precision.
-      pass_s: seconds that a pass through a network takes however small it is: the launches of its kernels.
-      compile_s: of the programs of a kind of cell, the first time.
+      name: used by `--machine`.
+      rates: operations per second of long runs, by precision.
+      pass_s: minimum seconds of a pass through a network, for the launches of its kernels.
+      compile_s: seconds to compile the programs of a kind of cell.
       memory: bytes.
-      together: networks of a group, and cells of a fleet, run side by side.
+      together: whether networks of a group and cells of a fleet run in parallel.
+      source: where the numbers come from.
     """
 
     name: str
@@ -27,7 +29,7 @@ class Machine:
     source: str
 
     def rate(self, precision: str) -> float:
-        """Operations per second."""
+        """Operations per second at a precision."""
         return choose(self.rates, precision, "precision")
 
 
@@ -55,7 +57,7 @@ MACHINES: dict[str, Machine] = {
 
 
 def device_memory() -> float:
-    """Bytes on the device at hand."""
+    """Bytes of memory of the default device."""
     import jax
 
     if jax.default_backend() == "cpu":
@@ -64,7 +66,7 @@ def device_memory() -> float:
 
 
 def here() -> Machine:
-    """The machine that this runs on; takes about a second."""
+    """Measure this machine, in about a second."""
     import statistics
 
     import jax
@@ -75,12 +77,13 @@ def here() -> Machine:
     rate = gflop * 1e9 / statistics.median(times([call], 3)[0])
     cpu = jax.default_backend() == "cpu"
     like = MACHINES["cpu2" if cpu else "h200"]
-    scale = rate / like.rates["float32"] * (1.0 if cpu else 0.6)  # a product reaches more of the peak than a network
+    # a product reaches a larger share of the peak than a network
+    scale = rate / like.rates["float32"] * (1.0 if cpu else 0.6)
     rates = {name: value * scale for name, value in like.rates.items()}
     words = f"a float32 matrix product of {rate / 1e9:.0f} GFLOP/s, measured now"
     return dataclasses.replace(like, name="here", rates=rates, memory=device_memory(), source=words)
 
 
 def machine(name: str | None) -> Machine:
-    """A machine by its name, or the one at hand."""
+    """A machine by name, or this machine."""
     return here() if name is None else choose(MACHINES, name, "machine")

@@ -1,4 +1,4 @@
-"""Jobs in several processes of this machine, each with a share of its cores."""
+"""Jobs in several processes on this machine, each with a share of its cores."""
 
 import contextlib
 import multiprocessing
@@ -13,16 +13,16 @@ from multiprocessing.queues import SimpleQueue
 from ddjax import stopping
 from experiments.sweeping.jobs import Ended, Job, environment
 
-_WHOLE_LIFE = contextlib.ExitStack()  # of a process that works
-LOOK = 2.0  # seconds between looks at what is done
+_WHOLE_LIFE = contextlib.ExitStack()  # open until the worker process ends
+LOOK = 2.0  # seconds between progress updates
 
 
 def on_processes(count: int) -> Callable[[list[Job]], Iterator[Ended | None]]:
-    """What runs jobs in `count` processes: networks of small images keep one core busy each, not several."""
+    """A function that runs jobs in `count` processes, because networks for small images cannot use several cores."""
     context = multiprocessing.get_context("spawn")
 
     def start(jobs: list[Job]) -> Iterator[Ended | None]:
-        os.environ.update(environment())  # children are born with it
+        os.environ.update(environment())  # inherited by the workers
         waiting = deque(jobs)
         while waiting:
             shares = context.SimpleQueue()
@@ -32,7 +32,7 @@ def on_processes(count: int) -> Callable[[list[Job]], Iterator[Ended | None]]:
                 try:
                     yield from _run(pool, waiting, count)
                 finally:
-                    if stopping.asked():  # then so are they, and the pool waits until they have kept what they have
+                    if stopping.asked():  # the pool waits until the workers have saved their checkpoints
                         for process in multiprocessing.active_children():
                             process.terminate()
 
@@ -40,7 +40,7 @@ def on_processes(count: int) -> Callable[[list[Job]], Iterator[Ended | None]]:
 
 
 def _run(pool: ProcessPoolExecutor, waiting: deque[Job], count: int) -> Iterator[Ended | None]:
-    """Take jobs from `waiting` until it is empty or a process dies, which ends the pool and loses what was at work."""
+    """Run jobs from `waiting` until it is empty or a process dies. A death ends the pool and its running jobs."""
     running, whole = {}, True
     while running or (waiting and whole):
         while waiting and whole and len(running) < count:
@@ -59,13 +59,13 @@ def _run(pool: ProcessPoolExecutor, waiting: deque[Job], count: int) -> Iterator
 
 
 def shares_of_cores(count: int) -> list[set[int]]:
-    """The cores that this process may use, dealt out to `count` processes; fewer cores than those are shared."""
+    """Divide the cores of this process among `count` processes; with fewer cores than processes, they are shared."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return [set(cores[i::count]) or set(cores) for i in range(count)]
 
 
 def _begin(shares: SimpleQueue) -> None:
-    """Take a share of the cores, before JAX counts them; end in order, or with the parent, which may be killed."""
+    """Start a worker: pin it to its cores before JAX counts them, handle signals, and exit if the parent dies."""
     _WHOLE_LIFE.enter_context(stopping.in_order())
     if share := shares.get():
         os.sched_setaffinity(0, share)

@@ -1,4 +1,4 @@
-"""Jobs as tasks of a Ray cluster; Ray decides where and when each runs."""
+"""Jobs as tasks of a Ray cluster, which Ray schedules."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -9,9 +9,9 @@ GB = 10**9
 
 
 def on_ray(address: str | None, resources: Iterable[str], retries: int) -> Callable[[list[Job]], Iterator[Ended]]:
-    """Join the cluster at `address`, or start one on this machine; returns what runs jobs there.
+    """Connect to the cluster at `address`, or start one on this machine; returns a function that runs jobs there.
 
-    Ray runs a task whose worker died again, up to `retries` times, on whatever node is left.
+    Ray reruns a task whose worker died, up to `retries` times, on any remaining node.
     """
     try:
         import ray
@@ -48,7 +48,7 @@ def on_ray(address: str | None, resources: Iterable[str], retries: int) -> Calla
 
 
 def _see_that_it_can_run(ray: object, needs: list) -> None:
-    """A warning where no node of the cluster has what a job asks for: it would wait for ever, or for autoscaling."""
+    """Warn if no node of the cluster has the resources of a job, which then waits for autoscaling."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for need in dict.fromkeys(needs):
         wanted = {"CPU": need.cpus, "GPU": need.gpus, "TPU": need.tpus, "memory": need.memory * GB}

@@ -1,4 +1,4 @@
-"""Jobs through submitit: arrays of Slurm, or processes of this machine to try it out."""
+"""Jobs through submitit: Slurm arrays, or processes on this machine for a test."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ POLL = 1.0  # seconds
 def on_slurm(
     folder: pathlib.Path, resources: Iterable[str], retries: int, options: Iterable[str]
 ) -> Callable[[list[Job]], Iterator[Ended]]:
-    """What runs jobs by sbatch, one array for each kind of resources; scripts and logs go into `folder`.
+    """A function that runs jobs by sbatch, one array per set of resources; scripts and logs are in `folder`.
 
     `options` are NAME=VALUE for sbatch (partition, account, constraint, array_parallelism, ...); `cluster=local` runs
     the same jobs as processes of this machine. A job that runs out of time or is preempted is queued again, up to
@@ -29,7 +29,7 @@ def on_slurm(
     asked = list(resources)
 
     def start(jobs: list[Job]) -> Iterator[Ended]:
-        os.environ.update(environment())  # sbatch hands it on
+        os.environ.update(environment())  # sbatch passes it on
         by_need: dict[Resources, list[Job]] = defaultdict(list)
         for job in jobs:
             by_need[resources_of(job.cells[0].method, asked)].append(job)
@@ -51,11 +51,11 @@ def on_slurm(
 
 
 def parameters(need: Resources, settings: dict[str, str], cluster: str) -> dict:
-    """In submitit's words."""
+    """The resources as arguments of submitit."""
     if need.tpus:
-        raise ValueError(f"Slurm knows no TPUs by name; ask for a partition that has them (got tpus={need.tpus:g})")
+        raise ValueError(f"Slurm has no TPU resource: replace tpus={need.tpus:g} by --slurm partition=NAME")
     if need.gpus != int(need.gpus):
-        raise ValueError(f"Slurm gives whole GPUs; got gpus={need.gpus:g}")
+        raise ValueError(f"Slurm needs an integer number of GPUs; got gpus={need.gpus:g}")
     found = {"name": "ddjax", "timeout_min": int(60 * need.hours), "cpus_per_task": need.cpus}
     found |= {"gpus_per_node": int(need.gpus)} if need.gpus else {}
     found |= {"mem_gb": need.memory} if need.memory else {}

@@ -1,4 +1,4 @@
-"""A plan before anything runs: each cell's predicted time, memory and disk, and what all of them come to."""
+"""Plan of a sweep: predicted time, memory and disk space of each cell, and totals."""
 
 import statistics
 from collections import defaultdict
@@ -17,7 +17,7 @@ from experiments.sweeping.work import Common
 
 
 class Estimate(NamedTuple):
-    """One cell; `seconds` and `memory` are None for a method without a formula, until rows tell."""
+    """Prediction for a cell; `seconds` and `memory` are None for a method that has neither a formula nor rows."""
 
     cell: Experiment
     row: dict[str, Any] | None
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All cells, what several of them need and nobody has made yet, and the seconds that it takes."""
+    """All cells, and the shared work that is missing, with its seconds."""
 
     machine: Machine
     estimates: list[Estimate]
@@ -37,14 +37,14 @@ class Plan(NamedTuple):
 
 
 def kind(cell: Experiment) -> tuple:
-    """Cells of a kind take about the same time."""
+    """Key of cells that take about the same time."""
     return cell.dataset, cell.method, cell.ipc, cell.protocol
 
 
 def plan(cells: list[Experiment], store: Store, machine: Machine, fleet: bool, data_dir: str | None = None) -> Plan:
-    """Predictions by formula, replaced by the mean of measured rows of the same kind where this machine made some.
+    """Predict by formula, or by the mean of rows of the same kind if this machine measured some.
 
-    Rows know what their shared parts took, so a kind with rows pays no more for those.
+    Measured rows include the shared work, so a kind with rows adds no shared work.
     """
     rows = {cell: store.row(cell) for cell in cells}
     took = defaultdict(list)
@@ -70,7 +70,7 @@ def plan(cells: list[Experiment], store: Store, machine: Machine, fleet: bool, d
 
 
 def listing(made: Plan, store: Store) -> str:
-    """The plan as a table with totals."""
+    """The plan as a table with totals, as text."""
     head = f"{'data set':14} {'noise':15} {'method':8} {'ipc':>4} {'seed':>4} {'protocol':10}"
     lines = [f"{head} {'time':>9} {'memory':>9} {'disk':>8}"]
     for one in made.estimates:
@@ -128,7 +128,7 @@ def _totals(made: Plan, store: Store) -> list[str]:
 
 
 def in_bytes(size: float | None) -> str:
-    """Bytes in a unit that suits them."""
+    """Bytes as text, in a suitable unit."""
     if size is None:
         return "unknown"
     for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):

@@ -1,4 +1,4 @@
-"""The named grids."""
+"""Named grids."""
 
 from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED
 from experiments.sweeping.grid import Grid, Settings
@@ -9,7 +9,7 @@ ASYMMETRIC = tuple(("asymmetric", rate) for rate in (0.2, 0.4, 0.6, 0.8))
 HUMAN = tuple((kind, 0.0) for kind in ("aggre", "rand1", "rand2", "rand3", "worst"))
 LEARNED = ("rcig", "datm", "dance")
 METHODS = ("random", *LEARNED, "full")
-# Digits are 8x8 pixels: a few hundred steps do what thousands do on photographs.
+# Digits have 8x8 pixels, so a few hundred steps are enough.
 SHORT: dict[str, dict[int, Settings]] = {
     "rcig": {
         0: {"width": 32, "steps": 200, "options": ("batch=256", "pool_size=10", "image_rate=0.01")},
@@ -22,9 +22,9 @@ SHORT: dict[str, dict[int, Settings]] = {
 
 
 def published(dataset: str) -> dict[str, dict[int, Settings]]:
-    """The settings of clean data, at every noise: tuning to a known noise would be knowledge that nobody has.
+    """Settings published for clean data, used at every noise, because the noise is unknown in practice.
 
-    DANCE's are its defaults. RCIG's are a configuration's differences from its defaults, which are CIFAR-10's.
+    DANCE uses its defaults. RCIG's settings are differences from its defaults, which are those of CIFAR-10.
     """
     rcig = {
         ipc: {"steps": steps, "options": tuple(f"{name}={value}" for name, value in CONFIGS[config].items())}
@@ -37,7 +37,7 @@ def published(dataset: str) -> dict[str, dict[int, Settings]]:
 def study(
     dataset: str, noises: tuple[tuple[str, float], ...], ipc: tuple[int, ...], methods: tuple[str, ...] = METHODS
 ) -> Grid:
-    """A grid on one data set with published settings."""
+    """A grid on one data set, with published settings."""
     return Grid((dataset,), noises, methods, ipc, of_method=published(dataset))
 
 
@@ -50,7 +50,7 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
             of_method=SHORT,
         ),
     ),
-    # RCIG was published for sizes up to 50 (up to 10 on Tiny-ImageNet), DATM alone for larger ones
+    # RCIG is published up to 50 images per class (10 on Tiny-ImageNet); for more, only DATM
     "figure2": (
         study("cifar10", (CLEAN, *SYMMETRIC), (1, 10, 50)),
         study("cifar10", (CLEAN, *SYMMETRIC), (500, 1000), ("random", "datm")),

@@ -1,4 +1,4 @@
-"""Running the cells that a directory lacks."""
+"""Run the missing cells of a directory."""
 
 import functools
 import itertools
@@ -25,9 +25,13 @@ from experiments.sweeping.store import NAMED, Store
 def groups(
     cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
 ) -> list[list[Experiment]]:
-    """What runs as one program: cells that differ only in labels and seeds where `fleet`, else one cell each.
+    """Groups of cells that run as one program.
 
-    A fleet that needs more than `room` bytes by `cost` is cut into parts of about the same size.
+    Args:
+      cells: to group.
+      fleet: group cells that differ only in labels and seeds; otherwise each cell is a group.
+      room: bytes of memory; a larger fleet is split into parts of about the same size.
+      data_dir: TFDS directory.
     """
     if not fleet:
         return [[cell] for cell in cells]
@@ -45,7 +49,7 @@ def _likeness(cell: Experiment) -> str:
 
 
 def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
-    """Groups that score the same sets by other protocols, together: one process is to make a set and then score it."""
+    """Join groups that score the same distilled sets by different protocols, so that one process distils them once."""
     found: dict[tuple, list[list[Experiment]]] = {}
     for group in parts:
         whole = read(group[0].method).whole
@@ -63,7 +67,7 @@ def run_missing(
     view: View,
     keeping: Keeping | None = None,
 ) -> list[Experiment]:
-    """Run what is not done; returns the cells that failed. One that fails is written down, and the rest goes on."""
+    """Run the missing cells; returns the cells that failed. A failed cell gets a row, and the others continue."""
     shared, failed = Shared(data_dir, sets=store.distilled, keeping=keeping), []
     missing = [cell for cell in cells if not store.done(cell)]
     present = len(cells) - len(missing)
@@ -79,7 +83,7 @@ def run_missing(
 
 
 def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, float]:
-    """What a sweep's progress shows: how many failed, and the mean accuracy of the cells that ended last."""
+    """Metrics for the progress display: number of failed cells, and mean accuracy of the newest group."""
     rows = [row for cell in group if (row := store.row(cell)) and row["status"] == "done"]
     accuracy = {"accuracy": sum(row["last_acc"] for row in rows) / len(rows)} if rows else {}
     return {"failed": float(failed), **accuracy}
@@ -136,7 +140,7 @@ def _leave_traceback(error: Exception, folder: pathlib.Path) -> None:
 
 
 def failure(cell: Experiment, error: Exception, seconds: float) -> dict:
-    """The row of a cell that has no score."""
+    """The row of a failed cell."""
     return {
         "status": "failed_nan" if isinstance(error, Diverged) else "failed",
         "reason": f"{type(error).__name__}: {error}",

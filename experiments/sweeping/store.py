@@ -1,4 +1,4 @@
-"""A sweep's directory: one folder per run, named by its fingerprint, written aside and then renamed."""
+"""Directory of a sweep: one folder per run, named by its fingerprint, written aside and then renamed."""
 
 import contextlib
 import itertools
@@ -19,43 +19,43 @@ from experiments.running.config import Experiment
 
 log = logging.getLogger("ddjax.sweep")
 
-FAILED = ("failed", "failed_nan")  # the status of a row without a score; the second: its numbers were not finite
+FAILED = ("failed", "failed_nan")  # status of a row without a score; failed_nan: the run diverged
 ROW, PLAN = "row.json", "plan.json"
-SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s")  # what a distilled set cost
-NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # what tells cells of a plan apart
+SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s")  # columns of the cost of a distilled set
+NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # columns of the plan
 
 
 class Store:
-    """What is in a sweep's directory. Any number of processes on one file system may work on it."""
+    """The directory of a sweep. Several processes may share it on one file system."""
 
     def __init__(self, root: pathlib.Path):
-        """An existing directory or one that the first run makes."""
+        """Use `root`, which the first run creates if it is missing."""
         self.root = pathlib.Path(root)
         self.runs = self.root / "runs"
 
     def plan(self, cells: list[Experiment]) -> None:
-        """Write down what is wanted, for the report to say what is missing."""
+        """Write the list of planned cells, from which the report determines the missing ones."""
         plan = [{"fingerprint": fingerprint(cell), **{name: getattr(cell, name) for name in NAMED}} for cell in cells]
         with replacing(self.root / PLAN, "w") as file:
             json.dump(plan, file)
 
     def row(self, cell: Experiment) -> dict[str, Any] | None:
-        """The cell's row, None where it has not been run."""
+        """The cell's row, or None before its first run."""
         path = self.runs / fingerprint(cell) / ROW
         return json.loads(path.read_text()) if path.exists() else None
 
     def done(self, cell: Experiment) -> bool:
-        """Whether the cell has a score; a failed one is wanted again."""
+        """Whether the cell has a score. A failed cell runs again."""
         row = self.row(cell)
         return row is not None and row["status"] == "done"
 
     def failed(self, cell: Experiment) -> bool:
-        """Whether the cell's row says why it has no score."""
+        """Whether the cell's last run failed."""
         row = self.row(cell)
         return row is not None and row["status"] in FAILED
 
     def keeping(self, seconds: float = SECONDS) -> Keeping:
-        """Where unfinished cells are kept."""
+        """Checkpoints of unfinished cells."""
         return Keeping(self.root / "unfinished", seconds, wait=True)
 
     def write(self, rows: Sequence[dict[str, Any]], leave: Sequence[Callable[[pathlib.Path], None]] = ()) -> None:
@@ -75,7 +75,7 @@ class Store:
                     file.write(row["fingerprint"])
 
     def distilled(self, name: str) -> tuple[DistilledSet, dict, dict[str, Any]] | None:
-        """A set that some run made, by its name in the column `set`, and its cost; the log of its steps is gone."""
+        """A stored distilled set, by its name in the column `set`, with an empty log and its cost; or None."""
         link = self.root / "sets" / name
         folder = self.runs / link.read_text() if link.exists() else None
         if folder is None or not (folder / "distilled.npz").exists():
@@ -86,7 +86,7 @@ class Store:
 
     @contextlib.contextmanager
     def claimed(self, cells: list[Experiment]) -> Iterator[list[Experiment]]:
-        """Those of the cells that nobody else is at and that are not done; a claim ends with its process."""
+        """Lock cells; yields those that are missing and that no other process runs. Locks end with the process."""
         with contextlib.ExitStack() as claims:
             mine = []
             for cell in cells:
@@ -94,14 +94,14 @@ class Store:
                 try:
                     claims.enter_context(alone(self.root / "claims" / fingerprint(cell), what))
                 except Held as error:
-                    log.warning("left out: %s", error)
+                    log.warning("skipped: %s", error)
                     continue
                 if not self.done(cell):
                     mine.append(cell)
             yield mine
 
     def tidy(self) -> None:
-        """Remove what killed processes left aside, once nobody is at work."""
+        """Remove incomplete folders of killed processes, unless another process is running."""
         try:
             with contextlib.ExitStack() as claims:
                 for claim in (self.root / "claims").glob("*"):

@@ -1,4 +1,4 @@
-"""Arithmetic, sequential passes and bytes of training a network: the parts that formulas are made of."""
+"""Operations, sequential passes and bytes of training a network, from which formulas are built."""
 
 import math
 from typing import NamedTuple
@@ -11,23 +11,23 @@ from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import Machine
 
 FLOAT = 4
-GRADIENT = 3  # F of a gradient in the weights, F being one image's way through the network
+GRADIENT = 3  # F of a gradient in the weights; F is the forward pass of one image
 
 
 class Work(NamedTuple):
-    """Operations, passes through a network that wait for one another, and bytes held at the worst moment."""
+    """Operations, sequential passes through a network, and peak bytes."""
 
     flop: float = 0.0
     passes: float = 0.0
     memory: float = 0.0
 
     def then(self, other: "Work") -> "Work":
-        """One after the other."""
+        """Add work that runs later."""
         return Work(self.flop + other.flop, self.passes + other.passes, max(self.memory, other.memory))
 
 
 class Common(NamedTuple):
-    """Something that several cells use and the first of them makes."""
+    """Work that several cells share; the first of them does it."""
 
     name: str
     key: tuple
@@ -36,7 +36,7 @@ class Common(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Of a data set."""
+    """Shape of a data set."""
 
     train: int
     test: int
@@ -47,7 +47,7 @@ class Shape(NamedTuple):
 def training(
     recipe: Recipe, model: Model, shape: Shape, n: int, watched: float, members: int, machine: Machine
 ) -> Work:
-    """`members` networks trained on n images, each looking at `watched` images in all."""
+    """Work of training `members` networks on n images, each of which also predicts `watched` images in total."""
     steps = recipe.epochs * recipe.steps_per_epoch(n)
     seen = steps * min(recipe.batch, n) if recipe.order == "draws" else recipe.epochs * n
     gradients = 2 if recipe.sharpness else 1
@@ -60,10 +60,10 @@ def training(
 
 
 def data_bytes(shape: Shape) -> float:
-    """Training and test images on the device, once in pixels and once preprocessed."""
+    """Bytes of training and test images on the device, in pixels and preprocessed."""
     return (shape.train + shape.test) * math.prod(shape.image) * (FLOAT + 1)
 
 
 def held(model: Model, shape: Shape, images: float) -> float:
-    """Bytes of a gradient through so many images."""
+    """Bytes of a gradient through this many images."""
     return 3 * memory.unit_of(model, shape.image) * images

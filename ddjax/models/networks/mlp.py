@@ -6,7 +6,7 @@ from flax import linen as nn
 
 from ddjax.models import layers
 from ddjax.models.layers import Maps, Output, Present, Style
-from ddjax.ranges import Count
+from ddjax.ranges import Count, Natural
 
 
 class MLP(nn.Module):
@@ -15,13 +15,13 @@ class MLP(nn.Module):
     Attributes:
       num_classes: outputs.
       width: units of a hidden layer.
-      depth: number of hidden layers.
+      depth: number of hidden layers; 0 is a linear classifier.
       style: activation and initialisation of all layers; there is no norm.
     """
 
     num_classes: int
     width: Count = 128
-    depth: Count = 2
+    depth: Natural = 2
     style: Style = Style(norm="none")
 
     @nn.compact

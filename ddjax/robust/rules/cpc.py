@@ -1,6 +1,6 @@
-"""A class-prototype cleaner, reconstructed from the abstract of arXiv:2212.10766: its code and losses are not public.
+"""A class-prototype cleaner, reconstructed from the abstract of arXiv:2212.10766; code and losses are not public.
 
-Name it "CPC (our reconstruction)" in a table. It is the light form: one network, no semi-supervised trainer.
+Call it "CPC (our reconstruction)" in a table. It is a light form, with one network and no semi-supervised training.
 """
 
 import functools
@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Int
 from ddjax.precision import product
 from ddjax.ranges import NonNegative, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss, write
+from ddjax.robust.rule import mean_loss, write
 from ddjax.robust.rules.pls import sharpened
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
 _WIDTH = 128
@@ -28,12 +29,12 @@ _SHARPNESS = 2.0  # a temperature of one half
 def class_scores(
     directions: Float[Array, "b e"], prototypes: Float[Array, "k e"], bias: Float[Array, "k"]
 ) -> Float[Array, "b k"]:
-    """Logits of "this image belongs to that class": cosines less a threshold of the class, over the temperature."""
+    """Logits that an image belongs to a class: (cosine - threshold of the class) / temperature."""
     return (product(_unit(directions), _unit(prototypes).T) - bias[None]) / _TEMPERATURE
 
 
 def prototype_loss(scores: Float[Array, "b k"], labels: Int[Array, "b"], clean: Float[Array, "b"]) -> Float[Array, "b"]:
-    """The given class's score is taught the mixture's posterior; other classes' are pushed down where it is high."""
+    """Fits the given class's score to the mixture's posterior, and lowers the other scores where that is high."""
     own = jax.nn.one_hot(labels, scores.shape[-1])
     for_own = optax.sigmoid_binary_cross_entropy(jnp.sum(own * scores, axis=1), jax.lax.stop_gradient(clean))
     others = jnp.sum((1 - own) * jax.nn.softplus(scores), axis=1) / (scores.shape[-1] - 1)
@@ -41,22 +42,22 @@ def prototype_loss(scores: Float[Array, "b k"], labels: Int[Array, "b"], clean: 
 
 
 def class_aware(losses: Float[Array, "n"], labels: Int[Array, "n"], num_classes: int) -> Float[Array, "n"]:
-    """Posterior of a low loss within the given class; from all losses for classes of fewer than 50 labels."""
+    """Posterior of a low loss within the given class; classes of fewer than 50 labels use the losses of all classes."""
 
     def of_class(label: Array) -> Array:
-        inside = labels == label
-        enough = jnp.sum(inside) >= _ENOUGH
-        return jnp.where(enough, clean_probability(losses, inside | ~enough), everywhere)
+        member = labels == label
+        enough = jnp.sum(member) >= _ENOUGH
+        return jnp.where(enough, clean_probability(losses, member | ~enough), overall)
 
-    everywhere = clean_probability(losses)
-    every = jax.lax.map(of_class, jnp.arange(num_classes))
-    return jnp.take_along_axis(every, labels[None], axis=0)[0]
+    overall = clean_probability(losses)
+    by_class = jax.lax.map(of_class, jnp.arange(num_classes))
+    return jnp.take_along_axis(by_class, labels[None], axis=0)[0]
 
 
 def cleaned_loss(
     logits: Float[Array, "v b k"], targets: Float[Array, "b k"], clean: Float[Array, "b"]
 ) -> Float[Array, "b"]:
-    """Cross-entropy with the given label as far as it is believed, else with the views' own sharpened mean."""
+    """Cross-entropy with clean * given label + (1 - clean) * sharpened mean prediction of the views."""
     guess = sharpened(jnp.mean(jax.nn.softmax(logits), axis=0), _SHARPNESS)
     target = clean[:, None] * targets + (1 - clean)[:, None] * guess
     return cross_entropy(logits[0], jax.lax.stop_gradient(target))
@@ -65,10 +66,18 @@ def cleaned_loss(
 @checked
 @functools.cache
 def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0) -> Rule:
-    """Published warm-up: 10 epochs for ten classes, 30 for a hundred, of 300.
+    """A cleaner of class prototypes. The published warm-up is 10 of 300 epochs for ten classes, 30 for a hundred.
 
-    Prototypes learn from the first step, believing every label until the warm-up ends. Until epoch `detached` they do
-    not move the network: it would confirm its own partition.
+    Args:
+      warmup: until this epoch every label counts as clean. Prototypes learn from the first step.
+      detached: until this epoch no gradient passes from the prototypes to the network, which would otherwise confirm
+        its own partition.
+
+    Returns:
+      The rule.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
@@ -88,22 +97,22 @@ def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0)
             "bias": jnp.zeros(given.num_classes),
         }
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        logits, features = out.logits[0], out.features[0]
-        features = jnp.where(seen.epoch < detached, jax.lax.stop_gradient(features), features)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        logits, features = outputs.logits[0], outputs.features[0]
+        features = jnp.where(batch.epoch < detached, jax.lax.stop_gradient(features), features)
         directions = _unit(product(jax.nn.relu(product(features, extra["first"])), extra["second"]))
         scores = class_scores(directions[0], extra["prototypes"], extra["bias"])
-        low = tables["low"][seen.rows]
+        low = tables["low"][batch.rows]
         consistent = low * (1 - jnp.sum(directions[0] * directions[1], axis=-1))
-        own = jnp.take_along_axis(scores, seen.labels[:, None], axis=1)[:, 0]
-        clean = jnp.where(seen.epoch < warmup, 1.0, jax.lax.stop_gradient(jax.nn.sigmoid(own)))
+        own = jnp.take_along_axis(scores, batch.labels[:, None], axis=1)[:, 0]
+        clean = jnp.where(batch.epoch < warmup, 1.0, jax.lax.stop_gradient(jax.nn.sigmoid(own)))
         guess = jax.lax.stop_gradient(sharpened(jnp.mean(jax.nn.softmax(logits), axis=0), _SHARPNESS))
         tables = tables | {
-            "clean": write(tables["clean"], seen, clean),
-            "guess": write(tables["guess"], seen, guess),
+            "clean": write(tables["clean"], batch, clean),
+            "guess": write(tables["guess"], batch, guess),
         }
-        each = cleaned_loss(logits, seen.targets, clean)
-        return mean(each + prototype_loss(scores, seen.labels, low) + consistent, seen, tables)
+        cleaned = cleaned_loss(logits, batch.targets, clean)
+        return weighted_mean(cleaned + prototype_loss(scores, batch.labels, low) + consistent, batch, tables)
 
     def end(stats: Stats, tables: Tables, epoch: Int[Array, ""]) -> Tables:
         return tables | {"low": clean_probability(mean_loss(stats))}

@@ -1,4 +1,4 @@
-"""EchoSelect without an image generator (after arXiv:2405.12969): which original images to keep, class by class."""
+"""EchoSelect without an image generator (after arXiv:2405.12969): it selects the images to keep in each class."""
 
 import functools
 from typing import Annotated, Any
@@ -9,11 +9,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax.precision import product
 from ddjax.ranges import NonNegative, Range, checked
-from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss
+from ddjax.robust.rule import mean_loss
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
-Bearable = Annotated[float, Range(0, 1 / 1.2, below=True)]  # a share of wrong labels that leaves something to keep
+Bearable = Annotated[float, Range(0, 1 / 1.2, below=True)]  # a share of wrong labels at which images are left to keep
 _NEAREST = 0.5
 _ROUNDS = 3
 _ROUNDING = 1e-4
@@ -21,7 +22,7 @@ _ROUNDING = 1e-4
 
 @checked
 def kept_share(noise: Bearable) -> float:
-    """min(1 - 1.2 noise, 0.9 (1 - noise)): what is kept of each class at this share of wrong labels."""
+    """min(1 - 1.2 noise, 0.9 (1 - noise)): the share of each class to keep, given the share of wrong labels."""
     return min(1 - 1.2 * noise, 0.9 * (1 - noise))
 
 
@@ -37,7 +38,7 @@ def lowest_of_class(
 
 
 def prototypes(features: Float[Array, "n d"], labels: Int[Array, "n"], num_classes: int) -> Float[Array, "k d"]:
-    """Directions of the classes: means of unit features, of which only the closest half counts, three times over."""
+    """Directions of the classes: trimmed means of unit features. Three times, the mean of the closest half is taken."""
     unit = _unit(features)
     member = jax.nn.one_hot(labels, num_classes)
     means = _unit(product(member.T, unit))
@@ -48,9 +49,10 @@ def prototypes(features: Float[Array, "n d"], labels: Int[Array, "n"], num_class
 
 
 def similarity(features: Float[Array, "n d"], labels: Int[Array, "n"], means: Float[Array, "k d"]) -> Float[Array, "n"]:
-    """Cosine to the given class's direction less the largest to another's.
+    """Cosine to the given class's direction minus the largest cosine to another's.
 
-    A prototype stands for what a generator would make of the given label; distilled images' features do as well.
+    A prototype replaces the image that a generator would make of the given label. Features of distilled images serve
+    too.
     """
     cosines = product(_unit(features), _unit(means).T)
     own = jax.nn.one_hot(labels, len(means), dtype=bool)
@@ -58,7 +60,7 @@ def similarity(features: Float[Array, "n d"], labels: Int[Array, "n"], means: Fl
 
 
 def neighbour_agreement(features: Float[Array, "n d"], labels: Int[Array, "n"], count: int = 50) -> Float[Array, "n"]:
-    """Share of the `count` nearest other images, by cosine, that were given the same label. Memory grows as n^2."""
+    """Share of the `count` nearest other images, by cosine, with the same given label. Memory is O(n^2)."""
     if not 0 < count < len(labels):
         raise ValueError(f"count of neighbours is at least 1 and below the number of images {len(labels)}; got {count}")
     unit = _unit(features)
@@ -70,10 +72,20 @@ def neighbour_agreement(features: Float[Array, "n d"], labels: Int[Array, "n"], 
 @checked
 @functools.cache
 def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
-    """Cross-entropy on everything up to epoch `until`; after it, only on the images whose loss, averaged over these
-    epochs, is among the lowest `kept_share` of its given class.
+    """Cross-entropy on all images until epoch `until`, then on the selected ones.
 
-    `noise` must be known; under asymmetric noise its share differs between classes, and this rule does not see that.
+    Selected are the images whose loss, averaged over the first epochs, is among the lowest `kept_share` of their given
+    class. Under asymmetric noise the share of wrong labels differs between classes, which this rule ignores.
+
+    Args:
+      noise: the (known) share of wrong labels.
+      until: the number of epochs before the selection.
+
+    Returns:
+      The rule.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
     share = kept_share(noise)
 
@@ -81,9 +93,9 @@ def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
         n = len(given.labels)
         return {"total": jnp.zeros(n), "kept": jnp.ones(n)}
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        each = cross_entropy(out.logits[0, 0], seen.targets)
-        return mean(each, seen._replace(weights=tables["kept"][seen.rows]), tables)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        values = cross_entropy(outputs.logits[0, 0], batch.targets)
+        return weighted_mean(values, batch._replace(weights=tables["kept"][batch.rows]), tables)
 
     def end(stats: Stats, tables: Tables, epoch: Int[Array, ""]) -> Tables:
         total = tables["total"] + mean_loss(stats)

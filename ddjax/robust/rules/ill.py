@@ -1,4 +1,4 @@
-"""Imprecise label learning with noisy labels (Chen et al., 2024, arXiv:2305.12715), as its authors' code has it."""
+"""Imprecise label learning with noisy labels (Chen et al., 2024, arXiv:2305.12715), after its authors' code."""
 
 import functools
 
@@ -7,14 +7,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.ranges import Positive, checked
-from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, from_probabilities, mean
+from ddjax.robust.rule import from_probabilities
+from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
 _BALANCE = 0.1
 
 
 def noise_logits(weights: Float[Array, "k k"], scale: float) -> Float[Array, "k k"]:
-    """Rows of length `scale`, so that no weights make the channel sharper than k classes and `scale` allow."""
+    """Rows of length `scale`, which bounds how sharp the channel can become."""
     columns = weights.T / jnp.linalg.norm(weights.T, axis=0, keepdims=True)
     return scale * columns / jnp.linalg.norm(columns, axis=1, keepdims=True)
 
@@ -22,7 +23,7 @@ def noise_logits(weights: Float[Array, "k k"], scale: float) -> Float[Array, "k 
 def posterior(
     logits: Float[Array, "b k"], channel: Float[Array, "k k"], labels: Int[Array, "b"]
 ) -> Float[Array, "b k"]:
-    """log P(true | image, given label): prediction times the channel's column of the given label, normalised."""
+    """log P(true | image, given label): the prediction times the channel's column of the given label, normalised."""
     return jax.nn.log_softmax(jax.nn.log_softmax(logits) + jnp.log(channel.T[labels]))
 
 
@@ -34,24 +35,24 @@ def ill_loss(
     scale: float,
     column_softmax: bool,
 ) -> Float[Array, "b"]:
-    """Posterior consistency + the given label's likelihood + consistency of the two views.
+    """Consistency of the posterior + negative log likelihood of the given label + consistency of the two views.
 
-    Only the likelihood ties the network to the labels; its gradient in the logits is that of the posterior's own
-    cross-entropy, the exact step of expectation maximisation.
+    Only the likelihood depends on the labels through the network. Its gradient in the logits is that of the
+    cross-entropy with the posterior, which is the exact step of expectation maximisation.
     """
     raw = noise_logits(weights, scale)
     channel = jax.nn.softmax(raw, axis=1)
-    wanted = jnp.exp(jax.lax.stop_gradient(posterior(weak, channel, labels)))
-    tilted = -jnp.sum(wanted * posterior(strong, channel, labels), axis=-1)
+    target = jnp.exp(jax.lax.stop_gradient(posterior(weak, channel, labels)))
+    of_posterior = -jnp.sum(target * posterior(strong, channel, labels), axis=-1)
     observed = jax.nn.log_softmax(weak)[:, :, None] + jax.nn.log_softmax(raw, axis=0 if column_softmax else 1)[None]
     given = jax.nn.log_softmax(jax.nn.logsumexp(observed, axis=1))
     likelihood = -jnp.take_along_axis(given, labels[:, None], axis=1)[:, 0]
     own = jax.lax.stop_gradient(jax.nn.softmax(weak))
-    return tilted + likelihood - jnp.sum(own * jax.nn.log_softmax(strong), axis=-1)
+    return of_posterior + likelihood - jnp.sum(own * jax.nn.log_softmax(strong), axis=-1)
 
 
 def balance(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Array, ""]:
-    """Mean over classes of - log of the batch's mean probability: least when every class is predicted alike often."""
+    """Mean over classes of - log of the batch's mean probability, which is least for equally frequent predictions."""
     probabilities = jnp.sum(jax.nn.softmax(logits) * present[:, None], axis=0) / jnp.sum(present)
     return -jnp.mean(jnp.log(probabilities))
 
@@ -59,20 +60,28 @@ def balance(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Ar
 @checked
 @functools.cache
 def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip", column_softmax: bool = False) -> Rule:
-    """A learned channel and two views. Published scale: 1 for ten classes, 2 to 2.5 for a hundred.
+    """A learned channel and two views. The channel is a weak prior and not an estimate of the noise.
 
-    `strong` is the augmentation of the second view (published: AutoAugment, which we do not have). `column_softmax`
-    normalises the channel of the likelihood over true classes instead of given ones, as the published code does.
-    The channel is a weak prior and no estimate of the noise.
+    Args:
+      scale: published as 1 for ten classes and 2 to 2.5 for a hundred.
+      strong: augmentation of the second view. The paper uses AutoAugment, which ddjax does not have.
+      column_softmax: normalise the channel of the likelihood over true classes instead of given ones, like the
+        published code.
+
+    Returns:
+      The rule.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
     def extra(key: PRNGKey, given: Given) -> Extra:
         return {"weights": jnp.eye(given.num_classes)}
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        weak, strong = out.logits[0]
-        each = ill_loss(weak, strong, seen.labels, extra["weights"], scale, column_softmax)
-        return mean(each, seen, tables, _BALANCE * balance(weak, seen.present))
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        weak, strong = outputs.logits[0]
+        values = ill_loss(weak, strong, batch.labels, extra["weights"], scale, column_softmax)
+        return weighted_mean(values, batch, tables, _BALANCE * balance(weak, batch.present))
 
     return Rule(loss=loss, extra=extra, views=2, strong=strong, export=_findings)
 

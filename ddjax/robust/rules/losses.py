@@ -1,4 +1,4 @@
-"""Losses per image that forgive wrong labels by their shape alone; targets are one-hot or mixed labels [b k]."""
+"""Losses per image whose shape limits the effect of wrong labels. Targets are one-hot or mixed labels [b k]."""
 
 import functools
 import math
@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddjax.ranges import NonNegative, PositiveShare, Share, checked
-from ddjax.robust.rule import Rule, simple
+from ddjax.robust.rule import simple
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Rule
 
-_LOG_OF_ZERO = math.log(1e-4)  # what reverse cross-entropy takes for the logarithm of an absent label
-_FLOOR = 1e-7  # a power below one has an infinite slope at zero
+_LOG_OF_ZERO = math.log(1e-4)  # reverse cross-entropy replaces log 0 by this
+_FLOOR = 1e-7  # the slope of a power below one is infinite at zero
 
 
 def smoothed_cross_entropy(logits: Float[Array, "b k"], targets: Float[Array, "b k"], amount: float) -> Array:
@@ -29,7 +30,7 @@ def bootstrapped(logits: Float[Array, "b k"], targets: Float[Array, "b k"], trus
 
 
 def generalised(logits: Float[Array, "b k"], targets: Float[Array, "b k"], q: float) -> Array:
-    """(1 - p^q) / q of the target's probability: cross-entropy as q -> 0, absolute error at 1 (Zhang, Sabuncu 2018)."""
+    """(1 - p^q) / q with the target's probability p: cross-entropy as q -> 0 (Zhang and Sabuncu, 2018)."""
     return jnp.sum(targets * (1 - jnp.maximum(jax.nn.softmax(logits), _FLOOR) ** q) / q, axis=-1)
 
 
@@ -44,7 +45,7 @@ def symmetric(logits: Float[Array, "b k"], targets: Float[Array, "b k"], forward
 
 
 def normalised(logits: Float[Array, "b k"], targets: Float[Array, "b k"]) -> Array:
-    """Cross-entropy over the sum of what it would be for every label, in (0, 1] (Ma et al., 2020, arXiv:2006.13554)."""
+    """Cross-entropy divided by its sum over all labels, in (0, 1] (Ma et al., 2020, arXiv:2006.13554)."""
     return cross_entropy(logits, targets) / -jnp.sum(jax.nn.log_softmax(logits), axis=-1)
 
 
@@ -57,28 +58,28 @@ def plain() -> Rule:
 @checked
 @functools.cache
 def label_smoothing(amount: Share = 0.1) -> Rule:
-    """See `smoothed_cross_entropy`."""
+    """The rule of `smoothed_cross_entropy`."""
     return simple(lambda logits, targets: smoothed_cross_entropy(logits, targets, amount))
 
 
 @checked
 @functools.cache
 def bootstrap(trust: Share = 0.95, hard: bool = False) -> Rule:
-    """See `bootstrapped`; 0.8 is published for the hard form."""
+    """The rule of `bootstrapped`; for the hard form, a trust of 0.8 is published."""
     return simple(lambda logits, targets: bootstrapped(logits, targets, trust, hard))
 
 
 @checked
 @functools.cache
 def generalised_cross_entropy(q: PositiveShare = 0.7) -> Rule:
-    """See `generalised`."""
+    """The rule of `generalised`."""
     return simple(lambda logits, targets: generalised(logits, targets, q))
 
 
 @checked
 @functools.cache
 def symmetric_cross_entropy(forward: NonNegative = 0.1, backward: NonNegative = 1.0) -> Rule:
-    """See `symmetric`; published as (0.1, 1) for ten classes and (6, 0.1) for a hundred."""
+    """The rule of `symmetric`; published as (0.1, 1) for ten classes and (6, 0.1) for a hundred."""
     return simple(lambda logits, targets: symmetric(logits, targets, forward, backward))
 
 

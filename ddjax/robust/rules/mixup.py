@@ -7,41 +7,48 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddjax.ranges import NonNegative, checked
-from ddjax.robust.rule import Rule, Seen, Tables
 from ddjax.robust.rules.losses import plain
+from ddjax.training.rule import Batch, Rule, Tables
 from ddjax.types import PRNGKey
 
 
-def mix(key: PRNGKey, seen: Seen, alpha: float, dominant: bool = False) -> Seen:
-    """Images, targets and weights, each mixed with another row's by one share drawn from Beta(alpha, alpha).
+def mix(key: PRNGKey, batch: Batch, alpha: float, dominant: bool = False) -> Batch:
+    """Images, targets and weights, mixed with those of another row by one share drawn from Beta(alpha, alpha).
 
-    `dominant` keeps the share at or above one half, so that the first image stays the main one. alpha 0 mixes nothing.
+    Args:
+      key: of the share and the partners.
+      batch: to mix.
+      alpha: 0 mixes nothing.
+      dominant: keep the share at or above one half, so that the first image dominates.
+
+    Returns:
+      The mixed batch.
     """
     if alpha == 0:
-        return seen
+        return batch
     share_key, partner_key = jax.random.split(key)
     share = jax.random.beta(share_key, alpha, alpha)
     share = jnp.maximum(share, 1 - share) if dominant else share
-    # absent rows come last in a batch, and sort last: those present are shuffled among themselves
-    partner = jnp.argsort(jax.random.uniform(partner_key, seen.present.shape) + 1 - seen.present)
-    return blend(seen, share, partner)
+    # padding rows are last in a batch and sort last, so present rows are permuted among themselves
+    partner = jnp.argsort(jax.random.uniform(partner_key, batch.present.shape) + 1 - batch.present)
+    return blend(batch, share, partner)
 
 
-def blend(seen: Seen, share: Float[Array, ""], partner: Array) -> Seen:
-    """share * row + (1 - share) * its partner."""
+def blend(batch: Batch, share: Float[Array, ""], partner: Array) -> Batch:
+    """share * row + (1 - share) * partner."""
 
     def half(x: Array, axis: int = 0) -> Array:
         return share * x + (1 - share) * jnp.take(x, partner, axis=axis)
 
-    return seen._replace(images=half(seen.images, 1), targets=half(seen.targets), weights=half(seen.weights))
+    return batch._replace(images=half(batch.images, 1), targets=half(batch.targets), weights=half(batch.weights))
 
 
 @checked
 @functools.cache
 def mixup(alpha: NonNegative = 1.0) -> Rule:
-    """Cross-entropy of mixed images with mixed labels; larger `alpha` mixes more evenly."""
+    """Cross-entropy of mixed images with mixed labels. A larger `alpha` mixes more evenly."""
 
-    def prepare(key: PRNGKey, seen: Seen, tables: Tables) -> Seen:
-        return mix(key, seen, alpha)
+    def prepare(key: PRNGKey, batch: Batch, tables: Tables) -> Batch:
+        return mix(key, batch, alpha)
 
     return plain()._replace(prepare=prepare)

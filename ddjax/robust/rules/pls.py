@@ -1,6 +1,6 @@
-"""Pseudo-loss selection (Albert et al., 2024, arXiv:2407.05528): correct doubted labels, weigh what replaces them.
+"""Pseudo-loss selection (Albert et al., 2024, arXiv:2407.05528): weighted pseudo-labels replace doubtful labels.
 
-LSA changes the detector: in every other epoch a linear separator on features says which labels are wrong.
+LSA changes the detector: in every second epoch a linear separator on features detects the wrong labels.
 """
 
 import functools
@@ -12,25 +12,32 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax.ranges import NonNegative, Positive, Share, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, mean_loss
+from ddjax.robust.rule import mean_loss
 from ddjax.robust.rules.mixup import mix
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
-_PER_CLASS = 2  # fewer doubted labels than this times the classes are too few for a mixture of their own
+_PER_CLASS = 2  # a mixture on flagged labels needs at least this many per class
 
 
 def sharpened(probabilities: Float[Array, "n k"], power: float) -> Float[Array, "n k"]:
-    """Probabilities to a power, normalised again."""
+    """Probabilities raised to a power and normalised."""
     raised = probabilities**power
     return raised / jnp.sum(raised, axis=-1, keepdims=True)
 
 
 def pseudo_weights(losses: Float[Array, "n"], flagged: Bool[Array, "n"], num_classes: int) -> Float[Array, "n"]:
-    """1 for labels that are not flagged; for the others, the posterior of a low loss of their own pseudo-label.
+    """1 for labels that are not flagged; for the others, the posterior that the loss of the pseudo-label is low.
 
-    `losses` are those of the pseudo-labels. Where too few labels are flagged for a mixture, all weigh 1.
+    Args:
+      losses: of the pseudo-labels.
+      flagged: the labels that are replaced.
+      num_classes: of the problem.
+
+    Returns:
+      The weights; all are 1 if too few labels are flagged for a mixture.
     """
     enough = jnp.sum(flagged) >= _PER_CLASS * num_classes
     return jnp.where(flagged & enough, clean_probability(losses, flagged | ~enough), 1.0)
@@ -52,10 +59,24 @@ def pls(
     spread: bool = True,
     separator: bool = False,
 ) -> Rule:
-    """Published values; `spread` adds `from_uniform`, `separator` makes it LSA (whose control is the rule without).
+    """Pseudo-loss selection, with the published values as defaults.
 
-    LSA is published on a network pretrained without labels and on features of a middle stage; here it starts like the
-    others, after the warm-up, and separates what the last layer reads. The contrastive term is left out.
+    LSA is published for a network pretrained without labels and for features of a middle stage. Here it starts from a
+    new network, after the warm-up, and separates the inputs of the last layer. The contrastive term is left out.
+
+    Args:
+      warmup: number of epochs before the first correction.
+      confidence: a label is flagged if its probability to be right is below 1 - confidence.
+      sharpness: power that sharpens pseudo-labels.
+      alpha: of mixup.
+      spread: add `from_uniform` to the loss.
+      separator: detect wrong labels by LSA; its control is the rule with `spread=False` alone.
+
+    Returns:
+      The rule.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
@@ -67,14 +88,14 @@ def pls(
             "suspicion": jnp.zeros(n),
         }
 
-    def prepare(key: PRNGKey, seen: Seen, tables: Tables) -> Seen:
-        seen = seen._replace(targets=tables["targets"][seen.rows], weights=tables["weights"][seen.rows])
-        return mix(key, seen, alpha, dominant=True)
+    def prepare(key: PRNGKey, batch: Batch, tables: Tables) -> Batch:
+        batch = batch._replace(targets=tables["targets"][batch.rows], weights=tables["weights"][batch.rows])
+        return mix(key, batch, alpha, dominant=True)
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        logits = out.logits[0, 0]
-        even = jnp.where(seen.epoch >= warmup, from_uniform(logits, seen.present), 0.0) if spread else 0.0
-        return mean(cross_entropy(logits, seen.targets), seen, tables, even)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        logits = outputs.logits[0, 0]
+        even = jnp.where(batch.epoch >= warmup, from_uniform(logits, batch.present), 0.0) if spread else 0.0
+        return weighted_mean(cross_entropy(logits, batch.targets), batch, tables, even)
 
     def end(stats: Stats, tables: Tables, epoch: Int[Array, ""]) -> Tables:
         return corrected(stats, epoch, confidence, sharpness, separator)
@@ -86,7 +107,7 @@ def pls(
         epoch_end=end,
         due=lambda epoch: epoch + 1 >= warmup,
         export=_findings,
-        glances=2,
+        stats_views=2,
         features=separator,
     )
 
@@ -97,7 +118,7 @@ def corrected(stats: Stats, epoch: Int[Array, ""], confidence: float, sharpness:
     suspicion, flagged = 1 - clean, clean < 1 - confidence
     if separator:
         wrong = separate(stats.features[0], clean > confidence, flagged)
-        flagged = jnp.where((epoch + 1) % 2 == 0, wrong > 0.5, flagged)  # counts for the epoch that follows
+        flagged = jnp.where((epoch + 1) % 2 == 0, wrong > 0.5, flagged)  # takes effect in the next epoch
     k = stats.logits.shape[-1]
     guesses = sharpened(jnp.mean(jax.nn.softmax(stats.views[:, 0]), axis=0), sharpness)
     weights = pseudo_weights(cross_entropy(stats.logits[0], guesses), flagged, k)

@@ -1,8 +1,8 @@
-"""Self-taught meta loss rescaling (arXiv:2412.12955): learn, while training, how much each label should weigh.
+"""Self-taught meta loss rescaling (arXiv:2412.12955): label weights are learned while the network trains.
 
-A small rescaler reads how a batch is doing and weighs its labels. It is trained so that, after the network's step with
-these weights, the weighted loss of another batch of the same noisy data is low. The published scripts that multiply by
-sum(loss) / sum(weight loss) cancel the weights; here sums are divided by the sum of weights.
+A small network, the rescaler, maps the training dynamics of a batch to weights of its labels. It minimises the weighted
+loss of another batch of the same noisy data after the network's step with these weights. The published scripts multiply
+by sum(loss) / sum(weight loss), which cancels the weights; here sums are divided by the sum of weights.
 """
 
 import functools
@@ -16,15 +16,16 @@ from jaxtyping import Array, Float
 from ddjax.precision import product
 from ddjax.ranges import NonNegative, PartialShare, Positive, checked
 from ddjax.robust.dynamics import COUNT, features
-from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, from_probabilities, write
+from ddjax.robust.rule import from_probabilities, write
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables
 from ddjax.types import PRNGKey
 
 _MEMORY = 0.9  # of a label's weight, per visit
 
 
 def rescaler(key: PRNGKey) -> Extra:
-    """Parameters of 19 -> 19 -> 2, uniform as PyTorch starts a linear layer."""
+    """Parameters of the layers 19 -> 19 -> 2, initialised like PyTorch's linear layers."""
     keys, bound = jax.random.split(key, 4), COUNT**-0.5
     shapes = {"in": (COUNT, COUNT), "in_bias": (COUNT,), "out": (COUNT, 2), "out_bias": (2,)}
     return {
@@ -33,39 +34,49 @@ def rescaler(key: PRNGKey) -> Extra:
     }
 
 
-def rescale(extra: Extra, read: Float[Array, "b 19"], present: Float[Array, "b"]) -> Float[Array, "b"]:
-    """Weights in (0, 1). Both layers are normalised over the batch, so a weight says how a label compares in it."""
-    hidden = jax.nn.relu(_normalised(product(read, extra["in"]) + extra["in_bias"][None], present))
+def rescale(extra: Extra, inputs: Float[Array, "b 19"], present: Float[Array, "b"]) -> Float[Array, "b"]:
+    """Weights in (0, 1). Both layers are normalised over the batch, so a weight is relative to it."""
+    hidden = jax.nn.relu(_normalised(product(inputs, extra["in"]) + extra["in_bias"][None], present))
     return jax.nn.softmax(_normalised(product(hidden, extra["out"]) + extra["out_bias"][None], present))[:, 1]
 
 
 @checked
 @functools.cache
 def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive = 1e-2) -> Rule:
-    """The rescaler learns by Adam at `rate`, through the network's own step, from the first epoch on.
+    """Meta loss rescaling. The rescaler learns from the first epoch on, by Adam, through the network's step.
 
-    Its weights, at least `floor`, count from epoch `warmup` on. One rescaler for all classes; passes differ by their
-    augmentation (without one, deviations are 0 and say nothing); groups are those of the batch. Published on text
-    only, so there is no image result to match.
+    One rescaler serves all classes. Passes differ by their augmentation; without one, deviations are 0. Groups are
+    those of the batch. The paper has results on text only.
+
+    Args:
+      warmup: the epoch from which the weights count.
+      floor: the smallest weight.
+      rate: the rescaler's learning rate.
+
+    Returns:
+      The rule.
+
+    Raises:
+      ValueError: a setting is out of range.
     """
 
-    def weigh(out: Out, seen: Seen, extra: Extra) -> Float[Array, "b"]:
-        return rescale(extra, features(out.logits[0], seen.labels, seen.present), seen.present)
+    def weigh(outputs: Outputs, batch: Batch, extra: Extra) -> Float[Array, "b"]:
+        return rescale(extra, features(outputs.logits[0], batch.labels, batch.present), batch.present)
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
         return {"weights": jnp.ones(len(given.labels))}
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        learned = weigh(out, seen, extra)
-        used = jnp.where(seen.epoch < warmup, 1.0, jnp.maximum(learned, floor))
-        averaged = _MEMORY * tables["weights"][seen.rows] + (1 - _MEMORY) * jax.lax.stop_gradient(learned)
-        tables = {"weights": write(tables["weights"], seen, averaged)}
-        each = cross_entropy(out.logits[0, 0], seen.targets)
-        return Loss(each[None], used[None], jnp.zeros((), each.dtype), tables)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        learned = weigh(outputs, batch, extra)
+        used = jnp.where(batch.epoch < warmup, 1.0, jnp.maximum(learned, floor))
+        averaged = _MEMORY * tables["weights"][batch.rows] + (1 - _MEMORY) * jax.lax.stop_gradient(learned)
+        tables = {"weights": write(tables["weights"], batch, averaged)}
+        values = cross_entropy(outputs.logits[0, 0], batch.targets)
+        return Loss(values[None], used[None], jnp.zeros((), values.dtype), tables)
 
-    def meta(before: Out, after: Out, seen: Seen, extra: Extra) -> Float[Array, ""]:
-        weights = weigh(before, seen, extra)
-        return jnp.sum(weights * cross_entropy(after.logits[0, 0], seen.targets)) / jnp.sum(weights)
+    def meta(before: Outputs, after: Outputs, batch: Batch, extra: Extra) -> Float[Array, ""]:
+        weights = weigh(before, batch, extra)
+        return jnp.sum(weights * cross_entropy(after.logits[0, 0], batch.targets)) / jnp.sum(weights)
 
     return Rule(
         loss=loss,
@@ -81,8 +92,8 @@ def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive 
 
 def _findings(tables: Tables, stats: Stats) -> Findings:
     weights = tables["weights"]
-    found = from_probabilities(jax.nn.softmax(stats.logits[0]), stats)
-    return found._replace(suspicion=1 - weights, flagged=weights < 0.5, weight=weights)
+    findings = from_probabilities(jax.nn.softmax(stats.logits[0]), stats)
+    return findings._replace(suspicion=1 - weights, flagged=weights < 0.5, weight=weights)
 
 
 def _normalised(x: Float[Array, "b d"], present: Float[Array, "b"]) -> Float[Array, "b d"]:

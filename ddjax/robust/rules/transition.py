@@ -1,4 +1,4 @@
-"""Losses corrected by a transition matrix T[i, j] = P(given = j | true = i), its rows summing to one."""
+"""Losses corrected by a transition matrix T[i, j] = P(given = j | true = i), whose rows sum to one."""
 
 import functools
 from typing import Any
@@ -8,35 +8,50 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax.robust.rule import Extra, Given, Loss, Out, Rule, Seen, Tables, mean
+from ddjax.robust.rule import predictions
+from ddjax.training.rule import Batch, Extra, Given, Loss, Outputs, Rule, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
-_FLOOR = np.log(1e-7)  # backward losses are unbounded on both sides
-_WORST = 1e3
+_FLOOR = np.log(1e-7)  # a backward loss is otherwise unbounded below and above
+_WORST = 1e3  # condition number
 
 
 def forward_loss(
     logits: Float[Array, "b k"], labels: Int[Array, "b"], matrix: Float[Array, "k k"]
 ) -> Float[Array, "b"]:
-    """- log P(given): the network's probabilities sent through the noise (Patrini et al., 2017, arXiv:1609.03683)."""
+    """- log P(given), the network's probabilities multiplied by T (Patrini et al., 2017, arXiv:1609.03683)."""
     return -jax.nn.logsumexp(jax.nn.log_softmax(logits) + jnp.log(matrix.T[labels]), axis=-1)
 
 
 def backward_loss(
     logits: Float[Array, "b k"], labels: Int[Array, "b"], inverse: Float[Array, "k k"]
 ) -> Float[Array, "b"]:
-    """Row `label` of T^-1 times the losses of all labels: its mean over the noise is the loss of the true label."""
+    """Row `label` of T^-1 times the losses of all labels. Its mean over the noise is the loss of the true label."""
     return -jnp.sum(inverse[labels] * jnp.maximum(jax.nn.log_softmax(logits), _FLOOR), axis=-1)
 
 
 def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0) -> Float[np.ndarray, "k k"]:
-    """T from anchors: row i is what is predicted for the image whose probability of class i is at `quantile`.
+    """T from anchor images: row i is the prediction for the image whose probability of class i is at `quantile`.
 
-    The probabilities must come from a network that has not memorised the labels (cross-validated, or stopped early):
-    otherwise the estimate is near the identity. Published: 0.97 for ten classes, 1 (the largest) for a hundred.
+    Args:
+      probabilities: of a network that has not memorised the labels (cross-validated, or stopped early); otherwise the
+        estimate is close to the identity.
+      quantile: published as 0.97 for ten classes and 1 (the largest) for a hundred.
+
+    Returns:
+      T, whose rows sum to one.
+
+    Raises:
+      ValueError: the quantile is out of range.
+
+    Example:
+      >>> import numpy as np
+      >>> from ddjax.robust.rules.transition import estimate_transition
+      >>> estimate_transition(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])).tolist()
+      [[0.9, 0.1], [0.2, 0.8]]
     """
     if not 0 < quantile <= 1:
-        raise ValueError(f"quantile is above 0 and at most 1, the most certain image; got {quantile}")
+        raise ValueError(f"quantile must be above 0 and at most 1 (the most certain image); got {quantile}")
     probabilities = np.asarray(probabilities, np.float64)
     place = int(np.ceil(quantile * (len(probabilities) - 1)))
     anchors = np.argsort(probabilities, axis=0, kind="stable")[place]
@@ -44,41 +59,41 @@ def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0)
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-def transition_error(found: Float[Any, "k k"], true: Float[Any, "k k"]) -> float:
-    """Mean over rows of the total variation."""
-    return float(0.5 * np.abs(np.asarray(found) - np.asarray(true)).sum(axis=1).mean())
+def transition_error(estimate: Float[Any, "k k"], true: Float[Any, "k k"]) -> float:
+    """Total variation distance, averaged over rows."""
+    return float(0.5 * np.abs(np.asarray(estimate) - np.asarray(true)).sum(axis=1).mean())
 
 
 def invertible(matrix: Float[Any, "k k"]) -> Float[np.ndarray, "k k"]:
-    """T, checked to be one whose inverse does not blow a loss up."""
+    """T, if its condition number is small enough for `backward_correction`; else a ValueError."""
     matrix = np.asarray(matrix, np.float64)
     condition = np.linalg.cond(matrix)
     if not condition <= _WORST:
-        raise ValueError(f"matrix has condition number {condition:.3g}, past {_WORST:.0f}: use forward_correction")
+        raise ValueError(f"matrix has condition number {condition:.3g}, above {_WORST:.0f}: use forward_correction")
     return matrix
 
 
 @functools.cache
 def forward_correction() -> Rule:
-    """See `forward_loss`; the rule's data is T [k k], known or estimated."""
+    """The rule of `forward_loss`. Its data is T [k k], known or estimated."""
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        return mean(forward_loss(out.logits[0, 0], seen.labels, tables["matrix"]), seen, tables)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        return weighted_mean(forward_loss(outputs.logits[0, 0], batch.labels, tables["matrix"]), batch, tables)
 
-    return Rule(loss=loss, start=_keep)
+    return Rule(loss=loss, start=_keep, export=predictions)
 
 
 @functools.cache
 def backward_correction() -> Rule:
-    """See `backward_loss`; the rule's data is T [k k], passed through `invertible`."""
+    """The rule of `backward_loss`. Its data is T [k k], checked by `invertible`."""
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        return mean(backward_loss(out.logits[0, 0], seen.labels, tables["inverse"]), seen, tables)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        return weighted_mean(backward_loss(outputs.logits[0, 0], batch.labels, tables["inverse"]), batch, tables)
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
         return {"inverse": jnp.linalg.inv(_keep(key, given, data)["matrix"])}
 
-    return Rule(loss=loss, start=start)
+    return Rule(loss=loss, start=start, export=predictions)
 
 
 def _keep(key: PRNGKey, given: Given, data: Any) -> Tables:

@@ -1,27 +1,28 @@
-"""Training with a fixed weight per image: what a cleaner, an oracle or chance keeps, in programs of one shape."""
+"""Training with a fixed weight per image, for example 0 for pruned images; programs keep one shape."""
 
 import functools
 from typing import Any
 
 import jax.numpy as jnp
 
-from ddjax.robust.rule import Extra, Findings, Given, Loss, Out, Rule, Seen, Stats, Tables, mean, predictions
+from ddjax.robust.rule import predictions
 from ddjax.training.losses import cross_entropy
+from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
 
 @functools.cache
 def weighted() -> Rule:
-    """Cross-entropy weighted by the rule's data [n], zero for pruned images; see `confident.class_weights`."""
+    """Cross-entropy weighted by the rule's data [n], 0 for pruned images; see `confident.class_weights`."""
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
         if data is None or jnp.shape(data) != given.labels.shape:
             raise ValueError(f"data must be the weights [{len(given.labels)}] of the images; got {jnp.shape(data)}")
         return {"weights": jnp.asarray(data, jnp.float32)}
 
-    def loss(out: Out, seen: Seen, tables: Tables, extra: Extra) -> Loss:
-        seen = seen._replace(weights=tables["weights"][seen.rows])
-        return mean(cross_entropy(out.logits[0, 0], seen.targets), seen, tables)
+    def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
+        batch = batch._replace(weights=tables["weights"][batch.rows])
+        return weighted_mean(cross_entropy(outputs.logits[0, 0], batch.targets), batch, tables)
 
     return Rule(loss=loss, start=start, export=_findings)
 

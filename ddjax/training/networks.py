@@ -1,0 +1,102 @@
+"""Passes of a rule's networks: over a batch in training, and over all training images in test mode."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ddjax.augment import AUGMENTATIONS
+from ddjax.names import choose
+from ddjax.training.rule import Batch, Outputs, Rule, Stats, Tables
+from ddjax.types import Model, Params, PRNGKey
+
+_CHUNK = 500  # images in one pass over the training set
+
+
+def forward(
+    model: Model, rule: Rule, params: Params, batch: Batch, tables: Tables, key: PRNGKey
+) -> tuple[Outputs, Params]:
+    """Training pass of all networks over all views, which share one batch's running statistics.
+
+    Args:
+      model: the architecture of each network.
+      rule: the training rule.
+      params: of one network, or stacked for several.
+      batch: the images in all views.
+      tables: the rule's memory.
+      key: for `rule.mask`.
+
+    Returns:
+      The outputs, and the parameters with updated running statistics.
+    """
+    views, b = batch.images.shape[:2]
+    images = batch.images.reshape(views * b, *batch.images.shape[2:])
+    present = jnp.tile(batch.present, views)
+
+    def one(params: Params, net: Array) -> tuple[Outputs, Params]:
+        used = params
+        if rule.mask is not None:
+            used = rule.mask(jax.random.fold_in(key, net), params, tables, net)
+        if rule.frozen:
+            logits, updated = model.apply(used, images), params
+        else:
+            logits, updated = model.train(used, images, present)
+        features = model.features(used, images).reshape(views, b, -1) if rule.features else None
+        return Outputs(logits.reshape(views, b, -1), features), updated
+
+    if rule.nets == 1:
+        outputs, updated = one(params, jnp.int32(0))
+        return jax.tree.map(lambda leaf: leaf[None], outputs), updated
+    return jax.vmap(one)(params, jnp.arange(rule.nets))
+
+
+def statistics(
+    model: Model, rule: Rule, augment: str, params: Params, images: Array, targets: Array, key: PRNGKey, views: int = 0
+) -> Stats:
+    """Test-mode outputs of all networks for all images, `_CHUNK` images at a time.
+
+    Args:
+      model: the architecture of each network.
+      rule: the training rule; it says whether features are needed.
+      augment: name of the augmentation of the views.
+      params: of one network, or stacked for several.
+      images: [n h w c].
+      targets: [n k], one-hot rows of the given labels.
+      key: for the augmentation.
+      views: number of augmented views.
+
+    Returns:
+      The statistics.
+    """
+    n = len(images)
+    augmentation = choose(AUGMENTATIONS, augment, "augmentation")()
+    stacked = jax.tree.map(lambda leaf: leaf[None], params) if rule.nets == 1 else params
+    size = min(_CHUNK, n)
+    chunks = jnp.arange(-(-n // size) * size).reshape(-1, size) % n
+
+    def apply(part: Array) -> Array:
+        return jax.lax.map(lambda one: model.apply(one, part), stacked)
+
+    def chunk(rows: Array) -> Any:
+        part, own_key = images[rows], jax.random.fold_in(key, rows[0])
+        features = jax.lax.map(lambda one: model.features(one, part), stacked) if rule.features else None
+        logits = [apply(augmentation(jax.random.fold_in(own_key, view), part)) for view in range(views)]
+        return apply(part), features, jnp.stack(logits) if logits else None
+
+    def joined(parts: Array) -> Array:  # [chunks, ..., size, x] -> [..., n, x]
+        parts = jnp.moveaxis(parts, 0, -3)
+        return parts.reshape(*parts.shape[:-3], -1, parts.shape[-1])[..., :n, :]
+
+    return Stats(*jax.tree.map(joined, jax.lax.map(chunk, chunks)), jnp.argmax(targets, axis=1))
+
+
+@functools.lru_cache(maxsize=32)  # equal models give the same record, so compiled programs are found again
+def mean_logits(model: Model) -> Model:
+    """The model of several networks (leaves of the params are [nets ...]) whose logits are the mean of theirs."""
+
+    def apply(params: Params, images: Array) -> Array:
+        return jnp.mean(jax.vmap(lambda one: model.apply(one, images))(params), axis=0)
+
+    return model._replace(apply=apply)
