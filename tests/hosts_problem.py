@@ -45,11 +45,11 @@ def experts(folder, stored):
         for number in numbers:
             agreed(False)
             trained.append(number)
-            yield Expert(number, number + block, 0.5, 1.0)
+            yield Expert(number, number + block, 0.5, 1.0, 0.0)
 
     for number in stored:
         buffer.make(1)
-        made = Expert(number, number + block, 0.5, 1.0)
+        made = Expert(number, number + block, 0.5, 1.0, 0.0)
         buffer.write(number, made.snapshots, record_of(made))
     records = complete(buffer, 2, fleet)
     return {"trained": trained, "losses": [records[i]["loss"] for i in range(2)], "array": shared(buffer, 2).tolist()}

@@ -1,4 +1,4 @@
-"""What is kept is whole, what is damaged is named and passed over, and what is gone on with gives the same bits."""
+"""Checkpoints: resuming gives the same bits, damage is reported and skipped, other configurations are refused."""
 
 import json
 import logging

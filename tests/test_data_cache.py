@@ -1,4 +1,4 @@
-"""Decoded arrays on disk: same content, memory-mapped, and never trusted blindly."""
+"""The data cache: the same content, memory-mapped, with damage found and repaired."""
 
 import concurrent.futures
 import dataclasses

@@ -1,4 +1,4 @@
-"""`python -m experiments.data`: what it prints, and how it ends when something is missing."""
+"""`python -m experiments.data`: its output, and its errors when files are missing."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The record, its selections, the checks at the door, and the two sets that need no files."""
+"""The `Dataset` record, its selections, the checks of its arrays, and the two sets without files."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Folders of images, .npz and .csv files, built here and read back; and what is said of broken ones."""
+"""Folders of images, .npz and .csv files, written here and read back, and the errors for damaged ones."""
 
 import os
 import warnings

@@ -1,4 +1,4 @@
-"""TFDS sets written here by TFDS itself, tf.data streams with label noise, and the real CIFAR where it is prepared."""
+"""TFDS sets written here by TFDS, tf.data streams with label noise, and the real CIFAR if it is prepared."""
 
 import hashlib
 import shutil

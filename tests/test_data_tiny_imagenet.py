@@ -1,4 +1,4 @@
-"""Tiny-ImageNet's published layout, made small here, and the real one where it lies in the manual folder."""
+"""The published layout of Tiny-ImageNet, with few images, and the real set if it is in the manual folder."""
 
 import hashlib
 import io

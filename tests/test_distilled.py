@@ -1,4 +1,4 @@
-"""Decoding, targets, and the file of a distilled set with everything that can be wrong about it."""
+"""Distilled sets: decoding, targets, saving and loading, and every error of a file."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""A distilled file where it does not belong is refused in one sentence; where it does, it needs nothing else."""
+"""A distilled set with other data is refused in one sentence; with its own data it needs no other file."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Files on the way in and out: text in other encodings, arrays judged by their headers, disks that are full."""
+"""Reading and writing of files: other encodings, headers that contradict the file, full disks."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""A disk that is full at the end of a run: the message names the file and says how to go on."""
+"""A full disk at the end of a run: the message names the file and the way to continue."""
 
 import contextlib
 import os

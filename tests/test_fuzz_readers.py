@@ -1,4 +1,4 @@
-"""Files damaged at random: a reader gives what is there or a ValueError that names the file, and runs nothing."""
+"""Randomly damaged files: a reader returns the content or raises a ValueError, and runs no code from the file."""
 
 import io
 import json

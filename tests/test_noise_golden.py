@@ -1,4 +1,4 @@
-"""Published noise, bit for bit: label vectors that the reference generators produce with seed 0."""
+"""Published noise, bit for bit: the label vectors of the reference generators with seed 0."""
 
 import functools
 import hashlib

@@ -1,4 +1,4 @@
-"""Trainings that were cut off go on from their checkpoints and end in the bits of those that were not."""
+"""Interrupted trainings resume from their checkpoints and end with the same bits as uninterrupted ones."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Signals wait where code can keep its state, end a process in order elsewhere, and leave no handler behind."""
+"""Signals are deferred where the state can be saved, and end the process elsewhere; handlers are restored."""
 
 import os
 import signal

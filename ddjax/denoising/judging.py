@@ -85,8 +85,13 @@ def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement
       ValueError: shapes do not match, a value is NaN or +inf, a label is no class, or `precision` is not in (0, 1].
 
     Example:
-      >>> found = ddjax.judge(pred_probs, labels)
-      >>> labels = np.where(found.flagged, found.truth.argmax(axis=1), labels)
+      >>> truth = np.arange(100) % 2
+      >>> predictions = np.where(np.eye(2)[truth] > 0, 0.95, 0.05)
+      >>> labels = np.where(np.arange(100) < 10, 1 - truth, truth)
+      >>> judgement = judge(predictions, labels)  # doctest: +SKIP
+      >>> cleaned = np.where(judgement.flagged, judgement.truth.argmax(axis=1), labels)  # doctest: +SKIP
+      >>> bool((cleaned == truth).all())  # doctest: +SKIP
+      True
     """
     if not 0 < precision <= 1:
         raise ValueError(f"precision is above 0 and at most 1; got {precision}")

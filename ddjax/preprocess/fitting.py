@@ -14,6 +14,7 @@ from ddjax.preprocess.transform import Preprocess
 from ddjax.preprocess.whitening import channel_statistics, whitening
 from ddjax.storage import manifest
 from ddjax.storage.files import array_digest, cache_dir
+from ddjax.storage.locks import alone
 
 KIND = manifest.Kind("ddjax-whitening", 1, "a fitted whitening")
 _ARRAYS = ("zca_mean", "zca", "zca_inverse")
@@ -60,12 +61,7 @@ def fit(spec: str | Spec, images: np.ndarray, dataset: str = "", *, cache: bool 
     if channels is not None:
         fitted = {"mean": jnp.array(channels.mean, jnp.float32), "std": jnp.array(channels.std, jnp.float32)}
     if whiten:
-        stem = cache_dir() / "preprocess" / digest
-        arrays = _cached(stem) if cache else None
-        if arrays is None:
-            arrays = dict(zip(_ARRAYS, whitening(images, channels, spec.zca, spec.eps), strict=True))
-            if cache:
-                manifest.save(stem, KIND, arrays, {})
+        arrays = _cached_whitening(digest, images, channels, spec) if cache else _whitening(images, channels, spec)
         fitted |= {name: jnp.asarray(array) for name, array in arrays.items()}
     return Preprocess(**fitted, name=spec.name, fingerprint=f"{'-'.join(steps)}:{digest}")
 
@@ -84,11 +80,25 @@ def _channels(spec: Spec, images: np.ndarray, dataset: str) -> tuple[str, Channe
     return spec.standardize, channels
 
 
-def _cached(stem: pathlib.Path) -> dict[str, np.ndarray] | None:
-    if not manifest.paths(stem)[0].exists():
+def _whitening(images: np.ndarray, channels: Channels | None, spec: Spec) -> dict[str, np.ndarray]:
+    return dict(zip(_ARRAYS, whitening(images, channels, spec.zca, spec.eps), strict=True))
+
+
+def _cached_whitening(digest: str, images: np.ndarray, channels: Channels | None, spec: Spec) -> dict[str, np.ndarray]:
+    stem = cache_dir() / "preprocess" / digest
+    if (arrays := _read(stem)) is None:
+        with alone(stem.with_suffix(".lock"), f"the whitening {stem}", wait=True):
+            if (arrays := _read(stem)) is None:  # another process may have fitted it before the lock
+                arrays = _whitening(images, channels, spec)
+                manifest.save(stem, KIND, arrays, {})
+    return arrays
+
+
+def _read(stem: pathlib.Path) -> dict[str, np.ndarray] | None:
+    if not manifest.paths(stem)[1].exists():  # the manifest is written last
         return None
     try:
         return manifest.load(stem, KIND)[0]
     except ValueError as error:
-        warnings.warn(f"the cached whitening {stem} is damaged ({error}); it is fitted again", stacklevel=3)
+        warnings.warn(f"the cached whitening {stem}.npz is damaged ({error}); it is fitted again", stacklevel=4)
         return None
