@@ -28,6 +28,7 @@ DOORS = {
     "neural_tangents": [],  # only `kernels.tangent.load` loads it, by importlib: an import statement fails on newer JAX
     "flax": ["ddjax/models/", "experiments/benchmarks/plain.py"],
     "matplotlib": ["experiments/"],
+    "jinja2": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
     "tqdm": ["experiments/display/progress.py"],

@@ -1,144 +1,76 @@
-"""Self-contained HTML page of the most suspicious images. Text from data is escaped."""
+"""Self-contained HTML page of the most suspicious images. The template escapes text from data."""
 
 import base64
+import collections
 import io
 import pathlib
 from collections.abc import Sequence
-from html import escape
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from ddjax.denoising import DenoiseReport
-from ddjax.distilled import pixels
+from ddjax.distilled import DistilledSet, pixels
 from experiments.reporting.page import style
 from experiments.reporting.pictures import mosaic
 
 HERE = pathlib.Path(__file__).parent
 SIDE = 96  # pixels of a picture on the page; larger images are shrunk
-PER_CLASS, CLASSES = 10, 20  # distilled images that are shown
+PER_CLASS, CLASSES, PAIRS = 10, 20, 20  # largest numbers of distilled images, of their classes, of confused pairs
 
 
 def gallery(report: DenoiseReport, images: np.ndarray, title: str, skipped: Sequence[str], most: int) -> str:
-    """The page as text: a summary, the images in order of suspicion, what the students saw, what could not be read."""
-    shown = report.order()[:most]
-    cards = "".join(_card(report, images[row], row, place) for place, row in enumerate(shown))
-    parts = [
-        _section("Most suspicious labels", "suspects", _filters(report, shown) + f'<ol class="cards">{cards}</ol>')
-    ]
-    if twice := report.conflicts:
-        parts.append(
-            _section("Pictures that occur under several labels", "conflicts", _conflicts(report, images, twice[:most]))
-        )
-    if report.flagged.any():
-        parts.append(_section("Which classes are confused", "pairs", _pairs(report)))
-    if report.distilled is not None:
-        parts.append(_section("What the students learned from", "distilled", _distilled(report)))
-    if skipped:
-        lines = "".join(f"<li><code>{escape(line)}</code></li>" for line in skipped)
-        parts.append(_section("Files that could not be read", "skipped", f"<ul>{lines}</ul>"))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{style()}{(HERE / 'gallery.css').read_text()}</style>\n</head>\n"
-        f"<body>\n<header>\n<h1>{escape(title)}</h1>\n{_summary(report, skipped)}</header>\n<main>\n{''.join(parts)}"
-        f"</main>\n<script>{(HERE / 'gallery.js').read_text()}</script>\n</body>\n</html>\n"
+    """Render the page: a summary, the suspicious and the conflicting images, confused classes, distilled images.
+
+    Args:
+      report: of the denoiser.
+      images: pixels of the judged images, [n h w c].
+      title: of the page.
+      skipped: files that could not be read, with the reason.
+      most: largest number of suspicious images.
+
+    Returns:
+      The page as text.
+    """
+    shown, flagged = report.order()[:most], report.flagged
+    pairs = collections.Counter(sorted(zip(report.given[flagged], report.suggested[flagged], strict=True)))
+    sheet = None if report.distilled is None else _sheet(report.distilled)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("gallery.html").render(
+        title=title,
+        report=report,
+        names=report.class_names,
+        skipped=skipped,
+        count=int(flagged.sum()),
+        total=len(report.given),
+        present=sorted({int(c) for c in report.given[shown]}),
+        cards=[(row, _uri(images[row])) for row in shown],
+        conflicts=[(rows, _uri(images[rows[0]])) for rows in report.conflicts[:most]],
+        pairs=pairs.most_common(PAIRS),
+        sheet=sheet,
+        grow=1 if sheet is None else max(1, 480 // sheet.shape[1]),
+        side=SIDE,
+        classes=CLASSES,
+        png=_png,
+        style=Markup(style() + (HERE / "gallery.css").read_text()),
+        script=Markup((HERE / "gallery.js").read_text()),
     )
 
 
-def _section(title: str, key: str, body: str) -> str:
-    return f'<section id="{key}"><h2>{title}</h2>{body}</section>\n'
-
-
-def _summary(report: DenoiseReport, skipped: Sequence[str]) -> str:
-    count, n = int(report.flagged.sum()), len(report.given)
-    promise = f"; {100 * report.expected_precision:.0f} % of these are expected to be wrong" if count else ""
-    said = (
-        f"{count} of {n} labels are flagged ({100 * count / n:.1f} %){promise}. About {100 * report.noise_rate:.1f} % "
-        f"of all labels are estimated to be wrong. Judged by {report.method}, ranked by {report.score}."
-    )
-    some = f'<a href="#skipped">{len(skipped)} file{"s" * (len(skipped) > 1)}</a>'
-    warning = f'<p class="warning">{some} could not be read.</p>' if skipped else ""
-    if twice := len(report.conflicts):
-        some = f'<a href="#conflicts">{twice} picture{"s" * (twice > 1)}</a>'
-        warning += f'<p class="warning">{some} with several labels.</p>'
-    return f'<p class="standfirst">{escape(said)}</p>{warning}'
-
-
-def _filters(report: DenoiseReport, shown: np.ndarray) -> str:
-    present = sorted({int(c) for c in report.given[shown]})
-    options = "".join(f'<option value="{c}">{escape(report.class_names[c])}</option>' for c in present)
-    return (
-        '<form class="filters"><label>Given label <select id="class"><option value="">all</option>'
-        f'{options}</select></label><label><input type="checkbox" id="only"> flagged only</label>'
-        '<label>Name <input type="search" id="search"></label><output id="count"></output></form>'
-    )
-
-
-def _card(report: DenoiseReport, image: np.ndarray, row: int, place: int) -> str:
-    names, flagged = report.class_names, bool(report.flagged[row])
-    given, likely = names[report.given[row]], names[int(report.truth[row].argmax())]
-    name = str(report.ids[row])
-    alt = escape(f"{name}, given label {given}", quote=True)
-    doubt = f'<span class="badge">flagged</span> looks like <b>{escape(likely)}</b>' if flagged else "not flagged"
-    return (
-        f'<li class="card" data-class="{report.given[row]}" data-flagged="{int(flagged)}">'
-        f'<img src="{_uri(image)}" width="{SIDE}" height="{SIDE}" alt="{alt}">'
-        f'<p class="given">given <b>{escape(given)}</b></p><p class="doubt">{doubt}</p>'
-        f'<p class="small">{place + 1}. P(wrong) {report.wrong[row]:.2f}</p>'
-        f'<p class="name" title="{escape(name, quote=True)}">{escape(name)}</p></li>'
-    )
-
-
-def _conflicts(report: DenoiseReport, images: np.ndarray, groups: Sequence[np.ndarray]) -> str:
-    names = report.class_names
-    lines = "".join(
-        f'<tr><td><img src="{_uri(images[rows[0]])}" width="{SIDE // 2}" height="{SIDE // 2}" alt=""></td><td>'
-        + "<br>".join(
-            f"<code>{escape(str(report.ids[i]))}</code> <b>{escape(names[report.given[i]])}</b>" for i in rows
-        )
-        + "</td></tr>"
-        for rows in groups
-    )
-    count = len(report.conflicts)
-    left_out = f" Shown are the first {len(groups)} of {count}; conflicts.csv lists all." if len(groups) < count else ""
-    return (
-        f"<p>The images of a row have the same pixels. At most one of their labels is right.{left_out}</p>"
-        '<div class="scroll"><table class="pairs-table"><thead><tr><th scope="col">picture</th>'
-        f'<th scope="col">file and given label</th></tr></thead><tbody>{lines}</tbody></table></div>'
-    )
-
-
-def _pairs(report: DenoiseReport) -> str:
-    k = len(report.class_names)
-    pairs = np.bincount(report.given[report.flagged] * k + report.suggested[report.flagged], minlength=k * k)
-    rows = "".join(
-        f"<tr><td>{escape(report.class_names[pair // k])}</td><td>{escape(report.class_names[pair % k])}</td>"
-        f'<td class="number">{pairs[pair]}</td></tr>'
-        for pair in np.argsort(-pairs, kind="stable")[:20]
-        if pairs[pair]
-    )
-    return (
-        '<div class="scroll"><table class="pairs-table"><caption>Flagged labels, the twenty most frequent pairs'
-        '</caption><thead><tr><th scope="col">given</th><th scope="col">suggested</th><th scope="col">images</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _distilled(report: DenoiseReport) -> str:
-    assert report.distilled is not None
-    made = report.distilled
+def _sheet(made: DistilledSet) -> np.ndarray:
+    """Distilled images as one picture, a row per class."""
     labels = np.asarray(made.labels)
     classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
     rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in range(min(made.num_classes, CLASSES))]
-    sheet = mosaic(np.clip(np.asarray(pixels(made)), 0, 1), [row for row in rows if len(row)])
-    words = f"Distilled images, a row for each class: {', '.join(report.class_names[: len(rows)])}"
-    grow = max(1, 480 // sheet.shape[1])
-    return (
-        f"<p>{len(made.images)} images, made from all {len(report.given)} by {escape(report.method)}; the students saw "
-        f'nothing else.</p><img class="sheet" src="{_png(sheet)}" width="{grow * sheet.shape[1]}" '
-        f'height="{grow * sheet.shape[0]}" alt="{escape(words, quote=True)}">'
-    )
+    return mosaic(np.clip(np.asarray(pixels(made)), 0, 1), [row for row in rows if len(row)])
 
 
 def _uri(image: np.ndarray) -> str:
