@@ -28,6 +28,12 @@ def keys(value: Any, argument: str) -> None:
         )
 
 
+def key(value: Any, argument: str) -> None:
+    """Check that the value is one typed key."""
+    if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, SAFE_KEYS)) or value.ndim:
+        raise ValueError(f"{argument} must be one typed key, such as jax.random.key(0); got {_briefly(value)}")
+
+
 def finite(array: Any, argument: str) -> None:
     """No NaN, no infinity."""
     if not jnp.issubdtype(array.dtype, jnp.inexact):
@@ -50,7 +56,7 @@ def images(array: Any, argument: str, space: str | None = None) -> None:
             "space that the images are in, or hand in bytes"
         )
     if space not in (None, PIXELS) and not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{argument} in the space {space!r} must be floats; got {_briefly(array)}: see ddjax.in_space")
+        raise ValueError(f"{argument} in the space {space!r} must be floats; got {_briefly(array)}: see ddjax.to_space")
     finite(array, argument)
 
 
@@ -79,7 +85,7 @@ def learnable(train: Any, argument: str = "train") -> None:
     if train.space == PIXELS:
         raise ValueError(
             f"{argument} must be in the space of a preprocessing; got raw pixels. Move it there first, with "
-            "ddjax.in_space or preprocess.apply"
+            "ddjax.to_space or preprocess.apply"
         )
 
 

@@ -106,7 +106,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare measures against the truth, which is there only where --noise put errors in")
-    names = ("method", "protocol", "network", "score", "calibration")
+    names = ("method", "protocol", "network", "width", "depth", "score", "calibration")
     check_names(**{name: getattr(settings, name) for name in names})
     options, rate = method_options(settings)
     view = View(settings.quiet)
@@ -188,7 +188,7 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
     from ddjax.denoising import denoise as find
     from experiments.denoising.forecast import compared, forecast
     from experiments.denoising.stages import staged
-    from experiments.running.config import UPRIGHT
+    from experiments.running.config import NO_FLIP
     from experiments.sweeping.machines import here
     from experiments.sweeping.work import Shape
 
@@ -206,11 +206,11 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         "seed",
     )
     more |= {name: getattr(settings, name) for name in names}
-    more["mirror"] = not (settings.upright or settings.data in UPRIGHT)
+    more["flip"] = not (settings.upright or settings.data in NO_FLIP)
     methods, expected = compared(settings.method, settings.compare), {}
     if not settings.quiet:
         shape = Shape(len(images), 0, tuple(images.shape[1:]), len(more["class_names"]))
-        expected = forecast(settings, methods, options, more["mirror"], shape, here())
+        expected = forecast(settings, methods, options, more["flip"], shape, here())
     with staged(settings.quiet, expected) as tell:
         first = find(
             images,

@@ -100,7 +100,7 @@ from ddjax.execution import mesh
 dataset = ddjax.load("digits")
 data = ddjax.prepare(dataset, ddjax.NoiseSpec("symmetric", rate=0.4))
 transform = preprocess.fit("standardize", dataset.images)
-moved = ddjax.in_space(data, transform)
+moved = ddjax.to_space(data, transform)
 model = ddjax.build("convnet", dataset.image_shape, dataset.num_classes, width=16)
 
 # Wrong labels require a large ridge. A small ridge would fit each wrong label.

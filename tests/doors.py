@@ -58,7 +58,7 @@ class Things:
         self.dataset = ddjax.synthetic(3, 12)
         self.data = ddjax.prepare(self.dataset, ddjax.NoiseSpec("symmetric", rate=0.2))
         self.transform = preprocess.fit("standardize", self.dataset.images)
-        self.ready = ddjax.in_space(self.data, self.transform)
+        self.ready = ddjax.to_space(self.data, self.transform)
         self.recipe = ddjax.Recipe(epochs=1, batch=8, rate=0.01)
         self.keys = jax.random.split(jax.random.key(0), 1)
         labels = preprocess.one_hot(jnp.asarray(self.ready.train.labels), 3)
@@ -259,7 +259,7 @@ several(
         lambda t: t.ddjax.denoise(t.dataset.images, t.dataset.labels, score="x"),
         "unknown score 'x'",
     ),
-    a_way_nobody_knows=(lambda t: t.ddjax.fit(t.model, t.recipe, t.examples, t.keys, how="pmap"), "unknown how 'pmap'"),
+    a_way_nobody_knows=(lambda t: t.ddjax.RunOptions(how="pmap"), "unknown how 'pmap'"),
 )
 several(
     "numbers",
@@ -311,10 +311,13 @@ several(
         "noise must be a NoiseSpec; got str",
     ),
     a_word_for_a_transform=(
-        lambda t: t.ddjax.in_space(t.data, "standardize"),
+        lambda t: t.ddjax.to_space(t.data, "standardize"),
         "transform must be a Preprocess",
     ),
-    a_space_entered_twice=(lambda t: t.ddjax.in_space(t.ready, t.transform), "already and cannot be moved"),
+    a_space_entered_from_another=(
+        lambda t: t.ddjax.to_space(t.ready, t.preprocess.fit("unit", t.dataset.images)),
+        "cannot be moved to",
+    ),
     floats_for_a_transform=(lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0), "uint8 images.*float64"),
     images_a_transform_does_not_know=(
         lambda t: t.preprocess.apply(t.transform, t.np.zeros((2, 8, 8, 3), t.np.uint8)),
@@ -462,7 +465,7 @@ for _name in SMALL:
                 lambda t: {"ipc": 1, "train": dataclasses.replace(t.ready.train, images=t.nan)},
                 "train.images holds NaN or infinity in 1 of 36 rows",
             ),
-            f"{_name} on pixels": (lambda t: {"ipc": 1, "train": t.data.train}, "got raw pixels.*ddjax.in_space"),
+            f"{_name} on pixels": (lambda t: {"ipc": 1, "train": t.data.train}, "got raw pixels.*ddjax.to_space"),
         },
     )
 

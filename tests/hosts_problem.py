@@ -7,7 +7,8 @@ import sys
 import adder
 import jax
 
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 
 
@@ -22,8 +23,7 @@ def resumed(folder, config):
             adder.state(),
             steps=12,
             chunk=2,
-            checkpoints=kept,
-            report=lambda done, steps, metrics: reached.append(done),
+            options=RunOptions(lambda done, steps, metrics: reached.append(done), kept),
         )
     except ValueError as error:
         return {"error": f"{type(error).__name__}: {error}"}

@@ -6,7 +6,7 @@ import pytest
 import ddjax
 from ddjax.denoising import DenoiseReport, denoiser
 
-QUICK = {"method": "herding", "ipc": 10, "width": 8, "students": 2, "epochs": 60, "mirror": False}
+QUICK = {"method": "herding", "ipc": 10, "width": 8, "students": 2, "epochs": 60, "flip": False}
 QUICK |= {"options": {"features": "pixels"}}
 
 

@@ -50,8 +50,8 @@ def test_another_preprocessing(made, dataset, tmp_path):
     with pytest.raises(ValueError, match=rf"{made.space}.*{other.fingerprint}"):
         saving.load_distilled(path, other)
     ready = data.prepare(dataset, NoiseSpec())
-    moved = data.in_space(ready, other)
-    with pytest.raises(ValueError, match=r"images in .* cannot be scored in"):
+    moved = data.to_space(ready, other)
+    with pytest.raises(ValueError, match=r"images in .* cannot be moved to"):
         evaluate(made, moved.test, train=ready.train, protocol=OWN, students=1)
 
 

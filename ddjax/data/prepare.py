@@ -12,8 +12,6 @@ from ddjax.noise import apply as corrupt
 from ddjax.ranges import Count, Range, checked
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
 
-Part = TypeVar("Part", TrainSet, TestSet)
-
 
 class Prepared(NamedTuple):
     """Given labels in `train`, clean ones in `audit`, in the same order of ids; pixels everywhere."""
@@ -73,18 +71,40 @@ def smallest_class(dataset: Dataset) -> int:
     return int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())
 
 
-def in_space(prepared: Prepared, transform: preprocess.Preprocess) -> Prepared:
-    """The same examples with their images on the device, in the space of `transform`."""
-    checks.kind(prepared, Prepared, "prepared", "ddjax.prepare makes one")
+Data = TypeVar("Data", Prepared, TrainSet, TestSet)
+
+
+def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
+    """Preprocess images: move them from pixels to the space of `transform`, on the device.
+
+    Args:
+      data: what `prepare` returns, or one of its sets. Images that are in that space already stay as they are.
+      transform: the preprocessing, from `preprocess.fit`.
+
+    Returns:
+      The same examples with preprocessed images.
+
+    Raises:
+      ValueError: an argument has a wrong type, or the images are in the space of another preprocessing.
+
+    Example:
+      >>> import ddjax
+      >>> from ddjax import preprocess
+      >>> data = ddjax.prepare(ddjax.synthetic(2, 4, (4, 4, 1)), ddjax.NoiseSpec())
+      >>> transform = preprocess.fit("unit", data.train.images)
+      >>> to_space(data, transform).train.space == transform.fingerprint
+      True
+    """
+    if not isinstance(data, TrainSet | TestSet):
+        checks.kind(data, Prepared, "data", "ddjax.prepare makes one")
     checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
-    return prepared._replace(train=moved(prepared.train, transform), test=moved(prepared.test, transform))
-
-
-def moved(part: Part, transform: preprocess.Preprocess) -> Part:
-    """One set with its images on the device, in the space of `transform`."""
-    if part.space != PIXELS:
+    if isinstance(data, Prepared):
+        return data._replace(train=to_space(data.train, transform), test=to_space(data.test, transform))
+    if data.space == transform.fingerprint:
+        return data
+    if data.space != PIXELS:
         raise ValueError(
-            f"these images are in {part.space!r} already and cannot be moved to {transform.fingerprint!r}: "
-            "start again from the pixels that ddjax.prepare gives"
+            f"images in {data.space!r} cannot be moved to {transform.fingerprint!r}: start from the uint8 pixels that "
+            "ddjax.prepare gives"
         )
-    return dataclasses.replace(part, images=preprocess.apply(transform, part.images), space=transform.fingerprint)
+    return dataclasses.replace(data, images=preprocess.apply(transform, data.images), space=transform.fingerprint)

@@ -63,7 +63,7 @@ def check(train: TrainSet, storage: str) -> None:
     if train.space == PIXELS:
         raise ValueError(
             "trajectories() takes images in the space of a preprocessing; got raw pixels. "
-            "Move the train set there first, with ddjax.in_space or preprocess.apply."
+            "Move the train set there first, with ddjax.to_space or preprocess.apply."
         )
 
 

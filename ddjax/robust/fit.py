@@ -1,5 +1,6 @@
 """Training several runs of one rule as one compiled program, watched as `ddjax.training.fit` watches."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
 from ddjax.robust.rule import Findings, Rule
 from ddjax.robust.trainer import RuleState, RuleTrainer
-from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Clock, Examples, Recipe, Watch, accuracy, over_members, predict
-from ddjax.training.fit import Report, decides, in_blocks, members_own
+from ddjax.training.fit import decides, in_blocks, members_own
 from ddjax.types import Metrics, Model, Params
 
 
@@ -46,9 +47,7 @@ def robust_fit(
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
     every: Count | None = None,
-    how: str = "auto",
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> RobustFit:
     """Train one run of the rule per key, by `recipe` but for the loss.
 
@@ -57,8 +56,8 @@ def robust_fit(
       keys: [s] typed keys.
       data: what the rule's `start` asks for, leaves [s ...]: a transition matrix, a teacher.
       params: leaves [s ...] to start from instead of fresh networks.
-      rates, watch, every, how, report, checkpoints: as in `ddjax.training.fit`; the configuration of the checkpoints
-        must name the rule, whose functions cannot be written down.
+      rates, watch, every, options: as in `ddjax.training.fit`; the configuration of the checkpoints must name the rule,
+        whose functions cannot be written down.
     """
     targets = np.asarray(examples.targets)
     if not ((targets == 0) | (targets == 1)).all() or not (targets.sum(axis=-1) == 1).all():
@@ -66,17 +65,16 @@ def robust_fit(
     watch = jax.tree.map(jnp.asarray, watch or {})
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
-    if checkpoints:
+    if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
     trainer = RuleTrainer(model, recipe, rule)
-    start, run, finish = _programs(trainer, every, how)
+    start, run, finish = _programs(trainer, every, options.how)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, jax.random.key(0)),
         start(keys, rates, examples, data, params),
         recipe.epochs,
         every,
-        report,
-        checkpoints,
+        dataclasses.replace(options, checkpoints=checkpoints),
     )
     return RobustFit(states.params, *course, trainer.ensemble(), finish(states, examples), states)
 

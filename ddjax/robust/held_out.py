@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Range, Seed, checked
-from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report, within
 from ddjax.types import Model
 
 Folds = Annotated[int, Range(2)]
@@ -40,13 +39,12 @@ def held_out_probabilities(
     *,
     folds: Folds = 5,
     seed: Seed = 0,
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> Float[np.ndarray, "n k"]:
     """Cross-validated softmax of plain training on the given labels; costs folds - 1 trainings on everything.
 
     All networks train on sets of one size (a row that a smaller fold would add is left out), so one program serves.
-    `report` counts the epochs of all folds.
+    `options.report` counts the epochs of all folds.
     """
     fold = stratified_folds(np.asarray(examples.targets).argmax(axis=1), folds, seed)
     size = len(fold) - np.bincount(fold).max()
@@ -54,9 +52,8 @@ def held_out_probabilities(
     for number, one in enumerate(jax.random.split(key, folds)):
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
-        kept = checkpoints and checkpoints.part(f"fold-{number}")
-        told = within(report, number * recipe.epochs, folds * recipe.epochs)
-        fitted = fit(model, recipe, part, one[None], report=told, checkpoints=kept)
+        own = options.part(f"fold-{number}").within(number * recipe.epochs, folds * recipe.epochs)
+        fitted = fit(model, recipe, part, one[None], options=own)
         all_finite(fitted.params, fitted.loss, "networks of a fold")
         [logits] = stacked_logits(model, fitted.params, jnp.asarray(examples.images)[held])
         probabilities[held] = jax.nn.softmax(logits)

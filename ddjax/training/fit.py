@@ -11,18 +11,17 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.execution.devices import dividing, local
-from ddjax.names import unknown
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
-from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, digest, maybe_checkpoint
+from ddjax.storage.checkpoints import checkpoint_scope, digest, maybe_checkpoint
 from ddjax.training.checking import check
-from ddjax.training.members import HOWS, over_devices
+from ddjax.training.members import over_devices
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.trainer import Clock, Examples, Trainer, TrainState, make_trainer
 from ddjax.types import Metrics, Model, Params
 
 Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
-Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
 
 BLOCKS = 20  # how many times a run comes up for air
 
@@ -46,9 +45,7 @@ def fit(
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
     every: Count | None = None,
-    how: str = "auto",
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> Fit:
     """Train one network per key, on as many devices as divide them evenly.
 
@@ -58,27 +55,23 @@ def fit(
       rates: [s] base rates, the recipe's where None.
       watch: accuracies to record, by name; images and labels are for all members, or each member's own, likewise.
       every: watch after each `every` epochs and after the last; None watches the last alone.
-      how: see `over_members`. Members draw the same sequence of batch-wide operations either way.
-      report: called after each block of epochs.
-      checkpoints: where the training is kept meanwhile, and gone on with.
+      options: progress (once per block of epochs), checkpoints, and how members run (see `over_members`). Members draw
+        the same sequence of batch-wide operations either way.
     """
     check(recipe, examples, keys, rates)
-    if how not in HOWS:
-        raise unknown("how", how, HOWS)
     watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
-    if checkpoints:
+    if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch))
-    start, run = _programs(model, recipe, every, how, devices)
+    start, run = _programs(model, recipe, every, options.how, devices)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
         start(keys, rates),
         recipe.epochs,
         every,
-        report,
-        checkpoints,
+        dataclasses.replace(options, checkpoints=checkpoints),
     )
     return Fit(states.params if devices == 1 else local(states.params), *course)
 
@@ -96,13 +89,13 @@ def in_blocks(
     states: Any,
     epochs: int,
     every: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None,
+    options: RunOptions,
 ) -> tuple[Any, Course]:
     """All epochs, a block at a time: `run(states, epochs of the block)` gives new states, losses and what was seen.
 
     Between blocks it reports, keeps a checkpoint where one is due, and ends in order where the process was asked to.
     """
+    report, checkpoints = options.report, options.checkpoints
     block, first = max(1, -(-epochs // BLOCKS)), 0
     losses, seen = [], []
     with checkpoint_scope(checkpoints):
@@ -122,13 +115,6 @@ def in_blocks(
             done = f"{first} of {epochs} epochs are done"
             maybe_checkpoint(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
     return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
-
-
-def within(report: Report | None, before: int, total: int) -> Report | None:
-    """The report of a part of a longer run, of which `before` epochs of `total` precede the part."""
-    if report is None:
-        return None
-    return lambda done, _, metrics: report(before + done, total, metrics)
 
 
 def _due(first: int, last: int, every: int, epochs: int) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Unrolled
-from ddjax.data import in_space, load, prepare
+from ddjax.data import load, prepare, to_space
 from ddjax.distillers import datm
 from ddjax.distillers.datm.feed import Resident, Segments
 from ddjax.distillers.datm.match import Learned, match
@@ -97,7 +97,7 @@ def tesla_errors(settings: Settings) -> Iterator[Entry]:
     the expert's at the expert's own rate.
     """
     dataset = load("digits")
-    train = in_space(prepare(dataset, NoiseSpec()), fitted("datm", dataset.images)).train
+    train = to_space(prepare(dataset, NoiseSpec()), fitted("datm", dataset.images)).train
     config = datm.DatmConfig(width=min(32, settings.width), experts=1, use_flip=False, match_epochs=2)
     model = datm.network(config, train.images.shape[1:], CLASSES)
     start, feed = datm.prepare(config, train, model, jax.random.key(0))

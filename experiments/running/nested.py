@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import trees
-from ddjax.evaluation.students import rescaled
+from ddjax.evaluation.protocols import adapted
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.robust import make_rule, robust_fit
 from ddjax.robust.rules.nested import choose_width, keep_first, thinned_pair
-from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe
 from ddjax.training.checking import all_finite
 from ddjax.types import Model
@@ -27,7 +27,7 @@ _choose = jax.jit(choose_width, static_argnames=("model", "channels"))  # one pr
 
 
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
-    """What `train_full_all` trains with; with a `forget` the second stage follows."""
+    """What `train_full` trains with; with a `forget` the second stage follows."""
 
     def train(
         model: Model,
@@ -35,21 +35,19 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         examples: Examples,
         keys: Any,
         *,
-        checkpoints: Checkpoints | None = None,
+        options: RunOptions = DEFAULTS,
         **more: Any,
     ) -> Any:
         last = 0 if forget is None else max(1, round(SECOND * recipe.epochs))
         if recipe.epochs <= last:
             raise ValueError(f"nested_coteaching has two stages and needs two epochs or more; got {recipe.epochs}")
-        first = rescaled(recipe, recipe.epochs - last)
+        first = adapted(recipe, epochs=recipe.epochs - last)
         nets = 1 if forget is None else 2
         many = jnp.concatenate([jax.random.split(key, nets) for key in keys]) if nets > 1 else keys
         kept, held = _split(len(examples.images))
         part = Examples(jnp.asarray(examples.images)[kept], jnp.asarray(examples.targets)[kept])
         rule = make_rule("nested_dropout", first.epochs, spread=spread)
-        found = robust_fit(
-            model, first, rule, part, many, checkpoints=checkpoints and checkpoints.part("first"), **more
-        )
+        found = robust_fit(model, first, rule, part, many, options=options.part("first"), **more)
         all_finite(found.params, found.loss, "networks of the first stage")  # nothing could be made of them
         widths = _widths(model, found.params, examples, held, len(many))
         if forget is None:
@@ -62,14 +60,14 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         ]
         after = robust_fit(
             model,
-            rescaled(recipe, last),
+            adapted(recipe, epochs=last),
             make_rule("nested_coteaching", last, forget=forget),
             examples,
             keys,
             data=widths.reshape(-1, 2),
             params=trees.stack(pairs),
             rates=jnp.full(len(keys), SLOWER * recipe.rate),
-            checkpoints=checkpoints and checkpoints.part("second"),
+            options=options.part("second"),
             **more,
         )
 

@@ -52,7 +52,8 @@ def cells(*grids: Grid) -> list[Experiment]:
                             for protocol in grid.protocols:  # innermost: they score one set
                                 own = grid.of_method.get(method, {})
                                 settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
-                                if read(method).whole and protocol != _first_with_baseline_of(protocol, grid.protocols):
+                                first = _first_with_baseline_of(protocol, grid.protocols)
+                                if read(method).on_all and protocol != first:
                                     continue
                                 cell = Experiment(
                                     dataset=dataset,

@@ -1,0 +1,271 @@
+"""Run a method from start to end: preprocess, prepare, build, initialise, distil, and attach the preprocessing."""
+
+import dataclasses
+import functools
+import time
+from typing import Any, NamedTuple, overload
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ddjax import checks, preprocess
+from ddjax.data import to_space
+from ddjax.distilled import DistilledSet
+from ddjax.distillers import DISTILLERS
+from ddjax.execution.distill import distill
+from ddjax.execution.fleet import init_members, per_member
+from ddjax.execution.guard import SKIPPED, Diverged, attempted, intact
+from ddjax.execution.loop import Log
+from ddjax.execution.mesh import distill_over
+from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.models import build_sized
+from ddjax.names import choose, unknown
+from ddjax.preprocess import Preprocess
+from ddjax.types import PIXELS, Distiller, Feed, Method, Model, PRNGKey, TrainSet
+
+SPACE = "standardize"  # of a method without a preprocessing of its own
+
+
+class Outcome(NamedTuple):
+    """The result of a method.
+
+    Attributes:
+      distilled: the distilled set, with its preprocessing.
+      log: metric name -> its value at each step.
+      seconds: wall time, including compilation; the time of a fleet is divided by the number of its members.
+    """
+
+    distilled: DistilledSet
+    log: Log
+    seconds: float
+
+    @property
+    def skipped(self) -> int | None:
+        """The number of rejected updates; None if the log is not known, as for a set that was loaded."""
+        return int(self.log[SKIPPED].sum()) if SKIPPED in self.log else None
+
+
+class Setup(NamedTuple):
+    """A method that is ready to run on a training set."""
+
+    distiller: Distiller
+    start: Any  # `distiller.init(key, start)` is the initial state
+    feed: Feed
+    steps: int
+
+
+@overload
+def run_method(
+    method: str | Method,
+    train: TrainSet,
+    key: PRNGKey,
+    config: Any = None,
+    *,
+    transform: Preprocess | None = None,
+    model: Model | None = None,
+    mesh: Mesh | None = None,
+    options: RunOptions = DEFAULTS,
+    **fields: Any,
+) -> Outcome: ...
+
+
+@overload
+def run_method(
+    method: str | Method,
+    train: list[TrainSet],
+    key: PRNGKey | list[PRNGKey],
+    config: Any = None,
+    *,
+    transform: Preprocess | None = None,
+    model: Model | None = None,
+    mesh: Mesh | None = None,
+    options: RunOptions = DEFAULTS,
+    **fields: Any,
+) -> list[Outcome | Diverged]: ...
+
+
+def run_method(
+    method: str | Method,
+    train: TrainSet | list[TrainSet],
+    key: PRNGKey | list[PRNGKey],
+    config: Any = None,
+    *,
+    transform: Preprocess | None = None,
+    model: Model | None = None,
+    mesh: Mesh | None = None,
+    options: RunOptions = DEFAULTS,
+    **fields: Any,
+) -> Outcome | list[Outcome | Diverged]:
+    """Distil a training set by a method.
+
+    A list of training sets of one shape runs a fleet in one compiled program, with a mesh one member after the other.
+    Images that are the same array in several sets are stored once. A member that diverges has the error in place of an
+    outcome; the others finish.
+
+    Args:
+      method: a name in DISTILLERS, "module:METHOD", or a Method.
+      train: a training set, or a list of them. Pixels are preprocessed first.
+      key: a typed random key. One for all members, or a list.
+      config: the method's configuration; by default `method.config(**fields)`.
+      transform: the preprocessing. By default the method's, or "standardize", fitted on pixels. Images that are
+        preprocessed already need it only to be attached to the distilled set.
+      model: the network, for methods without one of their own; by default a ConvNet.
+      mesh: shards the batches of the method over several devices; see `execution.mesh`.
+      options: progress, checkpoints and patience. The report is first called with 0 steps done.
+      fields: fields of the configuration, for example ipc=10. They replace those of `config`.
+
+    Returns:
+      The outcome; for a list, the outcome or the error of each member.
+
+    Raises:
+      ValueError: a name or a field is unknown, a value is out of range, or the training sets cannot be used.
+      Diverged: a single run diverged.
+
+    Example:
+      >>> import ddjax, jax
+      >>> data = ddjax.prepare(ddjax.synthetic(3, 8, (4, 4, 1)), ddjax.NoiseSpec("symmetric", rate=0.4))
+      >>> outcome = ddjax.run_method("herding", data.train, jax.random.key(0), ipc=2)
+      >>> outcome.distilled.images.shape, outcome.distilled.preprocess is not None
+      ((6, 4, 4, 1), True)
+    """
+    began = time.monotonic()
+    trains = train if isinstance(train, list) else [train]
+    keys = per_member(key, len(trains), "key")
+    method = choose(DISTILLERS, method, "method") if isinstance(method, str) else method
+    checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
+    config = make_config(method, config, **fields)
+    _check(trains, keys)
+    trains, transforms = _preprocessed(method, trains, transform)
+    model = network(method, config, trains[0], model)
+
+    def begun(train: TrainSet, key: PRNGKey) -> tuple[Setup, PRNGKey]:
+        prepare_key, init_key = jax.random.split(key)
+        return set_up(method, config, train, prepare_key, model), init_key
+
+    members = [attempted(begun, *member) for member in zip(trains, keys, strict=True)]
+    running = [i for i, member in enumerate(members) if not isinstance(member, Diverged)]
+    outcomes: list[Any] = list(members)
+    if running:
+        setups, init_keys = zip(*(members[i] for i in running), strict=True)
+        ended = _distilled(method, list(setups), list(init_keys), mesh, options)
+        for i, member in zip(running, ended, strict=True):
+            outcomes[i] = member
+            if not isinstance(member, Diverged):
+                state, log = member
+                made = dataclasses.replace(setups[0].distiller.extract(state), preprocess=transforms[i])
+                outcomes[i] = Outcome(made, log, 0.0)
+    finished = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+    jax.block_until_ready([outcome.distilled.images for outcome in finished])
+    seconds = (time.monotonic() - began) / len(trains)
+    outcomes = [each._replace(seconds=seconds) if isinstance(each, Outcome) else each for each in outcomes]
+    return outcomes if isinstance(train, list) else intact(outcomes[0])
+
+
+def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Model | None = None) -> Setup:
+    """Prepare the data of a method and build its distiller.
+
+    Args:
+      method, config: the method and its configuration.
+      train: preprocessed images with given labels.
+      key: of the preparation.
+      model: the network, for methods without one of their own; by default a ConvNet.
+
+    Returns:
+      Everything that a run needs but its key.
+
+    Example:
+      >>> import jax
+      >>> from ddjax.testing import toy_train
+      >>> method = DISTILLERS["random"]
+      >>> setup = set_up(method, method.config(ipc=1), toy_train(), jax.random.key(0))
+      >>> setup.distiller.extract(setup.distiller.init(jax.random.key(1), setup.start)).images.shape
+      (3, 8, 8, 3)
+    """
+    model = network(method, config, train, model)
+    start, feed = method.prepare(config, train, model, key)
+    return Setup(_built(method, config, model), start, feed, method.steps(config))
+
+
+def network(method: Method, config: Any, train: TrainSet, model: Model | None = None) -> Model:
+    """The network of a method: its own; else `model`; else a ConvNet, of width 32 for images of up to 16 pixels."""
+    shape = tuple(train.images.shape[1:])
+    if method.model is not None:
+        return method.model(config, shape, train.num_classes)
+    if model is not None:
+        return model
+    return build_sized("convnet", shape, train.num_classes)
+
+
+def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
+    """The method's configuration with some fields replaced.
+
+    Raises:
+      ValueError: `config` is not of the method's type, a field is unknown, or a value is out of range.
+
+    Example:
+      >>> make_config(DISTILLERS["random"], ipc=3).ipc
+      3
+    """
+    known = [field.name for field in dataclasses.fields(method.config)]
+    for name in fields:
+        if name not in known:
+            raise unknown("field of the method's configuration", name, known)
+    if config is None:
+        return method.config(**fields)
+    checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")
+    return dataclasses.replace(config, **fields)
+
+
+def _check(trains: list[TrainSet], keys: list[PRNGKey]) -> None:
+    for train in trains:
+        checks.train_set(train)
+    for key in keys:
+        checks.key(key, "key")
+    kinds = {(tuple(train.images.shape), train.num_classes, train.space) for train in trains}
+    if len(kinds) != 1:
+        raise ValueError(f"training sets that run together have one shape, number of classes and space; got {kinds}")
+
+
+def _preprocessed(
+    method: Method, trains: list[TrainSet], transform: Preprocess | None
+) -> tuple[list[TrainSet], list[Preprocess | None]]:
+    """The training sets in the method's space, and the preprocessing of each."""
+    made: dict[int, tuple[TrainSet, Preprocess | None]] = {}  # by the id of the images, which sets may share
+    for train in trains:
+        if id(train.images) not in made:
+            own = transform
+            if own is None and train.space == PIXELS:
+                own = preprocess.fit(method.space or SPACE, np.asarray(train.images))
+            made[id(train.images)] = (train if own is None else to_space(train, own), own)
+    pairs = [made[id(train.images)] for train in trains]
+    moved = [
+        dataclasses.replace(train, images=there.images, space=there.space)
+        for train, (there, _) in zip(trains, pairs, strict=True)
+    ]
+    return moved, [own for _, own in pairs]
+
+
+def _distilled(
+    method: Method, setups: list[Setup], keys: list[PRNGKey], mesh: Mesh | None, options: RunOptions
+) -> list[tuple[Any, Log] | Diverged]:
+    """The last state and the log of each member, or its error."""
+    distiller, steps = setups[0].distiller, setups[0].steps
+    if options.report:
+        options.report(0, steps, {})
+    if mesh is None:
+        states = init_members(distiller, keys, [setup.start for setup in setups])
+        return distill(distiller, [setup.feed for setup in setups], states, steps=steps, options=options)
+
+    def over(number: int) -> tuple[Any, Log]:
+        own = options if len(setups) == 1 else options.part(f"member-{number}")
+        state = distiller.init(keys[number], setups[number].start)
+        feed = setups[number].feed
+        return distill_over(mesh, distiller, feed, state, split=method.split, steps=steps, options=own)
+
+    return [attempted(over, number) for number in range(len(setups))]
+
+
+@functools.lru_cache(maxsize=16)  # the same record for the same settings, so that cached programs are found
+def _built(method: Method, config: Any, model: Model) -> Distiller:
+    return method.build(config, model)
