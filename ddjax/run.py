@@ -1,7 +1,6 @@
 """Run a method from start to end: preprocess, prepare, build, initialise, distil, and attach the preprocessing."""
 
 import dataclasses
-import functools
 import time
 from typing import Any, NamedTuple, overload
 
@@ -13,16 +12,16 @@ from ddjax import checks, preprocess
 from ddjax.data import to_space
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
+from ddjax.distillers.setup import Setup, make_config, network, set_up
 from ddjax.execution.distill import distill
 from ddjax.execution.fleet import init_members, per_member
 from ddjax.execution.guard import SKIPPED, Diverged, attempted, intact
 from ddjax.execution.loop import Log
 from ddjax.execution.mesh import distill_over
 from ddjax.execution.options import DEFAULTS, RunOptions
-from ddjax.models import build_sized
-from ddjax.names import choose, unknown
+from ddjax.names import choose
 from ddjax.preprocess import Preprocess
-from ddjax.types import PIXELS, Distiller, Feed, Method, Model, PRNGKey, TrainSet
+from ddjax.types import PIXELS, Method, Model, PRNGKey, TrainSet
 
 SPACE = "standardize"  # of a method without a preprocessing of its own
 
@@ -44,15 +43,6 @@ class Outcome(NamedTuple):
     def skipped(self) -> int | None:
         """The number of rejected updates; None if the log is not known, as for a set that was loaded."""
         return int(self.log[SKIPPED].sum()) if SKIPPED in self.log else None
-
-
-class Setup(NamedTuple):
-    """A method that is ready to run on a training set."""
-
-    distiller: Distiller
-    start: Any  # `distiller.init(key, start)` is the initial state
-    feed: Feed
-    steps: int
 
 
 @overload
@@ -162,61 +152,6 @@ def run_method(
     return outcomes if isinstance(train, list) else intact(outcomes[0])
 
 
-def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Model | None = None) -> Setup:
-    """Prepare the data of a method and build its distiller.
-
-    Args:
-      method, config: the method and its configuration.
-      train: preprocessed images with given labels.
-      key: of the preparation.
-      model: the network, for methods without one of their own; by default a ConvNet.
-
-    Returns:
-      Everything that a run needs but its key.
-
-    Example:
-      >>> import jax
-      >>> from ddjax.testing import toy_train
-      >>> method = DISTILLERS["random"]
-      >>> setup = set_up(method, method.config(ipc=1), toy_train(), jax.random.key(0))
-      >>> setup.distiller.extract(setup.distiller.init(jax.random.key(1), setup.start)).images.shape
-      (3, 8, 8, 3)
-    """
-    model = network(method, config, train, model)
-    start, feed = method.prepare(config, train, model, key)
-    return Setup(_built(method, config, model), start, feed, method.steps(config))
-
-
-def network(method: Method, config: Any, train: TrainSet, model: Model | None = None) -> Model:
-    """The network of a method: its own; else `model`; else a ConvNet, of width 32 for images of up to 16 pixels."""
-    shape = tuple(train.images.shape[1:])
-    if method.model is not None:
-        return method.model(config, shape, train.num_classes)
-    if model is not None:
-        return model
-    return build_sized("convnet", shape, train.num_classes)
-
-
-def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
-    """The method's configuration with some fields replaced.
-
-    Raises:
-      ValueError: `config` is not of the method's type, a field is unknown, or a value is out of range.
-
-    Example:
-      >>> make_config(DISTILLERS["random"], ipc=3).ipc
-      3
-    """
-    known = [field.name for field in dataclasses.fields(method.config)]
-    for name in fields:
-        if name not in known:
-            raise unknown("field of the method's configuration", name, known)
-    if config is None:
-        return method.config(**fields)
-    checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")
-    return dataclasses.replace(config, **fields)
-
-
 def _check(trains: list[TrainSet], keys: list[PRNGKey]) -> None:
     for train in trains:
         checks.train_set(train)
@@ -264,8 +199,3 @@ def _distilled(
         return distill_over(mesh, distiller, feed, state, split=method.split, steps=steps, options=own)
 
     return [attempted(over, number) for number in range(len(setups))]
-
-
-@functools.lru_cache(maxsize=16)  # the same record for the same settings, so that cached programs are found
-def _built(method: Method, config: Any, model: Model) -> Distiller:
-    return method.build(config, model)

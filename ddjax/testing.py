@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import check, targets
+from ddjax.distillers.setup import make_config, set_up
 from ddjax.execution.distill import distill
 from ddjax.execution.guard import counter
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.models.specification import equations
 from ddjax.ranges import Count, Seed, checked
-from ddjax.run import make_config, set_up
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.trees import Stacked, raw
 from ddjax.types import Method, TrainSet

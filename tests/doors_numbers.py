@@ -73,7 +73,7 @@ DOORS = {
     "fit": (
         lambda t, **bad: t.ddjax.fit(t.model, t.recipe, t.examples, t.keys, **bad),
         lambda t: t.ddjax.fit,
-        {"every": COUNT},
+        {"every": COUNT, "final": BOOLEAN},
     ),
     "evaluate": (
         lambda t, **bad: t.evaluate(**bad),

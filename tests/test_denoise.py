@@ -135,7 +135,7 @@ def test_what_cannot_be_read_is_said(noisy):
         ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
         ({"calibration": "none"}, "unknown calibration"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
-        ({"ids": ["one"]}, "ids has 1 entries"),
+        ({"ids": ["one"]}, "ids must have an entry for each of .* images; got 1"),
         ({"class_names": ["a", "b"]}, "holds class 9"),
     ]:
         with pytest.raises(ValueError, match=words):

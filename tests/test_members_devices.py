@@ -54,8 +54,8 @@ for how in ("map", "vmap"):
     odd = fit(model, recipe, Examples(images, targets), keys[:3], options=options)  # two devices do not divide three
     np.testing.assert_allclose(odd.loss[[0, 2]], found.loss[[0, 2]], rtol=1e-4)
 from ddjax.training.fit import _programs
-program = _programs(model, recipe, 1, "map", 2)[1]
-states = jax.eval_shape(_programs(model, recipe, 1, "map", 2)[0], keys, jnp.ones(4))
+program = _programs(model, recipe, 1, True, "map", 2)[1]
+states = jax.eval_shape(_programs(model, recipe, 1, True, "map", 2)[0], keys, jnp.ones(4))
 text = program.lower(states, own, watch, jnp.arange(1), jax.random.key(0)).as_text()
 assert "parts" in text, "nothing is shared out"
 """

@@ -113,7 +113,7 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
-    plain, again, other = (build.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
+    plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
     assert [rules.held_out(ready, None, each, shared) for each in (plain, again, other)] == [1, 1, 2]
     elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)

@@ -178,6 +178,15 @@ def test_fit_runs_every_epoch_once(epochs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3), first, state.params)
 
 
+def test_a_look_after_the_last_epoch_can_be_left_out():
+    data, watch = examples(), {"seen": (examples().images, {"acc": jnp.arange(10) % 3})}
+    with_it, without = (
+        fit(MODEL, recipe(epochs=4), data, keys(), watch=watch, every=2, final=final) for final in (True, False)
+    )
+    assert (with_it.at, without.at) == ([2, 4], [2])
+    np.testing.assert_array_equal(without.seen["acc"], with_it.seen["acc"][:, :1])
+
+
 def test_a_second_fit_compiles_nothing():
     traces = []
 

@@ -131,10 +131,9 @@ def train_full(
     audits, seeds = per_member(audit, len(trains), "audit"), per_member(seed, len(trains), "seed")
     _check(baseline, trains, test, audits)
     examples = [Examples(t.images, make_targets(baseline, t.labels, t.num_classes)) for t in trains]
+    known = [jnp.asarray(audit.labels) for audit in audits if audit is not None]
     labels = {"given_acc": for_each([jnp.asarray(t.labels) for t in trains], students)}
-    known = [audit for audit in audits if audit is not None]
-    if known:
-        labels["clean_acc"] = for_each([jnp.asarray(audit.labels) for audit in known], students)
+    labels |= {"clean_acc": for_each(known, students)} if known else {}
     images = for_each([t.images for t in trains], students)
     fitted = trainers(None)(
         model,
@@ -241,8 +240,7 @@ def holdout_accuracy(
         every=1,
         options=options,
     )
-    lost = diverged(fitted.params, fitted.loss, "networks trained without the hold-out", len(trains))
-    return fitted.seen["holdout_acc"], lost
+    return fitted.seen["holdout_acc"], diverged(fitted.params, fitted.loss, "networks of the hold-out", len(trains))
 
 
 def smoothed(curve: Float[np.ndarray, "s epochs"], width: int) -> Float[np.ndarray, "s epochs"]:

@@ -158,9 +158,9 @@ def evaluate(
         rates = chosen_rates(model, recipe, examples, protocol, trains, transform, seeds, search)
         options = options.within(recipe.epochs, 2 * recipe.epochs)
     watching: dict[str, Any] = {}
-    if protocol.checks > 1:
-        watching["watch"] = {"test": (test_images, {"test_acc": test.labels})}
-        watching["every"] = max(1, recipe.epochs // protocol.checks)
+    every = max(1, recipe.epochs // protocol.checks)
+    if every < recipe.epochs:  # the last epoch is predicted below
+        watching = {"watch": {"test": (test_images, {"test_acc": test.labels})}, "every": every, "final": False}
     fitted = fit(
         model,
         recipe,

@@ -35,8 +35,8 @@ def build_sized(
       ValueError: the name is unknown, or the network has no such option.
 
     Example:
-      >>> build_sized("mlp", (4, 4, 1), 2, width=8, depth=1).spec
-      'mlp num_classes=2, width=8, depth=1 of images [4, 4, 1]'
+      >>> "width=8, depth=1" in build_sized("mlp", (4, 4, 1), 2, width=8, depth=1).spec
+      True
     """
     options = sizes(name, width, depth)
     if width is None and getattr(choose(NETWORKS, name, "network"), "module", None) is ConvNet:

@@ -45,6 +45,7 @@ def fit(
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
     every: Count | None = None,
+    final: bool = True,
     options: RunOptions = DEFAULTS,
 ) -> Fit:
     """Train one network per key, on as many devices as divide them evenly.
@@ -54,7 +55,8 @@ def fit(
       keys: [s] typed keys; each member's initialisation, data order and augmentation come from its own.
       rates: [s] base rates, the recipe's where None.
       watch: accuracies to record, by name; images and labels are for all members, or each member's own, likewise.
-      every: watch after each `every` epochs and after the last; None watches the last alone.
+      every: watch after each `every` epochs; None watches after the last epoch only.
+      final: False does not watch after the last epoch, for callers that predict then anyway.
       options: progress (once per block of epochs), checkpoints, and how members run (see `over_members`). Members draw
         the same sequence of batch-wide operations either way.
     """
@@ -64,7 +66,7 @@ def fit(
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch))
-    start, run = _programs(model, recipe, every, options.how, devices)
+    start, run = _programs(model, recipe, every, final, options.how, devices)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
@@ -72,6 +74,7 @@ def fit(
         recipe.epochs,
         every,
         dataclasses.replace(options, checkpoints=checkpoints),
+        final,
     )
     return Fit(states.params if devices == 1 else local(states.params), *course)
 
@@ -90,6 +93,7 @@ def in_blocks(
     epochs: int,
     every: int,
     options: RunOptions,
+    final: bool = True,
 ) -> tuple[Any, Course]:
     """All epochs, a block at a time: `run(states, epochs of the block)` gives new states, losses and what was seen.
 
@@ -106,7 +110,7 @@ def in_blocks(
             states, (loss, views) = run(states, jnp.arange(first, first + block))
             count = min(block, epochs - first)
             losses.append(np.asarray(loss)[:, :count])
-            due = _due(first, first + count, every, epochs)
+            due = _due(first, first + count, every, epochs, final)
             seen.append({name: np.asarray(view)[:, [e - 1 - first for e in due]] for name, view in views.items()})
             first += count
             if report:
@@ -114,12 +118,12 @@ def in_blocks(
                 report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
             done = f"{first} of {epochs} epochs are done"
             maybe_checkpoint(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
-    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
+    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs, final))
 
 
-def _due(first: int, last: int, every: int, epochs: int) -> list[int]:
+def _due(first: int, last: int, every: int, epochs: int, final: bool) -> list[int]:
     """The epochs done, after first and up to last, at which networks are looked at."""
-    return [e for e in range(first + 1, last + 1) if e % every == 0 or e == epochs]
+    return [e for e in range(first + 1, last + 1) if (final if e == epochs else e % every == 0)]
 
 
 def _columns(parts: list[np.ndarray]) -> np.ndarray:
@@ -136,7 +140,9 @@ def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(model: Model, recipe: Recipe, every: int, how: str, devices: int) -> tuple[Callable, Callable]:
+def _programs(
+    model: Model, recipe: Recipe, every: int, final: bool, how: str, devices: int
+) -> tuple[Callable, Callable]:
     """The compiled start and block of epochs; kept, so that a second fit of the same shapes compiles nothing."""
     trainer = make_trainer(model, recipe)
     start = over_devices(lambda pair: trainer.init(*pair), "map", devices, 0)
@@ -147,7 +153,7 @@ def _programs(model: Model, recipe: Recipe, every: int, how: str, devices: int) 
         def member(pair: tuple[TrainState, list[Array]], rest: list[Array], epochs: Array, shared: Array):
             examples, watch = join(pair[1], rest)
             return jax.lax.scan(
-                lambda s, epoch: _epoch(trainer, recipe, model, every, s, examples, watch, epoch, shared),
+                lambda s, epoch: _epoch(trainer, recipe, model, every, final, s, examples, watch, epoch, shared),
                 pair[0],
                 epochs,
             )
@@ -187,6 +193,7 @@ def _epoch(
     recipe: Recipe,
     model: Model,
     every: int,
+    final: bool,
     state: TrainState,
     examples: Examples,
     watch: Watch,
@@ -210,6 +217,6 @@ def _epoch(
     state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
     if not watch:
         return state, (loss, {})
-    due = live & (((epoch + 1) % every == 0) | (epoch + 1 == recipe.epochs))
+    due = live & jnp.where(epoch + 1 == recipe.epochs, final, (epoch + 1) % every == 0)
     blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(look, state.params))
     return state, (loss, jax.lax.cond(due, look, lambda params: blank, state.params))
