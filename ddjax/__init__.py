@@ -1,6 +1,6 @@
 """ddjax: dataset distillation under label noise, in pure JAX.
 
-The front door is a list of names; each is loaded when it is first used, so importing ddjax costs nothing.
+Public names are loaded when they are first used, so that importing ddjax is fast.
 """
 
 import importlib
@@ -10,15 +10,17 @@ __version__ = "0.1.0.dev0"
 
 _WHERE = {
     "ddjax.storage.checkpoints": ["Checkpoints"],
-    "ddjax.data": ["Dataset", "load", "prepare", "to_space", "synthetic"],
+    "ddjax.data": ["Dataset", "load", "prepare", "synthetic", "to_space"],
     "ddjax.denoising": ["DenoiseReport", "denoise", "judge"],
-    "ddjax.execution.loop": ["distill"],
+    "ddjax.execution.distill": ["distill"],
+    "ddjax.execution.options": ["RunOptions"],
     "ddjax.distilled": ["DistilledSet"],
     "ddjax.distillers": ["DISTILLERS"],
     "ddjax.evaluation": ["BASELINES", "PROTOCOLS", "dd_ranking", "evaluate", "train_full"],
     "ddjax.models": ["build"],
     "ddjax.noise": ["NoiseSpec"],
     "ddjax.distilled.saving": ["load_distilled", "save_distilled"],
+    "ddjax.run": ["run_method"],
     "ddjax.training": ["Recipe", "fit"],
     "ddjax.types": ["Audit", "Distiller", "Feed", "Method", "Model", "TestSet", "TrainSet"],
 }

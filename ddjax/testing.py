@@ -1,6 +1,5 @@
-"""The contract that every distiller must keep, importable by forks: `test_mine = testing.contract(METHOD)`."""
+"""The contract of every distiller, for tests of forks: `test_mine = testing.contract(METHOD)`."""
 
-import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -13,23 +12,40 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import check, targets
+from ddjax.distillers.setup import make_config, set_up
+from ddjax.execution.distill import distill
 from ddjax.execution.guard import counter
-from ddjax.execution.loop import distill
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.models.specification import equations
 from ddjax.ranges import Count, Seed, checked
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.trees import Stacked, raw
-from ddjax.types import Distiller, Feed, Method, Model, TrainSet
+from ddjax.types import Method, TrainSet
 
-LARGEST_CONSTANT = 4096  # numbers; anything larger must be an argument
+LARGEST_CONSTANT = 4096  # number of scalars; a larger array must be an argument
 
 
 @checked
 def toy_train(
     num_classes: Count = 3, per_class: Count = 8, side: Count = 8, channels: Count = 3, seed: Seed = 0
 ) -> TrainSet:
-    """Noisy stripes of a class's own frequency, standardised: small, learnable, and made on the spot."""
+    """A small learnable training set: noisy stripes whose frequency depends on the class.
+
+    Args:
+      num_classes: k.
+      per_class: images per class.
+      side: height and width of the images.
+      channels: of the images.
+      seed: of the noise.
+
+    Returns:
+      A training set in a space named "toy".
+
+    Example:
+      >>> toy_train(num_classes=2, per_class=3).images.shape
+      (6, 8, 8, 3)
+    """
     rng = np.random.default_rng(seed)
     labels = np.tile(np.arange(num_classes, dtype=np.int32), per_class)
     wave = np.sin(np.arange(side) * (labels[:, None] + 1) * np.pi / side)
@@ -44,18 +60,16 @@ def toy_train(
 
 
 class Case:
-    """A method made ready on the toy problem."""
+    """A method that is set up on the toy problem."""
 
     def __init__(self, method: Method, config: Any):
         """Prepare the data and build the distiller."""
         self.train: TrainSet = toy_train()
-        shape, k = self.train.images.shape[1:], self.train.num_classes
-        model: Model = method.model(config, shape, k) if method.model else build("convnet", shape, k, depth=2, width=4)
+        small = build("convnet", self.train.images.shape[1:], self.train.num_classes, depth=2, width=4)
+        setup = set_up(method, config, self.train, jax.random.key(1), small)
         self.config = config
-        self.steps: int = max(method.steps(config), 1)
-        self.feed: Feed
-        self.start, self.feed = method.prepare(config, self.train, model, jax.random.key(1))
-        self.distiller: Distiller = method.build(config, model)
+        self.steps = max(setup.steps, 1)
+        self.start, self.feed, self.distiller = setup.start, setup.feed, setup.distiller
         self.traces = 0  # of `step`, which all checks share
 
         def counted(state: Any, batch: Any) -> tuple[Any, Any]:
@@ -75,7 +89,7 @@ class Case:
 
     @checked
     def looped(self, seed: Seed = 0) -> Any:
-        """The state after all steps, one at a time."""
+        """The state after all steps, run one at a time."""
         state = self.state(seed)
         for number in range(self.steps):
             state, _ = self.step(state, self.batch(number))
@@ -88,14 +102,14 @@ class Case:
 
 
 def step_keeps_structure(case: Case) -> None:
-    """`step` returns a state of the structure, shapes and dtypes it was given, so that it can be scanned."""
+    """`step` keeps the structure, shapes and dtypes of the state, so that it can be scanned."""
     before = jax.eval_shape(case.state)
     after = jax.eval_shape(case.distiller.step, before, jax.eval_shape(case.batch, 0))[0]
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
 
 
 def step_is_counted(case: Case) -> None:
-    """The state has a field `step`, int32 [], which is 0 at first and which each step raises by one."""
+    """The state has a field `step`, int32 [], which is 0 at first and increases by one with each step."""
     state = case.state()
     after, _ = case.step(state, case.batch(0))
     counts = int(counter(state)), int(counter(after))
@@ -103,7 +117,7 @@ def step_is_counted(case: Case) -> None:
 
 
 def step_changes_one_member(case: Case) -> None:
-    """Of a `trees.Stacked` a step changes one member, by one `put`: the guard could not undo another change."""
+    """A step changes one member of a `trees.Stacked`, by one `put`; the guard could not undo more."""
     state = case.state()
     after, _ = case.step(state, case.batch(0))
     pairs = [jax.tree.leaves(tree, is_leaf=lambda part: isinstance(part, Stacked)) for tree in (state, after)]
@@ -113,7 +127,7 @@ def step_changes_one_member(case: Case) -> None:
 
 
 def step_traces_once(case: Case) -> None:
-    """Nothing about a step's number or values makes it compile again."""
+    """Neither the number of a step nor its values cause a new compilation."""
     state = case.state()
     for number in range(min(case.steps, 3)):
         state, _ = case.step(state, case.batch(number))
@@ -121,24 +135,25 @@ def step_traces_once(case: Case) -> None:
 
 
 def scan_is_loop(case: Case) -> None:
-    """The compiled loop ends in the state that single steps end in."""
+    """The compiled loop ends in the same state as single steps."""
     scanned, _ = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
     chex.assert_trees_all_close(raw(scanned), raw(case.looped()), rtol=1e-4, atol=1e-5)
 
 
 def interrupted_is_whole(case: Case) -> None:
-    """Stopping half-way and going on from a checkpoint changes no bit: randomness is a function of (seed, step)."""
+    """A run that stops and continues from a checkpoint has the same bits: randomness depends on (seed, step) only."""
     with tempfile.TemporaryDirectory() as folder:
-        kept = Checkpoints(pathlib.Path(folder) / "run", {"config": str(case.config)}, seconds=0.0)
-        distill(case.distiller, case.feed, case.state(), steps=case.steps // 2, chunk=2, checkpoints=kept)
-        state, log = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2, checkpoints=kept)
+        checkpoints = Checkpoints(pathlib.Path(folder) / "run", {"config": str(case.config)}, seconds=0.0)
+        kept = RunOptions(checkpoints=checkpoints)
+        distill(case.distiller, case.feed, case.state(), steps=case.steps // 2, chunk=2, options=kept)
+        state, log = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2, options=kept)
     whole, seen = distill(case.distiller, case.feed, case.state(), steps=case.steps, chunk=2)
     chex.assert_trees_all_equal(raw(state), raw(whole))
     chex.assert_trees_all_equal(log, seen)
 
 
 def vmap_is_map(case: Case) -> None:
-    """Several seeds side by side give what each gives alone."""
+    """Several vmapped seeds have the same results as single ones."""
     keys = jax.random.split(jax.random.key(7), 2)
     states = jax.vmap(case.distiller.init, (0, None))(keys, case.start)
     together, _ = jax.jit(jax.vmap(case.distiller.step, (0, None)))(states, case.batch(0))
@@ -149,35 +164,35 @@ def vmap_is_map(case: Case) -> None:
 
 
 def same_seed_same_result(case: Case) -> None:
-    """Two runs of one seed agree bit for bit."""
+    """Two runs with the same seed are equal bit for bit."""
     chex.assert_trees_all_equal(raw(case.looped(3)), raw(case.looped(3)))
 
 
 def extracts_a_distilled_set(case: Case) -> None:
-    """The result is a valid set of finite images with targets for every class."""
+    """The result is a valid distilled set with finite images and targets for every class."""
     distilled = check(case.distiller.extract(case.looped()))
     assert distilled.num_classes == case.train.num_classes
     assert set(np.argmax(targets(distilled), axis=1).tolist()) == set(range(case.train.num_classes))
 
 
 def metrics_are_finite_scalars(case: Case) -> None:
-    """Metrics are scalars by name, finite from the first step."""
+    """Metrics are finite scalars from the first step on."""
     _, metrics = case.step(case.state(), case.batch(0))
     for name, value in metrics.items():
         assert jnp.shape(value) == () and bool(jnp.isfinite(value)), f"metric {name} is {value}"
 
 
 def no_large_constants(case: Case) -> None:
-    """No array of the data's size is compiled into the step: data ride along as arguments."""
+    """No large array is compiled into the step; data are arguments."""
     large = [np.shape(c) for c in case.program.consts if np.size(c) > LARGEST_CONSTANT]
     assert not large, f"constants of shapes {large} are closed over; make them part of the state or the batch"
 
 
 def no_call_of_the_host(case: Case) -> None:
-    """The step never waits for Python: no callback, no print, no feed."""
+    """The step does not call the host: no callback, no print, no feed."""
     primitives = {equation.primitive.name for equation in equations(case.program)}
     calls = {name for name in primitives if "callback" in name or name in ("infeed", "outfeed")}
-    assert not calls, f"the step leaves the device by {sorted(calls)}; compute it there, or beside the loop"
+    assert not calls, f"the step leaves the device by {sorted(calls)}; compute it on the device, or outside the loop"
 
 
 CHECKS: list[Callable[[Case], None]] = [
@@ -197,10 +212,26 @@ CHECKS: list[Callable[[Case], None]] = [
 
 
 def contract(method: Method, config: Any = None, **fields: Any) -> Callable[..., None]:
-    """A pytest test that holds `method` to every check; `config` (or its fields) should make it quick."""
+    """A pytest test that runs every check of the contract on a method.
+
+    Args:
+      method: the method.
+      config: its configuration, which should run quickly.
+      fields: fields of the configuration, which replace those of `config`.
+
+    Returns:
+      A parametrized test function.
+
+    Raises:
+      ValueError: a field is unknown, or its value is out of range.
+
+    Example:
+      >>> from ddjax.distillers import DISTILLERS
+      >>> test_mine = contract(DISTILLERS["random"], ipc=1)
+    """
     import pytest
 
-    config = config or dataclasses.replace(method.config(), **fields)
+    config = make_config(method, config, **fields)
     case = functools.cache(lambda: Case(method, config))
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

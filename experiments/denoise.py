@@ -116,7 +116,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare needs the true labels: add errors with --noise, or leave --compare out")
-    names = ("method", "protocol", "network", "score")
+    names = ("method", "protocol", "network", "width", "depth", "score")
     check_names(**{name: getattr(settings, name) for name in names})
     options, rate = method_options(settings)
     view = View(settings.quiet)
@@ -198,7 +198,7 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
     from ddjax.denoising import denoise as find
     from experiments.denoising.forecast import compared, forecast
     from experiments.denoising.stages import staged
-    from experiments.running.config import UPRIGHT
+    from experiments.running.config import NO_FLIP
     from experiments.sweeping.machines import here
     from experiments.sweeping.work import Shape
 
@@ -215,11 +215,11 @@ def judged(settings: Settings, images: Any, given: Any, *, options: dict[str, An
         "seed",
     )
     more |= {name: getattr(settings, name) for name in names}
-    more["mirror"] = settings.flip and settings.data not in UPRIGHT
+    more["flip"] = settings.flip and settings.data not in NO_FLIP
     methods, expected = compared(settings.method, settings.compare), {}
     if not settings.quiet:
         shape = Shape(len(images), 0, tuple(images.shape[1:]), len(more["class_names"]))
-        expected = forecast(settings, methods, options, more["mirror"], shape, here())
+        expected = forecast(settings, methods, options, more["flip"], shape, here())
     with staged(settings.quiet, expected) as tell:
         first = find(
             images,

@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from ddjax.data import to_space
 from ddjax.denoising.witnesses import students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
-from ddjax.evaluation.spaces import in_space
 from ddjax.storage.rows import append, commit, fingerprint, hardware, versions
 from ddjax.training import stacked_logits
 from experiments.display.cli import keep_compiled, main
 from experiments.display.progress import View
-from experiments.running.config import UPRIGHT, Experiment, method_config
-from experiments.running.distilling import distil_together
+from experiments.running.config import NO_FLIP, Experiment, method_config
+from experiments.running.distilling import distill_cells
 from experiments.running.run import seeds_of
-from experiments.running.shared import Ready, Shared, inside, make_ready, network
+from experiments.running.shared import Ready, Shared, make_ready, network, preprocessed
 
 APART = 1000  # seeds of shadow models of one attack are this far from those of the next
 
@@ -64,7 +64,7 @@ def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | N
       ValueError: for a method that distils nothing, or shadows that are odd or fewer than eight.
     """
     cell = make_ready(experiment, Shared(data_dir))
-    if cell.asked.whole and experiment.method != "full":
+    if cell.asked.on_all and experiment.method != "full":
         raise ValueError(f"method {experiment.method!r} distils nothing: an attack takes a distiller, random or full")
     train, test = cell.prepared.train, cell.prepared.test
     halves = membership.halves(len(train.labels), shadows, experiment.seed)
@@ -119,7 +119,7 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
     """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
     experiment, shared = cell.experiment, Shared(data_dir)  # its own: what is kept is known by the name of the data
     made = (
-        everything(cell, shared) if cell.asked.whole else distil_together([cell], shared, View(quiet=True))[0].distilled
+        everything(cell, shared) if cell.asked.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
     )
     model = network(experiment, cell.protocol.network, pool.images.shape[1:], pool.num_classes)
     params, transform = students_of(
@@ -129,18 +129,18 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
         protocol=cell.protocol,
         students=experiment.students or cell.protocol.students,
         epochs=experiment.epochs,
-        mirror=experiment.dataset not in UPRIGHT,
+        flip=experiment.dataset not in NO_FLIP,
         seed=experiment.seed,
         report=None,
     )
-    tested = np.asarray(stacked_logits(model, params, in_space(test, transform))).argmax(axis=-1)
-    logits = np.asarray(stacked_logits(model, params, in_space(pool, transform)))
+    tested = np.asarray(stacked_logits(model, params, to_space(test, transform).images)).argmax(axis=-1)
+    logits = np.asarray(stacked_logits(model, params, to_space(pool, transform).images))
     return logits, float(np.mean(tested == np.asarray(test.labels)))
 
 
 def everything(cell: Ready, shared: Shared) -> DistilledSet:
     """All images of the cell as if they were a distilled set, so that the same protocol trains on them."""
-    train = inside(cell, shared).train
+    train = preprocessed(cell, shared).train
     return DistilledSet(
         images=jnp.asarray(train.images),
         labels=jnp.asarray(train.labels, jnp.int32),

@@ -81,14 +81,14 @@ show(range(20), lambda row: f"“{given[row]}”")
 # %% [markdown]
 # ## Distil, then judge
 #
-# `mirror=False`: the mirror image of a digit is not that digit.
+# `flip=False`: the mirror image of a digit is not that digit.
 
 # %%
 from experiments.denoising.stages import staged
 
 small = {"students": 3, "epochs": 300, "options": {"steps": 150, "pool_epochs": 10}} if place.quick else {}
 with staged(quiet=False) as progress:
-    report = ddjax.denoise(images, given, mirror=False, report=progress, **small)
+    report = ddjax.denoise(images, given, flip=False, report=progress, **small)
 print(report.report(most=5))
 
 # %% [markdown]

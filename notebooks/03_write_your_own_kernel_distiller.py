@@ -100,24 +100,13 @@ import jax
 
 import ddjax
 from ddjax import preprocess
-from ddjax.execution import mesh
 
 dataset = ddjax.load("digits")
 data = ddjax.prepare(dataset, ddjax.NoiseSpec("symmetric", rate=0.4))
-transform = preprocess.fit("standardize", dataset.images)
-moved = ddjax.to_space(data, transform)
-model = ddjax.build("convnet", dataset.image_shape, dataset.num_classes, width=16)
 
 # Wrong labels require a large ridge. A small ridge would fit each wrong label.
 config = METHOD.config(ipc=2, steps=200 if place.quick else 2000, batch=256, ridge=0.1)
-start, feed = METHOD.prepare(config, moved.train, model, jax.random.key(0))
-distiller = METHOD.build(config, model)
-state = distiller.init(jax.random.key(1), start)
-if place.mesh is None:
-    state, log = ddjax.distill(distiller, feed, state, steps=config.steps)
-else:
-    state, log = mesh.distill_over(place.mesh, distiller, feed, state, split=METHOD.split, steps=config.steps)
-distilled = distiller.extract(state)
+distilled, log, _ = ddjax.run_method(METHOD, data.train, jax.random.key(0), config, mesh=place.mesh)
 print(f"loss {log['loss'][0]:.4f} -> {log['loss'][-1]:.4f}")
 
 # %% [markdown]
@@ -135,15 +124,16 @@ def accuracy(images, labels):
     return float(jnp.mean(jnp.argmax(predict(matern, config, distilled, images), axis=1) == jnp.asarray(labels)))
 
 
-given, clean = np.asarray(moved.train.labels), np.asarray(moved.audit.labels)
-print(f"test {100 * accuracy(moved.test.images, moved.test.labels):.1f} %")
-print(f"training images by their given labels {100 * accuracy(moved.train.images, given):.1f} %")
-print(f"training images by their clean labels {100 * accuracy(moved.train.images, clean):.1f} %")
+preprocessed = ddjax.to_space(data, distilled.preprocess)
+given, clean = np.asarray(preprocessed.train.labels), np.asarray(preprocessed.audit.labels)
+print(f"test {100 * accuracy(preprocessed.test.images, preprocessed.test.labels):.1f} %")
+print(f"training images by their given labels {100 * accuracy(preprocessed.train.images, given):.1f} %")
+print(f"training images by their clean labels {100 * accuracy(preprocessed.train.images, clean):.1f} %")
 
 # %%
 import matplotlib.pyplot as plt
 
-shown = np.asarray(preprocess.invert(transform, distilled.images))
+shown = np.asarray(preprocess.invert(distilled.preprocess, distilled.images))
 _, axes = plt.subplots(config.ipc, dataset.num_classes, figsize=(9, 1.0 * config.ipc))
 for axis, image in zip(axes.T.flat, shown, strict=True):
     axis.imshow(image.squeeze(), cmap="gray_r", vmin=0, vmax=1)

@@ -10,7 +10,8 @@ import numpy as np
 from ddjax import testing
 from ddjax.distillers import kip
 from ddjax.execution import loop, mesh
-from ddjax.execution.fleet import distill_all
+from ddjax.execution.distill import distill
+from ddjax.execution.fleet import init_members
 from ddjax.kernels import gram
 
 CONFIG = kip.KernelConfig(ipc=1, steps=3, batch=8, rate=1e-3, ridge=0.1)
@@ -24,7 +25,7 @@ def start(case, number):
 
 def alone(case, number):
     state = case.distiller.init(jax.random.key(number), start(case, number))
-    return np.asarray(loop.distill(case.distiller, case.feed, state, steps=3)[0].distilled.images)
+    return np.asarray(distill(case.distiller, case.feed, state, steps=3)[0].distilled.images)
 
 
 def split(case, count):
@@ -56,7 +57,9 @@ def main():
         one, last = alone(case, 0), alone(case, 7)
         counts = {count: split(case, count) for count in (1, 2, 8)}
         keys, starts = zip(*[(jax.random.key(number), start(case, number)) for number in range(8)], strict=True)
-        ended = distill_all(case.distiller, [case.feed] * 8, list(starts), list(keys), steps=3)
+        ended = distill(
+            case.distiller, [case.feed] * 8, init_members(case.distiller, list(keys), list(starts)), steps=3
+        )
     members = [np.asarray(state.distilled.images) for state, _ in ended]
     print(
         json.dumps(

@@ -259,7 +259,7 @@ several(
         lambda t: t.ddjax.denoise(t.dataset.images, t.dataset.labels, score="x"),
         "unknown score 'x'",
     ),
-    a_way_nobody_knows=(lambda t: t.ddjax.fit(t.model, t.recipe, t.examples, t.keys, how="pmap"), "unknown how 'pmap'"),
+    a_way_nobody_knows=(lambda t: t.ddjax.RunOptions(how="pmap"), "unknown how 'pmap'"),
 )
 several(
     "numbers",
@@ -313,6 +313,19 @@ several(
     a_word_for_a_transform=(
         lambda t: t.ddjax.to_space(t.data, "standardize"),
         "transform must be a Preprocess",
+    ),
+    a_function_for_a_method=(
+        lambda t: t.ddjax.run_method(print, t.data.train, t.keys[0]),
+        "method must be a Method; got builtin_function_or_method <built-in function print>",
+    ),
+    a_seed_for_a_key=(
+        lambda t: t.ddjax.run_method("random", t.data.train, 0),
+        r"key must be one typed key, such as jax.random.key\(0\); got int 0",
+    ),
+    no_training_set=(lambda t: t.ddjax.run_method("random", None, t.keys[0]), "train must be a TrainSet; got None"),
+    a_folder_for_checkpoints=(
+        lambda t: t.ddjax.RunOptions(checkpoints="folder"),
+        "checkpoints must be a Checkpoints; got 'folder'",
     ),
     a_space_entered_from_another=(
         lambda t: t.ddjax.to_space(t.ready, t.preprocess.fit("unit", t.dataset.images)),

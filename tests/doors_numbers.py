@@ -73,12 +73,12 @@ DOORS = {
     "fit": (
         lambda t, **bad: t.ddjax.fit(t.model, t.recipe, t.examples, t.keys, **bad),
         lambda t: t.ddjax.fit,
-        {"every": COUNT},
+        {"every": COUNT, "final": BOOLEAN},
     ),
     "evaluate": (
         lambda t, **bad: t.evaluate(**bad),
         lambda t: t.ddjax.evaluate,
-        {"seed": SEED, "students": COUNT, "epochs": COUNT, "mirror": BOOLEAN},
+        {"seed": SEED, "students": COUNT, "epochs": COUNT, "flip": BOOLEAN},
     ),
     "train_full": (
         lambda t, **bad: t.train_full(**bad),
@@ -90,7 +90,7 @@ DOORS = {
             t.distilled, t.distilled, **{"full_accuracy": 0.5, "test": t.data.test, "train": t.data.train, **bad}
         ),
         lambda t: t.ddjax.dd_ranking,
-        {"full_accuracy": (50.0, *SHARE), "seed": SEED, "students": COUNT, "epochs": COUNT},
+        {"full_accuracy": (50.0, *SHARE), "seed": SEED, "students": COUNT, "epochs": COUNT, "flip": BOOLEAN},
     ),
     "denoise": (
         lambda t, **bad: t.ddjax.denoise(t.dataset.images, t.dataset.labels, **bad),
@@ -99,7 +99,7 @@ DOORS = {
             **dict.fromkeys(("ipc", "students", "epochs", "plain_epochs", "width", "depth", "folds"), COUNT),
             "precision": POSITIVE_SHARE,
             "seed": SEED,
-            "mirror": BOOLEAN,
+            "flip": BOOLEAN,
         },
     ),
     "denoise by cleanlab": (
@@ -117,7 +117,12 @@ DOORS = {
             t.ddjax.Distiller(_none, _none, _none), t.ddjax.Feed(None, _none), {}, **{"steps": 1, **bad}
         ),
         lambda t: t.ddjax.distill,
-        {"steps": NATURAL, "first": NATURAL, "chunk": NATURAL, "patience": COUNT},
+        {"steps": NATURAL, "first": NATURAL, "chunk": NATURAL},
+    ),
+    "RunOptions": (
+        lambda t, **bad: t.ddjax.RunOptions(**bad),
+        lambda t: t.ddjax.RunOptions,
+        {"patience": COUNT},
     ),
     "Checkpoints": (
         lambda t, **bad: t.ddjax.Checkpoints(t.folder / "kept", {}, **bad),

@@ -20,7 +20,8 @@ import numpy as np
 
 from ddjax import stopping, testing
 from ddjax.distillers import DISTILLERS
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.storage import files
 from ddjax.storage.checkpoints import Checkpoints
@@ -111,7 +112,7 @@ def main(name, folder, kill=None):
             time.sleep(0.05)
 
     kept = Checkpoints(pathlib.Path(folder), {"name": name}, seconds=0.0)
-    found, log = distill(distiller, feed, state(), steps=STEPS, chunk=1, checkpoints=kept, report=report)
+    found, log = distill(distiller, feed, state(), steps=STEPS, chunk=1, options=RunOptions(report, kept))
     whole, seen = distill(distiller, feed, state(), steps=STEPS, chunk=1)
     same = adder.plain(found) == adder.plain(whole) and all((log[k] == seen[k]).all() for k in seen)
     print(json.dumps({"same": same, "first": min(begun, default=STEPS), "steps": len(log["skipped"])}))

@@ -8,7 +8,8 @@ import adder
 import jax
 import numpy as np
 
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.options import RunOptions
 from ddjax.experts.buffer import Buffer
 from ddjax.experts.fleet import Expert
 from ddjax.experts.trajectories import complete, record_of, shared
@@ -27,8 +28,7 @@ def resumed(folder, config):
             adder.state(),
             steps=12,
             chunk=2,
-            checkpoints=kept,
-            report=lambda done, steps, metrics: reached.append(done),
+            options=RunOptions(lambda done, steps, metrics: reached.append(done), kept),
         )
     except ValueError as error:
         return {"error": f"{type(error).__name__}: {error}"}

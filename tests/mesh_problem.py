@@ -11,7 +11,7 @@ import numpy as np
 from ddjax import testing
 from ddjax.distillers import DISTILLERS
 from ddjax.execution import mesh
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
 
 CONFIGS = {
     "rcig": {
@@ -48,8 +48,8 @@ def main(name, classes):
     spread, its_log = mesh.distill_over(
         all_devices, case.distiller, case.feed, case.state(), split=method.split, steps=1
     )
-    batch = jax.jit(lambda data: mesh.spread(all_devices, case.feed.at(data, 0), method.split))(
-        mesh.everywhere(all_devices, case.feed.data)
+    batch = jax.jit(lambda data: mesh.shard_batch(all_devices, case.feed.at(data, 0), method.split))(
+        mesh.replicate(all_devices, case.feed.data)
     )
     ours, theirs = (case.distiller.extract(state) for state in (alone, spread))
     before = case.distiller.extract(case.state())

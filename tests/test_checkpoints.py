@@ -13,7 +13,8 @@ import pytest
 from fuzzing import resealed
 
 from ddjax import stopping
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.options import RunOptions
 from ddjax.storage import rows as results
 from ddjax.storage.checkpoints import Changed, Checkpoints
 from ddjax.storage.files import replacing, replacing_folder
@@ -26,7 +27,8 @@ CONFIG = {"method": {"ipc": 1, "rate": 0.1}, "data": "a1b2"}
 def run(folder, steps=STEPS, seed=0, config=CONFIG, **more):
     """All steps, a checkpoint after each chunk of two."""
     kept = Checkpoints(folder, config, seconds=0.0, **more)
-    return distill(adder.ADDER, adder.feed(), adder.state(seed), steps=steps, chunk=2, checkpoints=kept)
+    options = RunOptions(checkpoints=kept)
+    return distill(adder.ADDER, adder.feed(), adder.state(seed), steps=steps, chunk=2, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path, whole):
     calls = []
     kept = Checkpoints(folder, CONFIG, seconds=1000.0)
     found = distill(
-        adder.ADDER, adder.feed(), adder.state(1), steps=STEPS, checkpoints=kept, report=lambda *r: calls.append(r[0])
+        adder.ADDER, adder.feed(), adder.state(1), steps=STEPS, options=RunOptions(lambda *r: calls.append(r[0]), kept)
     )
     assert min(calls) == 6
     same(found, whole)
@@ -132,7 +134,7 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path):
     kept = Checkpoints(folder, CONFIG)
     longer = adder.init(jax.random.key(0), jnp.zeros(4))
     with pytest.raises(Changed, match=r'state/total: \["float32", \[3\]\] -> \["float32", \[4\]\]'):
-        distill(other, adder.feed(), longer, steps=4, checkpoints=kept)
+        distill(other, adder.feed(), longer, steps=4, options=RunOptions(checkpoints=kept))
     resealed(newest(folder) / MANIFEST, schema=99)
     with pytest.raises(Changed, match=r"schema 99; this version reads 2.*--fresh"):
         run(folder)
@@ -225,7 +227,8 @@ def test_a_run_that_is_asked_to_end_keeps_what_it_has(tmp_path, whole, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(stopping, "asked", lambda: next(asked))
         with pytest.raises(stopping.Stopped) as ended:
-            distill(adder.ADDER, adder.feed(), adder.state(), steps=STEPS, chunk=2, checkpoints=kept)
+            options = RunOptions(checkpoints=kept)
+            distill(adder.ADDER, adder.feed(), adder.state(), steps=STEPS, chunk=2, options=options)
     assert ended.value.code == stopping.STOPPED == 75
     assert "4 of 8 steps are done, and kept" in capsys.readouterr().err
     same(run(tmp_path / "run"), whole)

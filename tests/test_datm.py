@@ -11,7 +11,7 @@ from ddjax import testing
 from ddjax.distillers import datm
 from ddjax.distillers.datm import feed as datm_feed
 from ddjax.distillers.datm.match import Learned, mean_of_accepted
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
 from ddjax.types import Distiller
 
 TINY = {

@@ -6,7 +6,7 @@ import pytest
 import ddjax
 from ddjax.denoising import DenoiseReport, denoiser
 
-QUICK = {"method": "herding", "ipc": 10, "width": 8, "students": 2, "epochs": 60, "mirror": False}
+QUICK = {"method": "herding", "ipc": 10, "width": 8, "students": 2, "epochs": 60, "flip": False}
 QUICK |= {"options": {"features": "pixels"}}
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_said(noisy):
         ({"method": "rcigg"}, "Did you mean 'rcig'"),
         ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
-        ({"ids": ["one"]}, "ids has 1 entries"),
+        ({"ids": ["one"]}, "ids must have an entry for each of .* images; got 1"),
         ({"class_names": ["a", "b"]}, "holds class 9"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from ddjax import preprocess
+from ddjax import preprocess, run
 from ddjax.denoising import distilling, witnesses
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
@@ -43,7 +43,7 @@ def recorded(events):
 def asked(events, **more):
     report, _ = recorded(events)
     model = build("mlp", (2, 2, 1), 2, depth=1, width=4)
-    return {"model": model, "mirror": True, "seed": 0, "report": report} | more
+    return {"model": model, "flip": True, "seed": 0, "report": report} | more
 
 
 def small_set():
@@ -92,7 +92,7 @@ def test_what_precedes_a_distillation_is_announced(monkeypatch):
     report, work = recorded(events)
     method = DISTILLERS["random"]
     config = method.config(ipc=1)
-    monkeypatch.setattr(distilling, "distill", work("steps"))
+    monkeypatch.setattr(run, "distill", work("steps"))
     prepared = method._replace(prepare=lambda *given: events.append("preparing") or method.prepare(*given))
     with pytest.raises(Stopped):
         distilling.distilled_set(prepared, config, small_set(), asked(events)["model"], 0, report)

@@ -12,11 +12,13 @@ from ddjax import preprocess, training
 from ddjax.data import prepare, synthetic, to_space
 from ddjax.distilled import DistilledSet, expand
 from ddjax.evaluation import BASELINES, PROTOCOLS, Protocol, dd_ranking, evaluate, predicted, students, train_full
-from ddjax.evaluation.baselines import Baseline, smoothed
+from ddjax.evaluation.baselines import Baseline
+from ddjax.evaluation.full import smoothed
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
+from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.ranking import augmentation_robust_score, hardened, label_robust_score, normalised
 from ddjax.evaluation.spaces import suited
-from ddjax.evaluation.students import rescaled
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe
@@ -96,12 +98,17 @@ def test_rates_are_chosen_on_given_labels(ready, distilled):
     choosing = dataclasses.replace(QUICK, rates=(1e-6, 0.05), space="standardize")
     with pytest.raises(ValueError, match="train="):
         evaluate(distilled, ready.test, protocol=choosing, model=MODEL)
-    said = []
+    reports = []
     scores = evaluate(
-        distilled, ready.test, protocol=choosing, model=MODEL, train=ready.train, report=lambda *one: said.append(one)
+        distilled,
+        ready.test,
+        protocol=choosing,
+        model=MODEL,
+        train=ready.train,
+        options=RunOptions(lambda *one: reports.append(one)),
     )
     assert scores.rate == pytest.approx(0.05)
-    done, totals, metrics = zip(*said, strict=True)
+    done, totals, metrics = zip(*reports, strict=True)
     assert set(totals) == {60} and list(done) == sorted(done) and {30, 60} <= set(done)  # the search is half of it
     assert all((at <= 30) == ("search_loss" in found) for at, found in zip(done, metrics, strict=True))
 
@@ -203,7 +210,7 @@ def test_published_baselines():
     assert (dance.epochs, dance.batch, dance.drop_epochs, dance.drop) == (60, 64, (40, 50), 0.2)
     assert (dance.augment, dance.cutmix) == ("dance_pretrain", 0.5)
     assert PROTOCOLS["datm"].use_step_size and PROTOCOLS["rcig"].students == 5
-    assert rescaled(PROTOCOLS["dance"].recipe(10), 150).drop_epochs == (100, 125)
+    assert adapted(PROTOCOLS["dance"].recipe(10), epochs=150).drop_epochs == (100, 125)
 
 
 def test_dd_ranking(ready, distilled):
@@ -257,5 +264,6 @@ def test_test_images_are_asked_about_once(ready, distilled, monkeypatch):
     assert scores.best == scores.last
     watching = dataclasses.replace(QUICK, checks=3)
     watched = evaluate(distilled, ready.test, protocol=watching, model=MODEL, students=2)
-    assert fits[1]["every"] == 10 and np.trace(watched.confusion) == round(sum(watched.last) * len(ready.test.labels))
+    assert fits[1]["every"] == 10 and not fits[1]["final"] and len(predictions) == 2  # the last epoch is predicted once
+    assert np.trace(watched.confusion) == round(sum(watched.last) * len(ready.test.labels))
     assert all(best >= last for best, last in zip(watched.best, watched.last, strict=True))

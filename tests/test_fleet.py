@@ -11,8 +11,8 @@ from mesh_problem import CONFIGS
 from ddjax import testing
 from ddjax.distillers import DISTILLERS
 from ddjax.distillers.datm import feed as datm_feed
-from ddjax.execution.fleet import distill_all
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.fleet import init_members
 
 SLOW = [pytest.param("rcig", marks=pytest.mark.slow), pytest.param("dance", marks=pytest.mark.slow)]
 
@@ -40,7 +40,7 @@ def same_as_alone(name, steps=3, count=2):
         return jax.random.key(10 + number)
 
     keys = [key(number) for number in range(count)]
-    states, logs = zip(*distill_all(distiller, feeds, starts, keys, steps=steps), strict=True)
+    states, logs = zip(*distill(distiller, feeds, init_members(distiller, keys, starts), steps=steps), strict=True)
     for i in range(count):
         alone, log = distill(distiller, feeds[i], distiller.init(key(i), starts[i]), steps=steps)
         before, after = (distiller.extract(state) for state in (distiller.init(key(i), starts[i]), alone))

@@ -16,8 +16,8 @@ import pytest
 from jax import lax
 
 from ddjax import trees
-from ddjax.execution.fleet import distill_all
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.fleet import init_members
 from ddjax.kernels import gram, ridge_predict
 from ddjax.models.convolution.conv import conv2d
 
@@ -130,7 +130,9 @@ def test_a_fleet_of_two_is_its_members(device, name):
     feed = case.feed._replace(data=data)
     with on(device, optimised=True):
         keys = [jax.random.key(seed) for seed in (0, 1)]
-        states, logs = distill_all(case.distiller, [feed, feed], [start, start], keys, steps=STEPS)
+        members = init_members(case.distiller, keys, [start, start])
+        (one, two) = distill(case.distiller, [feed, feed], members, steps=STEPS)
+        states, logs = zip(one, two, strict=True)
     for seed in (0, 1):
         assert_close(name, (states[seed], logs[seed]), whole_run(name, device, seed), seed)
 

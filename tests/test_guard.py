@@ -18,25 +18,25 @@ from ddjax.data import prepare, synthetic
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS, evaluate, train_full
-from ddjax.evaluation.baselines import BASELINES, train_full_all
-from ddjax.evaluation.students import evaluate_all
-from ddjax.execution.fleet import distill_all
+from ddjax.evaluation.baselines import BASELINES
+from ddjax.execution.distill import distill
+from ddjax.execution.fleet import init_members
 from ddjax.execution.guard import SKIPPED, Diverged, finite, guarded, intact, watch
-from ddjax.execution.loop import distill
+from ddjax.execution.options import RunOptions
 from ddjax.experts import trajectories
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe
 from ddjax.types import Distiller
-from experiments.running import full as whole
+from experiments.running import full
 from experiments.running.nested import nested_trainer
 
 STEPS = 12
 
 
-def run(bad=(), **more):
-    return distill(adder.ADDER, adder.feed(bad), adder.state(), steps=STEPS, **more)
+def run(bad=(), chunk=0, **options):
+    return distill(adder.ADDER, adder.feed(bad), adder.state(), steps=STEPS, chunk=chunk, options=RunOptions(**options))
 
 
 @pytest.mark.faults(6, "one update with NaN", "skipped and counted; the run ends finite, with the draws of later steps")
@@ -146,7 +146,7 @@ def test_members_of_a_fleet_are_guarded_each_for_itself():
 
     def together(**more):
         keys, starts = [jax.random.key(i) for i in range(3)], [jnp.zeros(3) + i for i in range(3)]
-        return distill_all(adder.ADDER, feeds, starts, keys, steps=STEPS, **more)
+        return distill(adder.ADDER, feeds, init_members(adder.ADDER, keys, starts), steps=STEPS, **more)
 
     states, logs = zip(*together(), strict=True)
     assert [log[SKIPPED].sum() for log in logs] == [0, 2, 0]
@@ -159,7 +159,8 @@ def test_members_of_a_fleet_are_guarded_each_for_itself():
 def test_members_of_a_fleet_outlive_one_that_diverges():
     feeds = [adder.feed(), adder.feed(tuple(range(3, 9))), adder.feed((5,))]
     keys, starts = [jax.random.key(i) for i in range(3)], [np.zeros(3, np.float32) + i for i in range(3)]
-    ended = distill_all(adder.ADDER, feeds, starts, keys, steps=STEPS, patience=4)
+    members, options = init_members(adder.ADDER, keys, starts), RunOptions(patience=4)
+    ended = distill(adder.ADDER, feeds, members, steps=STEPS, options=options)
     for i in (0, 2):
         alone, log = distill(adder.ADDER, feeds[i], adder.init(jax.random.key(i), jnp.array(starts[i])), steps=STEPS)
         np.testing.assert_allclose(ended[i][0].total, alone.total, rtol=1e-6)
@@ -168,7 +169,8 @@ def test_members_of_a_fleet_outlive_one_that_diverges():
         intact(ended[1])
     before, _ = distill(adder.ADDER, adder.feed(), adder.init(jax.random.key(1), jnp.array(starts[1])), steps=3)
     np.testing.assert_allclose(error.value.state.total, before.total, rtol=1e-6)
-    [one] = distill_all(adder.ADDER, feeds[1:2], [jnp.ones(3)], [jax.random.key(1)], steps=STEPS, patience=4)
+    alone = init_members(adder.ADDER, [jax.random.key(1)], [jnp.ones(3)])
+    [one] = distill(adder.ADDER, feeds[1:2], alone, steps=STEPS, options=options)
     assert isinstance(one, Diverged) and one.step == 7
 
 
@@ -245,8 +247,7 @@ def test_a_set_whose_networks_diverge_costs_the_other_sets_nothing(ready):
     baseline = dataclasses.replace(BASELINES["B-PLAIN"], recipe=recipe)
 
     def scores(trains):
-        options = {"audits": [None] * len(trains), "seeds": [0] * len(trains), "students": 2}
-        return train_full_all(baseline, trains, test, model=model, holdout=0.25, **options)
+        return train_full(baseline, trains, test, model=model, holdout=0.25, students=2)
 
     good, lost, same = scores([train, wild, train])
     assert isinstance(lost, Diverged) and str(lost).startswith("2 of 2 networks trained on everything diverged")
@@ -268,9 +269,9 @@ def test_a_cell_of_a_rule_that_diverges_fails_alone(monkeypatch):
             raise Diverged("lost")
         return cell.number, {}
 
-    monkeypatch.setattr(whole, "_by_rule", by_rule)
+    monkeypatch.setattr(full, "_by_rule", by_rule)
     asked = mock.Mock(relabel=None, rule="elr")
-    first, second, third = whole.whole_together([mock.Mock(asked=asked, number=i) for i in range(3)], None, None)
+    first, second, third = full.train_on_all([mock.Mock(asked=asked, number=i) for i in range(3)], None, None)
     assert (first, third) == ((0, {}), (2, {})) and isinstance(second, Diverged)
 
 
@@ -286,10 +287,7 @@ def test_a_distilled_set_whose_students_diverge_costs_the_other_sets_nothing(rea
     model = build("mlp", train.images.shape[1:], 2, width=4)
 
     def scores(sets):
-        none = [None] * len(sets)
-        return evaluate_all(
-            sets, test, protocol=protocol, seeds=[0] * len(sets), trains=none, audits=none, students=2, model=model
-        )
+        return evaluate(sets, test, protocol=protocol, students=2, model=model)
 
     lost, good = scores([dataclasses.replace(made, images=made.images * 1e30), made])
     assert isinstance(lost, Diverged) and str(lost).startswith("2 of 2 students diverged (numbers 0, 1)")

@@ -11,7 +11,8 @@ import sys
 import adder
 import pytest
 
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
+from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 
 HERE = pathlib.Path(__file__).parent
@@ -24,7 +25,7 @@ def damaged(folder):
 @pytest.mark.faults(4, "a checkpoint damaged on one of two hosts", "both go on from what the first host has intact")
 def test_two_hosts_go_on_from_one_step(tmp_path):
     kept = Checkpoints(tmp_path / "follower" / "host0", {}, seconds=0.0)
-    distill(adder.ADDER, adder.feed(), adder.state(), steps=6, chunk=2, checkpoints=kept)
+    distill(adder.ADDER, adder.feed(), adder.state(), steps=6, chunk=2, options=RunOptions(checkpoints=kept))
     for name in ("follower/host1", "first/host0", "first/host1", "empty/host0"):
         shutil.copytree(kept.folder, tmp_path / name)
     damaged(tmp_path / "follower" / "host1")

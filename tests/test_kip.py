@@ -13,7 +13,7 @@ import pytest
 from ddjax import testing
 from ddjax.distillers import kip
 from ddjax.distillers.shared.feeds import image_batches
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
 from ddjax.kernels import gram
 from ddjax.models import build
 from ddjax.preprocess import centered

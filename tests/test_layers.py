@@ -18,8 +18,9 @@ LAYER = {
     **dict.fromkeys(["data", "training"], 6),
     **dict.fromkeys(["experts", "evaluation", "robust"], 7),
     "distillers": 8,
-    **dict.fromkeys(["denoising", "testing"], 9),
-    "__main__": 10,
+    "run": 9,
+    **dict.fromkeys(["denoising", "testing"], 10),
+    "__main__": 11,
 }
 # a package -> the only files that may import it
 DOORS = {

@@ -79,9 +79,9 @@ def test_two_hosts_give_the_set_of_one(tmp_path):
 def test_what_cannot_be_split_is_said():
     batch = Batch(jnp.zeros((3, 5, 4, 1)), jnp.zeros(3, jnp.int32))
     one = mesh.mesh_of(jax.devices()[:1])
-    assert mesh.spread(one, batch, ("images", "labels")).images.shape == (3, 5, 4, 1)
+    assert mesh.shard_batch(one, batch, ("images", "labels")).images.shape == (3, 5, 4, 1)
     two = mock.Mock(spec=jax.sharding.Mesh, size=2)
     with pytest.raises(ValueError, match=r"2 devices divide neither.*images \[3, 5, 4, 1\], labels \[3\]"):
-        mesh.spread(two, batch, ("images", "labels"))
+        mesh.shard_batch(two, batch, ("images", "labels"))
     with pytest.raises(ValueError, match="no fields of its Batch"):
-        mesh.spread(one, batch, ())
+        mesh.shard_batch(one, batch, ())

@@ -30,8 +30,8 @@ def shared():
 def test_names_are_read():
     assert read("elr") == read("robust:elr") and read("elr").rule == "elr" and not sized("elr")
     assert read("forward_known").known and read("forward_known").rule == "forward"
-    assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").whole and sized("rcig+relabel")
-    assert read("prune+dance").prune and not read("prune+dance").whole
+    assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").on_all and sized("rcig+relabel")
+    assert read("prune+dance").prune and not read("prune+dance").on_all
     assert read("cleanlab").weights == "cleanlab" and read("full").rule is None
     assert {"elr", "rcig", "cleanlab", "coteaching"} <= set(names())
     for wrong, words in [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ddjax import testing
+from ddjax.execution.options import RunOptions
 from ddjax.experts.fleet import train_experts
 from ddjax.models import build
 from ddjax.preprocess import one_hot
@@ -50,7 +51,7 @@ def test_networks(tmp_path):
     kept = Checkpoints(tmp_path / "run", {}, seconds=0.0)
 
     def run(recipe=RECIPE, **more):
-        return fit(MODEL, recipe, EXAMPLES, keys(), watch=WATCH, every=2, **more)
+        return fit(MODEL, recipe, EXAMPLES, keys(), watch=WATCH, every=2, options=RunOptions(**more))
 
     with pytest.raises(Cut):
         run(checkpoints=kept, report=cut_after(4))
@@ -62,7 +63,7 @@ def test_networks(tmp_path):
         run(dataclasses.replace(RECIPE, rate=0.1), checkpoints=kept)
     other = EXAMPLES._replace(targets=EXAMPLES.targets[::-1])
     with pytest.raises(Changed, match=r"fit\.arrays"):
-        fit(MODEL, RECIPE, other, keys(), watch=WATCH, every=2, checkpoints=kept)
+        fit(MODEL, RECIPE, other, keys(), watch=WATCH, every=2, options=RunOptions(checkpoints=kept))
 
 
 @pytest.mark.slow
@@ -70,7 +71,7 @@ def test_networks_of_a_robust_rule(tmp_path):
     kept, rule = Checkpoints(tmp_path / "run", {"rule": "elr"}, seconds=0.0), make_rule("elr", RECIPE.epochs)
 
     def run(**more):
-        return fit(MODEL, RECIPE, EXAMPLES, keys(), rule=rule, **more)
+        return fit(MODEL, RECIPE, EXAMPLES, keys(), rule=rule, options=RunOptions(**more))
 
     with pytest.raises(Cut):
         run(checkpoints=kept, report=cut_after(3))

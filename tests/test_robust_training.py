@@ -9,6 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from ddjax.denoising.witnesses import predict_early_stopped
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.robust import make_rule
 from ddjax.robust.held_out import held_out_probabilities, stratified_folds
@@ -73,7 +74,14 @@ def test_plain_rule_is_the_plain_fit():
     expected = fit(MODEL, RECIPE, EXAMPLES, keys(2), watch=WATCH, every=1)
     calls = []
     found = fit(
-        MODEL, RECIPE, EXAMPLES, keys(2), rule=plain(), watch=WATCH, every=1, report=lambda *call: calls.append(call)
+        MODEL,
+        RECIPE,
+        EXAMPLES,
+        keys(2),
+        rule=plain(),
+        watch=WATCH,
+        every=1,
+        options=RunOptions(lambda *call: calls.append(call)),
     )
     close(found.params, expected.params, rtol=0, atol=0)
     close(found.seen, expected.seen, rtol=0, atol=0)
@@ -194,7 +202,7 @@ def test_a_second_cross_validation_traces_nothing():
     calls.clear()
     said = []
     report = lambda *one: said.append(one[:2])  # noqa: E731
-    held_out_probabilities(model, RECIPE, EXAMPLES, keys(2)[1], folds=2, seed=1, report=report)
+    held_out_probabilities(model, RECIPE, EXAMPLES, keys(2)[1], folds=2, seed=1, options=RunOptions(report))
     assert calls == [] and said == [(1, 4), (2, 4), (3, 4), (4, 4)]  # epochs of both folds
 
 
@@ -203,7 +211,7 @@ def test_second_judges_trace_nothing():
     model = counting(MODEL, calls)
     ids = np.arange(10, dtype=np.int32)
     train = TrainSet(images=IMAGES, labels=np.asarray(LABELS), ids=ids, num_classes=3, space="unit")
-    asked = {"model": model, "students": 2, "epochs": 10, "mirror": True, "report": None}
+    asked = {"model": model, "students": 2, "epochs": 10, "flip": True, "report": None}
     predict_early_stopped(train, **asked, seed=0)
     assert calls
     calls.clear()

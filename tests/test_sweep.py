@@ -18,7 +18,7 @@ from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment, method_config
-from experiments.running.run import Outcome, run_together
+from experiments.running.run import Outcome, run
 from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
@@ -149,7 +149,7 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
         {"config": config, "methods": ("random",), "rates": (0.4,), "workers": 1, "quiet": True},
     )
     assert sweep(out=out, protocols=("common",), **quick) == 0
-    monkeypatch.setattr(distilling, "distill_all", None)  # another process would have to make it anew
+    monkeypatch.setattr(distilling, "run_method", None)  # another process would have to make it anew
     config.write_text(config.read_text().replace('"dd-ranking"', '"dance"'))
     assert sweep(out=out, protocols=("dance",), **quick) == 0
     found = cells(*narrowed([grids.from_file(config)], rates=(0.4,)))
@@ -182,9 +182,9 @@ def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
 
     def counted(cells, **more):
         calls.append(len(cells))
-        return run_together(cells, **more)
+        return run(cells, **more)
 
-    monkeypatch.setattr("experiments.sweeping.run.run_together", counted)
+    monkeypatch.setattr("experiments.sweeping.run.run", counted)
     shared = Shared(sets=store.distilled, keeping=store.keeping(0.0))
     assert run_group(fleet, store, shared, "test") == fleet[1:2] and calls == [3]
     first, lost, third = map(store.row, fleet)

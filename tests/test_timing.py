@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from ddjax import timing
-from ddjax.execution.loop import distill
+from ddjax.execution.distill import distill
 from ddjax.storage.checkpoints import Checkpoints
 
 

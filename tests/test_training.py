@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from ddjax.evaluation.protocols import common_recipe, dance_recipe, datm_recipe, rcig_recipe
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
 from ddjax.training.losses import cross_entropy, squared_error
@@ -151,7 +152,9 @@ def test_side_by_side_is_one_by_one(augment):
     data = examples()
     settings = recipe(epochs=2, augment=augment, cutmix=0.5)
     watch = {"seen": (data.images, {"acc": jnp.arange(10) % 3})}
-    one, side = (fit(MODEL, settings, data, keys(), watch=watch, how=how) for how in ("map", "vmap"))
+    one, side = (
+        fit(MODEL, settings, data, keys(), watch=watch, options=RunOptions(how=how)) for how in ("map", "vmap")
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), one.params, side.params)
     np.testing.assert_allclose(one.loss, side.loss, rtol=1e-3)
 
@@ -161,7 +164,7 @@ def test_fit_runs_every_epoch_once(epochs):
     data, settings = examples(), recipe(epochs=epochs)
     watch = {"seen": (data.images, {"acc": jnp.arange(10) % 3})}
     reports = []
-    fitted = fit(MODEL, settings, data, keys(), watch=watch, every=5, report=lambda *r: reports.append(r))
+    fitted = fit(MODEL, settings, data, keys(), watch=watch, every=5, options=RunOptions(lambda *r: reports.append(r)))
     assert fitted.loss.shape == (2, epochs) and np.isfinite(fitted.loss).all()
     assert fitted.at == sorted({*range(5, epochs + 1, 5), epochs})
     assert fitted.seen["acc"].shape == (2, len(fitted.at)) and np.isfinite(fitted.seen["acc"]).all()
@@ -173,6 +176,15 @@ def test_fit_runs_every_epoch_once(epochs):
         state, _ = step(state, data, Clock(jnp.int32(epoch), jax.random.key(0)))
     first = jax.tree.map(lambda leaf: leaf[0], fitted.params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3), first, state.params)
+
+
+def test_a_look_after_the_last_epoch_can_be_left_out():
+    data, watch = examples(), {"seen": (examples().images, {"acc": jnp.arange(10) % 3})}
+    with_it, without = (
+        fit(MODEL, recipe(epochs=4), data, keys(), watch=watch, every=2, final=final) for final in (True, False)
+    )
+    assert (with_it.at, without.at) == ([2, 4], [2])
+    np.testing.assert_array_equal(without.seen["acc"], with_it.seen["acc"][:, :1])
 
 
 def test_a_second_fit_compiles_nothing():

@@ -1,4 +1,4 @@
-"""Finding the wrong labels of a training set with students that saw a few distilled images of it."""
+"""Finding wrong labels of a training set with students that are trained on distilled images of it."""
 
 from ddjax.denoising.denoiser import DETECTORS as DETECTORS
 from ddjax.denoising.denoiser import denoise as denoise

@@ -1,4 +1,4 @@
-"""The front door: images and labels in, a report out."""
+"""`denoise`: from images and labels to a report of the labels that are probably wrong."""
 
 import dataclasses
 import time
@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 
 from ddjax import preprocess
+from ddjax.data import to_space
 from ddjax.data.identical import first_rows
 from ddjax.data.validate import small_classes
-from ddjax.denoising.distilling import (
-    PLAIN_SPACE,
-    configured,
-    distilled_set,
-    inside,
-    judging_network,
-    least_images,
-    width_for,
-)
+from ddjax.denoising.distilling import WIDTH, configured, distilled_set, least_images, width_for
 from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import SCORES, choose_score, judge, through_cleanlab
 from ddjax.denoising.keeping import Stages
@@ -27,9 +20,11 @@ from ddjax.denoising.telling import Report, begun
 from ddjax.denoising.witnesses import predict_cross_validated, predict_early_stopped, predict_students
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
-from ddjax.models.registry import NETWORKS
+from ddjax.models import build_sized
+from ddjax.models.sizes import sizes
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, PositiveShare, Seed, check_int, checked
+from ddjax.run import SPACE
 from ddjax.storage.files import array_digest
 
 DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
@@ -52,7 +47,7 @@ def denoise(
     network: str | None = None,
     width: Count | None = None,
     depth: Count | None = None,
-    mirror: bool = True,
+    flip: bool = True,
     score: str = "posterior",
     precision: PositiveShare = 0.8,
     folds: Count = 5,
@@ -62,43 +57,60 @@ def denoise(
 ) -> DenoiseReport:
     """Find the labels that are probably wrong.
 
-    The images are distilled; fresh students learn from the few distilled images alone, and then judge every image:
-    they never saw it, so they have not memorised its label.
+    The images are distilled. Fresh students are trained on the distilled images alone and then judge every image. They
+    did not train on it, so they have not memorised its label.
 
     Args:
-      images: [n h w c] or [n h w], uint8 or floats on the 0..1 scale; all of one size.
+      images: [n h w c] or [n h w], uint8 or floats from 0 to 1; all of one size.
       labels: [n] class numbers from 0, or names.
-      method: any distiller by name, or module:ATTRIBUTE; or cleanlab (cross-validated predictions of plain training,
-        judged by confident learning through cleanlab itself), or small_loss (networks early in plain training).
-      ipc, options: images per class, and further fields of the method's configuration; a learned set is made in a few
-        hundred steps (`distilling.SHORT`) where these do not say otherwise.
-      class_names: of the class numbers; names given as labels are numbered in sorted order without it.
-      ids: [n], what each image is called in the report; by default its row.
-      students: how many networks judge.
+      method: a distiller by name, or module:ATTRIBUTE. cleanlab: cross-validated predictions of plain training, judged
+        by the package cleanlab. small_loss: networks early in plain training.
+      ipc: images per class of the distilled set.
+      options: further fields of the method's configuration. By default a learned set is made in a few hundred steps
+        (`distilling.SHORT`).
+      class_names: of the class numbers. Without it, labels that are names are numbered in sorted order.
+      ids: [n] names of the images in the report; by default their rows.
+      students: number of networks that judge.
       protocol: how students are trained.
-      epochs: of students, where the protocol's number is not wanted.
-      plain_epochs: of cleanlab's networks, and of the plain training that small_loss stops a tenth into; 200.
-      network, width, depth: of the judging networks; by default the protocol's ConvNet, of width 32 for images up to
-        16 pixels and 64 for larger ones. The distilling network is as wide.
-      mirror: False for images whose mirror image means something else, such as digits and letters.
-      score: what suspicion is ranked by; a name in SCORES.
-      precision: the share of the flagged labels that is expected to be wrong, at least; see `ddjax.judge`.
+      epochs: of students; replaces the protocol's number.
+      plain_epochs: of plain training for cleanlab and small_loss, which stops after a tenth; by default 200.
+      network, width, depth: of the judging networks; by default the protocol's ConvNet, with width 32 for images of up
+        to 16 pixels and 64 for larger ones. The distilling network has the same width.
+      flip: False for images whose meaning changes in a mirror, such as digits and letters.
+      score: the score that suspicion is ranked by; a name in SCORES.
+      precision: the expected share of wrong labels among the flagged ones is at least this; see `ddjax.judge`.
       folds: of cleanlab's cross-validation.
-      keep: a directory where finished stages are kept; a run with the same data and settings goes on from there.
-      report: called with the stage, how far it is, of how much, and its newest metrics; also before each stage, with
-        0 done and no metrics. The total is 0 where a stage cannot tell it.
+      seed: of the distillation and of all networks.
+      keep: a directory for finished stages. A run with the same data and settings continues from there.
+      report: called with (stage, done, total, newest metrics); before each stage with 0 done and no metrics. The total
+        is 0 if it is unknown.
+
+    Returns:
+      Scores, flags and suggestions for every label.
+
+    Raises:
+      ValueError: a name is unknown, a number is out of range, or the images or labels cannot be used.
+      Diverged: the distillation or a network diverged.
+
+    Example:
+      >>> import ddjax
+      >>> data = ddjax.synthetic(2, 6, (4, 4, 1))
+      >>> small = {"method": "random", "ipc": 1, "students": 1, "network": "mlp", "width": 4, "epochs": 2}
+      >>> ddjax.denoise(data.images, data.labels, protocol="dance", **small).suspicion.shape
+      (12,)
     """
-    check_names(method=method, protocol=protocol, network=network, score=score)
-    train, names = training_set(images, labels, class_names)
+    names = {"method": method, "protocol": protocol, "score": score}
+    check_names(**names, network=network, width=width, depth=depth)
+    how = choose(PROTOCOLS, protocol, "protocol")
+    train, class_names = training_set(images, labels, class_names)
     if method == "cleanlab":
         check_int(folds, "folds", 2, len(train.labels))
-    called = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
-    if called.shape != (len(train.labels),):
-        raise ValueError(f"ids has {len(called)} entries beside {len(train.labels)} images")
-    how = choose(PROTOCOLS, protocol, "protocol")
+    ids = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
+    if ids.shape != (len(train.labels),):
+        raise ValueError(f"ids must have an entry for each of {len(train.labels)} images; got {len(ids)}")
     shape = tuple(train.images.shape[1:])
+    model = build_sized(network or how.network, shape, train.num_classes, width=width, depth=depth, usual=WIDTH)
     width = width_for(shape, width)
-    model = judging_network(network or how.network, shape, train.num_classes, width, depth)
     settings = {
         "method": method,
         "ipc": ipc,
@@ -108,17 +120,17 @@ def denoise(
         "epochs": epochs,
         "plain_epochs": plain_epochs,
         "network": [network or how.network, width, depth],
-        "mirror": mirror,
+        "flip": flip,
         "folds": folds,
         "seed": seed,
         "data": array_digest(train.images, train.labels),
     }
     stages, seconds, distilled = Stages(keep), {}, None
-    judging = {"model": model, "mirror": mirror, "seed": seed}
+    judging = {"model": model, "flip": flip, "seed": seed}
     if method not in DETECTORS:
         chosen = choose(DISTILLERS, method, "method")
-        config = configured(chosen, method, ipc, options or {}, width, mirror)
-        if problem := small_classes(np.asarray(train.labels), names, least_images(method, config)):
+        config = configured(chosen, method, ipc, options or {}, width, flip)
+        if problem := small_classes(np.asarray(train.labels), class_names, least_images(method, config)):
             raise ValueError(problem)
         decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}
         decides |= {"network": settings["network"]}
@@ -126,7 +138,7 @@ def denoise(
         distilled, seconds["distil"] = stages.distilled(
             decides, lambda: distilled_set(chosen, config, train, model, seed, report, unfinished)
         )
-        decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "mirror")}
+        decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "flip")}
 
         def ask() -> np.ndarray:
             return predict_students(
@@ -145,15 +157,15 @@ def denoise(
         decides = {
             name: value for name, value in settings.items() if name not in ("ipc", "options", "protocol", "epochs")
         }
-        moved = inside(train, preprocess.fit(PLAIN_SPACE, train.images))
+        preprocessed = to_space(train, preprocess.fit(SPACE, train.images))
         stage = "folds" if method == "cleanlab" else "networks"
 
         def ask() -> np.ndarray:
             how_long = {"epochs": plain_epochs, "report": report}
             how_long["checkpoints"] = stages.checkpoints("logits", decides)
             if method == "cleanlab":
-                return predict_cross_validated(moved, **judging, **how_long, folds=folds)
-            return predict_early_stopped(moved, **judging, **how_long, students=students)
+                return predict_cross_validated(preprocessed, **judging, **how_long, folds=folds)
+            return predict_early_stopped(preprocessed, **judging, **how_long, students=students)
 
     kept = stages.arrays("logits", decides, lambda: _timed(ask))
     seconds[stage] = float(kept["seconds"])
@@ -166,7 +178,7 @@ def denoise(
     seconds["judge"] = time.monotonic() - start
     others = np.where(np.eye(train.num_classes, dtype=bool)[given], -1, found.truth)
     return DenoiseReport(
-        ids=called,
+        ids=ids,
         same_as=first_rows(np.asarray(train.images)),
         given=given,
         suggested=np.where(found.flagged, others.argmax(axis=1), given).astype(np.int32),
@@ -175,7 +187,7 @@ def denoise(
         truth=found.truth,
         flagged=found.flagged,
         scores=found.scores,
-        class_names=names,
+        class_names=class_names,
         score=score,
         method=method,
         expected_precision=found.expected_precision,
@@ -186,13 +198,17 @@ def denoise(
     )
 
 
-def check_names(*, method: str, protocol: str, network: str | None, score: str) -> None:
-    """Raise a ValueError for a name that `denoise` does not know; no data are needed for that."""
+def check_names(
+    *, method: str, protocol: str, network: str | None, width: int | None, depth: int | None, score: str
+) -> None:
+    """Check the names that `denoise` is given, and that the network has a width and a depth; data are not needed.
+
+    Raises:
+      ValueError: a name is unknown, or the network has no such option.
+    """
     if method not in DETECTORS:
         choose(DISTILLERS, method, "method")
-    choose(PROTOCOLS, protocol, "protocol")
-    if network is not None:
-        choose(NETWORKS, network, "network")
+    sizes(network or choose(PROTOCOLS, protocol, "protocol").network, width, depth)
     if score not in SCORES:
         raise unknown("score", score, SCORES)
 

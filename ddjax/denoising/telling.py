@@ -1,20 +1,20 @@
-"""How a run of the denoiser says what it is at."""
+"""Progress reports of the denoiser, by stage."""
 
 import functools
 from collections.abc import Callable
 
-from ddjax.training.fit import Report as Progress
+from ddjax.execution.options import Report as Progress
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # (stage, done, total, newest metrics)
 
 
 def begun(report: Report | None, stage: str, total: int = 0) -> Progress | None:
-    """Announce a stage that starts now, and return the report of its progress.
+    """Report that a stage starts, and return the report of its progress.
 
     Args:
-      report: what is told; with None nothing is.
+      report: receives the progress, or None.
       stage: its name.
-      total: how many steps or epochs it takes; 0 where that is not known or there is one step only.
+      total: number of steps or epochs; 0 if it is unknown or there is only one step.
 
     Returns:
       A function of (done, total, newest metrics), or None.

@@ -1,6 +1,6 @@
-"""Who says what a training image shows: students of distilled images, networks of other folds, or young networks.
+"""Networks that judge training images: students of distilled images, networks of other folds, early-stopped networks.
 
-Each is a function that returns logits [s n k] of every training image, s networks apart.
+Each function returns logits [s n k]: of s networks, for every training image.
 """
 
 import dataclasses
@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ddjax.data import to_space
 from ddjax.denoising.telling import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
-from ddjax.evaluation.protocols import Protocol, upright
-from ddjax.evaluation.spaces import in_protocol_space, in_space, suited
-from ddjax.evaluation.students import chosen_rates, rescaled
+from ddjax.evaluation.protocols import Protocol, adapted
+from ddjax.evaluation.rates import chosen_rates
+from ddjax.evaluation.spaces import in_protocol_space, suited
+from ddjax.execution.options import RunOptions
 from ddjax.preprocess import Preprocess, one_hot
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.storage.checkpoints import Checkpoints
@@ -23,7 +25,7 @@ from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.types import Model, Params, TrainSet
 
-YOUNG = 0.1  # of the plain recipe's epochs: most right labels are learned by then, and few wrong ones
+YOUNG = 0.1  # share of the plain recipe's epochs: by then most right labels are learned and few wrong ones
 _TINY = 1e-12
 
 
@@ -35,15 +37,15 @@ def predict_students(
     protocol: Protocol,
     students: int,
     epochs: int | None,
-    mirror: bool,
+    flip: bool,
     seed: int,
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "s n k"]:
-    """Fresh students that saw the distilled images alone; `train` (pixels) is what they are asked about."""
-    options = {"protocol": protocol, "students": students, "epochs": epochs, "mirror": mirror, "seed": seed}
+    """Logits of new students for `train` (in pixels); see `students_of` for the arguments."""
+    options = {"protocol": protocol, "students": students, "epochs": epochs, "flip": flip, "seed": seed}
     params, transform = students_of(distilled, train, model=model, report=report, checkpoints=checkpoints, **options)
-    return np.asarray(stacked_logits(model, params, in_space(train, transform)))
+    return np.asarray(stacked_logits(model, params, to_space(train, transform).images))
 
 
 def students_of(
@@ -54,27 +56,43 @@ def students_of(
     protocol: Protocol,
     students: int,
     epochs: int | None,
-    mirror: bool,
+    flip: bool,
     seed: int,
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> tuple[Params, Preprocess]:
-    """Parameters of students trained on the distilled images, stacked, and the transform of what they look at.
+    """Train new students on the distilled images alone.
 
-    Where the protocol has several rates, the one is taken whose student agrees best with the given labels of 2000
-    training images. `report` is told of this search as the stage "rates", of the training as the stage "students".
+    If the protocol has several rates, the one is used whose student agrees best with the given labels of 2000 training
+    images. This search is the stage "rates", the training the stage "students".
+
+    Args:
+      distilled: the training set of the students.
+      train: the images to judge, in pixels.
+      model: the network.
+      protocol: how students are trained.
+      students: their number.
+      epochs: replaces the protocol's number.
+      flip: False removes flips from the augmentation.
+      seed: of the students.
+      report: receives the progress of the stages.
+      checkpoints: of the trainings.
+
+    Returns:
+      The parameters, stacked, and the preprocessing of the images that the students can judge.
+
+    Raises:
+      Diverged: a student diverged.
     """
-    recipe = shortened(protocol.recipe(len(distilled.images)), epochs, mirror)
+    recipe = adapted(protocol.recipe(len(distilled.images)), flip=flip, epochs=epochs)
     transform, plain = in_protocol_space(check(distilled), protocol, train)
     recipe, examples = suited(recipe, plain)
     rate = recipe.rate
     if protocol.use_step_size and distilled.step_size is not None:
         rate = float(distilled.step_size)
     if len(protocol.rates) > 1:
-        search = begun(report, "rates", recipe.epochs)
-        [rate] = chosen_rates(
-            model, recipe, [examples], protocol, [train], transform, [seed], "auto", search, checkpoints
-        )
+        search = RunOptions(begun(report, "rates", recipe.epochs), checkpoints)
+        [rate] = chosen_rates(model, recipe, [examples], protocol, [train], transform, [seed], search)
     keys = jax.random.split(jax.random.key(seed), students)
     fitted = fit(
         model,
@@ -82,8 +100,7 @@ def students_of(
         examples,
         keys,
         rates=jnp.full(students, rate, jnp.float32),
-        report=begun(report, "students", recipe.epochs),
-        checkpoints=checkpoints and checkpoints.part("students"),
+        options=RunOptions(begun(report, "students", recipe.epochs), checkpoints).part("students"),
     )
     all_finite(fitted.params, fitted.loss, "students")
     return fitted.params, transform
@@ -95,13 +112,16 @@ def predict_cross_validated(
     model: Model,
     folds: int,
     epochs: int | None,
-    mirror: bool,
+    flip: bool,
     seed: int,
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "1 n k"]:
-    """For each image the network of plain training on the other folds, the stage "folds"; `train` is in its space."""
-    recipe = plain_recipe(epochs, mirror)
+    """Log probabilities of each image from plain training on the other folds; the stage "folds".
+
+    The arguments are those of `predict_students`, but `train` is preprocessed.
+    """
+    recipe = plain_recipe(epochs, flip)
     probabilities = held_out_probabilities(
         model,
         recipe,
@@ -109,8 +129,7 @@ def predict_cross_validated(
         jax.random.key(seed),
         folds=folds,
         seed=seed,
-        report=begun(report, "folds", folds * recipe.epochs),
-        checkpoints=checkpoints,
+        options=RunOptions(begun(report, "folds", folds * recipe.epochs), checkpoints),
     )
     return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
 
@@ -121,36 +140,33 @@ def predict_early_stopped(
     model: Model,
     students: int,
     epochs: int | None,
-    mirror: bool,
+    flip: bool,
     seed: int,
     report: Report | None,
     checkpoints: Checkpoints | None = None,
 ) -> Float[np.ndarray, "s n k"]:
-    """Networks that trained on all images with their given labels, briefly: the stage "networks"."""
-    recipe, keys = young_recipe(epochs, mirror), jax.random.split(jax.random.key(seed), students)
-    told = begun(report, "networks", recipe.epochs)
-    fitted = fit(model, recipe, given(train), keys, report=told, checkpoints=checkpoints)
-    all_finite(fitted.params, fitted.loss, "young networks")
+    """Logits of networks that are trained briefly on all images with their given labels; the stage "networks".
+
+    The arguments are those of `predict_students`, but `train` is preprocessed.
+    """
+    recipe, keys = young_recipe(epochs, flip), jax.random.split(jax.random.key(seed), students)
+    options = RunOptions(begun(report, "networks", recipe.epochs), checkpoints)
+    fitted = fit(model, recipe, given(train), keys, options=options)
+    all_finite(fitted.params, fitted.loss, "early-stopped networks")
     return np.asarray(stacked_logits(model, fitted.params, train.images))
 
 
 def given(train: TrainSet) -> Examples:
-    """The images with one-hot given labels."""
+    """The images with their given labels, one-hot."""
     return Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
 
 
-def plain_recipe(epochs: int | None, mirror: bool) -> Recipe:
-    """The recipe of plain training on everything."""
-    return shortened(BASELINES["B-PLAIN"].recipe, epochs, mirror)
+def plain_recipe(epochs: int | None, flip: bool) -> Recipe:
+    """The recipe of plain training on all images."""
+    return adapted(BASELINES["B-PLAIN"].recipe, flip=flip, epochs=epochs)
 
 
-def young_recipe(epochs: int | None, mirror: bool) -> Recipe:
-    """The first tenth of the plain recipe's epochs."""
-    recipe = plain_recipe(epochs, mirror)
+def young_recipe(epochs: int | None, flip: bool) -> Recipe:
+    """The plain recipe, stopped after the first tenth of its epochs."""
+    recipe = plain_recipe(epochs, flip)
     return dataclasses.replace(recipe, epochs=max(1, round(YOUNG * recipe.epochs)))
-
-
-def shortened(recipe: Recipe, epochs: int | None, mirror: bool) -> Recipe:
-    """The recipe over another number of epochs, and without mirror images where they mean something else."""
-    recipe = recipe if mirror else upright(recipe)
-    return recipe if epochs is None else rescaled(recipe, epochs)

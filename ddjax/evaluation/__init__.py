@@ -1,9 +1,9 @@
-"""What a distilled set is worth."""
+"""Scores of distilled sets, and of training on the whole noisy set."""
 
 from ddjax.evaluation.baselines import BASELINES as BASELINES
 from ddjax.evaluation.baselines import Baseline as Baseline
-from ddjax.evaluation.baselines import FullScores as FullScores
-from ddjax.evaluation.baselines import train_full as train_full
+from ddjax.evaluation.full import FullScores as FullScores
+from ddjax.evaluation.full import train_full as train_full
 from ddjax.evaluation.membership import Attack as Attack
 from ddjax.evaluation.membership import attack as attack
 from ddjax.evaluation.protocols import PROTOCOLS as PROTOCOLS

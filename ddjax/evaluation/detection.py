@@ -1,4 +1,4 @@
-"""How well wrong labels were found: the only place where suspicion meets the truth."""
+"""Measures of label-error detection, from suspicions and clean labels."""
 
 from typing import NamedTuple
 
@@ -17,19 +17,22 @@ def detection(
     given: Int[np.ndarray, "n"],
     clean: Int[np.ndarray, "n"],
 ) -> dict[str, float]:
-    """Measures of label-error detection; a positive is a given label that is wrong.
+    """Measures of label-error detection. A positive is a wrong given label.
 
     Args:
-      suspicion: larger where a label is doubted.
-      corrected: the labels after the correction: suggestions where one is followed, given labels elsewhere.
+      suspicion: a score for each label; larger is more suspicious.
+      flagged: whether each label is flagged.
+      corrected: the labels after correction.
+      given: the given labels.
+      clean: the clean labels.
 
     Returns:
-      noise_rate, the share of wrong labels (the chance level of auprc); flagged, the share that is flagged; precision
-      (NaN without flags), recall and f1 of the flags; false_flags, the share of right labels flagged; auroc and auprc
-      of the suspicion; at_rate, the precision of the most suspicious labels, as many as are wrong, and missed_at_rate,
-      the share of the wrong labels that is not among these; corrected_acc and gain over the given labels; fixed and
-      harmed, the shares of wrong labels made right and of right ones made wrong. Without wrong labels, what needs some
-      is NaN.
+      noise_rate: share of wrong labels, which is the chance level of auprc. flagged: share of flagged labels.
+      precision, recall, f1: of the flags. false_flags: share of right labels that are flagged. auroc, auprc: of the
+      suspicion. at_rate: precision among the most suspicious labels, as many as are wrong. missed_at_rate: share of the
+      wrong labels that is not among these. corrected_acc: accuracy of the corrected labels. gain: its difference from
+      the accuracy of the given labels. fixed: share of wrong labels that the correction makes right. harmed: share of
+      right labels that it makes wrong. Undefined measures are NaN.
     """
     wrong = given != clean
     right, rate = ~wrong, float(wrong.mean())
@@ -60,17 +63,17 @@ def detection(
 
 
 def average_precision(suspicion: Float[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"]) -> float:
-    """Sum over distinct thresholds of precision times the recall gained there."""
+    """Average precision: the sum over distinct thresholds of precision times the increase of recall."""
     from scipy.stats import rankdata  # takes a second to load
 
-    above = rankdata(-suspicion, method="max").astype(int)  # how many are at least as suspicious
-    found = np.bincount(above, weights=wrong, minlength=len(wrong) + 1)
-    precision = np.cumsum(found) / np.maximum(np.arange(len(found)), 1)
-    return float((found * precision).sum() / wrong.sum())
+    above = rankdata(-suspicion, method="max").astype(int)  # number of labels that are at least as suspicious
+    hits = np.bincount(above, weights=wrong, minlength=len(wrong) + 1)
+    precision = np.cumsum(hits) / np.maximum(np.arange(len(hits)), 1)
+    return float((hits * precision).sum() / wrong.sum())
 
 
 class Reliability(NamedTuple):
-    """What probabilities promise and what comes true, a row for each bin that holds labels."""
+    """Predicted and true shares of wrong labels, a row per bin that holds labels."""
 
     promised: Float[np.ndarray, "b"]  # mean probability that the given label is wrong
     true: Float[np.ndarray, "b"]  # share of the labels that are wrong
@@ -78,7 +81,7 @@ class Reliability(NamedTuple):
 
     @property
     def error(self) -> float:
-        """The mean distance between promise and truth, weighted by the counts (expected calibration error)."""
+        """The expected calibration error: the mean distance between both, weighted by the counts."""
         return float((self.count * np.abs(self.promised - self.true)).sum() / self.count.sum())
 
 

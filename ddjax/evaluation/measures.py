@@ -1,4 +1,4 @@
-"""What predictions say about denoising: pure functions of arrays, the only place that sees clean training labels."""
+"""Measures of predictions as pure functions of arrays; some of them take the clean training labels."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -7,11 +7,21 @@ from jaxtyping import Float, Int
 def denoising(
     predicted: Int[np.ndarray, "n"], given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"]
 ) -> dict[str, float]:
-    """Shares of the training images, by what a trained network predicts for them.
+    """How a trained network treats the wrong labels of its training images.
 
-    relabel_acc: the prediction is the clean label. kept_clean: the same among images whose given label is right.
-    corrected, memorised: among images whose given label is wrong, the prediction is the clean label, or the wrong
-    given one. Shares of an empty group are NaN.
+    Args:
+      predicted: classes predicted for the training images.
+      given: their given labels.
+      clean: their clean labels.
+
+    Returns:
+      relabel_acc: share of images whose prediction is the clean label. kept_clean: the same among images with a right
+      given label. corrected and memorised: shares of the images with a wrong given label whose prediction is the clean
+      label, or the given one. The share of an empty group is NaN.
+
+    Example:
+      >>> denoising(np.array([0, 1]), np.array([0, 0]), np.array([0, 1]))["corrected"]
+      1.0
     """
     wrong, right = given != clean, given == clean
 
@@ -27,18 +37,18 @@ def denoising(
 
 
 def confusion(predicted: Int[np.ndarray, "n"], truth: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "k k"]:
-    """Counts, rows the true class and columns the predicted one."""
+    """The confusion matrix: rows are true classes, columns predicted ones."""
     return np.bincount(truth * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def recall(counts: Int[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
-    """Share of each true class that is predicted as such; NaN for a class without images."""
+    """The recall of each class; NaN for a class without images."""
     total = counts.sum(axis=1)
     return np.where(total > 0, np.diag(counts) / np.maximum(total, 1), np.nan)
 
 
 def thirds(values: Float[np.ndarray, "k"]) -> dict[str, float]:
-    """Means over the head, medium and tail third of the class index (long-tailed sets put large classes first)."""
+    """Means over the first, second and last third of the classes (long-tailed sets put large classes first)."""
     return {
         name: float(np.nanmean(part))
         for name, part in zip(("head", "medium", "tail"), np.array_split(values, 3), strict=True)
@@ -46,7 +56,7 @@ def thirds(values: Float[np.ndarray, "k"]) -> dict[str, float]:
 
 
 def auc(positive: Float[np.ndarray, "n"], negative: Float[np.ndarray, "m"]) -> float:
-    """The chance that a score of the first kind is above one of the second, ties counting half: 0.5 tells nothing."""
+    """The probability that a positive score exceeds a negative one; ties count half, and 0.5 is chance."""
     from scipy.stats import rankdata  # takes a second to load
 
     n, m = len(positive), len(negative)

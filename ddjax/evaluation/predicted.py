@@ -1,4 +1,4 @@
-"""What trained networks say of images, and what that tells of their training."""
+"""Predictions of trained networks, and measures of them."""
 
 import functools
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ from ddjax.types import Audit, Model, TrainSet
 
 
 class Predicted(NamedTuple):
-    """What a network says of each image."""
+    """The predictions of one network."""
 
     classes: Int[np.ndarray, "n"]
-    confidence: Float[np.ndarray, "n"]  # log probability of that class
+    confidence: Float[np.ndarray, "n"]  # log probability of the predicted class
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -31,25 +31,36 @@ def _predictions(model: Model, params: Any, images: jax.Array) -> tuple[jax.Arra
 
 
 def predict_all(model: Model, params: Any, images: jax.Array) -> list[Predicted]:
-    """What each student (params are stacked) says of every image."""
+    """The predictions of each network for every image; `params` are stacked."""
     classes, confidence = map(np.asarray, _predictions(model, params, images))
     return [Predicted(*pair) for pair in zip(classes, confidence, strict=True)]
 
 
 def membership_auc(trained_on: list[Predicted], others: list[Predicted]) -> float | None:
-    """How well confidence tells training images from test images, a mean over students; None without training images.
+    """AUC of a membership attack by confidence, a mean over networks.
 
-    For a student of a distilled set, training images are those that the set was made from. The attack needs no
-    labels, so that wrong ones do not confound it (Salem et al., 2019, arXiv:1806.01246, their third adversary).
+    The attack does not need labels, so that wrong ones do not affect it (Salem et al., 2019, arXiv:1806.01246, their
+    third adversary).
+
+    Args:
+      trained_on: predictions of each network for training images; those that a distilled set was made from.
+      others: predictions of each network for test images.
+
+    Returns:
+      The mean AUC, or None without training images.
     """
     pairs = zip(trained_on, others, strict=True) if trained_on else ()
-    found = [auc(seen.confidence, other.confidence) for seen, other in pairs]
-    return float(np.mean(found)) if found else None
+    areas = [auc(seen.confidence, other.confidence) for seen, other in pairs]
+    return float(np.mean(areas)) if areas else None
 
 
 def training_set_view(predictions: list[Predicted], train: TrainSet, audit: Audit) -> dict[str, float]:
-    """The denoising measures of the students' predictions for the training set, averaged."""
+    """The denoising measures of predictions for the training set, as means over networks."""
     checks.audit(audit, train)
     given, clean = np.asarray(train.labels), np.asarray(audit.labels)
-    each = [denoising(p.classes, given, clean) for p in predictions]
-    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    return mean_of([denoising(p.classes, given, clean) for p in predictions])
+
+
+def mean_of(measures: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each measure over networks."""
+    return {name: float(np.mean([one[name] for one in measures])) for name in measures[0]}

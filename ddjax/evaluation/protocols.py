@@ -1,8 +1,9 @@
-"""The published ways to score a distilled set, as values."""
+"""The published protocols for scoring a distilled set, and how a recipe is adapted to a data set."""
 
 import dataclasses
 from collections.abc import Callable
 
+from ddjax.ranges import Count, checked
 from ddjax.training import Recipe, drops
 
 
@@ -10,23 +11,33 @@ from ddjax.training import Recipe, drops
 class Protocol:
     """How fresh students are trained on a distilled set.
 
-    Every protocol reports the last epoch's accuracy; nothing is chosen on test data. `checks` above 1 also watches
-    the test accuracy that many times, only to fill the `best` column that some publications report.
+    Every protocol reports the accuracy after the last epoch. Nothing is chosen on test data.
+
+    Attributes:
+      name: of the protocol.
+      recipe: number of stored images -> the training recipe.
+      network: of the students.
+      space: "own" for the preprocessing of the set; else the set is converted to pixels and then to this space.
+      use_step_size: use the learned rate of the set as the base rate if it has one.
+      rates: more than one: the base rate is chosen among them on held-out training images with given labels.
+      students: number of students.
+      checks: above 1: also record the test accuracy this number of times, for the `best` column of some papers.
+      source: the publication.
     """
 
     name: str
-    recipe: Callable[[int], Recipe]  # number of stored images -> recipe
+    recipe: Callable[[int], Recipe]
     network: str = "convnet"
-    space: str = "own"  # "own": the preprocessing of the set; "standardize": back to pixels, then mean and deviation
-    use_step_size: bool = False  # start from the learned rate of the set, where it has one
-    rates: tuple[float, ...] = ()  # more than one: chosen on held-out images with given labels
+    space: str = "own"
+    use_step_size: bool = False
+    rates: tuple[float, ...] = ()
     students: int = 5
     checks: int = 1
     source: str = ""
 
 
 def datm_recipe(m: int = 0) -> Recipe:
-    """1001 epochs; at epoch 502 a tenth of the rate and a fresh momentum."""
+    """1001 epochs; at epoch 502 the rate drops to a tenth and the momentum is reset."""
     return Recipe(
         epochs=1001,
         batch=128,
@@ -41,7 +52,7 @@ def datm_recipe(m: int = 0) -> Recipe:
 
 
 def dance_recipe(m: int = 0, epochs: int = 1500) -> Recipe:
-    """Rate times 0.2 after two thirds and five sixths; CutMix on every other batch."""
+    """The rate is multiplied by 0.2 after 2/3 and 5/6 of the epochs; CutMix is applied to half of the batches."""
     return Recipe(
         epochs=epochs,
         batch=64,
@@ -57,7 +68,7 @@ def dance_recipe(m: int = 0, epochs: int = 1500) -> Recipe:
 
 
 def rcig_recipe(m: int) -> Recipe:
-    """1000 steps for 10 images, else 2000: warm-up over 500, then a cosine to 1 % of the rate; squared error."""
+    """1000 steps for 10 images, else 2000; warm-up over 500 steps, then a cosine to 1 % of the rate; squared error."""
     steps, draws = (1000 if m == 10 else 2000), 100
     return Recipe(
         epochs=steps // draws,
@@ -75,17 +86,41 @@ def rcig_recipe(m: int) -> Recipe:
 
 
 def common_recipe(m: int = 0) -> Recipe:
-    """The recipe that every set is also scored by: DATM's without its learned rate and its odd 1001st epoch."""
+    """DATM's recipe with 1000 epochs and without the reset of the momentum."""
     return dataclasses.replace(datm_recipe(), epochs=1000, drop_epochs=(500,), reset_at_drops=False)
 
 
-# What replaces an augmentation on images whose mirror image means something else (digits).
-_UPRIGHT = {"dsa": "dsa_noflip", "dance_eval": "dance_eval_noflip", "rcig": "rcig_mnist"}
+# augmentation -> the same without flips, for images that a flip gives another meaning (digits)
+_WITHOUT_FLIP = {"dsa": "dsa_noflip", "dance_eval": "dance_eval_noflip", "rcig": "rcig_mnist"}
 
 
-def upright(recipe: Recipe) -> Recipe:
-    """The recipe without mirror images."""
-    return dataclasses.replace(recipe, augment=_UPRIGHT.get(recipe.augment, recipe.augment))
+@checked
+def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -> Recipe:
+    """The recipe with or without flips, over another number of epochs.
+
+    Args:
+      recipe: a published recipe.
+      flip: False removes horizontal flips from the augmentation.
+      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training. None keeps it.
+
+    Returns:
+      The adapted recipe.
+
+    Example:
+      >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
+      (100, 125)
+    """
+    if not flip:
+        recipe = dataclasses.replace(recipe, augment=_WITHOUT_FLIP.get(recipe.augment, recipe.augment))
+    if epochs is None:
+        return recipe
+    ratio = epochs / recipe.epochs
+    return dataclasses.replace(
+        recipe,
+        epochs=epochs,
+        drop_epochs=tuple(int(e * ratio) for e in recipe.drop_epochs),
+        warmup_steps=int(recipe.warmup_steps * ratio),
+    )
 
 
 RATES = (0.001, 0.005, 0.01, 0.05, 0.1)

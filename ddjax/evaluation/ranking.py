@@ -1,8 +1,8 @@
-"""DD-Ranking scores: how much of an accuracy is the images' own, apart from soft labels and augmentation."""
+"""DD-Ranking scores, which separate the accuracy due to the images from that due to soft labels and augmentation."""
 
 import dataclasses
 import math
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,21 +11,25 @@ import numpy as np
 from ddjax.distilled import DistilledSet, targets
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol
 from ddjax.evaluation.students import Scores, evaluate
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.names import choose
-from ddjax.ranges import Range, checked
-from ddjax.storage.checkpoints import Checkpoints
+from ddjax.ranges import Count, Range, Seed, checked
 from ddjax.types import Audit, Model, Params, TestSet, TrainSet
 
 Accuracy = Annotated[float, Range(0, 1, hint="a fraction is asked for; divide per cent by 100")]
 
 
 class Ranking(NamedTuple):
-    """Accuracies as fractions.
+    """The scores of DD-Ranking (arXiv:2505.13300). Accuracies are fractions.
 
-    hlr: real full minus synthetic with hard labels; below zero the distilled set beats the full (noisy) set.
-    ior: synthetic with its own labels minus a random subset of equal size.
-    lrs, ars: both on one 0..1 scale; the second weighs training with and without augmentation.
-    Source: DD-Ranking (arXiv:2505.13300); under label noise "real full" is the full noisy set.
+    Attributes:
+      hlr: hard-label recovery: the accuracy of the full (noisy) set minus that of the distilled images with hard
+        labels. Below zero the distilled set is better.
+      ior: improvement over random: the accuracy of the distilled set minus that of a random subset of equal size.
+      lrs: label-robust score, hlr and ior on one scale from 0 to 1.
+      ars: augmentation-robust score: ior with and without augmentation, on a scale from 0 to 1.
+      accuracies: all accuracies by name.
+      scores: of the distilled set with its own labels.
     """
 
     hlr: float
@@ -33,32 +37,32 @@ class Ranking(NamedTuple):
     lrs: float
     ars: float
     accuracies: dict[str, float]
-    scores: Scores  # of the distilled set with its own labels
+    scores: Scores
 
 
 def normalised(score: float) -> float:
-    """[-1, 1] -> [0, 1], exponentially."""
+    """Map [-1, 1] to [0, 1] by an exponential, as published."""
     return (math.exp(score) - math.exp(-1)) / (math.exp(1) - math.exp(-1))
 
 
 def label_robust_score(ior: float, hlr: float, weight: float = 0.5) -> float:
-    """LRS: `weight` on the gain over random, the rest on the loss against real data."""
+    """LRS: `weight` on `ior`, the rest on minus `hlr`."""
     return normalised(weight * ior - (1 - weight) * hlr)
 
 
 def augmentation_robust_score(with_augmentation: float, without: float, weight: float = 0.5) -> float:
-    """ARS from the gain over random under both regimes."""
+    """ARS from `ior` with and without augmentation."""
     return normalised(weight * with_augmentation + (1 - weight) * without)
 
 
 def hardened(distilled: DistilledSet) -> DistilledSet:
-    """The same images with the largest target of each as a hard label."""
+    """The same images with hard labels: the class of the largest target."""
     labels = jnp.argmax(targets(distilled), axis=1).astype(jnp.int32)
     return dataclasses.replace(distilled, labels=labels, label_kind="hard")
 
 
 def labelled_by(expert: Model, params: Params, hard: DistilledSet, like: DistilledSet) -> DistilledSet:
-    """The images of `hard` with an expert's labels of the kind that `like` has; hard ones stay as they are."""
+    """The images of `hard`, labelled by an expert with the label kind of `like`; hard labels stay as they are."""
     if like.label_kind == "hard":
         return hard
     logits = expert.apply(params, hard.images)
@@ -80,16 +84,40 @@ def dd_ranking(
     train: TrainSet,
     audit: Audit | None = None,
     protocol: str | Protocol = "dd-ranking",
-    checkpoints: Checkpoints | None = None,
-    **options: Any,
+    seed: Seed = 0,
+    students: Count | None = None,
+    model: Model | None = None,
+    epochs: Count | None = None,
+    flip: bool = True,
+    options: RunOptions = DEFAULTS,
 ) -> Ranking:
     """Score a distilled set against a random subset of equal size and the full noisy set.
 
     Args:
-      random: random members of the given classes, as many as `distilled` stores, with labels of the same kind.
+      distilled: the set.
+      random: random images of the given classes, as many as `distilled` stores, with labels of the same kind.
       full_accuracy: last-epoch test accuracy of a network trained on the full noisy set with hard labels.
-      checkpoints: where the trainings are kept meanwhile, and gone on with.
-      options: passed on to `evaluate` (seed, students, model, epochs, how).
+      test, train, audit, seed, students, model, epochs, flip, options: as in `evaluate`.
+      protocol: of all trainings.
+
+    Returns:
+      The scores.
+
+    Raises:
+      ValueError: as in `evaluate`, or the sets differ in size.
+      Diverged: as in `evaluate`.
+
+    Example:
+      >>> import ddjax, jax
+      >>> data = ddjax.prepare(ddjax.synthetic(2, 4, (4, 4, 1)), ddjax.NoiseSpec())
+      >>> made, random = (
+      ...     ddjax.run_method(name, data.train, jax.random.key(0), ipc=1).distilled for name in ("herding", "random")
+      ... )
+      >>> model = ddjax.build("mlp", (4, 4, 1), 2, width=4)
+      >>> short = ddjax.evaluation.Protocol("short", lambda m: ddjax.Recipe(epochs=1, batch=2, rate=0.1), students=1)
+      >>> found = ddjax.dd_ranking(made, random, 0.9, data.test, train=data.train, protocol=short, model=model)
+      >>> sorted(found.accuracies)
+      ['full', 'random', 'random_plain', 'synthetic', 'synthetic_hard', 'synthetic_plain']
     """
     if len(random.images) != len(distilled.images):
         raise ValueError(
@@ -98,15 +126,26 @@ def dd_ranking(
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
     bare = dataclasses.replace(protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none"))
 
-    def scored(name: str, data: DistilledSet, how: Protocol, audit: Audit | None = None) -> Scores:
-        kept = checkpoints and checkpoints.part(name)
-        return evaluate(data, test, protocol=how, train=train, audit=audit, checkpoints=kept, **options)
+    def scored(name: str, data: DistilledSet, protocol: Protocol, audit: Audit | None = None) -> Scores:
+        return evaluate(
+            data,
+            test,
+            protocol=protocol,
+            seed=seed,
+            students=students,
+            model=model,
+            train=train,
+            audit=audit,
+            epochs=epochs,
+            flip=flip,
+            options=options.part(name),
+        )
 
-    def accuracy(name: str, data: DistilledSet, how: Protocol) -> float:
-        return float(np.mean(scored(name, data, how).last))
+    def accuracy(name: str, data: DistilledSet, protocol: Protocol) -> float:
+        return float(np.mean(scored(name, data, protocol).last))
 
     scores = scored("synthetic", distilled, protocol, audit)
-    found = {
+    accuracies = {
         "synthetic": float(np.mean(scores.last)),
         "synthetic_hard": accuracy("synthetic_hard", hardened(distilled), protocol),
         "random": accuracy("random", random, protocol),
@@ -114,6 +153,6 @@ def dd_ranking(
         "random_plain": accuracy("random_plain", random, bare),
         "full": full_accuracy,
     }
-    hlr, ior = full_accuracy - found["synthetic_hard"], found["synthetic"] - found["random"]
-    ars = augmentation_robust_score(ior, found["synthetic_plain"] - found["random_plain"])
-    return Ranking(hlr, ior, label_robust_score(ior, hlr), ars, found, scores)
+    hlr, ior = full_accuracy - accuracies["synthetic_hard"], accuracies["synthetic"] - accuracies["random"]
+    ars = augmentation_robust_score(ior, accuracies["synthetic_plain"] - accuracies["random_plain"])
+    return Ranking(hlr, ior, label_robust_score(ior, hlr), ars, accuracies, scores)

@@ -1,8 +1,7 @@
-"""A distilled set, and the images that it is tested on, in the space and with the targets that a protocol asks for."""
+"""A distilled set in the space and with the targets of a protocol."""
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -10,14 +9,21 @@ from ddjax import preprocess
 from ddjax.distilled import DistilledSet, expand, pixels, targets
 from ddjax.evaluation.protocols import Protocol
 from ddjax.training import Examples, Recipe
-from ddjax.types import PIXELS, TestSet, TrainSet
+from ddjax.types import PIXELS, TrainSet
 
 
 def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
-    """The recipe and the examples with targets that its loss is meant for.
+    """The recipe and the training examples, with targets that match the loss.
 
-    Learned regression labels are no probabilities: whatever the protocol, their loss is the squared error that they
-    were learned with. Labels that are, under a protocol with a squared error, become centred as it has them.
+    Learned regression labels are not probabilities, so they are always trained with the squared error. Other labels are
+    probabilities; a protocol with a squared error receives them centred.
+
+    Args:
+      recipe: of the protocol.
+      plain: a decoded distilled set (`distilled.expand`).
+
+    Returns:
+      The recipe and the examples.
     """
     if plain.label_kind == "regression":
         return dataclasses.replace(recipe, loss="squared_error"), Examples(plain.images, targets(plain))
@@ -28,16 +34,28 @@ def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
 def in_protocol_space(
     distilled: DistilledSet, protocol: Protocol, train: TrainSet | None
 ) -> tuple[preprocess.Preprocess, DistilledSet]:
-    """The transform that students' inputs go through, and the set decoded and in that space."""
+    """The preprocessing of students' inputs, and the set decoded and in that space.
+
+    Args:
+      distilled: the set.
+      protocol: names the space.
+      train: training images in pixels; needed if the protocol has a space of its own.
+
+    Returns:
+      The preprocessing and the decoded set.
+
+    Raises:
+      ValueError: the set has no preprocessing, or training images are missing or not in pixels.
+    """
     if protocol.space == "own":
         if distilled.preprocess is None:
-            raise ValueError(f"the set lives in {distilled.space!r} but carries no preprocess: attach it to test in it")
+            raise ValueError(f"the set is in {distilled.space!r} but carries no preprocess: attach it to test there")
         return distilled.preprocess, expand(distilled)
     if train is None or train.space != PIXELS:
-        found = None if train is None else train.space
+        space = None if train is None else train.space
         raise ValueError(
-            f"protocol {protocol.name!r} goes back to pixels and standardises by the training images: "
-            f"pass train= in the space {PIXELS!r}; got {found!r}"
+            f"protocol {protocol.name!r} converts the set to pixels and standardises by the training images: "
+            f"pass train= in the space {PIXELS!r}; got {space!r}"
         )
     transform = preprocess.fit(protocol.space, np.asarray(train.images))
     back = dataclasses.replace(
@@ -47,15 +65,3 @@ def in_protocol_space(
         space=transform.fingerprint,
     )
     return transform, expand(back)
-
-
-def in_space(data: TestSet | TrainSet, transform: preprocess.Preprocess) -> jax.Array:
-    """The images in the space of `transform`; images that are already in another one are refused."""
-    if data.space == PIXELS:
-        return preprocess.apply(transform, data.images)
-    if data.space != transform.fingerprint:
-        raise ValueError(
-            f"images in {data.space!r} cannot be scored in {transform.fingerprint!r}: hand in uint8 pixels, or images "
-            "that went through the transform of the distilled set"
-        )
-    return data.images

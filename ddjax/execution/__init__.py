@@ -1,1 +1,1 @@
-"""How a distiller runs: the loop, its guard, fleets of members, and devices."""
+"""Running a distiller: the loop, the guard against values that are not finite, fleets of members, and devices."""

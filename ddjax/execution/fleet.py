@@ -2,94 +2,97 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ddjax import trees
 from ddjax.execution.devices import PARTS, dividing, mesh_of
-from ddjax.execution.guard import PATIENCE, SKIPPED, Diverged, attempted, broken, guarded
-from ddjax.execution.loop import Log, Report, check_numbers, distill, run_guarded
-from ddjax.storage.checkpoints import Checkpoints
+from ddjax.execution.guard import watch
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
 
-Axes = tuple[int | None, ...]  # for each leaf of a tree: 0 where members have their own, None where all share one
+T = TypeVar("T")
+Axes = tuple[int | None, ...]  # for each leaf of a tree: 0 if members have their own, None if all share one
 
 
-def distill_all(
-    distiller: Distiller,
-    feeds: list[Feed],
-    starts: list[Any],
-    keys: list[PRNGKey],
-    *,
-    steps: int,
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
-    patience: int = PATIENCE,
-) -> list[tuple[Any, Log] | Diverged]:
-    """Run all steps for every member from its own start, feed and key, as one program.
+def per_member(value: T | list[T], count: int, argument: str) -> list[T]:
+    """An entry for each member: the list itself, or a single value repeated.
 
-    Several members are vmapped, and spread over the devices there are. What is one and the same array in all of them
-    is held once; what feeds fetch is read for each. A member whose run is broken changes no more, and the others go on.
+    Raises:
+      ValueError: the list has another length.
+
+    Example:
+      >>> per_member(0, 2, "seed"), per_member([3, 4], 2, "seed")
+      ([0, 0], [3, 4])
+    """
+    values = value if isinstance(value, list) else [value] * count
+    if len(values) != count:
+        raise ValueError(f"{argument} must be one value or a list of {count}; got a list of {len(values)}")
+    return values
+
+
+def init_members(distiller: Distiller, keys: list[PRNGKey], starts: list[Any]) -> Any:
+    """The initial states of several members, stacked along a leading axis.
 
     Args:
       distiller: of all members.
-      feeds: one for each member; they have one function `at`.
-      starts: one for each member, all of the same shapes.
       keys: one for each member.
-      steps: of each member.
-      report: called with (steps done, steps, newest metrics, means over members).
-      checkpoints: of all members together.
-      patience: so many rejected updates of a member in a row end its run.
+      starts: one for each member, all of the same shapes. A leaf that is the same array in every member is stored once.
 
     Returns:
-      For each member its last state and the metrics of all its steps, or the error that ended its run.
+      A state for `distill` with a list of feeds, sharded over the local devices that divide the members.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from ddjax import Distiller
+      >>> def init(key, start):
+      ...     return {"value": start, "step": jnp.int32(0)}
+      >>> keys = list(jax.random.split(jax.random.key(0), 2))
+      >>> init_members(Distiller(init, None, None), keys, [jnp.float32(1), jnp.float32(2)])["value"].tolist()
+      [1.0, 2.0]
+    """
+    if len(keys) == 1:
+        return trees.stack([distiller.init(keys[0], starts[0])])
+    start, axes = join(starts)
+    init = _init(distiller.init, jax.tree.structure(start), axes)
+    return init(shard_members(trees.stack(keys), (0,), len(keys)), shard_members(start, axes, len(keys)))
+
+
+@functools.lru_cache(maxsize=32)
+def _init(init: Callable, structure: Any, axes: Axes) -> Callable:
+    return jax.jit(jax.vmap(init, (0, structure.unflatten(axes))))
+
+
+watch_members = jax.jit(jax.vmap(watch))  # stacked states -> the same under guard
+
+
+def join_feeds(distiller: Distiller, feeds: list[Feed]) -> tuple[Distiller, Feed]:
+    """The distiller and the feed of all members together.
+
+    A member draws its batch inside the vmapped step, so that shared data are not repeated.
 
     Raises:
-      ValueError: a number is out of range, a state has no `step`, or the feeds differ in `at`.
+      ValueError: the feeds differ in `at`.
     """
-    options = {"steps": steps, "report": report, "checkpoints": checkpoints, "patience": patience}
-    if len(keys) == 1:
-        state = distiller.init(keys[0], starts[0])
-        return [attempted(functools.partial(distill, **options), distiller, feeds[0], state)]
-    check_numbers(steps=steps, patience=patience)
     if any(feed.at is not feeds[0].at for feed in feeds):
         raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
-    start, start_axes = join(starts)
-    fetches = [feed.fetch for feed in feeds]
+    fetches, count = [feed.fetch for feed in feeds], len(feeds)
     if any(fetches):
-        data, data_axes = _stacked([fetch(0, 1) for fetch in fetches])  # for its structure
+        data, axes = _stacked([fetch(0, 1) for fetch in fetches])  # for its structure
+        feed = Feed(None, _with_step, lambda first, n: shard_members(*_stacked([f(first, n) for f in fetches]), count))
     else:
-        data, data_axes = join([feed.data for feed in feeds])
-    fleet = _fleet(
-        guarded(distiller, patience),
-        feeds[0].at,
-        (jax.tree.structure(start), start_axes),
-        (jax.tree.structure(data), data_axes),
-    )
-    states = fleet.init(spread(trees.stack(keys), (0,), len(keys)), spread(start, start_axes, len(keys)))
-
-    def fetch(first: int, count: int) -> Any:
-        return spread(*_stacked([one(first, count) for one in fetches]), len(keys))
-
-    feed = Feed(None, _with_step, fetch) if any(fetches) else Feed(spread(data, data_axes, len(keys)), _with_step)
-    held, log = run_guarded(fleet, feed, states, **options)
-    rows = np.asarray(held.in_a_row)
-    found: list[tuple[Any, Log] | Diverged] = []
-    for i, row in enumerate(rows.tolist()):
-        state, own = trees.take(held.state, i), {name: values[:, i] for name, values in log.items()}
-        if row >= patience:
-            last = int(np.flatnonzero(own[SKIPPED])[-1]) + 1
-            found.append(broken(f"member {i} of {len(rows)}", last, steps, patience, state))
-        else:
-            found.append((state, own))
-    return found
+        data, axes = join([feed.data for feed in feeds])
+        feed = Feed(shard_members(data, axes, count), _with_step)
+    return _together(distiller, feeds[0].at, jax.tree.structure(data), axes), feed
 
 
 def join(members: list[Any]) -> tuple[Any, Axes]:
-    """One tree: a leaf that is the same array in every member as it is, the others stacked; and which is which."""
+    """Stack the trees of all members, but keep a leaf that is the same array in each of them as it is.
+
+    Returns:
+      The joined tree, and for each leaf its axis of members (None for a shared leaf).
+    """
     columns = list(zip(*(jax.tree.leaves(member) for member in members), strict=True))
     shared = [all(leaf is column[0] for leaf in column) for column in columns]
     leaves = [column[0] if same else trees.stack(list(column)) for column, same in zip(columns, shared, strict=True)]
@@ -97,13 +100,13 @@ def join(members: list[Any]) -> tuple[Any, Axes]:
 
 
 def _stacked(members: list[Any]) -> tuple[Any, Axes]:
-    """What was read for each member, stacked: which members share what must not change from chunk to chunk."""
+    """Stack every leaf, because which members share a leaf must not change from chunk to chunk."""
     tree = trees.stack(members)
     return tree, (0,) * len(jax.tree.leaves(tree))
 
 
-def spread(tree: Any, axes: Axes, members: int) -> Any:
-    """The tree with its stacked leaves split over as many devices as divide the members, the others on each."""
+def shard_members(tree: Any, axes: Axes, members: int) -> Any:
+    """Shard the stacked leaves over as many local devices as divide the members, and replicate the other leaves."""
     devices = dividing(members)
     if len(devices) == 1:
         return tree
@@ -120,12 +123,12 @@ def _with_step(data: Any, step: jax.Array) -> tuple[Any, jax.Array]:
 
 
 @functools.lru_cache(maxsize=32)
-def _fleet(distiller: Distiller, at: Callable, start: tuple[Any, Axes], data: tuple[Any, Axes]) -> Distiller:
-    """The distiller of all members; a member draws its batch inside, so that shared data are never repeated."""
-    start_axes, data_axes = (structure.unflatten(axes) for structure, axes in (start, data))
+def _together(distiller: Distiller, at: Callable, structure: Any, axes: Axes) -> Distiller:
+    """A distiller whose step advances every member."""
+    data_axes = structure.unflatten(axes)
 
     def step(states: Any, batch: tuple[Any, jax.Array]) -> tuple[Any, Metrics]:
         everything, number = batch
         return jax.vmap(lambda s, d: distiller.step(s, at(d, number)), (0, data_axes))(states, everything)
 
-    return Distiller(jax.jit(jax.vmap(distiller.init, (0, start_axes))), step, distiller.extract)
+    return distiller._replace(step=step)

@@ -1,4 +1,4 @@
-"""The guard of a run: an update that is not finite is rejected and counted; too many in a row end the run."""
+"""Rejection of updates that are not finite. They are counted, and too many in a row end the run."""
 
 import functools
 from collections.abc import Callable
@@ -14,21 +14,26 @@ from ddjax.types import Distiller, Metrics
 
 T = TypeVar("T")
 
-PATIENCE = 10  # updates in a row that are not finite, after which a run is broken
-SKIPPED = "skipped"  # the metric: 1 where the update of a step was rejected
+PATIENCE = 10  # a run ends after this number of rejected updates in a row
+SKIPPED = "skipped"  # metric of a step: 1 if its update was rejected, else 0
 
 
 class Diverged(ValueError):
-    """A run, a network or an expert whose numbers stopped being finite: it has no score."""
+    """A run, a network or an expert diverged: it has NaN or infinite values and no score.
+
+    Attributes:
+      state: the last finite state, or None.
+      step: the number of steps done by then, or None.
+    """
 
     def __init__(self, message: str, state: Any = None, step: int | None = None):
-        """`state` is the last finite one, where there is one, and `step` how many steps were done by then."""
+        """Create the error; see the attributes."""
         super().__init__(message)
         self.state, self.step = state, step
 
 
 def attempted(function: Callable[..., T], *arguments: Any) -> T | Diverged:
-    """What the function gives for one member of several; that it diverged is the outcome of this member alone."""
+    """`function(*arguments)`, or the error if it diverged, so that other members can continue."""
     try:
         return function(*arguments)
     except Diverged as error:
@@ -36,10 +41,10 @@ def attempted(function: Callable[..., T], *arguments: Any) -> T | Diverged:
 
 
 def intact(outcome: T | Diverged) -> T:
-    """The outcome of a member that finished.
+    """The outcome of one member.
 
     Raises:
-      Diverged: it did not finish; the outcome is this error.
+      Diverged: the outcome is this error.
     """
     if isinstance(outcome, Diverged):
         raise outcome
@@ -48,15 +53,15 @@ def intact(outcome: T | Diverged) -> T:
 
 @record()
 class Guarded:
-    """A distiller's state, which stays finite where it began finite, and how many updates were rejected."""
+    """A distiller's state, whose values stay finite if they were finite at first, and counts of rejected updates."""
 
     state: Any
-    skipped: Any  # int32 [], rejected updates
-    in_a_row: Any  # int32 [], rejected updates since the last one that was taken
+    skipped: Any  # int32 [], number of rejected updates
+    in_a_row: Any  # int32 [], number of rejected updates since the last accepted one
 
 
 def watch(state: Any) -> Guarded:
-    """The state under guard, nothing rejected yet.
+    """The state with both counts at zero.
 
     Raises:
       ValueError: the state has no `step`.
@@ -66,26 +71,26 @@ def watch(state: Any) -> Guarded:
 
 
 def counter(state: Any) -> Int[Array, ""]:
-    """The state's own count of its steps: the leaf `step` at its top, whatever class of pytree carries it.
+    """The leaf `step` at the top level of a state, which may be any class of pytree.
 
     Raises:
-      ValueError: there is none, or it is not an int32 scalar.
+      ValueError: the state has no such leaf, or it is not an int32 scalar.
     """
-    found = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if _counts(path)]
-    if len(found) != 1 or found[0].shape != () or found[0].dtype != jnp.int32:
-        what = f"{found[0].dtype}{list(found[0].shape)}" if found else "no such field"
+    steps = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if _counts(path)]
+    if len(steps) != 1 or steps[0].shape != () or steps[0].dtype != jnp.int32:
+        what = f"{steps[0].dtype}{list(steps[0].shape)}" if steps else "no such field"
         raise ValueError(
             f"a distiller's state needs a field step, int32 [], and {type(state).__name__} has {what}: start it as "
-            "jnp.int32(0) in init and return step + 1 from each step. After a rejected update it alone moves on, "
+            "jnp.int32(0) in init and return step + 1 from each step. A rejected update still raises step, "
             "so that the next step draws other numbers."
         )
-    return found[0]
+    return steps[0]
 
 
 def finite(new: Any, old: Any) -> Bool[Array, ""]:
-    """Whether every number of `new` is finite that was so in `old` (an infinite bound may stay one).
+    """Whether every number that is finite in `old` is finite in `new`.
 
-    Of a `trees.Stacked` only the member that was changed is looked at.
+    Only the changed member of a `trees.Stacked` is checked.
     """
     floats = [
         jnp.all(jnp.isfinite(after) | ~jnp.isfinite(before))
@@ -95,22 +100,22 @@ def finite(new: Any, old: Any) -> Bool[Array, ""]:
     return functools.reduce(jnp.logical_and, floats, jnp.bool_(True))
 
 
-@functools.lru_cache(maxsize=32)  # the same record for the same distiller, so that its programs are found again
+@functools.lru_cache(maxsize=32)  # the same record for the same distiller, so that cached programs are found
 def guarded(distiller: Distiller, patience: int = PATIENCE) -> Distiller:
-    """The distiller with `Guarded` states; after `patience` rejected updates in a row the state changes no more.
+    """The distiller with `Guarded` states.
 
-    A rejected update leaves everything as it was except random keys and the state's `step`, which move on, so that
-    the next step draws other numbers.
+    A rejected update changes only the random keys and the `step` of the state, so that the next step draws other
+    numbers. After `patience` rejected updates in a row the state changes no more.
 
     Args:
-      distiller: its states carry a `step`, see `counter`.
+      distiller: its states have a `step`, see `counter`.
       patience: at least 1.
 
     Returns:
       A distiller whose steps also report the metric "skipped".
 
     Raises:
-      ValueError: from `init`, where a state has no `step`.
+      ValueError: from `init`, if a state has no `step`.
     """
 
     def init(key: Any, start: Any) -> Guarded:
@@ -137,12 +142,12 @@ def _stacked(part: Any) -> bool:
 
 
 def _changed(new: Any) -> Any:
-    """A state with each stack as the one member that its step changed."""
+    """The state with each stack replaced by the member that the step changed."""
     return jax.tree.map(lambda part: part.changed if _stacked(part) else part, new, is_leaf=_stacked)
 
 
 def _restored(new: Any, old: Any) -> Any:
-    """The same of the state before that step."""
+    """The state before that step, with each stack replaced by the same member."""
     return jax.tree.map(
         lambda after, before: trees.take(after.before, after.last) if _stacked(after) else before,
         new,
@@ -152,7 +157,7 @@ def _restored(new: Any, old: Any) -> Any:
 
 
 def _selected(good: Bool[Array, ""], new: Any, old: Any) -> Any:
-    """`new` where it is good; else `old` with the keys and the `step` of `new`."""
+    """`new` if it is good, else `old` with the keys and the `step` of `new`."""
 
     def select(path: Any, after: Any, before: Any) -> Any:
         if _stacked(after):
@@ -163,7 +168,7 @@ def _selected(good: Bool[Array, ""], new: Any, old: Any) -> Any:
 
 
 def broken(what: str, step: int, steps: int, patience: int, state: Any = None) -> Diverged:
-    """The error for a run that ended so."""
+    """The error of a run that ended after `patience` rejected updates in a row."""
     return Diverged(
         f"{what} stopped after step {step} of {steps}: {patience} updates in a row held NaN or infinite values. "
         "Its last finite state is kept and has no score. A smaller rate is the first thing to try (the method's *_rate "

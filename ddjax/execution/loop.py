@@ -1,7 +1,7 @@
-"""The loop: a compiled run of steps; it knows a Distiller and a Feed, and no method by name.
+"""The compiled loop over the steps of a guarded distiller.
 
-Between two runs of steps, a few seconds at most where a single step is quicker than that, it comes up for air:
-it reports, keeps a checkpoint where one is due, and ends in order where the process was asked to (`ddjax.stopping`).
+The loop runs slices of steps that take about `SLICE_SECONDS`. After each slice it reports, writes a checkpoint if one
+is due, and stops if the process was asked to (`ddjax.stopping`).
 """
 
 import concurrent.futures
@@ -14,74 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddjax.execution.guard import PATIENCE, SKIPPED, Guarded, broken, guarded, watch
-from ddjax.ranges import check_int
-from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
+from ddjax.execution.guard import SKIPPED, Guarded
+from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
 from ddjax.types import Distiller, Feed, Metrics
 
-Report = Callable[[int, int, dict[str, float]], None]  # (steps done, steps, newest metrics)
-Log = dict[str, np.ndarray]  # by name, a metric of each step
+Log = dict[str, np.ndarray]  # metric name -> its value at each step
 
-SLICE_SECONDS = 2.0  # seconds of steps between two breaths
-
-
-def distill(
-    distiller: Distiller,
-    feed: Feed,
-    state: Any,
-    *,
-    steps: int,
-    first: int = 0,
-    chunk: int = 0,
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
-    patience: int = PATIENCE,
-) -> tuple[Any, Log]:
-    """Run steps `first` .. `steps - 1` from `state`.
-
-    An update that is not finite is rejected, and counted in the metric "skipped". Stopping after any step and
-    going on from its state gives the same states as running through.
-
-    Args:
-      distiller: its `step` is compiled.
-      feed: a batch for each step.
-      state: what `distiller.init` gave, or the state after `first` steps; it is donated.
-      steps: of the whole run.
-      first: how many of them are done.
-      chunk: how many steps are one program; 0 cuts the run into about 50 chunks.
-      report: called with (steps done, steps, newest metrics).
-      checkpoints: the run goes on from the newest one, and gives the bits that it would have given uninterrupted.
-      patience: so many rejected updates in a row end the run.
-
-    Returns:
-      The last state, and each metric of every step.
-
-    Raises:
-      ValueError: a number is out of range, or the state has no `step` (see `guard.counter`).
-      Diverged: `patience` updates in a row were rejected; the error has the last finite state.
-    """
-    check_numbers(steps=steps, first=first, chunk=chunk, patience=patience)
-    held, log = run_guarded(
-        guarded(distiller, patience),
-        feed,
-        watch(state),
-        steps=steps,
-        first=first,
-        chunk=chunk,
-        report=report,
-        checkpoints=checkpoints,
-        patience=patience,
-    )
-    if int(held.in_a_row) >= patience:
-        raise broken("the distillation", first + len(log[SKIPPED]), steps, patience, held.state)
-    return held.state, log
-
-
-def check_numbers(*, patience: int, **counts: int) -> None:
-    """Refuse a `patience` below 1, and other counts below 0."""
-    for name, count in counts.items():
-        check_int(count, name, 0)
-    check_int(patience, "patience")
+SLICE_SECONDS = 2.0  # target duration of a slice of steps
 
 
 def run_guarded(
@@ -92,20 +32,31 @@ def run_guarded(
     steps: int,
     first: int = 0,
     chunk: int = 0,
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
-    patience: int = PATIENCE,
+    options: RunOptions = DEFAULTS,
 ) -> tuple[Guarded, Log]:
-    """`distill` of a guarded distiller, perhaps a fleet of them; ends early where all its members are broken."""
-    chunk = chunk or max(1, -(-steps // 50))
-    run, pace, parts = _program(distiller, feed.at, chunk, patience), Pace(chunk), []
+    """Run steps `first` .. `steps - 1` of a guarded distiller, or of a fleet of them.
+
+    Args:
+      distiller: a distiller of `Guarded` states.
+      feed: a batch for each step.
+      held: the state after `first` steps. Its buffers are donated.
+      steps: total number of steps.
+      first: number of steps that are done.
+      chunk: number of steps in one program; 0 means about a fiftieth of `steps`.
+      options: progress, checkpoints and patience.
+
+    Returns:
+      The last state, and the metrics of every step. The run ends early if every member has diverged.
+    """
+    chunk, report, checkpoints = chunk or max(1, -(-steps // 50)), options.report, options.checkpoints
+    run, pace, parts = _program(distiller, feed.at, chunk, options.patience), Pace(chunk), []
     with checkpoint_scope(checkpoints):
         if checkpoints and (saved := checkpoints.newest(held)):
             first, held, parts = saved.step, saved.state, [saved.history]
         for begin, data in _chunks(feed, first, steps, chunk):
             for low, high in pace.slices(begin, min(begin + chunk, steps)):
                 held, metrics, at = run(held, data, jnp.int32(begin), jnp.int32(low), jnp.int32(high))
-                reached = int(at)  # short of `high` where the run is broken: it takes no more steps
+                reached = int(at)  # below `high` if the run diverged
                 parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))
@@ -117,37 +68,37 @@ def run_guarded(
 
 
 def _newest(log: Log, held: Guarded) -> dict[str, float]:
-    """The metrics of the last step, means over members; skipped updates are counted, where there are any."""
+    """The metrics of the last step, as means over members, and the number of skipped updates if there are any."""
     metrics = {name: float(np.mean(x[-1])) for name, x in log.items() if name != SKIPPED}
     skipped = int(np.sum(np.asarray(held.skipped)))
     return metrics | ({SKIPPED: float(skipped)} if skipped else {})
 
 
 def joined(parts: list[Log]) -> Log:
-    """One log from those of consecutive steps."""
+    """The logs of consecutive steps as one log."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
 class Pace:
-    """How many steps to take at a time, by how long the last ones took; several hosts share no clock and take all."""
+    """The number of steps in a slice, from the duration of the slice before. Several hosts always run whole chunks."""
 
     def __init__(self, most: int):
-        """One at first, which compiles; then up to `most`."""
+        """The first slice is one step, because it compiles; later ones have up to `most` steps."""
         self.most, self.count = most, 1 if jax.process_count() == 1 else most
 
     def slices(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Consecutive ranges of steps from `begin` to `end`."""
+        """Consecutive slices (first step, end) from `begin` to `end`."""
         while begin < end:
             stop, start = min(begin + self.count, end), time.monotonic()
             yield begin, stop
             if jax.process_count() == 1:
-                each = max(time.monotonic() - start, 1e-6) / (stop - begin)
-                self.count = int(np.clip(SLICE_SECONDS / each, 1, self.most))
+                seconds = max(time.monotonic() - start, 1e-6) / (stop - begin)  # of one step
+                self.count = int(np.clip(SLICE_SECONDS / seconds, 1, self.most))
             begin = stop
 
 
 def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[int, Any]]:
-    """Where each chunk begins, and its data; those of the next are read while the device is busy with this one."""
+    """The first step and the data of each chunk. A thread reads the next chunk while the device computes."""
     begins = range(first, steps, chunk)
     if feed.fetch is None:
         yield from ((begin, feed.data) for begin in begins)
@@ -163,7 +114,7 @@ def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[in
 
 @functools.lru_cache(maxsize=32)
 def _program(distiller: Distiller, at: Callable, chunk: int, patience: int) -> Callable:
-    """The compiled steps; kept, so that the same distiller and feed on other data, seeds or steps compile nothing."""
+    """The compiled steps, cached, so that other data, seeds or step counts do not compile again."""
 
     def one(held: Guarded, data: Any, step: jax.Array) -> tuple[Guarded, Metrics]:
         return distiller.step(held, at(data, step))

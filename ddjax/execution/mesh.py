@@ -1,24 +1,23 @@
-"""One run over several devices, also of several hosts: named fields of each batch are split, the rest is everywhere.
+"""One run over several devices, also of several hosts: named fields of each batch are sharded, the rest is replicated.
 
-Nothing in a method knows of it. The compiler follows the split through the step: what is computed from a part of a
-batch is computed where that part is, and sums over all parts become collectives.
+Methods do not need to know about the mesh. The compiler propagates the sharding of the batch through the step, and
+turns sums over shards into collectives.
 """
 
 import functools
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ddjax.execution.devices import PARTS, local, through_host
 from ddjax.execution.devices import mesh_of as mesh_of
-from ddjax.execution.guard import PATIENCE
-from ddjax.execution.loop import Report, distill
-from ddjax.storage.checkpoints import Checkpoints
+from ddjax.execution.distill import distill
+from ddjax.execution.loop import Log
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.types import Distiller, Feed, Metrics
 
-DEPTH = 2  # leading axes of a batch that may be split: segments, classes or images; then images of a class
+DEPTH = 2  # number of leading axes of a batch that can be sharded: segments, classes or images; then images of a class
 
 
 def distill_over(
@@ -29,37 +28,50 @@ def distill_over(
     *,
     split: tuple[str, ...],
     steps: int,
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
-    patience: int = PATIENCE,
-) -> tuple[Any, dict[str, np.ndarray]]:
-    """`loop.distill` with the fields `split` of each batch over the mesh; the state comes back as a local one.
+    options: RunOptions = DEFAULTS,
+) -> tuple[Any, Log]:
+    """Run `distill` with some fields of each batch sharded over a mesh.
 
-    Every process calls this with the same arguments, which it does where it was given the same seed and data.
+    Every process calls this function with the same arguments.
+
+    Args:
+      mesh: one axis of devices, see `mesh_of`.
+      distiller, feed, state, steps, options: as in `distill`.
+      split: the fields of a batch to shard; a method names them in `Method.split`.
+
+    Returns:
+      The last state on this process's first device, and each metric of every step.
+
+    Raises:
+      ValueError: `split` is empty, or the number of devices divides none of the first axes of these fields.
+      Diverged: as in `distill`.
     """
     distiller, at = _over(mesh, distiller, feed.at, split)
-    fetch = feed.fetch and (lambda first, count, read=feed.fetch: everywhere(mesh, read(first, count)))
-    feed = Feed(everywhere(mesh, feed.data), at, fetch)
-    state = everywhere(mesh, state)
-    state, log = distill(distiller, feed, state, steps=steps, report=report, checkpoints=checkpoints, patience=patience)
+    fetch = feed.fetch and (lambda first, count, read=feed.fetch: replicate(mesh, read(first, count)))
+    feed = Feed(replicate(mesh, feed.data), at, fetch)
+    state, log = distill(distiller, feed, replicate(mesh, state), steps=steps, options=options)
     return local(state), log
 
 
-@functools.lru_cache(maxsize=16)  # the same functions for the same method, so that its programs are found again
+@functools.lru_cache(maxsize=16)  # the same functions for the same method, so that cached programs are found
 def _over(mesh: Mesh, distiller: Distiller, at: Any, split: tuple[str, ...]) -> tuple[Distiller, Any]:
-    whole = NamedSharding(mesh, PartitionSpec())
+    replicated = NamedSharding(mesh, PartitionSpec())
 
-    def split_at(data: Any, step: jax.Array) -> Any:
-        return spread(mesh, at(data, step), split)
+    def sharded_at(data: Any, step: jax.Array) -> Any:
+        return shard_batch(mesh, at(data, step), split)
 
     def step(state: Any, batch: Any) -> tuple[Any, Metrics]:
-        return jax.lax.with_sharding_constraint(distiller.step(state, batch), whole)
+        return jax.lax.with_sharding_constraint(distiller.step(state, batch), replicated)
 
-    return distiller._replace(step=step), split_at
+    return distiller._replace(step=step), sharded_at
 
 
-def spread(mesh: Mesh, batch: Any, split: tuple[str, ...]) -> Any:
-    """Inside jit: the named fields of a batch split along the first axis that all of them can be split along."""
+def shard_batch(mesh: Mesh, batch: Any, split: tuple[str, ...]) -> Any:
+    """Inside jit: shard the named fields of a batch along the first axis whose size the devices divide in all of them.
+
+    Raises:
+      ValueError: `split` is empty, or there is no such axis.
+    """
     fields = {name: getattr(batch, name) for name in split}
     if not fields:
         raise ValueError(f"this method names no fields of its {type(batch).__name__} that can be split over devices")
@@ -75,7 +87,7 @@ def spread(mesh: Mesh, batch: Any, split: tuple[str, ...]) -> Any:
     return batch._replace(**{name: jax.lax.with_sharding_constraint(x, where) for name, x in fields.items()})
 
 
-def everywhere(mesh: Mesh, tree: Any) -> Any:
-    """The whole tree on each device; every process has the same one."""
-    whole = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda leaf: through_host(leaf, lambda array: jax.device_put(array, whole)), tree)
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """The whole tree on each device of the mesh; every process must hold the same tree."""
+    replicated = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda leaf: through_host(leaf, lambda array: jax.device_put(array, replicated)), tree)

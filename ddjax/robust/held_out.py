@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Range, Seed, checked
-from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.training.fit import Report, within
 from ddjax.types import Model
 
 Folds = Annotated[int, Range(2)]
@@ -58,8 +57,7 @@ def held_out_probabilities(
     *,
     folds: Folds = 5,
     seed: Seed = 0,
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> Float[np.ndarray, "n k"]:
     """Cross-validated softmax probabilities of plain training on the given labels.
 
@@ -73,8 +71,7 @@ def held_out_probabilities(
       key: of the networks.
       folds: their number.
       seed: of the folds.
-      report: called with the epochs of all folds.
-      checkpoints: where each fold's training is stored, and resumed from.
+      options: progress over the epochs of all folds, and checkpoints, in a part for each fold.
 
     Returns:
       Rows that sum to one.
@@ -89,14 +86,8 @@ def held_out_probabilities(
     for number, fold_key in enumerate(jax.random.split(key, folds)):
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
-        fitted = fit(
-            model,
-            recipe,
-            part,
-            fold_key[None],
-            report=within(report, number * recipe.epochs, folds * recipe.epochs),
-            checkpoints=checkpoints and checkpoints.part(f"fold-{number}"),
-        )
+        own = options.part(f"fold-{number}").within(number * recipe.epochs, folds * recipe.epochs)
+        fitted = fit(model, recipe, part, fold_key[None], options=own)
         all_finite(fitted.params, fitted.loss, "networks of a fold")
         [logits] = stacked_logits(model, fitted.params, jnp.asarray(examples.images)[held])
         probabilities[held] = jax.nn.softmax(logits)

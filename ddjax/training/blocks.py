@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, digest, maybe_checkpoint
+from ddjax.execution.options import RunOptions
+from ddjax.storage.checkpoints import checkpoint_scope, digest, maybe_checkpoint
 from ddjax.training.recipe import Recipe
 from ddjax.types import Metrics
-
-Report = Callable[[int, int, dict[str, float]], None]  # (epochs done, epochs, newest metrics, mean over members)
 
 BLOCKS = 20  # in one training
 
@@ -30,8 +29,8 @@ def in_blocks(
     states: Any,
     epochs: int,
     every: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None,
+    final: bool,
+    options: RunOptions,
 ) -> tuple[Any, Course]:
     """Run all epochs, one block at a time.
 
@@ -39,13 +38,14 @@ def in_blocks(
       run: maps (states, epochs of a block) to (new states, (losses, accuracies)).
       states: of all members.
       epochs: of the training.
-      every: accuracies are kept after each `every` epochs and after the last.
-      report: called after each block.
-      checkpoints: where the states are stored between blocks, and from where they are resumed.
+      every: accuracies are kept after each `every` epochs.
+      final: they are kept after the last epoch.
+      options: the report is called after each block; states are stored between blocks, and resumed from there.
 
     Returns:
       The last states, and the course of the training.
     """
+    report, checkpoints = options.report, options.checkpoints
     block, first = max(1, -(-epochs // BLOCKS)), 0
     losses, seen = [], []
     with checkpoint_scope(checkpoints):
@@ -56,7 +56,7 @@ def in_blocks(
             states, (loss, accuracies) = run(states, jnp.arange(first, first + block))
             count = min(block, epochs - first)
             losses.append(np.asarray(loss)[:, :count])
-            columns = [epoch - 1 - first for epoch in _due(first, first + count, every, epochs)]
+            columns = [epoch - 1 - first for epoch in _due(first, first + count, every, epochs, final)]
             seen.append({name: np.asarray(values)[:, columns] for name, values in accuracies.items()})
             first += count
             if report:
@@ -64,7 +64,7 @@ def in_blocks(
                 report(first, epochs, {"loss": float(losses[-1][:, -1].mean()), **newest})
             done = f"{first} of {epochs} epochs are done"
             maybe_checkpoint(checkpoints, first, states, lambda: {"loss": _columns(losses), **_seen(seen)}, done)
-    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs))
+    return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs, final))
 
 
 def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
@@ -72,9 +72,9 @@ def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
     return {"recipe": dataclasses.asdict(recipe), "every": every, "arrays": [digest(array) for array in arrays]}
 
 
-def _due(first: int, last: int, every: int, epochs: int) -> list[int]:
+def _due(first: int, last: int, every: int, epochs: int, final: bool) -> list[int]:
     """The epochs after `first` and up to `last` after which accuracies are recorded."""
-    return [e for e in range(first + 1, last + 1) if e % every == 0 or e == epochs]
+    return [e for e in range(first + 1, last + 1) if (final if e == epochs else e % every == 0)]
 
 
 def _columns(parts: list[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Training of several members by one recipe as one compiled program."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,13 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.execution.devices import dividing, local
-from ddjax.names import unknown
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
-from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training.batches import Clock, Examples, TrainState
-from ddjax.training.blocks import Report, decides, in_blocks
+from ddjax.training.blocks import decides, in_blocks
 from ddjax.training.checking import check
-from ddjax.training.members import HOWS, over_devices
+from ddjax.training.members import over_devices
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Findings, Rule
@@ -50,9 +50,8 @@ def fit(
     rates: Float[Array, "s"] | None = None,
     watch: Watch | None = None,
     every: Count | None = None,
-    how: str = "auto",
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
+    final: bool = True,
+    options: RunOptions = DEFAULTS,
 ) -> Fit:
     """Train one member per key, on as many devices as divide the members evenly.
 
@@ -67,11 +66,11 @@ def fit(
       params: initial parameters, leaves [s ...], in place of new networks.
       rates: [s] base rates; None takes the recipe's.
       watch: accuracies to record, by name; images and labels are of all members or of each, like the examples.
-      every: record them after each `every` epochs and after the last; None records the last only.
-      how: see `over_members`. Both ways draw the same sequence of batch-wide operations.
-      report: called after each block of epochs.
-      checkpoints: where the training is stored while it runs, and resumed from. Their configuration must name the
-        rule, whose functions cannot be written to a file.
+      every: record them after each `every` epochs; None records them after the last epoch only.
+      final: False does not record after the last epoch, for callers that predict then anyway.
+      options: progress (once per block of epochs), checkpoints, and how members run (see `over_members`). Both ways
+        draw the same sequence of batch-wide operations. The checkpoints' configuration must name the rule, whose
+        functions cannot be written to a file.
 
     Returns:
       The trained members.
@@ -90,37 +89,28 @@ def fit(
     """
     check(recipe, examples, keys, rates, rule, data, params)
     trainer = make_trainer(model, recipe, rule)
-    if how not in HOWS:
-        raise unknown("how", how, HOWS)
     watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
-    if checkpoints:
+    if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
-    start, run, finish = _programs(trainer, every, how, devices)
+    start, run, finish = _programs(trainer, every, final, options.how, devices)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
         start(keys, rates, data, params, examples),
         recipe.epochs,
         every,
-        report,
-        checkpoints,
+        final,
+        dataclasses.replace(options, checkpoints=checkpoints),
     )
     result = states.params, finish(states, examples) if rule.export else None
     trained, findings = result if devices == 1 else local(result)
     return Fit(trained, *course, trainer.predictor(), findings)
 
 
-def within(report: Report | None, before: int, total: int) -> Report | None:
-    """The report of a part of a longer run, in which `before` of `total` epochs precede the part."""
-    if report is None:
-        return None
-    return lambda done, _, metrics: report(before + done, total, metrics)
-
-
 @functools.lru_cache(maxsize=32)
-def _programs(trainer: Trainer, every: int, how: str, devices: int) -> tuple[Callable, Callable, Callable]:
+def _programs(trainer: Trainer, every: int, final: bool, how: str, devices: int) -> tuple[Callable, Callable, Callable]:
     """The compiled start, block of epochs and findings, cached: a second fit of the same shapes compiles nothing."""
     rule = trainer.rule
 
@@ -142,7 +132,10 @@ def _programs(trainer: Trainer, every: int, how: str, devices: int) -> tuple[Cal
         return trainer.init(key, rate, examples, data, params)
 
     def train(state: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array) -> Any:
-        return jax.lax.scan(lambda s, epoch: _epoch(trainer, every, s, examples, watch, epoch, shared), state, epochs)
+        def one(state: TrainState, epoch: Array) -> tuple[TrainState, tuple[Array, Metrics]]:
+            return _epoch(trainer, every, final, state, examples, watch, epoch, shared)
+
+        return jax.lax.scan(one, state, epochs)
 
     def finish(state: TrainState, examples: Examples, watch: Watch) -> Findings:
         assert rule.export is not None
@@ -184,6 +177,7 @@ def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], list[Arr
 def _epoch(
     trainer: Trainer,
     every: int,
+    final: bool,
     state: TrainState,
     examples: Examples,
     watch: Watch,
@@ -208,6 +202,6 @@ def _epoch(
     state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
     if not watch:
         return state, (loss, {})
-    due = live & (((epoch + 1) % every == 0) | (epoch + 1 == epochs))
+    due = live & jnp.where(epoch + 1 == epochs, final, (epoch + 1) % every == 0)
     blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(accuracies, state.params))
     return state, (loss, jax.lax.cond(due, accuracies, lambda params: blank, state.params))

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddjax.denoising import DETECTORS
-from ddjax.denoising.distilling import configured, judging_network, width_for
+from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.judging import PASSES
-from ddjax.denoising.witnesses import plain_recipe, shortened, young_recipe
+from ddjax.denoising.witnesses import plain_recipe, young_recipe
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
-from ddjax.evaluation.students import HELD_OUT
+from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation.rates import HELD_OUT
+from ddjax.models import build_sized
 from ddjax.names import choose
 from experiments.running.config import Experiment
 from experiments.sweeping.formulas import FORMULAS
@@ -26,7 +28,7 @@ ELEMENT = 200
 
 
 def forecast(
-    settings: Any, methods: Sequence[str], options: Mapping[str, Any], mirror: bool, shape: Shape, machine: Machine
+    settings: Any, methods: Sequence[str], options: Mapping[str, Any], flip: bool, shape: Shape, machine: Machine
 ) -> dict[str, float]:
     """Predict the seconds of each stage.
 
@@ -34,7 +36,7 @@ def forecast(
       settings: those of `experiments.denoise`.
       methods: the method and the detectors that it is compared with.
       options: fields of the method's configuration.
-      mirror: whether training flips images.
+      flip: whether training flips images.
       shape: shape of the image set.
       machine: machine that runs the stages.
 
@@ -42,21 +44,22 @@ def forecast(
       Seconds by the name of the stage in `ddjax.denoise`, without stages that have no formula.
     """
     width = width_for(shape.image, settings.width)
+    size = {"width": settings.width, "depth": settings.depth, "usual": WIDTH}
     how = choose(PROTOCOLS, settings.protocol, "protocol")
-    judge = judging_network(settings.network or how.network, shape.image, shape.classes, width, settings.depth)
+    judge = build_sized(settings.network or how.network, shape.image, shape.classes, **size)
     n, k = shape.train, shape.classes
     works = {"judge": Work(PASSES * n * k * (2 * k + ELEMENT))}
     for name in methods:
         if name == "cleanlab":
-            recipe, held = plain_recipe(settings.plain_epochs, mirror), n / settings.folds
+            recipe, held = plain_recipe(settings.plain_epochs, flip), n / settings.folds
             one = training(recipe, judge, shape, round(n - held), held, 1, machine)
             works["folds"] = Work(settings.folds * one.flop, settings.folds * one.passes)
         elif name == "small_loss":
-            recipe = young_recipe(settings.plain_epochs, mirror)
+            recipe = young_recipe(settings.plain_epochs, flip)
             works["networks"] = training(recipe, judge, shape, n, n, settings.students, machine)
         else:
             method = choose(DISTILLERS, name, "method")
-            config = configured(method, name, settings.ipc, options, width, mirror)
+            config = configured(method, name, settings.ipc, options, width, flip)
             model = method.model(config, shape.image, shape.classes) if method.model else judge
             if formula := FORMULAS.get(name):
                 cell = Experiment(dataset=settings.data, method=name, ipc=settings.ipc)
@@ -64,7 +67,7 @@ def forecast(
                 if common:
                     works["prepare"] = common[0].work
             m = settings.ipc * k * copies(name, config, shape.image)
-            recipe = shortened(how.recipe(m), settings.epochs, mirror)
+            recipe = adapted(how.recipe(m), flip=flip, epochs=settings.epochs)
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
             if len(how.rates) > 1:
                 works["rates"] = training(recipe, judge, shape, m, min(HELD_OUT, n), len(how.rates), machine)

@@ -1,4 +1,4 @@
-"""Where the cells of a process keep what is not finished, and under what configuration."""
+"""The folders and configurations of the checkpoints of cells."""
 
 import contextlib
 import dataclasses
@@ -10,34 +10,34 @@ from ddjax.storage.checkpoints import SECONDS, Checkpoints
 from ddjax.storage.rows import fingerprint, versions
 from experiments.running.config import Experiment
 
-# What only decides how a set is scored: cells that differ in nothing else share the set.
+# Settings that affect only the score: cells that differ in nothing else share the distilled set.
 SCORING = ("protocol", "baseline", "students", "epochs", "holdout")
 
 
 @dataclasses.dataclass(frozen=True)
 class Keeping:
-    """Unfinished work lies below `root`, in a folder for each experiment or group of experiments.
+    """Checkpoints below `root`, with a folder for each experiment or group of experiments.
 
     Attributes:
+      root: the directory.
       seconds: between checkpoints.
-      fresh: start anew, whatever is there.
-      wait: for another process at the same work, rather than refuse.
+      fresh: ignore existing checkpoints.
+      wait: wait for another process that does the same work, instead of raising an error.
+      used: folders used since `begin`.
     """
 
     root: pathlib.Path
     seconds: float = SECONDS
     fresh: bool = False
     wait: bool = False
-    used: set[pathlib.Path] = dataclasses.field(
-        default_factory=set, init=False, compare=False
-    )  # folders, since `begin`
+    used: set[pathlib.Path] = dataclasses.field(default_factory=set, init=False, compare=False)
 
     def begin(self) -> None:
-        """Other work begins: what is kept of the work before it, perhaps failed, stays."""
+        """Start other work. Checkpoints of earlier work, which may have failed, stay."""
         self.used.clear()
 
     def checkpoints(self, cells: list[Any], stage: str, **more: Any) -> Checkpoints:
-        """Those of a stage of the cells: "distil", which does not depend on how a set is scored, or another."""
+        """The checkpoints of a stage of the cells; the stage "distil" does not depend on how a set is scored."""
         experiments = [self._decides(cell.experiment, stage) for cell in cells]
         members = {
             f"member {i}": {
@@ -59,15 +59,15 @@ class Keeping:
         )
 
     def folder(self, experiments: list[Experiment]) -> pathlib.Path:
-        """Of these experiments together."""
+        """The folder of a group of experiments."""
         return self.root / fingerprint([dataclasses.asdict(experiment) for experiment in experiments])
 
     def finished(self, experiments: list[Experiment]) -> None:
-        """Their rows are written: no checkpoint that was used on the way, perhaps of a part of them, is needed."""
+        """Delete the checkpoints of these experiments and of groups of them, after their rows are written."""
         self.used.update(map(self.folder, (experiments, [unscored(experiment) for experiment in experiments])))
         while self.used:
             shutil.rmtree(self.used.pop(), ignore_errors=True)
-        with contextlib.suppress(OSError):  # others are at work
+        with contextlib.suppress(OSError):  # not empty: other processes use it
             self.root.rmdir()
 
     def _decides(self, experiment: Experiment, stage: str) -> Experiment:
@@ -75,7 +75,7 @@ class Keeping:
 
 
 def unscored(experiment: Experiment) -> Experiment:
-    """The experiment without what only decides how a set is scored."""
+    """The experiment without the settings that affect only the score."""
     return dataclasses.replace(
         experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
     )

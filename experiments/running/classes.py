@@ -1,4 +1,4 @@
-"""What a row says class by class: recall, confusion, and how far structured noise was learned."""
+"""Columns of a row by class: recall, confusion, and how far structured noise was learned."""
 
 from typing import Any
 
@@ -7,15 +7,22 @@ from jaxtyping import Int
 
 from ddjax.evaluation.measures import recall
 
-MOST = 20  # classes up to which a row keeps the whole confusion; 200 classes would make it 40 000 numbers
+MOST = 20  # rows have a confusion matrix for up to this number of classes; 200 classes would have 40,000 entries
 
 
 def by_class(
     counts: Int[np.ndarray, "k k"], given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Columns of a row from test counts (rows the true class, columns the predicted one) and the training labels.
+    """The columns about classes.
 
-    `class_counts` are of the training images by their clean labels: long tails show in them.
+    Args:
+      counts: confusion matrix of test images; rows are true classes, columns predicted ones.
+      given: given labels of the training images.
+      clean: clean labels of the training images.
+      names: of the classes.
+
+    Returns:
+      The columns. `class_counts` counts training images by their clean labels, so that long tails are visible.
     """
     return {
         "class_names": list(names),
@@ -27,7 +34,7 @@ def by_class(
 
 
 def flip_targets(given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], num_classes: int) -> dict[int, int]:
-    """Source class -> the class that more than half of its wrong labels name; empty for noise without structure."""
+    """Source class -> the class of more than half of its wrong labels; empty for noise without structure."""
     wrong = given != clean
     pairs = np.zeros((num_classes, num_classes), int)
     np.add.at(pairs, (clean[wrong], given[wrong]), 1)
@@ -35,7 +42,7 @@ def flip_targets(given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], num_c
 
 
 def absorbed(counts: Int[np.ndarray, "k k"], targets: dict[int, int]) -> float | None:
-    """Mean over source classes of the share of clean test images predicted as the noise's target class."""
+    """Mean over source classes of the share of test images that are predicted as the target class of the noise."""
     if not targets:
         return None
     sources = list(targets)

@@ -1,4 +1,4 @@
-"""One experiment as a value: everything that decides its numbers, and nothing else."""
+"""The settings of one experiment, which determine its numbers."""
 
 import dataclasses
 import functools
@@ -15,11 +15,11 @@ from ddjax.precision import fastest
 from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
 from experiments.running.options import read_options
 
-# Data sets whose mirror images mean something else.
-UPRIGHT = ("digits", "mnist", "svhn_cropped")
+# Data sets whose images change their meaning in a mirror.
+NO_FLIP = ("digits", "mnist", "svhn_cropped")
 PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
-FASTEST = "fastest"  # of these on this machine's backend; a row says which it was
-# Which full-set baseline stands beside each protocol.
+FASTEST = "fastest"  # the fastest of these on this machine's backend; a row names it
+# protocol -> the baseline that trains on the whole set
 BASELINE_OF = {
     "datm": "B-DATM",
     "dance": "B-DANCE",
@@ -27,42 +27,42 @@ BASELINE_OF = {
     "common": "B-PLAIN",
     "dd-ranking": "B-PLAIN",
 }
-# The space each protocol's methods work in; learned methods of later releases bring their own.
+# protocol -> the preprocessing of methods without one of their own
 SPACE_OF = {"datm": "datm", "dance": "dance", "rcig": "rcig", "common": "standardize", "dd-ranking": "standardize"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A cell: which data, which noise, which method, and how its result is scored.
+    """A cell: the data, the noise, the method, and how its result is scored.
 
     Attributes:
         dataset: digits, cifar10, cifar100, tiny_imagenet, any TFDS name, a folder, .npz, .csv, or module:ATTRIBUTE.
         noise: clean, symmetric, asymmetric, pairflip, a human label set such as worst, part_dependent, pmd, ..., or
             module:ATTRIBUTE.
-        rate: nominal share of flipped labels; by default 0.4 for the kinds that have a rate.
+        rate: nominal share of wrong labels; by default 0.4 for the kinds of noise that have a rate.
         method: random, herding, kcenter, rcig, ..., full (no reduction), or module:METHOD; a robust rule such as elr or
             coteaching, cleanlab, METHOD+relabel, prune+METHOD (see experiments.running.methods).
         ipc: images per class of the distilled set.
-        seed: of everything that is trained; the noise has its own.
+        seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
         protocol: how students are trained: datm, dance, rcig, common, dd-ranking.
         baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
-        noise_seed: which draw of the noise.
-        sampler: numpy_legacy (bit-exact to published noise) or jax (a key per id).
-        order: original, or tfds to imitate noise drawn in TFDS read order.
-        labels_file: a file of human labels, where it is not in TFDS's manual folder.
-        matrix_file: a transition matrix for noise custom.
-        limit: train on the first so many images; the noise is still drawn over all.
-        imbalance: ratio of a long tail cut out before the noise.
-        preprocess: unit, standardize, dance, datm, datm_plain, rcig; by default the protocol's.
-        network: another architecture than the protocol's, by name or module:ATTRIBUTE.
-        width: of the network; by default 32 for images up to 16 pixels, else the published width.
-        depth: of a ConvNet; by default by image size.
-        students: networks trained per score; by default the protocol's, and one where all images are trained on.
-        holdout: share of the training set on whose given labels the full baseline's picked epoch is chosen; 0: none.
-        epochs: of students or of the baseline, where the published number is too long.
-        precision: of products: float32, or tensorfloat32 or bfloat16 factors, faster on accelerators; fastest: what
-            this machine's backend is fastest at.
+        noise_seed: of the noise.
+        sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
+        order: original, or tfds for noise that was drawn in the read order of TFDS.
+        labels_file: a file of human labels, if it is not in the manual folder of TFDS.
+        matrix_file: the transition matrix of the noise custom.
+        limit: train on the first `limit` images; the noise is still drawn for all images.
+        imbalance: ratio of a long tail that is sampled before the noise is drawn.
+        preprocess: unit, standardize, dance, datm, datm_plain, rcig; by default the method's or the protocol's.
+        network: replaces the protocol's architecture, by name or module:ATTRIBUTE.
+        width: of a network that has one; by default 32 for a ConvNet on images of up to 16 pixels, else as published.
+        depth: of a network that has one; by default that of a ConvNet depends on the image size.
+        students: networks trained per score; by default the protocol's number, and one for training on all images.
+        holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
+        epochs: of students or of the baseline; replaces the published number.
+        precision: of matrix products: float32, tensorfloat32 or bfloat16; fastest: the fastest of these on this
+            machine's backend.
         options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 
@@ -93,13 +93,13 @@ class Experiment:
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse numbers outside their ranges, and values of another type; options may be a list, as in JSON."""
+        """Check types and ranges; options may be a list, as in JSON."""
         if isinstance(self.options, list):
             object.__setattr__(self, "options", tuple(self.options))
         ranges.fields(self)
 
     def settled(self) -> "Experiment":
-        """The same with its rate and precision filled in, so that the same run always has the same fingerprint."""
+        """The same with default rate and precision filled in, so that equal runs have equal fingerprints."""
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
         filled = {"rate": rate, "precision": fastest() if self.precision == FASTEST else self.precision}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
@@ -111,7 +111,11 @@ def drawn(noise: str, rate: float | None) -> bool:
 
 
 def from_file(path: pathlib.Path) -> Experiment:
-    """Settings from a TOML file of the fields above; flags given beside it win."""
+    """Read an experiment from a TOML file whose keys are fields of `Experiment`.
+
+    Raises:
+      ValueError: the file is not TOML, or a key is unknown.
+    """
     try:
         table = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
@@ -124,13 +128,13 @@ def from_file(path: pathlib.Path) -> Experiment:
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:
-    """The method's configuration: ipc, steps where it has any, and the options, read by the type of each field.
+    """The method's configuration from the experiment's ipc, steps, width, depth and options.
 
     The option `setting=NAME` of DATM selects the configuration published under that name for this `ipc`. Flags and
     other options then replace its fields.
 
     Raises:
-      ValueError: an option is not readable, or repeats what the experiment itself says.
+      ValueError: an option cannot be read, or repeats a setting of the experiment.
     """
     start, fields = kind, ranges.annotations(kind)
     chosen: dict[str, Any] = {"ipc": experiment.ipc}
@@ -146,13 +150,13 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
-    if "flip" in fields and experiment.dataset in UPRIGHT:
+    if "flip" in fields and experiment.dataset in NO_FLIP:
         chosen["flip"] = False
     return start(**(chosen | options))
 
 
 def _published(kind: type) -> Callable[[str, int], Any] | None:
-    """The constructor of published configurations; None where none have names."""
+    """The constructor of published configurations, or None if the method has none."""
     from ddjax.distillers.datm import config as datm_config
 
     return datm_config.published if kind is datm_config.DatmConfig else None

@@ -1,4 +1,4 @@
-"""Networks trained on all images: plainly, by a robust rule, or on labels that distilled images helped correct."""
+"""Training on all images: plainly, by a robust rule, or on labels corrected by students of distilled images."""
 
 import dataclasses
 import time
@@ -11,33 +11,33 @@ from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
 from ddjax.execution.guard import Diverged, attempted, intact
 from experiments.display.progress import View
-from experiments.running.config import UPRIGHT
-from experiments.running.distilling import distil_together
+from experiments.running.config import NO_FLIP
+from experiments.running.distilling import distill_cells
 from experiments.running.rules import RATES, needs, trainer
-from experiments.running.scoring import Part, full_together
-from experiments.running.shared import Ready, Shared, full_recipe, inside, make_ready, network
+from experiments.running.scoring import Part, score_full
+from experiments.running.shared import Ready, Shared, full_recipe, make_ready, network, preprocessed
 
-PRECISION = 0.8  # of the flags that are written down; the labels are corrected by what is likeliest
+PRECISION = 0.8  # of the flags in a row; the labels are corrected by the most probable class
 
 
-def whole_together(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part] | Diverged]:
-    """Scores of cells of one method; plain training is one program for all, the others go one by one."""
+def train_on_all(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part] | Diverged]:
+    """Scores of cells of one method. Plain training is one program for all cells; other methods run one by one."""
     asked = cells[0].asked
     if asked.relabel:
         return [attempted(_relabelled, cell, shared, view) for cell in cells]
     if asked.rule:
         return [attempted(_by_rule, cell, shared, view) for cell in cells]
-    return full_together(cells, shared, view)
+    return score_full(cells, shared, view)
 
 
 def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]:
     start = time.monotonic()
-    train = inside(cell, shared).train
+    train = preprocessed(cell, shared).train
     model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
     given = needs(cell, full_recipe(cell), model, shared)
     before = time.monotonic() - start
-    scores, part = intact(full_together([cell], shared, view, trainer(given))[0])
-    # what a practitioner would not know is written beside what came of it
+    scores, part = intact(score_full([cell], shared, view, trainer(given))[0])
+    # the row lists inputs that a practitioner would not know
     told = ["clean labels"] if cell.asked.weights in ("oracle", "random_prune") else []
     told += ["transition matrix"] if cell.asked.known else []
     told += ["noise rate"] if RATES.get(cell.asked.rule or "") in given.settings else []
@@ -48,9 +48,9 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     assert cell.asked.relabel is not None
     experiment, start = cell.experiment, time.monotonic()
     inner = make_ready(dataclasses.replace(experiment, method=cell.asked.relabel), shared)
-    made = intact(distil_together([inner], shared, view)[0])
+    made = intact(distill_cells([inner], shared, view)[0])
     train, epochs = cell.prepared.train, experiment.epochs
-    if epochs is not None:  # the wish is for the training on everything; students are cut by the same share
+    if epochs is not None:  # these are epochs of training on all images; those of students are scaled alike
         share = epochs / cell.baseline.recipe.epochs
         epochs = max(1, round(share * inner.protocol.recipe(len(made.distilled.images)).epochs))
     with view.task("students that correct the labels") as report:
@@ -61,7 +61,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             protocol=inner.protocol,
             students=inner.protocol.students,
             epochs=epochs,
-            mirror=experiment.dataset not in UPRIGHT,
+            flip=experiment.dataset not in NO_FLIP,
             seed=experiment.seed,
             report=lambda stage, *progress: report(*progress),
             checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
@@ -70,6 +70,6 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     found = judge(logits, given, precision=PRECISION)
     corrected = found.truth.argmax(axis=1).astype(np.int32)
     before = time.monotonic() - start
-    scores, part = intact(full_together([cell], shared, view, labels=corrected)[0])
+    scores, part = intact(score_full([cell], shared, view, labels=corrected)[0])
     measured = detection(found.wrong, found.flagged, corrected, given, clean)
     return scores, part | {"relabelling": measured, **made.spent, "prepare_s": round(before, 2)}

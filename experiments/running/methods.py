@@ -1,12 +1,12 @@
-"""What a method's name asks for: a distiller, training on everything by some rule, or cleaning before or after.
+"""The parts of a method's name: a distiller, training on all images by some rule, or cleaning before or after.
 
 full, random, rcig, module:METHOD     a distiller of the library, or one of a fork
 elr, coteaching, robust:elr, ...      training on all images by a rule of ddjax.robust
-forward_known, backward_known         ... with the true transition matrix, which nobody has: an upper bound
+forward_known, backward_known         ... with the true transition matrix: an upper bound
 cleanlab                              training on all images that cleanlab does not prune
 rcig+relabel                          distil, let students correct the labels, train on all images
 prune+rcig                            drop what cleanlab prunes, distil the rest
-oracle, random_prune                  training on the right labels alone, and on as many drawn at random: controls
+oracle, random_prune                  training on the right labels alone, and on as many random ones: controls
 """
 
 import dataclasses
@@ -25,25 +25,29 @@ from ddjax.types import Method
 KNOWN = {"forward_known": "forward", "backward_known": "backward"}
 CONTROLS = ("oracle", "random_prune")
 PRUNE, RELABEL = "prune+", "+relabel"
-_ALONE = "weighted"  # needs weights that no command line can give; `cleanlab` and the controls use it
+_ALONE = "weighted"  # needs weights, so it is only used by `cleanlab` and the controls
 
 
 class Asked(NamedTuple):
-    """A name read. Without a rule networks are trained plainly."""
+    """A parsed name. Without a rule networks are trained plainly."""
 
     method: Method  # the distiller; for training on all images that of the whole set
-    whole: bool  # networks are trained on all images, there are no students
-    sized: bool  # images per class mean something
+    on_all: bool  # networks are trained on all images; there are no students
+    sized: bool  # the method has a number of images per class
     rule: str | None = None  # of ddjax.robust
-    known: bool = False  # the rule is told the transition matrix
-    weights: str | None = None  # whose weights the rule takes: cleanlab, oracle or random_prune
-    prune: bool = False  # before distilling
+    known: bool = False  # the rule uses the true transition matrix
+    weights: str | None = None  # source of the rule's weights: cleanlab, oracle or random_prune
+    prune: bool = False  # prune before distilling
     relabel: str | None = None  # the distiller whose students correct the labels first
 
 
 @functools.cache
 def read(name: str) -> Asked:
-    """What `name` asks for; an unknown one is answered with the known ones."""
+    """Parse a method's name.
+
+    Raises:
+      ValueError: the name is unknown; the message lists the known ones.
+    """
     full = DISTILLERS["full"]
     if name.startswith(PRUNE):
         inner = _distiller(name.removeprefix(PRUNE), name)
@@ -68,25 +72,25 @@ def read(name: str) -> Asked:
 
 
 def names() -> list[str]:
-    """Every name there is, without those made of two."""
+    """All names; combined ones as patterns."""
     rules = [name for name in RULES if name != _ALONE]
     return [*DISTILLERS, *rules, *KNOWN, "cleanlab", *CONTROLS, "METHOD+relabel", "prune+METHOD"]
 
 
 def sized(name: str) -> bool:
-    """Whether images per class mean something to the method."""
+    """Whether the method has a number of images per class."""
     return read(name).sized
 
 
-def _distiller(name: str, whole: str) -> Method:
+def _distiller(name: str, combined: str) -> Method:
     if name == "full":
-        raise ValueError(f"method {whole!r}: 'full' distils nothing; cleanlab is what trains on a pruned set")
-    return choose(DISTILLERS, name, f"distiller in {whole!r}")
+        raise ValueError(f"method {combined!r}: 'full' distils nothing; use cleanlab to train on a pruned set")
+    return choose(DISTILLERS, name, f"distiller in {combined!r}")
 
 
 @functools.cache
 def _options(rule: str) -> type:
-    """The settings of a rule as a method's configuration, for --options."""
+    """The settings of a rule as a configuration, for --options."""
     published, settings = RULES[rule], [("ipc", Natural, 0)]
     wanted = typing.get_type_hints(published.make, include_extras=True)
     for name, parameter in inspect.signature(published.make).parameters.items():

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import trees
-from ddjax.evaluation.students import rescaled
+from ddjax.evaluation.protocols import adapted
+from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.robust import make_rule
 from ddjax.robust.rules.nested import choose_width, keep_first, masked_pair
-from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.types import Model
@@ -27,7 +27,7 @@ _choose = jax.jit(choose_width, static_argnames=("model", "channels"))  # calls 
 
 
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
-    """The trainer of nested dropout for `train_full_all`.
+    """The trainer of nested dropout for `train_full`.
 
     Args:
       spread: of the number of features.
@@ -43,21 +43,19 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         examples: Examples,
         keys: Any,
         *,
-        checkpoints: Checkpoints | None = None,
+        options: RunOptions = DEFAULTS,
         **more: Any,
     ) -> Any:
         last = 0 if forget is None else max(1, round(SECOND * recipe.epochs))
         if recipe.epochs <= last:
             raise ValueError(f"nested_coteaching has two stages and needs two epochs or more; got {recipe.epochs}")
-        first = rescaled(recipe, recipe.epochs - last)
+        first = adapted(recipe, epochs=recipe.epochs - last)
         nets = 1 if forget is None else 2
         many = jnp.concatenate([jax.random.split(key, nets) for key in keys]) if nets > 1 else keys
         kept, held = _split(len(examples.images))
         part = Examples(jnp.asarray(examples.images)[kept], jnp.asarray(examples.targets)[kept])
         rule = make_rule("nested_dropout", first.epochs, spread=spread)
-        first_fit = fit(
-            model, first, part, many, rule=rule, checkpoints=checkpoints and checkpoints.part("first"), **more
-        )
+        first_fit = fit(model, first, part, many, rule=rule, options=options.part("first"), **more)
         all_finite(first_fit.params, first_fit.loss, "networks of the first stage")
         widths = _widths(model, first_fit.params, examples, held, len(many))
         if forget is None:
@@ -70,14 +68,14 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         ]
         second = fit(
             model,
-            rescaled(recipe, last),
+            adapted(recipe, epochs=last),
             examples,
             keys,
             rule=make_rule("nested_coteaching", last, forget=forget),
             data=widths.reshape(-1, 2),
             params=trees.stack(pairs),
             rates=jnp.full(len(keys), SLOWER * recipe.rate),
-            checkpoints=checkpoints and checkpoints.part("second"),
+            options=options.part("second"),
             **more,
         )
 

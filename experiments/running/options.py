@@ -1,4 +1,4 @@
-"""Options of a method's configuration as text, `name=value`, read by the annotated type of each field."""
+"""Options of a method's configuration as text `name=value`, parsed by the annotated type of each field."""
 
 import types
 import typing
@@ -16,18 +16,23 @@ NONE = "none"
 
 
 def read_options(kind: type, options: Sequence[str], method: str) -> dict[str, Any]:
-    """The values of `options`, by name.
+    """Parse options.
 
     Args:
       kind: the dataclass whose fields are the options.
       options: texts of the form name=value.
-      method: whose options these are, for error messages.
+      method: its name, for error messages.
 
     Returns:
-      A value for each option, of the type and in the range that the annotation of its field declares.
+      Option -> its value, of the type and in the range of its annotation.
 
     Raises:
-      ValueError: an option has no value, is unknown, comes twice, or its value is not of that type or range.
+      ValueError: an option has no value, is unknown or repeated, or its value has a wrong type or is out of range.
+
+    Example:
+      >>> from ddjax.training import Recipe
+      >>> read_options(Recipe, ["epochs=3", "rate=0.5"], "mine")
+      {'epochs': 3, 'rate': 0.5}
     """
     wanted, found = ranges.annotations(kind), {}
     for option in options:
@@ -44,10 +49,14 @@ def read_options(kind: type, options: Sequence[str], method: str) -> dict[str, A
 
 
 def read_value(text: str, wanted: Any, argument: str) -> Any:
-    """The text as a value of the annotated type `wanted`; the range is not checked.
+    """Parse a text as a value of the annotated type `wanted`; the range is not checked.
 
     Raises:
-      ValueError: the text is no spelling of such a value; the message names the accepted ones.
+      ValueError: the text cannot be parsed; the message lists what is accepted.
+
+    Example:
+      >>> read_value("none", int | None, "steps") is None, read_value("off", bool, "flip")
+      (True, False)
     """
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Annotated:
@@ -85,7 +94,7 @@ def _number(text: str, kind: type, argument: str) -> float:
 
 
 def _first_of(text: str, members: tuple[Any, ...], argument: str) -> Any:
-    """The value of the first type of a union that the text is a spelling of; text itself comes last."""
+    """The value of the first type of a union that can parse the text; `str` comes last."""
     optional = types.NoneType in members
     if optional and text.lower() == NONE:
         return None

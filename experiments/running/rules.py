@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ddjax.execution.options import RunOptions
 from ddjax.models import program
 from ddjax.noise import transition
 from ddjax.preprocess import one_hot
@@ -18,9 +19,9 @@ from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules.transition import estimate_transition, invertible
 from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
-from experiments.running.config import UPRIGHT, Experiment, method_config
+from experiments.running.config import NO_FLIP, Experiment, method_config
 from experiments.running.nested import nested_trainer
-from experiments.running.shared import Ready, Shared, inside
+from experiments.running.shared import Ready, Shared, preprocessed
 
 FOLDS = 5
 ANCHORS = 0.97  # the published quantile of anchor images; 1 for a hundred classes or more
@@ -49,7 +50,7 @@ def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
     settings = {name: getattr(config, name) for name in named}
     if (name := RATES.get(asked.rule)) and name not in settings:
         settings[name] = min(float(cell.prepared.noise["used_effective_rate"]), MOST[name])
-    if asked.rule == "ill" and experiment.dataset not in UPRIGHT:
+    if asked.rule == "ill" and experiment.dataset not in NO_FLIP:
         settings.setdefault("strong", "dance_eval")
     data, by_row = None, False
     if asked.weights:
@@ -66,7 +67,7 @@ def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
 
 
 def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
-    """The trainer for `train_full_all`: a function of the rows to train on (None for all) that gives one like `fit`."""
+    """The trainer for `train_full`: a function of the rows to train on (None for all) that gives one like `fit`."""
 
     if given.rule is None:
         return nested_trainer(given.settings.get("spread", 10.0), given.settings.get("forget"))
@@ -86,11 +87,12 @@ def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
 
 def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n k"]:
     """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
-    train = inside(cell, shared).train
+    train = preprocessed(cell, shared).train
     experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
     key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
+    kept = shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
         held_out_probabilities,
         model,
@@ -99,7 +101,7 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
         jax.random.fold_in(jax.random.key(experiment.seed), 2),
         folds=FOLDS,
         seed=experiment.seed,
-        checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe)),
+        options=RunOptions(checkpoints=kept),
     )
     return shared.once("held_out", key, made)
 

@@ -1,8 +1,8 @@
-"""From an experiment to its row: choose the pieces, run them, write down what came out."""
+"""Run experiments, and make the row of results of each."""
 
 import dataclasses
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import numpy as np
@@ -10,15 +10,16 @@ import numpy as np
 from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
-from ddjax.execution.guard import SKIPPED, Diverged, attempted, intact
+from ddjax.execution.guard import Diverged, attempted, intact
+from ddjax.run import Outcome as Distillation
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
 from experiments.display.progress import View
 from experiments.running.classes import by_class
 from experiments.running.config import Experiment, drawn
-from experiments.running.distilling import Distillation, distil_together, set_of
-from experiments.running.full import whole_together
-from experiments.running.scoring import ranking, students_together
+from experiments.running.distilling import distill_cells, set_of
+from experiments.running.full import train_on_all
+from experiments.running.scoring import ranking, score_students
 from experiments.running.shared import Ready, Shared, make_ready, pieces
 from experiments.sweeping.operations import operations
 from experiments.sweeping.work import Shape
@@ -27,94 +28,103 @@ MAY_DIFFER = ("noise", "rate", "seed", "noise_seed", "labels_file", "matrix_file
 
 
 class Outcome(NamedTuple):
-    """A row, and what its figures are drawn from."""
+    """A row, and the data of its figures."""
 
     row: dict[str, Any]
     dataset: Dataset
     noise: dict[str, Any]
     distilled: DistilledSet | None
     scores: Scores | FullScores
-    log: dict[str, np.ndarray]  # a distiller's metrics, one entry per step
+    log: dict[str, np.ndarray]  # metric of the distiller -> its value at each step
 
 
-def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome:
-    """Run one cell."""
-    return intact(run_together([experiment], shared=shared, view=view)[0])
+@overload
+def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome: ...
 
 
-def run_together(
-    cells: list[Experiment], *, shared: Shared | None = None, view: View | None = None
-) -> list[Outcome | Diverged]:
-    """Run cells that differ in nothing but their labels and seeds, all networks of a kind in one compiled program.
+@overload
+def run(
+    experiment: list[Experiment], *, shared: Shared | None = None, view: View | None = None
+) -> list[Outcome | Diverged]: ...
+
+
+def run(
+    experiment: Experiment | list[Experiment], *, shared: Shared | None = None, view: View | None = None
+) -> Outcome | list[Outcome | Diverged]:
+    """Run a cell, or several cells that differ only in labels and seeds.
+
+    Several cells train all networks of a kind in one compiled program.
 
     Args:
-      cells: at least one.
-      shared: keeps what cells have in common for the next call.
-      view: shows progress; without one nothing does.
+      experiment: a cell, or a list with at least one.
+      shared: caches what cells have in common for the next call.
+      view: shows progress; None shows nothing.
 
     Returns:
-      For each cell its outcome, or the error of one that diverged, which the others outlive.
+      The outcome; for a list, the outcome of each cell, or its error if it diverged.
 
     Raises:
-      ValueError: the cells differ in more, or a setting of them is wrong.
+      ValueError: the cells differ in other settings, or a setting is wrong.
+      Diverged: a single cell diverged.
     """
+    cells = experiment if isinstance(experiment, list) else [experiment]
     shared, view = shared or Shared(), view or View(quiet=True)
     for cell in cells:
         pieces(cell)
     if len({alike(cell) for cell in cells}) > 1:
         raise ValueError(f"cells that run together may differ in {', '.join(MAY_DIFFER)} only; got {cells}")
     if view.board:
-        more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics of a fleet are means
+        more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics are means over cells
         view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
     start = time.monotonic()
     with jax.default_matmul_precision(cells[0].precision):
         ready = [make_ready(cell, shared) for cell in cells]
-        found = whole_together(ready, shared, view) if ready[0].asked.whole else _of_sets(ready, shared, view)
+        results = train_on_all(ready, shared, view) if ready[0].asked.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)
     outcomes = [
-        each if isinstance(each, Diverged) else _outcome(cell, each, seconds)
-        for cell, each in zip(ready, found, strict=True)
+        result if isinstance(result, Diverged) else _outcome(cell, result, seconds)
+        for cell, result in zip(ready, results, strict=True)
     ]
     if view.board:
         for outcome in outcomes:
             if not isinstance(outcome, Diverged):
                 view.board.scores(outcome.row)
-    return outcomes
+    return outcomes if isinstance(experiment, list) else intact(outcomes[0])
 
 
-def _of_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
-    """For each cell the scores of its distilled set, their columns, the set and its log; or the error."""
-    found: list[Any] = list(distil_together(ready, shared, view))
-    left = [i for i, made in enumerate(found) if not isinstance(made, Diverged)]
-    cells, sets = [ready[i] for i in left], [found[i].distilled for i in left]
+def _score_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
+    """For each cell the scores of its distilled set, their columns, the set and its log; or its error."""
+    results: list[Any] = list(distill_cells(ready, shared, view))
+    left = [i for i, made in enumerate(results) if not isinstance(made, Diverged)]
+    cells, sets = [ready[i] for i in left], [results[i].distilled for i in left]
     if ready[0].protocol.name == "dd-ranking":
-        scored = [attempted(ranking, cell, each, shared, view) for cell, each in zip(cells, sets, strict=True)]
+        scored = [attempted(ranking, cell, made, shared, view) for cell, made in zip(cells, sets, strict=True)]
     else:
-        scored = students_together(cells, sets, shared, view) if left else []
+        scored = score_students(cells, sets, shared, view) if left else []
     for i, outcome in zip(left, scored, strict=True):
+        made = results[i]
         if isinstance(outcome, Diverged):
-            found[i] = outcome
+            results[i] = outcome
         else:
             scores, part = outcome
-            found[i] = scores, part | spent(ready[i], found[i]), found[i].distilled, found[i].log
-    return found
+            results[i] = scores, part | spent(ready[i], made), made.distilled, made.log
+    return results
 
 
-def _outcome(cell: Ready, found: tuple, seconds: float) -> Outcome:
-    scores, part, *made = found
+def _outcome(cell: Ready, result: tuple, seconds: float) -> Outcome:
+    scores, part, *made = result
     distilled, log = made or (None, {})
     return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
 
 
 def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
-    """What a distilled set cost."""
-    skipped = int(made.log[SKIPPED].sum()) if SKIPPED in made.log else None  # the log of a set that was read is gone
+    """The columns of a row about the cost of a distilled set."""
     steps = cell.method.steps(cell.config)
-    return {**made.spent, "distill_steps": steps, "skipped": skipped, "set": set_of(cell)}
+    return {**made.spent, "distill_steps": steps, "skipped": made.skipped, "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
-    """The experiment without what may differ in a fleet: equal ones can run together."""
+    """The experiment without the settings that may differ in a fleet; equal ones can run together."""
     return dataclasses.replace(
         experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in MAY_DIFFER}
     )
@@ -143,7 +153,7 @@ def seeds_of(cell: Ready) -> dict[str, int]:
 
 
 def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """All that is written down about a cell."""
+    """The row of results of a cell."""
     experiment, prepared = cell.experiment, cell.prepared
     given, clean = np.asarray(prepared.train.labels), np.asarray(prepared.audit.labels)
     return {
@@ -156,7 +166,7 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         "ipc": experiment.ipc if cell.asked.sized else None,
         "seed": experiment.seed,
         "seeds": seeds_of(cell),
-        "protocol": cell.baseline.name if cell.asked.whole else cell.protocol.name,
+        "protocol": cell.baseline.name if cell.asked.on_all else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
         "space": cell.transform.fingerprint,

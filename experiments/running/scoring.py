@@ -1,4 +1,4 @@
-"""Scores of cells that differ only in labels, rate or seed: by fresh students, or trained on everything."""
+"""Scores of cells that differ only in labels, rate or seed: of students, or of training on all images."""
 
 import dataclasses
 from typing import Any
@@ -7,58 +7,64 @@ import jax
 import numpy as np
 
 from ddjax.distilled import DistilledSet
-from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, labelled_by
-from ddjax.evaluation.baselines import Trainers, plainly, train_full_all
+from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, evaluate, labelled_by, train_full
+from ddjax.evaluation.full import Trainers, plain_trainers
 from ddjax.evaluation.measures import confusion, denoising
-from ddjax.evaluation.predicted import membership_auc, predict_all
-from ddjax.evaluation.students import evaluate_all
+from ddjax.evaluation.predicted import mean_of, membership_auc, predict_all
 from ddjax.execution.guard import Diverged, intact
+from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
 from experiments.display.progress import View
-from experiments.running.config import BASELINE_OF, UPRIGHT, method_config
-from experiments.running.distilling import distil_together
+from experiments.running.config import BASELINE_OF, NO_FLIP, method_config
+from experiments.running.distilling import distill_cells
 from experiments.running.methods import read
-from experiments.running.shared import Ready, Shared, full_recipe, inside, network
+from experiments.running.shared import Ready, Shared, full_recipe, network, preprocessed
 
-Part = dict[str, Any]  # the columns of a row that a score makes
+Part = dict[str, Any]  # the columns of a row about a score
 
 
-def full_together(
-    cells: list[Ready], shared: Shared, view: View, trainers: Trainers = plainly, labels: Any = None
+def score_full(
+    cells: list[Ready], shared: Shared, view: View, trainers: Trainers = plain_trainers, labels: Any = None
 ) -> list[tuple[FullScores, Part] | Diverged]:
-    """Train on the whole noisy sets; the headline is the last epoch, the honest competitor the hold-out's pick.
+    """Train on the whole noisy set of each cell.
 
-    A cell of which a network diverged has this error in place of scores.
+    Args:
+      cells: of one method.
+      shared: has the data.
+      view: shows progress.
+      trainers: replaces plain training, for a single cell.
+      labels: replaces the given labels, for a single cell.
 
-    `trainers` stands in for plain training, and corrected `labels` for the given ones, of a cell that is alone.
+    Returns:
+      For each cell its scores and columns, or its error if a network diverged.
     """
     first, experiment, timer = cells[0], cells[0].experiment, Timer()
     recipe = full_recipe(first)
-    moved = [inside(cell, shared) for cell in cells]
-    train, test = moved[0].train, moved[0].test
+    data = [preprocessed(cell, shared) for cell in cells]
+    train, test = data[0].train, data[0].test
     model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
-    trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in moved]
+    trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in data]
+    kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     name = first.baseline.name if experiment.method == "full" else f"{experiment.method}, {first.baseline.name}"
     kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     with view.task(f"{name} on {len(train.labels)} images") as report:
-        found = train_full_all(
+        outcomes = train_full(
             dataclasses.replace(first.baseline, recipe=recipe),
             trains,
             test,
             model=model,
-            audits=[part.audit for part in moved],
-            seeds=[cell.experiment.seed for cell in cells],
+            audit=[part.audit for part in data],
+            seed=[cell.experiment.seed for cell in cells],
             students=experiment.students or 1,
             holdout=experiment.holdout,
-            report=report,
             trainers=trainers,
-            checkpoints=kept,
+            options=RunOptions(report, kept),
         )
     networks = len(cells) * (experiment.students or 1) * (2 if experiment.holdout else 1)
     seconds = _seconds(timer, kept, networks)
     scored: list[tuple[FullScores, Part] | Diverged] = []
-    for part, scores in zip(moved, found, strict=True):
+    for part, scores in zip(data, outcomes, strict=True):
         if isinstance(scores, Diverged):
             scored.append(scores)
             continue
@@ -84,7 +90,7 @@ def full_together(
 
 
 def _seconds(timer: Timer, kept: Checkpoints | None, networks: int) -> dict[str, float]:
-    """Seconds of one network, in all and without compiling; those of earlier processes included."""
+    """Seconds of one network, in all and without compilation, with those of earlier processes."""
     carried = kept.carried if kept else 0.0
     return {
         "train_s": round((timer.seconds + carried) / networks, 2),
@@ -92,44 +98,38 @@ def _seconds(timer: Timer, kept: Checkpoints | None, networks: int) -> dict[str,
     }
 
 
-def mean_of(each: list[dict[str, float]]) -> dict[str, float]:
-    """One mean for each name."""
-    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-
-
-def students_together(
+def score_students(
     cells: list[Ready], sets: list[DistilledSet], shared: Shared, view: View
 ) -> list[tuple[Scores, Part] | Diverged]:
-    """Score distilled sets with fresh students; a set of which a student diverged has this error in place of scores."""
+    """Score the distilled set of each cell with fresh students; a set with a diverged student has its error instead."""
     protocol, experiment, timer = cells[0].protocol, cells[0].experiment, Timer()
     prepared = cells[0].prepared
     kept = shared.keeping and shared.keeping.checkpoints(cells, "students")
     with view.task(f"students, protocol {protocol.name}") as report:
-        found = evaluate_all(
+        outcomes = evaluate(
             sets,
             prepared.test,
             protocol=protocol,
-            seeds=[cell.experiment.seed for cell in cells],
+            seed=[cell.experiment.seed for cell in cells],
             students=experiment.students,
             model=network(experiment, protocol.network, prepared.train.images.shape[1:], prepared.train.num_classes),
-            trains=[cell.prepared.train for cell in cells],
-            audits=[cell.prepared.audit for cell in cells],
+            train=[cell.prepared.train for cell in cells],
+            audit=[cell.prepared.audit for cell in cells],
             epochs=experiment.epochs,
-            mirror=experiment.dataset not in UPRIGHT,
-            report=report,
-            checkpoints=kept,
+            flip=experiment.dataset not in NO_FLIP,
+            options=RunOptions(report, kept),
         )
     trials = len(protocol.rates) if len(protocol.rates) > 1 else 0
     networks = len(sets) * ((experiment.students or protocol.students) + trials)
     seconds = _seconds(timer, kept, networks)
     return [
-        scores if isinstance(scores, Diverged) else (scores, columns(scores, each) | seconds)
-        for scores, each in zip(found, sets, strict=True)
+        scores if isinstance(scores, Diverged) else (scores, columns(scores, distilled) | seconds)
+        for scores, distilled in zip(outcomes, sets, strict=True)
     ]
 
 
 def columns(scores: Scores, distilled: DistilledSet) -> Part:
-    """What a row says about students."""
+    """The columns of a row about students."""
     return {
         "last_acc": float(np.mean(scores.last)),
         "best_acc": float(np.mean(scores.best)),
@@ -145,14 +145,14 @@ def columns(scores: Scores, distilled: DistilledSet) -> Part:
 
 
 def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) -> tuple[Scores, Part]:
-    """DD-Ranking: the set against a random one of equal size and against all noisy images, one recipe for each."""
+    """DD-Ranking: the set compared with a random set of equal size and with training on all noisy images."""
     experiment, prepared = cell.experiment, cell.prepared
     baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
-    # whatever the method, the full run is the same for all of a data set, its labels and a seed
+    # training on all images does not depend on the method
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
     everything = cell._replace(experiment=common, asked=read("full"), baseline=baseline)
     key = (common, cell.transform.fingerprint)
-    full, _ = shared.once("full", key, lambda: intact(full_together([everything], shared, view)[0]))
+    full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
     shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
     method = read("random").method
@@ -160,9 +160,9 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     other = cell._replace(
         experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
     )
-    random = intact(distil_together([other], shared, view)[0]).distilled
+    random = intact(distill_cells([other], shared, view)[0]).distilled
     random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
-    found = dd_ranking(
+    result = dd_ranking(
         distilled,
         random,
         float(np.mean(full.at["last"]["test_acc"])),
@@ -173,8 +173,8 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
         students=experiment.students,
         model=network(experiment, cell.protocol.network, shape, k),
         epochs=experiment.epochs,
-        mirror=experiment.dataset not in UPRIGHT,
-        checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "ranking"),
+        flip=experiment.dataset not in NO_FLIP,
+        options=RunOptions(checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "ranking")),
     )
-    scores = {name: getattr(found, name) for name in ("hlr", "ior", "lrs", "ars")}
-    return found.scores, columns(found.scores, distilled) | scores | {"accuracies": found.accuracies}
+    scores = {name: getattr(result, name) for name in ("hlr", "ior", "lrs", "ars")}
+    return result.scores, columns(result.scores, distilled) | scores | {"accuracies": result.accuracies}

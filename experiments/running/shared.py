@@ -1,4 +1,4 @@
-"""What the cells of a process have in common, made once: data, given labels, fitted spaces, distilled sets."""
+"""What the cells of a process share and make once: data, given labels, fitted preprocessings, distilled sets."""
 
 import collections
 import dataclasses
@@ -12,11 +12,9 @@ from jax.sharding import Mesh
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, load, prepare, to_space
 from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
-from ddjax.evaluation.protocols import upright
-from ddjax.evaluation.students import rescaled
-from ddjax.models import build
-from ddjax.models.registry import NETWORKS
-from ddjax.models.sizes import auto_width
+from ddjax.evaluation.protocols import adapted
+from ddjax.models import build_sized
+from ddjax.models.sizes import sizes
 from ddjax.names import choose, unknown
 from ddjax.noise import NoiseSpec
 from ddjax.preprocess import Preprocess
@@ -24,14 +22,14 @@ from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
-from experiments.running.config import BASELINE_OF, PRECISIONS, SPACE_OF, UPRIGHT, Experiment, method_config
+from experiments.running.config import BASELINE_OF, NO_FLIP, PRECISIONS, SPACE_OF, Experiment, method_config
 from experiments.running.methods import Asked, read
 
 T = TypeVar("T")
 
 
 class Shared:
-    """The last few of everything that was asked for, by its key. A sweep keeps one for each process."""
+    """A cache of the most recent values of each kind, by key. A sweep has one in each process."""
 
     def __init__(
         self,
@@ -41,17 +39,21 @@ class Shared:
         sets: Callable[[str], tuple | None] = lambda name: None,
         keeping: Keeping | None = None,
     ):
-        """Nothing yet; `keep` of each kind.
+        """Start with an empty cache.
 
-        A distillation is spread over `mesh`, where there is one. `sets` finds a distilled set that was made before, by
-        its name: (the set, its log, what it cost). Without `keeping` an interrupted run starts anew.
+        Args:
+          data_dir: the directory of data sets.
+          keep: number of values to keep of each kind.
+          mesh: shards a distillation over several devices.
+          sets: finds a distilled set that was made before, by its name: (the set, its log, its seconds).
+          keeping: where checkpoints are stored. Without it an interrupted run starts again.
         """
         self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 
     def once(self, kind: str, key: Hashable, make: Callable[[], T], keep: int = 0) -> T:
-        """What `make` gave for this key, or gives now; `keep` of this kind where it is not the usual number."""
+        """The cached value for this key, or the result of `make`; `keep` replaces the number of values of this kind."""
         kept = self._kept.setdefault(kind, collections.OrderedDict())
         if key not in kept:
             kept[key] = make()
@@ -62,7 +64,7 @@ class Shared:
 
 
 class Ready(NamedTuple):
-    """A cell with its pieces chosen and its data prepared, in pixels."""
+    """A cell with its parts chosen and its data prepared, in pixels."""
 
     experiment: Experiment
     asked: Asked
@@ -77,7 +79,7 @@ class Ready(NamedTuple):
 
 
 class Pieces(NamedTuple):
-    """What the names and numbers of an experiment stand for."""
+    """The objects that the names and numbers of an experiment refer to."""
 
     asked: Asked
     protocol: Protocol
@@ -88,17 +90,18 @@ class Pieces(NamedTuple):
 
 
 def pieces(experiment: Experiment) -> Pieces:
-    """Choose what needs no data, so that a wrong name or option is an error before any work.
+    """Choose everything that does not need data, so that a wrong name or option is an error before any work.
 
     Raises:
-      ValueError: a name is unknown, or an option is not one of the method's or outside its range.
+      ValueError: a name is unknown, an option is unknown or out of range, or the network has no width or depth.
     """
     protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
     asked = read(experiment.method)
     baseline = choose(BASELINES, experiment.baseline or BASELINE_OF[protocol.name], "baseline")
-    space = experiment.preprocess or (baseline.space if asked.whole else asked.method.space or SPACE_OF[protocol.name])
+    space = experiment.preprocess or (baseline.space if asked.on_all else asked.method.space or SPACE_OF[protocol.name])
     choose(preprocess.SPECS, space, "preprocessing")
-    choose(NETWORKS, experiment.network or protocol.network, "network")
+    used = baseline.network if asked.on_all else protocol.network
+    sizes(experiment.network or used, experiment.width, experiment.depth)
     if experiment.precision not in PRECISIONS:
         raise unknown("precision", experiment.precision, PRECISIONS)
     noise = NoiseSpec(
@@ -114,7 +117,7 @@ def pieces(experiment: Experiment) -> Pieces:
 
 
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
-    """Choose the pieces and prepare the data; what does not fit is an error before anything is trained."""
+    """Choose the parts and prepare the data. Parts that do not fit together are an error before anything is trained."""
     asked, protocol, baseline, noise, config, space = pieces(experiment)
     dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset, data_dir=shared.data_dir))
     pictures = (experiment.dataset, experiment.limit, experiment.imbalance)
@@ -136,22 +139,23 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
         return preprocess.fit(space, images, dataset.name), timer.steady
 
     transform, space_s = shared.once("space", (*pictures, space), fitted)
-    network(experiment, baseline.network if asked.whole else protocol.network, dataset.image_shape, dataset.num_classes)
+    used = baseline.network if asked.on_all else protocol.network
+    network(experiment, used, dataset.image_shape, dataset.num_classes)  # an architecture that does not fit is an error
     return Ready(experiment, asked, protocol, asked.method, baseline, config, dataset, prepared, transform, space_s)
 
 
 def full_recipe(ready: Ready) -> Recipe:
-    """The baseline's recipe with the experiment's wishes."""
-    recipe = upright(ready.baseline.recipe) if ready.experiment.dataset in UPRIGHT else ready.baseline.recipe
-    return recipe if ready.experiment.epochs is None else rescaled(recipe, ready.experiment.epochs)
+    """The baseline's recipe with the experiment's epochs, and without flips where they change the meaning."""
+    experiment = ready.experiment
+    return adapted(ready.baseline.recipe, flip=experiment.dataset not in NO_FLIP, epochs=experiment.epochs)
 
 
-def inside(ready: Ready, shared: Shared) -> Prepared:
-    """The cell's data with their images on the device, in its space; cells with the same images share the arrays."""
+def preprocessed(ready: Ready, shared: Shared) -> Prepared:
+    """The cell's data, preprocessed and on the device; cells with the same images share the arrays."""
     key = (ready.experiment.dataset, ready.experiment.limit, ready.experiment.imbalance, ready.transform.fingerprint)
-    moved = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform))
-    place = {"images": moved.train.images, "space": moved.train.space}
-    tests = {"images": moved.test.images, "space": moved.test.space}
+    placed = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform))
+    place = {"images": placed.train.images, "space": placed.train.space}
+    tests = {"images": placed.test.images, "space": placed.test.space}
     prepared = ready.prepared
     return prepared._replace(
         train=dataclasses.replace(prepared.train, **place), test=dataclasses.replace(prepared.test, **tests)
@@ -159,26 +163,26 @@ def inside(ready: Ready, shared: Shared) -> Prepared:
 
 
 def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
-    """A teacher's class probabilities on the training images, for noise that follows its margin.
+    """A teacher's class probabilities of the training images, for margin-dependent noise.
 
-    It is trained on the clean labels for a few epochs: what it is unsure of is what will be mislabelled.
+    The teacher is trained on the clean labels for a few epochs. Images that it is unsure of are mislabelled.
     """
     clean = prepare(dataset, NoiseSpec())
-    moved = to_space(clean, preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)).train
+    transform = preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)
+    train = to_space(clean, transform).train
     model = network(experiment, "convnet", dataset.image_shape, dataset.num_classes)
-    examples = Examples(moved.images, preprocess.one_hot(moved.labels, dataset.num_classes))
+    examples = Examples(train.images, preprocess.one_hot(train.labels, dataset.num_classes))
     recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)
     params = fit(model, recipe, examples, jax.random.key(experiment.noise_seed)[None]).params
-    [logits] = stacked_logits(model, params, moved.images)
+    [logits] = stacked_logits(model, params, train.images)
     return np.asarray(jax.nn.softmax(logits))
 
 
 def network(experiment: Experiment, name: str, image_shape: tuple[int, ...], num_classes: int) -> Model:
-    """The network of a protocol or baseline, with the experiment's wishes."""
-    options: dict[str, Any] = {}
-    name = experiment.network or name
-    if name.startswith("convnet"):
-        width = auto_width(image_shape, experiment.width, None)
-        options = {"width": width} if width else {}
-        options |= {"depth": experiment.depth} if experiment.depth else {}
-    return build(name, tuple(image_shape), num_classes, **options)
+    """The network `name` of a protocol or baseline, or the experiment's, with the experiment's width and depth.
+
+    Raises:
+      ValueError: the network has no such option.
+    """
+    size = {"width": experiment.width, "depth": experiment.depth}
+    return build_sized(experiment.network or name, tuple(image_shape), num_classes, **size)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
-from ddjax.evaluation.protocols import upright
-from ddjax.evaluation.students import HELD_OUT, rescaled
+from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation.rates import HELD_OUT
 from ddjax.names import choose
-from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment, method_config
+from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment, method_config
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
@@ -60,7 +60,7 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
     asked = read(cell.method)
-    if asked.whole or asked.prune:  # robust rules and cleaning methods have no formula
+    if asked.on_all or asked.prune:  # robust rules and cleaning methods have no formula
         return Cost(None, ROW_BYTES, 0.0)
     method = asked.method
     config = method_config(method.config, cell)
@@ -94,7 +94,7 @@ def members_that_fit(cell: Experiment, room: float, data_dir: str | None = None)
 
 def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
     baseline = BASELINES[cell.baseline or BASELINE_OF[cell.protocol]]
-    recipe = rescaled(baseline.recipe, cell.epochs) if cell.epochs else baseline.recipe
+    recipe = adapted(baseline.recipe, epochs=cell.epochs)
     model, members = network(cell, baseline.network, shape.image, shape.classes), cell.students or 1
     whole = training(recipe, model, shape, shape.train, recipe.epochs * (shape.train + shape.test), members, machine)
     if not cell.holdout:
@@ -105,9 +105,7 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
 
 def _students(cell: Experiment, shape: Shape, per_image: int, machine: Machine) -> Work:
     protocol, m = PROTOCOLS[cell.protocol], cell.ipc * shape.classes * per_image
-    recipe = protocol.recipe(m)
-    recipe = upright(recipe) if cell.dataset in UPRIGHT else recipe
-    recipe = rescaled(recipe, cell.epochs) if cell.epochs else recipe
+    recipe = adapted(protocol.recipe(m), flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if len(protocol.rates) > 1:

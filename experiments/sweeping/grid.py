@@ -59,7 +59,8 @@ def cells(*grids: Grid) -> list[Experiment]:
                                 settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
                                 if drawn(kind, rate):  # a seed has its own draw of the noise
                                     settings = {"noise_seed": seed, **settings}
-                                if read(method).whole and protocol != _first_with_baseline_of(protocol, grid.protocols):
+                                first = _first_with_baseline_of(protocol, grid.protocols)
+                                if read(method).on_all and protocol != first:
                                     continue
                                 cell = Experiment(
                                     dataset=dataset,

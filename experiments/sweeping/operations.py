@@ -7,12 +7,11 @@ process on the machine is in them.
 from typing import Any, NamedTuple
 
 from ddjax.evaluation import BASELINES, PROTOCOLS
-from ddjax.evaluation.protocols import upright
-from ddjax.evaluation.students import rescaled
+from ddjax.evaluation.protocols import adapted
 from ddjax.names import choose
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
-from experiments.running.config import BASELINE_OF, UPRIGHT, Experiment, method_config
+from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment, method_config
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
@@ -36,7 +35,7 @@ def operations(cell: Experiment, shape: Shape) -> Operations | None:
     if cell.method == "full":
         baseline = choose(BASELINES, cell.baseline or BASELINE_OF[cell.protocol], "baseline")
         return Operations(0.0, _trained(cell, baseline.recipe, baseline.network, shape, shape.train), {})
-    if asked.whole or asked.prune or cell.method not in FORMULAS:
+    if asked.on_all or asked.prune or cell.method not in FORMULAS:
         return None
     method, protocol = asked.method, choose(PROTOCOLS, cell.protocol, "protocol")
     config = method_config(method.config, cell)
@@ -56,6 +55,5 @@ def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
 
 
 def _trained(cell: Experiment, recipe: Recipe, name: str, shape: Shape, n: int) -> float:
-    recipe = upright(recipe) if cell.dataset in UPRIGHT else recipe
-    recipe = rescaled(recipe, cell.epochs) if cell.epochs else recipe
+    recipe = adapted(recipe, flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
     return training(recipe, network(cell, name, shape.image, shape.classes), shape, n, 0, 1, ANY).flop

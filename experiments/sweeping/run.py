@@ -15,7 +15,7 @@ from experiments.display.progress import View
 from experiments.running.checkpointing import Keeping, unscored
 from experiments.running.config import Experiment
 from experiments.running.methods import read
-from experiments.running.run import Outcome, alike, run_together
+from experiments.running.run import Outcome, alike, run
 from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
 from experiments.sweeping.machines import device_memory
@@ -52,8 +52,8 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     """Join groups that score the same distilled sets by different protocols, so that one process distils them once."""
     found: dict[tuple, list[list[Experiment]]] = {}
     for group in parts:
-        whole = read(group[0].method).whole
-        found.setdefault(tuple(group if whole else map(unscored, group)), []).append(group)
+        on_all = read(group[0].method).on_all
+        found.setdefault(tuple(group if on_all else map(unscored, group)), []).append(group)
     return list(found.values())
 
 
@@ -103,7 +103,7 @@ def run_group(
     if keeping:
         keeping.begin()
     try:
-        outcomes = run_together(cells, shared=shared, view=view)
+        outcomes = run(cells, shared=shared, view=view)
     except Exception as error:
         if len(cells) > 1:
             used = set(keeping.used) if keeping else set()

@@ -1,0 +1,78 @@
+"""The choice of a student's base rate on held-out training images with given labels."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax import preprocess
+from ddjax.data import to_space
+from ddjax.evaluation.protocols import Protocol
+from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.training import Examples, Recipe, fit
+from ddjax.training.fit import for_each
+from ddjax.types import Model, TrainSet
+
+HELD_OUT = 2000  # number of training images on which a rate is chosen
+
+
+def chosen_rates(
+    model: Model,
+    recipe: Recipe,
+    examples: list[Examples],
+    protocol: Protocol,
+    trains: list[TrainSet | None],
+    transform: preprocess.Preprocess,
+    seeds: list[int],
+    options: RunOptions = DEFAULTS,
+) -> list[float]:
+    """The rate of each set whose student agrees best with the given labels of held-out training images.
+
+    Neither test data nor clean labels are used. A rate whose student diverges is not chosen.
+
+    Args:
+      model: the student's network.
+      recipe: of the student.
+      examples: the decoded sets.
+      protocol: has the rates.
+      trains: the training images of each set.
+      transform: the preprocessing of the sets.
+      seeds: one for each set.
+      options: the report receives metrics whose names begin with search_.
+
+    Returns:
+      A rate for each set.
+
+    Raises:
+      ValueError: training images are missing.
+    """
+    held, labels, keys = [], [], []
+    for train, seed in zip(trains, seeds, strict=True):
+        if train is None:
+            raise ValueError(
+                f"protocol {protocol.name!r} chooses its rate among {protocol.rates} on training images with given "
+                "labels: pass train=, or a protocol with one rate"
+            )
+        rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:HELD_OUT])
+        part = dataclasses.replace(train, images=train.images[rows], labels=train.labels[rows])
+        held.append(to_space(part, transform).images)
+        labels.append(jnp.asarray(part.labels))
+        keys.append(jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(protocol.rates)))
+    count, report = len(protocol.rates), options.report
+    watch = {"held_out": (for_each(held, count), {"agreement": for_each(labels, count)})}
+
+    def search(done: int, total: int, metrics: dict[str, float]) -> None:
+        report(done, total, {f"search_{name}": value for name, value in metrics.items()})
+
+    fitted = fit(
+        model,
+        recipe,
+        for_each(examples, count),
+        jnp.concatenate(keys),
+        rates=jnp.tile(jnp.array(protocol.rates, jnp.float32), len(seeds)),
+        watch=watch,
+        options=dataclasses.replace(options.part("rates"), report=search if report else None),
+    )
+    agreement = np.where(np.isfinite(fitted.loss[:, -1]), fitted.seen["agreement"][:, -1], -1.0)
+    return [float(np.float32(protocol.rates[i])) for i in agreement.reshape(-1, count).argmax(axis=1)]
