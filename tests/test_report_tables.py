@@ -38,12 +38,12 @@ def test_special_characters_in_tables():
 
 def test_published_values_are_compared_with_full_size_cells_only():
     clean = {"noise": "clean", "rate": 0.0, "dataset": "cifar10", "method": "datm", "ipc": 50}
-    found = published.beside(row(0.7, **clean))
+    found = published.published_for(row(0.7, **clean))
     assert (found.accuracy, found.std) == pytest.approx((0.761, 0.003)) and "DATM" in found.source
-    assert published.beside(row(0.7, **clean, limit=10000)) is None
-    assert published.beside(row(0.7, **clean, width=32)) is None
-    assert published.beside(row(0.7, **(clean | {"noise": "symmetric", "rate": 0.4}))) is None
-    assert published.beside(row(0.8, **(clean | {"method": "full"}))).accuracy == pytest.approx(0.848)
+    assert published.published_for(row(0.7, **clean, limit=10000)) is None
+    assert published.published_for(row(0.7, **clean, width=32)) is None
+    assert published.published_for(row(0.7, **(clean | {"noise": "symmetric", "rate": 0.4}))) is None
+    assert published.published_for(row(0.8, **(clean | {"method": "full"}))).accuracy == pytest.approx(0.848)
     record = export.summary(Study.of([row(0.72, **clean)]))[0]
     assert record["delta_published"] == pytest.approx(-0.041) and export.fails_clean(record)
     assert not export.fails_clean(export.summary(Study.of([row(0.74, **clean)]))[0])
