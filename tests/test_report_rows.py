@@ -57,6 +57,8 @@ def changed(**fields):
         (changed(recall=[0.5], class_names=["a", "b"]), "field recall: has 1 entries for 2 class_names"),
         (changed(confusion=[[1, 2], [3]], class_names=["a", "b"]), "field confusion: is not 2 x 2"),
         (changed(ipc=None), "field ipc: is null, but method toy makes a set"),
+        (changed(membership={"auc": "high"}), "field membership: {'auc': 'high'} is not an object of numbers, or null"),
+        (changed(seeds=None), "field seeds: None is not an object of numbers"),
         (changed(train_s=0.0), "field train_s: 0.0 is not a number above 0"),
         (changed(command="\ud800"), "half of a surrogate pair"),
         (changed(status="failed", fingerprint=None), "field fingerprint: None is not text"),

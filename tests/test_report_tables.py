@@ -38,12 +38,12 @@ def test_special_characters_in_tables():
 
 def test_published_values_are_compared_with_full_size_cells_only():
     clean = {"noise": "clean", "rate": 0.0, "dataset": "cifar10", "method": "datm", "ipc": 50}
-    found = published.beside(row(0.7, **clean))
+    found = published.published_for(row(0.7, **clean))
     assert (found.accuracy, found.std) == pytest.approx((0.761, 0.003)) and "DATM" in found.source
-    assert published.beside(row(0.7, **clean, limit=10000)) is None
-    assert published.beside(row(0.7, **clean, width=32)) is None
-    assert published.beside(row(0.7, **(clean | {"noise": "symmetric", "rate": 0.4}))) is None
-    assert published.beside(row(0.8, **(clean | {"method": "full"}))).accuracy == pytest.approx(0.848)
+    assert published.published_for(row(0.7, **clean, limit=10000)) is None
+    assert published.published_for(row(0.7, **clean, width=32)) is None
+    assert published.published_for(row(0.7, **(clean | {"noise": "symmetric", "rate": 0.4}))) is None
+    assert published.published_for(row(0.8, **(clean | {"method": "full"}))).accuracy == pytest.approx(0.848)
     record = export.summary(Study.of([row(0.72, **clean)]))[0]
     assert record["delta_published"] == pytest.approx(-0.041) and export.fails_clean(record)
     assert not export.fails_clean(export.summary(Study.of([row(0.74, **clean)]))[0])
@@ -86,3 +86,13 @@ def test_a_claim_that_holds_in_one_setting_and_fails_in_another_has_a_table():
         ["two:", "toy", "-20.0", "±", "0.8", "points", "✕", "fails"],
     ]
     assert "1 further comparisons" not in shown and "1 further comparison is below" in shown
+
+
+def test_comparisons_name_the_last_epoch_if_references_disagree():
+    rows = []
+    for rate in (0.6, 0.8):
+        rows += seeds(0.5, method="full", rate=rate, best=0.9, picked=0.85) + seeds(0.7, rate=rate)
+    verdicts = [one for one in judge(Study.of(rows)) if one.claim.name in ("C1", "C10")]
+    shown = TEMPLATES.get_template("verdicts.html").render(verdicts=verdicts)
+    assert verdicts[0].headline == "fails" and "<p>Against the last epoch: Holds in the one comparison" in shown
+    assert shown.count("Against the last epoch:") == 1

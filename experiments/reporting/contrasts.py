@@ -77,8 +77,8 @@ class Contrast(NamedTuple):
             key = sample.rows, np.asarray(sample.values).tobytes()
             merged[key] = (merged.get(key, (0.0,))[0] + weight, sample)
         terms = [(weight, sample) for weight, sample in merged.values() if weight]
-        shared, alone = _split(terms)
-        parts = [[weight * value for value in sample.units().values()] for weight, sample in alone]
+        shared, independent = _split(terms)
+        parts = [[weight * value for value in sample.units().values()] for weight, sample in independent]
         if shared:
             units = [(weight, sample.units()) for weight, sample in shared]
             common = _common([set(unit) for _, unit in units])

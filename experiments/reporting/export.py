@@ -10,7 +10,7 @@ from ddjax.storage.files import replacing
 from experiments.reporting.cells import MOMENTS, Compared, ordered
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
-from experiments.reporting.published import beside
+from experiments.reporting.published import published_for
 
 GAP = 0.03  # a clean accuracy this far below the published one counts as a failed reproduction
 
@@ -21,7 +21,7 @@ def runs(study: Study) -> list[dict[str, Any]]:
 
 
 def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
-    setting, full, printed = one.cell.setting, one.baseline, beside(row)
+    setting, full, literature = one.cell.setting, one.baseline, published_for(row)
     against = {m: full.of(f"{m}_acc") if full else None for m in MOMENTS}
     record = {
         "dataset": setting.data,
@@ -37,8 +37,8 @@ def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
     }
     record |= {f"baseline_{m}": estimate.mean if estimate else None for m, estimate in against.items()}
     record |= {f"delta_{m}": row["last_acc"] - estimate.mean if estimate else None for m, estimate in against.items()}
-    record["published_acc"] = printed.accuracy if printed else None
-    record["delta_published"] = row["last_acc"] - printed.accuracy if printed else None
+    record["published_acc"] = literature.accuracy if literature else None
+    record["delta_published"] = row["last_acc"] - literature.accuracy if literature else None
     return record | {"protocol": one.cell.protocol, "fingerprint": row["fingerprint"]}
 
 
@@ -49,7 +49,7 @@ def summary(study: Study) -> list[dict[str, Any]]:
 
 def _cell(one: Compared) -> dict[str, Any]:
     cell, setting = one.cell, one.cell.setting
-    score, printed = cell.of("last_acc"), beside(cell.rows[0])
+    score, literature = cell.of("last_acc"), published_for(cell.rows[0])
     record = {
         "dataset": setting.data,
         "noise": setting.noise,
@@ -65,9 +65,9 @@ def _cell(one: Compared) -> dict[str, Any]:
     }
     record |= {f"delta_{m}": mean(one.deltas.get(m)) for m in MOMENTS}
     record |= {f"delta_{m}_se": d.se if (d := one.deltas.get(m)) else None for m in MOMENTS}
-    record["published_acc"] = printed.accuracy if printed else None
-    record["delta_published"] = score.mean - printed.accuracy if printed else None
-    record["published_source"] = printed.source if printed else None
+    record["published_acc"] = literature.accuracy if literature else None
+    record["delta_published"] = score.mean - literature.accuracy if literature else None
+    record["published_source"] = literature.source if literature else None
     return record
 
 

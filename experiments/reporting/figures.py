@@ -11,7 +11,7 @@ from experiments.reporting.bars import Dot, Parts, dots, stacked
 from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, ordered
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
-from experiments.reporting.published import beside
+from experiments.reporting.published import published_for
 from experiments.reporting.svg import MARKERS, Line, plot
 
 HUMAN = ("aggre", "rand1", "rand2", "rand3", "worst", "noisy100", "noisy100_coarse")
@@ -131,8 +131,8 @@ def _over_sizes(name: str, colour: int, cells: list[Compared]) -> Line:
     for one in cells:
         estimate = one.cell.of("last_acc")
         points.append((one.cell.ipc, 100 * estimate.mean, 100 * (estimate.se or 0.0)))
-        printed = beside(one.cell.rows[0])
-        marks += [(one.cell.ipc, 100 * printed.accuracy)] if printed else []
+        literature = published_for(one.cell.rows[0])
+        marks += [(one.cell.ipc, 100 * literature.accuracy)] if literature else []
     full = next((one.baseline.of("last_acc") for one in cells if one.baseline), None)
     return Line(name, colour, points, 100 * full.mean if full else None, marks)
 

@@ -44,7 +44,7 @@ def published() -> tuple[Published, ...]:
         )
 
 
-def beside(row: dict[str, Any]) -> Published | None:
+def published_for(row: dict[str, Any]) -> Published | None:
     """Return the published accuracy for a row: same data, noise, method and size, on a ConvNet.
 
     Published tables differ in their protocols. The first line of the file counts, which is the method's own paper if

@@ -20,8 +20,8 @@ COLUMNS = (
     ("delta_last", "Δ last", "points"),
     ("delta_best", "Δ best", "points"),
     ("delta_picked", "Δ picked", "points"),
-    ("published_acc", "Print (%)", "share"),
-    ("delta_published", "Δ print", "points"),
+    ("published_acc", "Published (%)", "share"),
+    ("delta_published", "Δ published", "points"),
 )
 FILTERS = ("dataset", "noise", "method")
 MAX_CLASSES = 20  # classes of a recall table; with more classes, figures show thirds of them
