@@ -130,7 +130,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     rows = np.searchsorted(dataset.ids, made.train.ids)
     name = f"{dataset.name.replace('/', '_')}-{settings.method.replace(':', '_')}"
     out = settings.out or pathlib.Path("runs") / "denoise" / name
-    found = judged(
+    reports = judged(
         settings,
         np.asarray(made.train.images),
         np.asarray(made.train.labels),
@@ -141,14 +141,14 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     )
     view.say(f"writing to {out}")
     clean = None if settings.noise == "clean" else np.asarray(made.audit.labels)
-    written = write(found[0], np.asarray(made.train.images), dataset, settings, out, clean)
-    said = [found[0].report()]
+    written = write(reports[0], np.asarray(made.train.images), dataset, settings, out, clean)
+    lines = [reports[0].report()]
     if skipped := dataset.provenance.get("skipped"):
-        said.append(f"{len(skipped)} files could not be read; {out / 'skipped.txt'} lists them")
+        lines.append(f"{len(skipped)} files could not be read; {out / 'skipped.txt'} lists them")
     if clean is not None:
-        said += ["", measure(found, clean, dataset.name, rate, settings, out)]
+        lines += ["", measure(reports, clean, dataset.name, rate, settings, out)]
     if not settings.quiet:
-        print("\n".join([*said, "", f"written to {out}: {', '.join(written)}"]))
+        print("\n".join([*lines, "", f"written to {out}: {', '.join(written)}"]))
     return 0
 
 

@@ -59,7 +59,7 @@ def report(
     verdicts = judge(study)
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
     texts = {"report.html": page(rows, study, verdicts, where, title), "verdicts.txt": as_text(verdicts) + "\n"}
-    texts |= {f"{made.key}.svg": standalone(made.panels) for made in (phenomenon(study), *all_figures(study))}
+    texts |= {f"{figure.key}.svg": standalone(figure.panels) for figure in (phenomenon(study), *all_figures(study))}
     for name, text in texts.items():
         with replacing(out / name, "w") as file:
             file.write(text)

@@ -1,4 +1,4 @@
-"""The statistics behind the verdicts, against SciPy's tests and against simulation."""
+"""The statistics of the verdicts agree with SciPy's tests and with simulations."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_independent_seeds_are_compared_by_welchs_test():
 
 
 def test_the_same_noise_draws_are_compared_as_pairs():
-    """Seeds of one draw are averaged first, and draws that one side lacks are left out."""
+    """Seeds of one draw are averaged first. Draws that only one side has are left out."""
     ours = sample([0.7, 0.8, 0.62, 0.66, 0.9, 0.1], (0, 0, 1, 1, 2, 9), "a")
     theirs = sample([0.5, 0.55, 0.6], (2, 1, 0), "b")
     effect = (mean_of(ours) - mean_of(theirs)).estimate()
@@ -57,7 +57,7 @@ def test_the_slope_is_least_squares_with_its_standard_error():
     assert line.se == pytest.approx(0.1 / np.sqrt(3) / np.sqrt(np.sum((np.array(rates) - np.mean(rates)) ** 2)))
 
 
-def test_no_spread_and_few_seeds_are_no_evidence():
+def test_values_without_spread_and_few_seeds_have_p_value_one():
     same, few = mean_of(sample([0.5, 0.5, 0.5])).estimate(), mean_of(sample([0.5, 0.501])).estimate()
     assert same.se == 0 and same.above() == same.below() == 1.0
     assert few.se > 0 and few.above() == 1.0
@@ -66,26 +66,26 @@ def test_no_spread_and_few_seeds_are_no_evidence():
 
 def test_holms_correction():
     p = [0.01, 0.04, 0.03, 0.005]
-    np.testing.assert_allclose(inference.holm(p), [0.03, 0.06, 0.06, 0.02])  # Holm's own procedure, by hand
+    np.testing.assert_allclose(inference.holm(p), [0.03, 0.06, 0.06, 0.02])  # computed by hand
     several = np.random.default_rng(0).random((5, 7))
     for column in range(7):
         np.testing.assert_allclose(inference.holm(several)[:, column], inference.holm(several[:, column]))
 
 
-def test_no_more_than_the_level_of_null_families_has_a_discovery():
+def test_the_family_wise_error_rate_is_the_level():
     p = np.random.default_rng(0).random((18, 20_000))
     assert np.mean(np.any(inference.holm(p) <= inference.LEVEL, axis=0)) == pytest.approx(inference.LEVEL, abs=0.003)
-    assert np.mean(np.any(p <= inference.LEVEL, axis=0)) > 0.35  # what 18 uncorrected comparisons come to
+    assert np.mean(np.any(p <= inference.LEVEL, axis=0)) > 0.35  # 18 comparisons without correction
 
 
 @pytest.mark.parametrize(
     ("n", "spread", "paired", "power"),
     [(3, (1.0, 1.0), True, 0.8), (5, (1.0, 3.0), False, 0.8), (8, (1.0, 1.0), False, 0.8), (3, (1.0, 1.0), False, 0.7)],
 )
-def test_the_detectable_effect_is_found_as_often_as_it_says(n, spread, paired, power):
-    """At the effect that the true standard error makes detectable, in 20,000 studies.
+def test_the_detectable_effect_is_detected_with_the_stated_power(n, spread, paired, power):
+    """The effect is the one that is detectable with the true standard error; there are 20,000 studies.
 
-    Of three seeds on independent sides Welch's test knows its own degrees of freedom badly, which costs it a tenth.
+    With three independent seeds per side the power is 0.7, because Welch's degrees of freedom are estimates.
     """
     rng, draws = np.random.default_rng(0), tuple(range(n)) if paired else None
     variances = [s**2 / n for s in spread]
@@ -97,7 +97,7 @@ def test_the_detectable_effect_is_found_as_often_as_it_says(n, spread, paired, p
     assert np.mean(found.above() <= inference.LEVEL) == pytest.approx(power, abs=0.02)
 
 
-def test_seeds_that_an_effect_takes():
+def test_the_needed_seeds_detect_the_effect_and_one_fewer_does_not():
     known = {"se": 0.02, "df": 4.0, "n": 3}
     needed = inference.seeds_needed(0.03, **known)
     for seeds, enough in ((needed, True), (needed - 1, False)):
@@ -107,7 +107,7 @@ def test_seeds_that_an_effect_takes():
     assert inference.seeds_needed(0.0, **known) is None and inference.seeds_needed(1e-5, **known) is None
 
 
-def test_contrasts_of_simulated_studies_are_those_of_each():
+def test_contrasts_of_arrays_of_studies_equal_those_of_single_studies():
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
     many = weighted([(2.0, mean_of(sample(ours, name="a"))), (-1.0, mean_of(sample(theirs, name="b")))]).estimate()

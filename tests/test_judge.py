@@ -152,14 +152,14 @@ def test_predictions_that_say_nothing_accuse_nobody():
 
 
 def test_small_classes_do_not_look_tighter_than_they_are():
-    """Ten images a class in 29 dimensions: with their own pull on the centres left in, the error is 0.02."""
+    """Ten images a class in 29 dimensions: with their own pull on the centres left in, the error is 0.08."""
     rng = np.random.default_rng(0)
     truth = rng.integers(30, size=300)
     logits = rng.standard_normal((300, 30)) + 3.0 * np.eye(30)[truth]
     found = class_given_prediction(
         jnp.asarray(logits - logits.max(axis=1, keepdims=True), jnp.float32), jnp.asarray(truth)
     )
-    assert float(error(found)) > 0.1
+    assert float(error(found)) > 0.15
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The page in a browser: sorting, filtering, images, phone width, accessibility, silence."""
+"""The page in a browser: sorting, filters, images, narrow screens, accessibility, console and network."""
 
 import json
 import pathlib
@@ -47,28 +47,28 @@ def chromium():
 
 @pytest.fixture
 def opened(chromium, address):
-    """Opens the page; at the end nothing was said on the console and nothing was asked of the network."""
-    said, asked, contexts = [], [], []
+    """Open the page. At the end, check that the console is empty and that nothing was requested from the network."""
+    messages, requests, contexts = [], [], []
 
     def at(width=1280, scheme="light"):
         context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(address)
         return page
 
     yield at
     for context in contexts:
         context.close()
-    assert said == []
-    assert {url.split(":")[0] for url in asked} <= {"file", "data"} and asked.count(address) == len(contexts)
+    assert messages == []
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"} and requests.count(address) == len(contexts)
 
 
 def unfolded(page, key):
-    """The page with one of its folded sections open."""
+    """Open a folded section of the page."""
     page.locator(f"#{key} > details > summary").click()
     return page
 
@@ -83,7 +83,7 @@ def number(words):
     return float(words.split(" ±")[0].replace("−", "-"))
 
 
-def test_headings_sort_both_ways_with_the_missing_last(opened):
+def test_headings_sort_in_both_orders_with_missing_values_last(opened):
     page = unfolded(opened(), "table")
     head = page.locator("#results th", has_text="Δ last")
     for order in ("ascending", "descending"):
@@ -98,7 +98,7 @@ def test_headings_sort_both_ways_with_the_missing_last(opened):
     assert column(page, "Method") == sorted(column(page, "Method"))
 
 
-def test_filters_leave_what_was_asked_for(opened):
+def test_filters_and_search_select_rows(opened):
     page = unfolded(opened(), "table")
     whole = page.locator("#results tbody tr").count()
     page.locator("[data-filter=noise]").select_option("symmetric")
@@ -111,7 +111,7 @@ def test_filters_leave_what_was_asked_for(opened):
     assert page.locator("#count").inner_text() == f"0 of {whole} results"
 
 
-def test_images_are_shown_and_open_large(opened):
+def test_images_are_shown_and_can_be_enlarged(opened):
     page = opened()
     images = page.locator("main img")
     assert images.count() == 6
@@ -125,7 +125,7 @@ def test_images_are_shown_and_open_large(opened):
     assert button.evaluate("one => one === document.activeElement")
 
 
-def test_confusion_follows_the_choice(opened):
+def test_the_confusion_table_can_be_selected(opened):
     page = unfolded(opened(), "confusion-section")
     assert page.locator("#confusion td.strong").first.inner_text() == "60"
     page.locator("#which").select_option(label="digits, symmetric 0.4: toy, 10 per class")
@@ -133,7 +133,7 @@ def test_confusion_follows_the_choice(opened):
     assert page.locator("#confusion caption").inner_text().startswith("digits, symmetric 0.4: toy, 10 per class.")
 
 
-def test_rows_behind_a_verdict_unfold(opened):
+def test_links_to_rows_unfold_their_runs(opened):
     page = opened()
     page.get_by_text("Test, comparisons and rows of “Small sets beat all images at high noise”", exact=True).click()
     link = page.locator("#C1 .rows a").first
@@ -145,7 +145,7 @@ def test_rows_behind_a_verdict_unfold(opened):
 
 
 @pytest.mark.parametrize("width", [375, 1280])
-def test_nothing_sticks_out(opened, width):
+def test_nothing_is_wider_than_the_screen(opened, width):
     page = opened(width)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -154,7 +154,7 @@ def test_nothing_sticks_out(opened, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_an_accessibility_checker_finds_nothing(opened, scheme):
+def test_axe_finds_no_violation(opened, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = opened(375 if scheme == "light" else 1280, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
@@ -162,7 +162,7 @@ def test_an_accessibility_checker_finds_nothing(opened, scheme):
     assert [(one["id"], [node["html"] for node in one["nodes"]][:2]) for one in found] == []
 
 
-def test_it_prints(opened, tmp_path):
+def test_the_page_can_be_printed(opened, tmp_path):
     page = opened()
     page.pdf(path=tmp_path / "page.pdf")
     assert pathlib.Path(tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

@@ -14,7 +14,7 @@ from ddjax.robust.mixture import clean_probability
 from ddjax.robust.rules import cpc, echo, mixup, nested, pls, storm
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
-from ddjax.training.rule import Batch, Outputs, Stats
+from ddjax.training.rule import Batch, Given, Outputs, Stats
 
 MODEL = build("mlp", (2, 2, 1), 3, depth=1, width=6)
 
@@ -185,6 +185,23 @@ def test_dynamics_of_a_confident_network_are_finite():
     read = dynamics.features(logits, jnp.zeros(8, jnp.int32), jnp.ones(8))
     weights = storm.rescale(storm.rescaler(jax.random.key(1)), read, jnp.ones(8))
     assert jnp.isfinite(read).all() and jnp.isfinite(weights).all()
+
+
+def test_weights_of_one_visit_count_in_full():
+    """The average of a label's weights has no initial value, so a short run can flag labels."""
+    rule, rows, logits = storm.storm(), batch(present=[1, 1, 1, 1, 1, 0]), normal(15, 1, 3, 6, 3)
+
+    @jax.jit
+    def once(extra):
+        tables = rule.start(jax.random.key(0), Given(rows.labels, 3, 6), None)
+        tables = rule.loss(Outputs(logits, None), rows, tables, extra).tables
+        learned = storm.rescale(extra, dynamics.features(logits[0], rows.labels, rows.present), rows.present)
+        return learned, rule.export(tables, Stats(logits[:, 0], None, None, rows.labels))
+
+    learned, findings = once(storm.rescaler(jax.random.key(0)))
+    np.testing.assert_allclose(findings.weight[:5], learned[:5], rtol=1e-6)
+    assert findings.weight[5] == 1  # padding is not a visit
+    assert findings.flagged.any() and (findings.flagged == (findings.weight < 0.5)).all()
 
 
 def test_dynamics_of_groups():

@@ -1,4 +1,4 @@
-"""What the seeds of rows share: written by runs, read by the report, also from rows of before there was a column."""
+"""Shared seeds are written by runs and read by reports, including rows without the column `seeds`."""
 
 import types
 
@@ -17,7 +17,7 @@ def written(config=None, **fields):
     return seeds_of(types.SimpleNamespace(experiment=Experiment(rate=0.4, **fields), config=config))
 
 
-def test_a_row_says_which_seed_is_behind_what():
+def test_a_row_contains_the_seed_of_each_source():
     assert written(seed=3, noise_seed=2) == {"augmentation": 0, "noise": 2}
     assert written(DatmConfig(), seed=3, noise_seed=2) == {"augmentation": 0, "noise": 2, "experts": 3}
     assert written(DatmConfig(expert_seed=0), seed=3)["experts"] == 0
@@ -37,11 +37,11 @@ def test_a_row_says_which_seed_is_behind_what():
         ([row(0.5)], ()),
     ],
 )
-def test_what_seeds_share(rows, words):
+def test_shared_sources_are_named(rows, words):
     assert shared(rows) == words
 
 
-def test_labels_that_are_drawn():
+def test_only_drawn_labels_have_a_noise_draw():
     assert drawn("symmetric", 0.4) and drawn("custom", 0.0) and drawn("human_surrogate:worst", 0.0)
     assert not drawn("symmetric", 0.0) and not drawn("clean", 0.0) and not drawn("worst", 0.0)
     assert draw_of(row(0.5, noise_seed=4)) == 4 and draw_of(row(0.5, noise="worst", noise_seed=4)) is None

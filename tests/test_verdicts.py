@@ -1,4 +1,4 @@
-"""Every verdict turns where its numbers turn, and says what is missing where they are not there."""
+"""Each verdict depends on its numbers, and states which rows are missing."""
 
 import math
 
@@ -19,12 +19,12 @@ def judged(name, rows):
 
 
 def curve(deltas, noise="symmetric", full=0.6, **fields):
-    """Distilled and full rows whose advantage is as given, by rate."""
+    """Return distilled and full rows with the given advantage, by rate."""
     rows = []
     for rate, delta in deltas.items():
         where = {"noise": noise, "rate": rate, **{k: v for k, v in fields.items() if k in ("dataset", "imbalance")}}
         follows = fields.get("absorbed", (None, None))
-        if "stop" in fields:  # the epoch that a hold-out picks, with noise of its own
+        if "stop" in fields:  # the epoch picked on a hold-out, with its own noise
             picked = [full + fields["stop"] + d for d in (0.005, -0.005, 0.0)]
             whole = seeds(full, method="full", best=full, **where)
             rows += [one | {"picked_acc": value} for one, value in zip(whole, picked, strict=True)]
@@ -38,12 +38,12 @@ def curve(deltas, noise="symmetric", full=0.6, **fields):
 
 
 def absorbed(ours, theirs):
-    """Rows in which models predict the noise's target for so many images of its source classes."""
+    """Return rows with the given shares of source-class images predicted as the target of the noise."""
     return curve({0.4: -0.1}, "asymmetric", absorbed=(ours, theirs)) + curve({0.4: 0.1})
 
 
 def tail(ours, theirs):
-    """Long-tailed rows with recall 0.9 in the head third and the given recall in the tail third."""
+    """Return long-tailed rows with recall 0.9 in the head third and the given recall in the tail third."""
 
     def recalls(tail):
         return {"recall": [0.9] * 3 + [0.5] * 3 + [tail] * 3, "class_names": CLASSES[:9], "imbalance": 10.0}
@@ -52,14 +52,14 @@ def tail(ours, theirs):
 
 
 def cost(distil, shared, train, full, users=1):
-    """Rows that say how many operations they took; `users` cells share the experts."""
+    """Return rows with counts of operations; `users` cells share the experts."""
     whole = seeds(0.6, method="full", operations={"distil": 0.0, "train": full, "shared": {}})
     ours = {"distil": distil, "train": train, "shared": {"experts x": shared}}
     return whole + [r for ipc in range(1, users + 1) for r in seeds(0.6, ipc=ipc, operations=ours)]
 
 
 def attacked(ours, random, everything, accuracy=0.6):
-    """Rows with the result of a likelihood-ratio attack."""
+    """Return rows with the result of a likelihood-ratio attack."""
     rows = []
     for method, auc, score in (("toy", ours, 0.6), ("random", random, 0.5), ("full", everything, accuracy)):
         for one, d in zip(seeds(score, method=method), SPREAD, strict=True):
@@ -136,7 +136,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "rows", "status"), CASES, ids=[f"{c[0]}-{c[2]}-{i}" for i, c in enumerate(CASES)])
-def test_verdicts_turn_with_the_numbers(name, rows, status):
+def test_verdicts_depend_on_the_numbers(name, rows, status):
     found = judged(name, rows)
     assert found.status["last"] == status
     for one in found.findings["last"]:
@@ -149,21 +149,21 @@ def test_verdicts_turn_with_the_numbers(name, rows, status):
 
 
 @pytest.mark.parametrize("name", [c[0] for c in CASES if c[2] == HOLDS])
-def test_a_control_in_place_of_the_distiller_holds_nothing(name):
-    """Random images with the very numbers of a distiller: no claim is about them."""
+def test_no_claim_holds_for_a_control(name):
+    """Claims do not apply to random images, even with the numbers of a distiller."""
     rows = next(rows for case, rows, status in CASES if (case, status) == (name, HOLDS))
     controls = [one if one["method"] in ("full", "random") else one | {"method": "random"} for one in rows]
     found = judged(name, controls)
     assert found.headline == UNDECIDED and not found.findings["last"]
 
 
-def test_what_was_not_measured_is_said():
+def test_rates_that_were_not_measured_are_named():
     (one,) = judged("C1", curve({0.4: 0.1})).findings["last"]
     assert one.missing == "rates 0.6, 0.8" and one.words == "+10.0 ± 0.8 at 0.4"
 
 
-def test_one_of_many_comparisons_does_not_decide_by_chance():
-    """A loss that alone would be significant is not one among six."""
+def test_one_of_many_comparisons_does_not_decide_a_claim_by_chance():
+    """A loss that is significant alone is not significant among six comparisons."""
     lost = [r for ipc in range(2, 7) for r in seeds(0.6, ipc=ipc, rate=0.6)]
     single = curve({0.6: -0.035}, ipc=1)
     assert judged("C6", single).status["last"] == FAILS
@@ -171,7 +171,7 @@ def test_one_of_many_comparisons_does_not_decide_by_chance():
     assert judged("C6", several).status["last"] == UNDECIDED
 
 
-def test_an_undecided_comparison_says_what_it_could_have_seen_and_how_many_seeds_it_lacks():
+def test_an_undecided_comparison_states_its_detectable_effect_and_the_seeds_it_needs():
     (one,) = judged("C2", curve({0.2: 0.1, 0.4: 0.12})).findings["last"]
     assert one.status == UNDECIDED and one.effect == pytest.approx(0.02)
     assert one.detectable == pytest.approx(0.037, abs=1e-3)
@@ -185,11 +185,11 @@ def test_an_undecided_comparison_says_what_it_could_have_seen_and_how_many_seeds
 
 
 def drawn(rows, noise_seed):
-    """The rows with another draw of the noise behind each seed."""
+    """Return the rows with another noise draw for each seed."""
     return [r | {"config": r["config"] | {"noise_seed": noise_seed(r["seed"])}} for r in rows]
 
 
-def test_seeds_that_share_a_draw_are_said_to_and_own_draws_are_compared_in_pairs():
+def test_shared_draws_are_reported_and_separate_draws_are_compared_in_pairs():
     rows = curve({0.6: 0.1, 0.8: 0.1})
     one_draw = judged("C6", drawn(rows, lambda seed: 0))
     assert "noise draw" in one_draw.shared and not one_draw.findings["last"][0].paired
@@ -197,10 +197,10 @@ def test_seeds_that_share_a_draw_are_said_to_and_own_draws_are_compared_in_pairs
     own_draws = judged("C6", drawn(moved, lambda seed: seed))
     (paired,) = own_draws.findings["last"]
     assert paired.paired and "noise draw" not in own_draws.shared
-    assert paired.se == pytest.approx(0.002 / math.sqrt(3))  # what the draw does to both sides cancels
+    assert paired.se == pytest.approx(0.002 / math.sqrt(3))  # the effect of the draw on both sides cancels
 
 
-def test_the_headline_needs_every_reference():
+def test_a_claim_holds_only_against_all_references():
     rows = []
     for rate in (0.6, 0.8):
         rows += seeds(0.5, method="full", rate=rate, best=0.7, picked=0.5) + seeds(0.7, rate=rate)
@@ -224,7 +224,7 @@ def test_two_seeds_decide_nothing():
     assert found.findings["last"][0].effect == pytest.approx(0.2) and "1 more seed" in found.words
 
 
-def test_an_advantage_over_the_last_epoch_is_not_one_over_the_hold_outs_pick():
+def test_an_advantage_over_the_last_epoch_is_not_one_over_the_picked_epoch():
     rows = []
     for rate in (0.2, 0.4, 0.6, 0.8):
         rows += seeds(0.5, method="full", rate=rate, best=0.9, picked=0.85) + seeds(0.7, rate=rate)
@@ -232,19 +232,19 @@ def test_an_advantage_over_the_last_epoch_is_not_one_over_the_hold_outs_pick():
     assert judged("C1", rows).headline == FAILS
 
 
-def test_selections_and_the_whole_set_are_no_distillers():
+def test_selections_are_not_distillers():
     rows = [{**r, "method": "random"} if r["method"] == "toy" else r for r in curve({0.6: 0.3})]
     assert not judged("C1", rows).findings["last"]
 
 
-def test_without_rows_every_verdict_is_undecided_and_says_what_it_takes():
+def test_without_rows_every_verdict_is_undecided_and_names_the_needed_rows():
     found = judge(Study.of([]))
     assert [v.claim.name for v in found] == [*(f"C{i}" for i in range(1, 11)), "P1", "P2", "P3"]
     assert all(v.status["last"] == UNDECIDED and v.claim.needs in v.words for v in found)
     assert as_text(found).count("undecided") >= 13
 
 
-def test_the_text_says_effects_levels_and_what_is_shared():
+def test_the_text_contains_effects_p_values_and_shared_randomness():
     text = as_text(judge(Study.of(curve({0.6: 0.1}))))
     assert "C6  holds" in text and "+10.0 ± 0.8 points, 3 seeds, p < 0.001, detectable 3.1 at 80 % power" in text
     assert "Seeds share the noise draw and the sequence of batch-wide augmentations, whose variance" in text
@@ -257,7 +257,7 @@ def test_standard_errors_of_differences():
     assert one.deltas["last"].se == pytest.approx(math.sqrt((0.01**2 + 0.03**2) / 3))
 
 
-def test_the_baseline_is_the_protocols_own_on_the_same_network():
+def test_the_baseline_has_the_protocol_and_the_network_of_the_cell():
     rows = [
         *[row(0.5, method="full", seed=s) | {"protocol": "B-DATM"} for s in range(3)],
         *[row(0.6, method="full", seed=s, width=8) for s in range(3)],
@@ -270,7 +270,7 @@ def test_the_baseline_is_the_protocols_own_on_the_same_network():
 
 
 def printed(method, noise, rate, ipc, architecture):
-    """A published number as three rows, with a spread where none was printed."""
+    """Return a published accuracy as three rows with a small spread."""
     (line,) = [
         p
         for p in published()
@@ -285,7 +285,7 @@ def printed(method, noise, rate, ipc, architecture):
 
 @pytest.mark.parametrize(("method", "ipc"), [("idm", 50), ("idm + rdc", 50), ("idm", 10)])
 def test_published_numbers_give_published_verdicts(method, ipc):
-    """IDM and its noise-robust variant stay behind full training up to rate 0.4, but by less: C2 holds, C1 is open."""
+    """IDM and IDM + RDC are worse than full training up to rate 0.4, but by less: C2 holds, C1 is undecided."""
     rows = []
     for noise, rate in (("symmetric", 0.2), ("symmetric", 0.4), ("worst", 0.4)):
         rows += printed("full", noise, rate, None, "ResNet18 (rep") + printed(method, noise, rate, ipc, "ResNet18 (rep")

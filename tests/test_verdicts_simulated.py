@@ -1,6 +1,6 @@
-"""Each verdict over thousands of simulated studies: how often it is wrong without an effect, and right with one.
+"""Error rates and power of each verdict in simulated studies.
 
-The accuracies of a row are arrays with an entry for each study, so that all studies are judged at once.
+The accuracies of a row are arrays with one entry per study, so all studies are judged at once.
 """
 
 import numpy as np
@@ -13,11 +13,11 @@ from experiments.reporting.verdicts import CLAIMS
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
 STUDIES, SD = 2000, 0.05
-WRONG = LEVEL + 3 * np.sqrt(LEVEL * (1 - LEVEL) / STUDIES)  # what 2,000 studies of a test at its level can show
+WRONG = LEVEL + 3 * np.sqrt(LEVEL * (1 - LEVEL) / STUDIES)  # the level plus three standard errors of 2,000 studies
 
 
 class Source:
-    """Rows whose numbers vary from seed to seed with one standard deviation, in each of the studies."""
+    """A source of rows whose numbers vary between seeds with a given standard deviation."""
 
     def __init__(self, seeds=3):
         self.rng, self.seeds = np.random.default_rng(19), seeds
@@ -38,7 +38,7 @@ class Source:
         return found
 
     def column(self, name, means, **fields):
-        """Rows of two or three methods that differ in one column."""
+        """Return rows of several methods that differ in one column."""
         found = []
         for method, mean in means.items():
             for made in self.rows(0.5, method=method, **fields):
@@ -72,7 +72,7 @@ def absorbed(share):
 
 
 def stopped(source, gain, stop):
-    """A distilled set that gains, and a hold-out's pick that gains `stop`."""
+    """Return rows of a distilled set with a gain, and a picked epoch that gains `stop`."""
     rows = source.curve({0.4: gain})
     return [
         one | {"picked_acc": one["last_acc"] + source.around(stop)} if one["method"] == "full" else one for one in rows
@@ -80,7 +80,7 @@ def stopped(source, gain, stop):
 
 
 def following(source, rows):
-    """The distilled models follow asymmetric noise far more than the full ones."""
+    """Make distilled models predict the target of asymmetric noise far more often than full models."""
     shares = {"toy": 0.9, "full": 0.1}
     return [
         one | (absorbed(source.around(shares[one["method"]])) if one["noise"] == "asymmetric" else {}) for one in rows
@@ -90,7 +90,7 @@ def following(source, rows):
 SIZES = {1: 0.3, 10: 0.5, 50: 0.7}
 RATES = (0.2, 0.4, 0.6, 0.8)
 LARGE = 1.0
-# the least favourable case in which a claim is wrong: one of its parts is exactly at the border, the others are beyond
+# the least favourable null hypothesis of each claim: one part is exactly at its boundary, the others are far beyond
 NULLS = {
     "C1": lambda s: s.curve({0.6: 0.0, 0.8: LARGE}),
     "C2": lambda s: s.curve(dict.fromkeys(RATES, 0.0)),
@@ -116,14 +116,14 @@ def judged(name, rows):
 
 
 @pytest.mark.parametrize("name", NULLS)
-def test_without_an_effect_a_verdict_is_wrong_no_more_often_than_its_level(name):
+def test_error_rates_without_an_effect_are_at_most_the_level(name):
     found = judged(name, NULLS[name](Source()))
     assert found.shape == (STUDIES,)
     assert np.mean(found == 1) <= WRONG and np.mean(found == -1) <= WRONG
 
 
-def test_many_comparisons_are_wrong_together_no_more_often_than_one():
-    """18 distillers without any effect; two standard errors, and no correction, refuted 65 % of such claims."""
+def test_the_error_rate_of_many_comparisons_is_at_most_the_level():
+    """18 data sets without an effect. A rule of two standard errors without correction refutes 65 % of such claims."""
     source, rows = Source(), []
     for ipc in range(18):
         rows += source.curve({0.6: 0.0}, dataset=f"set{ipc}")
@@ -131,19 +131,19 @@ def test_many_comparisons_are_wrong_together_no_more_often_than_one():
     assert np.mean(found == -1) <= WRONG and np.mean(found == 1) <= WRONG
 
 
-def test_noise_is_no_growth():
-    """No advantage, no growth, a deviation of 5 points, 3 seeds, 4 rates: once "holds" in 84 % of such studies."""
+def test_random_variation_is_not_growth():
+    """Without advantage or growth, C2 is undecided (3 seeds, 4 rates, standard deviation of 5 points)."""
     assert np.mean(judged("C2", Source().curve(dict.fromkeys(RATES, 0.0))) == 0) >= 1 - 2 * WRONG
 
 
-N = 8  # seeds, from which on Welch's test is as strong as planned
-ONE = effect_size(2.0 * (N - 1)) * SD * np.sqrt(2 / N)  # found in 80 % of studies: a difference of two cells
-FOUR = effect_size(4.0 * (N - 1)) * SD * np.sqrt(4 / N)  # of two such differences
-WEIGHTS = np.array([r - 0.5 for r in RATES]) / 0.2 * 0.6  # of the rise of a line from 0.2 to 0.8
+N = 8  # seeds; with fewer, Welch's test has less power than planned
+ONE = effect_size(2.0 * (N - 1)) * SD * np.sqrt(2 / N)  # difference of two cells that is detected in 80 % of studies
+FOUR = effect_size(4.0 * (N - 1)) * SD * np.sqrt(4 / N)  # difference of two such differences
+WEIGHTS = np.array([r - 0.5 for r in RATES]) / 0.2 * 0.6  # weights of the rise of a line from 0.2 to 0.8
 RISING = effect_size(2 * (N - 1) * np.sum(WEIGHTS**2) ** 2 / np.sum(WEIGHTS**4))
 RISE = RISING * SD * np.sqrt(2 * np.sum(WEIGHTS**2) / N)
 PLANNED = {
-    "C1": (lambda s: s.curve({0.6: ONE, 0.8: ONE}), POWER**2),  # both rates are to be found
+    "C1": (lambda s: s.curve({0.6: ONE, 0.8: ONE}), POWER**2),  # both rates must be significant
     "C2": (lambda s: s.curve({r: RISE * (r - 0.2) / 0.6 for r in RATES}), POWER),
     "C4": (lambda s: s.curve({0.6: -ONE, 0.8: -ONE}, "asymmetric", dataset="cifar100"), POWER**2),
     "C6": (lambda s: s.curve({0.6: ONE}), POWER),
@@ -156,7 +156,7 @@ PLANNED = {
 
 
 @pytest.mark.parametrize("name", PLANNED)
-def test_a_planted_effect_is_found_as_often_as_planned(name):
+def test_an_effect_is_detected_with_the_planned_power(name):
     build, power = PLANNED[name]
     assert np.mean(judged(name, build(Source(N))) == 1) == pytest.approx(power, abs=0.04)
 
@@ -169,12 +169,12 @@ CERTAIN = {
 
 
 @pytest.mark.parametrize("name", CERTAIN)
-def test_what_is_beyond_doubt_is_found(name):
+def test_large_effects_are_detected(name):
     assert np.mean(judged(name, CERTAIN[name](Source())) == 1) > 0.95
 
 
-def test_paired_draws_find_what_their_common_spread_would_hide():
-    """A draw that moves both sides by 5 points, and an effect of 1 point with a deviation of 0.3 points."""
+def test_pairing_by_draw_removes_the_variance_of_the_draw():
+    """A draw changes both sides by 5 points; the effect is 2 points with a standard deviation of 0.3 points."""
     source, rows = Source(), []
     for seed in range(3):
         both = source.around(0.5)

@@ -2,6 +2,7 @@
 
 from ddjax.training.batches import Clock as Clock
 from ddjax.training.batches import Examples as Examples
+from ddjax.training.batches import TrainState as TrainState
 from ddjax.training.fit import Fit as Fit
 from ddjax.training.fit import Watch as Watch
 from ddjax.training.fit import fit as fit
@@ -17,5 +18,4 @@ from ddjax.training.rule import Findings as Findings
 from ddjax.training.rule import Rule as Rule
 from ddjax.training.sharpness import Sharpness as Sharpness
 from ddjax.training.sharpness import gsam_gradient as gsam_gradient
-from ddjax.training.trainer import TrainState as TrainState
 from ddjax.training.trainer import make_trainer as make_trainer

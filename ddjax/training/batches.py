@@ -1,18 +1,19 @@
-"""Batches: the rows of a step in all views of a rule, augmented and mixed as the recipe says."""
+"""The records of a training, and its batches: the rows of a step in all views of a rule."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax.augment import AUGMENTATIONS, cutmix
 from ddjax.names import choose
 from ddjax.training.recipe import Recipe
-from ddjax.training.rule import Batch, Rule
+from ddjax.training.rule import Batch, Extra, Rule, Tables
 from ddjax.training.schedule import Stream
-from ddjax.types import PRNGKey
+from ddjax.types import Params, PRNGKey
 
 KeyFor = Callable[[int], PRNGKey]  # the key of a stream in the current step
 
@@ -22,6 +23,21 @@ class Examples(NamedTuple):
 
     images: Float[Array, "n h w c"]
     targets: Float[Array, "n k"]
+
+
+class TrainState(NamedTuple):
+    """A network in training, or the networks of a rule, whose `params` are then stacked.
+
+    The rate is an array, so that it can be learned, searched or differ between members.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    rate: Float[Array, ""]
+    key: PRNGKey  # constant: each step folds its own number into it
+    tables: Tables  # of the rule; empty in plain training, like the next two
+    extra: Extra
+    extra_state: optax.OptState
 
 
 class Clock(NamedTuple):

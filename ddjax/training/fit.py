@@ -13,14 +13,14 @@ from ddjax.execution.devices import dividing, local
 from ddjax.names import unknown
 from ddjax.ranges import Count, checked
 from ddjax.storage.checkpoints import Checkpoints
-from ddjax.training.batches import Clock, Examples
+from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.blocks import Report, decides, in_blocks
 from ddjax.training.checking import check
 from ddjax.training.members import HOWS, over_devices
 from ddjax.training.predict import accuracy, predict
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Findings, Rule
-from ddjax.training.trainer import Trainer, TrainState, make_trainer
+from ddjax.training.trainer import Trainer, make_trainer
 from ddjax.types import Metrics, Model, Params
 
 Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device

@@ -3,16 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
 from ddjax.models import merge_stats, split_stats
-from ddjax.training.batches import Clock, Examples, KeyFor, make_batch
+from ddjax.training.batches import Clock, Examples, KeyFor, TrainState, make_batch
 from ddjax.training.losses import LOSSES
 from ddjax.training.networks import forward, mean_logits, statistics
 from ddjax.training.recipe import Recipe
@@ -23,21 +22,6 @@ from ddjax.types import Metrics, Model, Params, PRNGKey
 
 _TINY = 1e-12
 _LATE = 2**30  # an epoch after every warm-up: the meta step always sees the loss that follows the warm-up
-
-
-class TrainState(NamedTuple):
-    """A network in training, or the networks of a rule, whose `params` are then stacked.
-
-    The rate is an array, so that it can be learned, searched or differ between members.
-    """
-
-    params: Params
-    opt_state: optax.OptState
-    rate: Float[Array, ""]
-    key: PRNGKey  # constant: each step folds its own number into it
-    tables: Tables  # of the rule; empty in plain training, like the next two
-    extra: Extra
-    extra_state: optax.OptState
 
 
 @dataclasses.dataclass(frozen=True)

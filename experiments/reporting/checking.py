@@ -117,7 +117,7 @@ def _inconsistent(row: dict[str, Any]) -> tuple[str, str] | None:
     if row["method"] != "full" and "moments" not in row:  # the method makes a set
         if row["ipc"] is None:
             return "ipc", f"is null, but method {row['method']} makes a set of a given size"
-        if "images" not in row:
+        if "images" not in row and not row.get("membership"):  # rows of attacks have no number of images
             return "images", "is missing, but the number of images per class is given"
     confusion, by_class = row.get("confusion"), {"recall": row.get("recall"), "class_counts": row.get("class_counts")}
     k = len(row.get("class_names", ()))

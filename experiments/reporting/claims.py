@@ -110,12 +110,12 @@ class Study(NamedTuple):
 
     def gains(self, noise: Iterable[str], moment: str) -> dict[tuple[str, str, int], dict[float, Contrast]]:
         """Return advantages by (data, series, ipc) and rate, for distillers on balanced data with noisy labels."""
-        found: dict[tuple, dict[float, Contrast]] = defaultdict(dict)
+        advantages: dict[tuple, dict[float, Contrast]] = defaultdict(dict)
         for cell, _, gains in self.compared:
             setting = cell.setting
             if cell.learns and setting.noise in noise and setting.rate and not setting.imbalance and moment in gains:
-                found[setting.data, cell.series, cell.ipc][setting.rate] = gains[moment]
-        return {key: dict(sorted(found[key].items())) for key in sorted(found)}
+                advantages[setting.data, cell.series, cell.ipc][setting.rate] = gains[moment]
+        return {key: dict(sorted(advantages[key].items())) for key in sorted(advantages)}
 
     def shared(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the randomness that seeds share in any cell of these rows."""

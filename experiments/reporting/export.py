@@ -23,7 +23,7 @@ def runs(study: Study) -> list[dict[str, Any]]:
 def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
     setting, full, printed = one.cell.setting, one.baseline, beside(row)
     against = {m: full.of(f"{m}_acc") if full else None for m in MOMENTS}
-    made = {
+    record = {
         "dataset": setting.data,
         "noise": setting.noise,
         "level": setting.rate,
@@ -35,11 +35,11 @@ def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
         "best_acc": row["best_acc"],
         "baseline_id": full.protocol if full else None,
     }
-    made |= {f"baseline_{m}": found.mean if found else None for m, found in against.items()}
-    made |= {f"delta_{m}": row["last_acc"] - found.mean if found else None for m, found in against.items()}
-    made["published_acc"] = printed.accuracy if printed else None
-    made["delta_published"] = row["last_acc"] - printed.accuracy if printed else None
-    return made | {"protocol": one.cell.protocol, "fingerprint": row["fingerprint"]}
+    record |= {f"baseline_{m}": estimate.mean if estimate else None for m, estimate in against.items()}
+    record |= {f"delta_{m}": row["last_acc"] - estimate.mean if estimate else None for m, estimate in against.items()}
+    record["published_acc"] = printed.accuracy if printed else None
+    record["delta_published"] = row["last_acc"] - printed.accuracy if printed else None
+    return record | {"protocol": one.cell.protocol, "fingerprint": row["fingerprint"]}
 
 
 def summary(study: Study) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def summary(study: Study) -> list[dict[str, Any]]:
 def _cell(one: Compared) -> dict[str, Any]:
     cell, setting = one.cell, one.cell.setting
     score, printed = cell.of("last_acc"), beside(cell.rows[0])
-    made = {
+    record = {
         "dataset": setting.data,
         "noise": setting.noise,
         "level": setting.rate,
@@ -63,12 +63,12 @@ def _cell(one: Compared) -> dict[str, Any]:
         "best_acc": mean(cell.of("best_acc")),
         "picked_acc": mean(cell.of("picked_acc")),
     }
-    made |= {f"delta_{m}": mean(one.deltas.get(m)) for m in MOMENTS}
-    made |= {f"delta_{m}_se": d.se if (d := one.deltas.get(m)) else None for m in MOMENTS}
-    made["published_acc"] = printed.accuracy if printed else None
-    made["delta_published"] = score.mean - printed.accuracy if printed else None
-    made["published_source"] = printed.source if printed else None
-    return made
+    record |= {f"delta_{m}": mean(one.deltas.get(m)) for m in MOMENTS}
+    record |= {f"delta_{m}_se": d.se if (d := one.deltas.get(m)) else None for m in MOMENTS}
+    record["published_acc"] = printed.accuracy if printed else None
+    record["delta_published"] = score.mean - printed.accuracy if printed else None
+    record["published_source"] = printed.source if printed else None
+    return record
 
 
 def fails_clean(record: dict[str, Any]) -> bool:
@@ -76,9 +76,9 @@ def fails_clean(record: dict[str, Any]) -> bool:
     return record["noise"] == "clean" and record["delta_published"] is not None and record["delta_published"] < -GAP
 
 
-def mean(found: Estimate | None) -> float | None:
+def mean(estimate: Estimate | None) -> float | None:
     """Return the mean of an estimate; None without an estimate."""
-    return found.mean if found else None
+    return estimate.mean if estimate else None
 
 
 def _everything(study: Study) -> list[Compared]:

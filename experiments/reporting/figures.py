@@ -35,13 +35,13 @@ def all_figures(study: Study) -> list[Figure]:
         ("figure4", "Figure 4. Asymmetric noise", ("asymmetric",)),
         ("figure5", "Figure 5. Human labels", HUMAN),
     ]
-    made = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
-    made += [
+    figures = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
+    figures += [
         Figure("rates", "Accuracy and advantage against the noise rate", _RATES, against_rate(study)),
         Figure("labels", "Predictions for wrongly labelled training images", _WRONG, wrong_labels(study.cells)),
         Figure("tail", "Recall by class size", _TAIL, by_class_size(study.cells)),
     ]
-    return [figure for figure in made if figure.panels]
+    return [figure for figure in figures if figure.panels]
 
 
 def phenomenon(study: Study) -> Figure:
@@ -76,9 +76,11 @@ def _beside_full(cells: list[Cell]) -> tuple[list[Dot], list[tuple[str, float]]]
             several = sum(c.method == "full" for c in cells) > 1
             mine = f" {cell.protocol}" if several else ""
             words = [("last_acc", f"all, last epoch{mine}"), ("picked_acc", f"all, picked on hold-out{mine}")]
-            made = [(column, name, cell.of(column)) for column, name in words]
-            values += [_dot(name, found, 0 if c == "last_acc" else 3) for c, name, found in made if found]
-            guides += [(cell.protocol, 100 * found.mean) for c, _, found in made if found and c == "last_acc"]
+            estimates = [(column, name, cell.of(column)) for column, name in words]
+            values += [_dot(name, estimate, 0 if c == "last_acc" else 3) for c, name, estimate in estimates if estimate]
+            guides += [
+                (cell.protocol, 100 * estimate.mean) for c, _, estimate in estimates if estimate and c == "last_acc"
+            ]
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
     values += [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
     return values, guides[:1]
@@ -91,8 +93,8 @@ def _panel(setting: Setting, cells: list[Cell], values: list[Dot], guides: list,
     return dots(f"{setting.data}, {setting.labels}{share}", values, guides, shared=everything)
 
 
-def _dot(name: str, found: Estimate, colour: int) -> Dot:
-    return Dot(name, 100 * found.mean, 100 * (found.se or 0.0), colour)
+def _dot(name: str, estimate: Estimate, colour: int) -> Dot:
+    return Dot(name, 100 * estimate.mean, 100 * (estimate.se or 0.0), colour)
 
 
 def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
@@ -103,7 +105,7 @@ def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
         setting = one.cell.setting
         if setting.noise in (*kinds, "clean") and setting.data in present and one.cell.ipc is not None:
             panels[setting.data, one.cell.series][setting.noise, setting.rate].append(one)
-    drawn = []
+    panels_drawn = []
     for (data, series), groups in sorted(panels.items(), key=lambda item: (_control(item[1]), item[0])):
         if set(groups) <= {("clean", 0.0)}:
             continue
@@ -116,8 +118,8 @@ def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
         classes = groups[min(groups)][0].cell.rows[0].get("class_names")
         title = f"{data}: {series}"
         chance = 100 / len(classes) if classes else None
-        drawn.append(plot(title, lines, "images per class", "test accuracy (%)", log=True, chance=chance))
-    return drawn
+        panels_drawn.append(plot(title, lines, "images per class", "test accuracy (%)", log=True, chance=chance))
+    return panels_drawn
 
 
 def _control(groups: dict) -> bool:
@@ -127,8 +129,8 @@ def _control(groups: dict) -> bool:
 def _over_sizes(name: str, colour: int, cells: list[Compared]) -> Line:
     points, marks = [], []
     for one in cells:
-        found = one.cell.of("last_acc")
-        points.append((one.cell.ipc, 100 * found.mean, 100 * (found.se or 0.0)))
+        estimate = one.cell.of("last_acc")
+        points.append((one.cell.ipc, 100 * estimate.mean, 100 * (estimate.se or 0.0)))
         printed = beside(one.cell.rows[0])
         marks += [(one.cell.ipc, 100 * printed.accuracy)] if printed else []
     full = next((one.baseline.of("last_acc") for one in cells if one.baseline), None)
@@ -171,8 +173,8 @@ def _pair(title: str, series: list[tuple[tuple[str, int], list[Compared]]]) -> l
     ]
 
 
-def _point(x: float, found: Estimate) -> tuple[float, float, float]:
-    return x, 100 * found.mean, 100 * (found.se or 0.0)
+def _point(x: float, estimate: Estimate) -> tuple[float, float, float]:
+    return x, 100 * estimate.mean, 100 * (estimate.se or 0.0)
 
 
 def wrong_labels(cells: Sequence[Cell]) -> list[str]:
@@ -201,8 +203,8 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
         for cell in members:
             name = "all" if cell.method == "full" else f"{cell.series} {cell.ipc or 'on all'}"
             for colour, third in enumerate(("head", "medium", "tail"), 1):
-                found = cell.of(lambda row, third=third: thirds(np.array(row["recall"], float))[third])
-                values.append(_dot(f"{name}, {third}", found, colour))
+                estimate = cell.of(lambda row, third=third: thirds(np.array(row["recall"], float))[third])
+                values.append(_dot(f"{name}, {third}", estimate, colour))
         panels.append(dots(f"{setting.data}, {setting.labels}", values, what="recall (%)"))
     return panels
 

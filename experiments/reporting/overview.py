@@ -24,10 +24,10 @@ def _of_data(data: str, cells: list[Cell]) -> str:
     for cell in cells:
         name = f"{cell.series}, last epoch" if cell.ipc is None else cell.name
         for words, column in ((name, LAST), (f"{cell.series}, picked on hold-out", PICKED)):
-            if found := cell.of(column):
-                lines.setdefault(words, {})[cell.setting] = found
+            if estimate := cell.of(column):
+                lines.setdefault(words, {})[cell.setting] = estimate
     rows = [["", *[setting.labels for setting in labels]]]
-    rows += [[name, *[_text(found.get(setting)) for setting in labels]] for name, found in lines.items()]
+    rows += [[name, *[_text(estimate.get(setting)) for setting in labels]] for name, estimate in lines.items()]
     left, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [
         "  ".join([row[0].ljust(left), *[text.rjust(width) for text, width in zip(row[1:], widths, strict=True)]])
@@ -39,10 +39,10 @@ def _of_data(data: str, cells: list[Cell]) -> str:
     return "\n".join([title, *aligned])
 
 
-def _text(found: Estimate | None) -> str:
-    if found is None:
+def _text(estimate: Estimate | None) -> str:
+    if estimate is None:
         return "-"
-    return f"{100 * found.mean:.1f}" + ("" if found.se is None else f" +- {100 * found.se:.1f}")
+    return f"{100 * estimate.mean:.1f}" + ("" if estimate.se is None else f" +- {100 * estimate.se:.1f}")
 
 
 def claims(verdicts: Sequence[Verdict]) -> str:

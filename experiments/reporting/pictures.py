@@ -54,21 +54,21 @@ def saved(where: pathlib.Path, fingerprint: str) -> pathlib.Path | None:
 
 def gallery(where: pathlib.Path, cells: Sequence[Cell]) -> tuple[list[Picture], int]:
     """Return a picture of the first seed of each cell with a saved set, and the number of sets left out."""
-    found = [
+    sets = [
         (cell, row, path)
         for cell in cells
         for row in sorted(cell.rows, key=lambda row: row["seed"])[:1]
         if (path := saved(where, row["fingerprint"]))
     ]
     # distillers before selections, small sets before large ones
-    found.sort(key=lambda item: (not item[0].learns, item[0].ipc or 0))
-    return [draw(cell, row, load_distilled(path)) for cell, row, path in found[:SETS]], max(0, len(found) - SETS)
+    sets.sort(key=lambda item: (not item[0].learns, item[0].ipc or 0))
+    return [draw(cell, row, load_distilled(path)) for cell, row, path in sets[:SETS]], max(0, len(sets) - SETS)
 
 
 def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
     """Return the most flipped class of each method that was run with clean and with asymmetric labels."""
     plain = {(c.setting.data, c.series, c.ipc): c for c in cells if c.setting.noise == "clean"}
-    found = []
+    sources = []
     for cell in cells:
         other = plain.get((cell.setting.data, cell.series, cell.ipc))
         if cell.setting.noise != "asymmetric" or not cell.setting.rate or not cell.learns or other is None:
@@ -80,11 +80,9 @@ def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
             continue
         away = flips - np.diag(np.diag(flips))
         label = int(away.max(axis=1).argmax())
-        drawn = [
-            draw(c, c.rows[0], load_distilled(path), [label]) for c, path in zip((other, cell), paths, strict=True)
-        ]
-        found.append(Source(cell, names[label], names[int(away[label].argmax())], flips, *drawn))
-    return found[:CLASSES]
+        pair = [draw(c, c.rows[0], load_distilled(path), [label]) for c, path in zip((other, cell), paths, strict=True)]
+        sources.append(Source(cell, names[label], names[int(away[label].argmax())], flips, *pair))
+    return sources[:CLASSES]
 
 
 def flip_matrix(setting: Setting, classes: int) -> Float[np.ndarray, "k k"] | None:

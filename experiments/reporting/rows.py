@@ -34,21 +34,21 @@ def read_rows(where: pathlib.Path) -> Rows:
     Raises:
       ValueError: no row can be used.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_fingerprint: dict[str, dict[str, Any]] = {}
     bad: list[BadRow] = []
     for file in files(where):
         usable, unusable = _rows_of(file, file.name if where.is_file() else file.relative_to(where).as_posix())
-        found |= {row["fingerprint"]: row for row in usable}
+        by_fingerprint |= {row["fingerprint"]: row for row in usable}
         bad += unusable
-    if not found:
+    if not by_fingerprint:
         raise ValueError(
             f"no result rows in {where}: give the directory of a sweep, or a .jsonl file of result rows"
             + "".join(f"\n{line}" for line in left_out(bad))
         )
-    rows = sorted(found.values(), key=_order)
+    rows = sorted(by_fingerprint.values(), key=_order)
     failed = [row for row in rows if row.get("status") in FAILED]
     plan, damaged = _plan(where / PLAN)
-    missing = tuple(cell for cell in plan if cell["fingerprint"] not in found)
+    missing = tuple(cell for cell in plan if cell["fingerprint"] not in by_fingerprint)
     return Rows([row for row in rows if row.get("status") not in FAILED], failed, len(plan), missing, (*bad, *damaged))
 
 

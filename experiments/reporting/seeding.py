@@ -19,13 +19,13 @@ def seeds_of(row: dict[str, Any]) -> dict[str, int]:
     if "seeds" in row:
         return row["seeds"]
     config = row["config"]
-    found = {"augmentation": 0}
+    sources = {"augmentation": 0}
     if drawn(config["noise"], config.get("rate")):
-        found["noise"] = config.get("noise_seed", 0)
+        sources["noise"] = config.get("noise_seed", 0)
     if config["method"].split("+")[-1] in EXPERTS:
         chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
-        found["experts"] = int(chosen.get("expert_seed", 0))
-    return found
+        sources["experts"] = int(chosen.get("expert_seed", 0))
+    return sources
 
 
 def draw_of(row: dict[str, Any]) -> int | None:
@@ -35,11 +35,11 @@ def draw_of(row: dict[str, Any]) -> int | None:
 
 def shared(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Return the names of the sources of randomness that several rows with different seeds share."""
-    found = [seeds_of(row) for row in rows]
-    if len(found) < 2:
+    sources = [seeds_of(row) for row in rows]
+    if len(sources) < 2:
         return ()
     return tuple(
         words
         for name, words in SOURCES.items()
-        if all(name in seeds for seeds in found) and len({seeds[name] for seeds in found}) == 1
+        if all(name in seeds for seeds in sources) and len({seeds[name] for seeds in sources}) == 1
     )

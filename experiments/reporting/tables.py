@@ -97,7 +97,7 @@ def described(row: dict[str, Any]) -> str:
 
 def facts(row: dict[str, Any]) -> dict[str, Any]:
     """Return how a run was made, by name; facts that the row lacks are left out."""
-    found = {
+    known = {
         "command": row.get("command"),
         "commit": row.get("commit"),
         "hardware": row.get("hardware"),
@@ -108,4 +108,4 @@ def facts(row: dict[str, Any]) -> dict[str, Any]:
         "students": ", ".join(f"{100 * value:.1f}" for value in row.get("students") or ()),
         "configuration": ", ".join(f"{k}={v}" for k, v in row["config"].items() if v not in (None, [], ())),
     }
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in known.items() if value not in (None, "")}

@@ -26,26 +26,28 @@ def judge(study: Study) -> list[Verdict]:
 def verdict(claim: Claim, study: Study) -> Verdict:
     """Return the verdict on one claim."""
     moments = MOMENTS if claim.against_baseline else ("last",)
-    found = {moment: claim.judge(study, moment) for moment in moments}
-    status = {moment: CODES[int(outcome(each))] for moment, each in found.items()}
-    decided = {moment: decide(each) for moment, each in found.items()}
+    findings = {moment: claim.judge(study, moment) for moment in moments}
+    status = {moment: CODES[int(outcome(each))] for moment, each in findings.items()}
+    decided = {moment: decide(each) for moment, each in findings.items()}
     used = [row for one in decided["last"] if one.se is not None for row in one.rows]
     return Verdict(claim, decided, status, _words(claim, decided["last"]), study.shared(used))
 
 
-def _words(claim: Claim, found: list[Decided]) -> str:
-    if not found:
+def _words(claim: Claim, findings: list[Decided]) -> str:
+    if not findings:
         return f"No rows. Needed: {claim.needs}."
-    groups = {name: [one for one in found if one.status == name] for name in (HOLDS, FAILS, UNDECIDED)}
+    groups = {name: [one for one in findings if one.status == name] for name in (HOLDS, FAILS, UNDECIDED)}
     if groups[HOLDS] and groups[FAILS]:
         undecided = f" and is undecided in {len(groups[UNDECIDED])}" if groups[UNDECIDED] else ""
         counts = f"It holds in {len(groups[HOLDS])}, fails in {len(groups[FAILS])}{undecided} of"
-        parts = [f"{counts} {len(found)} comparisons."]
+        parts = [f"{counts} {len(findings)} comparisons."]
     else:
-        parts = [_group(name, group, len(found), claim) for name, group in groups.items() if group]
+        parts = [_group(name, group, len(findings), claim) for name, group in groups.items() if group]
     wanted = list(dict.fromkeys(one.missing for one in groups[UNDECIDED] if one.missing))
-    more = f" Missing: {'; '.join(wanted[:2])}{' and more' if len(wanted) > 2 else ''}." if wanted else ""
-    return " ".join(parts) + more
+    if wanted:
+        more = [f"and {len(wanted) - 2} more"] if len(wanted) > 2 else []
+        parts.append(f"Missing: {'; '.join([*wanted[:2], *more])}.")
+    return " ".join(parts)
 
 
 def _group(name: str, group: list[Decided], whole: int, claim: Claim) -> str:

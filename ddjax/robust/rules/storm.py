@@ -21,7 +21,7 @@ from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables
 from ddjax.types import PRNGKey
 
-_MEMORY = 0.9  # of a label's weight, per visit
+_MEMORY = 0.9  # of the running average of a label's weight, per visit
 
 
 def rescaler(key: PRNGKey) -> Extra:
@@ -64,13 +64,17 @@ def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive 
         return rescale(extra, features(outputs.logits[0], batch.labels, batch.present), batch.present)
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
-        return {"weights": jnp.ones(len(given.labels))}
+        nothing = jnp.zeros(len(given.labels))
+        return {"total": nothing, "mass": nothing}
 
     def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         learned = weigh(outputs, batch, extra)
         used = jnp.where(batch.epoch < warmup, 1.0, jnp.maximum(learned, floor))
-        averaged = _MEMORY * tables["weights"][batch.rows] + (1 - _MEMORY) * jax.lax.stop_gradient(learned)
-        tables = {"weights": write(tables["weights"], batch, averaged)}
+        newest = {"total": jax.lax.stop_gradient(learned), "mass": jnp.ones_like(learned)}
+        tables = {
+            name: write(table, batch, _MEMORY * table[batch.rows] + (1 - _MEMORY) * newest[name])
+            for name, table in tables.items()
+        }
         values = cross_entropy(outputs.logits[0, 0], batch.targets)
         return Loss(values[None], used[None], jnp.zeros((), values.dtype), tables)
 
@@ -91,7 +95,9 @@ def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive 
 
 
 def _findings(tables: Tables, stats: Stats) -> Findings:
-    weights = tables["weights"]
+    # an average over the visits alone: one that starts at a weight of 1 could flag no label in six visits
+    seen = tables["mass"] > 0
+    weights = jnp.where(seen, tables["total"] / jnp.where(seen, tables["mass"], 1), 1.0)
     findings = from_probabilities(jax.nn.softmax(stats.logits[0]), stats)
     return findings._replace(suspicion=1 - weights, flagged=weights < 0.5, weight=weights)
 
