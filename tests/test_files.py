@@ -15,6 +15,7 @@ import pytest
 from ddjax.data import load, load_all
 from ddjax.names import few, few_counts, shown
 from ddjax.noise import label_files
+from ddjax.storage import arrays as npy
 from ddjax.storage import files, locks
 from ddjax.storage import rows as results
 from ddjax.storage.delimited import read_rows, read_text
@@ -130,16 +131,16 @@ def test_an_npz_is_judged_by_its_headers(tmp_path, monkeypatch, case):
 
 def test_an_npz_beyond_the_memory_of_the_machine_is_refused(tmp_path, monkeypatch):
     path = npz_of_zeros(tmp_path / "a.npz", (1000, 10, 10), labels=np.arange(1000) % 2)
-    monkeypatch.setattr(files, "_memory", lambda: 99_999)
+    monkeypatch.setattr(npy, "_memory", lambda: 99_999)
     with pytest.raises(ValueError, match=r"a\.npz is not a readable .*: 'images': it takes 0\.0 GiB, and this machine"):
         load(path)
 
 
 def test_only_the_named_arrays_are_read(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.arange(3), b=np.array(["x"]), **{"c/d": np.float64(2)})
-    assert files.npz_headers(tmp_path / "a.npz") == {"a": ((3,), "int64"), "b": ((1,), "<U1"), "c/d": ((), "float64")}
-    assert files.read_npz(tmp_path / "a.npz", {"a", "z"}).keys() == {"a"}
-    assert files.read_npz(tmp_path / "a.npz")["c/d"] == 2.0
+    assert npy.npz_headers(tmp_path / "a.npz") == {"a": ((3,), "int64"), "b": ((1,), "<U1"), "c/d": ((), "float64")}
+    assert npy.read_npz(tmp_path / "a.npz", {"a", "z"}).keys() == {"a"}
+    assert npy.read_npz(tmp_path / "a.npz")["c/d"] == 2.0
 
 
 NO_NPZ = {
@@ -159,10 +160,10 @@ def test_what_is_no_npz_is_said_without_advice_to_unpickle(tmp_path, case):
             for name, data in content.items():
                 archive.writestr(name, data)
     with pytest.raises(ValueError, match=message) as caught:
-        files.read_npz(tmp_path / "a.npz")
+        npy.read_npz(tmp_path / "a.npz")
     assert "pickle" not in str(caught.value) and str(tmp_path / "a.npz") in str(caught.value)
     with pytest.raises(FileNotFoundError):
-        files.read_npz(tmp_path / "b.npz")
+        npy.read_npz(tmp_path / "b.npz")
 
 
 def test_names_are_shown_in_one_line():

@@ -19,7 +19,8 @@ from ddjax.noise import label_files
 from ddjax.noise.human import read_human
 from ddjax.noise.transition import load_matrix
 from ddjax.storage import manifest
-from ddjax.storage.files import read_npz, sha256
+from ddjax.storage.arrays import read_npz
+from ddjax.storage.files import sha256
 
 TRIED = settings(max_examples=150, deadline=None)
 TABLE = {"clean_label": np.arange(20) % 10, "worse_label": np.arange(20) % 7, "aggre_label": list(range(10)) * 2}

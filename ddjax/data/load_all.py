@@ -12,7 +12,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.loading import load
 from ddjax.data.validate import class_labels, numbered, pixels, small_classes
-from ddjax.storage.files import npz_headers, read_npz
+from ddjax.storage.arrays import npz_headers, read_npz
 
 
 def load_all(

@@ -14,8 +14,9 @@ from ddjax.data.images import DECODER, decode_files
 from ddjax.data.source import Source, listing_digest
 from ddjax.data.validate import assemble, check_labels, check_layout, held_out, numbered
 from ddjax.names import few
+from ddjax.storage.arrays import Header, npz_headers, read_npz
 from ddjax.storage.delimited import Row, check_width, read_rows
-from ddjax.storage.files import Header, npz_headers, read_npz, sha256
+from ddjax.storage.files import sha256
 
 # training images, training labels, test images, test labels; the last two are optional
 NPZ_KEYS = (

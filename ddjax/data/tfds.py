@@ -77,8 +77,7 @@ def tfds_source(
       shown: name of the data set.
       data_dir: the TFDS directory.
       labels: the feature for `labels`; other class-label features become `extra_labels`.
-      train_split: a TFDS split.
-      test_split: likewise.
+      train_split, test_split: TFDS splits.
       image_size: side that all images are resized to.
       download: whether TFDS may download and prepare the set.
 
@@ -189,15 +188,7 @@ def _tensorflow_version() -> str:
 
 
 def canonical_ids(keys: np.ndarray, what: str, *, complete: bool) -> np.ndarray | None:
-    """The numbers in keys such as `train_00042`.
-
-    Args:
-      keys: of the examples.
-      what: the split, for messages.
-      complete: whether the split is complete, so that the numbers must be 0..n-1.
-
-    Returns:
-      The numbers, or None if the keys have another form.
+    """The numbers in keys such as `train_00042`; None for other keys. With `complete` they must be 0..n-1.
 
     Raises:
       ValueError: a number is repeated or missing.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ddjax.storage.arrays import read_npy
 from ddjax.storage.delimited import check_width, read_rows
-from ddjax.storage.files import read_npy
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_BYTES = 1 << 28  # of an unpacked archive member; the published files are smaller than 3 MB

@@ -15,18 +15,14 @@ from ddjax import names
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
 from ddjax.ranges import check_float
+from ddjax.storage.arrays import read_npy
 from ddjax.storage.delimited import read_rows
-from ddjax.storage.files import read_npy
 
 Matrix = Float[np.ndarray, "k k"]
 
 
 def checked_rate(rate: float) -> float:
-    """`rate` as a float.
-
-    Raises:
-      ValueError: it is not a number from 0 to 1.
-    """
+    """`rate` as a float; a ValueError if it is not a number from 0 to 1."""
     return check_float(rate, "rate", 0, 1)
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddjax.storage.files import read_npz, replacing, sha256
+from ddjax.storage.arrays import read_npz
+from ddjax.storage.files import replacing, sha256
 
 ARRAYS = "arrays"  # the name of the .npz in its manifest
 

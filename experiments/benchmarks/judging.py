@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from ddjax.denoising import judge as find
 from ddjax.evaluation.detection import detection
-from ddjax.storage.files import read_npz
+from ddjax.storage.arrays import read_npz
 from experiments.benchmarks.measure import Entry, Settings, entry
 
 ARRAYS = ("pred_probs", "given", "truth")

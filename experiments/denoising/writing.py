@@ -11,7 +11,8 @@ import numpy as np
 from ddjax.data import Dataset
 from ddjax.data.tables import csv_table, npz_keys
 from ddjax.denoising import DenoiseReport
-from ddjax.storage.files import npz_headers, read_npz, replacing
+from ddjax.storage.arrays import npz_headers, read_npz
+from ddjax.storage.files import replacing
 
 COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
 

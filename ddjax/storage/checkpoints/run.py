@@ -21,16 +21,7 @@ import numpy as np
 from ddjax import stopping
 from ddjax.ranges import Count, NonNegative, checked
 from ddjax.storage.checkpoints.hosts import agreed, from_first
-from ddjax.storage.checkpoints.step import (
-    KIND,
-    NAME,
-    Changed,
-    Leaf,
-    check_layout,
-    differences,
-    on_host,
-    placed,
-)
+from ddjax.storage.checkpoints.step import KIND, NAME, Changed, Leaf, check_layout, differences, on_host, placed
 from ddjax.storage.files import remove, replacing_folder, tidied
 from ddjax.storage.locks import alone
 from ddjax.storage.manifest import Damaged, Unsupported, load, save
