@@ -173,7 +173,7 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     config = method_config(kind, asked)
     options = {name: getattr(config, name) for name in named}
     if settings.steps is not None:
-        if "steps" not in known:
+        if "steps" not in {field.name for field in dataclasses.fields(kind)}:
             raise ValueError(f"--method {settings.method} has no steps: leave --steps out")
         options["steps"] = settings.steps
     return options, rate

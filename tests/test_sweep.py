@@ -242,7 +242,7 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
             raise OSError(errno.ENOSPC, "no space")
         return [Outcome({"fingerprint": fingerprint(cells[0])}, None, {}, None, None, {})]
 
-    monkeypatch.setattr("experiments.sweeping.run.run_together", interrupted)
+    monkeypatch.setattr("experiments.sweeping.run.run", interrupted)
     failed = run_group(fleet, store, Shared(keeping=keeping), "test")
     assert [cell.seed for cell in failed] == list(lost)
     # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
