@@ -19,14 +19,14 @@ SAFE_KEYS = jax.dtypes.prng_key
 def kind(value: Any, wanted: type, argument: str, hint: str) -> None:
     """Check that the argument is a `wanted`."""
     if not isinstance(value, wanted):
-        raise ValueError(f"{argument} must be a {wanted.__name__}; got {briefly(value)}. {hint}")
+        raise ValueError(f"{argument} must be a {wanted.__name__}; got {_briefly(value)}. {hint}")
 
 
 def keys(value: Any, argument: str) -> None:
     """Check that the argument is a vector of typed keys."""
     if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, SAFE_KEYS)) or value.ndim != 1 or not len(value):
         raise ValueError(
-            f"{argument} must be typed keys of shape [s], one for each network; got {briefly(value)}: "
+            f"{argument} must be typed keys of shape [s], one for each network; got {_briefly(value)}: "
             "jax.random.split(jax.random.key(0), 5), for example"
         )
 
@@ -34,7 +34,7 @@ def keys(value: Any, argument: str) -> None:
 def key(value: Any, argument: str) -> None:
     """Check that the value is one typed key."""
     if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, SAFE_KEYS)) or value.ndim:
-        raise ValueError(f"{argument} must be one typed key, such as jax.random.key(0); got {briefly(value)}")
+        raise ValueError(f"{argument} must be one typed key, such as jax.random.key(0); got {_briefly(value)}")
 
 
 def finite(array: Any, argument: str) -> None:

@@ -4,11 +4,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from ddjax import checks, trees
+from ddjax import trees
 from ddjax.execution import fleet
 from ddjax.execution.guard import SKIPPED, Diverged, attempted, broken, guarded, watch
 from ddjax.execution.loop import Log, run_guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.ranges import check_int
 from ddjax.types import Distiller, Feed
 
 
@@ -86,7 +87,7 @@ def distill(
       (3.0, [0.0, 1.0, 2.0])
     """
     for name, count in {"steps": steps, "first": first, "chunk": chunk}.items():
-        checks.whole(count, name, 0)
+        check_int(count, name, 0)
     more = {"steps": steps, "first": first, "chunk": chunk, "options": options}
     if isinstance(feed, list):
         if len(feed) > 1:
