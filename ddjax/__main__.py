@@ -13,7 +13,6 @@ HOME = pathlib.Path.home()
 # extra -> what needs it
 NEEDED_FOR = {
     "denoise": "experiments.denoise with --compare or --method cleanlab, and tables as data frames",
-    "report": "experiments.report --formats parquet",
     "ray": "experiments.sweep --executor ray",
     "slurm": "experiments.sweep --executor slurm",
     "tensorboard": "--tensorboard of experiments.one and experiments.sweep",

@@ -6,9 +6,9 @@ Example: python -m experiments.sweep --preset demo --out runs/demo
 import pathlib
 import shlex
 import sys
-from typing import Literal
+from typing import Annotated, Literal
 
-from ddjax.ranges import Count, Natural, NonNegative, Seed, Share, checked
+from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
 from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
 
 
@@ -26,7 +26,7 @@ def sweep(
     limit: Natural | None = None,
     fleet: bool | None = None,
     dry_run: bool = False,
-    effect: float | None = None,
+    effect: Annotated[float, Range(0, 1, above=True, below=True)] | None = None,
     machine: str | None = None,
     executor: Literal["here", "ray", "slurm"] = "here",
     workers: Count | None = None,
@@ -96,8 +96,8 @@ def sweep(
     from experiments.sweeping.seeds import planned_seeds
     from experiments.sweeping.store import Store
 
-    if effect is not None and not (dry_run and 0 < effect < 1):
-        raise ValueError(f"effect is a difference of accuracies between 0 and 1, for --dry-run; got {effect}")
+    if effect is not None and not dry_run:
+        raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
     cells = grids.cells(
         *grids.narrowed(

@@ -341,6 +341,5 @@ def test_a_full_disk_under_standard_output_is_said(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main(tell)
     assert capsys.readouterr().err == (
-        "error: [Errno 28] No space left on device. The system names no file; it may be standard output. "
-        "Free space there and run the same command again: it continues from what was saved.\n"
+        "error: [Errno 28] No space left on device. The system names no file; it may be standard output\n"
     )

@@ -90,6 +90,7 @@ NUMBERS = {
             "limit": ("-1",),
             "workers": ("0",),
             "retries": ("-1",),
+            "effect": ("-0.1", "0", "1", "nan"),
             "save-every": ("-1", "inf", "nan"),
         },
     ),

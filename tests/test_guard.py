@@ -227,7 +227,7 @@ def test_networks_that_diverge_have_no_score(ready, tmp_path):
     baseline = dataclasses.replace(BASELINES["B-PLAIN"], recipe=EXPLODING)
     with pytest.raises(Diverged, match=r"2 of 2 networks trained on everything diverged \(numbers 0, 1\)"):
         train_full(baseline, train, test, model=model, students=2, holdout=0.0)
-    with pytest.raises(Diverged, match=r"expert 0 diverged: its loss is .*A smaller rate"):
+    with pytest.raises(Diverged, match=r"expert 0 diverged: its loss is .*Use a smaller rate"):
         trajectories(model, EXPLODING, train, experts=1, folder=tmp_path)
     images = jnp.asarray(ready.train.images[:2], jnp.float32) / 255
     distilled = DistilledSet(images=images, labels=jnp.arange(2), num_classes=2, space=train.space)

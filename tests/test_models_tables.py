@@ -119,7 +119,7 @@ def test_stems_by_side(stem, side, last, averaged):
         ("resnet18", CIFAR, {"pooling": "avg"}, "unknown pooling 'avg'.*flatten"),
         ("vgg11", DIGITS, {"norm": "none"}, "too small for this network"),
         ("vgg11", CIFAR, {"last": "first"}, "unknown last"),
-        ("lenet", DIGITS, {}, "side 16 or more"),
+        ("lenet", DIGITS, {}, "side of at least 16"),
         ("mlp", CIFAR, {"norm": "batch"}, "an MLP has no norm"),
         ("no.such.module:NET", CIFAR, {}, "module:ATTRIBUTE"),
     ],

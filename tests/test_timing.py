@@ -9,6 +9,7 @@ import pytest
 
 from ddjax import timing
 from ddjax.execution.distill import distill
+from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 
 
@@ -53,7 +54,7 @@ def test_seconds_of_a_stopped_run_are_carried_on(tmp_path):
 
     def run(mine, steps):
         resumed = adder.ADDER._replace(init=None)
-        distill(resumed, adder.feed(), adder.state(), steps=steps, checkpoints=mine)
+        distill(resumed, adder.feed(), adder.state(), steps=steps, options=RunOptions(checkpoints=mine))
 
     _, first = part(1000.0)
     run(first, 2)
