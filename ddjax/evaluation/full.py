@@ -124,8 +124,9 @@ def train_full(
       >>> data = ddjax.to_space(data, preprocess.fit("standardize", data.train.images))
       >>> baseline = ddjax.evaluation.Baseline("short", ddjax.Recipe(epochs=2, batch=4, rate=0.1), "standardize")
       >>> model = ddjax.build("mlp", (4, 4, 1), 2, width=4)
-      >>> ddjax.train_full(baseline, data.train, data.test, model=model, holdout=0.0).at["last"]["epoch"]
-      [2]
+      >>> scores = ddjax.train_full(baseline, data.train, data.test, model=model, holdout=0.0)
+      >>> scores.curves["test_acc"].shape
+      (1, 2)
     """
     trains = train if isinstance(train, list) else [train]
     audits, seeds = per_member(audit, len(trains), "audit"), per_member(seed, len(trains), "seed")
