@@ -1,4 +1,4 @@
-"""`pytest -m faults --faults-table PATH` writes what was tried, what survived and what was lost, from that very run.
+"""`pytest -m faults --faults-table=PATH` writes what was tried, what survived and what was lost, from that very run.
 
 A table that is there already is brought up to date: kinds of fault that this run did not try keep their line.
 
