@@ -84,7 +84,7 @@ def plant(kind, step, folder):
             die()
 
     def sync(path):
-        if f"step-{step:09d}" in str(path):
+        if f"step-{step:09d}" in str(path) and path.is_file():
             with open(path, "r+b") as file:
                 file.truncate(path.stat().st_size // 2)
             die()

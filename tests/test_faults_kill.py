@@ -117,7 +117,7 @@ def test_a_signal_does_not_wait_for_a_long_step(child, tmp_path, record_property
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143 and time.monotonic() - start < 10, said
-    assert "what was written before stands" in said
+    assert "the previous checkpoint remains" in said
     record_property("lost", "the step that was under way")
 
 
