@@ -9,6 +9,7 @@ from ddjax.data.identical import conflicts, first_rows
 from ddjax.denoising.distilling import configured, least_images
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation.detection import average_precision, detection, reliability
+from ddjax.evaluation.measures import auc
 from ddjax.robust.channel import fit_channel, wrong
 from ddjax.robust.rules.transition import transition_error
 
@@ -128,3 +129,11 @@ def test_identical_pictures_are_those_of_the_same_pixels():
     assert [which[rows[0]] for rows in found] == [one for one in dict.fromkeys(which.tolist()) if one >= 20]
     assert all((which[rows] == which[rows[0]]).all() and len(rows) == (which == which[rows[0]]).sum() for rows in found)
     assert conflicts(first_rows(pictures), labels[:40]) == []
+
+
+def test_scores_of_half_precision_are_ranked_like_others():
+    scores = np.random.default_rng(0).uniform(size=3000).astype(np.float16)
+    wrong = np.arange(3000) % 3 == 0
+    exact = scores.astype(np.float64)
+    assert auc(scores[wrong], scores[~wrong]) == auc(exact[wrong], exact[~wrong])
+    assert average_precision(scores, wrong) == average_precision(exact, wrong)

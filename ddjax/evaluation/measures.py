@@ -60,5 +60,5 @@ def auc(positive: Float[np.ndarray, "n"], negative: Float[np.ndarray, "m"]) -> f
     from scipy.stats import rankdata  # takes a second to load
 
     n, m = len(positive), len(negative)
-    ranks = rankdata(np.concatenate([positive, negative]))
+    ranks = rankdata(np.concatenate([positive, negative]).astype(np.float64))  # half precision cannot hold large ranks
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
