@@ -12,7 +12,7 @@ from ddjax.storage import rows as results
 HOME = pathlib.Path.home()
 # extra -> what needs it
 NEEDED_FOR = {
-    "denoise": "experiments.denoise with --compare or --method cleanlab, and tables as data frames",
+    "denoise": "experiments.denoise with --compare or --method cleanlab",
     "ray": "experiments.sweep --executor ray",
     "slurm": "experiments.sweep --executor slurm",
     "tensorboard": "--tensorboard of experiments.one and experiments.sweep",

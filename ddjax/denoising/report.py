@@ -82,7 +82,9 @@ class DenoiseReport:
     @property
     def table(self) -> Any:
         """A pandas DataFrame, a row for each image: id, given_label, suggested_label, score, rank, flagged."""
-        return _pandas().DataFrame(self.columns())
+        import pandas  # loaded only for tables
+
+        return pandas.DataFrame(self.columns())
 
     def columns(self) -> dict[str, Any]:
         """The columns of `table`, without pandas."""
@@ -100,8 +102,10 @@ class DenoiseReport:
         """The frame of cleanlab's Datalab: is_label_issue, label_score (small is bad), given_label, predicted_label."""
         if issue_name != "label":
             raise ValueError(f"only issues of kind 'label' are looked for; got {issue_name!r}")
+        import pandas  # loaded only for tables
+
         columns = self.columns()
-        return _pandas().DataFrame(
+        return pandas.DataFrame(
             {
                 "is_label_issue": self.flagged,
                 "label_score": 1 - self.wrong,
@@ -187,11 +191,3 @@ class DenoiseReport:
             scores={name.removeprefix(_SCORE): a for name, a in arrays.items() if name.startswith(_SCORE)},
             distilled=load_distilled(folder / "distilled") if meta["has_distilled"] else None,
         )
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise ValueError("tables need pandas: pip install -e '.[denoise]'; `columns()` does without") from error
-    return pandas
