@@ -1,6 +1,7 @@
 """Layers import only downwards, and the heavy libraries stay behind their doors."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -40,8 +41,13 @@ DOORS = {
 FORBIDDEN = ["jaxopt", "clu", "torch"]
 
 
+@functools.cache
 def imports(path):
     """Every module that a file imports, and the line; `from ddjax import checks` imports `ddjax.checks`."""
+    return list(_imports(path))
+
+
+def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)

@@ -30,6 +30,7 @@ for how in ("map", "vmap"):
 
 STUDENTS = """
 import jax, jax.numpy as jnp, numpy as np
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.testing import toy_train
 from ddjax.training import Examples, Recipe, fit
@@ -41,14 +42,16 @@ images, targets = jnp.asarray(train.images), jax.nn.one_hot(train.labels, 3)
 own = Examples(images, jnp.stack([targets, targets[::-1], targets, targets]))  # images are everyone's, labels are not
 keys, watch = jax.random.split(jax.random.key(0), 4), {"test": (images, {"acc": jnp.asarray(train.labels)})}
 for how in ("map", "vmap"):
-    found = fit(model, recipe, own, keys, watch=watch, how=how, every=1)
+    options = RunOptions(how=how)
+    found = fit(model, recipe, own, keys, watch=watch, options=options, every=1)
     assert found.loss.shape == (4, 3) and found.seen["acc"].shape == (4, 3)
     assert {str(leaf.sharding) for leaf in jax.tree.leaves(found.params)} == {str(jnp.zeros(1).sharding)}
     for i in range(4):
-        alone = fit(model, recipe, Examples(images, own.targets[i]), keys[i][None], watch=watch, how=how, every=1)
+        mine = Examples(images, own.targets[i])
+        alone = fit(model, recipe, mine, keys[i][None], watch=watch, options=options, every=1)
         np.testing.assert_allclose(found.loss[i], alone.loss[0], rtol=1e-4)
         np.testing.assert_array_equal(found.seen["acc"][i], alone.seen["acc"][0])
-    odd = fit(model, recipe, Examples(images, targets), keys[:3], how=how)  # two devices do not divide three
+    odd = fit(model, recipe, Examples(images, targets), keys[:3], options=options)  # two devices do not divide three
     np.testing.assert_allclose(odd.loss[[0, 2]], found.loss[[0, 2]], rtol=1e-4)
 from ddjax.training import make_trainer
 from ddjax.training.fit import _programs
