@@ -59,11 +59,6 @@ def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0)
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-def transition_error(estimate: Float[Any, "k k"], true: Float[Any, "k k"]) -> float:
-    """Total variation distance, averaged over rows."""
-    return float(0.5 * np.abs(np.asarray(estimate) - np.asarray(true)).sum(axis=1).mean())
-
-
 def invertible(matrix: Float[Any, "k k"]) -> Float[np.ndarray, "k k"]:
     """T, if its condition number is small enough for `backward_correction`; else a ValueError."""
     matrix = np.asarray(matrix, np.float64)
