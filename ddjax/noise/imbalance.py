@@ -56,14 +56,6 @@ def long_tail(
       >>> len(long_tail(np.arange(30) % 3, 10.0))
       14
     """
-    return np.sort(np.concatenate(long_tail_by_class(labels, ratio, n_max, seed, num_classes)))
-
-
-@checked
-def long_tail_by_class(
-    labels: Any, ratio: Ratio, n_max: Count | None = None, seed: Seed = 0, num_classes: Classes | None = None
-) -> list[Int[np.ndarray, "m"]]:
-    """`long_tail` for each class separately, in the order of drawing."""
     if num_classes is None:
         num_classes = int(np.max(labels)) + 1
     labels = as_labels(labels, num_classes)
@@ -79,4 +71,4 @@ def long_tail_by_class(
         members = np.flatnonzero(labels == c)
         stream.shuffle(members)
         kept.append(members[:count])
-    return kept
+    return np.sort(np.concatenate(kept))
