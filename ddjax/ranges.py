@@ -78,7 +78,7 @@ def check(value: Any, wanted: Any, argument: str) -> None:
     """Check a value against an annotation.
 
     A boolean is not a number, an integer is a float, and text is neither. Numbers, booleans, text, classes, `Literal`,
-    `None`, and sequences and unions of these are checked; other annotations accept everything.
+    `None`, and sequences, dicts and unions of these are checked; other annotations accept everything.
 
     Args:
       value: of any type.
@@ -108,6 +108,10 @@ def check(value: Any, wanted: Any, argument: str) -> None:
             raise unknown(argument, value, map(str, inner))
     elif origin in (tuple, list, Sequence):
         _sequence(value, origin, inner, argument)
+    elif origin is dict:
+        check(value, dict, argument)
+        for key, entry in value.items():
+            check(entry, inner[1], f"{argument}[{key!r}]")
     elif wanted is int:
         _check_int(value, argument, ANY)
     elif wanted is float:
