@@ -127,15 +127,7 @@ def check(value: Any, wanted: Any, argument: str) -> None:
 
 
 def fields(record: Any, of: str = "") -> None:
-    """Check each field of a dataclass against its annotation.
-
-    Args:
-      record: the dataclass.
-      of: a prefix of the field names in messages.
-
-    Raises:
-      ValueError: a field is of another type, or out of range.
-    """
+    """Check each field of a dataclass against its annotation."""
     for name, wanted in annotations(type(record)).items():
         check(getattr(record, name), wanted, f"{of}{name}")
 
@@ -180,9 +172,6 @@ def check_int(value: Any, argument: str, least: int = 1, most: float | int = mat
       argument: its name, for the message.
       least: the smallest integer allowed.
       most: the largest integer allowed.
-
-    Returns:
-      The value as an int.
 
     Raises:
       ValueError: it is not an integer, or is out of range.

@@ -16,14 +16,6 @@ Ratio = Annotated[float, Range(1)]
 def long_tail_counts(num_classes: Classes, ratio: Ratio, n_max: Count) -> Int[np.ndarray, "k"]:
     """The class sizes n_c = int(n_max ratio^(-c / (k - 1))) of Cui et al. 2019 and LDAM, truncated and not rounded.
 
-    Args:
-      num_classes: k.
-      ratio: of the largest class to the smallest class; class 0 is the largest.
-      n_max: size of class 0.
-
-    Returns:
-      The sizes [k].
-
     Example:
       >>> long_tail_counts(3, 100.0, 1000).tolist()
       [1000, 100, 10]

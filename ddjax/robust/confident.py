@@ -14,13 +14,6 @@ _TINY = 1e-12
 def checked(probabilities: Any, labels: Any) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n"]]:
     """Check probabilities and labels.
 
-    Args:
-      probabilities: [n k], rows sum to 1 within 1 %.
-      labels: [n], each class at least once.
-
-    Returns:
-      The probabilities in float64, rows normalised, and the labels.
-
     Raises:
       ValueError: shapes, values or classes are wrong.
     """

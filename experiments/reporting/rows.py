@@ -25,9 +25,6 @@ class Rows(NamedTuple):
 def read_rows(where: pathlib.Path) -> Rows:
     """Read all usable rows under `where`.
 
-    Args:
-      where: directory of a sweep, directory of single runs, or a .jsonl file.
-
     Returns:
       The rows in order of their settings. Of several rows with one fingerprint, the last one counts.
 

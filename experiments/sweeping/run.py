@@ -25,13 +25,9 @@ from experiments.sweeping.store import NAMED, Store
 def groups(
     cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
 ) -> list[list[Experiment]]:
-    """Groups of cells that run as one program.
+    """Groups of cells that run as one program: if `fleet`, cells that differ only in labels and seeds, else one each.
 
-    Args:
-      cells: to group.
-      fleet: group cells that differ only in labels and seeds; otherwise each cell is a group.
-      room: bytes of memory; a larger fleet is split into parts of about the same size.
-      data_dir: TFDS directory.
+    A fleet that needs more than `room` bytes is split into parts of about the same size.
     """
     if not fleet:
         return [[cell] for cell in cells]

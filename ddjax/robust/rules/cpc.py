@@ -58,12 +58,6 @@ def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0)
       warmup: until this epoch every label counts as clean. Prototypes learn from the first step.
       detached: until this epoch no gradient passes from the prototypes to the network, which would otherwise confirm
         its own partition.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:

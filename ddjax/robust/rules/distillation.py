@@ -33,12 +33,6 @@ def distillation(teacher: Model | None = None, weight: Share = 0.5, temperature:
         student's augmented view. Without, the data is {"logits": [n k]}, which may be cross-validated.
       weight: the teacher's share of the loss.
       temperature: of both logits.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:

@@ -45,12 +45,6 @@ def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
     Args:
       noise: the (known) share of wrong labels.
       until: the number of epochs before the selection.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
     share = kept_share(noise)
 

@@ -38,12 +38,6 @@ def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0)
         estimate is close to the identity.
       quantile: published as 0.97 for ten classes and 1 (the largest) for a hundred.
 
-    Returns:
-      T, whose rows sum to one.
-
-    Raises:
-      ValueError: the quantile is out of range.
-
     Example:
       >>> import numpy as np
       >>> from ddjax.robust.rules.transition import estimate_transition
