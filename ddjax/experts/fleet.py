@@ -11,6 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from ddjax.backend import target
 from ddjax.execution.guard import Diverged
 from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
 from ddjax.storage.rows import fingerprint
@@ -79,7 +80,7 @@ def train_experts(
     Raises:
       Diverged: the loss of an expert is not finite.
     """
-    how = ("map" if jax.default_backend() == "cpu" else "vmap") if how == "auto" else how
+    how = ("map" if target() == "cpu" else "vmap") if how == "auto" else how
     devices = min(jax.local_device_count(), len(numbers))
     start, advance, judge = programs(model, recipe, how, devices, dtype)
     block = max(1, -(-recipe.epochs // BLOCKS))

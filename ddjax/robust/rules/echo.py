@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import NonNegative, Range, checked
 from ddjax.robust.rule import mean_loss
 from ddjax.training.losses import cross_entropy
