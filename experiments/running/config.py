@@ -11,14 +11,12 @@ from ddjax import ranges
 from ddjax.names import unknown
 from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
-from ddjax.precision import fastest
+from ddjax.precision import default
 from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
 from experiments.running.options import read_options
 
 # Data sets whose images change their meaning in a mirror.
 NO_FLIP = ("digits", "mnist", "svhn_cropped")
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
-FASTEST = "fastest"  # the fastest of these on this machine's backend; a row names it
 # protocol -> the baseline that trains on the whole set
 BASELINE_OF = {
     "datm": "B-DATM",
@@ -61,8 +59,8 @@ class Experiment:
         students: networks trained per score; by default the protocol's number, and one for training on all images.
         holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
         epochs: of students or of the baseline; replaces the published number.
-        precision: of matrix products: float32, tensorfloat32 or bfloat16; fastest: the fastest of these on this
-            machine's backend.
+        precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
+            a CPU, tensorfloat32 on a GPU and bfloat16_3x on a TPU. A row names it.
         options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 
@@ -89,7 +87,7 @@ class Experiment:
     students: Count | None = None
     epochs: Count | None = None
     holdout: PartialShare = 0.1
-    precision: str = "float32"
+    precision: str | None = None
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,7 +99,7 @@ class Experiment:
     def settled(self) -> "Experiment":
         """The same with default rate and precision filled in, so that equal runs have equal fingerprints."""
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
-        filled = {"rate": rate, "precision": fastest() if self.precision == FASTEST else self.precision}
+        filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
 

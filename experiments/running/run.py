@@ -4,13 +4,13 @@ import dataclasses
 import time
 from typing import Any, NamedTuple, overload
 
-import jax
 import numpy as np
 
 from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.execution.guard import Diverged, attempted, intact
+from ddjax.precision import default, policy
 from ddjax.run import Outcome as Distillation
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
@@ -72,7 +72,7 @@ def run(
         more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics are means over cells
         view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
     start = time.monotonic()
-    with jax.default_matmul_precision(cells[0].precision):
+    with policy(cells[0].precision or default()):
         ready = [make_ready(cell, shared) for cell in cells]
         results = train_on_all(ready, shared, view) if ready[0].asked.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)

@@ -6,9 +6,8 @@ import math
 import os
 from typing import Literal
 
-import jax
-
 from ddjax import ranges
+from ddjax.backend import target
 from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural
 from experiments.display.progress import View
@@ -71,7 +70,7 @@ def execute(
     """Run the missing cells; returns the cells that failed."""
     missing = [cell for cell in cells if not store.done(cell)]
     if where.executor == "here":
-        together = jax.default_backend() != "cpu" if fleet is None else fleet
+        together = target() != "cpu" if fleet is None else fleet
         alone = together or view.board is not None or not missing
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
@@ -108,7 +107,7 @@ def execute(
 def usual_workers(cells: list[Experiment]) -> int:
     """One process per core if all images are small, because their networks cannot use several cores; otherwise 1."""
     small = {name for name, (_, _, image, _) in SHAPES.items() if is_small(image)}
-    if jax.default_backend() != "cpu" or any(cell.dataset not in small for cell in cells):
+    if target() != "cpu" or any(cell.dataset not in small for cell in cells):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, len(cells), int(device_memory() / OF_A_WORKER)))
