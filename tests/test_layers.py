@@ -27,7 +27,7 @@ DOORS = {
     "tensorflow": ["ddjax/data/tfds.py", "ddjax/data/stream.py"],
     "tensorflow_datasets": ["ddjax/data/tfds.py", "ddjax/data/tiny_imagenet_builder.py"],
     "neural_tangents": [],  # only `kernels.tangent.load` loads it, by importlib: an import statement fails on newer JAX
-    "flax": ["ddjax/models/", "experiments/benchmarks/plain.py"],
+    "flax": ["ddjax/models/", "ddjax/distilled/released.py", "experiments/benchmarks/plain.py"],
     "matplotlib": ["experiments/"],
     "jinja2": ["experiments/"],
     "tyro": ["experiments/"],

@@ -22,11 +22,16 @@ BASELINE_OF = {
     "datm": "B-DATM",
     "dance": "B-DANCE",
     "rcig": "B-RCIG*",
+    "frepo": "B-RCIG*",
+    "ncfm": "B-DANCE",
     "common": "B-PLAIN",
     "dd-ranking": "B-PLAIN",
 }
 # protocol -> the preprocessing of methods without one of their own
-SPACE_OF = {"datm": "datm", "dance": "dance", "rcig": "rcig", "common": "standardize", "dd-ranking": "standardize"}
+SPACE_OF = {
+    **{"datm": "datm", "dance": "dance", "rcig": "rcig", "frepo": "rcig", "ncfm": "dance"},
+    **{"common": "standardize", "dd-ranking": "standardize"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Experiment:
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
-        protocol: how students are trained: datm, dance, rcig, common, dd-ranking.
+        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, dd-ranking.
         baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
