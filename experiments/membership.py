@@ -16,13 +16,13 @@ from ddjax.data import to_space
 from ddjax.denoising.witnesses import students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
-from ddjax.storage.rows import append, commit, fingerprint, hardware, versions
+from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
 from experiments.display.cli import keep_compiled, main
 from experiments.display.progress import View
 from experiments.running.config import NO_FLIP, Experiment, method_config
 from experiments.running.distilling import distill_cells
-from experiments.running.run import seeds_of
+from experiments.running.run import settings_of
 from experiments.running.shared import Ready, Shared, make_ready, network, preprocessed
 
 APART = 1000  # seeds of shadow models of one attack are this far from those of the next
@@ -70,24 +70,13 @@ def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | N
     found = membership.attack(np.stack(scores), halves)
     accuracy = float(np.mean(accuracies))
     return {
-        "dataset": cell.dataset.name,
-        "noise": experiment.noise,
-        "rate": experiment.rate,
-        "effective_rate": cell.prepared.noise["used_effective_rate"],
-        "method": experiment.method,
-        "ipc": experiment.ipc if cell.asked.sized else None,
-        "seed": experiment.seed,
-        "seeds": seeds_of(cell),
+        **settings_of(cell),
         "protocol": cell.protocol.name,
         "last_acc": accuracy,
         "best_acc": accuracy,
         "membership": {"auc": found.auc, "tpr_at_1": found.tpr, "shadows": found.shadows},
         "train_images": int(halves[0].sum()),
-        "hardware": hardware(),
-        "commit": commit(),
-        "config": dataclasses.asdict(experiment),
         "fingerprint": fingerprint([dataclasses.asdict(experiment), "membership", shadows]),
-        "versions": versions(),
     }
 
 
