@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
@@ -119,15 +119,24 @@ def from_file(path: pathlib.Path) -> Experiment:
     Raises:
       ValueError: the file is not TOML, or a key is unknown.
     """
+    return Experiment(**known_settings(read_toml(path), Experiment, path))
+
+
+def read_toml(path: pathlib.Path) -> dict[str, Any]:
+    """The content of a TOML file, or a ValueError that names the file."""
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
-    known = [field.name for field in dataclasses.fields(Experiment)]
+
+
+def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> Mapping[str, Any]:
+    """The table, if its keys are fields of the dataclass `kind`; else a ValueError that names the key."""
+    known = [field.name for field in dataclasses.fields(kind)]
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return Experiment(**table)
+    return table
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:

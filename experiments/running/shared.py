@@ -78,6 +78,10 @@ class Ready(NamedTuple):
     transform: Preprocess
     space_s: float  # seconds that fitting it took
 
+    def network(self, name: str) -> Model:
+        """The network `name` of a protocol or baseline, or the experiment's, for the images of the cell."""
+        return network(self.experiment, name, self.dataset.image_shape, self.dataset.num_classes)
+
 
 class Pieces(NamedTuple):
     """The objects that the names and numbers of an experiment refer to."""

@@ -62,10 +62,7 @@ def execute(
     *,
     fleet: bool | None,
     machine: str | None,
-    command: str,
-    data_dir: str | None,
     view: View,
-    save_every: float,
 ) -> list[Experiment]:
     """Run the missing cells; returns the cells that failed."""
     missing = [cell for cell in cells if not store.done(cell)]
@@ -78,28 +75,16 @@ def execute(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1:
-            keeping = store.keeping(save_every)
-            return run_missing(
-                cells, store, command=command, fleet=together, data_dir=data_dir, view=view, keeping=keeping
-            )
+            return run_missing(cells, store, together, view)
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
-        parts = bundles(_groups_elsewhere(missing, where, fleet, machine, data_dir))
+        parts = bundles(_groups_elsewhere(missing, where, fleet, machine, store.data_dir))
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
         else:
             start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
-    failed = run_jobs(
-        parts,
-        store,
-        command=command,
-        data_dir=data_dir,
-        save_every=save_every,
-        retries=where.retries,
-        start=start,
-        view=view,
-    )
+    failed = run_jobs(parts, store, retries=where.retries, start=start, view=view)
     store.tidy()
     return failed
 
