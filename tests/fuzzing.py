@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 from hypothesis import strategies as st
 
-from ddjax.noise import label_files
+from ddjax.storage import pickles
 from ddjax.storage.manifest import seal
 
 
@@ -67,7 +67,7 @@ def torch_zip(content):
 def torch_legacy(content):
     return b"".join(
         pickle.dumps(part, protocol=2)
-        for part in (label_files.TORCH_MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}, content, [])
+        for part in (pickles.TORCH_MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}, content, [])
     )
 
 

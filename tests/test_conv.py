@@ -12,8 +12,6 @@ from ddjax.models import build
 from ddjax.models.convolution import winograd
 from ddjax.models.convolution.conv import conv2d
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere the convolution is XLA's own")
-
 # images, kernel, strides, padding: what the networks use, and odd ones out
 CASES = {
     "3x3": ((3, 8, 8, 8), (3, 3, 8, 6), (1, 1), "SAME"),

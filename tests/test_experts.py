@@ -9,6 +9,7 @@ import pytest
 from experts_problem import EXAMPLES, MODEL, RECIPE, TRAIN, made
 from jax.flatten_util import ravel_pytree
 
+from ddjax.execution.options import RunOptions
 from ddjax.experts import RECIPES, pool_recipe, size
 from ddjax.experts.fleet import programs, train_experts
 from ddjax.experts.identity import layout, unraveller
@@ -93,7 +94,9 @@ def test_an_expert_is_a_function_of_seed_and_number(whole):
     np.testing.assert_array_equal(alone.snapshots, whole.array[1])
     (other,) = train_experts(MODEL, RECIPE, EXAMPLES, seed=1, numbers=[1], **settings)
     assert (other.snapshots != alone.snapshots).mean() > 0.5
-    side_by_side = train_experts(MODEL, RECIPE, EXAMPLES, seed=0, numbers=[0, 1], how="vmap", **settings)
+    side_by_side = train_experts(
+        MODEL, RECIPE, EXAMPLES, seed=0, numbers=[0, 1], options=RunOptions(how="vmap"), **settings
+    )
     np.testing.assert_allclose(np.stack([e.snapshots for e in side_by_side]), whole.array, rtol=1e-3, atol=1e-5)
 
 
