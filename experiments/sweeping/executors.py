@@ -57,7 +57,7 @@ class Where:
 
 
 def execute(
-    cells: list[Experiment],
+    rounds: list[list[Experiment]],
     store: Store,
     where: Where,
     *,
@@ -68,8 +68,9 @@ def execute(
     view: View,
     save_every: float,
 ) -> list[Experiment]:
-    """Run the missing cells; returns the cells that failed."""
-    missing = [cell for cell in cells if not store.done(cell)]
+    """Run the missing cells, those of a round before those of the next; returns the cells that failed."""
+    left = [[cell for cell in part if not store.done(cell)] for part in rounds]
+    missing = [cell for part in left for cell in part]
     if where.executor == "here":
         together = jax.default_backend() != "cpu" if fleet is None else fleet
         alone = together or view.board is not None or not missing
@@ -81,12 +82,12 @@ def execute(
         if workers == 1:
             keeping = store.keeping(save_every)
             return run_missing(
-                cells, store, command=command, fleet=together, data_dir=data_dir, view=view, keeping=keeping
+                rounds, store, command=command, fleet=together, data_dir=data_dir, view=view, keeping=keeping
             )
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
-        parts = bundles(_groups_elsewhere(missing, where, fleet, machine, data_dir))
+        parts = bundles([group for part in left for group in _groups_elsewhere(part, where, fleet, machine, data_dir)])
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
         else:

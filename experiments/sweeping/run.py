@@ -1,7 +1,6 @@
 """Run the missing cells of a directory."""
 
 import functools
-import itertools
 import math
 import pathlib
 import sys
@@ -25,7 +24,7 @@ from experiments.sweeping.store import NAMED, Store
 def groups(
     cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
 ) -> list[list[Experiment]]:
-    """Groups of cells that run as one program.
+    """Groups of cells of one round that run as one program, in the order of their first cells.
 
     Args:
       cells: to group.
@@ -35,17 +34,15 @@ def groups(
     """
     if not fleet:
         return [[cell] for cell in cells]
-    found = []
-    for _, members in itertools.groupby(sorted(cells, key=_likeness), key=alike):
-        group = list(members)
+    found: list[list[Experiment]] = []
+    kinds: dict[Experiment, list[Experiment]] = {}
+    for cell in cells:
+        kinds.setdefault(alike(cell), []).append(cell)
+    for group in kinds.values():
         most = len(group) if room == math.inf else members_that_fit(group[0], room, data_dir)
         parts = -(-len(group) // most)
         found += [group[i * len(group) // parts : (i + 1) * len(group) // parts] for i in range(parts)]
     return found
-
-
-def _likeness(cell: Experiment) -> str:
-    return repr(alike(cell))
 
 
 def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
@@ -58,7 +55,7 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
 
 
 def run_missing(
-    cells: list[Experiment],
+    rounds: list[list[Experiment]],
     store: Store,
     *,
     command: str,
@@ -67,17 +64,19 @@ def run_missing(
     view: View,
     keeping: Keeping | None = None,
 ) -> list[Experiment]:
-    """Run the missing cells; returns the cells that failed. A failed cell gets a row, and the others continue."""
+    """Run the missing cells, round by round; returns those that failed. They get a row, and the others continue."""
     shared, failed = Shared(data_dir, sets=store.distilled, keeping=keeping), []
-    missing = [cell for cell in cells if not store.done(cell)]
-    present = len(cells) - len(missing)
+    room = device_memory() if fleet else math.inf
+    missing = [[cell for cell in part if not store.done(cell)] for part in rounds]
+    total = sum(map(len, rounds))
+    present = total - sum(map(len, missing))
     with view.task("cells") as report:
-        for bundle in bundles(groups(missing, fleet, device_memory() if fleet else math.inf, data_dir)):
+        for bundle in bundles([group for part in missing for group in groups(part, fleet, room, data_dir)]):
             with store.claimed([cell for group in bundle for cell in group]) as mine:
                 for group in bundle:
                     failed += run_group([cell for cell in group if cell in mine], store, shared, command, view)
                     present += len(group)
-                    report(present, len(cells), standing(group, store, len(failed)))
+                    report(present, total, standing(group, store, len(failed)))
     store.tidy()
     return failed
 
