@@ -49,19 +49,10 @@ class Settings(Experiment):
 
 
 def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | None = None) -> dict[str, Any]:
-    """The row of an attack: train every shadow model, and let them attack one another.
-
-    Args:
-      experiment: settings of the cell; its protocol trains the networks, whatever the method.
-      shadows: how many halves of the training images.
-      view: where progress is shown.
-      data_dir: the TFDS directory.
-
-    Returns:
-      A row with the column `membership`: AUC, and the share found at 1 % false alarms.
+    """The row of an attack, with the column `membership`: train all shadow models, and attack each by the others.
 
     Raises:
-      ValueError: for a method that distils nothing, or shadows that are odd or fewer than eight.
+      ValueError: the method distils nothing, or the number of shadows is odd or below eight.
     """
     cell = make_ready(experiment, Shared(data_dir))
     if cell.asked.on_all and experiment.method != "full":

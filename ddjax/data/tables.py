@@ -36,14 +36,6 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
     otherwise names, numbered in sorted order. The id of an example is its row below the header, from 0. Without a split
     column, a fifth of the rows is held out (`validate.held_out`).
 
-    Args:
-      path: the file.
-      image_size: side that all images are resized to; without it they must have one size.
-      strict: whether a damaged file is an error.
-
-    Returns:
-      The source; no image is read yet.
-
     Raises:
       FileNotFoundError: a listed file does not exist.
       ValueError: the file is not such a table.

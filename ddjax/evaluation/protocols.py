@@ -90,6 +90,20 @@ def common_recipe(m: int = 0) -> Recipe:
     return dataclasses.replace(datm_recipe(), epochs=1000, drop_epochs=(500,), reset_at_drops=False)
 
 
+def quick_recipe(m: int) -> Recipe:
+    """About 200 steps from rate 0.05, with a cosine to zero, for sets that are stored as `m` images."""
+    batch = 128
+    return Recipe(
+        epochs=-(-200 // -(-m // batch)),
+        batch=batch,
+        rate=0.05,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="warmup_cosine",
+        augment="dsa",
+    )
+
+
 # augmentation -> the same without flips, for images that a flip gives another meaning (digits)
 _WITHOUT_FLIP = {"dsa": "dsa_noflip", "dance_eval": "dance_eval_noflip", "rcig": "rcig_mnist"}
 
@@ -102,9 +116,6 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
       recipe: a published recipe.
       flip: False removes horizontal flips from the augmentation.
       epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training. None keeps it.
-
-    Returns:
-      The adapted recipe.
 
     Example:
       >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
@@ -132,6 +143,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("dance", dance_recipe, checks=6, source="Zhang et al., 2024 (arXiv:2406.01063)"),
         Protocol("rcig", rcig_recipe, network="convnet_rcig", source="Loo et al., 2023 (arXiv:2302.06755)"),
         Protocol("common", common_recipe, space="standardize", rates=RATES, source="ddjax"),
+        Protocol("quick", quick_recipe, space="standardize", source="ddjax"),
         Protocol("dd-ranking", common_recipe, space="standardize", rates=RATES, source="DD-Ranking (arXiv:2505.13300)"),
     ]
 }

@@ -32,18 +32,7 @@ TEMPLATES.globals |= {
 
 
 def page(rows: Rows, study: Study, verdicts: list[Verdict], where: pathlib.Path, title: str) -> str:
-    """Return the document as text.
-
-    Args:
-      rows: the rows of the study, and those that failed, are missing or cannot be used.
-      study: the cells of these rows.
-      verdicts: the verdict on each claim.
-      where: where the rows were read; distilled sets are searched there.
-      title: title of the page.
-
-    Returns:
-      HTML that loads nothing from the network.
-    """
+    """Return the document as HTML that loads nothing from the network; distilled sets are searched in `where`."""
     cells = ordered(study.cells)
     pictures, more_sets = gallery(where, cells)
     figures, source_classes = {figure.key: figure for figure in all_figures(study)}, sources(where, cells)

@@ -25,10 +25,18 @@ BASELINE_OF = {
     "dance": "B-DANCE",
     "rcig": "B-RCIG*",
     "common": "B-PLAIN",
+    "quick": "B-COSINE",
     "dd-ranking": "B-PLAIN",
 }
 # protocol -> the preprocessing of methods without one of their own
-SPACE_OF = {"datm": "datm", "dance": "dance", "rcig": "rcig", "common": "standardize", "dd-ranking": "standardize"}
+SPACE_OF = {
+    "datm": "datm",
+    "dance": "dance",
+    "rcig": "rcig",
+    "common": "standardize",
+    "quick": "standardize",
+    "dd-ranking": "standardize",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +53,8 @@ class Experiment:
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
-        protocol: how students are trained: datm, dance, rcig, common, dd-ranking.
-        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
+        protocol: how students are trained: datm, dance, rcig, common, quick, dd-ranking.
+        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
         order: original, or tfds for noise that was drawn in the read order of TFDS.

@@ -41,11 +41,6 @@ def distill_cells(cells: list[Ready], shared: Shared, view: View) -> list[Distil
 
     A set that was made before for another protocol, by this process or another one, is reused.
 
-    Args:
-      cells: of one method and configuration.
-      shared: stores distilled sets.
-      view: shows progress.
-
     Returns:
       For each cell its set, or its error if it diverged.
     """

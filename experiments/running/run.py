@@ -55,11 +55,6 @@ def run(
 
     Several cells train all networks of a kind in one compiled program.
 
-    Args:
-      experiment: a cell, or a list with at least one.
-      shared: caches what cells have in common for the next call.
-      view: shows progress; None shows nothing.
-
     Returns:
       The outcome; for a list, the outcome of each cell, or its error if it diverged.
 

@@ -45,7 +45,6 @@ def score_full(
     train, test = data[0].train, data[0].test
     model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
     trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in data]
-    kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     name = first.baseline.name if experiment.method == "full" else f"{experiment.method}, {first.baseline.name}"
     kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     with view.task(f"{name} on {len(train.labels)} images") as report:

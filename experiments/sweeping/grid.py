@@ -99,11 +99,7 @@ def _first_with_baseline_of(protocols: tuple[str, ...]) -> dict[str, str]:
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
-    """Restrict grids to values of their axes.
-
-    Args:
-      grids: as defined.
-      **axes: values to keep by axis, empty to keep all; `rates` are the rates of the noises.
+    """Restrict grids to values of their axes; `rates` are those of the noises, and an empty axis keeps all.
 
     Raises:
       ValueError: no grid has a value.

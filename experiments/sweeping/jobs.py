@@ -137,15 +137,7 @@ def run_jobs(
 ) -> list[Experiment]:
     """Run one job per bundle of groups; rerun a job whose process died, up to `retries` times.
 
-    Args:
-      parts: the bundles.
-      store: directory of the sweep.
-      command: written into rows.
-      data_dir: TFDS directory.
-      save_every: seconds between checkpoints.
-      retries: how often to rerun a job whose process died.
-      start: runs jobs; it yields each job when it ends, and sometimes None, so that progress is updated.
-      view: shows progress.
+    `start` runs jobs. It yields each job when it ends, and sometimes None, so that progress is updated.
 
     Returns:
       The cells that failed. The row of a cell whose processes all died gives that as the reason.

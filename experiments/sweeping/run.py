@@ -26,11 +26,7 @@ def groups(
 ) -> list[list[Experiment]]:
     """Groups of cells of one round that run as one program, in the order of their first cells.
 
-    Args:
-      cells: to group.
-      fleet: group cells that differ only in labels and seeds; otherwise each cell is a group.
-      room: bytes of memory; a larger fleet is split into parts of about the same size.
-      data_dir: TFDS directory.
+    If `fleet`, cells that differ only in labels and seeds are a group, else each cell is one. A fleet that needs more than `room` bytes is split into parts of about the same size.
     """
     if not fleet:
         return [[cell] for cell in cells]

@@ -52,12 +52,6 @@ def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive 
       warmup: the epoch from which the weights count.
       floor: the smallest weight.
       rate: the rescaler's learning rate.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def weigh(outputs: Outputs, batch: Batch, extra: Extra) -> Float[Array, "b"]:
