@@ -26,7 +26,8 @@ def groups(
 ) -> list[list[Experiment]]:
     """Groups of cells of one round that run as one program, in the order of their first cells.
 
-    If `fleet`, cells that differ only in labels and seeds are a group, else each cell is one. A fleet that needs more than `room` bytes is split into parts of about the same size.
+    If `fleet`, cells that differ only in labels and seeds are a group, else each cell is one. A fleet that needs more
+    than `room` bytes is split into parts of about the same size.
     """
     if not fleet:
         return [[cell] for cell in cells]

@@ -70,7 +70,8 @@ def batch_rows(
     """Rows of each class at a step, and which of them are present.
 
     A pass over a class is a permutation cut into batches, the remainder left out; the next pass has another one.
-    `largest` is the size of the largest class; a class of fewer than `size` images gives them all at every step.
+    `largest` is at least the size of the largest class. A class of fewer than `size` images gives them all at every
+    step.
     """
     at = jnp.arange(largest, dtype=jnp.int32)
 
@@ -116,8 +117,10 @@ def class_batches(train: TrainSet, size: int, networks: Any, draw: Draw, key: PR
     Returns:
       A feed of `ClassBatch`.
     """
-    rows = sorted_rows(train)
-    largest = int(rows.count.max())
+    rows, n = sorted_rows(train), len(train.labels)
+    # a bound that hardly depends on the labels, so that fleets of several noises have one function; it changes no draw
+    bound = 2 * -(-n // train.num_classes)
+    largest = bound if rows.count.max() <= bound else n
     data = ClassData(images=jnp.asarray(train.images), rows=rows, networks=networks, key=key)
     return Feed(data, _at(min(size, largest), largest, draw))
 
