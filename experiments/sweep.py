@@ -109,7 +109,9 @@ def sweep(
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs
-    store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
+    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
+    out = out or pathlib.Path("runs") / (config.stem if config else preset)
+    store = Store(out, command, data_dir, save_every)
     later = set()
     if most is not None:
         later = set([cell for cell in wanted if not store.done(cell)][most:])
@@ -128,19 +130,9 @@ def sweep(
     store.plan(wanted)
     if fresh:
         remove(store.keeping().root)
-    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     where = executors.Where(executor, workers, address, resources, retries, slurm)
-    failed = executors.execute(
-        rounds,
-        store,
-        where,
-        fleet=fleet,
-        machine=machine,
-        command=command,
-        data_dir=data_dir,
-        view=View(quiet, Board(tensorboard) if tensorboard else None),
-        save_every=save_every,
-    )
+    view = View(quiet, Board(tensorboard) if tensorboard else None)
+    failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view)
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

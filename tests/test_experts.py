@@ -310,7 +310,6 @@ def test_the_size_is_told_before_anything_is_trained(whole, tmp_path, caplog, mo
         ({"keep": "everything"}, "unknown keep 'everything'"),
         ({"keep": [0, 4]}, r"to 3 \(recipe.epochs\); got \[0, 4\]"),
         ({"keep": []}, r"got \[\]"),
-        ({"how": "both"}, "unknown how 'both'"),
         ({"train": dataclasses.replace(TRAIN, space="pixels")}, "raw pixels"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",

@@ -11,7 +11,7 @@ from ddjax.distilled import saving
 from ddjax.execution.guard import Diverged
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.progress import View
-from experiments.running.checkpointing import Keeping, unscored
+from experiments.running.checkpointing import unscored
 from experiments.running.config import Experiment
 from experiments.running.methods import read
 from experiments.running.run import Outcome, alike, run
@@ -51,27 +51,18 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     return list(found.values())
 
 
-def run_missing(
-    rounds: list[list[Experiment]],
-    store: Store,
-    *,
-    command: str,
-    fleet: bool,
-    data_dir: str | None,
-    view: View,
-    keeping: Keeping | None = None,
-) -> list[Experiment]:
+def run_missing(rounds: list[list[Experiment]], store: Store, fleet: bool, view: View) -> list[Experiment]:
     """Run the missing cells, round by round; returns those that failed. They get a row, and the others continue."""
-    shared, failed = Shared(data_dir, sets=store.distilled, keeping=keeping), []
+    shared, failed = store.shared(), []
     room = device_memory() if fleet else math.inf
     missing = [[cell for cell in part if not store.done(cell)] for part in rounds]
     total = sum(map(len, rounds))
     present = total - sum(map(len, missing))
     with view.task("cells") as report:
-        for bundle in bundles([group for part in missing for group in groups(part, fleet, room, data_dir)]):
+        for bundle in bundles([group for part in missing for group in groups(part, fleet, room, store.data_dir)]):
             with store.claimed([cell for group in bundle for cell in group]) as mine:
                 for group in bundle:
-                    failed += run_group([cell for cell in group if cell in mine], store, shared, command, view)
+                    failed += run_group([cell for cell in group if cell in mine], store, shared, view)
                     present += len(group)
                     report(present, total, standing(group, store, len(failed)))
     store.tidy()
@@ -85,9 +76,7 @@ def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, fl
     return {"failed": float(failed), **accuracy}
 
 
-def run_group(
-    cells: list[Experiment], store: Store, shared: Shared, command: str, view: View | None = None
-) -> list[Experiment]:
+def run_group(cells: list[Experiment], store: Store, shared: Shared, view: View | None = None) -> list[Experiment]:
     """Run claimed cells as one program and write their rows; returns the cells that failed.
 
     A cell that diverged fails alone. After any other error the cells run one by one. If all of them fail again, for
@@ -103,7 +92,7 @@ def run_group(
     except Exception as error:
         if len(cells) > 1:
             used = set(keeping.used) if keeping else set()
-            failed = [cell for one in cells for cell in run_group([one], store, shared, command, view)]
+            failed = [cell for one in cells for cell in run_group([one], store, shared, view)]
             if keeping and len(failed) < len(cells):
                 keeping.used.update(used)
                 keeping.finished(cells)
@@ -119,7 +108,7 @@ def run_group(
             print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {outcome}", file=sys.stderr)
             row = failure(cell, outcome, seconds)
             leave.append(functools.partial(_leave_traceback, outcome))
-        rows.append(row | {"command": command})
+        rows.append(row | {"command": store.command})
     store.write(rows, leave)
     if keeping and len(failed) < len(cells):
         keeping.finished(cells)
