@@ -6,14 +6,12 @@ Example: python -m experiments.bench conv train --native --json
 
 Example: python -m experiments.bench judge --files DIR
 
-Fractions are relative to the rate of a float32 matrix product, which is measured in turn with each benchmark. On Linux
-the process uses huge pages, because page faults cost as much as the arithmetic of a narrow network.
-`GLIBC_TUNABLES= python -m experiments.bench` runs without them.
+"of GEMM" is relative to the rate of a matrix product in the same precision, which is measured in turn with each
+benchmark. "of memory" is relative to the measured memory bandwidth. On Linux the process uses huge pages, because page
+faults cost as much as the arithmetic of a narrow network; `GLIBC_TUNABLES= python -m experiments.bench` does not.
 """
 
 import dataclasses
-import importlib.metadata
-import json as json_module
 import os
 import pathlib
 import sys
@@ -24,6 +22,7 @@ import tyro
 
 from ddjax import names as known
 from ddjax.ranges import Count, checked
+from ddjax.storage.rows import hardware, to_line, versions
 from experiments.display import cli
 
 Entry = dict[str, Any]
@@ -38,6 +37,9 @@ COLUMNS: dict[str, tuple[Callable[[Entry], Any], str]] = {
     "seconds": (_key("seconds"), ".4f"),
     "GFLOP/s": (lambda entry: entry["gflop"] and entry["gflop"] / entry["seconds"], ".1f"),
     "of GEMM": (_key("gemm_fraction"), ".2f"),
+    "of memory": (_key("bandwidth_fraction"), ".2f"),
+    "GB/s": (_key("gb"), ".0f"),
+    "compile s": (_key("compile_s"), ".1f"),
     "peak MiB": (_key("peak_mib"), ".0f"),
     "ratio": (_key("ratio"), ".2f"),
     "images/s": (_key("images_per_s"), ".0f"),
@@ -64,49 +66,66 @@ def bench(
     repeats: Count = 5,
     ipc: Count = 1,
     native: bool = False,
+    parts: bool = True,
+    precision: str = "float32",
     files: pathlib.Path | None = None,
 ) -> None:
     """Print the median time of each benchmark after a warm-up.
 
     Args:
         names: benchmarks: gemm, conv, precision, import, train, evaluate, ...; a wrong name lists all.
-        json: print one JSON list.
+        json: print each row as one JSON line as soon as it is measured.
         width: channels of the networks.
         batch: images per step; None for those of the benchmark.
         repeats: timed calls per benchmark.
         ipc: distilled images per class of the benchmark rcig.
         native: also measure XLA's convolution.
+        parts: also measure the parts of each step.
+        precision: of matrix products.
         files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
 
     Raises:
         ValueError: a benchmark is unknown.
     """
+    import jax
+
     from experiments.benchmarks import BENCHMARKS
     from experiments.benchmarks.measure import Settings
+    from experiments.running.config import PRECISIONS
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
-    settings = Settings(width, batch, repeats, ipc, native, files)
-    entries = [entry for function in functions for entry in function(settings)]
-    if json:
-        print(json_module.dumps([{**entry, **circumstances()} for entry in entries]))
-    else:
-        show(entries, settings)
+    if precision not in PRECISIONS:
+        raise known.unknown("precision", precision, PRECISIONS)
+    settings = Settings(width, batch, repeats, ipc, native, files, parts)
+    entries = []
+    with jax.default_matmul_precision(precision):
+        for function in functions:
+            for entry in function(settings):
+                entries.append(entry)
+                if json:
+                    print(to_line(entry | {"products": precision} | circumstances()), flush=True)
+    if not json:
+        show(entries, settings, precision)
 
 
 def circumstances() -> dict[str, str | bool]:
     """Versions and settings that the times depend on."""
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
-    return {**versions, "cores": os.cpu_count(), "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
+    return {
+        **versions(),
+        "hardware": hardware(),
+        "cores": os.cpu_count(),
+        "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", ""),
+    }
 
 
-def show(entries: list[dict], settings: object) -> None:
+def show(entries: list[dict], settings: object, precision: str = "float32") -> None:
     """Print the entries as a table."""
     from rich.console import Console
     from rich.table import Table
 
     chosen = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items() if value is not None)
     facts = ", ".join(f"{name} {value}" for name, value in circumstances().items())
-    table = Table(title=f"{chosen}\n{facts}", title_justify="left")
+    table = Table(title=f"{chosen}, products in {precision}\n{facts}", title_justify="left")
     table.add_column("name", no_wrap=True)
     shown = {title: how for title, how in COLUMNS.items() if any(how[0](entry) is not None for entry in entries)}
     for title in shown:

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "stopping", "precision", "timing"], 0),
+    **dict.fromkeys(["trees", "names", "stopping", "precision", "timing", "machine"], 0),
     "ranges": 1,
     **dict.fromkeys(["types", "storage"], 2),
     "checks": 3,
@@ -35,9 +35,10 @@ DOORS = {
     "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
+    "torch": ["experiments/benchmarks/pytorch.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
-FORBIDDEN = ["jaxopt", "clu", "torch"]
+FORBIDDEN = ["jaxopt", "clu"]
 
 
 def imports(path):

@@ -67,14 +67,11 @@ def device_memory() -> float:
 
 def here() -> Machine:
     """Measure this machine, in about a second."""
-    import statistics
-
     import jax
 
-    from experiments.benchmarks.measure import product, times
+    from ddjax.machine import rate as measured
 
-    call, gflop = product()
-    rate = gflop * 1e9 / statistics.median(times([call], 3)[0])
+    rate = measured("float32", repeats=3)
     cpu = jax.default_backend() == "cpu"
     like = MACHINES["cpu2" if cpu else "h200"]
     # a product reaches a larger share of the peak than a network
