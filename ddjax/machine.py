@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ddjax.backend import target
+from ddjax.precision import of_lax
+
 GIGA = 1e9
 
 
@@ -49,7 +52,7 @@ def product(precision: str | None = None, side: int | None = None) -> tuple[Call
     """A square matrix product.
 
     Args:
-      precision: of the factors, a name for `jax.default_matmul_precision`; None multiplies bfloat16 arrays.
+      precision: a policy of `ddjax.precision`; None multiplies bfloat16 arrays.
       side: of the matrix; by default one that keeps the device busy.
 
     Returns:
@@ -60,9 +63,10 @@ def product(precision: str | None = None, side: int | None = None) -> tuple[Call
       >>> function(matrix).shape, operations
       ((4, 4), 128)
     """
-    side = side or (2048 if jax.devices()[0].platform == "cpu" else 8192)
+    side = side or (2048 if target() == "cpu" else 8192)
     matrix = jax.random.normal(jax.random.key(0), (side, side), None if precision else jnp.bfloat16)
-    return lambda a: jnp.matmul(a, a, precision=precision), matrix, 2 * side**3
+    how = of_lax(precision, target()) if precision else None
+    return lambda a: jnp.matmul(a, a, precision=how), matrix, 2 * side**3
 
 
 def rate(precision: str | None = None, side: int | None = None, repeats: int = 5) -> float:
@@ -73,7 +77,7 @@ def rate(precision: str | None = None, side: int | None = None, repeats: int = 5
 
 def bandwidth(repeats: int = 5) -> float:
     """Measured bytes per second of an addition to a large array: bytes read and bytes written."""
-    count = 2**24 if jax.devices()[0].platform == "cpu" else 2**28
+    count = 2**24 if target() == "cpu" else 2**28
     return 8 * count / seconds(lambda a: a + 1, jnp.ones(count, jnp.float32), repeats=repeats)
 
 

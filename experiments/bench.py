@@ -11,6 +11,7 @@ benchmark. "of memory" is relative to the measured memory bandwidth. On Linux th
 faults cost as much as the arithmetic of a narrow network; `GLIBC_TUNABLES= python -m experiments.bench` does not.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 import tyro
 
 from ddjax import names as known
+from ddjax.precision import asked, policy
 from ddjax.ranges import Count, checked
 from ddjax.storage.rows import hardware, to_line, versions
 from experiments.display import cli
@@ -67,7 +69,7 @@ def bench(
     ipc: Count = 1,
     native: bool = False,
     parts: bool = True,
-    precision: str = "float32",
+    precision: str | None = None,
     files: pathlib.Path | None = None,
 ) -> None:
     """Print the median time of each benchmark after a warm-up.
@@ -81,31 +83,26 @@ def bench(
         ipc: distilled images per class of the benchmark rcig.
         native: also measure XLA's convolution.
         parts: also measure the parts of each step.
-        precision: of matrix products.
+        precision: of matrix products; by default that of the platform.
         files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
 
     Raises:
         ValueError: a benchmark is unknown.
     """
-    import jax
-
     from experiments.benchmarks import BENCHMARKS
     from experiments.benchmarks.measure import Settings
-    from experiments.running.config import PRECISIONS
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
-    if precision not in PRECISIONS:
-        raise known.unknown("precision", precision, PRECISIONS)
     settings = Settings(width, batch, repeats, ipc, native, files, parts)
     entries = []
-    with jax.default_matmul_precision(precision):
+    with policy(precision) if precision else contextlib.nullcontext():
         for function in functions:
             for entry in function(settings):
                 entries.append(entry)
                 if json:
-                    print(to_line(entry | {"products": precision} | circumstances()), flush=True)
-    if not json:
-        show(entries, settings, precision)
+                    print(to_line(entry | circumstances()), flush=True)
+        if not json:
+            show(entries, settings)
 
 
 def circumstances() -> dict[str, str | bool]:
@@ -113,19 +110,20 @@ def circumstances() -> dict[str, str | bool]:
     return {
         **versions(),
         "hardware": hardware(),
+        "products": asked(),
         "cores": os.cpu_count(),
         "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", ""),
     }
 
 
-def show(entries: list[dict], settings: object, precision: str = "float32") -> None:
+def show(entries: list[dict], settings: object) -> None:
     """Print the entries as a table."""
     from rich.console import Console
     from rich.table import Table
 
     chosen = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items() if value is not None)
     facts = ", ".join(f"{name} {value}" for name, value in circumstances().items())
-    table = Table(title=f"{chosen}, products in {precision}\n{facts}", title_justify="left")
+    table = Table(title=f"{chosen}\n{facts}", title_justify="left")
     table.add_column("name", no_wrap=True)
     shown = {title: how for title, how in COLUMNS.items() if any(how[0](entry) is not None for entry in entries)}
     for title in shown:

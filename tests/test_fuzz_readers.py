@@ -18,7 +18,7 @@ from ddjax.distilled.saving import load_distilled
 from ddjax.noise import label_files
 from ddjax.noise.human import read_human
 from ddjax.noise.transition import load_matrix
-from ddjax.storage import manifest
+from ddjax.storage import manifest, pickles
 from ddjax.storage.arrays import read_npz
 from ddjax.storage.files import sha256
 
@@ -46,7 +46,7 @@ def torch_zip(content):
 
 
 def legacy(content):
-    return b"".join(pickle.dumps(part, protocol=2) for part in (label_files.TORCH_MAGIC, 1001, {}, content))
+    return b"".join(pickle.dumps(part, protocol=2) for part in (pickles.TORCH_MAGIC, 1001, {}, content))
 
 
 def npy(array):

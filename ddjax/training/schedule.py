@@ -31,9 +31,11 @@ class Stream(enum.IntEnum):
 def direction(recipe: Recipe) -> optax.GradientTransformation:
     """The optimiser without its learning rate.
 
-    Weight decay is added to the gradient before momentum, on all parameters, as in PyTorch.
+    Weight decay is added to the gradient before momentum, on all parameters, as in PyTorch; for AdamW after it.
     """
     decay = [optax.add_decayed_weights(recipe.weight_decay)] if recipe.weight_decay else []
+    if recipe.optimiser == "adamw":
+        return optax.chain(optax.scale_by_adam(), *decay)
     if recipe.optimiser == "adam":
         return optax.chain(*decay, optax.scale_by_adam())
     return optax.chain(optax.identity(), *decay, *([optax.trace(recipe.momentum)] if recipe.momentum else []))

@@ -16,7 +16,7 @@ TITLES = {
     "cells": "One cell per method",
 }
 NOTES = {
-    "speed": """`of GEMM`: operations per second relative to a matrix product in the same precision. `of memory`: bytes
+    "speed": """Policies that are the same on this platform are measured once. `of GEMM`: operations per second relative to a matrix product in the same precision. `of memory`: bytes
 per second, as XLA counts them, relative to the measured bandwidth; programs with loops have no count. `compile s`: the
 first compilation, beside other jobs.""",
     "pytorch": """Both run in turn in one process. PyTorch is eager, and its loops of DATM and DANCE do not augment.

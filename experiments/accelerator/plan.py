@@ -11,8 +11,13 @@ from experiments.accelerator.jobs import Job, Row
 ROOT = pathlib.Path(__file__).parents[2]
 SECTIONS = ("tests", "speed", "pytorch", "fleet", "cells")
 STEPS = ("conv", "train", "datm", "dance", "rcig")
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
 PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu", "cpu": "cpu"}  # backend -> platforms of the tests
+# backend -> policies that differ there, the default first
+PRECISIONS = {
+    "gpu": ("tensorfloat32", "float32"),
+    "tpu": ("bfloat16_3x", "bfloat16", "float32"),
+    "cpu": ("float32",),
+}
 MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes share the accelerator
 TEST_WORKERS = 5
 # method -> flags of its cell, small enough for about a minute
@@ -50,8 +55,8 @@ def jobs(images: str | None, out: pathlib.Path, backend: str, quick: bool, only:
     """
     makers = {
         "tests": lambda: tests(backend, quick),
-        "speed": lambda: speed(quick),
-        "pytorch": lambda: in_each_precision("pytorch", quick),
+        "speed": lambda: speed(backend, quick),
+        "pytorch": lambda: in_each_precision("pytorch", backend, quick),
         "fleet": lambda: fleets(quick),
         "cells": lambda: cells(images, out, quick),
     }
@@ -84,20 +89,20 @@ def verdicts(output: str) -> list[Row]:
     return list(found.values())
 
 
-def speed(quick: bool) -> Iterator[Job]:
+def speed(backend: str, quick: bool) -> Iterator[Job]:
     """Benchmarks of steps: compiled side by side into the cache, then loaded from there and timed."""
     if not quick:
-        for precision in PRECISIONS:
+        for precision in PRECISIONS[backend]:
             for name in STEPS:
                 command = _bench([name], "--no-parts", "--repeats", "1", "--precision", precision, "--json")
                 yield Job("compile", f"{name} {precision}", command, 240, env=MEMORY)
-    yield from in_each_precision("speed", quick)
+    yield from in_each_precision("speed", backend, quick)
 
 
-def in_each_precision(section: str, quick: bool) -> Iterator[Job]:
+def in_each_precision(section: str, backend: str, quick: bool) -> Iterator[Job]:
     """Timed benchmarks, a process for each precision."""
     names = ["pytorch"] if section == "pytorch" else ["gemm", *STEPS]
-    for precision in PRECISIONS[:1] if quick else PRECISIONS:
+    for precision in PRECISIONS[backend]:
         sizes = ["--width", "4", "--batch", "8", "--repeats", "1"] if quick else ["--repeats", "10"]
         chosen = ["conv"] if quick and section == "speed" else names
         command = _bench(chosen, "--no-parts", "--precision", precision, "--json", *sizes)
@@ -106,7 +111,7 @@ def in_each_precision(section: str, quick: bool) -> Iterator[Job]:
 
 def fleets(quick: bool) -> Iterator[Job]:
     """A fleet of five against one run, compiled beside the other jobs and then timed."""
-    command = _bench(["fleet"], "--json", "--precision", PRECISIONS[1])
+    command = _bench(["fleet"], "--json")
     if quick:
         return
     yield Job("compile", "fleet", [*command, "--repeats", "1"], 240, env=MEMORY)
@@ -118,7 +123,7 @@ def cells(images: str | None, out: pathlib.Path, quick: bool) -> Iterator[Job]:
     common = [sys.executable, "-m", "experiments.one", "--dataset", images or "digits", "--noise", "symmetric"]
     common += ["--rate", "0.4", "--ipc", "1", "--json", "--quiet", "--out", str(out)]
     if images and not quick:
-        common += ["--limit", "10000", "--precision", PRECISIONS[1]]
+        common += ["--limit", "10000"]
     size = ["--epochs", "2", "--students", "1", "--width", "4"] if quick else ["--epochs", "300", "--students", "2"]
     for method, flags in CELLS.items():
         if not quick or method == "random":

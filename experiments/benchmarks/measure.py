@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from ddjax import machine
+from ddjax.backend import target
 from ddjax.precision import asked
 
 Entry = dict[str, Any]
@@ -113,14 +114,14 @@ def entry(name: str, seconds: float, gflop: float | None = None, fraction: float
         "gflop": gflop,
         "gemm_fraction": fraction,
         "peak_mib": peak_mib(),
-        "backend": jax.default_backend(),
+        "backend": target(),
         **more,
     }
 
 
 def peak_mib() -> float:
     """Peak memory so far, of this process or of the accelerator."""
-    if jax.default_backend() == "cpu":
+    if target() == "cpu":
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     statistics_of = jax.devices()[0].memory_stats() or {}

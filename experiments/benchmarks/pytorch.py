@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax.backend import target
 from ddjax.distillers import datm
 from ddjax.models import build
 from ddjax.precision import asked
@@ -37,9 +38,9 @@ def against_pytorch(settings: Settings) -> Iterator[Entry]:
         import torch
     except ImportError:
         return
-    device = torch.device("cpu" if jax.default_backend() == "cpu" else "cuda")
+    device = torch.device("cpu" if target() == "cpu" else "cuda")
     torch.backends.cudnn.benchmark = True
-    fast = asked() not in ("highest", "float32")
+    fast = asked() != "float32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = fast
     short = contextlib.nullcontext()
     if asked() == "bfloat16":
