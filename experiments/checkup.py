@@ -68,7 +68,7 @@ def checkup(
             file.write(page(facts, rows))
         print(f"{clock.spent():5.0f} s  {result.job.section}: {result.job.name}{_outcome(result.rows)}", flush=True)
 
-    first = run_one(plan.machine(), clock)
+    first = run_one(plan.machine(quick), clock)
     found = next((row for row in first.rows if "backend" in row), None)
     if found is not None:
         facts |= {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
+SHARED = 0.6  # share of the budget after which jobs that measure no time are stopped
 LEAST = 5.0  # seconds below which no job starts
 FAILED, SKIPPED = "failed_because", "skipped_because"  # columns of a row about a job that has no result
 SAID = 600  # characters of an error that a row keeps
@@ -58,9 +59,9 @@ class Clock:
         """Seconds since the start."""
         return time.monotonic() - self._start
 
-    def left(self) -> float:
-        """Seconds until the budget is spent."""
-        return self.budget - self.spent()
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until this share of the budget is spent."""
+        return share * self.budget - self.spent()
 
 
 def run_all(jobs: Sequence[Job], clock: Clock, workers: int, done: Callable[[Result], None]) -> None:
@@ -68,7 +69,7 @@ def run_all(jobs: Sequence[Job], clock: Clock, workers: int, done: Callable[[Res
 
     Args:
       jobs: all of them.
-      clock: no job starts, and none goes on, after its budget is spent.
+      clock: no job starts, and none goes on, after its budget is spent; those side by side end at `SHARED` of it.
       workers: number of jobs at a time.
       done: receives each result as soon as it is known, from this thread.
     """
@@ -83,10 +84,11 @@ def run_all(jobs: Sequence[Job], clock: Clock, workers: int, done: Callable[[Res
 
 def run_one(job: Job, clock: Clock) -> Result:
     """Run a job within its limit and the budget. The last row of a job that failed, or did not start, says why."""
-    allowed, start = min(job.limit, clock.left()), time.monotonic()
+    left, start = clock.left(1.0 if job.alone else SHARED), time.monotonic()
+    allowed = min(job.limit, left)
     common = {"section": job.section, "job": job.name}
     if allowed < LEAST:
-        why = f"{max(0, clock.left()):.0f} s of the budget of {clock.budget:.0f} s were left"
+        why = f"{max(0, left):.0f} s were left for it of the budget of {clock.budget:.0f} s"
         return Result(job, [common | {"name": job.name, SKIPPED: why}], "")
     process = subprocess.Popen(
         job.command,

@@ -16,9 +16,9 @@ TITLES = {
     "cells": "One cell per method",
 }
 NOTES = {
-    "speed": """Policies that are the same on this platform are measured once. `of GEMM`: operations per second relative to a matrix product in the same precision. `of memory`: bytes
-per second, as XLA counts them, relative to the measured bandwidth; programs with loops have no count. `compile s`: the
-first compilation, beside other jobs.""",
+    "speed": """Policies that are the same on this platform are measured once. `of GEMM`: operations per second relative
+to a matrix product in the same precision. `of memory`: bytes per second, as XLA counts them, relative to the measured
+bandwidth; programs with loops have no count. `compile s`: the first compilation, beside other jobs.""",
     "pytorch": """Both run in turn in one process. PyTorch is eager, and its loops of DATM and DANCE do not augment.
 `ratio`: time of PyTorch relative to ddjax.""",
     "fleet": "`ratio`: time of a step of five runs in one program relative to a step of one run.",

@@ -38,9 +38,10 @@ _VERDICT = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED)")
 _TEST = re.compile(r"tests/\S+?::\S+")
 
 
-def machine() -> Job:
+def machine(quick: bool) -> Job:
     """The first job: what the machine is, and its rates."""
-    return Job("machine", "gemm", _bench(["gemm"], "--json"), 120, alone=True, env=MEMORY)
+    command = _bench(["gemm"], "--json", *(["--no-parts", "--repeats", "1"] if quick else []))
+    return Job("machine", "gemm", command, 120, alone=True, env=MEMORY)
 
 
 def jobs(images: str | None, out: pathlib.Path, backend: str, quick: bool, only: tuple[str, ...]) -> list[Job]:
