@@ -154,7 +154,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
 def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     """The options, parsed by the types of the method's configuration, and the noise rate."""
-    from ddjax.denoising import DETECTORS
+    from ddjax.denoising import WITNESSES
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
     from experiments.running.config import Experiment, method_config
@@ -162,7 +162,7 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     same = ("noise", "rate", "method", "ipc", "steps", "options")
     asked = Experiment(**{name: getattr(settings, name) for name in same})
     rate = asked.settled().rate or 0.0
-    if settings.method in DETECTORS:
+    if settings.method in WITNESSES:
         if settings.options or settings.steps is not None:
             raise ValueError(f"--method {settings.method} does not distil: leave --options and --steps out")
         return {}, rate
@@ -181,12 +181,12 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
 
 def least(settings: Settings, options: dict[str, Any]) -> int:
     """Smallest number of images per class in the files; 1 if labels are changed or images left out afterwards."""
-    from ddjax.denoising import DETECTORS
+    from ddjax.denoising import WITNESSES
     from ddjax.denoising.distilling import WIDTH, configured, least_images
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
 
-    if settings.method in DETECTORS or settings.noise != "clean" or settings.imbalance is not None:
+    if settings.method in WITNESSES or settings.noise != "clean" or settings.imbalance is not None:
         return 1
     method = choose(DISTILLERS, settings.method, "method")
     config = configured(method, settings.method, settings.ipc, options, settings.width or WIDTH, True)

@@ -106,7 +106,9 @@ def sweep(
     )
     for cell in cells:
         pieces(cell)  # reports a wrong name or option before the first cell runs
-    store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
+    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
+    out = out or pathlib.Path("runs") / (config.stem if config else preset)
+    store = Store(out, command, data_dir, save_every)
     wanted = cells
     if limit is not None:
         missing = [cell for cell in cells if not store.done(cell)]
@@ -124,19 +126,9 @@ def sweep(
     store.plan(wanted)
     if fresh:
         remove(store.keeping().root)
-    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     where = executors.Where(executor, workers, address, resources, retries, slurm)
-    failed = executors.execute(
-        cells,
-        store,
-        where,
-        fleet=fleet,
-        machine=machine,
-        command=command,
-        data_dir=data_dir,
-        view=View(quiet, Board(tensorboard) if tensorboard else None),
-        save_every=save_every,
-    )
+    view = View(quiet, Board(tensorboard) if tensorboard else None)
+    failed = executors.execute(cells, store, where, fleet=fleet, machine=machine, view=view)
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

@@ -15,8 +15,6 @@ from ddjax.models.convolution.conv import conv2d
 from ddjax.models.instance_norm import standardize
 from ddjax.models.pooling import average_pool
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere the convolution is XLA's own")
-
 # images, kernel, strides, padding: what the networks use, and odd ones out
 CASES = {
     "3x3": ((3, 8, 8, 8), (3, 3, 8, 6), (1, 1), "SAME"),

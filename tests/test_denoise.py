@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ddjax
-from ddjax.denoising import DenoiseReport, denoiser
+from ddjax.denoising import SCORES, DenoiseReport, registry
 
 QUICK = {"method": "herding", "ipc": 10, "width": 8, "students": 2, "epochs": 60, "flip": False}
 QUICK |= {"options": {"features": "pixels"}}
@@ -66,7 +66,7 @@ def test_a_report_comes_back_as_it_was(found, tmp_path):
     again = DenoiseReport.load(report.save(tmp_path / "kept"))
     for name in ("ids", "given", "suggested", "suspicion", "truth", "flagged"):
         np.testing.assert_array_equal(getattr(again, name), getattr(report, name))
-    assert again.scores.keys() == report.scores.keys() == set(denoiser.SCORES)
+    assert again.scores.keys() == report.scores.keys() == set(SCORES)
     assert again.report() == report.report()
     np.testing.assert_array_equal(again.distilled.images, report.distilled.images)
     (tmp_path / "kept" / "report.npz").write_bytes(b"something else")
@@ -81,14 +81,14 @@ def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("this stage is there already")
 
-    monkeypatch.setattr(denoiser, "distilled_set", never)
+    monkeypatch.setattr(registry, "distilled_set", never)
     with monkeypatch.context() as inner:
-        inner.setattr(denoiser, "predict_students", never)
+        inner.setattr(registry, "predict_students", never)
         again = ddjax.denoise(images, given, keep=root, precision=0.99, score="hybrid", **QUICK)
     assert again.flagged.sum() < report.flagged.sum() and again.score == "hybrid"
     assert again.seconds["distil"] == pytest.approx(report.seconds["distil"], abs=1e-3)
     asked = []
-    monkeypatch.setattr(denoiser, "predict_students", lambda *a, **k: asked.append(1) or np.zeros((1, 500, 10), "f4"))
+    monkeypatch.setattr(registry, "predict_students", lambda *a, **k: asked.append(1) or np.zeros((1, 500, 10), "f4"))
     ddjax.denoise(images, given, keep=root, **(QUICK | {"students": 1}))
     assert asked  # other students, the same distilled set
     with pytest.raises(AssertionError, match="there already"):

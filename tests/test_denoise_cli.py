@@ -14,7 +14,7 @@ from PIL import Image
 import ddjax
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
-from ddjax.denoising import DenoiseReport, denoiser
+from ddjax.denoising import DenoiseReport, registry
 from experiments import data
 from experiments import denoise as command
 from experiments.denoising import writing
@@ -112,8 +112,8 @@ def test_the_page_stands_alone_and_escapes_names(cleaned):
 def test_a_second_run_trains_nothing(cleaned, monkeypatch):
     root, _ = cleaned
     before = (root / "out" / "labels.csv").read_text()
-    monkeypatch.setattr(denoiser, "distilled_set", None)
-    monkeypatch.setattr(denoiser, "predict_students", None)
+    monkeypatch.setattr(registry, "distilled_set", None)
+    monkeypatch.setattr(registry, "predict_students", None)
     assert run(root / "pictures", root / "out") == 0
     assert (root / "out" / "labels.csv").read_text() == before
 

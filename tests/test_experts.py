@@ -13,6 +13,7 @@ import pytest
 from fuzzing import resealed
 from jax.flatten_util import ravel_pytree
 
+from ddjax.execution.options import RunOptions
 from ddjax.experts import RECIPES, pool_recipe, size, trajectories
 from ddjax.experts import buffer as buffers
 from ddjax.experts.fleet import programs, train_experts
@@ -125,7 +126,9 @@ def test_an_expert_is_a_function_of_seed_and_number(whole):
     np.testing.assert_array_equal(alone.snapshots, whole.array[1])
     (other,) = train_experts(MODEL, RECIPE, EXAMPLES, seed=1, numbers=[1], **settings)
     assert (other.snapshots != alone.snapshots).mean() > 0.5
-    side_by_side = train_experts(MODEL, RECIPE, EXAMPLES, seed=0, numbers=[0, 1], how="vmap", **settings)
+    side_by_side = train_experts(
+        MODEL, RECIPE, EXAMPLES, seed=0, numbers=[0, 1], options=RunOptions(how="vmap"), **settings
+    )
     np.testing.assert_allclose(np.stack([e.snapshots for e in side_by_side]), whole.array, rtol=1e-3, atol=1e-5)
 
 
@@ -153,10 +156,10 @@ def test_windows_and_halves_are_parts_of_the_whole(whole, tmp_path):
 
 def test_more_are_added_and_fewer_are_served(whole, stored, tmp_path):
     calls, report = trained(3)
-    three = made(tmp_path, experts=3, report=report)
+    three = made(tmp_path, experts=3, options=RunOptions(report=report))
     assert [(done, of) for done, of, _ in calls] == [(1, 3), (2, 3), (3, 3)] and calls[-1][2]["loss"] > 0
     np.testing.assert_array_equal(three.array[:2], whole.array)
-    one = made(tmp_path, experts=1, report=report)
+    one = made(tmp_path, experts=1, options=RunOptions(report=report))
     np.testing.assert_array_equal(one.array, whole.array[:1])
     assert len(calls) == 3 and list(one.manifest["experts"]) == ["0"]
     with pytest.raises(ValueError, match="read-only"):
@@ -169,9 +172,9 @@ def test_an_interrupted_fleet_goes_on(whole, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path, report=report)
+        made(tmp_path, options=RunOptions(report=report))
     calls, report = trained(2)
-    again = made(tmp_path, report=report)
+    again = made(tmp_path, options=RunOptions(report=report))
     assert calls[-1][:2] == (3, 3)
     np.testing.assert_array_equal(again.array, whole.array)
 
@@ -201,7 +204,7 @@ def damage_the_manifest(buffer):
 def test_damage_is_found_and_mended(whole, stored, tmp_path, caplog, damage, lost):
     damage(stored)
     calls, report = trained(2)
-    again = made(tmp_path, report=report)
+    again = made(tmp_path, options=RunOptions(report=report))
     assert calls[-1][:2] == (3 * lost, 3 * lost)
     assert any("trained again" in record.message for record in caplog.records if record.levelno == logging.WARNING)
     np.testing.assert_array_equal(again.array, whole.array)
@@ -239,7 +242,7 @@ def test_a_second_process_waits_and_trains_nothing(whole, stored, tmp_path, capl
     stored.manifest_file.rename(tmp_path / "manifest")  # as if the first had not finished yet
     calls, report = trained(2)
     found = []
-    second = threading.Thread(target=lambda: found.append(made(tmp_path, report=report)))
+    second = threading.Thread(target=lambda: found.append(made(tmp_path, options=RunOptions(report=report))))
     with stored.alone():
         second.start()
         while not any("waiting" in record.message for record in caplog.records):
@@ -293,9 +296,9 @@ def test_the_size_is_told_before_anything_is_trained(whole, tmp_path, caplog, mo
     monkeypatch.setattr(buffers.shutil, "disk_usage", lambda path: buffers.shutil._ntuple_diskusage(9, 9, 1000))
     calls, report = trained(2)
     with pytest.raises(ValueError, match=r"do not fit.*bfloat16"):
-        made(tmp_path, report=report)
+        made(tmp_path, options=RunOptions(report=report))
     monkeypatch.undo()
-    made(tmp_path, report=lambda *_: calls.append(caplog.text))
+    made(tmp_path, options=RunOptions(report=lambda *_: calls.append(caplog.text)))
     assert f"{size(MODEL, RECIPE, 2) / 1e9:.3f} GB" in calls[0] and "2 experts to be trained" in calls[0]
 
 
@@ -307,7 +310,6 @@ def test_the_size_is_told_before_anything_is_trained(whole, tmp_path, caplog, mo
         ({"keep": "everything"}, "unknown keep 'everything'"),
         ({"keep": [0, 4]}, r"to 3 \(recipe.epochs\); got \[0, 4\]"),
         ({"keep": []}, r"got \[\]"),
-        ({"how": "both"}, "unknown how 'both'"),
         ({"train": dataclasses.replace(TRAIN, space="pixels")}, "raw pixels"),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",

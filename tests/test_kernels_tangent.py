@@ -5,7 +5,6 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from ddjax.kernels import finite, tangent
@@ -128,31 +127,3 @@ def test_head_kernel_adds_the_conjugate_kernel_to_the_body(convnet):
     part = jax.jit(lambda p: finite.ntk(body, p, x, y, average=False))(rest)
     expected = finite.conjugate(model.features, params, x, y)[:, :, None, None] * jnp.eye(3)[None, None]
     assert jnp.allclose(total - part, expected, atol=1e-5)
-
-
-def test_the_largest_learning_rate_is_that_of_the_largest_eigenvalue():
-    nt = tangent.load()
-    root = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
-    kernel = jnp.asarray(root @ root.T)
-    wanted = 2 * 5 / np.linalg.eigvalsh(np.asarray(kernel))[-1]
-    assert float(nt.predict.max_learning_rate(kernel)) == pytest.approx(wanted, rel=1e-5)
-
-
-@pytest.mark.parametrize("time", [None, 2.0])
-def test_predictions_of_many_kernels_are_those_of_each(time):
-    """A vmap over kernels; and one whose kernel is fixed keeps nothing of a jit that called it first."""
-    predict = tangent.load().predict.gradient_descent_mse
-    roots = np.random.default_rng(0).normal(size=(3, 6, 6)).astype(np.float32)
-    kernels = jnp.asarray(roots @ roots.transpose(0, 2, 1) + np.eye(6, dtype=np.float32))
-    start, targets, across = jnp.zeros((6, 2)), jnp.asarray(roots[0, :, :2]), jnp.asarray(roots[1, :2])
-
-    def predicted(kernel, made=None):
-        made = made or predict(kernel, targets, diag_reg=1e-3)
-        return made(time, start, jnp.zeros((2, 2)), across)[1]
-
-    together = jax.vmap(predicted)(kernels)
-    for kernel, found in zip(kernels, together, strict=True):
-        np.testing.assert_allclose(found, predicted(kernel), rtol=2e-3, atol=2e-4)
-    made = predict(kernels[0], targets, diag_reg=1e-3)
-    first = jax.jit(lambda: predicted(None, made))()
-    np.testing.assert_allclose(predicted(None, made), first, rtol=2e-3, atol=2e-4)

@@ -9,9 +9,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "stopping", "precision", "timing"], 0),
-    "ranges": 1,
-    **dict.fromkeys(["types", "storage"], 2),
+    **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
+    **dict.fromkeys(["ranges", "backend"], 1),
+    **dict.fromkeys(["types", "storage", "precision"], 2),
     "checks": 3,
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,
@@ -59,6 +59,11 @@ FILES = sorted([*ROOT.glob("ddjax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
 def test_x64_is_entered_by_the_name_that_every_supported_jax_has():
     users = [path for path in FILES if "jax.enable_x64" in path.read_text()]
     assert users == [ROOT / "ddjax/precision.py"], "call ddjax.precision.enable_x64: JAX 0.7 has no jax.enable_x64"
+
+
+def test_one_module_asks_for_the_backend():
+    users = [str(path.relative_to(ROOT)) for path in FILES if "default_backend" in path.read_text()]
+    assert users == ["ddjax/backend.py"], "call ddjax.backend.target: programs are also traced for other platforms"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

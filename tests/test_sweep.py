@@ -178,15 +178,14 @@ def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
         dataset="digits", method="faults_methods:ODD", ipc=1, width=4, epochs=2, students=1, limit=150, rate=0.4
     )
     fleet = [dataclasses.replace(cell, seed=seed) for seed in (0, 1, 2)]
-    store, calls = Store(tmp_path / "out"), []
+    store, calls = Store(tmp_path / "out", save_every=0.0), []
 
     def counted(cells, **more):
         calls.append(len(cells))
         return run(cells, **more)
 
     monkeypatch.setattr("experiments.sweeping.run.run", counted)
-    shared = Shared(sets=store.distilled, keeping=store.keeping(0.0))
-    assert run_group(fleet, store, shared, "test") == fleet[1:2] and calls == [3]
+    assert run_group(fleet, store, store.shared()) == fleet[1:2] and calls == [3]
     first, lost, third = map(store.row, fleet)
     assert [row["status"] for row in (first, lost, third)] == ["done", "failed_nan", "done"]
     assert lost["reason"].startswith("Diverged: member 1 of 3 stopped after step 10 of 12: 10 updates in a row")
@@ -243,7 +242,7 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
         return [Outcome({"fingerprint": fingerprint(cells[0])}, None, {}, None, None, {})]
 
     monkeypatch.setattr("experiments.sweeping.run.run", interrupted)
-    failed = run_group(fleet, store, Shared(keeping=keeping), "test")
+    failed = run_group(fleet, store, Shared(keeping=keeping))
     assert [cell.seed for cell in failed] == list(lost)
     # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
     assert keeping.folder(fleet).exists() == (failed == fleet)

@@ -12,9 +12,10 @@ from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.arithmetic import forward_flop
-from experiments.sweeping.cost import copies, cost, members_that_fit
+from experiments.sweeping.cost import cost, members_that_fit
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
+from experiments.sweeping.operations import copies
 from experiments.sweeping.presets import PRESETS
 from experiments.sweeping.run import groups
 from experiments.sweeping.seeds import planned_seeds, spreads

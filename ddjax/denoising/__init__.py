@@ -1,8 +1,8 @@
 """Finding wrong labels of a training set with students that are trained on distilled images of it."""
 
-from ddjax.denoising.denoiser import DETECTORS as DETECTORS
 from ddjax.denoising.denoiser import denoise as denoise
 from ddjax.denoising.judging import SCORES as SCORES
 from ddjax.denoising.judging import Judgement as Judgement
 from ddjax.denoising.judging import judge as judge
+from ddjax.denoising.registry import WITNESSES as WITNESSES
 from ddjax.denoising.report import DenoiseReport as DenoiseReport

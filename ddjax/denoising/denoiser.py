@@ -2,32 +2,24 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ddjax import preprocess
-from ddjax.data import to_space
 from ddjax.data.identical import first_rows
-from ddjax.data.validate import small_classes
-from ddjax.denoising.distilling import WIDTH, configured, distilled_set, least_images, width_for
+from ddjax.denoising.asking import Plan, Question
 from ddjax.denoising.inputs import training_set
-from ddjax.denoising.judging import SCORES, choose_score, judge, through_cleanlab
+from ddjax.denoising.judging import SCORES, choose_score, judge
 from ddjax.denoising.keeping import Stages
+from ddjax.denoising.registry import choose_witness
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.telling import Report, begun
-from ddjax.denoising.witnesses import predict_cross_validated, predict_early_stopped, predict_students
-from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
-from ddjax.models import build_sized
 from ddjax.models.sizes import sizes
 from ddjax.names import choose, unknown
-from ddjax.ranges import Count, PositiveShare, Seed, check_int, checked
-from ddjax.run import SPACE
+from ddjax.ranges import Count, PositiveShare, Seed, checked
 from ddjax.storage.files import array_digest
-
-DETECTORS = ("cleanlab", "small_loss")  # besides every distiller
 
 
 @checked
@@ -99,83 +91,37 @@ def denoise(
       >>> ddjax.denoise(data.images, data.labels, protocol="dance", **small).suspicion.shape
       (12,)
     """
-    names = {"method": method, "protocol": protocol, "score": score}
-    check_names(**names, network=network, width=width, depth=depth)
-    how = choose(PROTOCOLS, protocol, "protocol")
+    check_names(method=method, protocol=protocol, score=score, network=network, width=width, depth=depth)
     train, class_names = training_set(images, labels, class_names)
-    if method == "cleanlab":
-        check_int(folds, "folds", 2, len(train.labels))
     ids = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
     if ids.shape != (len(train.labels),):
         raise ValueError(f"ids must have an entry for each of {len(train.labels)} images; got {len(ids)}")
-    shape = tuple(train.images.shape[1:])
-    model = build_sized(network or how.network, shape, train.num_classes, width=width, depth=depth, usual=WIDTH)
-    width = width_for(shape, width)
-    settings = {
-        "method": method,
-        "ipc": ipc,
-        "options": dict(options or {}),
-        "students": students,
-        "protocol": protocol,
-        "epochs": epochs,
-        "plain_epochs": plain_epochs,
-        "network": [network or how.network, width, depth],
-        "flip": flip,
-        "folds": folds,
-        "seed": seed,
-        "data": array_digest(train.images, train.labels),
-    }
-    stages, seconds, distilled = Stages(keep), {}, None
-    judging = {"model": model, "flip": flip, "seed": seed}
-    if method not in DETECTORS:
-        chosen = choose(DISTILLERS, method, "method")
-        config = configured(chosen, method, ipc, options or {}, width, flip)
-        if problem := small_classes(np.asarray(train.labels), class_names, least_images(method, config)):
-            raise ValueError(problem)
-        decides = {"data": settings["data"], "method": method, "config": dataclasses.asdict(config), "seed": seed}
-        decides |= {"network": settings["network"]}
-        unfinished = stages.checkpoints("distilled", decides)
-        distilled, seconds["distil"] = stages.distilled(
-            decides, lambda: distilled_set(chosen, config, train, model, seed, report, unfinished)
-        )
-        decides |= {name: settings[name] for name in ("students", "protocol", "epochs", "flip")}
-
-        def ask() -> np.ndarray:
-            return predict_students(
-                distilled,
-                train,
-                **judging,
-                protocol=how,
-                students=students,
-                epochs=epochs,
-                report=report,
-                checkpoints=stages.checkpoints("logits", decides),
-            )
-
-        stage = "students"
-    else:
-        decides = {
-            name: value for name, value in settings.items() if name not in ("ipc", "options", "protocol", "epochs")
-        }
-        preprocessed = to_space(train, preprocess.fit(SPACE, train.images))
-        stage = "folds" if method == "cleanlab" else "networks"
-
-        def ask() -> np.ndarray:
-            how_long = {"epochs": plain_epochs, "report": report}
-            how_long["checkpoints"] = stages.checkpoints("logits", decides)
-            if method == "cleanlab":
-                return predict_cross_validated(preprocessed, **judging, **how_long, folds=folds)
-            return predict_early_stopped(preprocessed, **judging, **how_long, students=students)
-
-    kept = stages.arrays("logits", decides, lambda: _timed(ask))
-    seconds[stage] = float(kept["seconds"])
+    plan = Plan(
+        method=method,
+        ipc=ipc,
+        options=dict(options or {}),
+        students=students,
+        protocol=protocol,
+        epochs=epochs,
+        plain_epochs=plain_epochs,
+        network=network,
+        width=width,
+        depth=depth,
+        flip=flip,
+        folds=folds,
+        seed=seed,
+    )
+    witness, digest = choose_witness(method), array_digest(train.images, train.labels)
+    if witness.check:
+        witness.check(train, plan, class_names)
+    said = Question(train, plan, Stages(keep), {"data": digest}, choose_witness, report).consult(method)
     begun(report, "judge")
     start = time.monotonic()
     given = np.asarray(train.labels)
-    found = judge(kept["logits"], given, precision=precision)
-    if method == "cleanlab":
-        found = through_cleanlab(found, kept["logits"], given)
-    seconds["judge"] = time.monotonic() - start
+    found = judge(said.predictions, given, precision=precision)
+    found = found._replace(scores=found.scores | dict(said.scores))
+    if witness.judge:
+        found = witness.judge(found, said.predictions, given)
     others = np.where(np.eye(train.num_classes, dtype=bool)[given], -1, found.truth)
     return DenoiseReport(
         ids=ids,
@@ -192,9 +138,9 @@ def denoise(
         method=method,
         expected_precision=found.expected_precision,
         noise_rate=found.noise_rate,
-        seconds=seconds,
-        settings=settings | {"precision": precision},
-        distilled=distilled,
+        seconds={**said.seconds, "judge": time.monotonic() - start},
+        settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
+        distilled=said.distilled,
     )
 
 
@@ -206,16 +152,7 @@ def check_names(
     Raises:
       ValueError: a name is unknown, or the network has no such option.
     """
-    if method not in DETECTORS:
-        choose(DISTILLERS, method, "method")
+    choose_witness(method)
     sizes(network or choose(PROTOCOLS, protocol, "protocol").network, width, depth)
     if score not in SCORES:
         raise unknown("score", score, SCORES)
-
-
-def _timed(ask: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
-    start = time.monotonic()
-    logits = ask()
-    if not np.isfinite(logits).all():
-        raise ValueError("the networks' predictions are not finite: they diverged; lower the rate or other options")
-    return {"logits": logits, "seconds": np.float64(time.monotonic() - start)}

@@ -53,14 +53,6 @@ BASELINES: dict[str, Baseline] = {
 def make_targets(baseline: Baseline, labels: Any, num_classes: int) -> jax.Array:
     """The targets of the baseline's loss: centred one-hot for a squared error, one-hot for cross-entropy.
 
-    Args:
-      baseline: names the loss.
-      labels: int [n].
-      num_classes: k.
-
-    Returns:
-      Float [n k].
-
     Example:
       >>> make_targets(BASELINES["B-PLAIN"], [1], 2).tolist()
       [[0.0, 1.0]]

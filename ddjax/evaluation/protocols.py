@@ -137,9 +137,6 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
       flip: False removes horizontal flips from the augmentation.
       epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training. None keeps it.
 
-    Returns:
-      The adapted recipe.
-
     Example:
       >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
       (100, 125)

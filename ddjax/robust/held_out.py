@@ -20,14 +20,6 @@ Folds = Annotated[int, Range(2)]
 def stratified_folds(labels: Int[Any, "n"], folds: Folds, seed: Seed) -> Int[np.ndarray, "n"]:
     """Assign each row to a fold. Each given class is divided evenly, and fold sizes differ by at most one.
 
-    Args:
-      labels: as given.
-      folds: their number.
-      seed: of the assignment.
-
-    Returns:
-      A fold from 0 to folds - 1 for each row.
-
     Raises:
       ValueError: there are more folds than rows, or a number is out of range.
 
@@ -63,15 +55,6 @@ def held_out_probabilities(
 
     The cost is that of folds - 1 trainings on all images. All networks train on sets of the same size, so they share
     one program; the extra row that a smaller fold leaves for training is dropped.
-
-    Args:
-      model: the architecture.
-      recipe: of each network.
-      examples: images and one-hot given labels.
-      key: of the networks.
-      folds: their number.
-      seed: of the folds.
-      options: progress over the epochs of all folds, and checkpoints, in a part for each fold.
 
     Returns:
       Rows that sum to one.

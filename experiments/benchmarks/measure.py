@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ddjax.backend import target
+
 Entry = dict[str, Any]
 
 
@@ -51,7 +53,7 @@ def times(calls: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
 
 def product() -> tuple[Callable[[], Any], float]:
     """A float32 matrix product, and its size in GFLOP."""
-    n = 2048 if jax.default_backend() == "cpu" else 8192
+    n = 2048 if target() == "cpu" else 8192
     a = jax.random.normal(jax.random.key(0), (n, n))
     return compiled(lambda a: jnp.matmul(a, a, precision="highest"), a), 2 * n**3 / 1e9
 
@@ -84,14 +86,14 @@ def entry(name: str, seconds: float, gflop: float | None = None, fraction: float
         "gflop": gflop,
         "gemm_fraction": fraction,
         "peak_mib": peak_mib(),
-        "backend": jax.default_backend(),
+        "backend": target(),
         **more,
     }
 
 
 def peak_mib() -> float:
     """Peak memory so far, of this process or of the accelerator."""
-    if jax.default_backend() == "cpu":
+    if target() == "cpu":
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     statistics_of = jax.devices()[0].memory_stats() or {}

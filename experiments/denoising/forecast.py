@@ -6,7 +6,6 @@ Nothing is trained or compiled. Predictions are accurate to a factor of about tw
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddjax.denoising import DETECTORS
 from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.judging import PASSES
 from ddjax.denoising.witnesses import plain_recipe, young_recipe
@@ -22,6 +21,7 @@ from experiments.sweeping.machines import Machine
 from experiments.sweeping.operations import copies
 from experiments.sweeping.work import Shape, Work, training
 
+COMPARED = ("cleanlab", "small_loss")  # beside the method, if the truth is known
 PRECISION = "float32"
 # Operations per logit for exp, log and sums. Fitted: two busy cores judge 50,000 images of 100 classes in about 25 s.
 ELEMENT = 200
@@ -80,4 +80,4 @@ def forecast(
 
 def compared(method: str, compare: bool) -> list[str]:
     """The method, and with `compare` the other detectors."""
-    return [method, *(name for name in DETECTORS if compare and name != method)]
+    return [method, *(name for name in COMPARED if compare and name != method)]

@@ -15,12 +15,6 @@ def by_class(
 ) -> dict[str, Any]:
     """The columns about classes.
 
-    Args:
-      counts: confusion matrix of test images; rows are true classes, columns predicted ones.
-      given: given labels of the training images.
-      clean: clean labels of the training images.
-      names: of the classes.
-
     Returns:
       The columns. `class_counts` counts training images by their clean labels, so that long tails are visible.
     """

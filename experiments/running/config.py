@@ -4,21 +4,19 @@ import dataclasses
 import functools
 import pathlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
 from ddjax.names import unknown
 from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
-from ddjax.precision import fastest
+from ddjax.precision import default
 from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
 from experiments.running.options import read_options
 
 # Data sets whose images change their meaning in a mirror.
 NO_FLIP = ("digits", "mnist", "svhn_cropped")
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
-FASTEST = "fastest"  # the fastest of these on this machine's backend; a row names it
 # protocol -> the baseline that trains on the whole set
 BASELINE_OF = {
     "datm": "B-DATM",
@@ -66,8 +64,8 @@ class Experiment:
         students: networks trained per score; by default the protocol's number, and one for training on all images.
         holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
         epochs: of students or of the baseline; replaces the published number.
-        precision: of matrix products: float32, tensorfloat32 or bfloat16; fastest: the fastest of these on this
-            machine's backend.
+        precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
+            a CPU, tensorfloat32 on a GPU and bfloat16_3x on a TPU. A row names it.
         options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 
@@ -94,7 +92,7 @@ class Experiment:
     students: Count | None = None
     epochs: Count | None = None
     holdout: PartialShare = 0.1
-    precision: str = "float32"
+    precision: str | None = None
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -106,7 +104,7 @@ class Experiment:
     def settled(self) -> "Experiment":
         """The same with default rate and precision filled in, so that equal runs have equal fingerprints."""
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
-        filled = {"rate": rate, "precision": fastest() if self.precision == FASTEST else self.precision}
+        filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
 
@@ -121,15 +119,24 @@ def from_file(path: pathlib.Path) -> Experiment:
     Raises:
       ValueError: the file is not TOML, or a key is unknown.
     """
+    return Experiment(**known_settings(read_toml(path), Experiment, path))
+
+
+def read_toml(path: pathlib.Path) -> dict[str, Any]:
+    """The content of a TOML file, or a ValueError that names the file."""
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
-    known = [field.name for field in dataclasses.fields(Experiment)]
+
+
+def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> Mapping[str, Any]:
+    """The table, if its keys are fields of the dataclass `kind`; else a ValueError that names the key."""
+    known = [field.name for field in dataclasses.fields(kind)]
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return Experiment(**table)
+    return table
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:

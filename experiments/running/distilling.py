@@ -18,7 +18,7 @@ from ddjax.types import TrainSet
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
 from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, full_recipe, network, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 KEPT = 64  # number of distilled sets kept in memory for other protocols; they are small
 
@@ -40,11 +40,6 @@ def distill_cells(cells: list[Ready], shared: Shared, view: View) -> list[Distil
     """Distil the set of each cell, in one program where that is possible.
 
     A set that was made before for another protocol, by this process or another one, is reused.
-
-    Args:
-      cells: of one method and configuration.
-      shared: stores distilled sets.
-      view: shows progress.
 
     Returns:
       For each cell its set, or its error if it diverged.
@@ -76,7 +71,7 @@ def set_of(cell: Ready) -> str:
 def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
     first, experiment = cells[0], cells[0].experiment
     trains = [seen(cell, shared) for cell in cells]
-    own, shape, k = first.method.model is not None, trains[0].images.shape[1:], trains[0].num_classes
+    own = first.method.model is not None
     network_of = None if own else [first.protocol.network, experiment.network]
     with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
         made = run_method(
@@ -85,7 +80,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
             [jax.random.key(cell.experiment.seed) for cell in cells],
             first.config,
             transform=first.transform,
-            model=None if own else network(experiment, first.protocol.network, shape, k),
+            model=None if own else first.network(first.protocol.network),
             mesh=shared.mesh,
             options=RunOptions(
                 report, shared.keeping and shared.keeping.checkpoints(cells, "distil", network=network_of)
@@ -118,8 +113,7 @@ def seen(cell: Ready, shared: Shared) -> TrainSet:
     train = preprocessed(cell, shared).train
     if not cell.asked.prune:
         return train
-    model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
-    rows = np.flatnonzero(~pruned(cell, full_recipe(cell), model, shared))
+    rows = np.flatnonzero(~pruned(cell, full_recipe(cell), cell.network(cell.baseline.network), shared))
     return dataclasses.replace(
         train, images=jnp.asarray(train.images)[rows], labels=train.labels[rows], ids=train.ids[rows]
     )

@@ -4,13 +4,13 @@ import dataclasses
 import time
 from typing import Any, NamedTuple, overload
 
-import jax
 import numpy as np
 
 from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.execution.guard import Diverged, attempted, intact
+from ddjax.precision import default, policy
 from ddjax.run import Outcome as Distillation
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
@@ -55,11 +55,6 @@ def run(
 
     Several cells train all networks of a kind in one compiled program.
 
-    Args:
-      experiment: a cell, or a list with at least one.
-      shared: caches what cells have in common for the next call.
-      view: shows progress; None shows nothing.
-
     Returns:
       The outcome; for a list, the outcome of each cell, or its error if it diverged.
 
@@ -77,7 +72,7 @@ def run(
         more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics are means over cells
         view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
     start = time.monotonic()
-    with jax.default_matmul_precision(cells[0].precision):
+    with policy(cells[0].precision or default()):
         ready = [make_ready(cell, shared) for cell in cells]
         results = train_on_all(ready, shared, view) if ready[0].asked.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)
@@ -152,20 +147,31 @@ def seeds_of(cell: Ready) -> dict[str, int]:
     return found
 
 
-def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The row of results of a cell."""
-    experiment, prepared = cell.experiment, cell.prepared
-    given, clean = np.asarray(prepared.train.labels), np.asarray(prepared.audit.labels)
+def settings_of(cell: Ready) -> dict[str, Any]:
+    """The columns of a row about its settings and the machine."""
+    experiment, noise = cell.experiment, cell.prepared.noise
     return {
         "dataset": cell.dataset.name,
         "noise": experiment.noise,
         "rate": experiment.rate,
-        "effective_rate": prepared.noise["used_effective_rate"],
-        "noise_checksum": prepared.noise["checksum"],
+        "effective_rate": noise["used_effective_rate"],
+        "noise_checksum": noise["checksum"],
         "method": experiment.method,
         "ipc": experiment.ipc if cell.asked.sized else None,
         "seed": experiment.seed,
         "seeds": seeds_of(cell),
+        "hardware": hardware(),
+        "commit": commit(),
+        "config": dataclasses.asdict(experiment),
+        "versions": versions(),
+    }
+
+
+def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The row of results of a cell."""
+    given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
+    return {
+        **settings_of(cell),
         "protocol": cell.baseline.name if cell.asked.on_all else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
@@ -173,9 +179,5 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         "operations": counted(cell),
         "train_images": len(given),
         "wall_s": round(seconds, 2),
-        "hardware": hardware(),
-        "commit": commit(),
-        "config": dataclasses.asdict(experiment),
-        "fingerprint": fingerprint(experiment),
-        "versions": versions(),
+        "fingerprint": fingerprint(cell.experiment),
     }

@@ -2,14 +2,12 @@
 
 import dataclasses
 import pathlib
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddjax import ranges
-from ddjax.names import choose, unknown
 from ddjax.ranges import Count, Seed, Share
-from experiments.running.config import BASELINE_OF, Experiment, drawn
+from experiments.running.config import BASELINE_OF, Experiment, drawn, known_settings, read_toml
 from experiments.running.methods import read, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
@@ -82,11 +80,7 @@ def _first_with_baseline_of(protocol: str, protocols: tuple[str, ...]) -> str:
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
-    """Restrict grids to values of their axes.
-
-    Args:
-      grids: as defined.
-      **axes: values to keep by axis, empty to keep all; `rates` are the rates of the noises.
+    """Restrict grids to values of their axes; `rates` are those of the noises, and an empty axis keeps all.
 
     Raises:
       ValueError: no grid has a value.
@@ -120,18 +114,12 @@ def from_file(path: pathlib.Path) -> Grid:
     Raises:
       ValueError: the file is not TOML, or a setting is unknown or wrong.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
-    known = [field.name for field in dataclasses.fields(Grid)]
-    for name in table:
-        choose(dict.fromkeys(known), name, f"setting in {path}")
+    table = dict(known_settings(read_toml(path), Grid, path))
     own = {
-        method: {_size(ipc, method, path): _settings(settings, path) for ipc, settings in per_ipc.items()}
+        method: {_size(i, method, path): known_settings(each, Experiment, path) for i, each in per_ipc.items()}
         for method, per_ipc in table.pop("of_method", {}).items()
     }
-    everywhere = _settings(table.pop("everywhere", {}), path)
+    everywhere = known_settings(table.pop("everywhere", {}), Experiment, path)
     axes = {name: _tuples(values) for name, values in table.items()}
     try:
         return Grid(**axes, everywhere=everywhere, of_method=own)
@@ -154,11 +142,3 @@ def _size(ipc: str, method: str, path: pathlib.Path) -> int:
             f"{path}: [of_method.{method}.IPC] needs a number of images per class, or 0 for any; got {ipc!r}"
         )
     return int(ipc)
-
-
-def _settings(table: Settings, path: pathlib.Path) -> Settings:
-    known = [field.name for field in dataclasses.fields(Experiment)]
-    for name in table:
-        if name not in known:
-            raise unknown(f"setting in {path}", name, known)
-    return table

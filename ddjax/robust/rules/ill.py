@@ -67,12 +67,6 @@ def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip", column_s
       strong: augmentation of the second view. The paper uses AutoAugment, which ddjax does not have.
       column_softmax: normalise the channel of the likelihood over true classes instead of given ones, like the
         published code.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def extra(key: PRNGKey, given: Given) -> Extra:

@@ -1,0 +1,152 @@
+"""What a witness is asked, and what it says: the interface between `denoise` and the witnesses.
+
+A witness makes predictions for every example from the given labels. A new one is a `Witness` in `registry.WITNESSES`.
+A witness that needs another one, such as an ensemble, calls `Question.consult`.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ddjax.denoising.judging import Judgement
+from ddjax.denoising.keeping import Stages
+from ddjax.denoising.telling import Report
+from ddjax.distilled import DistilledSet
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.types import TrainSet
+
+IMAGES, FEATURES = "images", "features"
+_SCORE, _SECONDS = "score.", "seconds."
+
+
+class FeatureSet(NamedTuple):
+    """Feature vectors with given labels. The vectors may be memory-mapped: read them in blocks."""
+
+    features: Any  # float [n d], finite
+    labels: Int[np.ndarray, "n"]
+    num_classes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The arguments of `ddjax.denoise` that a witness may read; they are described there."""
+
+    method: str
+    ipc: int = 10
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    students: int = 5
+    protocol: str = "common"
+    epochs: int | None = None
+    plain_epochs: int | None = None
+    network: str | None = None
+    width: int | None = None
+    depth: int | None = None
+    flip: bool = True
+    folds: int = 5
+    seed: int = 0
+
+
+class Testimony(NamedTuple):
+    """What a witness says.
+
+    Attributes:
+      predictions: logits or log-probabilities of each member, finite.
+      scores: scores of its own by name; larger is more suspicious.
+      seconds: wall time by stage.
+      distilled: the distilled set that the members learned from, if there is one.
+    """
+
+    predictions: Float[np.ndarray, "s n k"]
+    scores: Mapping[str, Float[np.ndarray, "n"]] = {}
+    seconds: Mapping[str, float] = {}
+    distilled: DistilledSet | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What a witness is asked.
+
+    Attributes:
+      data: examples with their given labels; images are in pixels.
+      plan: the arguments of `ddjax.denoise`.
+      stages: what is kept on disk.
+      decides: everything that decides the testimony, as JSON; the key under which it is kept.
+      choose: finds a witness by name.
+      report: receives the progress of the stages.
+    """
+
+    data: TrainSet | FeatureSet
+    plan: Plan
+    stages: Stages
+    decides: Mapping[str, Any]
+    choose: Callable[[str], "Witness"]
+    report: Report | None = None
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """Checkpoints of this witness while it is not finished."""
+        return self.stages.checkpoints("logits", self.decides)
+
+    def consult(self, method: str, **changes: Any) -> Testimony:
+        """Ask another witness about the same data, or take its answer from an earlier run.
+
+        Args:
+          method: the name of the witness.
+          **changes: fields of the plan that differ.
+
+        Returns:
+          Its testimony.
+
+        Raises:
+          ValueError: the predictions are not finite.
+        """
+        plan, witness = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
+        decides = {"data": self.decides["data"], "method": method}
+        decides |= {name: getattr(plan, name) for name in witness.decides}
+        asked, fresh = dataclasses.replace(self, plan=plan, decides=decides), []
+
+        def make() -> dict[str, np.ndarray]:
+            start = time.monotonic()
+            said = witness.ask(asked)
+            if not np.isfinite(said.predictions).all():
+                raise ValueError(
+                    "the networks' predictions are not finite: they diverged; lower the rate or other options"
+                )
+            fresh.append(said)
+            seconds = said.seconds or {method: time.monotonic() - start}
+            arrays = {"predictions": said.predictions}
+            arrays |= {_SCORE + name: values for name, values in said.scores.items()}
+            return arrays | {_SECONDS + name: np.float64(each) for name, each in seconds.items()}
+
+        kept = self.stages.arrays("logits", decides, make)
+        distilled = fresh[0].distilled if fresh else witness.distilled(asked) if witness.distilled else None
+        return Testimony(
+            kept["predictions"],
+            {name.removeprefix(_SCORE): values for name, values in kept.items() if name.startswith(_SCORE)},
+            {name.removeprefix(_SECONDS): float(v) for name, v in kept.items() if name.startswith(_SECONDS)},
+            distilled,
+        )
+
+
+class Witness(NamedTuple):
+    """A source of predictions.
+
+    Attributes:
+      ask: answers a question.
+      takes: the kinds of input that it can judge, of IMAGES and FEATURES.
+      decides: the fields of `Plan` that decide its answer, without the method.
+      check: raises a ValueError for data or a plan that it cannot use, before any work.
+      judge: replaces the judgement of its predictions; cleanlab has filters of its own.
+      distilled: the distilled set of a kept testimony, if it has one.
+    """
+
+    ask: Callable[[Question], Testimony]
+    takes: tuple[str, ...]
+    decides: tuple[str, ...]
+    check: Callable[[TrainSet | FeatureSet, Plan, tuple[str, ...]], None] | None = None
+    judge: Callable[[Judgement, Float[np.ndarray, "s n k"], Int[np.ndarray, "n"]], Judgement] | None = None
+    distilled: Callable[[Question], DistilledSet] | None = None
