@@ -32,7 +32,6 @@ DOORS = {
     "jinja2": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
-    "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
