@@ -91,7 +91,7 @@ def _score_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
             results[i] = outcome
         else:
             scores, part = outcome
-            results[i] = scores, part | spent(ready[i], made), made.distilled, made.log
+            results[i] = scores, part | _spent(ready[i], made), made.distilled, made.log
     return results
 
 
@@ -101,10 +101,8 @@ def _outcome(cell: Ready, result: tuple, seconds: float) -> Outcome:
     return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
 
 
-def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
-    """The columns of a row about the cost of a distilled set."""
-    steps = cell.method.steps(cell.config)
-    return {**made.spent, "distill_steps": steps, "skipped": made.skipped, "set": set_of(cell)}
+def _spent(cell: Ready, made: Distillation) -> dict[str, Any]:
+    return {**made.spent, "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
