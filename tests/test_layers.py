@@ -33,7 +33,6 @@ DOORS = {
     "jinja2": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
-    "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
     "torch": ["experiments/benchmarks/pytorch.py"],
