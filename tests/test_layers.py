@@ -13,7 +13,7 @@ LAYER = {
     **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
     **dict.fromkeys(["ranges", "backend"], 1),
     **dict.fromkeys(["types", "storage", "precision"], 2),
-    "checks": 3,
+    **dict.fromkeys(["checks", "machine"], 3),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,
     **dict.fromkeys(["data", "training"], 6),
@@ -33,12 +33,12 @@ DOORS = {
     "jinja2": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
-    "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
+    "torch": ["experiments/benchmarks/pytorch.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
-FORBIDDEN = ["jaxopt", "clu", "torch"]
+FORBIDDEN = ["jaxopt", "clu"]
 
 
 @functools.cache

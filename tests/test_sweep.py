@@ -56,7 +56,7 @@ def numbers(row):
 def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
     out, together = tmp_path / "out", tmp_path / "together"
     board = tmp_path / "board" if importlib.util.find_spec("tensorboardX") else None
-    assert sweep(config=config, out=out, limit=3, workers=1, quiet=True, tensorboard=board) == 0
+    assert sweep(config=config, out=out, most=3, workers=1, quiet=True, tensorboard=board) == 0
     assert board is None or len(list(board.glob("digits-*-random-1-*/events.*"))) >= 3
     first = rows_of(out)
     assert len(first) == 3 and all(row["status"] == "done" for row in first.values())
