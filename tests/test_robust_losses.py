@@ -209,19 +209,3 @@ def test_filling_rows_write_nothing():
         jnp.zeros(6), seen(4, present=[1, 1, 0, 0])._replace(rows=jnp.array([5, 2, 0, 2])), jnp.arange(1.0, 5)
     )
     np.testing.assert_array_equal(table, [0, 0, 2, 0, 0, 1])
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: losses.label_smoothing(1.5),
-        lambda: losses.generalised_cross_entropy(0.0),
-        lambda: selection.coteaching(1.0),
-        lambda: elr.elr(1.0),
-        lambda: ill.imprecise(0.0),
-        lambda: distilling.distillation(weight=2.0),
-    ],
-)
-def test_settings_out_of_range_are_named(make):
-    with pytest.raises(ValueError, match="got"):
-        make()

@@ -25,12 +25,13 @@ BASELINE_OF = {
     "frepo": "B-RCIG*",
     "ncfm": "B-DANCE",
     "common": "B-PLAIN",
+    "quick": "B-COSINE",
     "dd-ranking": "B-PLAIN",
 }
 # protocol -> the preprocessing of methods without one of their own
 SPACE_OF = {
     **{"datm": "datm", "dance": "dance", "rcig": "rcig", "frepo": "rcig", "ncfm": "dance"},
-    **{"common": "standardize", "dd-ranking": "standardize"},
+    **{"common": "standardize", "quick": "standardize", "dd-ranking": "standardize"},
 }
 
 
@@ -48,8 +49,8 @@ class Experiment:
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
-        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, dd-ranking.
-        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
+        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking.
+        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
         order: original, or tfds for noise that was drawn in the read order of TFDS.

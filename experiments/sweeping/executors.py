@@ -46,7 +46,7 @@ class Where:
 
 
 def execute(
-    cells: list[Experiment],
+    rounds: list[list[Experiment]],
     store: Store,
     where: Where,
     *,
@@ -54,8 +54,9 @@ def execute(
     machine: str | None,
     view: View,
 ) -> list[Experiment]:
-    """Run the missing cells; returns the cells that failed."""
-    missing = [cell for cell in cells if not store.done(cell)]
+    """Run the missing cells, those of a round before those of the next; returns the cells that failed."""
+    left = [[cell for cell in part if not store.done(cell)] for part in rounds]
+    missing = [cell for part in left for cell in part]
     if where.executor == "here":
         together = target() != "cpu" if fleet is None else fleet
         alone = together or view.board is not None or not missing
@@ -65,11 +66,12 @@ def execute(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1:
-            return run_missing(cells, store, together, view)
+            return run_missing(rounds, store, together, view)
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
-        parts = bundles(_groups_elsewhere(missing, where, fleet, machine, store.data_dir))
+        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine, store.data_dir)]
+        parts = bundles(apart)
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
         else:
