@@ -2,7 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, dance, datm, experts, importing, judging, precision, rcig, training
+from experiments.benchmarks import (
+    convolution,
+    dance,
+    datm,
+    experts,
+    importing,
+    judging,
+    ncfm,
+    precision,
+    rcig,
+    training,
+)
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
@@ -13,6 +24,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "experts": experts.experts,
     "import": importing.imports,
     "judge": judging.judged,
+    "ncfm": ncfm.ncfm_step,
     "precision": precision.precision,
     "rcig": rcig.rcig_step,
     "train": training.train,
