@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
@@ -25,12 +25,13 @@ BASELINE_OF = {
     "frepo": "B-RCIG*",
     "ncfm": "B-DANCE",
     "common": "B-PLAIN",
+    "quick": "B-COSINE",
     "dd-ranking": "B-PLAIN",
 }
 # protocol -> the preprocessing of methods without one of their own
 SPACE_OF = {
     **{"datm": "datm", "dance": "dance", "rcig": "rcig", "frepo": "rcig", "ncfm": "dance"},
-    **{"common": "standardize", "dd-ranking": "standardize"},
+    **{"common": "standardize", "quick": "standardize", "dd-ranking": "standardize"},
 }
 
 
@@ -48,8 +49,8 @@ class Experiment:
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
-        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, dd-ranking.
-        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
+        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking.
+        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
         order: original, or tfds for noise that was drawn in the read order of TFDS.
@@ -106,6 +107,11 @@ class Experiment:
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
         filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
+
+    def without(self, names: Collection[str]) -> "Experiment":
+        """The same with the defaults of these fields."""
+        fields = dataclasses.fields(Experiment)
+        return dataclasses.replace(self, **{field.name: field.default for field in fields if field.name in names})
 
 
 def drawn(noise: str, rate: float | None) -> bool:

@@ -29,17 +29,7 @@ JOBS_OF_A_WORKER = 4  # more balance the load better, fewer compile each program
 
 @dataclasses.dataclass(frozen=True)
 class Where:
-    """The executor and its settings.
-
-    Attributes:
-      executor: here, ray or slurm.
-      workers: processes on this machine; None for `usual_workers`.
-      address: address of a Ray cluster, such as auto or HOST:6379; None starts Ray on this machine.
-      resources: resources of a job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER or METHOD:NAME=NUMBER.
-      retries: how often to rerun a job whose process died.
-      slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
-        this machine.
-    """
+    """The executor and its settings, as in the options of `experiments.sweep`."""
 
     executor: Literal["here", "ray", "slurm"] = "here"
     workers: Count | None = None
@@ -56,7 +46,7 @@ class Where:
 
 
 def execute(
-    cells: list[Experiment],
+    rounds: list[list[Experiment]],
     store: Store,
     where: Where,
     *,
@@ -64,8 +54,9 @@ def execute(
     machine: str | None,
     view: View,
 ) -> list[Experiment]:
-    """Run the missing cells; returns the cells that failed."""
-    missing = [cell for cell in cells if not store.done(cell)]
+    """Run the missing cells, those of a round before those of the next; returns the cells that failed."""
+    left = [[cell for cell in part if not store.done(cell)] for part in rounds]
+    missing = [cell for part in left for cell in part]
     if where.executor == "here":
         together = target() != "cpu" if fleet is None else fleet
         alone = together or view.board is not None or not missing
@@ -75,11 +66,12 @@ def execute(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1:
-            return run_missing(cells, store, together, view)
+            return run_missing(rounds, store, together, view)
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
-        parts = bundles(_groups_elsewhere(missing, where, fleet, machine, store.data_dir))
+        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine, store.data_dir)]
+        parts = bundles(apart)
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
         else:

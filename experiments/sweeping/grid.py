@@ -1,8 +1,9 @@
 """A grid of experiments and its cells."""
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddjax import ranges
@@ -18,7 +19,7 @@ class Grid:
     """All combinations of its axes.
 
     A seed is of everything that is random in a cell, its draw of the noise included; `everywhere` can fix that draw
-    for all seeds with a `noise_seed`.
+    for all seeds with a `noise_seed`. A sweep runs several grids one after the other: see `rounds`.
 
     Attributes:
       noises: pairs of kind and rate.
@@ -41,42 +42,58 @@ class Grid:
 
 
 def cells(*grids: Grid) -> list[Experiment]:
-    """The cells of grids, without duplicates; neighbours can run as one program.
+    """The cells of grids in the order of their runs; see `rounds`."""
+    return [cell for part in rounds(*grids) for cell in part]
 
-    Methods without images per class occur once per noise and seed.
+
+def rounds(*grids: Grid) -> list[list[Experiment]]:
+    """The cells of each grid, without those of the grids before it.
+
+    The cells of a grid come before those of the next one. Within a grid, all cells of a seed come before those of the
+    next seed, so that an incomplete sweep has whole tables of fewer seeds. Neighbours can run as one program. Methods
+    without images per class occur once per noise and seed.
     """
     found: dict[Experiment, None] = {}
+    parts = []
     for grid in grids:
-        for dataset in grid.datasets:
-            for method in grid.methods:
-                for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
-                    for kind, rate in grid.noises:
-                        for seed in grid.seeds:
-                            for protocol in grid.protocols:  # innermost, because protocols share a distilled set
-                                own = grid.of_method.get(method, {})
-                                settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
-                                if drawn(kind, rate):  # a seed has its own draw of the noise
-                                    settings = {"noise_seed": seed, **settings}
-                                first = _first_with_baseline_of(protocol, grid.protocols)
-                                if read(method).on_all and protocol != first:
-                                    continue
-                                cell = Experiment(
-                                    dataset=dataset,
-                                    noise=kind,
-                                    rate=rate,
-                                    method=method,
-                                    ipc=ipc if sized(method) else Experiment.ipc,
-                                    seed=seed,
-                                    protocol=protocol,
-                                    **settings,
-                                )
-                                found[cell.settled()] = None
-    return list(found)
+        new = [cell for cell in _cells(grid) if cell not in found]
+        parts.append(list(dict.fromkeys(new)))
+        found |= dict.fromkeys(new)
+    return [part for part in parts if part]
 
 
-def _first_with_baseline_of(protocol: str, protocols: tuple[str, ...]) -> str:
-    """The first of the protocols with the same full-set baseline, which share its runs."""
-    return next(one for one in protocols if BASELINE_OF.get(one, one) == BASELINE_OF.get(protocol, protocol))
+def _cells(grid: Grid) -> Iterator[Experiment]:
+    axes = itertools.product(grid.seeds, grid.datasets, grid.methods)
+    for seed, dataset, method in axes:
+        first = _first_with_baseline_of(grid.protocols)
+        for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
+            own = grid.of_method.get(method, {})
+            given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+            for kind, rate in grid.noises:
+                # a seed has its own draw of the noise
+                settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
+                for protocol in grid.protocols:  # innermost, because protocols share a distilled set
+                    if read(method).on_all and protocol != first[protocol]:
+                        continue
+                    cell = Experiment(
+                        dataset=dataset,
+                        noise=kind,
+                        rate=rate,
+                        method=method,
+                        ipc=ipc if sized(method) else Experiment.ipc,
+                        seed=seed,
+                        protocol=protocol,
+                        **settings,
+                    )
+                    yield cell.settled()
+
+
+def _first_with_baseline_of(protocols: tuple[str, ...]) -> dict[str, str]:
+    """For each protocol the first one with the same full-set baseline, which share its runs."""
+    first: dict[str, str] = {}
+    for one in protocols:
+        first.setdefault(BASELINE_OF.get(one, one), one)
+    return {one: first[BASELINE_OF.get(one, one)] for one in protocols}
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
@@ -96,6 +113,11 @@ def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
         grids = [_kept(grid, name, wanted) for grid in grids] if wanted else grids
         grids = [grid for grid in grids if _values(grid, name)]
     return tuple(grids)
+
+
+def limited(grid: Grid, limit: int) -> Grid:
+    """The grid on the first `limit` images, or on all for 0."""
+    return dataclasses.replace(grid, everywhere={**grid.everywhere, "limit": limit or None})
 
 
 def _values(grid: Grid, axis: str) -> tuple:
