@@ -31,7 +31,6 @@ def test_the_guard_in_that_test_sees_a_transfer():
 
 @pytest.mark.parametrize(("asked", "quick"), [("1", True), ("0", False), (None, True)])
 def test_a_notebook_knows_its_place(monkeypatch, capsys, asked, quick):
-    monkeypatch.setattr("experiments.notebook.keep_compiled", lambda: None)
     monkeypatch.delenv("DDJAX_QUICK", raising=False)
     if asked:
         monkeypatch.setenv("DDJAX_QUICK", asked)
@@ -42,7 +41,6 @@ def test_a_notebook_knows_its_place(monkeypatch, capsys, asked, quick):
 
 
 def test_on_colab_results_go_to_the_drive(monkeypatch):
-    monkeypatch.setattr("experiments.notebook.keep_compiled", lambda: None)
     mounted = []
     drive = type(sys)("google.colab.drive")
     drive.mount = mounted.append
