@@ -13,7 +13,7 @@ import tyro
 
 from ddjax import ranges
 from ddjax.ranges import Count, Natural, PositiveShare, Range, Seed, Share
-from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
+from experiments.display.cli import main, make_deterministic, with_huge_pages
 
 DESCRIPTION = """Distil an image set, train students on the distilled images, and let them judge every label.
 
@@ -277,5 +277,4 @@ def measure(reports: list, clean: Any, name: str, rate: float, settings: Setting
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     main(denoise, DESCRIPTION)

@@ -9,7 +9,7 @@ import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
+from experiments.display.cli import main, make_deterministic, with_huge_pages
 
 
 @checked
@@ -142,5 +142,4 @@ def sweep(
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     main(sweep, __doc__)
