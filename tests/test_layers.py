@@ -34,10 +34,13 @@ DOORS = {
     "rich": ["experiments/"],
     "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
+    "torch": ["experiments/denoising/embedding.py"],
+    "timm": ["experiments/denoising/embedding.py"],
+    "datasets": ["experiments/denoising/huggingface.py", "experiments/denoising/exports.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
-FORBIDDEN = ["jaxopt", "clu", "torch"]
+FORBIDDEN = ["jaxopt", "clu"]
 
 
 def imports(path):

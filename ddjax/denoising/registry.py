@@ -9,7 +9,8 @@ import numpy as np
 from ddjax import preprocess
 from ddjax.data import to_space
 from ddjax.data.validate import small_classes
-from ddjax.denoising.asking import IMAGES, FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising import prototypes
+from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.distilling import WIDTH, configured, distilled_set, least_images, width_for
 from ddjax.denoising.judging import through_cleanlab
 from ddjax.denoising.witnesses import predict_cross_validated, predict_early_stopped, predict_students
@@ -110,8 +111,13 @@ WITNESSES: Mapping[str, Witness] = {
     "cleanlab": Witness(
         _folds, (IMAGES,), ("plain_epochs", "folds", *NETWORK), _enough_for_folds, judge=through_cleanlab
     ),
+    "prototypes": prototypes.WITNESS,
     "small_loss": Witness(_young, (IMAGES,), ("plain_epochs", "students", *NETWORK)),
 }
+
+
+# the method for each kind of input, if none is named
+DEFAULTS: Mapping[str, str] = {IMAGES: "dance", FEATURES: "prototypes", PREDICTIONS: "pred_probs"}
 
 
 def choose_witness(name: str) -> Witness:

@@ -2,7 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, dance, datm, experts, importing, judging, precision, rcig, training
+from experiments.benchmarks import (
+    convolution,
+    dance,
+    datm,
+    experts,
+    features,
+    importing,
+    judging,
+    precision,
+    rcig,
+    training,
+)
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
@@ -11,6 +22,7 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "dance": dance.dance_step,
     "datm": datm.datm_step,
     "experts": experts.experts,
+    "features": features.features,
     "import": importing.imports,
     "judge": judging.judged,
     "precision": precision.precision,
