@@ -180,7 +180,7 @@ def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path,
     (tmp_path / "empty").mkdir()
     (tmp_path / "cat" / "loop").symlink_to(tmp_path)
     (tmp_path / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(place.read_bytes())
-    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3"])
+    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3", "--method", "dance"])
     with pytest.raises(SystemExit):
         cli.main(command.denoise)
     said = capsys.readouterr().err.splitlines()
@@ -207,7 +207,7 @@ def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
     with pytest.raises(
         ValueError, match=r"ipc=2 is more images than 10,000 of 10,000 classes have: '0' \(1\), '1' .* and 9,995 more"
     ):
-        ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2)
+        ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2, method="dance")
 
 
 def test_arguments_are_shown_as_flags():

@@ -45,6 +45,11 @@ BASELINES: dict[str, Baseline] = {
             "convnet_rcig",
         ),
         Baseline("B-EVAL", dataclasses.replace(datm_recipe(), epochs=1000), "datm"),
+        Baseline(
+            "B-COSINE",
+            Recipe(epochs=30, batch=64, rate=0.02, momentum=0.9, weight_decay=5e-4, schedule="warmup_cosine"),
+            "standardize",
+        ),
         Baseline("B-PLAIN", Recipe(epochs=200, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4), "standardize"),
     ]
 }

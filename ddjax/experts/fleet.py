@@ -11,6 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from ddjax.backend import target
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
@@ -67,7 +68,7 @@ def train_experts(
       Diverged: the loss of an expert is not finite.
     """
     how, report, checkpoints = options.how, options.report, options.checkpoints
-    how = ("map" if jax.default_backend() == "cpu" else "vmap") if how == "auto" else how
+    how = ("map" if target() == "cpu" else "vmap") if how == "auto" else how
     devices = min(jax.local_device_count(), len(numbers))
     start, advance, judge = programs(model, recipe, how, devices, dtype)
     block = max(1, -(-recipe.epochs // BLOCKS))

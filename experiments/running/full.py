@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ddjax.denoising.judging import judge
-from ddjax.denoising.witnesses import predict_students
+from ddjax.denoising.witnesses import Networks, predict_students
 from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
 from ddjax.execution.guard import Diverged, attempted, intact
@@ -15,7 +15,7 @@ from experiments.running.config import NO_FLIP
 from experiments.running.distilling import distill_cells
 from experiments.running.rules import RATES, needs, trainer
 from experiments.running.scoring import Part, score_full
-from experiments.running.shared import Ready, Shared, full_recipe, make_ready, network, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, make_ready
 
 PRECISION = 0.8  # of the flags in a row; the labels are corrected by the most probable class
 
@@ -32,9 +32,7 @@ def train_on_all(cells: list[Ready], shared: Shared, view: View) -> list[tuple[F
 
 def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]:
     start = time.monotonic()
-    train = preprocessed(cell, shared).train
-    model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
-    given = needs(cell, full_recipe(cell), model, shared)
+    given = needs(cell, full_recipe(cell), cell.network(cell.baseline.network), shared)
     before = time.monotonic() - start
     scores, part = intact(score_full([cell], shared, view, trainer(given))[0])
     # the row lists inputs that a practitioner would not know
@@ -54,18 +52,16 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
         share = epochs / cell.baseline.recipe.epochs
         epochs = max(1, round(share * inner.protocol.recipe(len(made.distilled.images)).epochs))
     with view.task("students that correct the labels") as report:
-        logits = predict_students(
-            made.distilled,
-            train,
-            model=network(experiment, inner.protocol.network, train.images.shape[1:], train.num_classes),
-            protocol=inner.protocol,
-            students=inner.protocol.students,
-            epochs=epochs,
-            flip=experiment.dataset not in NO_FLIP,
-            seed=experiment.seed,
-            report=lambda stage, *progress: report(*progress),
-            checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
+        students = Networks(
+            cell.network(inner.protocol.network),
+            experiment.seed,
+            inner.protocol.students,
+            epochs,
+            experiment.dataset not in NO_FLIP,
+            lambda stage, *progress: report(*progress),
+            shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
         )
+        logits = predict_students(made.distilled, train, inner.protocol, students)
     given, clean = np.asarray(train.labels), np.asarray(cell.prepared.audit.labels)
     found = judge(logits, given, precision=PRECISION)
     corrected = found.truth.argmax(axis=1).astype(np.int32)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import NonNegative, checked
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.rule import mean_loss, write

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import Count, PartialShare, Positive, checked
 from ddjax.robust.rule import predictions
 from ddjax.robust.rules.losses import plain

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import NonNegative, PartialShare, Positive, checked
 from ddjax.robust.dynamics import COUNT, features
 from ddjax.robust.rule import from_probabilities, write
