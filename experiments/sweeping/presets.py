@@ -60,7 +60,7 @@ def photographs(seeds: tuple[int, ...], noises: tuple[tuple[str, float], ...]) -
         "noises": noises,
         "seeds": seeds,
         "protocols": ("quick",),
-        "everywhere": {"limit": 10_000, "width": 48, "students": 1, "precision": "fastest"},
+        "everywhere": {"limit": 10_000, "width": 48, "students": 1},
     }
     sets = ("random", "herding", "dm", "dance", "datm", "rcig")
     return (
