@@ -40,10 +40,10 @@ def recorded(events):
     return report, work
 
 
-def asked(events, **more):
+def asked(events, epochs, **more):
     report, _ = recorded(events)
     model = build("mlp", (2, 2, 1), 2, depth=1, width=4)
-    return {"model": model, "flip": True, "seed": 0, "report": report} | more
+    return witnesses.Networks(model, count=2, epochs=epochs, report=report, **more)
 
 
 def small_set():
@@ -64,9 +64,7 @@ def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
         images=images, labels=labels, num_classes=2, space=transform.fingerprint, preprocess=transform
     )
     with pytest.raises(Stopped):
-        witnesses.predict_students(
-            distilled, train, **asked(events), protocol=PROTOCOLS["common"], students=2, epochs=7
-        )
+        witnesses.predict_students(distilled, train, PROTOCOLS["common"], asked(events, 7))
     assert events == [("rates", 0, 7), "search", ("students", 0, 7), "training"]
 
 
@@ -82,8 +80,8 @@ def test_other_judges_are_announced(monkeypatch, say, trains, stage):
     _, work = recorded(events)
     monkeypatch.setattr(witnesses, trains, work("training"))
     with pytest.raises(Stopped):
-        more = {"folds": 3} if say == "predict_cross_validated" else {"students": 2}
-        getattr(witnesses, say)(small_set(), **asked(events, **more), epochs=20)
+        more = {"folds": 3} if say == "predict_cross_validated" else {}
+        getattr(witnesses, say)(small_set(), asked(events, 20), **more)
     assert events == [stage, "training"]
 
 
@@ -95,7 +93,7 @@ def test_what_precedes_a_distillation_is_announced(monkeypatch):
     monkeypatch.setattr(run, "distill", work("steps"))
     prepared = method._replace(prepare=lambda *given: events.append("preparing") or method.prepare(*given))
     with pytest.raises(Stopped):
-        distilling.distilled_set(prepared, config, small_set(), asked(events)["model"], 0, report)
+        distilling.distilled_set(prepared, config, small_set(), asked(events, 1).model, 0, report)
     assert events == [("prepare", 0, 0), "preparing", ("distil", 0, method.steps(config)), "steps"]
 
 

@@ -1,6 +1,7 @@
 """Layers import only downwards, and the heavy libraries stay behind their doors."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -12,7 +13,7 @@ LAYER = {
     **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
     **dict.fromkeys(["ranges", "backend"], 1),
     **dict.fromkeys(["types", "storage", "precision"], 2),
-    "checks": 3,
+    **dict.fromkeys(["checks", "machine"], 3),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,
     **dict.fromkeys(["data", "training"], 6),
@@ -32,16 +33,21 @@ DOORS = {
     "jinja2": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
-    "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
+    "torch": ["experiments/benchmarks/pytorch.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
-FORBIDDEN = ["jaxopt", "clu", "torch"]
+FORBIDDEN = ["jaxopt", "clu"]
 
 
+@functools.cache
 def imports(path):
     """Every module that a file imports, and the line; `from ddjax import checks` imports `ddjax.checks`."""
+    return list(_imports(path))
+
+
+def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)

@@ -1,17 +1,16 @@
 import io
 import os
 import pickle
-import zipfile
 
 import numpy as np
 import pytest
+from fuzzing import torch_legacy, torch_zip
 
 from ddjax.noise import human, label_files
 from ddjax.noise.human import C10_KEYS, SETS, clean_labels, human_labels, read_human
 from ddjax.noise.labels import checksum
 from ddjax.noise.orders import published_order, tfds_order
 from ddjax.noise.taxonomy import CIFAR100_COARSE
-from ddjax.storage import pickles
 
 # set, share that is wrong, checksum in original and in tfds order, class sizes
 PUBLISHED = {
@@ -72,21 +71,6 @@ def table():
     clean = np.arange(50_000) % 10
     rates = dict(zip(C10_KEYS, (0, 0.09, 0.4, 0.17, 0.18, 0.17), strict=True))
     return {key: np.where(random.random(50_000) < r, (clean + 1) % 10, clean) for key, r in rates.items()}
-
-
-def torch_zip(content):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
-        archive.writestr("archive/version", "3\n")
-    return stream.getvalue()
-
-
-def torch_legacy(content):
-    return b"".join(
-        pickle.dumps(part, protocol=2)
-        for part in (pickles.TORCH_MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}, content, [])
-    )
 
 
 def write(path, content):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from ddjax.denoising.witnesses import predict_early_stopped
+from ddjax.denoising.witnesses import Networks, predict_early_stopped
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.robust import make_rule
@@ -211,11 +211,10 @@ def test_second_judges_trace_nothing():
     model = counting(MODEL, calls)
     ids = np.arange(10, dtype=np.int32)
     train = TrainSet(images=IMAGES, labels=np.asarray(LABELS), ids=ids, num_classes=3, space="unit")
-    asked = {"model": model, "students": 2, "epochs": 10, "flip": True, "report": None}
-    predict_early_stopped(train, **asked, seed=0)
+    predict_early_stopped(train, Networks(model, 0, 2, 10))
     assert calls
     calls.clear()
-    predict_early_stopped(train, **asked, seed=1)
+    predict_early_stopped(train, Networks(model, 1, 2, 10))
     assert calls == []
 
 

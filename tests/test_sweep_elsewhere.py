@@ -146,8 +146,6 @@ def test_workers_are_for_small_images(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     assert usual_workers([quick(seed) for seed in range(3)]) == 2 and usual_workers([quick(0)]) == 1
     assert usual_workers([quick(0), dataclasses.replace(quick(1), dataset="cifar10")]) == 1
-    with pytest.raises(ValueError, match="workers must be a whole number, at least 1; got 0"):
-        Where(workers=0)
     with pytest.raises(ValueError, match="leave it out with --executor ray"):
         Where(executor="ray", workers=2)
 

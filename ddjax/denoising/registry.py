@@ -6,30 +6,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ddjax import preprocess
-from ddjax.data import to_space
 from ddjax.data.validate import small_classes
-from ddjax.denoising.asking import IMAGES, FeatureSet, Plan, Question, Testimony, Witness
-from ddjax.denoising.distilling import WIDTH, configured, distilled_set, least_images, width_for
-from ddjax.denoising.judging import through_cleanlab
-from ddjax.denoising.witnesses import predict_cross_validated, predict_early_stopped, predict_students
+from ddjax.denoising.asking import IMAGES, Plan, Question, Testimony, Witness
+from ddjax.denoising.automatic import AUTO
+from ddjax.denoising.combining import LEARNERS, ensemble, in_rounds, parts_of
+from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
+from ddjax.denoising.proximity import IN_FEATURE_SPACE
+from ddjax.denoising.training import NETWORK, TRAINED, by_rule_in_folds, network_for, networks
+from ddjax.denoising.witnesses import predict_students
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
-from ddjax.models import build_sized
 from ddjax.names import choose
-from ddjax.ranges import check_int
-from ddjax.run import SPACE
-from ddjax.types import Method, Model, TrainSet
-
-NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what decides any network and its training
-
-
-def network_for(data: TrainSet, plan: Plan) -> Model:
-    """The network that judges images: that of the plan, or of its protocol."""
-    name = plan.network or choose(PROTOCOLS, plan.protocol, "protocol").network
-    shape = tuple(data.images.shape[1:])
-    return build_sized(name, shape, data.num_classes, width=plan.width, depth=plan.depth, usual=WIDTH)
+from ddjax.types import Method, TrainSet
 
 
 def distillation(name: str, method: Method) -> Witness:
@@ -58,67 +47,53 @@ def distillation(name: str, method: Method) -> Witness:
         plan = question.plan
         made, seconds = distil(question)
         start = time.monotonic()
-        logits = predict_students(
-            made,
-            question.data,
-            model=network_for(question.data, plan),
-            protocol=choose(PROTOCOLS, plan.protocol, "protocol"),
-            students=plan.students,
-            epochs=plan.epochs,
-            flip=plan.flip,
-            seed=plan.seed,
-            report=question.report,
-            checkpoints=question.checkpoints,
-        )
+        protocol = choose(PROTOCOLS, plan.protocol, "protocol")
+        logits = predict_students(made, question.data, protocol, networks(question, plan.students, plan.epochs))
         return Testimony(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
 
     decides = ("ipc", "options", "students", "epochs", *NETWORK)
     return Witness(ask, (IMAGES,), decides, check, distilled=lambda question: distil(question)[0])
 
 
-def _folds(question: Question) -> Testimony:
-    start, plan = time.monotonic(), question.plan
-    logits = predict_cross_validated(**_plain(question), folds=plan.folds)
-    return Testimony(logits, seconds={"folds": time.monotonic() - start})
-
-
-def _young(question: Question) -> Testimony:
-    start, plan = time.monotonic(), question.plan
-    logits = predict_early_stopped(**_plain(question), students=plan.students)
-    return Testimony(logits, seconds={"networks": time.monotonic() - start})
-
-
-def _plain(question: Question) -> dict:
-    """Arguments of a plain training on all images."""
-    data, plan = question.data, question.plan
-    return {
-        "train": to_space(data, preprocess.fit(SPACE, data.images)),
-        "model": network_for(data, plan),
-        "epochs": plan.plain_epochs,
-        "flip": plan.flip,
-        "seed": plan.seed,
-        "report": question.report,
-        "checkpoints": question.checkpoints,
-    }
-
-
-def _enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
-    check_int(plan.folds, "folds", 2, len(data.labels))
-
-
-WITNESSES: Mapping[str, Witness] = {
-    "cleanlab": Witness(
-        _folds, (IMAGES,), ("plain_epochs", "folds", *NETWORK), _enough_for_folds, judge=through_cleanlab
-    ),
-    "small_loss": Witness(_young, (IMAGES,), ("plain_epochs", "students", *NETWORK)),
-}
+WITNESSES: Mapping[str, Witness] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE}
 
 
 def choose_witness(name: str) -> Witness:
-    """A witness by its name, the name of a distiller, or module:ATTRIBUTE of a distiller or a witness.
+    """A witness by its name.
+
+    Args:
+      name: of a witness or a distiller, module:ATTRIBUTE of one, or a combination (see `ddjax.denoising.combining`).
+
+    Returns:
+      The witness.
 
     Raises:
       ValueError: the name is unknown.
+
+    Example:
+      >>> choose_witness("plain*2+ridge").takes
+      ('images',)
     """
-    found = choose({**WITNESSES, **DISTILLERS}, name, "method")
-    return found if isinstance(found, Witness) else distillation(name, found)
+    parts = parts_of(name)
+    if len(parts) > 1 or parts[0].count > 1:
+        return ensemble(parts, [choose_witness(part.name) for part in parts])
+    alone = parts[0].name
+    base, _, way = alone.partition("@")
+    if way:
+        make = choose(_WAYS, way, "way of a method")
+        return make(base)
+    found = choose({**WITNESSES, **DISTILLERS}, alone, "method")
+    return found if isinstance(found, Witness) else distillation(alone, found)
+
+
+def _folds(name: str) -> Witness:
+    choose({name: None for name, each in TRAINED.items() if each is TRAINED["elr"]} | {"plain": None}, name, "rule")
+    return by_rule_in_folds(name)
+
+
+def _rounds(name: str) -> Witness:
+    choose(LEARNERS, name, "method that learns from soft labels")
+    return in_rounds(name, WITNESSES[name])
+
+
+_WAYS = {"folds": _folds, "rounds": _rounds}

@@ -8,7 +8,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ddjax.data import to_space
 from ddjax.denoising.telling import Report, begun
@@ -25,41 +25,52 @@ from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.types import Model, Params, TrainSet
 
+SHORT = 25  # epochs of a training that learns what images have in common, and few single labels
 YOUNG = 0.1  # share of the plain recipe's epochs: by then most right labels are learned and few wrong ones
 _TINY = 1e-12
 
 
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The networks of a witness, and what follows their training.
+
+    Attributes:
+      model: the architecture.
+      seed: of all of them.
+      count: their number.
+      epochs: of their training; None for the number of its recipe.
+      flip: False removes flips from the augmentation.
+      report: receives the progress of the stages.
+      checkpoints: of the trainings.
+    """
+
+    model: Model
+    seed: int = 0
+    count: int = 1
+    epochs: int | None = None
+    flip: bool = True
+    report: Report | None = None
+    checkpoints: Checkpoints | None = None
+
+    def keys(self) -> Array:
+        """A key for each network."""
+        return jax.random.split(jax.random.key(self.seed), self.count)
+
+    def options(self, stage: str, total: int) -> RunOptions:
+        """Announce a stage; the options of its training."""
+        return RunOptions(begun(self.report, stage, total), self.checkpoints)
+
+
 def predict_students(
-    distilled: DistilledSet,
-    train: TrainSet,
-    *,
-    model: Model,
-    protocol: Protocol,
-    students: int,
-    epochs: int | None,
-    flip: bool,
-    seed: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None = None,
+    distilled: DistilledSet, train: TrainSet, protocol: Protocol, networks: Networks
 ) -> Float[np.ndarray, "s n k"]:
     """Logits of new students for `train` (in pixels); see `students_of` for the arguments."""
-    options = {"protocol": protocol, "students": students, "epochs": epochs, "flip": flip, "seed": seed}
-    params, transform = students_of(distilled, train, model=model, report=report, checkpoints=checkpoints, **options)
-    return np.asarray(stacked_logits(model, params, to_space(train, transform).images))
+    params, transform = students_of(distilled, train, protocol, networks)
+    return np.asarray(stacked_logits(networks.model, params, to_space(train, transform).images))
 
 
 def students_of(
-    distilled: DistilledSet,
-    train: TrainSet,
-    *,
-    model: Model,
-    protocol: Protocol,
-    students: int,
-    epochs: int | None,
-    flip: bool,
-    seed: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None = None,
+    distilled: DistilledSet, train: TrainSet, protocol: Protocol, networks: Networks
 ) -> tuple[Params, Preprocess]:
     """Train new students on the distilled images alone.
 
@@ -69,14 +80,8 @@ def students_of(
     Args:
       distilled: the training set of the students.
       train: the images to judge, in pixels.
-      model: the network.
       protocol: how students are trained.
-      students: their number.
-      epochs: replaces the protocol's number.
-      flip: False removes flips from the augmentation.
-      seed: of the students.
-      report: receives the progress of the stages.
-      checkpoints: of the trainings.
+      networks: the students; their epochs replace those of the protocol.
 
     Returns:
       The parameters, stacked, and the preprocessing of the images that the students can judge.
@@ -84,76 +89,58 @@ def students_of(
     Raises:
       Diverged: a student diverged.
     """
-    recipe = adapted(protocol.recipe(len(distilled.images)), flip=flip, epochs=epochs)
+    recipe = adapted(protocol.recipe(len(distilled.images)), flip=networks.flip, epochs=networks.epochs)
     transform, plain = in_protocol_space(check(distilled), protocol, train)
     recipe, examples = suited(recipe, plain)
     rate = recipe.rate
     if protocol.use_step_size and distilled.step_size is not None:
         rate = float(distilled.step_size)
     if len(protocol.rates) > 1:
-        search = RunOptions(begun(report, "rates", recipe.epochs), checkpoints)
-        [rate] = chosen_rates(model, recipe, [examples], protocol, [train], transform, [seed], search)
-    keys = jax.random.split(jax.random.key(seed), students)
-    fitted = fit(
-        model,
-        recipe,
-        examples,
-        keys,
-        rates=jnp.full(students, rate, jnp.float32),
-        options=RunOptions(begun(report, "students", recipe.epochs), checkpoints).part("students"),
-    )
+        search, seeds = networks.options("rates", recipe.epochs), [networks.seed]
+        [rate] = chosen_rates(networks.model, recipe, [examples], protocol, [train], transform, seeds, search)
+    rates = jnp.full(networks.count, rate, jnp.float32)
+    options = networks.options("students", recipe.epochs).part("students")
+    fitted = fit(networks.model, recipe, examples, networks.keys(), rates=rates, options=options)
     all_finite(fitted.params, fitted.loss, "students")
     return fitted.params, transform
 
 
-def predict_cross_validated(
-    train: TrainSet,
-    *,
-    model: Model,
-    folds: int,
-    epochs: int | None,
-    flip: bool,
-    seed: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None = None,
-) -> Float[np.ndarray, "1 n k"]:
+def predict_cross_validated(train: TrainSet, networks: Networks, folds: int) -> Float[np.ndarray, "1 n k"]:
     """Log probabilities of each image from plain training on the other folds; the stage "folds".
 
-    The arguments are those of `predict_students`, but `train` is preprocessed.
+    Args:
+      train: the images to judge, preprocessed, with their given labels.
+      networks: the network of each fold; their epochs replace those of the plain recipe.
+      folds: their number.
+
+    Returns:
+      A single member.
     """
-    recipe = plain_recipe(epochs, flip)
+    recipe = plain_recipe(networks.epochs, networks.flip)
+    options = networks.options("folds", folds * recipe.epochs)
+    key = jax.random.key(networks.seed)
     probabilities = held_out_probabilities(
-        model,
-        recipe,
-        given(train),
-        jax.random.key(seed),
-        folds=folds,
-        seed=seed,
-        options=RunOptions(begun(report, "folds", folds * recipe.epochs), checkpoints),
+        networks.model, recipe, given(train), key, folds=folds, seed=networks.seed, options=options
     )
     return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
 
 
-def predict_early_stopped(
-    train: TrainSet,
-    *,
-    model: Model,
-    students: int,
-    epochs: int | None,
-    flip: bool,
-    seed: int,
-    report: Report | None,
-    checkpoints: Checkpoints | None = None,
-) -> Float[np.ndarray, "s n k"]:
+def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n k"]:
     """Logits of networks that are trained briefly on all images with their given labels; the stage "networks".
 
-    The arguments are those of `predict_students`, but `train` is preprocessed.
+    Args:
+      train: the images to judge, preprocessed, with their given labels.
+      networks: trained for a tenth of the plain recipe, or of `epochs`.
+
+    Returns:
+      A member for each network.
     """
-    recipe, keys = young_recipe(epochs, flip), jax.random.split(jax.random.key(seed), students)
-    options = RunOptions(begun(report, "networks", recipe.epochs), checkpoints)
-    fitted = fit(model, recipe, given(train), keys, options=options)
+    recipe = young_recipe(networks.epochs, networks.flip)
+    fitted = fit(
+        networks.model, recipe, given(train), networks.keys(), options=networks.options("networks", recipe.epochs)
+    )
     all_finite(fitted.params, fitted.loss, "early-stopped networks")
-    return np.asarray(stacked_logits(model, fitted.params, train.images))
+    return np.asarray(stacked_logits(networks.model, fitted.params, train.images))
 
 
 def given(train: TrainSet) -> Examples:
@@ -164,6 +151,20 @@ def given(train: TrainSet) -> Examples:
 def plain_recipe(epochs: int | None, flip: bool) -> Recipe:
     """The recipe of plain training on all images."""
     return adapted(BASELINES["B-PLAIN"].recipe, flip=flip, epochs=epochs)
+
+
+def short_recipe(n: int, epochs: int | None) -> Recipe:
+    """A short training of n images with augmentation: it learns what they have in common, and few single labels."""
+    return Recipe(
+        epochs=epochs or SHORT,
+        batch=128,
+        rate=0.02,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="warmup_cosine",
+        warmup_steps=2 * -(-n // 128),
+        augment="dance_pretrain",
+    )
 
 
 def young_recipe(epochs: int | None, flip: bool) -> Recipe:

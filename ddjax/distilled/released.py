@@ -110,14 +110,12 @@ def _npz(path: pathlib.Path) -> tuple[Any, Any, None]:
     with open(path, "rb") as file:
         if file.read(len(_HDF5)) == _HDF5:
             raise ValueError("it is HDF5, in which no method publishes its sets; save images and labels by numpy.savez")
-    arrays = read_npz(path)
-    found = [next((arrays[name] for name in names if name in arrays), None) for names in _NAMES]
-    if any(array is None for array in found):
+    arrays = {f"{name.removesuffix('s')}s": array for name, array in read_npz(path).items()}  # FRePo: image, label
+    if not {"images", "labels"} <= set(arrays):
         raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}; an .npz needs arrays 'images' and 'labels'")
-    return found[0], found[1], None
+    return arrays["images"], arrays["labels"], None
 
 
-_NAMES = (("images", "image"), ("labels", "label"))
 _WHITENED = ("datm", "datm_plain")  # with and without ZCA
 _MOSAIC = {"flip": False, "label_kind": "hard"}
 FORMATS: dict[str, Format] = {

@@ -86,12 +86,9 @@ def attack(scores: Float[np.ndarray, "s n"], inside: Bool[np.ndarray, "s n"]) ->
     return Attack(float(area), float(share), len(ratios))
 
 
-def found_at(
-    members: Float[np.ndarray, "n"], others: Float[np.ndarray, "m"], false_alarms: float = FALSE_ALARMS
-) -> float:
-    """The true-positive rate at a false-positive rate of at most `false_alarms`."""
-    allowed = int(false_alarms * len(others))
-    threshold = np.sort(others)[::-1][allowed]
+def found_at(members: Float[np.ndarray, "n"], others: Float[np.ndarray, "m"]) -> float:
+    """The true-positive rate at a false-positive rate of at most `FALSE_ALARMS`."""
+    threshold = np.sort(others)[::-1][int(FALSE_ALARMS * len(others))]
     return float(np.mean(members > threshold))
 
 

@@ -11,6 +11,7 @@ from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Range, Seed, checked
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
+from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model
 
 Folds = Annotated[int, Range(2)]
@@ -49,12 +50,23 @@ def held_out_probabilities(
     *,
     folds: Folds = 5,
     seed: Seed = 0,
+    rule: Rule = PLAIN,
     options: RunOptions = DEFAULTS,
 ) -> Float[np.ndarray, "n k"]:
-    """Cross-validated softmax probabilities of plain training on the given labels.
+    """Cross-validated softmax probabilities of training on the given labels.
 
     The cost is that of folds - 1 trainings on all images. All networks train on sets of the same size, so they share
     one program; the extra row that a smaller fold leaves for training is dropped.
+
+    Args:
+      model: the architecture.
+      recipe: of each network.
+      examples: images and one-hot given labels.
+      key: of the networks.
+      folds: their number.
+      seed: of the folds.
+      rule: how each network is trained; one without data.
+      options: progress over the epochs of all folds, and checkpoints, in a part for each fold.
 
     Returns:
       Rows that sum to one.
@@ -70,8 +82,8 @@ def held_out_probabilities(
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
         part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
         own = options.part(f"fold-{number}").within(number * recipe.epochs, folds * recipe.epochs)
-        fitted = fit(model, recipe, part, fold_key[None], options=own)
+        fitted = fit(model, recipe, part, fold_key[None], rule=rule, options=own)
         all_finite(fitted.params, fitted.loss, "networks of a fold")
-        [logits] = stacked_logits(model, fitted.params, jnp.asarray(examples.images)[held])
+        [logits] = stacked_logits(fitted.model, fitted.params, jnp.asarray(examples.images)[held])
         probabilities[held] = jax.nn.softmax(logits)
     return probabilities / probabilities.sum(axis=1, keepdims=True)

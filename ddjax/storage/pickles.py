@@ -14,15 +14,8 @@ import numpy as np
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 INTEGERS, NUMBERS = "iu", "iufb"  # kinds of NumPy dtypes
 _STORAGES = {
-    "FloatStorage": "f4",
-    "DoubleStorage": "f8",
-    "HalfStorage": "f2",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
-    "CharStorage": "i1",
-    "ByteStorage": "u1",
-    "BoolStorage": "b1",
+    **{"FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4"},
+    **{"ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "b1"},
 }
 
 
@@ -73,15 +66,18 @@ def read_torch(path: pathlib.Path, kinds: str = NUMBERS) -> Any:
     if data[:2] == b"PK":
         return _read_zip(data, kinds)
     stream, storages = io.BytesIO(data), _Storages()
-    first = _load(stream, kinds, storages)
+
+    def following() -> Any:
+        return _Unpickler(stream, kinds, storages).load()
+
+    first = following()
     if first != TORCH_MAGIC:
         return _plain(first)
-    _load(stream, kinds, storages)  # the protocol number
-    machine = _load(stream, kinds, storages)
-    content = _load(stream, kinds, storages)
+    following()  # the protocol number
+    machine, content = following(), following()
     if storages.known:
         order = "<" if machine.get("little_endian", True) else ">"
-        for key in _load(stream, kinds, storages):
+        for key in following():
             storage = storages.known[key]
             count = int.from_bytes(stream.read(8), "little" if order == "<" else "big")
             storage.fill(stream.read(storage.nbytes), count, order)
@@ -90,7 +86,7 @@ def read_torch(path: pathlib.Path, kinds: str = NUMBERS) -> Any:
 
 def unpickle(stream: io.BufferedIOBase, kinds: str = INTEGERS) -> Any:
     """Read the next pickle of `stream`, which may not contain tensors."""
-    return _plain(_load(stream, kinds, None))
+    return _plain(_Unpickler(stream, kinds, None).load())
 
 
 def _read_zip(data: bytes, kinds: str) -> Any:
@@ -100,7 +96,7 @@ def _read_zip(data: bytes, kinds: str) -> Any:
             raise ValueError("the archive does not hold one data.pkl")
         storages = _Storages()
         folder = found[0].filename.removesuffix("data.pkl")
-        content = _load(io.BytesIO(_stored(archive, found[0].filename)), kinds, storages)
+        content = _Unpickler(io.BytesIO(_stored(archive, found[0].filename)), kinds, storages).load()
         order = b"little"
         if f"{folder}byteorder" in archive.namelist():
             order = _stored(archive, f"{folder}byteorder")
@@ -151,10 +147,6 @@ class _Storages:
         if (storage.dtype, storage.count) != (np.dtype(dtype), count):
             raise Refused(f"it refers to storage {key} in two ways")
         return storage
-
-
-def _load(stream: Any, kinds: str, storages: _Storages | None) -> Any:
-    return _Unpickler(stream, kinds, storages).load()
 
 
 class _Unpickler(pickle.Unpickler):

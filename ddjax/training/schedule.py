@@ -14,7 +14,7 @@ from ddjax.types import Params, PRNGKey
 
 
 class Stream(enum.IntEnum):
-    """Streams of a network's own key: `fold_in(key, stream)` is the key of one use. Views count on from `VIEWS`."""
+    """Streams of a network's own key: `fold_in(key, stream)` is the key of one use."""
 
     ORDER = 0
     AUGMENT = 1
@@ -25,7 +25,8 @@ class Stream(enum.IntEnum):
     MASK = 6
     STATS = 7
     META = 8
-    VIEWS = 9
+    VIEWS = 9  # and on: one for each view
+    GUESS = 1000
 
 
 def direction(recipe: Recipe) -> optax.GradientTransformation:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
@@ -107,6 +107,11 @@ class Experiment:
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
         filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
+
+    def without(self, names: Collection[str]) -> "Experiment":
+        """The same with the defaults of these fields."""
+        fields = dataclasses.fields(Experiment)
+        return dataclasses.replace(self, **{field.name: field.default for field in fields if field.name in names})
 
 
 def drawn(noise: str, rate: float | None) -> bool:

@@ -12,7 +12,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.execution.guard import Diverged, attempted, intact
 from ddjax.execution.loop import Log
 from ddjax.execution.options import RunOptions
-from ddjax.run import Outcome, run_method, skipped_updates
+from ddjax.run import Outcome, run_method
 from ddjax.storage.rows import fingerprint
 from ddjax.types import TrainSet
 from experiments.display.progress import View
@@ -24,16 +24,11 @@ KEPT = 64  # number of distilled sets kept in memory for other protocols; they a
 
 
 class Distillation(NamedTuple):
-    """A distilled set of a cell, its log, and the columns of its cost (see `costs`)."""
+    """A distilled set of a cell, its log (empty for a stored set), and the columns of its cost (see `costs`)."""
 
     distilled: DistilledSet
     log: Log
     spent: dict[str, Any]
-
-    @property
-    def skipped(self) -> int | None:
-        """The number of rejected updates; None if the log is not known, as for a set that was loaded."""
-        return skipped_updates(self.log)
 
 
 def distill_cells(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
@@ -98,13 +93,15 @@ def costs(cell: Ready, outcome: Outcome) -> dict[str, Any]:
     """The cost of a distilled set, as columns of its row.
 
     distill_s: all seconds. distill_steady_s: seconds without compilation and without work that several runs share.
-    shared_s: seconds of shared work, in full, by name. space_s: seconds of fitting the preprocessing.
+    shared_s: seconds of shared work, in full, by name. space_s: seconds of fitting the preprocessing. skipped: rejected
+    updates.
     """
     return {
         "distill_s": round(outcome.seconds, 2),
         "distill_steady_s": round(outcome.steady, 2),
         "shared_s": {name: share.whole for name, share in outcome.shared.items()},
         "space_s": round(cell.space_s, 3),
+        "skipped": outcome.skipped,
     }
 
 

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ddjax.denoising.judging import judge
-from ddjax.denoising.witnesses import predict_students
+from ddjax.denoising.witnesses import Networks, predict_students
 from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
 from ddjax.execution.guard import Diverged, attempted, intact
@@ -52,18 +52,16 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
         share = epochs / cell.baseline.recipe.epochs
         epochs = max(1, round(share * inner.protocol.recipe(len(made.distilled.images)).epochs))
     with view.task("students that correct the labels") as report:
-        logits = predict_students(
-            made.distilled,
-            train,
-            model=cell.network(inner.protocol.network),
-            protocol=inner.protocol,
-            students=inner.protocol.students,
-            epochs=epochs,
-            flip=experiment.dataset not in NO_FLIP,
-            seed=experiment.seed,
-            report=lambda stage, *progress: report(*progress),
-            checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
+        students = Networks(
+            cell.network(inner.protocol.network),
+            experiment.seed,
+            inner.protocol.students,
+            epochs,
+            experiment.dataset not in NO_FLIP,
+            lambda stage, *progress: report(*progress),
+            shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
         )
+        logits = predict_students(made.distilled, train, inner.protocol, students)
     given, clean = np.asarray(train.labels), np.asarray(cell.prepared.audit.labels)
     found = judge(logits, given, precision=PRECISION)
     corrected = found.truth.argmax(axis=1).astype(np.int32)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,12 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.execution.guard import Diverged, attempted, intact
 from ddjax.precision import default, policy
-from ddjax.run import Outcome as Distillation
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
 from experiments.display.progress import View
 from experiments.running.classes import by_class
 from experiments.running.config import Experiment, drawn
-from experiments.running.distilling import distill_cells, set_of
+from experiments.running.distilling import Distillation, distill_cells, set_of
 from experiments.running.full import train_on_all
 from experiments.running.scoring import ranking, score_students
 from experiments.running.shared import Ready, Shared, make_ready, pieces
@@ -36,16 +35,6 @@ class Outcome(NamedTuple):
     distilled: DistilledSet | None
     scores: Scores | FullScores
     log: dict[str, np.ndarray]  # metric of the distiller -> its value at each step
-
-
-@overload
-def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome: ...
-
-
-@overload
-def run(
-    experiment: list[Experiment], *, shared: Shared | None = None, view: View | None = None
-) -> list[Outcome | Diverged]: ...
 
 
 def run(
@@ -102,7 +91,7 @@ def _score_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
             results[i] = outcome
         else:
             scores, part = outcome
-            results[i] = scores, part | spent(ready[i], made), made.distilled, made.log
+            results[i] = scores, part | _spent(ready[i], made), made.distilled, made.log
     return results
 
 
@@ -112,17 +101,13 @@ def _outcome(cell: Ready, result: tuple, seconds: float) -> Outcome:
     return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
 
 
-def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
-    """The columns of a row about the cost of a distilled set."""
-    steps = cell.method.steps(cell.config)
-    return {**made.spent, "distill_steps": steps, "skipped": made.skipped, "set": set_of(cell)}
+def _spent(cell: Ready, made: Distillation) -> dict[str, Any]:
+    return {**made.spent, "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
     """The experiment without the settings that may differ in a fleet; equal ones can run together."""
-    return dataclasses.replace(
-        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in MAY_DIFFER}
-    )
+    return experiment.without(MAY_DIFFER)
 
 
 def counted(cell: Ready) -> dict[str, Any] | None:

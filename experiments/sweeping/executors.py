@@ -29,17 +29,7 @@ JOBS_OF_A_WORKER = 4  # more balance the load better, fewer compile each program
 
 @dataclasses.dataclass(frozen=True)
 class Where:
-    """The executor and its settings.
-
-    Attributes:
-      executor: here, ray or slurm.
-      workers: processes on this machine; None for `usual_workers`.
-      address: address of a Ray cluster, such as auto or HOST:6379; None starts Ray on this machine.
-      resources: resources of a job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER or METHOD:NAME=NUMBER.
-      retries: how often to rerun a job whose process died.
-      slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
-        this machine.
-    """
+    """The executor and its settings, as in the options of `experiments.sweep`."""
 
     executor: Literal["here", "ray", "slurm"] = "here"
     workers: Count | None = None

@@ -70,13 +70,10 @@ def device_memory() -> float:
 
 def here() -> Machine:
     """Measure this machine, in about a second."""
-    import statistics
-
     from ddjax.backend import target
-    from experiments.benchmarks.measure import product, times
+    from ddjax.machine import rate as measured
 
-    call, gflop = product()
-    rate = gflop * 1e9 / statistics.median(times([call], 3)[0])
+    rate = measured("float32", repeats=3)
     cpu = target() == "cpu"
     like = MACHINES["cpu2" if cpu else "h200"]
     # a product reaches a larger share of the peak than a network

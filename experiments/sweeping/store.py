@@ -23,7 +23,7 @@ log = logging.getLogger("ddjax.sweep")
 
 FAILED = ("failed", "failed_nan")  # status of a row without a score; failed_nan: the run diverged
 ROW, PLAN = "row.json", "plan.json"
-SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s")  # columns of the cost of a distilled set
+SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s", "skipped")  # columns of the cost of a distilled set
 NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # columns of the plan
 
 

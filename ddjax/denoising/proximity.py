@@ -1,0 +1,158 @@
+"""Witnesses in feature space: ridge regression on all other examples, and votes of the nearest ones.
+
+Features are given, or made of images: those of typical patches for the regression, those of a network that is trained
+on the given labels for the votes.
+"""
+
+import functools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ddjax.augment import AUGMENTATIONS
+from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Question, Testimony, Witness
+from ddjax.denoising.patches import patch_features
+from ddjax.denoising.telling import begun
+from ddjax.denoising.training import NETWORK, preprocessed, trained
+from ddjax.kernels import matmul_highest
+from ddjax.kernels.left_out import left_out
+from ddjax.preprocess import one_hot
+
+NEIGHBOURS = 10  # as in SimiFeat
+ROUNDS = 11  # of augmented features; SimiFeat takes 21
+CANDIDATES = 100_000  # neighbours are sought among so many rows
+_ROWS = 1024  # whose neighbours are sought at a time
+_AT_ONCE = 500  # images in one pass
+_HALVINGS = 40
+_LOG_SHARPNESS = (-5.0, 8.0)
+_TINY = 1e-12
+
+
+def given_features(question: Question) -> Any:
+    """The features of a question; for images those of typical patches, the stage "patches"."""
+    data, plan = question.data, question.plan
+    if isinstance(data, FeatureSet):
+        return data.features
+    begun(question.report, "patches")
+    return patch_features(data.images, plan.seed, flip=plan.flip)
+
+
+def left_out_logs(
+    features: Any, targets: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]
+) -> Float[np.ndarray, "n k"]:
+    """Log-probabilities of each row by ridge regression on all other rows, as sure as the given labels allow."""
+    return np.asarray(as_sure_as(left_out(features, targets).predictions, jnp.asarray(labels)))
+
+
+@jax.jit
+def as_sure_as(scores: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n k"]:
+    """Log-softmax of the scores times the factor under which the labels are likeliest, by bisection."""
+    own = jnp.mean(jnp.take_along_axis(scores, labels[:, None], axis=1))
+
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) / 2
+        expected = jnp.mean(jnp.sum(jax.nn.softmax(jnp.exp(middle) * scores) * scores, axis=1))
+        dull = expected < own
+        return jnp.where(dull, middle, low), jnp.where(dull, high, middle)
+
+    ends = tuple(jnp.asarray(end, scores.dtype) for end in _LOG_SHARPNESS)
+    return jax.nn.log_softmax(jnp.exp(jax.lax.fori_loop(0, _HALVINGS, halve, ends)[0]) * scores)
+
+
+def votes(
+    features: Any, labels: Int[np.ndarray, "n"], num_classes: int, seed: int, count: int = NEIGHBOURS
+) -> Float[np.ndarray, "n k"]:
+    """The share of the nearest other rows, by cosine of centred features, that has each given label.
+
+    Args:
+      features: [n d]; it may be memory-mapped.
+      labels: as given.
+      num_classes: k.
+      seed: of the rows among which neighbours are sought, if there are more than `CANDIDATES`.
+      count: number of neighbours.
+
+    Returns:
+      Rows that sum to 1.
+
+    Raises:
+      ValueError: there are not more rows than neighbours.
+    """
+    n = len(labels)
+    if count >= n:
+        raise ValueError(f"{count} neighbours need more than {count} examples; got {n}")
+    rows = np.sort(np.random.default_rng(seed).permutation(n)[:CANDIDATES])
+    known = np.asarray(features[rows], np.float32)
+    middle = known.mean(axis=0)
+    known, known_labels = _directions(jnp.asarray(known - middle)), one_hot(jnp.asarray(labels[rows]), num_classes)
+    parts = []
+    for first in range(0, n, _ROWS):
+        asked = np.arange(first, min(n, first + _ROWS))
+        near = _directions(jnp.asarray(np.asarray(features[first : first + _ROWS], np.float32) - middle))
+        parts.append(np.asarray(_shares(near, known, known_labels, jnp.asarray(asked), jnp.asarray(rows), count)))
+    return np.concatenate(parts)
+
+
+def _directions(points: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    return points / jnp.maximum(jnp.linalg.norm(points, axis=1, keepdims=True), _TINY)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def _shares(near: Array, known: Array, labels: Array, asked: Array, rows: Array, count: int) -> Float[Array, "b k"]:
+    cosines = jnp.where(asked[:, None] == rows[None], -jnp.inf, matmul_highest(near, known.T))
+    return jnp.mean(labels[jax.lax.top_k(cosines, count)[1]], axis=1)
+
+
+def _ridge(question: Question) -> Testimony:
+    start, data = time.monotonic(), question.data
+    labels = np.asarray(data.labels)
+    logs = left_out_logs(given_features(question), np.asarray(one_hot(jnp.asarray(labels), data.num_classes)), labels)
+    return Testimony(logs[None], seconds={"ridge": time.monotonic() - start})
+
+
+def _voting(rounds: int, question: Question) -> Testimony:
+    """Votes on features, which for images are those of a network in `rounds` rounds of augmentation."""
+    start, data, plan = time.monotonic(), question.data, question.plan
+    labels = np.asarray(data.labels)
+
+    def vote(features: Any) -> Float[np.ndarray, "n k"]:
+        return votes(features, labels, data.num_classes, plan.seed)
+
+    if isinstance(data, FeatureSet):
+        each = [vote(data.features)]
+    else:
+        train = preprocessed(data)
+        fitted, recipe = trained(question, train)
+        params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+        augment = AUGMENTATIONS[recipe.augment]() if rounds > 1 else None
+        key = jax.random.key(plan.seed)
+        features = jax.jit(
+            lambda params, part, key: fitted.model.features(params, augment(key, part) if augment else part)
+        )
+        each = []
+        for round_ in range(rounds):
+            parts = [
+                np.asarray(features(params, train.images[first : first + _AT_ONCE], jax.random.fold_in(key, first)))
+                for first in range(0, len(labels), _AT_ONCE)
+            ]
+            key = jax.random.fold_in(key, round_)
+            each.append(vote(np.concatenate(parts)))
+    shares = np.mean(each, axis=0)
+    against = np.mean([share.argmax(axis=1) != labels for share in each], axis=0)
+    doubt = 1 - np.take_along_axis(shares, labels[:, None], axis=1)[:, 0]
+    # the smallest share that votes can have is 1 / count; a class without votes counts as half a vote
+    logs = np.log(np.maximum(shares, 0.5 / (NEIGHBOURS * len(each)))).astype(np.float32)
+    scores = {"votes": (against + doubt / (2 * len(each))).astype(np.float32)}
+    return Testimony(logs[None], scores, {"neighbours": time.monotonic() - start})
+
+
+_SHORT = ("plain_epochs", *NETWORK)
+IN_FEATURE_SPACE = {
+    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed")),
+    "knn": Witness(functools.partial(_voting, 1), (IMAGES, FEATURES), _SHORT),
+    "simifeat": Witness(functools.partial(_voting, ROUNDS), (IMAGES, FEATURES), _SHORT),
+}

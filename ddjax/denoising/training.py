@@ -1,0 +1,188 @@
+"""Witnesses that are networks trained on the given labels of all images, plainly or by a robust rule."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from ddjax import preprocess
+from ddjax.data import to_space
+from ddjax.denoising.asking import IMAGES, FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising.distilling import WIDTH
+from ddjax.denoising.judging import through_cleanlab
+from ddjax.denoising.witnesses import Networks, given, predict_cross_validated, predict_early_stopped, short_recipe
+from ddjax.evaluation import PROTOCOLS
+from ddjax.models import build_sized
+from ddjax.names import choose
+from ddjax.ranges import check_int
+from ddjax.robust import RULES, make_rule
+from ddjax.robust.held_out import held_out_probabilities
+from ddjax.robust.rules import early
+from ddjax.run import SPACE
+from ddjax.training import Fit, Recipe, fit, stacked_logits
+from ddjax.training.checking import all_finite
+from ddjax.training.rule import PLAIN, Rule
+from ddjax.types import Model, TrainSet
+
+NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what decides any network and its training
+_TINY = 1e-12
+
+
+def network_for(data: TrainSet, plan: Plan) -> Model:
+    """The network that judges images: that of the plan, or of its protocol."""
+    name = plan.network or choose(PROTOCOLS, plan.protocol, "protocol").network
+    shape = tuple(data.images.shape[1:])
+    return build_sized(name, shape, data.num_classes, width=plan.width, depth=plan.depth, usual=WIDTH)
+
+
+def networks(question: Question, count: int, epochs: int | None) -> Networks:
+    """Networks that answer a question."""
+    plan = question.plan
+    return Networks(
+        network_for(question.data, plan), plan.seed, count, epochs, plan.flip, question.report, question.checkpoints
+    )
+
+
+def preprocessed(data: TrainSet) -> TrainSet:
+    """The examples in the space of plain training."""
+    return to_space(data, preprocess.fit(SPACE, data.images))
+
+
+def trained(
+    question: Question,
+    train: TrainSet,
+    targets: Float[Array, "n k"] | None = None,
+    rule: Rule = PLAIN,
+    data: Any = None,
+    count: int = 1,
+) -> tuple[Fit, Recipe]:
+    """Networks trained for a short time with augmentation; the stage "networks".
+
+    Args:
+      question: has the plan.
+      train: preprocessed images.
+      targets: soft labels; None takes the given ones.
+      rule: how they are trained.
+      data: the rule's data.
+      count: number of networks.
+
+    Returns:
+      The trained networks and their recipe.
+
+    Raises:
+      Diverged: a network diverged.
+    """
+    how = networks(question, count, question.plan.plain_epochs)
+    recipe, examples = short_recipe(len(train.labels), how.epochs), given(train)
+    if targets is not None:
+        examples = examples._replace(targets=targets)
+    options = how.options("networks", recipe.epochs)
+    fitted = fit(how.model, recipe, examples, how.keys(), rule=rule, data=data, options=options)
+    all_finite(fitted.params, fitted.loss, "networks")
+    return fitted, recipe
+
+
+def log_predictions(fitted: Fit, images: Array, flip: bool) -> Float[np.ndarray, "s n k"]:
+    """Log-probabilities of trained networks; with `flip` the mean over an image and its mirror image."""
+    views = [images, images[:, :, ::-1]] if flip else [images]
+    logits = [stacked_logits(fitted.model, fitted.params, view) for view in views]
+    return np.asarray(sum(jax.nn.log_softmax(each) for each in logits) / len(views))
+
+
+def _timed(stage: str, ask: Callable[[Question], Testimony]) -> Callable[[Question], Testimony]:
+    """The same with the time of its only stage."""
+
+    def timed(question: Question) -> Testimony:
+        start = time.monotonic()
+        said = ask(question)
+        return said._replace(seconds={stage: time.monotonic() - start})
+
+    return timed
+
+
+def _folds(question: Question) -> Testimony:
+    plan = question.plan
+    how = networks(question, 1, plan.plain_epochs)
+    return Testimony(predict_cross_validated(preprocessed(question.data), how, plan.folds))
+
+
+def _young(question: Question) -> Testimony:
+    how = networks(question, question.plan.students, question.plan.plain_epochs)
+    return Testimony(predict_early_stopped(preprocessed(question.data), how))
+
+
+def _plain(question: Question) -> Testimony:
+    train = preprocessed(question.data)
+    fitted, _ = trained(question, train)
+    return Testimony(log_predictions(fitted, train.images, question.plan.flip))
+
+
+def _stopped(question: Question) -> Testimony:
+    train, plan = preprocessed(question.data), question.plan
+    parts = early.parts(np.asarray(train.labels), plan.folds, plan.seed)
+    fitted, _ = trained(question, train, rule=early.early_stopped(), data=parts, count=plan.folds)
+    held = 1 - np.asarray(parts.train + parts.stop)
+    probabilities = np.einsum("fn,fnk->nk", held, np.asarray(fitted.findings.relabel))
+    return Testimony(_logs(probabilities)[None])
+
+
+def _by_rule(question: Question) -> Testimony:
+    train, name = preprocessed(question.data), question.plan.method
+    rule = make_rule(name, short_recipe(len(train.labels), question.plan.plain_epochs).epochs)
+    fitted, _ = trained(question, train, rule=rule)
+    scores = {name: np.asarray(fitted.findings.suspicion[0], np.float32)}
+    if name in ("aum", "mean_margin"):
+        return Testimony(_logs(fitted.findings.relabel), scores)
+    return Testimony(log_predictions(fitted, train.images, question.plan.flip), scores)
+
+
+def by_rule_in_folds(name: str) -> Witness:
+    """Cross-validated training by a robust rule."""
+
+    def ask(question: Question) -> Testimony:
+        train, plan = preprocessed(question.data), question.plan
+        how = networks(question, 1, plan.plain_epochs)
+        recipe = short_recipe(len(train.labels), how.epochs)
+        probabilities = held_out_probabilities(
+            how.model,
+            recipe,
+            given(train),
+            jax.random.key(plan.seed),
+            folds=plan.folds,
+            seed=plan.seed,
+            rule=PLAIN if name == "plain" else make_rule(name, recipe.epochs),
+            options=how.options("folds", plan.folds * recipe.epochs),
+        )
+        return Testimony(_logs(probabilities)[None])
+
+    return Witness(_timed("folds", ask), (IMAGES,), ("plain_epochs", "folds", *NETWORK), enough_for_folds)
+
+
+def _logs(probabilities: Any) -> Float[np.ndarray, "*s n k"]:
+    return np.log(np.maximum(np.asarray(probabilities), _TINY)).astype(np.float32)
+
+
+def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
+    """Raise a ValueError if there are more folds than examples."""
+    check_int(plan.folds, "folds", 2, len(data.labels))
+
+
+_SHORT = ("plain_epochs", *NETWORK)
+_RULE = Witness(_timed("networks", _by_rule), (IMAGES,), _SHORT)
+TRAINED = {name: _RULE for name, published in RULES.items() if not published.data} | {
+    "cleanlab": Witness(
+        _timed("folds", _folds),
+        (IMAGES,),
+        ("plain_epochs", "folds", *NETWORK),
+        enough_for_folds,
+        judge=through_cleanlab,
+    ),
+    "small_loss": Witness(_timed("networks", _young), (IMAGES,), ("plain_epochs", "students", *NETWORK)),
+    "plain": Witness(_timed("networks", _plain), (IMAGES,), _SHORT),
+    "cross_validated": Witness(
+        _timed("networks", _stopped), (IMAGES,), ("plain_epochs", "folds", *NETWORK), enough_for_folds
+    ),
+}
