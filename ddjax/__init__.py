@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _WHERE = {
+    "ddjax.backend": ["targeting"],
     "ddjax.storage.checkpoints": ["Checkpoints"],
     "ddjax.data": ["Dataset", "load", "prepare", "synthetic", "to_space"],
     "ddjax.denoising": ["DenoiseReport", "denoise", "judge"],

@@ -5,7 +5,9 @@ import os
 import pathlib
 import re
 
+from ddjax.backend import target
 from ddjax.data import loading
+from ddjax.precision import asked
 from ddjax.storage import files
 from ddjax.storage import rows as results
 
@@ -49,12 +51,9 @@ def report() -> str:
 
 
 def _devices() -> list[tuple[str, str]]:
-    import jax
-
-    precision = jax.config.jax_default_matmul_precision or "float32"
-    unused = [] if jax.default_backend() != "cpu" else _accelerators()
+    unused = [] if target() != "cpu" else _accelerators()
     return [
-        ("devices", f"{results.hardware()}, backend {jax.default_backend()}, products in {precision}"),
+        ("devices", f"{results.hardware()}, backend {target()}, products in {asked()}"),
         *(("", f"{what}, but this jax cannot use it: pip install -e '.[{extra}]'") for what, extra in unused),
     ]
 

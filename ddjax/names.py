@@ -9,14 +9,6 @@ from typing import Any
 def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for a name that is not in `known`. It lists the known names and suggests the closest one.
 
-    Args:
-      what: the kind of thing that is named.
-      name: the unknown name.
-      known: all known names.
-
-    Returns:
-      The error, to be raised.
-
     Example:
       >>> print(unknown("method", "datn", ["rcig", "datm"]))
       unknown method 'datn'; known: rcig, datm. Did you mean 'datm'?
@@ -34,9 +26,6 @@ def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
       table: the known entries.
       name: a key of the table, or `module:ATTRIBUTE`, by which a fork adds an entry without editing the table.
       what: the kind of thing that is named, for the message.
-
-    Returns:
-      The entry, or the attribute.
 
     Raises:
       ValueError: the name is unknown, or the import fails.

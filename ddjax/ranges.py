@@ -78,7 +78,7 @@ def check(value: Any, wanted: Any, argument: str) -> None:
     """Check a value against an annotation.
 
     A boolean is not a number, an integer is a float, and text is neither. Numbers, booleans, text, classes, `Literal`,
-    `None`, and sequences and unions of these are checked; other annotations accept everything.
+    `None`, and sequences, dicts and unions of these are checked; other annotations accept everything.
 
     Args:
       value: of any type.
@@ -108,6 +108,10 @@ def check(value: Any, wanted: Any, argument: str) -> None:
             raise unknown(argument, value, map(str, inner))
     elif origin in (tuple, list, Sequence):
         _sequence(value, origin, inner, argument)
+    elif origin is dict:
+        check(value, dict, argument)
+        for key, entry in value.items():
+            check(entry, inner[1], f"{argument}[{key!r}]")
     elif wanted is int:
         _check_int(value, argument, ANY)
     elif wanted is float:
@@ -123,15 +127,7 @@ def check(value: Any, wanted: Any, argument: str) -> None:
 
 
 def fields(record: Any, of: str = "") -> None:
-    """Check each field of a dataclass against its annotation.
-
-    Args:
-      record: the dataclass.
-      of: a prefix of the field names in messages.
-
-    Raises:
-      ValueError: a field is of another type, or out of range.
-    """
+    """Check each field of a dataclass against its annotation."""
     for name, wanted in annotations(type(record)).items():
         check(getattr(record, name), wanted, f"{of}{name}")
 
@@ -176,9 +172,6 @@ def check_int(value: Any, argument: str, least: int = 1, most: float | int = mat
       argument: its name, for the message.
       least: the smallest integer allowed.
       most: the largest integer allowed.
-
-    Returns:
-      The value as an int.
 
     Raises:
       ValueError: it is not an integer, or is out of range.

@@ -45,13 +45,8 @@ class Outcome(NamedTuple):
 
     @property
     def skipped(self) -> int | None:
-        """The number of rejected updates; None if the log is not known, as for a set that was loaded."""
-        return skipped_updates(self.log)
-
-
-def skipped_updates(log: Log) -> int | None:
-    """The number of rejected updates in a log; None for an empty log."""
-    return int(log[SKIPPED].sum()) if SKIPPED in log else None
+        """The number of rejected updates; None for a method without steps."""
+        return int(self.log[SKIPPED].sum()) if SKIPPED in self.log else None
 
 
 @overload

@@ -220,7 +220,7 @@ def contract(method: Method, config: Any = None, **fields: Any) -> Callable[...,
       fields: fields of the configuration, which replace those of `config`.
 
     Returns:
-      A parametrized test function.
+      A parametrized test function, whose attribute `case` is a function that returns the shared `Case`.
 
     Raises:
       ValueError: a field is unknown, or its value is out of range.
@@ -238,4 +238,5 @@ def contract(method: Method, config: Any = None, **fields: Any) -> Callable[...,
     def test(check: Callable[[Case], None]) -> None:
         check(case())
 
+    test.case = case  # other tests of the same problem share its programs: `test_mine.case()`
     return test

@@ -6,14 +6,13 @@ Example: python -m experiments.bench conv train --native --json
 
 Example: python -m experiments.bench judge --files DIR
 
-Fractions are relative to the rate of a float32 matrix product, which is measured in turn with each benchmark. On Linux
-the process uses huge pages, because page faults cost as much as the arithmetic of a narrow network.
-`GLIBC_TUNABLES= python -m experiments.bench` runs without them.
+"of GEMM" is relative to the rate of a matrix product in the same precision, which is measured in turn with each
+benchmark. "of memory" is relative to the measured memory bandwidth. On Linux the process uses huge pages, because page
+faults cost as much as the arithmetic of a narrow network; `GLIBC_TUNABLES= python -m experiments.bench` does not.
 """
 
+import contextlib
 import dataclasses
-import importlib.metadata
-import json as json_module
 import os
 import pathlib
 import sys
@@ -23,7 +22,9 @@ from typing import Annotated, Any
 import tyro
 
 from ddjax import names as known
+from ddjax.precision import asked, policy
 from ddjax.ranges import Count, checked
+from ddjax.storage.rows import hardware, to_line, versions
 from experiments.display import cli
 
 Entry = dict[str, Any]
@@ -38,6 +39,9 @@ COLUMNS: dict[str, tuple[Callable[[Entry], Any], str]] = {
     "seconds": (_key("seconds"), ".4f"),
     "GFLOP/s": (lambda entry: entry["gflop"] and entry["gflop"] / entry["seconds"], ".1f"),
     "of GEMM": (_key("gemm_fraction"), ".2f"),
+    "of memory": (_key("bandwidth_fraction"), ".2f"),
+    "GB/s": (_key("gb"), ".0f"),
+    "compile s": (_key("compile_s"), ".1f"),
     "peak MiB": (_key("peak_mib"), ".0f"),
     "ratio": (_key("ratio"), ".2f"),
     "images/s": (_key("images_per_s"), ".0f"),
@@ -64,18 +68,22 @@ def bench(
     repeats: Count = 5,
     ipc: Count = 1,
     native: bool = False,
+    parts: bool = True,
+    precision: str | None = None,
     files: pathlib.Path | None = None,
 ) -> None:
     """Print the median time of each benchmark after a warm-up.
 
     Args:
         names: benchmarks: gemm, conv, precision, import, train, evaluate, ...; a wrong name lists all.
-        json: print one JSON list.
+        json: print each row as one JSON line as soon as it is measured.
         width: channels of the networks.
         batch: images per step; None for those of the benchmark.
         repeats: timed calls per benchmark.
         ipc: distilled images per class of the benchmark rcig.
         native: also measure XLA's convolution.
+        parts: also measure the parts of each step.
+        precision: of matrix products; by default that of the platform.
         files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
 
     Raises:
@@ -85,18 +93,27 @@ def bench(
     from experiments.benchmarks.measure import Settings
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
-    settings = Settings(width, batch, repeats, ipc, native, files)
-    entries = [entry for function in functions for entry in function(settings)]
-    if json:
-        print(json_module.dumps([{**entry, **circumstances()} for entry in entries]))
-    else:
-        show(entries, settings)
+    settings = Settings(width, batch, repeats, ipc, native, files, parts)
+    entries = []
+    with policy(precision) if precision else contextlib.nullcontext():
+        for function in functions:
+            for entry in function(settings):
+                entries.append(entry)
+                if json:
+                    print(to_line(entry | circumstances()), flush=True)
+        if not json:
+            show(entries, settings)
 
 
 def circumstances() -> dict[str, str | bool]:
     """Versions and settings that the times depend on."""
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax")}
-    return {**versions, "cores": os.cpu_count(), "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", "")}
+    return {
+        **versions(),
+        "hardware": hardware(),
+        "products": asked(),
+        "cores": os.cpu_count(),
+        "huge_pages": cli.HUGE_PAGES in os.environ.get("GLIBC_TUNABLES", ""),
+    }
 
 
 def show(entries: list[dict], settings: object) -> None:

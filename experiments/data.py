@@ -1,10 +1,12 @@
-"""Describe data sets, and say where the files of a missing one must be.
+"""Describe data sets, say where the files of a missing one must be, and write one to a single file.
 
 Example: python -m experiments.data check cifar10
 
 Example: python -m experiments.data check path/to/folder --image-size 32 --json
 
 Example: python -m experiments.data list
+
+Example: python -m experiments.data write cifar10 images/cifar10.npz
 """
 
 import dataclasses
@@ -19,7 +21,9 @@ import tyro
 
 from ddjax import names
 from ddjax.data import dataset, loading
+from ddjax.data.npz import write_npz
 from ddjax.data.tfds_known import ALIASES
+from ddjax.noise import human
 from ddjax.ranges import Count
 from ddjax.storage import files
 from experiments.display import cli
@@ -78,6 +82,42 @@ class List:
         print(f"or {', '.join(loading.PATTERNS)}")
 
 
+@dataclasses.dataclass(frozen=True)
+class Write:
+    """Write a data set to an .npz, for machines without TensorFlow: `--data-dir FOLDER` finds FOLDER/NAME.npz there."""
+
+    name: tyro.conf.Positional[str]  # a name from `list`, tfds:NAME, FOLDER/ or FILE.csv
+    file: tyro.conf.Positional[pathlib.Path]  # the .npz
+    data_dir: pathlib.Path | None = None  # TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+    labels_file: pathlib.Path | None = None  # published human labels; by default those among the manual downloads
+
+    def run(self) -> None:
+        """Write the file, with the human labels of CIFAR-N if their file is there.
+
+        Raises:
+          ValueError: the data set is missing or damaged, or the file has another ending.
+        """
+        if self.file.suffix != ".npz":
+            raise ValueError(f"file must end in .npz; got {self.file}")
+        loaded = loading.load(self.name, data_dir=self.data_dir)
+        write_npz(dataclasses.replace(loaded, extra_labels={**loaded.extra_labels, **self._human(loaded)}), self.file)
+        print("\n".join(lines(describe(loading.load(self.file), None))))
+
+    def _human(self, data: dataset.Dataset) -> dict[str, np.ndarray]:
+        """Human labels by the names of their noises."""
+        if data.name not in human.FILES:
+            return {}
+        path = self.labels_file or files.manual_dir(self.data_dir or files.data_dir()) / human.FILES[data.name]
+        if not path.exists() and self.labels_file is None:
+            return {}
+        table = human.read_human(path, data.name)
+        return {
+            name: table[own.key][data.ids]
+            for name, own in human.SETS.items()
+            if own.dataset == data.name and own.num_classes == data.num_classes and own.key in table
+        }
+
+
 def _missing(name: str, root: pathlib.Path) -> str:
     if name == "tiny_imagenet":
         return f"not in {files.manual_dir(root)}"
@@ -131,7 +171,11 @@ def lines(facts: dict[str, Any]) -> list[str]:
     ]
 
 
-Command = Annotated[Check, tyro.conf.subcommand("check")] | Annotated[List, tyro.conf.subcommand("list")]
+Command = (
+    Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Write, tyro.conf.subcommand("write")]
+)
 
 
 def main(command: tyro.conf.OmitSubcommandPrefixes[Command]) -> None:

@@ -1,6 +1,6 @@
-"""Who was in the data: shadow models attack one another by the likelihood-ratio attack, and leave a row.
+"""Membership inference: train shadow models, attack each by the likelihood-ratio attack, and write a row.
 
-python -m experiments.membership --dataset digits --rate 0.4 --method dance --ipc 10 --shadows 16
+Example: python -m experiments.membership --dataset digits --rate 0.4 --method dance --ipc 10 --shadows 16
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ from ddjax.data import to_space
 from ddjax.denoising.witnesses import students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
-from ddjax.storage.rows import append, commit, fingerprint, hardware, versions
+from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
 from experiments.display.cli import keep_compiled, main
 from experiments.display.progress import View
 from experiments.running.config import NO_FLIP, Experiment, method_config
 from experiments.running.distilling import distill_cells
-from experiments.running.run import seeds_of
-from experiments.running.shared import Ready, Shared, make_ready, network, preprocessed
+from experiments.running.run import settings_of
+from experiments.running.shared import Ready, Shared, make_ready, preprocessed
 
-APART = 1000  # seeds of shadow models of one attack are this far from those of the next
+APART = 1000  # distance between the seeds of the shadow models of two attacks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Settings(Experiment):
     images (--method full) with so many --epochs that it is as accurate as the distilled set.
 
     Attributes:
-        shadows: models, each on a random half of the training images; even, at least 8.
-        out: the file that the row is added to.
-        quiet: no progress.
-        data_dir: the TFDS directory, when it is not the usual one.
+        shadows: number of models, each trained on a random half of the images; even, at least 8.
+        out: file to which the row is added.
+        quiet: print no progress.
+        data_dir: TFDS directory, if it is not the default.
     """
 
     shadows: int = 16
@@ -49,19 +49,10 @@ class Settings(Experiment):
 
 
 def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | None = None) -> dict[str, Any]:
-    """The row of an attack: train every shadow model, and let them attack one another.
-
-    Args:
-      experiment: settings of the cell; its protocol trains the networks, whatever the method.
-      shadows: how many halves of the training images.
-      view: where progress is shown.
-      data_dir: the TFDS directory.
-
-    Returns:
-      A row with the column `membership`: AUC, and the share found at 1 % false alarms.
+    """The row of an attack, with the column `membership`: train all shadow models, and attack each by the others.
 
     Raises:
-      ValueError: for a method that distils nothing, or shadows that are odd or fewer than eight.
+      ValueError: the method distils nothing, or the number of shadows is odd or below eight.
     """
     cell = make_ready(experiment, Shared(data_dir))
     if cell.asked.on_all and experiment.method != "full":
@@ -79,24 +70,13 @@ def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | N
     found = membership.attack(np.stack(scores), halves)
     accuracy = float(np.mean(accuracies))
     return {
-        "dataset": cell.dataset.name,
-        "noise": experiment.noise,
-        "rate": experiment.rate,
-        "effective_rate": cell.prepared.noise["used_effective_rate"],
-        "method": experiment.method,
-        "ipc": experiment.ipc if cell.asked.sized else None,
-        "seed": experiment.seed,
-        "seeds": seeds_of(cell),
+        **settings_of(cell),
         "protocol": cell.protocol.name,
         "last_acc": accuracy,
         "best_acc": accuracy,
         "membership": {"auc": found.auc, "tpr_at_1": found.tpr, "shadows": found.shadows},
         "train_images": int(halves[0].sum()),
-        "hardware": hardware(),
-        "commit": commit(),
-        "config": dataclasses.asdict(experiment),
         "fingerprint": fingerprint([dataclasses.asdict(experiment), "membership", shadows]),
-        "versions": versions(),
     }
 
 
@@ -117,11 +97,11 @@ def half(cell: Ready, mask: np.ndarray, seed: int) -> Ready:
 
 def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np.ndarray, float]:
     """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
-    experiment, shared = cell.experiment, Shared(data_dir)  # its own: what is kept is known by the name of the data
+    experiment, shared = cell.experiment, Shared(data_dir)  # not shared: its keys do not tell halves apart
     made = (
         everything(cell, shared) if cell.asked.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
     )
-    model = network(experiment, cell.protocol.network, pool.images.shape[1:], pool.num_classes)
+    model = cell.network(cell.protocol.network)
     params, transform = students_of(
         made,
         cell.prepared.train,
@@ -139,7 +119,7 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
 
 
 def everything(cell: Ready, shared: Shared) -> DistilledSet:
-    """All images of the cell as if they were a distilled set, so that the same protocol trains on them."""
+    """All images of the cell as a distilled set, so that the same protocol trains on them."""
     train = preprocessed(cell, shared).train
     return DistilledSet(
         images=jnp.asarray(train.images),
@@ -151,7 +131,7 @@ def everything(cell: Ready, shared: Shared) -> DistilledSet:
 
 
 def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
-    """Attack, write the row, and say what came out."""
+    """Attack, write the row, and print the result."""
     view = View(settings.quiet)
     row = attacked(settings.settled(), settings.shadows, view, settings.data_dir)
     append(settings.out, row | {"command": " ".join(["python", "-m", "experiments.membership", *sys.argv[1:]])})

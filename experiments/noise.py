@@ -114,75 +114,22 @@ def summary(record: dict, names: tuple[str, ...]) -> str:
 
 def draw(path: pathlib.Path, shares: np.ndarray, record: dict, names: tuple[str, ...]) -> None:
     """Plot the realised confusion matrix [k k]: row = clean class, column = given label."""
-    import matplotlib
+    from experiments.display import figures
 
-    matplotlib.use("Agg")
-    from matplotlib import colors, pyplot
-
-    k = len(names)
-    grouped = record["dataset"] == "cifar100" and k == 100
-    if grouped:
+    groups = 5 if record["dataset"] == "cifar100" and len(names) == 100 else 0
+    if groups:
         members = np.concatenate([*taxonomy.CIFAR100_SUPERCLASSES.values()])
-        shares = shares[np.ix_(members, members)]
-    small = k <= 20
-    side = 2.9 + 0.46 * k if small else 8.5
-    figure, axes = pyplot.subplots(figsize=(side + 0.9, side), layout="constrained")
-    scale = colors.PowerNorm(0.5 if small else 0.35, 0, 1)  # keeps small shares visible
-    image = axes.imshow(shares, cmap="Blues", norm=scale, interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])
-    bar.ax.set_yticklabels(["0", "1 %", "5 %", "10 %", "25 %", "50 %", "75 %", "100 %"])
-    bar.outline.set_visible(False)
-    if small:
-        label_cells(axes, shares)
-        ticks, tick_names = np.arange(k), [name.replace("_", " ") for name in names]
-        axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=1.5)
-    elif grouped:
-        ticks, tick_names = np.arange(2, 100, 5), [name.replace("_", " ") for name in SUPERCLASSES]
-        for edge in np.arange(4.5, 99, 5):
-            axes.axhline(edge, color="0.85", linewidth=0.5)
-            axes.axvline(edge, color="0.85", linewidth=0.5)
-    else:
-        ticks = np.arange(0, k, k // 10)
-        tick_names = [names[i] for i in ticks]
-    tilt = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, tick_names)) > 3 else {}
-    axes.set_xticks(ticks, tick_names, fontsize=8 if grouped else 10, **tilt)
-    axes.set_yticks(ticks, tick_names, fontsize=8 if grouped else 10)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xlabel("given label")
-    axes.set_ylabel("clean label")
+        shares, names = shares[np.ix_(members, members)], SUPERCLASSES
+    figure, axes = figures.heat(100 * shares, names, "given label", "clean label", gamma=0.4, groups=groups)
     nominal = f", nominal rate {record['rate']:g}" if record["rate"] else ""
-    axes.set_title(
-        f"{TITLES[record['dataset']]}: {record['kind'].replace('_', ' ')}{nominal}",
-        loc="left",
-        fontweight="bold",
-        pad=22,
-    )
     drawn = f", seed {record['seed']}, {record['order']} order" if record["sampler"] == "numpy_legacy" else ""
-    unit = "; in % of each clean class" if small else ""
-    axes.annotate(
-        f"{record['effective_rate']:.2%} of {record['n']} labels changed{drawn}{unit}",
-        (0, 1),
-        (0, 7),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        color="0.35",
+    axes.set_title(
+        f"{TITLES[record['dataset']]}: {record['kind'].replace('_', ' ')}{nominal}\n"
+        f"{record['effective_rate']:.2%} of {record['n']} labels changed{drawn}",
+        loc="left",
         fontsize=10,
     )
-    figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15)
-    pyplot.close(figure)
-
-
-def label_cells(axes, shares: np.ndarray) -> None:
-    """Write percentages into the cells; cells below half a percent stay empty."""
-    for (row, column), share in np.ndenumerate(shares):
-        if share >= 0.005:
-            text = f"{100 * share:.0f}" if share >= 0.0995 or len(shares) > 10 else f"{100 * share:.1f}"
-            axes.text(
-                column, row, text, ha="center", va="center", fontsize=9, color="white" if share > 0.35 else "0.15"
-            )
+    figures.save(figure, path)
 
 
 if __name__ == "__main__":

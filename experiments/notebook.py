@@ -37,6 +37,7 @@ def begin(drive: str | None = None) -> Place:
     """
     import jax
 
+    from ddjax.backend import target
     from ddjax.execution.mesh import mesh_of
     from ddjax.storage.rows import hardware
 
@@ -45,7 +46,7 @@ def begin(drive: str | None = None) -> Place:
     chosen = os.environ.get(QUICK)
     if chosen not in (None, "0", "1"):
         raise ValueError(f"{QUICK} must be 0 or 1; got {chosen!r}")
-    quick = chosen == "1" if chosen else jax.default_backend() == "cpu"
+    quick = chosen == "1" if chosen else target() == "cpu"
     runs = pathlib.Path("runs")
     if drive is not None and "google.colab" in sys.modules:
         importlib.import_module("google.colab.drive").mount(str(COLAB_DRIVE))

@@ -4,7 +4,6 @@ Example: python -m experiments.one --dataset digits --noise symmetric --rate 0.4
 """
 
 import contextlib
-import csv
 import dataclasses
 import pathlib
 import shlex
@@ -136,13 +135,12 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
 
 def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
     """Write a distiller's metrics as CSV, one line per step."""
+    import pandas
+
     from ddjax.storage.files import replacing
 
     with replacing(path, "w") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", *log])
-        lines = enumerate(zip(*log.values(), strict=True))
-        writer.writerows([step, *map("{:.6g}".format, values)] for step, values in lines)
+        pandas.DataFrame(log).to_csv(file, index_label="step", float_format="%.6g", na_rep="nan", lineterminator="\r\n")
 
 
 def _settings_from_file(arguments: list[str]) -> tuple[Settings, list[str]]:

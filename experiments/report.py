@@ -58,8 +58,10 @@ def report(
         raise ValueError(f"{where} has only rows of experiments.membership: put them next to the rows of a sweep")
     verdicts = judge(study)
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
-    texts = {"report.html": page(rows, study, verdicts, where, title), "verdicts.txt": as_text(verdicts) + "\n"}
-    texts |= {f"{figure.key}.svg": standalone(figure.panels) for figure in (phenomenon(study), *all_figures(study))}
+    figures = [phenomenon(study), *all_figures(study)]
+    texts = {f"{figure.key}.svg": standalone(figure.panels) for figure in figures}
+    texts["report.html"] = page(rows, study, verdicts, figures, where, title)
+    texts["verdicts.txt"] = as_text(verdicts) + "\n"
     for name, text in texts.items():
         with replacing(out / name, "w") as file:
             file.write(text)

@@ -24,6 +24,7 @@ def sweep(
     seeds: tuple[Seed, ...] = (),
     protocols: tuple[str, ...] = (),
     limit: Natural | None = None,
+    most: Natural | None = None,
     fleet: bool | None = None,
     dry_run: bool = False,
     effect: Annotated[float, Range(0, 1, above=True, below=True)] | None = None,
@@ -47,7 +48,7 @@ def sweep(
     command continues.
 
     Args:
-      preset: grid to run: demo, figure2, figure4, figure5, tier_a or long_tail.
+      preset: grid to run: demo, photographs, figure2, figure4, figure5, tier_a or long_tail.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
@@ -56,7 +57,8 @@ def sweep(
       ipc: run only these numbers of distilled images per class of the grid.
       seeds: run only these seeds of the grid.
       protocols: run only these evaluation protocols of the grid.
-      limit: run at most this many missing cells.
+      limit: train on this many first images, in place of the grid's number; 0 takes all.
+      most: run at most this many missing cells.
       fleet: run cells that differ only in labels or seed as one program; by default only on accelerators.
       dry_run: print the cells with their predicted time, memory and disk space, and run nothing.
       effect: with --dry-run, also print how many seeds detect this difference of accuracies, such as 0.02.
@@ -99,44 +101,38 @@ def sweep(
     if effect is not None and not dry_run:
         raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
-    cells = grids.cells(
-        *grids.narrowed(
-            whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
-        )
-    )
-    for cell in cells:
-        pieces(cell)  # reports a wrong name or option before the first cell runs
-    store = Store(out or pathlib.Path("runs") / (config.stem if config else preset))
-    wanted = cells
     if limit is not None:
-        missing = [cell for cell in cells if not store.done(cell)]
-        cells = [cell for cell in cells if cell not in missing[limit:]]
+        whole = tuple(grids.limited(grid, limit) for grid in whole)
+    chosen = grids.narrowed(
+        whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
+    )
+    wanted = grids.cells(*chosen)
+    for cell in wanted:
+        pieces(cell)  # reports a wrong name or option before the first cell runs
+    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
+    out = out or pathlib.Path("runs") / (config.stem if config else preset)
+    store = Store(out, command, data_dir, save_every)
+    later = set()
+    if most is not None:
+        later = set([cell for cell in wanted if not store.done(cell)][most:])
+    rounds = [[cell for cell in part if cell not in later] for part in grids.rounds(*chosen)]
+    cells = [cell for part in rounds for cell in part]
     if dry_run:
         device = machines.machine(machine)
         together = device.together if fleet is None else fleet
-        print(planning.listing(planning.plan(cells, store, device, together, data_dir), store))
+        print(planning.listing(planning.plan(rounds, store, device, together, data_dir), store))
         if effect is not None:
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
             kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if cell.method != "full"}
-            number = max(map(len, (grid.seeds for grid in whole)))
+            number = len({seed for grid in whole for seed in grid.seeds})
             print("\n".join(planned_seeds(done, effect, number, max(1, len(kinds)))))
         return 0
     store.plan(wanted)
     if fresh:
         remove(store.keeping().root)
-    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     where = executors.Where(executor, workers, address, resources, retries, slurm)
-    failed = executors.execute(
-        cells,
-        store,
-        where,
-        fleet=fleet,
-        machine=machine,
-        command=command,
-        data_dir=data_dir,
-        view=View(quiet, Board(tensorboard) if tensorboard else None),
-        save_every=save_every,
-    )
+    view = View(quiet, Board(tensorboard) if tensorboard else None)
+    failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view)
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

@@ -1,174 +1,121 @@
-"""Every numeric argument of the public doors, with values below, above, NaN and of the wrong type.
+"""Every numeric argument of the public functions, with values outside its range; run by doors.py.
 
-`DOORS` says which values each argument must refuse, independently of the annotations that refuse them. Settings
-records have too many fields for that: their values are made from the ranges in their annotations, and
-`unbounded` finds a field that declares none. Run by doors.py, in a process without the test suite's own type checks.
+`DOORS` states the range of each argument independently of the annotations in ddjax. Settings records have too many
+fields for that, so their values come from their annotations, and `unbounded` finds a field without a range.
 """
 
 import functools
 import math
+import operator
 import types
 import typing
+from typing import Annotated
+
+from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, PositiveShare, Range, Seed, Share
 
 NAN, INF = math.nan, math.inf
 WHOLE = (1.5, NAN, "3", True)
-NATURAL = (-1, *WHOLE)
-COUNT = (0, *NATURAL)
-TWO = (1, *COUNT)
-SEED = (2**32, *NATURAL)
 REAL = (NAN, "0.5", True)
-NON_NEGATIVE = (-0.1, INF, *REAL)
-POSITIVE = (0.0, *NON_NEGATIVE)
-SHARE = (1.1, *NON_NEGATIVE)
-PART = (1.0, *SHARE)
-POSITIVE_SHARE = (0.0, *SHARE)
-RATIO = (0.9, *NON_NEGATIVE)
 BOOLEAN = ("no", 0, None)
 SHAPE = ((8, 8), (0, 8, 1), (8, "8", 1), (8, NAN, 1), 8)
+Two = Annotated[int, Range(2)]
+Ratio = Annotated[float, Range(1)]
+EVALUATION = {"seed": Seed, "students": Count, "epochs": Count, "flip": bool}
 
 
 def _none(*unused):
     raise AssertionError("the work began")
 
 
-# name -> (what is called, with Things and one bad argument; whose signature has the arguments; argument -> bad values)
+# name -> (other arguments, argument -> range or values); Things has functions for some names
 DOORS = {
-    "NoiseSpec": (
-        lambda t, **bad: t.ddjax.NoiseSpec("symmetric", **bad),
-        lambda t: t.ddjax.NoiseSpec,
-        {"rate": SHARE, "seed": SEED},
-    ),
+    "NoiseSpec": (lambda t: {"kind": "symmetric"}, {"rate": Share, "seed": Seed}),
     "synthetic": (
-        lambda t, **bad: t.ddjax.synthetic(**bad),
-        lambda t: t.ddjax.synthetic,
+        lambda t: {},
         {
-            "num_classes": TWO,
-            "per_class": COUNT,
-            "image_shape": SHAPE,
-            "seed": SEED,
-            "test_per_class": COUNT,
-            "noise": NON_NEGATIVE,
+            **{"num_classes": Two, "per_class": Count, "image_shape": SHAPE, "seed": Seed},
+            **{"test_per_class": Count, "noise": NonNegative},
         },
     ),
     "load": (
-        lambda t, **bad: t.ddjax.load("digits", **bad),
-        lambda t: t.ddjax.load,
-        {"image_size": COUNT, "strict": BOOLEAN, "download": BOOLEAN, "verify": BOOLEAN},
+        lambda t: {"name": "digits"},
+        {"image_size": Count, "strict": bool, "download": bool, "verify": bool},
     ),
     "prepare": (
-        lambda t, **bad: t.ddjax.prepare(t.dataset, t.ddjax.NoiseSpec(), **bad),
-        lambda t: t.ddjax.prepare,
-        {"limit": (37, *COUNT), "imbalance": RATIO},
+        lambda t: {"dataset": t.dataset, "noise": t.ddjax.NoiseSpec()},
+        {"limit": Annotated[int, Range(1, 36)], "imbalance": Ratio},
     ),
     "build": (
-        lambda t, **bad: t.ddjax.build(**{"name": "convnet", "image_shape": (8, 8, 1), "num_classes": 3, **bad}),
-        lambda t: t.ddjax.build,
+        lambda t: {"name": "convnet", "image_shape": (8, 8, 1), "num_classes": 3},
         {
-            **dict.fromkeys(("num_classes", "width", "depth", "width_growth"), COUNT),
-            "image_shape": SHAPE,
-            "beta": POSITIVE,
-            "batch_momentum": SHARE,
+            **dict.fromkeys(("num_classes", "width", "depth", "width_growth"), Count),
+            **{"image_shape": SHAPE, "beta": Positive, "batch_momentum": Share},
         },
     ),
-    "fit": (
-        lambda t, **bad: t.ddjax.fit(t.model, t.recipe, t.examples, t.keys, **bad),
-        lambda t: t.ddjax.fit,
-        {"every": COUNT, "final": BOOLEAN},
-    ),
-    "evaluate": (
-        lambda t, **bad: t.evaluate(**bad),
-        lambda t: t.ddjax.evaluate,
-        {"seed": SEED, "students": COUNT, "epochs": COUNT, "flip": BOOLEAN},
-    ),
-    "train_full": (
-        lambda t, **bad: t.train_full(**bad),
-        lambda t: t.ddjax.train_full,
-        {"seed": SEED, "students": COUNT, "holdout": PART},
-    ),
-    "dd_ranking": (
-        lambda t, **bad: t.ddjax.dd_ranking(
-            t.distilled, t.distilled, **{"full_accuracy": 0.5, "test": t.data.test, "train": t.data.train, **bad}
-        ),
-        lambda t: t.ddjax.dd_ranking,
-        {"full_accuracy": (50.0, *SHARE), "seed": SEED, "students": COUNT, "epochs": COUNT, "flip": BOOLEAN},
-    ),
+    "fit": (lambda t: {}, {"every": Count, "final": bool}),
+    "evaluate": (lambda t: {}, EVALUATION),
+    "train_full": (lambda t: {}, {"seed": Seed, "students": Count, "holdout": PartialShare}),
+    "dd_ranking": (lambda t: {}, {"full_accuracy": Share, **EVALUATION}),
     "denoise": (
-        lambda t, **bad: t.ddjax.denoise(t.dataset.images, t.dataset.labels, **bad),
-        lambda t: t.ddjax.denoise,
+        lambda t: {},
         {
-            **dict.fromkeys(("ipc", "students", "epochs", "plain_epochs", "width", "depth", "folds"), COUNT),
-            "precision": POSITIVE_SHARE,
-            "seed": SEED,
-            "flip": BOOLEAN,
+            **dict.fromkeys(("ipc", "students", "epochs", "plain_epochs", "width", "depth", "folds"), Count),
+            **{"precision": PositiveShare, "seed": Seed, "flip": bool},
         },
     ),
-    "denoise by cleanlab": (
-        lambda t, **bad: t.ddjax.denoise(t.dataset.images, t.dataset.labels, method="cleanlab", **bad),
-        None,
-        {"folds": (1, 37)},
-    ),
-    "DenoiseReport.report": (
-        lambda t, **bad: t.ddjax.DenoiseReport.report(None, **bad),
-        lambda t: t.ddjax.DenoiseReport.report,
-        {"most": NATURAL},
-    ),
+    "DenoiseReport.report": (lambda t: {"self": None}, {"most": Natural}),
     "distill": (
-        lambda t, **bad: t.ddjax.distill(
-            t.ddjax.Distiller(_none, _none, _none), t.ddjax.Feed(None, _none), {}, **{"steps": 1, **bad}
-        ),
-        lambda t: t.ddjax.distill,
-        {"steps": NATURAL, "first": NATURAL, "chunk": NATURAL},
+        lambda t: {
+            "distiller": t.ddjax.Distiller(_none, _none, _none),
+            **{"feed": t.ddjax.Feed(None, _none), "state": {}, "steps": 1},
+        },
+        {"steps": Natural, "first": Natural, "chunk": Natural},
     ),
-    "RunOptions": (
-        lambda t, **bad: t.ddjax.RunOptions(**bad),
-        lambda t: t.ddjax.RunOptions,
-        {"patience": COUNT},
-    ),
+    "RunOptions": (lambda t: {}, {"patience": Count}),
     "Checkpoints": (
-        lambda t, **bad: t.ddjax.Checkpoints(t.folder / "kept", {}, **bad),
-        lambda t: t.ddjax.Checkpoints.__init__,
-        {"keep": COUNT, "seconds": NON_NEGATIVE, "fresh": BOOLEAN, "wait": BOOLEAN},
+        lambda t: {"folder": t.folder / "kept", "config": {}},
+        {"keep": Count, "seconds": NonNegative, "fresh": bool, "wait": bool},
     ),
-    "trajectories": (
-        lambda t, **bad: t.trajectories(**bad),
-        lambda t: t.experts.trajectories,
-        {"experts": COUNT, "seed": SEED, "store": BOOLEAN},
+    "experts.trajectories": (
+        lambda t: {
+            **{"model": t.model, "recipe": t.recipe, "train": t.ready.train},
+            **{"experts": 1, "folder": t.folder / "experts"},
+        },
+        {"experts": Count, "seed": Seed, "store": bool},
     ),
-    "long_tail": (
-        lambda t, **bad: t.noise.long_tail(t.dataset.labels, **{"ratio": 2.0, **bad}),
-        lambda t: t.noise.long_tail,
-        {"ratio": RATIO, "n_max": COUNT, "seed": SEED, "num_classes": TWO},
+    "noise.long_tail": (
+        lambda t: {"labels": t.dataset.labels, "ratio": 2.0},
+        {"ratio": Ratio, "n_max": Count, "seed": Seed, "num_classes": Two},
     ),
-    "corrupt": (
-        lambda t, **bad: t.noise.corrupt(t.dataset.labels, t.np.eye(3), **bad),
-        lambda t: t.noise.corrupt,
-        {"seed": SEED},
+    "noise.corrupt": (lambda t: {"labels": t.dataset.labels, "matrix": t.np.eye(3)}, {"seed": Seed}),
+    "held_out.stratified_folds": (
+        lambda t: {"labels": t.dataset.labels, "folds": 2, "seed": 0},
+        {"folds": Annotated[int, Range(2, 36)], "seed": Seed},
     ),
-    "stratified_folds": (
-        lambda t, **bad: t.held_out.stratified_folds(t.dataset.labels, **{"folds": 2, "seed": 0, **bad}),
-        lambda t: t.held_out.stratified_folds,
-        {"folds": (37, *TWO), "seed": SEED},
+    "held_out.held_out_probabilities": (
+        lambda t: {"model": t.model, "recipe": t.recipe, "examples": t.examples, "key": t.keys[0]},
+        {"folds": Two, "seed": Seed},
     ),
-    "held_out_probabilities": (
-        lambda t, **bad: t.held_out.held_out_probabilities(t.model, t.recipe, t.examples, t.keys[0], **bad),
-        lambda t: t.held_out.held_out_probabilities,
-        {"folds": TWO, "seed": SEED},
-    ),
-    "make_rule": (
-        lambda t, **bad: t.robust.make_rule("ce", **bad),
-        lambda t: t.robust.make_rule,
-        {"epochs": COUNT},
-    ),
+    "robust.make_rule": (lambda t: {"name": "ce"}, {"epochs": Count}),
 }
 
 
-def tried(things):
-    """Every door with every bad value: (door, argument, value, the call)."""
-    for name, (call, _, arguments) in DOORS.items():
-        for argument, values in arguments.items():
-            for value in values:
-                yield name, argument, value, functools.partial(call, things, **{argument: value})
-    for name, (call, hints) in settings(things).items():
+def public(t, name):
+    """A function of ddjax by its name."""
+    return operator.attrgetter(name)(t if hasattr(t, name.partition(".")[0]) and "." in name else t.ddjax)
+
+
+def tried(t):
+    """Each argument with each value outside its range: (name of the function, argument, value, the call)."""
+    for name, (others, arguments) in DOORS.items():
+        function = getattr(t, name, None) or public(t, name)
+        for argument, wanted in arguments.items():
+            for value in wanted if wanted is SHAPE else outside(wanted):
+                if value is not None or wanted is bool:
+                    yield name, argument, value, functools.partial(function, **{**others(t), argument: value})
+    for value in (1, 37):
+        yield "denoise", "folds", value, functools.partial(t.denoise, method="cleanlab", folds=value)
+    for name, (call, hints) in settings(t).items():
         for argument, hint in hints.items():
             for value in outside(hint):
                 yield name, argument, value, functools.partial(call, **{argument: value})
@@ -189,11 +136,11 @@ def settings(t):
 
 
 def outside(hint):
-    """Values that an annotation must refuse, made from its range."""
+    """Values that an annotation must refuse."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is bool:
         return BOOLEAN
-    if origin is typing.Annotated:
+    if origin is Annotated:
         base, within = inner[0], inner[1]
         step = 1 if base is int else 0.1
         low = [within.low] if within.above else [within.low - step]
@@ -207,25 +154,25 @@ def outside(hint):
 
 def unbounded(hint):
     """Whether a number in the annotation has no range."""
-    if typing.get_origin(hint) is typing.Annotated:
+    if typing.get_origin(hint) is Annotated:
         return unbounded(typing.get_args(hint)[0]) and len(typing.get_args(hint)) < 2
     return hint in (int, float) or any(map(unbounded, typing.get_args(hint)))
 
 
 def numeric(hint):
     """Whether an argument is a number or a boolean, or may be one."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType, typing.Annotated)
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType, Annotated)
     return hint in (int, float, bool) or (union and any(map(numeric, typing.get_args(hint))))
 
 
-def forgotten(things):
-    """Numeric arguments that have no row here, and fields that declare no range."""
+def untested(t):
+    """Numeric arguments that are not in the table above, and fields of settings that declare no range."""
     found = []
-    for name, (_, signature, arguments) in DOORS.items():
-        hints = typing.get_type_hints(signature(things), include_extras=True) if signature else {}
-        found += [
-            f"{name}({argument})" for argument, hint in hints.items() if numeric(hint) and argument not in arguments
-        ]
-    for name, (_, hints) in settings(things).items():
+    for name, (_, arguments) in DOORS.items():
+        function = public(t, name)
+        function = function.__init__ if name == "Checkpoints" else function
+        hints = typing.get_type_hints(function, include_extras=True)
+        found += [f"{name}({each})" for each, hint in hints.items() if numeric(hint) and each not in arguments]
+    for name, (_, hints) in settings(t).items():
         found += [f"{name}.{argument}" for argument, hint in hints.items() if unbounded(hint)]
     return found

@@ -1,9 +1,14 @@
-"""Damage to files, drawn by hypothesis, and manifests changed on purpose."""
+"""Files as bytes, damage to them that hypothesis draws, and manifests changed on purpose."""
 
+import io
 import json
+import pickle
+import zipfile
 
+import numpy as np
 from hypothesis import strategies as st
 
+from ddjax.storage import pickles
 from ddjax.storage.manifest import seal
 
 
@@ -49,3 +54,30 @@ def resealed(path, **fields):
     """Change fields of a manifest file (`...` removes one), and make its seal fit."""
     changed = {**json.loads(path.read_text()), **fields}
     path.write_text(json.dumps(sealed({name: value for name, value in changed.items() if value is not ...})))
+
+
+def torch_zip(content):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
+        archive.writestr("archive/version", "3\n")
+    return stream.getvalue()
+
+
+def torch_legacy(content):
+    return b"".join(
+        pickle.dumps(part, protocol=2)
+        for part in (pickles.TORCH_MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}, content, [])
+    )
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+def npz(**arrays):
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()

@@ -34,14 +34,9 @@ MODEL = tiny_network()
 BOX = Box(low=np.array([-1.0, -0.5]), high=np.array([1.0, 2.0]))
 
 
-def quick_jit(function, **options):
-    # these are compiled once and run a few times
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **options)
-
-
 def advanced(views, k):
     """`advance` as one program of (labels, moving, real, present, key)."""
-    return quick_jit(lambda labels, *rest: advance(views, k, labels, *rest))
+    return jax.jit(lambda labels, *rest: advance(views, k, labels, *rest))
 
 
 def problem(k, config, dtype=jnp.float64, rows=6):
@@ -99,7 +94,7 @@ def test_all_classes_at_once_are_the_published_loop(k, passes):
         views, ours, real, present = problem(k, config)
         theirs, labels = ours, jnp.arange(k, dtype=jnp.int32)
         step = advanced(views, k)
-        loop = quick_jit(lambda m, key: published_loop(views, k, m, real, present, key))
+        loop = jax.jit(lambda m, key: published_loop(views, k, m, real, present, key))
         for number in range(4):
             key = jax.random.fold_in(jax.random.key(7), number)
             ours, report = step(labels, ours, real, present, key)
@@ -123,7 +118,7 @@ def test_whole_is_one_step_of_momentum_sgd_in_each_view():
 
             return jax.vmap(one)(labels, images, real).sum()
 
-        expected = descend(Moving(images=images, velocity=moving.velocity), quick_jit(jax.grad(loss))(images), 0.3, 0.5)
+        expected = descend(Moving(images=images, velocity=moving.velocity), jax.jit(jax.grad(loss))(images), 0.3, 0.5)
         np.testing.assert_allclose(after.images, expected.images, atol=1e-12)
 
 
@@ -181,7 +176,7 @@ def test_real_and_learned_images_share_their_augmentation():
     config = settings(factor=1, augment="color_crop_cutout")
     images = jax.random.uniform(jax.random.key(0), (5, 8, 8, 3))
     key = jax.random.key(4)
-    together, alone = (quick_jit(augmented, static_argnums=0)(config, x, key) for x in (images, images[3:]))
+    together, alone = (jax.jit(augmented, static_argnums=0)(config, x, key) for x in (images, images[3:]))
     assert jnp.array_equal(together[3:], alone)
     assert not jnp.array_equal(alone, augmented(config, images[3:], jax.random.key(5)))
     unit = Box(low=jnp.zeros(3), high=jnp.ones(3))
@@ -210,9 +205,9 @@ def test_calibration_is_cross_entropy_and_its_gradient():
             logits = MODEL.apply(views.judge, shown(views.config, views.box, images, key))
             return -jax.nn.log_softmax(logits)[:, 1].mean()
 
-        loss, gradient = quick_jit(views.calibration)(images, jnp.int32(1), key)
+        loss, gradient = jax.jit(views.calibration)(images, jnp.int32(1), key)
         np.testing.assert_allclose(loss, written_out(images), rtol=1e-12)
-        np.testing.assert_allclose(gradient, quick_jit(jax.grad(written_out))(images), atol=1e-13)
+        np.testing.assert_allclose(gradient, jax.jit(jax.grad(written_out))(images), atol=1e-13)
         silent = views._replace(judge=jax.tree.map(jnp.zeros_like, views.judge))
         assert float(silent.calibration(images, jnp.int32(1), key)[0]) == pytest.approx(np.log(10))
 
@@ -225,5 +220,5 @@ def test_a_class_is_moved_by_its_own_images_alone():
         new = Moving(images=images, velocity=moving.velocity)
         return advance(views, 3, labels, new, real, present, key)[0].images[0].sum()
 
-    of_images, of_real = quick_jit(jax.grad(first, (0, 1)))(moving.images, real)
+    of_images, of_real = jax.jit(jax.grad(first, (0, 1)))(moving.images, real)
     assert jnp.all(of_images[1:] == 0) and jnp.any(of_images[0] != 0) and jnp.all(of_real[1:] == 0)

@@ -175,8 +175,6 @@ def test_synthetic_follows_from_its_seed():
     assert (first.images != other.images).any()
     assert np.bincount(first.labels).tolist() == [20, 20, 20]
     assert synthetic(5, 2, (7, 9, 3)).image_shape == (7, 9, 3)
-    with pytest.raises(ValueError, match="num_classes must be a whole number, at least 2; got 1"):
-        synthetic(num_classes=1)
 
 
 def test_a_small_convnet_learns_the_glyphs():

@@ -45,7 +45,7 @@ def experts_once(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def case():
-    return testing.Case(datm.METHOD, datm.DatmConfig(**TINY))
+    return test_contract.case()
 
 
 @functools.cache  # a step takes seconds to compile

@@ -110,7 +110,7 @@ def compiled_bytes(steps, hypergradient, remat, micro):
 
 
 def shapes(steps):
-    return datm_memory.shapes_of(MODEL, (16, 16, 3), 64, 4, steps, 64, 1)
+    return datm_memory.shapes_of(MODEL, (16, 16, 3), 64, 4, steps, 64, 1, "cpu")
 
 
 @pytest.mark.parametrize(

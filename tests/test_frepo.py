@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from ddjax import testing
 from ddjax.distillers import frepo
@@ -45,8 +44,3 @@ def test_first_ages_are_staggered_and_old_networks_replaced():
         assert len(changed) == 1 and int(state.pool.whole().age.max()) < 6
         old, new = int(before.pool.whole().age[changed[0]]), int(state.pool.whole().age[changed[0]])
         assert new == (0 if old == 5 else old + 1)
-
-
-def test_settings_that_cannot_run_are_refused():
-    with pytest.raises(ValueError, match="ridge"):
-        frepo.FrepoConfig(ridge=0.0)

@@ -1,6 +1,7 @@
 """Layers import only downwards, and the heavy libraries stay behind their doors."""
 
 import ast
+import functools
 import pathlib
 
 import pytest
@@ -9,10 +10,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
-    **dict.fromkeys(["trees", "names", "stopping", "precision", "timing"], 0),
-    "ranges": 1,
-    **dict.fromkeys(["types", "storage"], 2),
-    "checks": 3,
+    **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
+    **dict.fromkeys(["ranges", "backend"], 1),
+    **dict.fromkeys(["types", "storage", "precision"], 2),
+    **dict.fromkeys(["checks", "machine"], 3),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,
     **dict.fromkeys(["data", "training"], 6),
@@ -27,21 +28,26 @@ DOORS = {
     "tensorflow": ["ddjax/data/tfds.py", "ddjax/data/stream.py"],
     "tensorflow_datasets": ["ddjax/data/tfds.py", "ddjax/data/tiny_imagenet_builder.py"],
     "neural_tangents": [],  # only `kernels.tangent.load` loads it, by importlib: an import statement fails on newer JAX
-    "flax": ["ddjax/models/", "experiments/benchmarks/plain.py"],
+    "flax": ["ddjax/models/", "ddjax/distilled/released.py", "experiments/benchmarks/plain.py"],
     "matplotlib": ["experiments/"],
     "jinja2": ["experiments/"],
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
-    "tqdm": ["experiments/display/progress.py"],
     "tensorboardX": ["experiments/display/board.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
+    "torch": ["experiments/benchmarks/pytorch.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
-FORBIDDEN = ["jaxopt", "clu", "torch"]
+FORBIDDEN = ["jaxopt", "clu"]
 
 
+@functools.cache
 def imports(path):
     """Every module that a file imports, and the line; `from ddjax import checks` imports `ddjax.checks`."""
+    return list(_imports(path))
+
+
+def _imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -59,6 +65,11 @@ FILES = sorted([*ROOT.glob("ddjax/**/*.py"), *ROOT.glob("experiments/**/*.py")])
 def test_x64_is_entered_by_the_name_that_every_supported_jax_has():
     users = [path for path in FILES if "jax.enable_x64" in path.read_text()]
     assert users == [ROOT / "ddjax/precision.py"], "call ddjax.precision.enable_x64: JAX 0.7 has no jax.enable_x64"
+
+
+def test_one_module_asks_for_the_backend():
+    users = [str(path.relative_to(ROOT)) for path in FILES if "default_backend" in path.read_text()]
+    assert users == ["ddjax/backend.py"], "call ddjax.backend.target: programs are also traced for other platforms"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))

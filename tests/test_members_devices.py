@@ -8,6 +8,7 @@ from mesh_problem import devices
 
 EXPERTS = """
 import jax, numpy as np
+from ddjax import RunOptions
 from ddjax.experts import trajectories
 from ddjax.models import build
 from ddjax.testing import toy_train
@@ -15,13 +16,11 @@ from ddjax.training import Recipe
 
 assert jax.local_device_count() == 2
 model = build("convnet", (8, 8, 3), 3, depth=1, width=4)
-settings = dict(experts=3, store=False)
 train, calls = toy_train(), []
 for how in ("map", "vmap"):
-    found = trajectories(
-        model, Recipe(epochs=2, batch=10, rate=0.1), train, how=how, report=lambda *said: calls.append(said), **settings
-    )
-    alone = trajectories(model, Recipe(epochs=2, batch=10, rate=0.1), train, how=how, **settings | {"experts": 1})
+    options, recipe = RunOptions(lambda *said: calls.append(said), how=how), Recipe(epochs=2, batch=10, rate=0.1)
+    found = trajectories(model, recipe, train, experts=3, store=False, options=options)
+    alone = trajectories(model, recipe, train, experts=1, store=False, options=RunOptions(how=how))
     assert found.array.shape[0] == 3 and calls[-1][:2] == (6, 6)
     np.testing.assert_allclose(found.array[:1], alone.array, rtol=1e-3, atol=1e-5)
     assert len(np.unique(found.array[:, 0, 0])) == 3
@@ -30,6 +29,7 @@ for how in ("map", "vmap"):
 
 STUDENTS = """
 import jax, jax.numpy as jnp, numpy as np
+from ddjax import RunOptions
 from ddjax.models import build
 from ddjax.testing import toy_train
 from ddjax.training import Examples, Recipe, fit
@@ -41,14 +41,16 @@ images, targets = jnp.asarray(train.images), jax.nn.one_hot(train.labels, 3)
 own = Examples(images, jnp.stack([targets, targets[::-1], targets, targets]))  # images are everyone's, labels are not
 keys, watch = jax.random.split(jax.random.key(0), 4), {"test": (images, {"acc": jnp.asarray(train.labels)})}
 for how in ("map", "vmap"):
-    found = fit(model, recipe, own, keys, watch=watch, how=how, every=1)
+    options = RunOptions(how=how)
+    found = fit(model, recipe, own, keys, watch=watch, every=1, options=options)
     assert found.loss.shape == (4, 3) and found.seen["acc"].shape == (4, 3)
     assert {str(leaf.sharding) for leaf in jax.tree.leaves(found.params)} == {str(jnp.zeros(1).sharding)}
     for i in range(4):
-        alone = fit(model, recipe, Examples(images, own.targets[i]), keys[i][None], watch=watch, how=how, every=1)
+        part = Examples(images, own.targets[i])
+        alone = fit(model, recipe, part, keys[i][None], watch=watch, every=1, options=options)
         np.testing.assert_allclose(found.loss[i], alone.loss[0], rtol=1e-4)
         np.testing.assert_array_equal(found.seen["acc"][i], alone.seen["acc"][0])
-    odd = fit(model, recipe, Examples(images, targets), keys[:3], how=how)  # two devices do not divide three
+    odd = fit(model, recipe, Examples(images, targets), keys[:3], options=options)  # two devices do not divide three
     np.testing.assert_allclose(odd.loss[[0, 2]], found.loss[[0, 2]], rtol=1e-4)
 from ddjax.training import make_trainer
 from ddjax.training.fit import _programs

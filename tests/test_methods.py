@@ -1,6 +1,7 @@
 """Methods beyond distillers in one table: robust rules, cleaning before and after, controls; tiny runs."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -25,6 +26,17 @@ SLOW = ("cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 @pytest.fixture(scope="module")
 def shared():
     return Shared()
+
+
+@pytest.fixture(scope="module")
+def row_of(shared):
+    """A function of the settings that runs them once."""
+
+    @functools.cache
+    def row_of(**settings):
+        return run(Experiment(**TINY | settings).settled(), shared=shared).row
+
+    return row_of
 
 
 def test_names_are_read():
@@ -65,10 +77,9 @@ def test_what_has_no_size_comes_once():
 
 
 @pytest.mark.parametrize("method", ["coteaching", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_rules_make_rows_like_the_others(shared, method):
+def test_rules_make_rows_like_the_others(row_of, method):
     pytest.importorskip("cleanlab")
-    experiment = Experiment(method=method, **(TINY | {"holdout": 0.2})).settled()
-    row = run(experiment, shared=shared).row
+    row = row_of(method=method, holdout=0.2)
     assert row["ipc"] is None and row["protocol"] == "B-PLAIN" and len(row["recall"]) == 10
     assert row["moments"].keys() == {"last", "best", "picked"}
     assert 0 <= row["last_acc"] <= 1 and row["denoising"]["relabel_acc"] <= 1
@@ -77,18 +88,16 @@ def test_rules_make_rows_like_the_others(shared, method):
     assert method in tables.describe(row)
 
 
-def test_distil_then_clean(shared):
-    experiment = Experiment(method="random+relabel", ipc=3, **TINY).settled()
-    row = run(experiment, shared=shared).row
-    assert row["ipc"] == 3 and row["relabelling"]["noise_rate"] == pytest.approx(row["effective_rate"])
+def test_distil_then_clean(row_of):
+    row = row_of(method="random+relabel", noise="symmetric", ipc=1)
+    assert row["ipc"] == 1 and row["relabelling"]["noise_rate"] == pytest.approx(row["effective_rate"])
     assert "labels corrected first" in tables.describe(row)
 
 
-def test_clean_then_distil(shared):
+def test_clean_then_distil(row_of):
     pytest.importorskip("cleanlab")
-    experiment = Experiment(method="prune+random", ipc=1, **(TINY | {"limit": 300})).settled()
-    outcome = run(experiment, shared=shared)
-    assert outcome.row["images"] == 10 and outcome.row["train_images"] == 300 and outcome.row["ipc"] == 1
+    row = row_of(method="prune+random", ipc=1, limit=300)
+    assert row["images"] == 10 and row["train_images"] == 300 and row["ipc"] == 1
 
 
 def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
@@ -146,26 +155,24 @@ def test_the_known_matrix_is_the_noises_own(shared):
         rules.known_matrix(human, ready)
 
 
-def test_a_long_tail_shows_in_counts_and_recall(shared):
+def test_a_long_tail_shows_in_counts_and_recall(row_of):
     from experiments.reporting.cells import gather
     from experiments.reporting.tables import recalls
 
-    experiment = Experiment(method="random", ipc=1, imbalance=10.0, **(TINY | {"limit": None})).settled()
-    row = run(experiment, shared=shared).row
+    row = row_of(method="random", ipc=1, imbalance=10.0, limit=None)
     assert row["class_counts"][0] > 8 * row["class_counts"][9] > 0
     (table,) = recalls(gather([row]))
     assert table["lines"][9]["images"] == row["class_counts"][9] and "long tail 10" in table["title"]
     assert recalls(gather([{**row, "recall": [0.5] * 30}])) == []
 
 
-def test_the_report_takes_them_beside_distillers(shared, tmp_path):
+def test_the_report_takes_them_beside_distillers(row_of, tmp_path):
     from ddjax.storage.rows import append
     from experiments.report import report
 
     for method in ("full", "gce", "random", "random+relabel"):
         for noise in ("clean", "symmetric"):
-            experiment = Experiment(method=method, noise=noise, ipc=1, **TINY).settled()
-            append(tmp_path / "rows.jsonl", run(experiment, shared=shared).row)
+            append(tmp_path / "rows.jsonl", row_of(method=method, noise=noise, ipc=1))
     assert report(tmp_path, quiet=True) == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "gce" in page and "random+relabel" in page and "None per class" not in page

@@ -1,7 +1,5 @@
 """The parts that networks are made of."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,8 +9,6 @@ import pytest
 from ddjax.models import layers
 from ddjax.models.convolution.conv import conv2d
 from ddjax.models.networks.resnet import Block
-
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def images_of(shape, n=2, seed=1):
@@ -83,7 +79,7 @@ class TestParts:
                 y = f(x)
                 return (y**3).sum(), y
 
-            return jit(jax.value_and_grad(loss, has_aux=True))(images_of(shape))
+            return jax.jit(jax.value_and_grad(loss, has_aux=True))(images_of(shape))
 
         jax.tree.map(close, both(pool), both(lambda x: reference(x, (2, 2), (2, 2))))
 
@@ -126,7 +122,7 @@ class TestParts:
 @pytest.mark.parametrize("averaged", [False, True])
 def test_a_block_is_its_formula(averaged):
     x, block = images_of((8, 8, 4)), Block(6, 2, averaged, layers.Style(norm="none"))
-    params = jit(lambda x: block.init(jax.random.key(0), x, None)["params"])(x)
+    params = jax.jit(lambda x: block.init(jax.random.key(0), x, None)["params"])(x)
     first, second, shortcut = (params[name]["kernel"] for name in ("conv_0", "conv_1", "shortcut_conv"))
 
     @jit
@@ -139,4 +135,4 @@ def test_a_block_is_its_formula(averaged):
             z = conv2d(x[:, ::2, ::2], shortcut)
         return jax.nn.relu(conv2d(y, second) + z)
 
-    close(jit(lambda x: block.apply({"params": params}, x, None))(x), formula(x))
+    close(jax.jit(lambda x: block.apply({"params": params}, x, None))(x), formula(x))

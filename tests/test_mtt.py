@@ -23,7 +23,7 @@ test_contract = testing.contract(datm.MTT, **TINY)
 
 
 def test_labels_stay_hard_and_the_average_is_the_result():
-    case = testing.Case(datm.MTT, datm.MttConfig(**TINY))
+    case = test_contract.case()
     state = case.looped()
     found = case.distiller.extract(state)
     np.testing.assert_array_equal(found.labels, np.repeat(np.arange(3), 2))

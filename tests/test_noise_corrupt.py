@@ -53,9 +53,6 @@ def test_seeds(sampler):
     draws = [corrupt(LABELS, SYMMETRIC, sampler=sampler, seed=seed) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(draws[0], draws[1])
     assert (draws[0] != draws[2]).any()
-    for seed in (-1, 2**32, True, "0", 1.0):
-        with pytest.raises(Exception, match="seed"):
-            corrupt(LABELS, SYMMETRIC, sampler=sampler, seed=seed)
 
 
 @BOTH

@@ -9,7 +9,7 @@ import pytest
 from ddjax import noise
 from ddjax.noise import human
 from ddjax.noise.corrupt import corrupt
-from ddjax.noise.imbalance import long_tail, long_tail_by_class, long_tail_counts
+from ddjax.noise.imbalance import long_tail, long_tail_counts
 from ddjax.noise.labels import checksum
 from ddjax.noise.orders import corrupt_in_order, md5_order, read_order, tfds_order, tiny_reference_keys
 from ddjax.noise.transition import asymmetric, matrix, symmetric
@@ -242,9 +242,3 @@ def test_long_tail_profile():
 def test_long_tail_selection(dataset, ratio, digest):
     kept = long_tail(cifar(dataset), ratio)
     assert hashlib.sha256(kept.astype("<i4").tobytes()).hexdigest()[:16] == digest
-
-
-def test_long_tail_selection_in_drawn_order():
-    drawn = np.concatenate(long_tail_by_class(cifar("cifar10"), 100.0))
-    assert drawn[:5].tolist() == [4030, 38518, 48266, 45556, 6312]
-    assert drawn[-5:].tolist() == [22925, 613, 16267, 4256, 11918]

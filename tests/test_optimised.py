@@ -1,4 +1,4 @@
-"""The suite compiles without XLA's optimisations, to be quick; users compile with them, and so does this part."""
+"""A part of the suite with XLA's optimisations, which users have; the rest compiles without them, to be quick."""
 
 import os
 import pathlib
@@ -8,11 +8,11 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PART = "steps and (dance or datm or frepo or kip or rcig) or convolutions or ridge"
+PART = "steps and (datm or rcig) or convolutions or ridge"  # the other methods compute what these do
 
 
 @pytest.mark.parametrize(
-    ("part", "count"), [(PART, 10), pytest.param("test", 29, marks=pytest.mark.slow)], ids=["part", "whole"]
+    ("part", "count"), [(PART, 7), pytest.param("test", 29, marks=pytest.mark.slow)], ids=["part", "whole"]
 )
 def test_optimised_programs_give_the_numbers_of_unoptimised_ones(part, count):
     own = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "false", "XLA_FLAGS": ""}

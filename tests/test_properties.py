@@ -55,7 +55,7 @@ def test_matrices(kind):
 @pytest.mark.faults(9, "labels drawn by every kind, K = 2..100, rates 0..1", "valid, counted, repeatable, by id")
 @pytest.mark.parametrize("kind", KINDS)
 def test_given_labels(kind):
-    @DRAWN
+    @settings(DRAWN, max_examples=40)
     @given(labelled(), RATES, st.integers(0, 2**32 - 1))
     def one(drawn, rate, seed):
         k, labels, ids = drawn

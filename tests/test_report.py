@@ -15,10 +15,12 @@ from report_study import VOID, Outline, extras, row, saved_set, seeds, study_row
 from scipy import stats
 
 from ddjax.storage.rows import append
+from experiments.display.sheets import mosaic
 from experiments.report import report
 from experiments.reporting import pictures
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
+from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.opening import _main, interval
 from experiments.reporting.page import page
 from experiments.reporting.rows import read_rows
@@ -146,9 +148,7 @@ def test_distilled_images_become_pictures(sweep):
     found, left_out = pictures.gallery(sweep, gather(cells))
     assert left_out == 0 and {(p.cell.method, p.cell.ipc) for p in found} == {("toy", 1)}
     assert (found[0].width, found[0].height) == (10 * 4, 4) and found[0].words == "10 of 10 images"
-    sheet = pictures.mosaic(
-        np.linspace(0, 1, 3)[:, None, None, None] * np.ones((1, 2, 2, 1)), [np.arange(2), np.array([2])]
-    )
+    sheet = mosaic(np.linspace(0, 1, 3)[:, None, None, None] * np.ones((1, 2, 2, 1)), [np.arange(2), np.array([2])])
     assert sheet.shape == (4, 4, 1)
     assert [sheet[0, 0, 0], sheet[0, 2, 0], sheet[2, 0, 0], sheet[2, 2, 0]] == [0, 128, 255, 128]
 
@@ -192,7 +192,10 @@ def test_the_folded_page_has_few_words(document):
 
     demo = read_rows(CSV.parent / "results" / "demo.jsonl")
     study = Study.of(demo.done)
-    for text in (document, page(demo, study, judge(study), CSV.parent, "Demo")):
+    for text in (
+        document,
+        page(demo, study, judge(study), [phenomenon(study), *all_figures(study)], CSV.parent, "Demo"),
+    ):
         assert 500 < len(Shown(text).words) <= 2500
 
 

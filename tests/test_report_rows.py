@@ -45,23 +45,23 @@ def changed(**fields):
         ("[1,2]", "not an object"),
         ("3", "not an object"),
         ("[" * 100_000, "is not JSON"),
-        (changed(last_acc=float("nan")), "field last_acc: nan is not a number from 0 to 1"),
-        (changed(last_acc="0.7"), "field last_acc: '0.7' is not a number"),
-        (changed(last_acc=True), "field last_acc: True is not a number"),
-        (changed(best_acc=70.0), "field best_acc: 70.0 is not a number from 0 to 1"),
-        (changed(last_acc=10**400), "field last_acc: "),
-        (changed(ipc="ten"), "field ipc: 'ten' is not an integer of at least 1, or null"),
-        (changed(config=None), "field config: None is not an object"),
-        (changed(config={"imbalance": "long"}), "field config.imbalance: 'long' is not a number"),
-        (changed(recall=["high"]), "field recall: ['high'] is not a list, each entry"),
-        (changed(recall=[0.5], class_names=["a", "b"]), "field recall: has 1 entries for 2 class_names"),
-        (changed(confusion=[[1, 2], [3]], class_names=["a", "b"]), "field confusion: is not 2 x 2"),
-        (changed(ipc=None), "field ipc: is null, but method toy makes a set"),
-        (changed(membership={"auc": "high"}), "field membership: {'auc': 'high'} is not an object of numbers, or null"),
-        (changed(seeds=None), "field seeds: None is not an object of numbers"),
-        (changed(train_s=0.0), "field train_s: 0.0 is not a number above 0"),
+        (changed(last_acc=float("nan")), "last_acc must be a finite number from 0 to 1; got nan"),
+        (changed(last_acc="0.7"), "last_acc must be a finite number from 0 to 1; got '0.7'"),
+        (changed(last_acc=True), "last_acc must be a finite number from 0 to 1; got True"),
+        (changed(best_acc=70.0), "best_acc must be a finite number from 0 to 1; got 70.0"),
+        (changed(last_acc=10**400), "last_acc must"),
+        (changed(ipc="ten"), "ipc must be a whole number from 1 to 1e+18; got 'ten'"),
+        (changed(config=None), "config must be a dict; got None"),
+        (changed(config={"imbalance": "long"}), "config.imbalance must be a finite number from 0"),
+        (changed(recall=["high"]), "recall[0] must be a finite number from 0 to 1; got 'high'"),
+        (changed(recall=[0.5], class_names=["a", "b"]), "recall has 1 entries for 2 class_names"),
+        (changed(confusion=[[1, 2], [3]], class_names=["a", "b"]), "confusion is not 2 x 2"),
+        (changed(ipc=None), "ipc is null, but method toy makes a set"),
+        (changed(membership={"auc": "high"}), "membership['auc'] must be a finite number"),
+        (changed(seeds=None), "seeds must be a dict; got None"),
+        (changed(train_s=0.0), "train_s must be a finite number above 0"),
         (changed(command="\ud800"), "half of a surrogate pair"),
-        (changed(status="failed", fingerprint=None), "field fingerprint: None is not text"),
+        (changed(status="failed", fingerprint=None), "fingerprint must be text; got None"),
     ],
 )
 def test_a_bad_row_is_named_and_left_out(tmp_path, line, words):
@@ -102,11 +102,11 @@ def test_the_page_and_stderr_list_unusable_rows(tmp_path, capsys):
     text = (tmp_path / "report" / "report.html").read_text()
     top = text.split("<main>")[0]
     assert "2 records cannot be used and are left out:" in top and not Outline(text).open
-    assert "runs/a/row.json: field last_acc: &#39;&lt;b&gt;high" in top
+    assert "runs/a/row.json: last_acc must be a finite number from 0 to 1; got &#39;&lt;b&gt;high" in top
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.splitlines()[0] == "2 records cannot be used and are left out:"
     assert (
-        printed.err.splitlines()[1].startswith("runs/a/row.json: field last_acc") and "plan.json: is not" in printed.err
+        printed.err.splitlines()[1].startswith("runs/a/row.json: last_acc must") and "plan.json: is not" in printed.err
     )
 
 

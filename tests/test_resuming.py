@@ -87,7 +87,7 @@ def test_experts(tmp_path, dtype):
 
     def run(**more):
         options = {"seed": 3, "numbers": [0, 2], "kept": (0, 2, 3, 6), "dtype": np.dtype(dtype)}
-        return list(train_experts(MODEL, RECIPE, EXAMPLES, **options, **more))
+        return list(train_experts(MODEL, RECIPE, EXAMPLES, options=RunOptions(**more), **options))
 
     with pytest.raises(Cut):
         run(checkpoints=kept, report=cut_after(3))

@@ -10,7 +10,6 @@ from sklearn.linear_model import LogisticRegression
 
 from ddjax.models import build
 from ddjax.robust import dynamics
-from ddjax.robust.mixture import clean_probability
 from ddjax.robust.rules import cpc, echo, mixup, nested, pls, storm
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
@@ -127,26 +126,6 @@ def test_echo_keeps_a_share_of_each_class():
     for k in range(3):
         inside = np.asarray(values)[labels == k]
         assert set(np.asarray(values)[kept & (labels == k)]) == set(np.sort(inside)[: int(0.72 * len(inside) + 1e-6)])
-
-
-def test_echo_similarity_finds_strangers():
-    features = 5 * jnp.eye(3)[jnp.arange(60) % 3] + 0.3 * normal(6, 60, 3)
-    labels = (jnp.arange(60) % 3).at[:6].add(1) % 3
-    means = jax.jit(echo.prototypes, static_argnums=2)(features, labels, 3)
-    np.testing.assert_allclose(means, jnp.eye(3), atol=0.15)
-    near = jax.jit(echo.neighbour_agreement, static_argnums=2)(features, labels, 10)
-    for score in (echo.similarity(features, labels, means), near):
-        assert score[:6].max() < score[6:].min()
-
-
-def test_class_aware_mixture_is_the_global_one_where_classes_are_alike():
-    one = jnp.concatenate([0.1 + 0.02 * normal(7, 50), 0.7 + 0.05 * normal(8, 20)])
-    losses, labels = jnp.tile(one, 3), jnp.repeat(jnp.arange(3), 70)
-    within = jax.jit(cpc.class_aware, static_argnums=2)
-    aware = within(losses, labels, 3)
-    np.testing.assert_allclose(aware, jax.jit(clean_probability)(losses), atol=1e-6)
-    shifted = within(losses + 5.0 * labels, labels, 3)
-    np.testing.assert_allclose(shifted, aware, atol=1e-3)  # what no mixture over all classes could see
 
 
 def test_prototype_scores_follow_a_permutation_of_classes():

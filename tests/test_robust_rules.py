@@ -27,12 +27,13 @@ DATA = {
 # rules that differ from "ce" by one function of a row's logits, which has tests of its own
 ROW_LOSSES = {"label_smoothing", "bootstrap", "bootstrap_hard", "gce", "sce", "active_passive"}
 # between them they use every hook of the trainer but a strong view
-QUICK = ("cpc_reconstructed", "nested_coteaching", "pls", "storm")
+QUICK = ("cpc_reconstructed", "dividemix", "nested_coteaching", "pls", "storm")
 EARLY = {
     "pls": {"warmup": 1.0},
     "lsa": {"warmup": 1.0},
     "cpc_reconstructed": {"warmup": 1.0},
     "storm": {"warmup": 0.0},
+    "dividemix": {"warmup": 1.0},
 }
 
 

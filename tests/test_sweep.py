@@ -13,17 +13,15 @@ from unittest import mock
 
 import pytest
 
-from ddjax.distillers import DISTILLERS
 from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
 from experiments.running.checkpointing import Keeping
-from experiments.running.config import Experiment, method_config
+from experiments.running.config import Experiment
 from experiments.running.run import Outcome, run
 from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
-from experiments.sweeping.grid import Grid, cells, narrowed
-from experiments.sweeping.presets import LEARNED, PRESETS
+from experiments.sweeping.grid import cells, narrowed
 from experiments.sweeping.run import bundles, groups, run_group
 from experiments.sweeping.store import Store
 
@@ -55,75 +53,10 @@ def numbers(row):
     return {name: row[name] for name in ("last_acc", "students", "confusion", "noise_checksum", "student_rate")}
 
 
-def test_every_preset_spans_cells_whose_settings_can_be_read():
-    for name, preset in PRESETS.items():
-        found = cells(*preset)
-        assert {cell.method for cell in found} == {*LEARNED, "random", "full"}, name
-        for cell in found:
-            method_config(DISTILLERS[cell.method].config, cell)
-    demo = cells(*PRESETS["demo"])
-    assert sum(cell.method == "full" for cell in demo) == 9 and len(demo) == 9 + 4 * 18
-
-
-def test_presets_run_what_was_published():
-    found = cells(*PRESETS["tier_a"])
-    tier_a = {(cell.method, cell.ipc): method_config(DISTILLERS[cell.method].config, cell) for cell in found}
-    assert (tier_a["datm", 50].image_rate, tier_a["datm", 50].inner_steps, tier_a["datm", 10].width) == (
-        1000.0,
-        80,
-        128,
-    )
-    assert tier_a["rcig", 50].steps == tier_a["dance", 50].steps == 10_000
-    sizes = {(cell.dataset, cell.method, cell.ipc) for cell in cells(*PRESETS["figure2"])}
-    assert ("cifar10", "datm", 1000) in sizes and ("cifar10", "rcig", 1000) not in sizes
-    tiny = {key for key in sizes if key[0] == "tiny_imagenet"}
-    assert {ipc for _, method, ipc in tiny if method == "rcig"} == {1, 10}
-    assert {ipc for _, method, ipc in tiny if method == "datm"} == {1, 10, 50}
-    # noise.md 8: a tail of ratio 100, clean and with symmetric 0.2
-    assert {(c.imbalance, c.noise, c.rate) for c in cells(*PRESETS["long_tail"])} == {
-        (100.0, "clean", 0.0),
-        (100.0, "symmetric", 0.2),
-    }
-
-
-def test_a_grid_is_narrowed_by_its_axes(config):
-    grid = grids.from_file(config)
-    assert len(cells(grid)) == 4
-    assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
-    assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
-    with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
-        narrowed([grid], rates=(0.3,))
-    config.write_text("[everywhere]\nwidht = 4")
-    with pytest.raises(ValueError, match="widht"):
-        grids.from_file(config)
-
-
-def test_settings_of_a_method_and_of_its_size():
-    grid = Grid(methods=("dance",), seeds=(0,), of_method={"dance": {0: {"steps": 9, "width": 4}, 10: {"steps": 5}}})
-    assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
-
-
-def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
-    grid = Grid(noises=(("clean", 0.0), ("symmetric", 0.4), ("worst", 0.0)), methods=("random",), ipc=(1,))
-    assert [(c.noise, c.noise_seed) for c in cells(grid)] == [
-        *[("clean", 0)] * 3,
-        *[("symmetric", seed) for seed in range(3)],
-        *[("worst", 0)] * 3,
-    ]
-    one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
-    assert {cell.noise_seed for cell in cells(one_draw)} == {5}
-
-
-def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
-    found = cells(Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random",), seeds=(0, 1)))
-    assert sorted(len(group) for group in groups(found, fleet=True)) == [4, 4]
-    assert all(len(group) == 1 for group in groups(found, fleet=False))
-
-
 def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
     out, together = tmp_path / "out", tmp_path / "together"
     board = tmp_path / "board" if importlib.util.find_spec("tensorboardX") else None
-    assert sweep(config=config, out=out, limit=3, workers=1, quiet=True, tensorboard=board) == 0
+    assert sweep(config=config, out=out, most=3, workers=1, quiet=True, tensorboard=board) == 0
     assert board is None or len(list(board.glob("digits-*-random-1-*/events.*"))) >= 3
     first = rows_of(out)
     assert len(first) == 3 and all(row["status"] == "done" for row in first.values())
@@ -178,15 +111,14 @@ def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
         dataset="digits", method="faults_methods:ODD", ipc=1, width=4, epochs=2, students=1, limit=150, rate=0.4
     )
     fleet = [dataclasses.replace(cell, seed=seed) for seed in (0, 1, 2)]
-    store, calls = Store(tmp_path / "out"), []
+    store, calls = Store(tmp_path / "out", save_every=0.0), []
 
     def counted(cells, **more):
         calls.append(len(cells))
         return run(cells, **more)
 
     monkeypatch.setattr("experiments.sweeping.run.run", counted)
-    shared = Shared(sets=store.distilled, keeping=store.keeping(0.0))
-    assert run_group(fleet, store, shared, "test") == fleet[1:2] and calls == [3]
+    assert run_group(fleet, store, store.shared()) == fleet[1:2] and calls == [3]
     first, lost, third = map(store.row, fleet)
     assert [row["status"] for row in (first, lost, third)] == ["done", "failed_nan", "done"]
     assert lost["reason"].startswith("Diverged: member 1 of 3 stopped after step 10 of 12: 10 updates in a row")
@@ -243,7 +175,7 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
         return [Outcome({"fingerprint": fingerprint(cells[0])}, None, {}, None, None, {})]
 
     monkeypatch.setattr("experiments.sweeping.run.run", interrupted)
-    failed = run_group(fleet, store, Shared(keeping=keeping), "test")
+    failed = run_group(fleet, store, Shared(keeping=keeping))
     assert [cell.seed for cell in failed] == list(lost)
     # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
     assert keeping.folder(fleet).exists() == (failed == fleet)

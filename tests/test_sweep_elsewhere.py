@@ -94,21 +94,19 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
 
     stream = io.StringIO()
     view = View(stream=stream)
-    failed = run_jobs(
-        [[[quick(0)]], [[quick(1)]]], store, command="c", data_dir=None, retries=1, start=start, view=view
-    )
+    failed = run_jobs([[[quick(0)]], [[quick(1)]]], store, retries=1, start=start, view=view)
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err
 
 
 def test_a_job_does_only_what_is_missing(tmp_path):
-    job = Job(((quick(0),),), str(tmp_path), "c")
+    job = Job(((quick(0),),), Store(tmp_path))
     assert job() == []
     row = tmp_path / "runs" / fingerprint(quick(0)) / "row.json"
     stamp = row.stat().st_mtime_ns
     with Store(tmp_path).claimed([quick(1)]):
-        assert Job(((quick(0), quick(1)),), str(tmp_path), "c")() == []
+        assert Job(((quick(0), quick(1)),), Store(tmp_path))() == []
     assert row.stat().st_mtime_ns == stamp and len(list(row.parent.parent.iterdir())) == 1
 
 
@@ -148,8 +146,6 @@ def test_workers_are_for_small_images(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     assert usual_workers([quick(seed) for seed in range(3)]) == 2 and usual_workers([quick(0)]) == 1
     assert usual_workers([quick(0), dataclasses.replace(quick(1), dataset="cifar10")]) == 1
-    with pytest.raises(ValueError, match="workers must be a whole number, at least 1; got 0"):
-        Where(workers=0)
     with pytest.raises(ValueError, match="leave it out with --executor ray"):
         Where(executor="ray", workers=2)
 

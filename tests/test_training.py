@@ -187,18 +187,14 @@ def test_a_look_after_the_last_epoch_can_be_left_out():
     np.testing.assert_array_equal(without.seen["acc"], with_it.seen["acc"][:, :1])
 
 
-def test_a_second_fit_compiles_nothing():
-    traces = []
+def test_a_second_fit_compiles_nothing(caplog):
+    def compilations(seed, rates):
+        caplog.clear()
+        with jax.log_compiles():
+            fit(MODEL, recipe(), examples(), jax.random.split(jax.random.key(seed), 2), rates=jnp.array(rates))
+        return sum("Finished XLA compilation" in record.message for record in caplog.records)
 
-    def train(params, images, weights):
-        traces.append(1)
-        return MODEL.train(params, images, weights)
-
-    counted, data = MODEL._replace(train=train), examples()
-    fit(counted, recipe(), data, jax.random.split(jax.random.key(0), 2))
-    first = len(traces)
-    fit(counted, recipe(), data, jax.random.split(jax.random.key(1), 2), rates=jnp.array([0.1, 0.2]))
-    assert first > 0 and len(traces) == first
+    assert compilations(0, [0.1, 0.1]) > 0 and compilations(1, [0.1, 0.2]) == 0
 
 
 def test_padding_does_not_move_batch_statistics():
@@ -240,10 +236,4 @@ def test_losses():
 )
 def test_unknown_names_are_answered(field, value, word):
     with pytest.raises(ValueError, match=word):
-        recipe(**{field: value})
-
-
-@pytest.mark.parametrize(("field", "value"), [("rate", 0.0), ("rate", float("nan")), ("epochs", 0), ("batch", 0)])
-def test_impossible_numbers_are_refused(field, value):
-    with pytest.raises(ValueError, match=field):
         recipe(**{field: value})

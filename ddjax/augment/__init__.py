@@ -17,6 +17,8 @@ AUGMENTATIONS = {  # name -> factory without arguments
     "dance_pretrain": lambda: diffaug("color_crop", per_sample=True),
     "dance_eval": lambda: diffaug("color_crop_flip_scale_rotate", per_sample=True),
     "dance_eval_noflip": lambda: diffaug("color_crop_scale_rotate", per_sample=True),
+    "ncfm": lambda: diffaug("color_crop_cutout_flip_scale_rotate", per_sample=True),
+    "ncfm_noflip": lambda: diffaug("color_crop_cutout_scale_rotate", per_sample=True),
     "rcig": rcig_augment,
     "rcig_mnist": lambda: rcig_augment(("crop", "rotate", "translate", "cutout")),
     "crop_flip": crop_flip,

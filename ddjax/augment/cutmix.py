@@ -23,14 +23,13 @@ def cutmix(
     weights: Float[Array, "n"] | None = None,
     *,
     probability: float = 0.5,
-    beta: float = 1.0,
 ) -> tuple[Images, Float[Array, "n k"]]:
     """With probability `probability`, replace a box of every image by that of a partner, and mix the targets by area.
 
-    A loss that is linear in its targets, such as the cross-entropy, then equals the two-term loss
-    ratio * loss(own target) + (1 - ratio) * loss(target of the partner). The box has floor(side * sqrt(1 - lam)) pixels
-    along an axis, rounded down to an even number, with lam ~ Beta(beta, beta). Its centre is anywhere in the image, and
-    the ratio counts the pixels after clipping.
+    A loss that is linear in its targets, such as the cross-entropy, then equals the two-term loss ratio * loss(own
+    target) + (1 - ratio) * loss(target of the partner). The box has floor(side * sqrt(1 - lam)) pixels along an axis,
+    rounded down to an even number, with lam uniform (Beta(1, 1)). Its centre is anywhere in the image, and the ratio
+    counts the pixels after clipping.
 
     Args:
       key: of the box and the partners.
@@ -38,7 +37,6 @@ def cutmix(
       targets: of the batch.
       weights: 0 for padding rows, which are not mixed into other rows; by default all 1.
       probability: of mixing, for the whole batch.
-      beta: of the distribution of lam.
 
     Returns:
       The mixed images and targets.
@@ -48,10 +46,8 @@ def cutmix(
       >>> images.shape, targets.shape
       ((4, 8, 8, 1), (4, 4))
     """
-    batch_key, partner_key, lam_key = jax.random.split(key, 3)
+    batch_key, partner_key, _ = jax.random.split(key, 3)
     mix, lam, *centre = jax.random.uniform(batch_key, (4,), jnp.float32)
-    if beta != 1:  # Beta(1, 1) is uniform, and compiles a second faster as such
-        lam = jax.random.beta(lam_key, beta, beta, dtype=jnp.float32)
     cut = jnp.where(mix < probability, jnp.sqrt(1 - lam), 0)
     partner = partners(partner_key, jnp.ones(len(images)) if weights is None else weights)
     return paste(images, targets, partner, cut, jnp.stack(centre))

@@ -57,47 +57,6 @@ def _switch(names: tuple[str, ...], choice: Int[Array, ""], params: dict[str, An
 
 
 @dataclasses.dataclass(frozen=True)
-class OnePerBatch:
-    """One operation per batch. `draw` and `apply` are separate, so that a derivative can apply the same draw again."""
-
-    names: tuple[str, ...]
-
-    def draw(self, key: PRNGKey, n: int, size: Size, op_key: PRNGKey | None = None) -> dict[str, Any]:
-        """Draw an operation, and n rows of parameters for images of `size` (h, w)."""
-        key, op_key = keys(key, op_key)
-        return _draw(self.names, key, n, size) | {"choice": _pick(op_key, len(self.names))}
-
-    def apply(self, params: dict[str, Any], images: Images) -> Images:
-        """Apply the drawn operation."""
-        return _switch(self.names, params["choice"], params, images)
-
-    def __call__(self, key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
-        """Draw and apply."""
-        return self.apply(self.draw(key, len(images), images.shape[1:3], op_key), images)
-
-
-def dsa(strategy: str = "color_crop_cutout_flip_scale_rotate") -> OnePerBatch:
-    """One operation of the strategy per batch, drawn uniformly, with separate parameters for each image.
-
-    DATM and its experts use it (differentiable siamese augmentation, Zhao and Bilen, 2021, arXiv:2102.08259).
-
-    Args:
-      strategy: names of operations joined by underscores.
-
-    Returns:
-      The augmentation.
-
-    Raises:
-      ValueError: an operation is unknown or repeated.
-
-    Example:
-      >>> dsa("crop_flip")(jax.random.key(0), jnp.zeros((2, 8, 8, 1))).shape
-      (2, 8, 8, 1)
-    """
-    return OnePerBatch(parse(strategy))
-
-
-@dataclasses.dataclass(frozen=True)
 class DiffAug:
     """Fixed operations and one drawn operation. `draw` and `apply` are separate, so that batches can share a draw.
 
@@ -129,6 +88,27 @@ class DiffAug:
         """Draw and apply, with one row per image if `per_sample`, and else one row for the batch."""
         n = len(images) if self.per_sample else 1
         return self.apply(self.draw(key, n, images.shape[1:3], op_key), images)
+
+
+def dsa(strategy: str = "color_crop_cutout_flip_scale_rotate") -> DiffAug:
+    """One operation of the strategy per batch, drawn uniformly, with separate parameters for each image.
+
+    DATM and its experts use it (differentiable siamese augmentation, Zhao and Bilen, 2021, arXiv:2102.08259).
+
+    Args:
+      strategy: names of operations joined by underscores.
+
+    Returns:
+      The augmentation.
+
+    Raises:
+      ValueError: an operation is unknown or repeated.
+
+    Example:
+      >>> dsa("crop_flip")(jax.random.key(0), jnp.zeros((2, 8, 8, 1))).shape
+      (2, 8, 8, 1)
+    """
+    return DiffAug((), parse(strategy), per_sample=True)
 
 
 def diffaug(strategy: str = "color_crop_cutout", per_sample: bool = False) -> DiffAug:

@@ -114,12 +114,6 @@ def exact(remat: str = "nothing") -> Hypergradient:
 
     Args:
       remat: what each step keeps besides its first weights, a name of `REMATS`.
-
-    Returns:
-      The hypergradient.
-
-    Raises:
-      ValueError: the name is unknown.
     """
     policy = choose(REMATS, remat, "remat")
 

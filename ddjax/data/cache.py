@@ -31,16 +31,8 @@ def place(source: Source, root: pathlib.Path) -> pathlib.Path:
 def fetch(source: Source, root: pathlib.Path, *, verify: bool = False) -> Dataset:
     """Open the cached data set of `source`, or read the source and store it in the cache.
 
-    A damaged entry is named in a warning and written again. If the cache cannot be written, a warning says so and the
-    arrays stay in memory.
-
-    Args:
-      source: the data set.
-      root: the cache directory.
-      verify: whether SHA-256 is compared, or only file sizes.
-
-    Returns:
-      The data set with memory-mapped arrays.
+    `verify` compares SHA-256, and not only file sizes. A damaged entry is named in a warning and written again. If the
+    cache cannot be written, a warning says so and the arrays stay in memory.
     """
     folder = place(source, root)
     if folder.exists():

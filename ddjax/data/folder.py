@@ -34,14 +34,6 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
     string. The id of an example is its position in that order. Held-out and damaged files count too, so ids do not
     depend on them.
 
-    Args:
-      root: the folder.
-      image_size: side that all images are resized to; without it they must have one size.
-      strict: whether a damaged file is an error.
-
-    Returns:
-      The source; no image is read yet.
-
     Raises:
       ValueError: the message lists all problems of the folder.
     """
@@ -58,14 +50,6 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
 
 def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tuple[list[File], list[File] | None]:
     """List the training files and the test files.
-
-    Args:
-      root: the folder.
-      image_size: side that all images are resized to; without it they must have one size.
-      least: smallest number of images in a class, both parts together.
-
-    Returns:
-      The training files, and the test files or None if there is no test folder.
 
     Raises:
       ValueError: the message lists all problems of the folder. Sizes are compared here only if there are other

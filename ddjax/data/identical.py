@@ -30,13 +30,6 @@ def first_rows(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"]:
 def conflicts(first: Int[np.ndarray, "n"], labels: Int[np.ndarray, "n"]) -> list[Int[np.ndarray, "m"]]:
     """The rows of each image that occurs with more than one label, in the order of the first row.
 
-    Args:
-      first: the result of `first_rows`.
-      labels: of the images.
-
-    Returns:
-      An array of rows for each such image.
-
     Example:
       >>> [rows.tolist() for rows in conflicts(np.array([0, 1, 0]), np.array([5, 5, 6]))]
       [[0, 2]]

@@ -102,9 +102,6 @@ def decode_files(
       grey: whether the result has one channel if every file is grey. Otherwise it is RGB.
       most_skipped: largest share of files that may be skipped.
 
-    Returns:
-      The images, the files that were read, and the reasons for the others.
-
     Raises:
       ValueError: images differ in size, none can be read, or too many cannot be read.
     """

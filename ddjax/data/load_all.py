@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.data import folder, tables
+from ddjax.data import folder, npz, tables
 from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.loading import load
@@ -100,7 +100,7 @@ def _decoded(
 
 
 def _npz(path: pathlib.Path, least: int) -> Dataset:
-    keys = tables.npz_keys(path, npz_headers(path))
+    keys = npz.npz_keys(path, npz_headers(path))
     arrays = read_npz(path, {*keys[:2], "ids", "class_names"})
     images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
     labels = class_labels(arrays[keys[1]], len(images), None, f"{path.stem} labels")

@@ -10,8 +10,9 @@ from ddjax.data import cache
 from ddjax.data.dataset import Dataset
 from ddjax.data.digits import digits
 from ddjax.data.folder import folder_source
+from ddjax.data.npz import npz_source
 from ddjax.data.source import Source
-from ddjax.data.tables import csv_source, npz_source
+from ddjax.data.tables import csv_source
 from ddjax.data.tfds import prepared, tfds_source
 from ddjax.data.tfds_known import ALIASES
 from ddjax.data.tiny_imagenet import place_of, tiny_imagenet_source
@@ -42,10 +43,10 @@ def load(
     Warnings report files that were skipped, and identical images with different labels in a folder or .csv.
 
     Args:
-      name: one of `NAMES`; `tfds:NAME[/CONFIG][:VERSION]` for any TFDS set with an image and a class label; a folder
-        of images; an .npz or .csv file; or `module:ATTRIBUTE`, a function without arguments that returns a `Dataset`
-        and is called each time.
-      data_dir: the TFDS directory (default `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
+      name: one of `NAMES`, read from data_dir/NAME.npz if there is such a file; `tfds:NAME[/CONFIG][:VERSION]` for any
+        TFDS set with an image and a class label; a folder of images; an .npz (see `data.npz`) or .csv file; or
+        `module:ATTRIBUTE`, a function without arguments that returns a `Dataset` and is called each time.
+      data_dir: the directory of NAME.npz files and of TFDS (default `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
       cache_dir: directory of the decoded arrays (default `$DDJAX_CACHE`, or `~/.cache/ddjax`).
       labels: the TFDS feature for `labels`; the other label features become `extra_labels`.
       train_split: a TFDS split, or a slice such as "train[:80%]".
@@ -102,7 +103,10 @@ def locate(
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size is the side of the images in pixels; got {image_size}")
     options = {"labels": labels, "train_split": train_split, "test_split": test_split}
+    there = root / f"{shown}.npz"
     given = {"labels": labels is not None, "train_split": train_split != "train", "test_split": test_split != "test"}
+    if shown in NAMES and there.is_file():
+        shown = str(there)
     if shown in ALIASES or shown.startswith("tfds:"):
         full_name, feature = ALIASES.get(shown, (shown.removeprefix("tfds:"), "label"))
         options["labels"] = labels or feature
@@ -126,6 +130,8 @@ def whereabouts(name: str, root: pathlib.Path) -> str | None:
     """The place of a known data set below the TFDS directory `root`, or None. No file is read."""
     if name == "digits":
         return "comes with scikit-learn"
+    if (file := root / f"{name}.npz").is_file():
+        return str(file)
     place = place_of(files.manual_dir(root)) if name == "tiny_imagenet" else prepared(ALIASES[name][0], root)
     return place and str(place)
 

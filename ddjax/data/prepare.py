@@ -68,6 +68,7 @@ def prepare(
         dataset.name,
         images=dataset.images,
         probabilities=probabilities,
+        others=dataset.extra_labels,
     )
     kept = dataset if limit is None else subset(dataset, limit)
     rows = np.searchsorted(dataset.ids, kept.ids)

@@ -22,9 +22,6 @@ def as_dataset(name: str, *, split: str = "train", data_dir: str | os.PathLike |
       data_dir: the TFDS directory.
       **options: of `builder.as_dataset`: `shuffle_files`, `read_config`, `decoders`, ...
 
-    Returns:
-      The data set.
-
     Raises:
       FileNotFoundError: the set is not prepared.
     """

@@ -1,8 +1,7 @@
-"""Data sets in one file: arrays in an .npz, or a .csv of image files and labels."""
+"""Data sets in a .csv of image files and labels."""
 
 import pathlib
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,86 +10,14 @@ from jaxtyping import Int
 from ddjax.data.dataset import Dataset
 from ddjax.data.identical import labelled_twice
 from ddjax.data.images import DECODER, decode_files
+from ddjax.data.npz import ROW_SPLIT
 from ddjax.data.source import Source, listing_digest
-from ddjax.data.validate import assemble, check_labels, check_layout, held_out, numbered
+from ddjax.data.validate import assemble, held_out, numbered
 from ddjax.names import few
-from ddjax.storage.arrays import Header, npz_headers, read_npz
 from ddjax.storage.delimited import Row, check_width, read_rows
 from ddjax.storage.files import sha256
 
-# training images, training labels, test images, test labels; the last two are optional
-NPZ_KEYS = (
-    ("images", "labels", "test_images", "test_labels"),
-    ("train_images", "train_labels", "test_images", "test_labels"),
-    ("x_train", "y_train", "x_test", "y_test"),
-)
 PATH_COLUMNS = ("path", "image", "file")
-ROW_SPLIT = "test set held out by SHA-256 of the row number"
-
-
-def npz_source(path: pathlib.Path) -> Source:
-    """Find a data set in an .npz with arrays under one of `NPZ_KEYS`, and optional `ids` and `class_names`.
-
-    The id of an example is its row. Without test arrays, a fifth of the rows is held out (`validate.held_out`), and the
-    ids of the training examples have gaps.
-    """
-    return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda: _read_npz(path))
-
-
-def npz_keys(path: pathlib.Path, headers: Mapping[str, Header]) -> tuple[str, ...]:
-    """The entry of NPZ_KEYS that a file uses, after a check of shapes and dtypes.
-
-    Raises:
-      ValueError: the file has other names, or arrays that cannot be images and labels.
-    """
-    keys = next((keys for keys in NPZ_KEYS if keys[0] in headers and keys[1] in headers), None)
-    if keys is None:
-        wanted = "; ".join(" + ".join(keys[:2]) for keys in NPZ_KEYS)
-        raise ValueError(f"{path} holds {sorted(headers)}; it needs {wanted} (and the test arrays if there are any)")
-    images, labels = headers[keys[0]], headers[keys[1]]
-    if labels.shape[:1] != images.shape[:1] or not images.shape[:1]:
-        raise ValueError(f"{path}: {keys[1]} has shape {labels.shape} beside {keys[0]} {images.shape}")
-    check_layout(images.shape, images.dtype, f"{path.stem} images")
-    check_labels(labels.shape, labels.dtype, images.shape[0], f"{path.stem} labels")
-    return keys
-
-
-def _read_npz(path: pathlib.Path) -> Dataset:
-    headers = npz_headers(path)
-    keys = npz_keys(path, headers)
-    count = headers[keys[0]].shape[0]
-    if (keys[2] in headers) != (keys[3] in headers):
-        raise ValueError(f"{path} holds only one of {keys[2]} and {keys[3]}")
-    if keys[2] in headers:
-        tests = headers[keys[2]], headers[keys[3]]
-        check_layout(tests[0].shape, tests[0].dtype, f"{path.stem} test images")
-        check_labels(tests[1].shape, tests[1].dtype, tests[0].shape[0], f"{path.stem} test labels")
-    if "ids" in headers and headers["ids"].shape != (count,):
-        raise ValueError(f"{path}: ids has shape {headers['ids'].shape}, but there are {count} images")
-    arrays = read_npz(path, {*keys, "ids", "class_names"})
-    images, labels = arrays[keys[0]], arrays[keys[1]]
-    ids = arrays.get("ids", np.arange(count))
-    rows = np.array([f"row_{i}" for i in range(count)])
-    test = [arrays.get(key) for key in keys[2:]]
-    split = "test set in its own arrays"
-    if test[0] is None:
-        is_test, split = held_out(rows), ROW_SPLIT
-        if not is_test.any() or is_test.all():
-            raise ValueError(f"{path}: {count} rows are too few to hold out a test set; add {keys[2]}, {keys[3]}")
-        test = [images[is_test], labels[is_test]]
-        images, labels, ids, rows = (a[~is_test] for a in (images, labels, ids, rows))
-    return assemble(
-        path.stem,
-        images=images,
-        labels=labels,
-        test_images=test[0],
-        test_labels=test[1],
-        class_names=arrays["class_names"].astype(str).tolist() if "class_names" in arrays else None,
-        ids=ids,
-        keys=rows,
-        canonical=True,
-        provenance={"source": f"file {path}", "decoder": "none: arrays", "split": split},
-    )
 
 
 class Listed(NamedTuple):
@@ -108,14 +35,6 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
     Paths are relative to the file, and split is train or test. Labels are class numbers if all are integers, and
     otherwise names, numbered in sorted order. The id of an example is its row below the header, from 0. Without a split
     column, a fifth of the rows is held out (`validate.held_out`).
-
-    Args:
-      path: the file.
-      image_size: side that all images are resized to; without it they must have one size.
-      strict: whether a damaged file is an error.
-
-    Returns:
-      The source; no image is read yet.
 
     Raises:
       FileNotFoundError: a listed file does not exist.

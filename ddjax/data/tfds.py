@@ -72,18 +72,6 @@ def tfds_source(
     If the `id` feature has the form `train_00042`, the number is the canonical id, regardless of the reading order.
     Otherwise the id is the position in unshuffled reading without interleaving, and `keys` holds the id of TFDS.
 
-    Args:
-      name: of TFDS.
-      shown: name of the data set.
-      data_dir: the TFDS directory.
-      labels: the feature for `labels`; other class-label features become `extra_labels`.
-      train_split, test_split: TFDS splits.
-      image_size: side that all images are resized to.
-      download: whether TFDS may download and prepare the set.
-
-    Returns:
-      The source; no image is read yet.
-
     Raises:
       FileNotFoundError: the set is not prepared.
       ValueError: the version has wrong labels, or a split does not exist.

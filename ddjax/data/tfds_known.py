@@ -72,7 +72,7 @@ def missing_message(name: str, data_dir: pathlib.Path) -> str:
     lines.append(
         "Prepare it with load(..., download=True)"
         + ("" if plain == "tiny_imagenet" else f" or `tfds build {plain} --data_dir={data_dir}`")
-        + "; or point data_dir= or TFDS_DATA_DIR to a folder that has it."
+        + f"; or point data_dir= or TFDS_DATA_DIR to a folder that has it, or {plain}.npz."
     )
     return " ".join(lines)
 

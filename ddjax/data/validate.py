@@ -19,12 +19,6 @@ def held_out(keys: Sequence[str] | np.ndarray) -> Bool[np.ndarray, "n"]:
 
     The choice for an example depends only on its key, so it does not change when others are added or removed.
 
-    Args:
-      keys: of the examples.
-
-    Returns:
-      Whether each example is in the test set.
-
     Example:
       >>> held_out(["a", "b", "c", "d"]).dtype
       dtype('bool')

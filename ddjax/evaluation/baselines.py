@@ -45,6 +45,11 @@ BASELINES: dict[str, Baseline] = {
             "convnet_rcig",
         ),
         Baseline("B-EVAL", dataclasses.replace(datm_recipe(), epochs=1000), "datm"),
+        Baseline(
+            "B-COSINE",
+            Recipe(epochs=30, batch=64, rate=0.02, momentum=0.9, weight_decay=5e-4, schedule="warmup_cosine"),
+            "standardize",
+        ),
         Baseline("B-PLAIN", Recipe(epochs=200, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4), "standardize"),
     ]
 }
@@ -52,14 +57,6 @@ BASELINES: dict[str, Baseline] = {
 
 def make_targets(baseline: Baseline, labels: Any, num_classes: int) -> jax.Array:
     """The targets of the baseline's loss: centred one-hot for a squared error, one-hot for cross-entropy.
-
-    Args:
-      baseline: names the loss.
-      labels: int [n].
-      num_classes: k.
-
-    Returns:
-      Float [n k].
 
     Example:
       >>> make_targets(BASELINES["B-PLAIN"], [1], 2).tolist()

@@ -9,11 +9,6 @@ def denoising(
 ) -> dict[str, float]:
     """How a trained network treats the wrong labels of its training images.
 
-    Args:
-      predicted: classes predicted for the training images.
-      given: their given labels.
-      clean: their clean labels.
-
     Returns:
       relabel_acc: share of images whose prediction is the clean label. kept_clean: the same among images with a right
       given label. corrected and memorised: shares of the images with a wrong given label whose prediction is the clean

@@ -1,7 +1,7 @@
-"""Who was in the data: a likelihood-ratio attack by shadow models (Carlini et al., 2022, arXiv:2112.03570).
+"""Membership inference by a likelihood-ratio attack with shadow models (Carlini et al., 2022, arXiv:2112.03570).
 
-Many models are trained on random halves of a pool of examples. For each example the confidences of models that saw it
-and of those that did not are two normal distributions; a model under attack is asked which of the two fits its own.
+Many models are trained on random halves of a pool of examples. For each example, the confidences of models that were
+trained on it and of the others are modelled by two normal distributions, and the attack compares their likelihoods.
 """
 
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from scipy.special import logsumexp
 from ddjax.evaluation.measures import auc
 from ddjax.ranges import check_int
 
-FEWEST = 8  # shadows: of fewer, leaving out the one under attack, too few saw an example or did not
-OWN_VARIANCE = 64  # shadows from which on each example has variances of its own, as published
+FEWEST = 8  # shadow models; with fewer, the two distributions cannot be estimated
+OWN_VARIANCE = 64  # number of shadow models from which each example has its own variances, as published
 FALSE_ALARMS = 0.01
 
 
 class Attack(NamedTuple):
-    """How well members are told from others, means over the models under attack.
+    """Success of the attack, as means over the attacked models.
 
     Attributes:
-      auc: chance that a member's score is above another's; 0.5 tells nothing.
-      tpr: share of members found where one of a hundred others is taken for a member; 0.01 tells nothing.
-      shadows: how many models there were, each attacked with the help of the others.
+      auc: probability that the score of a member exceeds that of a non-member; 0.5 is chance.
+      tpr: true-positive rate at a false-positive rate of 1 %; 0.01 is chance.
+      shadows: number of models; each is attacked with the others as shadow models.
     """
 
     auc: float
@@ -33,12 +33,10 @@ class Attack(NamedTuple):
 
 
 def halves(n: int, shadows: int, seed: int) -> Bool[np.ndarray, "s n"]:
-    """Which of `n` examples each shadow model trains on: the halves of a random split, for each pair of models.
-
-    Every example is in exactly half of them, and all halves are of one size, up to one.
+    """The examples that each shadow model is trained on: a random split into two halves for each pair of models.
 
     Raises:
-      ValueError: for an odd number of shadows, or fewer than eight.
+      ValueError: the number of shadows is odd or below eight.
     """
     check_int(n, "n")
     check_int(shadows, "shadows", FEWEST)
@@ -49,25 +47,20 @@ def halves(n: int, shadows: int, seed: int) -> Bool[np.ndarray, "s n"]:
 
 
 def log_odds(logits: Float[np.ndarray, "*s n k"], labels: Int[np.ndarray, "n"]) -> Float[np.ndarray, "*s n"]:
-    """log p / (1 - p) of the probability p that a network gives to the label: about normal over networks."""
+    """log p / (1 - p) of the predicted probability p of the label, which is roughly normal over networks."""
     logits = np.asarray(logits, float)
     own = np.arange(logits.shape[-1]) == np.asarray(labels)[:, None]
     return np.sum(logits * own, axis=-1) - logsumexp(np.where(own, -np.inf, logits), axis=-1)
 
 
 def likelihood_ratios(scores: Float[np.ndarray, "s n"], inside: Bool[np.ndarray, "s n"]) -> Float[np.ndarray, "s n"]:
-    """Log likelihood ratio of "was a member" for each example and each model, by all the other models.
+    """Log likelihood ratio of membership for each model and example, from the scores of all other models.
 
-    Args:
-      scores: `log_odds` of each model's label of each example.
-      inside: which examples each model was trained on.
-
-    Returns:
-      Ratios of the model's score under the normal distributions of models that saw the example and that did not.
-      Below 64 models their variances are pooled over examples, as published.
+    `scores` are `log_odds`, and `inside` says which examples each model was trained on. Below 64 models the variances
+    are pooled over examples, as published.
 
     Raises:
-      ValueError: where shapes differ, a score is not finite, or an example was seen by too few or too many models.
+      ValueError: shapes differ, a score is not finite, or fewer than three models were (not) trained on an example.
     """
     scores, inside = np.asarray(scores, float), np.asarray(inside, bool)
     if scores.shape != inside.shape or scores.ndim != 2:
@@ -93,19 +86,16 @@ def attack(scores: Float[np.ndarray, "s n"], inside: Bool[np.ndarray, "s n"]) ->
     return Attack(float(area), float(share), len(ratios))
 
 
-def found_at(
-    members: Float[np.ndarray, "n"], others: Float[np.ndarray, "m"], false_alarms: float = FALSE_ALARMS
-) -> float:
-    """The largest share of members above a threshold that at most a share `false_alarms` of the others exceeds."""
-    allowed = int(false_alarms * len(others))
-    threshold = np.sort(others)[::-1][allowed]
+def found_at(members: Float[np.ndarray, "n"], others: Float[np.ndarray, "m"]) -> float:
+    """The true-positive rate at a false-positive rate of at most `FALSE_ALARMS`."""
+    threshold = np.sort(others)[::-1][int(FALSE_ALARMS * len(others))]
     return float(np.mean(members > threshold))
 
 
 def _normal(
     scores: Float[np.ndarray, "s n"], mask: Bool[np.ndarray, "s n"]
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Mean of each example over the masked models, and its variance."""
+    """Mean and variance of each example over the masked models."""
     count = mask.sum(axis=0)
     mean = np.sum(scores * mask, axis=0) / count
     squares = np.sum((scores - mean) ** 2 * mask, axis=0)

@@ -42,10 +42,6 @@ def membership_auc(trained_on: list[Predicted], others: list[Predicted]) -> floa
     The attack does not need labels, so that wrong ones do not affect it (Salem et al., 2019, arXiv:1806.01246, their
     third adversary).
 
-    Args:
-      trained_on: predictions of each network for training images; those that a distilled set was made from.
-      others: predictions of each network for test images.
-
     Returns:
       The mean AUC, or None without training images.
     """

@@ -85,13 +85,61 @@ def rcig_recipe(m: int) -> Recipe:
     )
 
 
+# stored images -> steps of a student of FRePo; other sizes take those of the next larger one
+_FREPO_STEPS = {10: 1000, 100: 2000, 200: 20_000, 400: 5000, 500: 5000, 1000: 10_000, 2000: 40_000, 5000: 40_000}
+
+
+def frepo_recipe(m: int) -> Recipe:
+    """Between 1000 and 40 000 steps of up to 500 images, by their number; warm-up and cosine as for RCIG.
+
+    FRePo draws one augmentation for a whole batch, and here each image has its own, as for RCIG.
+    """
+    steps = next((steps for size, steps in _FREPO_STEPS.items() if m <= size), 40_000)
+    return dataclasses.replace(rcig_recipe(m), epochs=steps // 100, batch=500, rate=3e-4)
+
+
+def ncfm_recipe(m: int = 0, epochs: int = 2000) -> Recipe:
+    """AdamW; the rate is halved after each fifth of the epochs; CutMix is applied to half of the batches."""
+    return Recipe(
+        epochs=epochs,
+        batch=128,
+        rate=1e-3,
+        optimiser="adamw",
+        weight_decay=5e-4,
+        schedule="drops",
+        drop_epochs=drops(epochs, 0.2, 0.4, 0.6, 0.8),
+        drop=0.5,
+        augment="ncfm",
+        cutmix=0.5,
+    )
+
+
 def common_recipe(m: int = 0) -> Recipe:
     """DATM's recipe with 1000 epochs and without the reset of the momentum."""
     return dataclasses.replace(datm_recipe(), epochs=1000, drop_epochs=(500,), reset_at_drops=False)
 
 
+def quick_recipe(m: int) -> Recipe:
+    """About 200 steps from rate 0.05, with a cosine to zero, for sets that are stored as `m` images."""
+    batch = 128
+    return Recipe(
+        epochs=-(-200 // -(-m // batch)),
+        batch=batch,
+        rate=0.05,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="warmup_cosine",
+        augment="dsa",
+    )
+
+
 # augmentation -> the same without flips, for images that a flip gives another meaning (digits)
-_WITHOUT_FLIP = {"dsa": "dsa_noflip", "dance_eval": "dance_eval_noflip", "rcig": "rcig_mnist"}
+_WITHOUT_FLIP = {
+    "dsa": "dsa_noflip",
+    "dance_eval": "dance_eval_noflip",
+    "rcig": "rcig_mnist",
+    "ncfm": "ncfm_noflip",
+}
 
 
 @checked
@@ -102,9 +150,6 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
       recipe: a published recipe.
       flip: False removes horizontal flips from the augmentation.
       epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training. None keeps it.
-
-    Returns:
-      The adapted recipe.
 
     Example:
       >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
@@ -131,7 +176,10 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("datm", datm_recipe, use_step_size=True, source="Guo et al., 2024 (arXiv:2310.05773)"),
         Protocol("dance", dance_recipe, checks=6, source="Zhang et al., 2024 (arXiv:2406.01063)"),
         Protocol("rcig", rcig_recipe, network="convnet_rcig", source="Loo et al., 2023 (arXiv:2302.06755)"),
+        Protocol("frepo", frepo_recipe, network="convnet_rcig", source="Zhou et al., 2022 (arXiv:2206.00719)"),
+        Protocol("ncfm", ncfm_recipe, checks=20, source="Wang et al., 2025 (arXiv:2502.20653)"),
         Protocol("common", common_recipe, space="standardize", rates=RATES, source="ddjax"),
+        Protocol("quick", quick_recipe, space="standardize", source="ddjax"),
         Protocol("dd-ranking", common_recipe, space="standardize", rates=RATES, source="DD-Ranking (arXiv:2505.13300)"),
     ]
 }

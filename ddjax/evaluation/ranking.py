@@ -126,20 +126,10 @@ def dd_ranking(
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
     bare = dataclasses.replace(protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none"))
 
+    shared = {"seed": seed, "students": students, "model": model, "train": train, "epochs": epochs, "flip": flip}
+
     def scored(name: str, data: DistilledSet, protocol: Protocol, audit: Audit | None = None) -> Scores:
-        return evaluate(
-            data,
-            test,
-            protocol=protocol,
-            seed=seed,
-            students=students,
-            model=model,
-            train=train,
-            audit=audit,
-            epochs=epochs,
-            flip=flip,
-            options=options.part(name),
-        )
+        return evaluate(data, test, protocol=protocol, audit=audit, options=options.part(name), **shared)
 
     def accuracy(name: str, data: DistilledSet, protocol: Protocol) -> float:
         return float(np.mean(scored(name, data, protocol).last))

@@ -29,20 +29,8 @@ def chosen_rates(
 ) -> list[float]:
     """The rate of each set whose student agrees best with the given labels of held-out training images.
 
-    Neither test data nor clean labels are used. A rate whose student diverges is not chosen.
-
-    Args:
-      model: the student's network.
-      recipe: of the student.
-      examples: the decoded sets.
-      protocol: has the rates.
-      trains: the training images of each set.
-      transform: the preprocessing of the sets.
-      seeds: one for each set.
-      options: the report receives metrics whose names begin with search_.
-
-    Returns:
-      A rate for each set.
+    Neither test data nor clean labels are used. A rate whose student diverges is not chosen. Names of reported metrics
+    begin with search_.
 
     Raises:
       ValueError: training images are missing.

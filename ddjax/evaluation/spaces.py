@@ -17,13 +17,6 @@ def suited(recipe: Recipe, plain: DistilledSet) -> tuple[Recipe, Examples]:
 
     Learned regression labels are not probabilities, so they are always trained with the squared error. Other labels are
     probabilities; a protocol with a squared error receives them centred.
-
-    Args:
-      recipe: of the protocol.
-      plain: a decoded distilled set (`distilled.expand`).
-
-    Returns:
-      The recipe and the examples.
     """
     if plain.label_kind == "regression":
         return dataclasses.replace(recipe, loss="squared_error"), Examples(plain.images, targets(plain))
@@ -35,14 +28,6 @@ def in_protocol_space(
     distilled: DistilledSet, protocol: Protocol, train: TrainSet | None
 ) -> tuple[preprocess.Preprocess, DistilledSet]:
     """The preprocessing of students' inputs, and the set decoded and in that space.
-
-    Args:
-      distilled: the set.
-      protocol: names the space.
-      train: training images in pixels; needed if the protocol has a space of its own.
-
-    Returns:
-      The preprocessing and the decoded set.
 
     Raises:
       ValueError: the set has no preprocessing, or training images are missing or not in pixels.

@@ -73,10 +73,9 @@ def join_feeds(distiller: Distiller, feeds: list[Feed]) -> tuple[Distiller, Feed
     A member draws its batch inside the vmapped step, so that shared data are not repeated.
 
     Raises:
-      ValueError: the feeds differ in `at`.
+      ValueError: the feeds differ in `at`, and their functions cannot be joined.
     """
-    if any(feed.at is not feeds[0].at for feed in feeds):
-        raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
+    at = _common([feed.at for feed in feeds])
     fetches, count = [feed.fetch for feed in feeds], len(feeds)
     if any(fetches):
         data, axes = _stacked([fetch(0, 1) for fetch in fetches])  # for its structure
@@ -84,7 +83,17 @@ def join_feeds(distiller: Distiller, feeds: list[Feed]) -> tuple[Distiller, Feed
     else:
         data, axes = join([feed.data for feed in feeds])
         feed = Feed(shard_members(data, axes, count), _with_step)
-    return _together(distiller, feeds[0].at, jax.tree.structure(data), axes), feed
+    return _together(distiller, at, jax.tree.structure(data), axes), feed
+
+
+def _common(functions: list[Callable]) -> Callable:
+    """The function of all feeds: their own if they are equal, else the one that their method `joined` makes of them."""
+    first, *others = functions
+    if all(other == first for other in others):
+        return first
+    if not all(type(other) is type(first) and hasattr(other, "joined") for other in functions):
+        raise ValueError("the feeds of a fleet need one function `at`: make it once for each configuration")
+    return first.joined(others)
 
 
 def join(members: list[Any]) -> tuple[Any, Axes]:

@@ -11,14 +11,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
+from ddjax.backend import target
 from ddjax.execution.guard import Diverged
-from ddjax.storage.checkpoints import Checkpoints, checkpoint_scope, maybe_checkpoint
+from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
 from ddjax.storage.rows import fingerprint
 from ddjax.timing import Timer
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
 from ddjax.types import Model
-
-Report = Callable[[int, int, dict[str, float]], None]  # (epochs done over all experts, total, newest metrics)
 
 BLOCKS = 20  # least number of possible checkpoints in a run
 SIDE_BY_SIDE = 10  # experts per device where members run by vmap
@@ -51,9 +51,7 @@ def train_experts(
     numbers: Sequence[int],
     kept: tuple[int, ...],
     dtype: Any,
-    how: str = "auto",
-    report: Report | None = None,
-    checkpoints: Checkpoints | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> Iterator[Expert]:
     """Train the experts with these numbers, one group at a time.
 
@@ -61,17 +59,7 @@ def train_experts(
     batch-wide operations of an augmentation follow from the seed. On a CPU a group is one expert, so an interruption
     without `checkpoints` loses at most one. On an accelerator a group is `SIDE_BY_SIDE` experts on each device.
 
-    Args:
-      model: the network.
-      recipe: how each expert is trained.
-      examples: images and targets.
-      seed: of all experts.
-      numbers: of the experts.
-      kept: epochs after which a snapshot is taken.
-      dtype: of the snapshots.
-      how: see `training.over_members`.
-      report: called with (epochs done over all experts, total, metrics).
-      checkpoints: of the experts in training.
+    A snapshot in `dtype` is taken after the epochs in `kept`. Progress counts the epochs of all experts.
 
     Yields:
       Each expert, when its group is done.
@@ -79,7 +67,8 @@ def train_experts(
     Raises:
       Diverged: the loss of an expert is not finite.
     """
-    how = ("map" if jax.default_backend() == "cpu" else "vmap") if how == "auto" else how
+    how, report, checkpoints = options.how, options.report, options.checkpoints
+    how = ("map" if target() == "cpu" else "vmap") if how == "auto" else how
     devices = min(jax.local_device_count(), len(numbers))
     start, advance, judge = programs(model, recipe, how, devices, dtype)
     block = max(1, -(-recipe.epochs // BLOCKS))

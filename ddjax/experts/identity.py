@@ -11,8 +11,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from ddjax.backend import target
 from ddjax.models import specification
 from ddjax.names import unknown
+from ddjax.precision import asked
 from ddjax.storage.files import array_digest
 from ddjax.storage.rows import versions
 from ddjax.training import Recipe
@@ -83,7 +85,7 @@ def identity(
     described = {
         "format": FORMAT,
         "versions": {package: installed[package] for package in PACKAGES},
-        "backend": jax.default_backend(),
+        "backend": target(),
         **specification(model, tuple(train.images.shape[1:])),
         "layout": layout(model),
         "images": array_digest(np.asarray(train.images)),
@@ -95,6 +97,6 @@ def identity(
         "seed": seed,
         "epochs": kept,
         "storage": storage,
-        "precision": jax.config.jax_default_matmul_precision,
+        "precision": asked(),
     }
     return json.loads(json.dumps(described))

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax.execution.options import DEFAULTS, Report, RunOptions
 from ddjax.experts.buffer import Buffer
-from ddjax.experts.fleet import Expert, Report, train_experts
+from ddjax.experts.fleet import Expert, train_experts
 from ddjax.experts.identity import check, identity, kept_epochs, parameters, unraveller
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
@@ -83,8 +84,7 @@ def trajectories(
     storage: str = "float32",
     folder: pathlib.Path | None = None,
     store: bool = True,
-    how: str = "auto",
-    report: Report | None = None,
+    options: RunOptions = DEFAULTS,
 ) -> Trajectories:
     """Train experts on the given labels of `train`. Stored experts are read, and only the missing ones are trained.
 
@@ -99,8 +99,8 @@ def trajectories(
       storage: "float32", or "bfloat16" for half the size.
       folder: of the buffers; by default in the cache of ddjax. Each buffer has a folder named by a hash of its inputs.
       store: whether files are read and written.
-      how: see `training.over_members`; several devices share the experts.
-      report: called with (epochs done over all experts to be trained, total, metrics); by default progress is logged.
+      options: progress over the epochs of all experts to be trained (by default it is logged), and how members run;
+        several devices share the experts. Stored experts have checkpoints of their own in `folder`.
 
     Returns:
       The trajectories.
@@ -138,7 +138,6 @@ def trajectories(
 
     def fleet(numbers: list[int]) -> Iterator[Expert]:
         log.info("%d experts to be trained for %d epochs each", len(numbers), recipe.epochs)
-        seen = report or logged()
         examples = Examples(jnp.asarray(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
         return train_experts(
             model,
@@ -148,9 +147,11 @@ def trajectories(
             numbers=numbers,
             kept=kept,
             dtype=buffer.dtype,
-            how=how,
-            report=seen,
-            checkpoints=buffer.checkpoints() if store else None,
+            options=dataclasses.replace(
+                options,
+                report=options.report or logged(),
+                checkpoints=buffer.checkpoints() if store else options.checkpoints,
+            ),
         )
 
     timer = Timer()

@@ -6,7 +6,6 @@ neural-tangents looks for them, and removes them afterwards: JAX stays unchanged
 """
 
 import contextlib
-import functools
 import importlib
 import sys
 import threading
@@ -75,7 +74,6 @@ def _import() -> types.ModuleType:
             importlib.import_module(f"{PACKAGE}.stax")
         if not before:
             vars(package).pop("experimental", None)  # the stand-in, bound by `from . import experimental`
-        _mend_predict(importlib.import_module(f"{PACKAGE}._src.predict"))
     except Exception as error:
         for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE and name not in before]:
             del sys.modules[name]  # partially imported: the next attempt starts again
@@ -113,42 +111,3 @@ def _lent() -> Iterator[None]:
                 del place[key]
             else:
                 place[key] = old
-
-
-class _Overlay(types.ModuleType):
-    """A module of which some names are replaced."""
-
-    def __init__(self, module: types.ModuleType, **names: Any):
-        super().__init__(module.__name__)
-        self.__dict__.update(names)
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
-def _mend_predict(predict: types.ModuleType) -> None:
-    """Replace what `neural_tangents.predict` uses and SciPy or JAX no longer have."""
-    import scipy
-
-    def eigvalsh(matrix: Any, eigvals: tuple[int, int]) -> Any:  # the argument's name until SciPy 1.13
-        return scipy.linalg.eigvalsh(matrix, subset_by_index=eigvals)
-
-    # max_learning_rate computes the largest eigenvalue on a CPU
-    predict.sp = _Overlay(scipy, linalg=_Overlay(scipy.linalg, eigvalsh=eigvalsh))
-    # gradient_descent_mse factorises the kernel outside of all transformations, which JAX refuses for a traced kernel
-    predict.jax = _Overlay(jax, core=_Overlay(jax.core, eval_context=contextlib.nullcontext))
-    for name in ("_get_fns_in_eigenbasis", "_get_cho_solve"):
-        setattr(predict, name, _outside(getattr(predict, name)))
-
-
-def _outside(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, evaluated outside of all transformations if none of its arguments is traced."""
-
-    @functools.wraps(function)
-    def wrapped(*args: Any) -> Any:
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(args))
-        with contextlib.nullcontext() if traced else jax.core.eval_context():
-            return function(*args)
-
-    return wrapped

@@ -12,10 +12,9 @@ from jax.nn import initializers
 from jaxtyping import Array, Float
 
 from ddjax import names
-from ddjax.models.convolution.conv import conv2d
+from ddjax.models.convolution.conv import conv2d, product
 from ddjax.models.instance_norm import InstanceNorm
 from ddjax.models.pooling import average_pool, max_pool
-from ddjax.precision import asked
 from ddjax.ranges import Positive, Share
 
 Maps = Float[Array, "n h w c"]
@@ -118,7 +117,8 @@ def dense(x: Float[Array, "n d"], features: int, style: Style, name: str) -> Flo
     """A fully connected layer with the style's initialisation."""
     init = names.choose(INITS, style.init, "init")
     bias = init.bias(x.shape[-1])
-    return nn.Dense(features, kernel_init=init.dense, bias_init=bias, precision=asked(), name=name)(x)
+    inits = {"kernel_init": init.dense, "bias_init": bias}
+    return nn.Dense(features, **inits, dot_general=lambda x, kernel, *_, **__: product(x, kernel), name=name)(x)
 
 
 def classify(x: Array, num_classes: int, style: Style) -> Output:

@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Array
 
 from ddjax import trees
+from ddjax.backend import target
 from ddjax.models.from_linen import merge_stats, split_stats
+from ddjax.precision import asked
 from ddjax.types import Images, Model, Params
 
 IMAGES = 2  # in the traced batch; no network depends on the number
@@ -49,7 +51,7 @@ def program(model: Model, image_shape: tuple[int, ...]) -> str | None:
     Returns:
       16 hex digits, or None where a function calls back into Python: its program does not show what it computes.
     """
-    decides = jax.config.jax_default_matmul_precision, jax.config.jax_enable_x64, jax.default_backend()
+    decides = asked(), jax.config.jax_enable_x64, target()
     return _program(model, tuple(image_shape), decides)
 
 

@@ -16,14 +16,6 @@ Ratio = Annotated[float, Range(1)]
 def long_tail_counts(num_classes: Classes, ratio: Ratio, n_max: Count) -> Int[np.ndarray, "k"]:
     """The class sizes n_c = int(n_max ratio^(-c / (k - 1))) of Cui et al. 2019 and LDAM, truncated and not rounded.
 
-    Args:
-      num_classes: k.
-      ratio: of the largest class to the smallest class; class 0 is the largest.
-      n_max: size of class 0.
-
-    Returns:
-      The sizes [k].
-
     Example:
       >>> long_tail_counts(3, 100.0, 1000).tolist()
       [1000, 100, 10]
@@ -56,14 +48,6 @@ def long_tail(
       >>> len(long_tail(np.arange(30) % 3, 10.0))
       14
     """
-    return np.sort(np.concatenate(long_tail_by_class(labels, ratio, n_max, seed, num_classes)))
-
-
-@checked
-def long_tail_by_class(
-    labels: Any, ratio: Ratio, n_max: Count | None = None, seed: Seed = 0, num_classes: Classes | None = None
-) -> list[Int[np.ndarray, "m"]]:
-    """`long_tail` for each class separately, in the order of drawing."""
     if num_classes is None:
         num_classes = int(np.max(labels)) + 1
     labels = as_labels(labels, num_classes)
@@ -79,4 +63,4 @@ def long_tail_by_class(
         members = np.flatnonzero(labels == c)
         stream.shuffle(members)
         kept.append(members[:count])
-    return kept
+    return np.sort(np.concatenate(kept))

@@ -113,15 +113,6 @@ def tune_factor(
 
     The possible rates lie between the error of the first choice and the error of the second choice.
 
-    Args:
-      probabilities: of the teacher.
-      labels: clean labels.
-      rate: share of wrong labels.
-      kind: I, II or III.
-
-    Returns:
-      The factor.
-
     Raises:
       ValueError: the rate cannot be reached.
     """

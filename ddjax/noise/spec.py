@@ -1,7 +1,7 @@
 """One specification for all kinds of label noise, and one function that applies it and records the result."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ class Truth(NamedTuple):
     dataset: str | None
     images: Any  # [n h w c] or None
     probabilities: Any  # [n k] or None
+    others: Mapping[str, Any]  # other label vectors of the data set, by name, int [n]
 
 
 class Annotator(NamedTuple):
@@ -92,6 +93,7 @@ def apply(
     *,
     images: Any = None,
     probabilities: Any = None,
+    others: Mapping[str, Any] | None = None,
 ) -> Noisy:
     """Draw given labels for clean labels.
 
@@ -106,6 +108,8 @@ def apply(
       dataset: its name, for kinds that are defined per data set.
       images: [n h w c] for part_dependent; uint8 is divided by 255, and floats are unchanged.
       probabilities: predictions [n k] of a teacher, for pmd.
+      others: label vectors [n] that come with the data set, by name. A human kind without a `labels_file` takes its
+        labels from here, under its name or the published key.
 
     Returns:
       The given labels, and a record of the noise.
@@ -127,7 +131,8 @@ def apply(
     def sort(array):
         return array if array is None or sorted_already else np.asarray(array)[ascending]
 
-    truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities))
+    others = {name: sort(vector) for name, vector in (others or {}).items()}
+    truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities), others)
     drawn, facts = KINDS.get(spec.kind, _from_fork)(spec, truth)
     given = np.empty_like(clean)
     given[ascending] = drawn
@@ -192,6 +197,9 @@ def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tupl
             f"human labels {name!r} are for {expected.dataset} with {expected.num_classes} classes, not for "
             f"{truth.dataset!r} with {truth.num_classes}"
         )
+    own = truth.others.get(name, truth.others.get(expected.key))
+    if not surrogate and own is not None and spec.labels_file is None:
+        return as_labels(own, truth.num_classes, f"labels {name!r} of {truth.dataset!r}"), {}
     if not surrogate:
         answers = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
         return answers.given, {}

@@ -46,12 +46,6 @@ def whitening(
     the map is U diag((s + r)^(-1/2)) U^T. `absolute`: S is unbiased and r = eps. `relative`: S is biased,
     r = eps trace(S) / d, and the eigenvalues s + r beyond the n largest are set to one.
 
-    Args:
-      images: of the training set.
-      channels: mean and standard deviation to standardise by, if any.
-      kind: `absolute` or `relative`.
-      eps: of the ridge r.
-
     Returns:
       The mean [d], the map [d d] and its inverse, float32.
 

@@ -24,14 +24,6 @@ def features(
     - KL divergence and overlap between the normal distributions of the label's losses and of its group's, each
       followed by the group's mean and deviation;
     - the agreement.
-
-    Args:
-      logits: of the passes.
-      labels: as given.
-      present: 0 for rows that only pad the batch.
-
-    Returns:
-      The features.
     """
     logits = jax.lax.stop_gradient(logits)
     k = logits.shape[-1]

@@ -21,14 +21,6 @@ Folds = Annotated[int, Range(2)]
 def stratified_folds(labels: Int[Any, "n"], folds: Folds, seed: Seed) -> Int[np.ndarray, "n"]:
     """Assign each row to a fold. Each given class is divided evenly, and fold sizes differ by at most one.
 
-    Args:
-      labels: as given.
-      folds: their number.
-      seed: of the assignment.
-
-    Returns:
-      A fold from 0 to folds - 1 for each row.
-
     Raises:
       ValueError: there are more folds than rows, or a number is out of range.
 

@@ -27,9 +27,6 @@ def fit_mixture(
       among: the values that count, at least one; None for all.
       iterations: number of steps, from the 10 % and 90 % quantiles.
       floor: added to the variances in each step.
-
-    Returns:
-      The mixture.
     """
     member = jnp.ones_like(values) if among is None else among.astype(values.dtype)
     total = jnp.maximum(jnp.sum(member), 1)

@@ -7,7 +7,21 @@ from typing import Any
 
 from ddjax.names import choose, unknown
 from ddjax.ranges import Count, checked
-from ddjax.robust.rules import cpc, echo, elr, ill, losses, margins, mixup, nested, pls, storm, transition, weighted
+from ddjax.robust.rules import (
+    cpc,
+    dividemix,
+    echo,
+    elr,
+    ill,
+    losses,
+    margins,
+    mixup,
+    nested,
+    pls,
+    storm,
+    transition,
+    weighted,
+)
 from ddjax.robust.rules import distillation as distilling
 from ddjax.robust.rules import small_loss as selection
 from ddjax.training.rule import Rule
@@ -59,6 +73,9 @@ RULES: dict[str, Published] = {
     ),
     "aum": Published(margins.margins, 150, source="arXiv:2001.10528"),
     "mean_margin": Published(margins.margins, 150, {"probabilities": True}, source="after arXiv:2009.10795"),
+    "dividemix": Published(
+        dividemix.dividemix, 300, {"warmup": 10.0, "ramp": 16.0}, ("warmup", "ramp"), source="arXiv:2002.07394"
+    ),
     "elr": Published(elr.elr, 150, {"momentum": 0.7, "strength": 3.0}, source="arXiv:2007.00151"),
     "ill": Published(ill.imprecise, 300, {"scale": 1.0}, source="arXiv:2305.12715"),
     "kd": Published(distilling.distillation, 100, {"temperature": 4.0}, data="teacher", source="arXiv:2403.07854"),

@@ -30,9 +30,6 @@ def read_npy(path: pathlib.Path, objects: Callable[[IO], Any] | None = None) -> 
       path: the file.
       objects: reads pickled objects from the open file. By default they are refused.
 
-    Returns:
-      The array, or the result of `objects`.
-
     Raises:
       ValueError: the file is damaged, holds pickled objects, or needs more memory than this machine has.
     """
@@ -50,13 +47,6 @@ def npz_headers(path: pathlib.Path) -> dict[str, Header]:
 
 def read_npz(path: pathlib.Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Read the arrays of an .npz.
-
-    Args:
-      path: the file.
-      names: of the arrays to read; by default all.
-
-    Returns:
-      The arrays by name.
 
     Raises:
       FileNotFoundError: there is no such file.

@@ -41,12 +41,6 @@ def read_text(path: pathlib.Path) -> str:
 def read_rows(path: pathlib.Path) -> list[Row]:
     """Read the rows of a .csv. Empty lines are skipped.
 
-    Args:
-      path: the file.
-
-    Returns:
-      The rows, with their line numbers.
-
     Raises:
       ValueError: the file is not UTF-8, or a quote is not closed.
 

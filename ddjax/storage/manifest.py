@@ -48,9 +48,6 @@ def save(
       fields: what else the manifest records, as JSON.
       compress: whether the .npz is compressed.
 
-    Returns:
-      The path of the .npz.
-
     Raises:
       OSError: a file could not be written; the earlier version of that file is intact.
 
@@ -75,14 +72,6 @@ def save(
 
 def load(stem: pathlib.Path, kind: Kind, fields: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `save` wrote.
-
-    Args:
-      stem: the path of both files without suffix.
-      kind: the format and schema to expect.
-      fields: names that the manifest must have.
-
-    Returns:
-      The arrays by name, and the manifest.
 
     Raises:
       Damaged: a file is missing, or differs from what was written.
@@ -132,9 +121,6 @@ def read(
       locate: the path of a file, given its name in the manifest.
       fields: names that the manifest must have.
       verify: whether the SHA-256 of each file is compared, or only its size.
-
-    Returns:
-      The manifest; its "files" are by name.
 
     Raises:
       Damaged: a file is missing, or differs from what was written.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 from jax.sharding import PartitionSpec
 
+from ddjax.backend import target
 from ddjax.execution.devices import PARTS, mesh_of
 from ddjax.names import unknown
 
@@ -32,7 +33,7 @@ def over_members(function: Callable, how: str = "auto") -> Callable:
       [10, 11, 12]
     """
     if how == "auto":
-        how = "map" if jax.default_backend() == "cpu" else "vmap"
+        how = "map" if target() == "cpu" else "vmap"
     if how == "vmap":
         return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(members)
     if how == "map":

@@ -9,7 +9,7 @@ from ddjax.ranges import Count, Natural, NonNegative, Positive, Share
 from ddjax.training.losses import LOSSES
 from ddjax.training.sharpness import Sharpness
 
-OPTIMISERS = ("sgd", "adam")
+OPTIMISERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "drops", "warmup_cosine")
 ORDERS = ("epochs", "draws")
 
@@ -35,7 +35,9 @@ class Recipe:
     rate: Positive
     optimiser: str = "sgd"
     momentum: Share = 0.0
-    weight_decay: NonNegative = 0.0  # coupled: added to the gradient before momentum, on all parameters
+    weight_decay: NonNegative = (
+        0.0  # coupled: added to the gradient before momentum, on all parameters; adamw: after it
+    )
     schedule: str = "constant"
     drop_epochs: tuple[
         Natural, ...

@@ -29,11 +29,11 @@ class Batch(NamedTuple):
     """A batch. `present` is 0 for rows that only pad the last batch of an epoch."""
 
     images: Float[Array, "v b h w c"]
-    targets: Float[Array, "b k"]  # one-hot of `labels` until `prepare` mixes them
+    targets: Float[Array, "... b k"]  # one-hot of `labels` until `prepare` mixes them; [p v b k] after `guess`
     labels: Int[Array, "b"]
     rows: Int[Array, "b"]
     present: Float[Array, "b"]
-    weights: Float[Array, "b"]  # ones until `prepare` changes them
+    weights: Float[Array, "... b"]  # ones until `prepare` changes them; [p b] after `guess`
     epoch: Int[Array, ""]
 
 
@@ -84,6 +84,8 @@ class Rule(NamedTuple):
       extra_optimiser: optimiser of these, without its learning rate.
       extra_rate: its learning rate; None takes the network's.
       prepare: changes a batch before the networks see it, for example by mixing rows.
+      guess: changes a batch once more, from the outputs of the networks for it, through which no gradient passes; for
+        example to replace labels by predictions before images are mixed.
       adjust_init: changes the initial parameters of a network.
       mask: changes the parameters of a network in each training step; arguments are (key, params, tables, network).
       epoch_end: new tables after an epoch, from the statistics of all training images.
@@ -105,6 +107,7 @@ class Rule(NamedTuple):
     extra_optimiser: optax.GradientTransformation = optax.identity()
     extra_rate: float | None = None
     prepare: Callable[[PRNGKey, Batch, Tables], Batch] | None = None
+    guess: Callable[[PRNGKey, Batch, Tables, Outputs], Batch] | None = None
     adjust_init: Callable[[Params], Params] | None = None
     mask: Callable[[PRNGKey, Params, Tables, Int[Array, ""]], Params] | None = None
     epoch_end: Callable[[Stats, Tables, Int[Array, ""]], Tables] | None = None

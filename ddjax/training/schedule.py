@@ -14,7 +14,7 @@ from ddjax.types import Params, PRNGKey
 
 
 class Stream(enum.IntEnum):
-    """Streams of a network's own key: `fold_in(key, stream)` is the key of one use. Views count on from `VIEWS`."""
+    """Streams of a network's own key: `fold_in(key, stream)` is the key of one use."""
 
     ORDER = 0
     AUGMENT = 1
@@ -25,15 +25,18 @@ class Stream(enum.IntEnum):
     MASK = 6
     STATS = 7
     META = 8
-    VIEWS = 9
+    VIEWS = 9  # and on: one for each view
+    GUESS = 1000
 
 
 def direction(recipe: Recipe) -> optax.GradientTransformation:
     """The optimiser without its learning rate.
 
-    Weight decay is added to the gradient before momentum, on all parameters, as in PyTorch.
+    Weight decay is added to the gradient before momentum, on all parameters, as in PyTorch; for AdamW after it.
     """
     decay = [optax.add_decayed_weights(recipe.weight_decay)] if recipe.weight_decay else []
+    if recipe.optimiser == "adamw":
+        return optax.chain(optax.scale_by_adam(), *decay)
     if recipe.optimiser == "adam":
         return optax.chain(*decay, optax.scale_by_adam())
     return optax.chain(optax.identity(), *decay, *([optax.trace(recipe.momentum)] if recipe.momentum else []))

@@ -134,6 +134,9 @@ class Trainer:
         batch = make_batch(self.recipe, rule, key_for, examples, rows, present, clock, number)
         if rule.prepare is not None:
             batch = rule.prepare(key_for(Stream.RULE), batch, state.tables)
+        if rule.guess is not None:
+            seen, _ = forward(self.model, rule, state.params, batch, state.tables, key_for(Stream.MASK))
+            batch = rule.guess(key_for(Stream.GUESS), batch, state.tables, jax.lax.stop_gradient(seen))
         trainable, stats = split_stats(state.params)
 
         def objective(both: tuple[Params, Extra], batch: Batch) -> tuple[Array, tuple[Params, Tables]]:

@@ -2,7 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from experiments.benchmarks import convolution, dance, datm, experts, importing, judging, precision, rcig, training
+from experiments.benchmarks import (
+    convolution,
+    dance,
+    datm,
+    experts,
+    fleet,
+    importing,
+    judging,
+    precision,
+    pytorch,
+    rcig,
+    training,
+)
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
@@ -11,9 +23,11 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "dance": dance.dance_step,
     "datm": datm.datm_step,
     "experts": experts.experts,
+    "fleet": fleet.fleet,
     "import": importing.imports,
     "judge": judging.judged,
     "precision": precision.precision,
+    "pytorch": pytorch.against_pytorch,
     "rcig": rcig.rcig_step,
     "train": training.train,
     "evaluate": training.evaluate,

@@ -1,7 +1,7 @@
 """Benchmark of a ConvNet-3 on 32x32x3 images, at each order of differentiation that distillation uses."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import optax
 from ddjax import trees
 from ddjax.models import build
 from ddjax.types import Model
-from experiments.benchmarks.measure import Entry, Settings, compiled, in_turn, measure, times
+from experiments.benchmarks.measure import Call, Entry, Settings, compiled, in_turn, measure, times
 from experiments.benchmarks.plain import plain_convnet
 
 MEMBERS = 3  # sets of weights in `vmapped`
@@ -39,6 +39,8 @@ def conv(settings: Settings) -> Iterator[Entry]:
     for name, forwards in ORDERS.items():
         calls = {prefix + name: call(name, model, batch) for prefix, model in networks.items()}
         yield from in_turn(calls, forwards * gflop, settings.repeats)
+    if not settings.parts:
+        return
     networks.pop("flax_", None)
     if settings.width > 32:
         networks.pop("native_", None)  # the rest takes minutes
@@ -52,7 +54,7 @@ def conv(settings: Settings) -> Iterator[Entry]:
     yield from in_turn(calls, 3 * STEPS * gflop, min(3, settings.repeats))
 
 
-def call(name: str, model: Model, batch: int) -> Callable[[], Any]:
+def call(name: str, model: Model, batch: int) -> Call:
     """A compiled program for one of the names of `conv`, with its arguments."""
     params, images, targets = problem(model, batch)
     direction = jax.tree.map(lambda p: 0.1 * p, params)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from ddjax.distillers.dance import feed as dance_feed
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.dance.start import decoded
 from ddjax.distillers.dance.step import Views, at_once, augmented, side_by_side
-from ddjax.types import Images
+from ddjax.types import Distiller, Images, Model
 from experiments.benchmarks.convolution import forward_gflop
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure
 from experiments.benchmarks.rcig import going_on, random_set
@@ -31,8 +31,19 @@ def dance_step(settings: Settings) -> Iterator[Entry]:
         yield from iteration(settings, ipc)
 
 
-def iteration(settings: Settings, ipc: int) -> Iterator[Entry]:
-    """Measure one iteration and its parts, at `ipc` images per class."""
+class First(NamedTuple):
+    """A DANCE distiller with its first state and batch."""
+
+    config: DanceConfig
+    model: Model
+    distiller: Distiller
+    start: Any
+    state: Any
+    batch: Any
+
+
+def first(settings: Settings, ipc: int) -> First:
+    """Random data, two random networks, and images drawn from the data."""
     config = DanceConfig(ipc=ipc, width=settings.width, batch=settings.batch or 128, start="random")
     model = dance.network(config, (32, 32, 3), CLASSES)
     train = random_set(CLASSES * max(2 * config.batch, ipc))
@@ -42,10 +53,16 @@ def iteration(settings: Settings, ipc: int) -> Iterator[Entry]:
     feed = dance_feed.class_batches(train, config.batch, networks, dance_feed.drawn_pair, jax.random.key(2))
     distiller = dance.build(config, model)
     batch = jax.jit(feed.at)(feed.data, jnp.int32(0))
+    return First(config, model, distiller, start, distiller.init(jax.random.key(3), start), batch)
+
+
+def iteration(settings: Settings, ipc: int) -> Iterator[Entry]:
+    """Measure one iteration and its parts, at `ipc` images per class."""
+    config, model, distiller, start, state, batch = first(settings, ipc)
     views = Views(config, model, start.box, batch.encoder, batch.judge)
     labels, key = jnp.arange(CLASSES, dtype=jnp.int32), jax.random.key(3)
-    real = config.batch * CLASSES
-    learned = CLASSES * min(config.cap, ipc * config.factor**2)
+    real, factor = config.batch * CLASSES, config.factor_for((SIDE, SIDE, 3))
+    learned = CLASSES * min(config.cap, ipc * factor**2)
     gflop = functools.partial(forward_gflop, settings.width)
 
     def part(name: str, function: Callable[..., Any], size: float | None, chunk: int, *arguments: Any) -> Entry:
@@ -63,11 +80,12 @@ def iteration(settings: Settings, ipc: int) -> Iterator[Entry]:
         return augmented(config, images, key)
 
     def decoded_images(images: Images) -> Array:
-        return decoded(key, images, config.factor, config.formation, config.cap)
+        return decoded(key, images, factor, config.formation, config.cap)
 
-    state = distiller.init(key, start)
     call = going_on(distiller, state, batch)
     yield measure(f"dance step, ipc {ipc}", call, gflop(real + 4 * learned), settings.repeats)
+    if not settings.parts:
+        return
     few, many = at_once(learned // CLASSES * SIDE**2), at_once(config.batch * SIDE**2)
     targets = jnp.ones((CLASSES, 16 * settings.width))  # the last maps are 4 x 4
     yield part("real features", reals, gflop(real), many, batch.images, batch.present)

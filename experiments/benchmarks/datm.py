@@ -19,6 +19,7 @@ from ddjax.noise import NoiseSpec
 from ddjax.preprocess import fit as fitted
 from experiments.benchmarks.convolution import forward_gflop
 from experiments.benchmarks.measure import Entry, Settings, compiled, entry, measure
+from experiments.benchmarks.rcig import going_on
 
 STEPS = 4  # of a timed unroll
 LENGTHS = (4, 12)  # inner steps at which memory is compared
@@ -67,7 +68,7 @@ def datm_step(settings: Settings) -> Iterator[Entry]:
     model = datm.network(settings_for(settings, "exact", 1), SHAPE, CLASSES)
     learned, batch = problem(model, b)
     gflop = forward_gflop(settings.width, b)
-    for name in HYPERGRADIENTS:
+    for name in HYPERGRADIENTS if settings.parts else ():
         config = settings_for(settings, name, STEPS)
         run = functools.partial(lambda config, *a: match(config, model, *a), config)
         call = compiled(run, learned, jax.random.key(2), batch)
@@ -75,8 +76,10 @@ def datm_step(settings: Settings) -> Iterator[Entry]:
         yield {**found, "seconds": found["seconds"] / STEPS, "gflop": found["gflop"] / STEPS}
     distiller = datm.build(settings_for(settings, "exact", STEPS), model)
     first = distiller.init(jax.random.key(0), datm.Start(images=learned.images, labels=learned.labels, space="random"))
-    call = compiled(distiller.step, first, batch)
+    call = going_on(distiller, first, batch)
     yield measure(f"datm outer_step of {STEPS}", call, gflop * PASSES["exact"] * STEPS, settings.repeats)
+    if not settings.parts:
+        return
     for name, remat in (("exact", "nothing"), ("exact", "dots"), ("adjoint", "nothing"), ("tesla_replay", "nothing")):
         yield growth(settings, model, learned, batch, name, remat)
     yield from tesla_errors(settings)

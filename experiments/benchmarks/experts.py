@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ddjax.backend import target
 from ddjax.experts import RECIPES
 from ddjax.experts.fleet import programs
 from ddjax.models import build
@@ -49,7 +50,7 @@ def experts(settings: Settings) -> Iterator[Entry]:
 
 def fleet_epoch(model: Any, recipe: Recipe, examples: Examples, members: int) -> Callable[[], None]:
     """A call that trains a group of experts for the next epoch and stores a snapshot of each."""
-    how = "map" if jax.default_backend() == "cpu" else "vmap"
+    how = "map" if target() == "cpu" else "vmap"
     start, advance, _ = programs(model, recipe, how, 1, jnp.dtype("float32"))
     keys = jax.random.split(jax.random.key(0), members)
     states, epoch = [start(keys, jnp.full(members, recipe.rate))], [0]

@@ -1,6 +1,7 @@
 """Timing: medians of calls in turn with a matrix product, so that load on the machine affects both alike."""
 
 import dataclasses
+import functools
 import pathlib
 import resource
 import statistics
@@ -10,7 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+
+from ddjax import machine
+from ddjax.backend import target
+from ddjax.precision import asked
 
 Entry = dict[str, Any]
 
@@ -25,17 +29,35 @@ class Settings:
     ipc: int = 1  # distilled images per class, for benchmarks without fixed sizes
     native: bool = False  # also measure XLA's convolution and a plain Flax network
     files: pathlib.Path | None = None  # directory of predictions for the benchmark judge
+    parts: bool = True  # also measure the parts of a step
 
 
-def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """A compiled and warmed-up call with these arguments, which waits for its result."""
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A compiled program with its arguments, which waits for its result."""
+
+    run: Callable[[], Any]
+    compile_s: float  # seconds to trace, lower and compile it
+    moved: float | None = None  # bytes that it moves, as XLA counts them; None for a program with loops
+
+    def __call__(self) -> Any:
+        """Run it."""
+        return self.run()
+
+
+def compiled(function: Callable[..., Any], *arguments: Any) -> Call:
+    """A compiled and warmed-up call with these arguments."""
+    start = time.perf_counter()
     program = jax.jit(function).lower(*arguments).compile()
+    taken = time.perf_counter() - start
+    jax.block_until_ready(program(*arguments))
+    return Call(lambda: jax.block_until_ready(program(*arguments)), taken, moved_by(program))
 
-    def call() -> Any:
-        return jax.block_until_ready(program(*arguments))
 
-    call()
-    return call
+def moved_by(program: Any) -> float | None:
+    """Bytes that a compiled program reads and writes. XLA counts the body of a loop once, so loops have no number."""
+    costs = program.cost_analysis() or {}
+    return None if " while(" in program.as_text() else costs.get("bytes accessed")
 
 
 def times(calls: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
@@ -49,11 +71,16 @@ def times(calls: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
     return seconds
 
 
-def product() -> tuple[Callable[[], Any], float]:
-    """A float32 matrix product, and its size in GFLOP."""
-    n = 2048 if jax.default_backend() == "cpu" else 8192
-    a = jax.random.normal(jax.random.key(0), (n, n))
-    return compiled(lambda a: jnp.matmul(a, a, precision="highest"), a), 2 * n**3 / 1e9
+def product() -> tuple[Call, float]:
+    """A matrix product in the current precision, and its size in GFLOP."""
+    function, matrix, operations = machine.product(asked())
+    return compiled(function, matrix), operations / machine.GIGA
+
+
+@functools.cache
+def bandwidth() -> float:
+    """Bytes per second of this machine's memory."""
+    return machine.bandwidth()
 
 
 def measure(name: str, call: Callable[[], Any], gflop: float | None, repeats: int, **more: Any) -> Entry:
@@ -73,7 +100,10 @@ def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: i
         own = statistics.median(seconds)
         fraction = None if gflop is None else gflop / own / (unit_gflop / statistics.median(of_unit))
         ratio = statistics.median(mine / first for mine, first in zip(seconds, rounds[0], strict=True))
-        yield entry(name, own, gflop, fraction, **({"ratio": ratio} if i else {}))
+        more = {"compile_s": getattr(calls[name], "compile_s", None)}
+        if moved := getattr(calls[name], "moved", None):
+            more["bandwidth_fraction"] = moved / own / bandwidth()
+        yield entry(name, own, gflop, fraction, **more, **({"ratio": ratio} if i else {}))
 
 
 def entry(name: str, seconds: float, gflop: float | None = None, fraction: float | None = None, **more: Any) -> Entry:
@@ -84,14 +114,14 @@ def entry(name: str, seconds: float, gflop: float | None = None, fraction: float
         "gflop": gflop,
         "gemm_fraction": fraction,
         "peak_mib": peak_mib(),
-        "backend": jax.default_backend(),
+        "backend": target(),
         **more,
     }
 
 
 def peak_mib() -> float:
     """Peak memory so far, of this process or of the accelerator."""
-    if jax.default_backend() == "cpu":
+    if target() == "cpu":
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     statistics_of = jax.devices()[0].memory_stats() or {}
@@ -99,7 +129,11 @@ def peak_mib() -> float:
 
 
 def gemm(settings: Settings) -> Iterator[Entry]:
-    """Measure the matrix product that all fractions refer to."""
+    """Measure the matrix product that all fractions refer to, a product of bfloat16 arrays, and memory bandwidth."""
     call, gflop = product()
     (seconds,) = times([call], settings.repeats)
-    yield entry("gemm", statistics.median(seconds), gflop, 1.0)
+    yield entry("gemm", statistics.median(seconds), gflop, 1.0, compile_s=call.compile_s)
+    if settings.parts:
+        function, matrix, operations = machine.product(None)
+        yield measure("gemm of bfloat16 arrays", compiled(function, matrix), operations / machine.GIGA, 1)
+        yield entry("memory", 1.0, gb=bandwidth() / machine.GIGA)

@@ -7,9 +7,9 @@ import jax
 import optax
 
 from ddjax.models import build
+from ddjax.precision import POLICIES, policy
 from experiments.benchmarks.convolution import forward_gflop, problem
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure
-from experiments.running.config import PRECISIONS
 
 
 def precision(settings: Settings) -> Iterator[Entry]:
@@ -22,8 +22,8 @@ def precision(settings: Settings) -> Iterator[Entry]:
         return jax.grad(lambda p: optax.softmax_cross_entropy(model.apply(p, images), targets).mean())(params)
 
     exact = None
-    for name in PRECISIONS:
-        with jax.default_matmul_precision(name):
+    for name in POLICIES:
+        with policy(name):
             call = compiled(gradient, params, images)
             found = call()
             exact = found if exact is None else exact

@@ -16,8 +16,8 @@ from PIL import Image
 from ddjax.denoising import DenoiseReport
 from ddjax.distilled import DistilledSet, pixels
 from ddjax.evaluation.detection import reliability
+from experiments.display.sheets import mosaic
 from experiments.reporting.page import style
-from experiments.reporting.pictures import mosaic
 from experiments.reporting.svg import Line, plot
 
 HERE = pathlib.Path(__file__).parent

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ddjax.data import Dataset
-from ddjax.data.tables import csv_table, npz_keys
+from ddjax.data.npz import npz_keys
+from ddjax.data.tables import csv_table
 from ddjax.denoising import DenoiseReport
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.files import replacing

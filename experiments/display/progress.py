@@ -1,4 +1,4 @@
-"""Progress: a live display in a terminal, bars in a notebook, periodic lines in a log, and TensorBoard."""
+"""Progress: a live display in a terminal or a notebook, periodic lines in a log, and TensorBoard."""
 
 import contextlib
 import logging
@@ -67,13 +67,11 @@ class View:
     def _shown(self, title: str) -> contextlib.AbstractContextManager[Report]:
         if self.quiet:
             return contextlib.nullcontext(lambda done, total, metrics: None)
-        if in_notebook():
-            return self._notebook(title)
-        return self._terminal(title) if self.stream.isatty() else self._lines(title)
+        return self._live_row(title) if in_notebook() or self.stream.isatty() else self._lines(title)
 
     @contextlib.contextmanager
-    def _terminal(self, title: str) -> Iterator[Report]:
-        """Add a row to the live display, which the outermost task opens."""
+    def _live_row(self, title: str) -> Iterator[Report]:
+        """Add a row to the live display of a terminal or a notebook, which the outermost task opens."""
         with contextlib.ExitStack() as stack:
             outermost = self._live is None
             if outermost:
@@ -87,19 +85,6 @@ class View:
             def report(done: int, total: int, metrics: dict[str, float]) -> None:
                 rate = in_words(pace(done))
                 live.update(task, completed=done, total=total, metrics=described(metrics), rate=rate)
-
-            yield report
-
-    @contextlib.contextmanager
-    def _notebook(self, title: str) -> Iterator[Report]:
-        from tqdm.auto import tqdm
-
-        with tqdm(desc=title, leave=False) as bar:
-
-            def report(done: int, total: int, metrics: dict[str, float]) -> None:
-                bar.total = total
-                bar.set_postfix(metrics, refresh=False)
-                bar.update(done - bar.n)
 
             yield report
 

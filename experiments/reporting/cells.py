@@ -105,7 +105,7 @@ class Compared(NamedTuple):
 
 def variant(config: dict[str, Any]) -> str:
     """Return the non-default settings that no other column shows, as `name=value`."""
-    plain = dataclasses.asdict(Experiment())
+    plain = dataclasses.asdict(Experiment()) | {"precision": "float32"}
     parts = []
     for name, value in config.items():
         if name not in _NAMED and name != "options" and value is not None and value != plain.get(name):

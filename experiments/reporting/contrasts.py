@@ -4,7 +4,7 @@ If both sides of a comparison share noise draws, they are compared draw by draw.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +81,7 @@ class Contrast(NamedTuple):
         parts = [[weight * value for value in sample.units().values()] for weight, sample in independent]
         if shared:
             units = [(weight, sample.units()) for weight, sample in shared]
-            common = _common([set(unit) for _, unit in units])
+            common = set.intersection(*(set(unit) for _, unit in units))
             parts.append([sum(weight * unit[draw] for weight, unit in units) for draw in sorted(common, key=repr)])
         means = [np.mean(part, axis=0) for part in parts]
         n = min(len(part) for part in parts)
@@ -101,13 +101,9 @@ def _plain(value: Number) -> Number:
 def _split(terms: list[tuple[float, Sample]]) -> tuple[list, list]:
     """Return the terms that are compared draw by draw, and the independent terms."""
     drawn = [term for term in terms if term[1].draws is not None]
-    if len(drawn) > 1 and len(_common([set(sample.draws or ()) for _, sample in drawn])) > 1:
+    if len(drawn) > 1 and len(set.intersection(*(set(sample.draws or ()) for _, sample in drawn))) > 1:
         return drawn, [term for term in terms if term[1].draws is None]
     return [], terms
-
-
-def _common(sets: Sequence[set]) -> set:
-    return set.intersection(*sets)
 
 
 def mean_of(sample: Sample) -> Contrast:

@@ -20,10 +20,6 @@ Number = float | Float[np.ndarray, "..."]
 def satterthwaite(variances: Sequence[Number], dfs: Sequence[Number]) -> Number:
     """Return the degrees of freedom of a sum of independent variance estimates (Welch 1938, Satterthwaite 1946).
 
-    Args:
-      variances: estimated variance of each term.
-      dfs: degrees of freedom of each estimate.
-
     Returns:
       The approximate degrees of freedom, between the minimum and the sum of `dfs`; NaN where all variances are 0.
 
@@ -61,12 +57,6 @@ def holm(p: Sequence[Number]) -> Float[np.ndarray, "m ..."]:
 
     The probability that any true null hypothesis is rejected at a level is at most that level, whatever the
     dependence between the tests.
-
-    Args:
-      p: one p value per test, along the first axis.
-
-    Returns:
-      The adjusted p values in the same order.
 
     Example:
       >>> holm([0.01, 0.5, 0.02]).tolist()
@@ -106,14 +96,6 @@ def detectable(se: float, df: float, level: float = LEVEL, power: float = POWER)
 
 def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEVEL, power: float = POWER) -> int | None:
     """Return the number of seeds that a comparison needs to detect an effect, given the observed spread.
-
-    Args:
-      effect: true effect to detect; its sign does not matter.
-      se: standard error from `n` seeds.
-      df: degrees of freedom of the standard error.
-      n: number of seeds on the side with fewer seeds.
-      level: level of the one-sided test.
-      power: probability that the test detects the effect.
 
     Returns:
       The number of seeds on each side, at least 2; None if it is above `MAX_SEEDS` or cannot be computed.

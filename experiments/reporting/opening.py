@@ -27,9 +27,6 @@ def headline(study: Study) -> str:
 
     The intervals hold simultaneously for all distilled sets of the setting (Bonferroni).
 
-    Args:
-      study: the cells of the study.
-
     Returns:
       A few sentences; empty without a distilled set and training on everything at one noisy setting.
     """

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from tabulate import tabulate
+
 from experiments.reporting.cells import Cell, Setting, ordered
 from experiments.reporting.claims import Verdict
 from experiments.reporting.contrasts import Estimate
@@ -28,15 +30,11 @@ def _of_data(data: str, cells: list[Cell]) -> str:
                 lines.setdefault(words, {})[cell.setting] = estimate
     rows = [["", *[setting.labels for setting in labels]]]
     rows += [[name, *[_text(estimate.get(setting)) for setting in labels]] for name, estimate in lines.items()]
-    left, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = [
-        "  ".join([row[0].ljust(left), *[text.rjust(width) for text, width in zip(row[1:], widths, strict=True)]])
-        for row in rows
-    ]
+    aligned = tabulate(rows, tablefmt="plain", colalign=["left", *["right"] * len(labels)], disable_numparse=True)
     seeds = sorted({len(cell.rows) for cell in cells})
     count = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
     title = f"{data}: accuracy on clean test images in %, mean of {count} seed(s) +- standard error"
-    return "\n".join([title, *aligned])
+    return f"{title}\n{aligned}"
 
 
 def _text(estimate: Estimate | None) -> str:

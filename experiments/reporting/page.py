@@ -8,7 +8,7 @@ from experiments.reporting import tables
 from experiments.reporting.cells import ordered
 from experiments.reporting.claims import Study, Verdict
 from experiments.reporting.export import fails_clean, summary
-from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.figures import Figure
 from experiments.reporting.inference import LEVEL
 from experiments.reporting.opening import headline, methods
 from experiments.reporting.pictures import PER_CLASS, gallery, sources
@@ -31,22 +31,15 @@ TEMPLATES.globals |= {
 }
 
 
-def page(rows: Rows, study: Study, verdicts: list[Verdict], where: pathlib.Path, title: str) -> str:
-    """Return the document as text.
-
-    Args:
-      rows: the rows of the study, and those that failed, are missing or cannot be used.
-      study: the cells of these rows.
-      verdicts: the verdict on each claim.
-      where: where the rows were read; distilled sets are searched there.
-      title: title of the page.
-
-    Returns:
-      HTML that loads nothing from the network.
-    """
+def page(
+    rows: Rows, study: Study, verdicts: list[Verdict], drawn: list[Figure], where: pathlib.Path, title: str
+) -> str:
+    """Return the document as HTML that loads nothing from the network; distilled sets are searched in `where`."""
     cells = ordered(study.cells)
     pictures, more_sets = gallery(where, cells)
-    figures, source_classes = {figure.key: figure for figure in all_figures(study)}, sources(where, cells)
+    source_classes = sources(where, cells)
+    first, *others = drawn
+    figures = {figure.key: figure for figure in others}
     results, confusions, recalls = summary(study), tables.confusions(cells), tables.recalls(cells)
     numbered = [key for key in figures if key.startswith("figure")]
     sections = {
@@ -65,7 +58,7 @@ def page(rows: Rows, study: Study, verdicts: list[Verdict], where: pathlib.Path,
         sections={key: name for key, (name, content) in sections.items() if content},
         headline=headline(study),
         methods=methods(study),
-        phenomenon=phenomenon(study),
+        phenomenon=first,
         columns=tables.columns(results),
         cells=[*cells, *ordered(study.attacked)],
         missing=tables.places(rows.missing),

@@ -13,6 +13,7 @@ from PIL import Image
 from ddjax.distilled import DistilledSet, pixels
 from ddjax.distilled.saving import load_distilled
 from ddjax.noise import transition
+from experiments.display.sheets import mosaic, rows_by_class
 from experiments.reporting.cells import Cell, Setting
 
 PER_CLASS, CLASSES, SETS = 10, 20, 60  # limits of a page; captions state what is left out
@@ -96,13 +97,7 @@ def flip_matrix(setting: Setting, classes: int) -> Float[np.ndarray, "k k"] | No
 def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | None = None) -> Picture:
     """Return a picture of the set with one row per class; with one image per class, all images are in one row."""
     images = np.clip(np.asarray(pixels(distilled)), 0, 1)
-    labels = np.asarray(distilled.labels)
-    classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    if labels.ndim > 1 and len(set(np.bincount(classes, minlength=distilled.num_classes))) > 1:
-        # the largest entry of a learned label can be another class than the class of the image
-        classes = np.arange(len(images)) * distilled.num_classes // len(images)
-    shown = list(only) if only is not None else list(range(min(distilled.num_classes, CLASSES)))
-    rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in shown]
+    rows = rows_by_class(distilled, only or range(min(distilled.num_classes, CLASSES)), PER_CLASS)
     if max(len(row) for row in rows) == 1:
         members = np.concatenate(rows)
         rows = [members[i : i + PER_CLASS] for i in range(0, len(members), PER_CLASS)]
@@ -114,15 +109,3 @@ def draw(cell: Cell, row: dict, distilled: DistilledSet, only: Sequence[int] | N
     uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     columns = max(len(members) for members in rows)
     return Picture(cell, row["seed"], uri, columns, sheet.shape[1], sheet.shape[0], of)
-
-
-def mosaic(images: Float[np.ndarray, "m h w c"], rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Return uint8 [H W c]: the images side by side without gaps; short rows are filled with grey."""
-    _, h, w, c = images.shape
-    columns = max(len(row) for row in rows)
-    sheet = np.full((len(rows) * h, columns * w, c), 128, np.uint8)
-    for i, row in enumerate(rows):
-        for j, member in enumerate(row):
-            top, left = i * h, j * w
-            sheet[top : top + h, left : left + w] = np.round(255 * images[member])
-    return sheet

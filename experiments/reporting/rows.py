@@ -25,9 +25,6 @@ class Rows(NamedTuple):
 def read_rows(where: pathlib.Path) -> Rows:
     """Read all usable rows under `where`.
 
-    Args:
-      where: directory of a sweep, directory of single runs, or a .jsonl file.
-
     Returns:
       The rows in order of their settings. Of several rows with one fingerprint, the last one counts.
 
@@ -73,7 +70,7 @@ def _plan(file: pathlib.Path) -> tuple[list[dict[str, Any]], list[BadRow]]:
     if not reason:
         return plan, []
     reason += ": missing runs are not listed; the next sweep into this directory replaces the plan"
-    return [], [BadRow(file.name, None, "", reason)]
+    return [], [BadRow(file.name, None, reason)]
 
 
 def _planned(cell: Any) -> bool:
@@ -93,9 +90,9 @@ def _rows_of(file: pathlib.Path, name: str) -> tuple[list[dict[str, Any]], list[
     usable, bad = [], []
     for number, row, reason in lines:
         if row is None:
-            bad.append(BadRow(name, number, "", reason))
+            bad.append(BadRow(name, number, reason))
         elif fault := wrong(row, row.get("status") in FAILED):
-            bad.append(BadRow(name, number, *fault))
+            bad.append(BadRow(name, number, fault))
         else:
             usable.append(row)
     return usable, bad

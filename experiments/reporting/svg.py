@@ -1,6 +1,7 @@
 """Charts as SVG text that take their colours from the page and describe their numbers for screen readers.
 
-Matplotlib writes no ARIA labels and no CSS variables, and its panels are about seven times as large.
+Matplotlib writes no ARIA labels and no CSS variables. Its panels are four times as large, and one takes 86 ms of a CPU
+instead of 0.2 ms, which a page of 60 panels and its tests would feel.
 """
 
 import itertools

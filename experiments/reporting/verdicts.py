@@ -65,8 +65,7 @@ def _detectable(claim: Claim, group: list[Decided]) -> str:
     sizes = sorted(one.detectable for one in group if one.detectable is not None)
     if not sizes:
         return ""
-    scale, digits = (100, 1) if claim.unit == "points" else (1, 3)
-    ends = dict.fromkeys(f"{scale * size:.{digits}f}" for size in (sizes[0], sizes[-1]))
+    ends = dict.fromkeys(_unsigned(claim, size) for size in (sizes[0], sizes[-1]))
     return f" (detectable with {100 * POWER:.0f} % power: {' to '.join(ends)})"
 
 
@@ -77,12 +76,15 @@ def scaled(claim: Claim, effect: float) -> str:
     return f"{100 * effect:+.1f}" if claim.unit == "points" else f"{effect:+.3f}"
 
 
+def _unsigned(claim: Claim, size: float) -> str:
+    return f"{100 * size:.1f}" if claim.unit == "points" else f"{size:.3f}"
+
+
 def effect_in_short(claim: Claim, one: Decided) -> str:
     """Return effect and standard error of a finding, in the unit of the claim."""
     if one.effect is None:
         return "–"
-    digits, scale = (1, 100) if claim.unit == "points" else (3, 1)
-    spread = "" if one.se is None else f" ± {scale * one.se:.{digits}f}"
+    spread = "" if one.se is None else f" ± {_unsigned(claim, one.se)}"
     return f"{scaled(claim, one.effect)}{spread} {claim.unit}"
 
 
@@ -92,14 +94,13 @@ def effect_of(claim: Claim, one: Decided) -> str:
         return "no rows"
     if claim.unit == "times":
         return f"{scaled(claim, one.effect)} times as many operations"
-    digits, scale = (1, 100) if claim.unit == "points" else (3, 1)
-    spread = "no standard error" if one.se is None else f"± {scale * one.se:.{digits}f}"
+    spread = "no standard error" if one.se is None else f"± {_unsigned(claim, one.se)}"
     kind = "draws in common" if one.paired else "seeds"
     parts = [f"{scaled(claim, one.effect)} {spread} {claim.unit}", f"{one.n} {kind}"]
     if one.p is not None:
         parts.append("p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}")
     if one.detectable is not None:
-        parts.append(f"detectable {scale * one.detectable:.{digits}f} at {100 * POWER:.0f} % power")
+        parts.append(f"detectable {_unsigned(claim, one.detectable)} at {100 * POWER:.0f} % power")
     return ", ".join(parts)
 
 

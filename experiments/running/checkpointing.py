@@ -38,7 +38,7 @@ class Keeping:
 
     def checkpoints(self, cells: list[Any], stage: str, **more: Any) -> Checkpoints:
         """The checkpoints of a stage of the cells; the stage "distil" does not depend on how a set is scored."""
-        experiments = [self._decides(cell.experiment, stage) for cell in cells]
+        experiments = [unscored(cell.experiment) if stage == "distil" else cell.experiment for cell in cells]
         members = {
             f"member {i}": {
                 "experiment": dataclasses.asdict(experiment),
@@ -70,12 +70,7 @@ class Keeping:
         with contextlib.suppress(OSError):  # not empty: other processes use it
             self.root.rmdir()
 
-    def _decides(self, experiment: Experiment, stage: str) -> Experiment:
-        return unscored(experiment) if stage == "distil" else experiment
-
 
 def unscored(experiment: Experiment) -> Experiment:
     """The experiment without the settings that affect only the score."""
-    return dataclasses.replace(
-        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in SCORING}
-    )
+    return experiment.without(SCORING)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ddjax.evaluation.measures import recall
+from ddjax.evaluation.measures import confusion, recall
 
 MOST = 20  # rows have a confusion matrix for up to this number of classes; 200 classes would have 40,000 entries
 
@@ -14,12 +14,6 @@ def by_class(
     counts: Int[np.ndarray, "k k"], given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], names: tuple[str, ...]
 ) -> dict[str, Any]:
     """The columns about classes.
-
-    Args:
-      counts: confusion matrix of test images; rows are true classes, columns predicted ones.
-      given: given labels of the training images.
-      clean: clean labels of the training images.
-      names: of the classes.
 
     Returns:
       The columns. `class_counts` counts training images by their clean labels, so that long tails are visible.
@@ -36,8 +30,7 @@ def by_class(
 def flip_targets(given: Int[np.ndarray, "n"], clean: Int[np.ndarray, "n"], num_classes: int) -> dict[int, int]:
     """Source class -> the class of more than half of its wrong labels; empty for noise without structure."""
     wrong = given != clean
-    pairs = np.zeros((num_classes, num_classes), int)
-    np.add.at(pairs, (clean[wrong], given[wrong]), 1)
+    pairs = confusion(given[wrong], clean[wrong], num_classes)
     return {c: int(row.argmax()) for c, row in enumerate(pairs) if 2 * row.max() > row.sum() > 0}
 
 

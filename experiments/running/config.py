@@ -4,31 +4,35 @@ import dataclasses
 import functools
 import pathlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
 from ddjax.names import unknown
 from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
-from ddjax.precision import fastest
+from ddjax.precision import default
 from ddjax.ranges import Count, Natural, PartialShare, Range, Seed, Share
 from experiments.running.options import read_options
 
 # Data sets whose images change their meaning in a mirror.
 NO_FLIP = ("digits", "mnist", "svhn_cropped")
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
-FASTEST = "fastest"  # the fastest of these on this machine's backend; a row names it
 # protocol -> the baseline that trains on the whole set
 BASELINE_OF = {
     "datm": "B-DATM",
     "dance": "B-DANCE",
     "rcig": "B-RCIG*",
+    "frepo": "B-RCIG*",
+    "ncfm": "B-DANCE",
     "common": "B-PLAIN",
+    "quick": "B-COSINE",
     "dd-ranking": "B-PLAIN",
 }
 # protocol -> the preprocessing of methods without one of their own
-SPACE_OF = {"datm": "datm", "dance": "dance", "rcig": "rcig", "common": "standardize", "dd-ranking": "standardize"}
+SPACE_OF = {
+    **{"datm": "datm", "dance": "dance", "rcig": "rcig", "frepo": "rcig", "ncfm": "dance"},
+    **{"common": "standardize", "quick": "standardize", "dd-ranking": "standardize"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +49,8 @@ class Experiment:
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
-        protocol: how students are trained: datm, dance, rcig, common, dd-ranking.
-        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-PLAIN; by default the protocol's.
+        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking.
+        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
         order: original, or tfds for noise that was drawn in the read order of TFDS.
@@ -61,8 +65,8 @@ class Experiment:
         students: networks trained per score; by default the protocol's number, and one for training on all images.
         holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
         epochs: of students or of the baseline; replaces the published number.
-        precision: of matrix products: float32, tensorfloat32 or bfloat16; fastest: the fastest of these on this
-            machine's backend.
+        precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
+            a CPU, tensorfloat32 on a GPU and bfloat16_3x on a TPU. A row names it.
         options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 
@@ -89,7 +93,7 @@ class Experiment:
     students: Count | None = None
     epochs: Count | None = None
     holdout: PartialShare = 0.1
-    precision: str = "float32"
+    precision: str | None = None
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,8 +105,13 @@ class Experiment:
     def settled(self) -> "Experiment":
         """The same with default rate and precision filled in, so that equal runs have equal fingerprints."""
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
-        filled = {"rate": rate, "precision": fastest() if self.precision == FASTEST else self.precision}
+        filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
+
+    def without(self, names: Collection[str]) -> "Experiment":
+        """The same with the defaults of these fields."""
+        fields = dataclasses.fields(Experiment)
+        return dataclasses.replace(self, **{field.name: field.default for field in fields if field.name in names})
 
 
 def drawn(noise: str, rate: float | None) -> bool:
@@ -116,15 +125,24 @@ def from_file(path: pathlib.Path) -> Experiment:
     Raises:
       ValueError: the file is not TOML, or a key is unknown.
     """
+    return Experiment(**known_settings(read_toml(path), Experiment, path))
+
+
+def read_toml(path: pathlib.Path) -> dict[str, Any]:
+    """The content of a TOML file, or a ValueError that names the file."""
     try:
-        table = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
-    known = [field.name for field in dataclasses.fields(Experiment)]
+
+
+def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> Mapping[str, Any]:
+    """The table, if its keys are fields of the dataclass `kind`; else a ValueError that names the key."""
+    known = [field.name for field in dataclasses.fields(kind)]
     for name in table:
         if name not in known:
             raise unknown(f"setting in {path}", name, known)
-    return Experiment(**table)
+    return table
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:

@@ -12,39 +12,29 @@ from ddjax.distilled import DistilledSet
 from ddjax.execution.guard import Diverged, attempted, intact
 from ddjax.execution.loop import Log
 from ddjax.execution.options import RunOptions
-from ddjax.run import Outcome, run_method, skipped_updates
+from ddjax.run import Outcome, run_method
 from ddjax.storage.rows import fingerprint
 from ddjax.types import TrainSet
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
 from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, full_recipe, network, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 KEPT = 64  # number of distilled sets kept in memory for other protocols; they are small
 
 
 class Distillation(NamedTuple):
-    """A distilled set of a cell, its log, and the columns of its cost (see `costs`)."""
+    """A distilled set of a cell, its log (empty for a stored set), and the columns of its cost (see `costs`)."""
 
     distilled: DistilledSet
     log: Log
     spent: dict[str, Any]
-
-    @property
-    def skipped(self) -> int | None:
-        """The number of rejected updates; None if the log is not known, as for a set that was loaded."""
-        return skipped_updates(self.log)
 
 
 def distill_cells(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
     """Distil the set of each cell, in one program where that is possible.
 
     A set that was made before for another protocol, by this process or another one, is reused.
-
-    Args:
-      cells: of one method and configuration.
-      shared: stores distilled sets.
-      view: shows progress.
 
     Returns:
       For each cell its set, or its error if it diverged.
@@ -76,7 +66,7 @@ def set_of(cell: Ready) -> str:
 def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
     first, experiment = cells[0], cells[0].experiment
     trains = [seen(cell, shared) for cell in cells]
-    own, shape, k = first.method.model is not None, trains[0].images.shape[1:], trains[0].num_classes
+    own = first.method.model is not None
     network_of = None if own else [first.protocol.network, experiment.network]
     with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
         made = run_method(
@@ -85,7 +75,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
             [jax.random.key(cell.experiment.seed) for cell in cells],
             first.config,
             transform=first.transform,
-            model=None if own else network(experiment, first.protocol.network, shape, k),
+            model=None if own else first.network(first.protocol.network),
             mesh=shared.mesh,
             options=RunOptions(
                 report, shared.keeping and shared.keeping.checkpoints(cells, "distil", network=network_of)
@@ -103,13 +93,15 @@ def costs(cell: Ready, outcome: Outcome) -> dict[str, Any]:
     """The cost of a distilled set, as columns of its row.
 
     distill_s: all seconds. distill_steady_s: seconds without compilation and without work that several runs share.
-    shared_s: seconds of shared work, in full, by name. space_s: seconds of fitting the preprocessing.
+    shared_s: seconds of shared work, in full, by name. space_s: seconds of fitting the preprocessing. skipped: rejected
+    updates.
     """
     return {
         "distill_s": round(outcome.seconds, 2),
         "distill_steady_s": round(outcome.steady, 2),
         "shared_s": {name: share.whole for name, share in outcome.shared.items()},
         "space_s": round(cell.space_s, 3),
+        "skipped": outcome.skipped,
     }
 
 
@@ -118,8 +110,7 @@ def seen(cell: Ready, shared: Shared) -> TrainSet:
     train = preprocessed(cell, shared).train
     if not cell.asked.prune:
         return train
-    model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
-    rows = np.flatnonzero(~pruned(cell, full_recipe(cell), model, shared))
+    rows = np.flatnonzero(~pruned(cell, full_recipe(cell), cell.network(cell.baseline.network), shared))
     return dataclasses.replace(
         train, images=jnp.asarray(train.images)[rows], labels=train.labels[rows], ids=train.ids[rows]
     )

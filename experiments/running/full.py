@@ -15,7 +15,7 @@ from experiments.running.config import NO_FLIP
 from experiments.running.distilling import distill_cells
 from experiments.running.rules import RATES, needs, trainer
 from experiments.running.scoring import Part, score_full
-from experiments.running.shared import Ready, Shared, full_recipe, make_ready, network, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, make_ready
 
 PRECISION = 0.8  # of the flags in a row; the labels are corrected by the most probable class
 
@@ -32,9 +32,7 @@ def train_on_all(cells: list[Ready], shared: Shared, view: View) -> list[tuple[F
 
 def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]:
     start = time.monotonic()
-    train = preprocessed(cell, shared).train
-    model = network(cell.experiment, cell.baseline.network, train.images.shape[1:], train.num_classes)
-    given = needs(cell, full_recipe(cell), model, shared)
+    given = needs(cell, full_recipe(cell), cell.network(cell.baseline.network), shared)
     before = time.monotonic() - start
     scores, part = intact(score_full([cell], shared, view, trainer(given))[0])
     # the row lists inputs that a practitioner would not know
@@ -55,7 +53,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
         epochs = max(1, round(share * inner.protocol.recipe(len(made.distilled.images)).epochs))
     with view.task("students that correct the labels") as report:
         students = Networks(
-            network(experiment, inner.protocol.network, train.images.shape[1:], train.num_classes),
+            cell.network(inner.protocol.network),
             experiment.seed,
             inner.protocol.students,
             epochs,

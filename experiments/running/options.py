@@ -18,14 +18,6 @@ NONE = "none"
 def read_options(kind: type, options: Sequence[str], method: str) -> dict[str, Any]:
     """Parse options.
 
-    Args:
-      kind: the dataclass whose fields are the options.
-      options: texts of the form name=value.
-      method: its name, for error messages.
-
-    Returns:
-      Option -> its value, of the type and in the range of its annotation.
-
     Raises:
       ValueError: an option has no value, is unknown or repeated, or its value has a wrong type or is out of range.
 

@@ -129,7 +129,10 @@ def weights(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[
     if cell.asked.weights == "random_prune":
         return np.random.default_rng(cell.experiment.seed).permutation(right).astype(np.float32)
     keep = ~pruned(cell, recipe, model, shared)
-    counts = confident.calibrated(confident.confident_joint(held_out(cell, recipe, model, shared), given), given)
+    from cleanlab.count import compute_confident_joint
+
+    probabilities, _ = confident.checked(held_out(cell, recipe, model, shared), given)
+    counts = confident.calibrated(compute_confident_joint(given, probabilities, calibrate=False), given)
     return keep * confident.class_weights(counts)[given]
 
 

@@ -2,22 +2,21 @@
 
 import dataclasses
 import time
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from ddjax.data import Dataset
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.execution.guard import Diverged, attempted, intact
-from ddjax.run import Outcome as Distillation
+from ddjax.precision import default, policy
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
 from experiments.display.progress import View
 from experiments.running.classes import by_class
 from experiments.running.config import Experiment, drawn
-from experiments.running.distilling import distill_cells, set_of
+from experiments.running.distilling import Distillation, distill_cells, set_of
 from experiments.running.full import train_on_all
 from experiments.running.scoring import ranking, score_students
 from experiments.running.shared import Ready, Shared, make_ready, pieces
@@ -38,27 +37,12 @@ class Outcome(NamedTuple):
     log: dict[str, np.ndarray]  # metric of the distiller -> its value at each step
 
 
-@overload
-def run(experiment: Experiment, *, shared: Shared | None = None, view: View | None = None) -> Outcome: ...
-
-
-@overload
-def run(
-    experiment: list[Experiment], *, shared: Shared | None = None, view: View | None = None
-) -> list[Outcome | Diverged]: ...
-
-
 def run(
     experiment: Experiment | list[Experiment], *, shared: Shared | None = None, view: View | None = None
 ) -> Outcome | list[Outcome | Diverged]:
     """Run a cell, or several cells that differ only in labels and seeds.
 
     Several cells train all networks of a kind in one compiled program.
-
-    Args:
-      experiment: a cell, or a list with at least one.
-      shared: caches what cells have in common for the next call.
-      view: shows progress; None shows nothing.
 
     Returns:
       The outcome; for a list, the outcome of each cell, or its error if it diverged.
@@ -77,7 +61,7 @@ def run(
         more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics are means over cells
         view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
     start = time.monotonic()
-    with jax.default_matmul_precision(cells[0].precision):
+    with policy(cells[0].precision or default()):
         ready = [make_ready(cell, shared) for cell in cells]
         results = train_on_all(ready, shared, view) if ready[0].asked.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)
@@ -107,7 +91,7 @@ def _score_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
             results[i] = outcome
         else:
             scores, part = outcome
-            results[i] = scores, part | spent(ready[i], made), made.distilled, made.log
+            results[i] = scores, part | _spent(ready[i], made), made.distilled, made.log
     return results
 
 
@@ -117,17 +101,13 @@ def _outcome(cell: Ready, result: tuple, seconds: float) -> Outcome:
     return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
 
 
-def spent(cell: Ready, made: Distillation) -> dict[str, Any]:
-    """The columns of a row about the cost of a distilled set."""
-    steps = cell.method.steps(cell.config)
-    return {**made.spent, "distill_steps": steps, "skipped": made.skipped, "set": set_of(cell)}
+def _spent(cell: Ready, made: Distillation) -> dict[str, Any]:
+    return {**made.spent, "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
     """The experiment without the settings that may differ in a fleet; equal ones can run together."""
-    return dataclasses.replace(
-        experiment, **{f.name: f.default for f in dataclasses.fields(Experiment) if f.name in MAY_DIFFER}
-    )
+    return experiment.without(MAY_DIFFER)
 
 
 def counted(cell: Ready) -> dict[str, Any] | None:
@@ -152,20 +132,31 @@ def seeds_of(cell: Ready) -> dict[str, int]:
     return found
 
 
-def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The row of results of a cell."""
-    experiment, prepared = cell.experiment, cell.prepared
-    given, clean = np.asarray(prepared.train.labels), np.asarray(prepared.audit.labels)
+def settings_of(cell: Ready) -> dict[str, Any]:
+    """The columns of a row about its settings and the machine."""
+    experiment, noise = cell.experiment, cell.prepared.noise
     return {
         "dataset": cell.dataset.name,
         "noise": experiment.noise,
         "rate": experiment.rate,
-        "effective_rate": prepared.noise["used_effective_rate"],
-        "noise_checksum": prepared.noise["checksum"],
+        "effective_rate": noise["used_effective_rate"],
+        "noise_checksum": noise["checksum"],
         "method": experiment.method,
         "ipc": experiment.ipc if cell.asked.sized else None,
         "seed": experiment.seed,
         "seeds": seeds_of(cell),
+        "hardware": hardware(),
+        "commit": commit(),
+        "config": dataclasses.asdict(experiment),
+        "versions": versions(),
+    }
+
+
+def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The row of results of a cell."""
+    given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
+    return {
+        **settings_of(cell),
         "protocol": cell.baseline.name if cell.asked.on_all else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
@@ -173,9 +164,5 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
         "operations": counted(cell),
         "train_images": len(given),
         "wall_s": round(seconds, 2),
-        "hardware": hardware(),
-        "commit": commit(),
-        "config": dataclasses.asdict(experiment),
-        "fingerprint": fingerprint(experiment),
-        "versions": versions(),
+        "fingerprint": fingerprint(cell.experiment),
     }

@@ -19,7 +19,7 @@ from experiments.display.progress import View
 from experiments.running.config import BASELINE_OF, NO_FLIP, method_config
 from experiments.running.distilling import distill_cells
 from experiments.running.methods import read
-from experiments.running.shared import Ready, Shared, full_recipe, network, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 Part = dict[str, Any]  # the columns of a row about a score
 
@@ -43,9 +43,7 @@ def score_full(
     recipe = full_recipe(first)
     data = [preprocessed(cell, shared) for cell in cells]
     train, test = data[0].train, data[0].test
-    model = network(experiment, first.baseline.network, train.images.shape[1:], train.num_classes)
     trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in data]
-    kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     name = first.baseline.name if experiment.method == "full" else f"{experiment.method}, {first.baseline.name}"
     kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
     with view.task(f"{name} on {len(train.labels)} images") as report:
@@ -53,7 +51,7 @@ def score_full(
             dataclasses.replace(first.baseline, recipe=recipe),
             trains,
             test,
-            model=model,
+            model=first.network(first.baseline.network),
             audit=[part.audit for part in data],
             seed=[cell.experiment.seed for cell in cells],
             students=experiment.students or 1,
@@ -103,16 +101,15 @@ def score_students(
 ) -> list[tuple[Scores, Part] | Diverged]:
     """Score the distilled set of each cell with fresh students; a set with a diverged student has its error instead."""
     protocol, experiment, timer = cells[0].protocol, cells[0].experiment, Timer()
-    prepared = cells[0].prepared
     kept = shared.keeping and shared.keeping.checkpoints(cells, "students")
     with view.task(f"students, protocol {protocol.name}") as report:
         outcomes = evaluate(
             sets,
-            prepared.test,
+            cells[0].prepared.test,
             protocol=protocol,
             seed=[cell.experiment.seed for cell in cells],
             students=experiment.students,
-            model=network(experiment, protocol.network, prepared.train.images.shape[1:], prepared.train.num_classes),
+            model=cells[0].network(protocol.network),
             train=[cell.prepared.train for cell in cells],
             audit=[cell.prepared.audit for cell in cells],
             epochs=experiment.epochs,
@@ -153,7 +150,6 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     everything = cell._replace(experiment=common, asked=read("full"), baseline=baseline)
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
-    shape, k = prepared.train.images.shape[1:], prepared.train.num_classes
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
     method = read("random").method
     chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
@@ -161,7 +157,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
         experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
     )
     random = intact(distill_cells([other], shared, view)[0]).distilled
-    random = labelled_by(network(experiment, baseline.network, shape, k), expert, random, distilled)
+    random = labelled_by(cell.network(baseline.network), expert, random, distilled)
     result = dd_ranking(
         distilled,
         random,
@@ -171,7 +167,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
         audit=prepared.audit,
         seed=experiment.seed,
         students=experiment.students,
-        model=network(experiment, cell.protocol.network, shape, k),
+        model=cell.network(cell.protocol.network),
         epochs=experiment.epochs,
         flip=experiment.dataset not in NO_FLIP,
         options=RunOptions(checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "ranking")),

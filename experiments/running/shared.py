@@ -15,14 +15,15 @@ from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
 from ddjax.evaluation.protocols import adapted
 from ddjax.models import build_sized
 from ddjax.models.sizes import sizes
-from ddjax.names import choose, unknown
+from ddjax.names import choose
 from ddjax.noise import NoiseSpec
+from ddjax.precision import POLICIES, default
 from ddjax.preprocess import Preprocess
 from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
-from experiments.running.config import BASELINE_OF, NO_FLIP, PRECISIONS, SPACE_OF, Experiment, method_config
+from experiments.running.config import BASELINE_OF, NO_FLIP, SPACE_OF, Experiment, method_config
 from experiments.running.methods import Asked, read
 
 T = TypeVar("T")
@@ -77,6 +78,10 @@ class Ready(NamedTuple):
     transform: Preprocess
     space_s: float  # seconds that fitting it took
 
+    def network(self, name: str) -> Model:
+        """The network `name` of a protocol or baseline, or the experiment's, for the images of the cell."""
+        return network(self.experiment, name, self.dataset.image_shape, self.dataset.num_classes)
+
 
 class Pieces(NamedTuple):
     """The objects that the names and numbers of an experiment refer to."""
@@ -102,8 +107,7 @@ def pieces(experiment: Experiment) -> Pieces:
     choose(preprocess.SPECS, space, "preprocessing")
     used = baseline.network if asked.on_all else protocol.network
     sizes(experiment.network or used, experiment.width, experiment.depth)
-    if experiment.precision not in PRECISIONS:
-        raise unknown("precision", experiment.precision, PRECISIONS)
+    choose(POLICIES, experiment.precision or default(), "precision")
     noise = NoiseSpec(
         kind=experiment.noise,
         rate=experiment.rate,

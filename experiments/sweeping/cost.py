@@ -11,13 +11,11 @@ from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
-from ddjax.names import choose
-from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment, method_config
+from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment
 from experiments.running.methods import read
 from experiments.running.shared import network
-from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
-from experiments.sweeping.operations import copies
+from experiments.sweeping.operations import distillation
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
@@ -59,21 +57,11 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     shape = shape_of(cell, data_dir)
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
-    asked = read(cell.method)
-    if asked.on_all or asked.prune:  # robust rules and cleaning methods have no formula
-        return Cost(None, ROW_BYTES, 0.0)
-    method = asked.method
-    config = method_config(method.config, cell)
-    protocol = choose(PROTOCOLS, cell.protocol, "protocol")
-    own = method.model(config, shape.image, shape.classes) if method.model else None
-    model = own or network(cell, protocol.network, shape.image, shape.classes)
-    disk = ROW_BYTES + cell.ipc * shape.classes * (math.prod(shape.image) + shape.classes) * FLOAT
-    formula = FORMULAS.get(cell.method)
-    if formula is None:
+    stored = 0 if read(cell.method).on_all else cell.ipc * shape.classes
+    disk = ROW_BYTES + stored * (math.prod(shape.image) + shape.classes) * FLOAT
+    if (made := distillation(cell, shape, machine)) is None:
         return Cost(None, disk, 0.0)
-    made, common = formula(cell, config, model, shape, machine)
-    students = _students(cell, shape, copies(cell.method, config, shape.image), machine)
-    return Cost(made.then(students), disk, data_bytes(shape), common)
+    return Cost(made.work.then(_students(cell, shape, made.images, machine)), disk, data_bytes(shape), made.common)
 
 
 def fleet_memory(known: Cost, members: int) -> float | None:
@@ -103,8 +91,8 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
     return whole.then(training(recipe, model, shape, shape.train - out, recipe.epochs * out, members, machine))
 
 
-def _students(cell: Experiment, shape: Shape, per_image: int, machine: Machine) -> Work:
-    protocol, m = PROTOCOLS[cell.protocol], cell.ipc * shape.classes * per_image
+def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
+    protocol = PROTOCOLS[cell.protocol]
     recipe = adapted(protocol.recipe(m), flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)

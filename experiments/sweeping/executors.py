@@ -6,9 +6,8 @@ import math
 import os
 from typing import Literal
 
-import jax
-
 from ddjax import ranges
+from ddjax.backend import target
 from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural
 from experiments.display.progress import View
@@ -30,17 +29,7 @@ JOBS_OF_A_WORKER = 4  # more balance the load better, fewer compile each program
 
 @dataclasses.dataclass(frozen=True)
 class Where:
-    """The executor and its settings.
-
-    Attributes:
-      executor: here, ray or slurm.
-      workers: processes on this machine; None for `usual_workers`.
-      address: address of a Ray cluster, such as auto or HOST:6379; None starts Ray on this machine.
-      resources: resources of a job: cpus, gpus, tpus, memory (GB) and hours, as NAME=NUMBER or METHOD:NAME=NUMBER.
-      retries: how often to rerun a job whose process died.
-      slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
-        this machine.
-    """
+    """The executor and its settings, as in the options of `experiments.sweep`."""
 
     executor: Literal["here", "ray", "slurm"] = "here"
     workers: Count | None = None
@@ -57,21 +46,19 @@ class Where:
 
 
 def execute(
-    cells: list[Experiment],
+    rounds: list[list[Experiment]],
     store: Store,
     where: Where,
     *,
     fleet: bool | None,
     machine: str | None,
-    command: str,
-    data_dir: str | None,
     view: View,
-    save_every: float,
 ) -> list[Experiment]:
-    """Run the missing cells; returns the cells that failed."""
-    missing = [cell for cell in cells if not store.done(cell)]
+    """Run the missing cells, those of a round before those of the next; returns the cells that failed."""
+    left = [[cell for cell in part if not store.done(cell)] for part in rounds]
+    missing = [cell for part in left for cell in part]
     if where.executor == "here":
-        together = jax.default_backend() != "cpu" if fleet is None else fleet
+        together = target() != "cpu" if fleet is None else fleet
         alone = together or view.board is not None or not missing
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
@@ -79,28 +66,17 @@ def execute(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1:
-            keeping = store.keeping(save_every)
-            return run_missing(
-                cells, store, command=command, fleet=together, data_dir=data_dir, view=view, keeping=keeping
-            )
+            return run_missing(rounds, store, together, view)
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
-        parts = bundles(_groups_elsewhere(missing, where, fleet, machine, data_dir))
+        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine, store.data_dir)]
+        parts = bundles(apart)
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
         else:
             start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
-    failed = run_jobs(
-        parts,
-        store,
-        command=command,
-        data_dir=data_dir,
-        save_every=save_every,
-        retries=where.retries,
-        start=start,
-        view=view,
-    )
+    failed = run_jobs(parts, store, retries=where.retries, start=start, view=view)
     store.tidy()
     return failed
 
@@ -108,7 +84,7 @@ def execute(
 def usual_workers(cells: list[Experiment]) -> int:
     """One process per core if all images are small, because their networks cannot use several cores; otherwise 1."""
     small = {name for name, (_, _, image, _) in SHAPES.items() if is_small(image)}
-    if jax.default_backend() != "cpu" or any(cell.dataset not in small for cell in cells):
+    if target() != "cpu" or any(cell.dataset not in small for cell in cells):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, len(cells), int(device_memory() / OF_A_WORKER)))

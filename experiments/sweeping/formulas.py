@@ -52,10 +52,10 @@ def datm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     """
     m, k = config.ipc * shape.classes, shape.classes
     b, segments = config.batch(m), config.segments
-    shapes = memory.shapes_of(model, shape.image, m, k, config.inner_steps, b, segments if machine.together else 1)
+    held, platform = (segments, "gpu") if machine.together else (1, "cpu")
+    shapes = memory.shapes_of(model, shape.image, m, k, config.inner_steps, b, held, platform)
     asked = memory.Way(config.hypergradient, config.remat, b // min(config.micro_batch or b, b))
-    at_once = memory.AT_ONCE_XLA if machine.together else memory.AT_ONCE
-    peak = data_bytes(shape) + memory.peak(shapes, memory.fitted(shapes, asked, config.memory), at_once)
+    peak = data_bytes(shape) + memory.peak(shapes, memory.fitted(shapes, asked, config.memory))
     passes = config.steps * config.inner_steps * 4 * (1 if machine.together else segments)
     flop = config.steps * segments * config.inner_steps * b * 12 * forward_flop(model, shape.image)
     recipe = config.recipe(shape.train)

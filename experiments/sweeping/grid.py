@@ -1,15 +1,14 @@
 """A grid of experiments and its cells."""
 
 import dataclasses
+import itertools
 import pathlib
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddjax import ranges
-from ddjax.names import choose, unknown
 from ddjax.ranges import Count, Seed, Share
-from experiments.running.config import BASELINE_OF, Experiment, drawn
+from experiments.running.config import BASELINE_OF, Experiment, drawn, known_settings, read_toml
 from experiments.running.methods import read, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
@@ -20,7 +19,7 @@ class Grid:
     """All combinations of its axes.
 
     A seed is of everything that is random in a cell, its draw of the noise included; `everywhere` can fix that draw
-    for all seeds with a `noise_seed`.
+    for all seeds with a `noise_seed`. A sweep runs several grids one after the other: see `rounds`.
 
     Attributes:
       noises: pairs of kind and rate.
@@ -43,50 +42,62 @@ class Grid:
 
 
 def cells(*grids: Grid) -> list[Experiment]:
-    """The cells of grids, without duplicates; neighbours can run as one program.
+    """The cells of grids in the order of their runs; see `rounds`."""
+    return [cell for part in rounds(*grids) for cell in part]
 
-    Methods without images per class occur once per noise and seed.
+
+def rounds(*grids: Grid) -> list[list[Experiment]]:
+    """The cells of each grid, without those of the grids before it.
+
+    The cells of a grid come before those of the next one. Within a grid, all cells of a seed come before those of the
+    next seed, so that an incomplete sweep has whole tables of fewer seeds. Neighbours can run as one program. Methods
+    without images per class occur once per noise and seed.
     """
     found: dict[Experiment, None] = {}
+    parts = []
     for grid in grids:
-        for dataset in grid.datasets:
-            for method in grid.methods:
-                for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
-                    for kind, rate in grid.noises:
-                        for seed in grid.seeds:
-                            for protocol in grid.protocols:  # innermost, because protocols share a distilled set
-                                own = grid.of_method.get(method, {})
-                                settings = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
-                                if drawn(kind, rate):  # a seed has its own draw of the noise
-                                    settings = {"noise_seed": seed, **settings}
-                                first = _first_with_baseline_of(protocol, grid.protocols)
-                                if read(method).on_all and protocol != first:
-                                    continue
-                                cell = Experiment(
-                                    dataset=dataset,
-                                    noise=kind,
-                                    rate=rate,
-                                    method=method,
-                                    ipc=ipc if sized(method) else Experiment.ipc,
-                                    seed=seed,
-                                    protocol=protocol,
-                                    **settings,
-                                )
-                                found[cell.settled()] = None
-    return list(found)
+        new = [cell for cell in _cells(grid) if cell not in found]
+        parts.append(list(dict.fromkeys(new)))
+        found |= dict.fromkeys(new)
+    return [part for part in parts if part]
 
 
-def _first_with_baseline_of(protocol: str, protocols: tuple[str, ...]) -> str:
-    """The first of the protocols with the same full-set baseline, which share its runs."""
-    return next(one for one in protocols if BASELINE_OF.get(one, one) == BASELINE_OF.get(protocol, protocol))
+def _cells(grid: Grid) -> Iterator[Experiment]:
+    axes = itertools.product(grid.seeds, grid.datasets, grid.methods)
+    for seed, dataset, method in axes:
+        first = _first_with_baseline_of(grid.protocols)
+        for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
+            own = grid.of_method.get(method, {})
+            given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+            for kind, rate in grid.noises:
+                # a seed has its own draw of the noise
+                settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
+                for protocol in grid.protocols:  # innermost, because protocols share a distilled set
+                    if read(method).on_all and protocol != first[protocol]:
+                        continue
+                    cell = Experiment(
+                        dataset=dataset,
+                        noise=kind,
+                        rate=rate,
+                        method=method,
+                        ipc=ipc if sized(method) else Experiment.ipc,
+                        seed=seed,
+                        protocol=protocol,
+                        **settings,
+                    )
+                    yield cell.settled()
+
+
+def _first_with_baseline_of(protocols: tuple[str, ...]) -> dict[str, str]:
+    """For each protocol the first one with the same full-set baseline, which share its runs."""
+    first: dict[str, str] = {}
+    for one in protocols:
+        first.setdefault(BASELINE_OF.get(one, one), one)
+    return {one: first[BASELINE_OF.get(one, one)] for one in protocols}
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
-    """Restrict grids to values of their axes.
-
-    Args:
-      grids: as defined.
-      **axes: values to keep by axis, empty to keep all; `rates` are the rates of the noises.
+    """Restrict grids to values of their axes; `rates` are those of the noises, and an empty axis keeps all.
 
     Raises:
       ValueError: no grid has a value.
@@ -102,6 +113,11 @@ def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
         grids = [_kept(grid, name, wanted) for grid in grids] if wanted else grids
         grids = [grid for grid in grids if _values(grid, name)]
     return tuple(grids)
+
+
+def limited(grid: Grid, limit: int) -> Grid:
+    """The grid on the first `limit` images, or on all for 0."""
+    return dataclasses.replace(grid, everywhere={**grid.everywhere, "limit": limit or None})
 
 
 def _values(grid: Grid, axis: str) -> tuple:
@@ -120,18 +136,12 @@ def from_file(path: pathlib.Path) -> Grid:
     Raises:
       ValueError: the file is not TOML, or a setting is unknown or wrong.
     """
-    try:
-        table = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
-    known = [field.name for field in dataclasses.fields(Grid)]
-    for name in table:
-        choose(dict.fromkeys(known), name, f"setting in {path}")
+    table = dict(known_settings(read_toml(path), Grid, path))
     own = {
-        method: {_size(ipc, method, path): _settings(settings, path) for ipc, settings in per_ipc.items()}
+        method: {_size(i, method, path): known_settings(each, Experiment, path) for i, each in per_ipc.items()}
         for method, per_ipc in table.pop("of_method", {}).items()
     }
-    everywhere = _settings(table.pop("everywhere", {}), path)
+    everywhere = known_settings(table.pop("everywhere", {}), Experiment, path)
     axes = {name: _tuples(values) for name, values in table.items()}
     try:
         return Grid(**axes, everywhere=everywhere, of_method=own)
@@ -154,11 +164,3 @@ def _size(ipc: str, method: str, path: pathlib.Path) -> int:
             f"{path}: [of_method.{method}.IPC] needs a number of images per class, or 0 for any; got {ipc!r}"
         )
     return int(ipc)
-
-
-def _settings(table: Settings, path: pathlib.Path) -> Settings:
-    known = [field.name for field in dataclasses.fields(Experiment)]
-    for name in table:
-        if name not in known:
-            raise unknown(f"setting in {path}", name, known)
-    return table

@@ -6,8 +6,8 @@ runs only missing cells, so a scheduler may stop and restart it at any time.
 """
 
 import dataclasses
+import functools
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from ddjax import ranges
 from ddjax.names import unknown
 from ddjax.ranges import NonNegative, Positive
-from ddjax.storage.checkpoints import SECONDS
 from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import fingerprint
 from experiments.display.progress import View
@@ -53,10 +52,7 @@ class Job:
     """Groups of cells that one process runs, one group after the other."""
 
     groups: tuple[tuple[Experiment, ...], ...]
-    root: str
-    command: str
-    data_dir: str | None = None
-    save_every: float = SECONDS
+    store: Store
 
     @property
     def cells(self) -> list[Experiment]:
@@ -65,11 +61,10 @@ class Job:
 
     def __call__(self) -> list[str]:
         """Run the missing cells; returns the fingerprints of those that failed."""
-        store, failed = Store(pathlib.Path(self.root)), []
-        shared = shared_of(store, self.data_dir, self.save_every)
-        with store.claimed(self.cells) as mine:
+        failed = []
+        with self.store.claimed(self.cells) as mine:
             for group in self.groups:
-                failed += run_group([cell for cell in group if cell in mine], store, shared, self.command)
+                failed += run_group([cell for cell in group if cell in mine], self.store, shared_of(self.store))
         return [fingerprint(cell) for cell in failed]
 
     def checkpoint(self) -> Any:
@@ -79,13 +74,10 @@ class Job:
         return DelayedSubmission(self)
 
 
-_SHARED: dict[tuple, Shared] = {}
-
-
-def shared_of(store: Store, data_dir: str | None, save_every: float = SECONDS) -> Shared:
+@functools.cache
+def shared_of(store: Store) -> Shared:
     """Data and results that this process shares between jobs."""
-    new = Shared(data_dir, sets=store.distilled, keeping=store.keeping(save_every))
-    return _SHARED.setdefault((store.root, data_dir, save_every), new)
+    return store.shared()
 
 
 class Ended(NamedTuple):
@@ -128,30 +120,19 @@ def run_jobs(
     parts: list[list[list[Experiment]]],
     store: Store,
     *,
-    command: str,
-    data_dir: str | None,
-    save_every: float = SECONDS,
     retries: int,
     start: Callable[[list[Job]], Iterable[Ended | None]],
     view: View,
 ) -> list[Experiment]:
     """Run one job per bundle of groups; rerun a job whose process died, up to `retries` times.
 
-    Args:
-      parts: the bundles.
-      store: directory of the sweep.
-      command: written into rows.
-      data_dir: TFDS directory.
-      save_every: seconds between checkpoints.
-      retries: how often to rerun a job whose process died.
-      start: runs jobs; it yields each job when it ends, and sometimes None, so that progress is updated.
-      view: shows progress.
+    `start` runs jobs. It yields each job when it ends, and sometimes None, so that progress is updated.
 
     Returns:
       The cells that failed. The row of a cell whose processes all died gives that as the reason.
     """
-    root = str(store.root.absolute())
-    waiting = [Job(tuple(map(tuple, bundle)), root, command, data_dir, save_every) for bundle in parts]
+    store = dataclasses.replace(store, root=store.root.absolute())
+    waiting = [Job(tuple(map(tuple, bundle)), store) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
     left, failed = dict.fromkeys(cells), 0
     with view.task("cells") as report:
@@ -176,7 +157,7 @@ def run_jobs(
             with store.claimed([cell]) as mine:
                 if mine:
                     reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
-                    store.write([failure(cell, reason, 0.0) | {"command": command}])
+                    store.write([failure(cell, reason, 0.0) | {"command": store.command}])
     rows = {cell: store.row(cell) for cell in cells}
     if elsewhere := sum(row is None for row in rows.values()):
         print(

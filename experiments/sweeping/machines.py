@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from ddjax.names import choose
+from ddjax.precision import POLICIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ GIB = 2**30
 MACHINES: dict[str, Machine] = {
     "h200": Machine(
         "h200",
-        {"float32": 30e12, "tensorfloat32": 100e12, "bfloat16": 150e12},
+        {"float32": 30e12, "tensorfloat32": 100e12, "bfloat16_3x": 30e12, "bfloat16": 100e12},
         5e-4,
         60.0,
         139 * GIB,
@@ -46,7 +47,7 @@ MACHINES: dict[str, Machine] = {
     ),
     "cpu2": Machine(
         "cpu2",
-        dict.fromkeys(("float32", "tensorfloat32", "bfloat16"), 100e9),
+        dict.fromkeys(POLICIES, 100e9),
         3e-4,
         20.0,
         16 * GIB,
@@ -60,22 +61,20 @@ def device_memory() -> float:
     """Bytes of memory of the default device."""
     import jax
 
-    if jax.default_backend() == "cpu":
+    from ddjax.backend import target
+
+    if target() == "cpu":
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return float((jax.devices()[0].memory_stats() or {}).get("bytes_limit", MACHINES["h200"].memory))
 
 
 def here() -> Machine:
     """Measure this machine, in about a second."""
-    import statistics
+    from ddjax.backend import target
+    from ddjax.machine import rate as measured
 
-    import jax
-
-    from experiments.benchmarks.measure import product, times
-
-    call, gflop = product()
-    rate = gflop * 1e9 / statistics.median(times([call], 3)[0])
-    cpu = jax.default_backend() == "cpu"
+    rate = measured("float32", repeats=3)
+    cpu = target() == "cpu"
     like = MACHINES["cpu2" if cpu else "h200"]
     # a product reaches a larger share of the peak than a network
     scale = rate / like.rates["float32"] * (1.0 if cpu else 0.6)

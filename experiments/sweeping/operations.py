@@ -1,7 +1,7 @@
-"""How many floating-point operations a cell takes: its own, those it shares, and those of training one network.
+"""Floating-point operations of a cell: its own, those it shares, and those of training one network.
 
-They are counted from the settings by the formulas that predict a sweep's time, so that no compilation, cache or other
-process on the machine is in them.
+They are counted from the settings by the formulas that predict the time of a sweep, so they do not depend on
+compilation, caches or other processes.
 """
 
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment, method_
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
-from experiments.sweeping.machines import MACHINES
-from experiments.sweeping.work import Shape, training
+from experiments.sweeping.machines import MACHINES, Machine
+from experiments.sweeping.work import Common, Shape, Work, training
 
 ANY = MACHINES["cpu2"]  # the machine decides memory and passes, not how many operations there are
 
@@ -31,20 +31,35 @@ class Operations(NamedTuple):
 
 def operations(cell: Experiment, shape: Shape) -> Operations | None:
     """Of a cell on data of this shape; None for a method without a formula."""
-    asked = read(cell.method)
     if cell.method == "full":
         baseline = choose(BASELINES, cell.baseline or BASELINE_OF[cell.protocol], "baseline")
         return Operations(0.0, _trained(cell, baseline.recipe, baseline.network, shape, shape.train), {})
+    if (made := distillation(cell, shape, ANY)) is None:
+        return None
+    protocol = PROTOCOLS[cell.protocol]
+    train = _trained(cell, protocol.recipe(made.images), protocol.network, shape, made.images)
+    shared = {f"{one.name} {fingerprint(repr(one.key))}": one.work.flop for one in made.common}
+    return Operations(made.work.flop, train, shared)
+
+
+class Distillation(NamedTuple):
+    """The work of a distillation, work that it shares with other cells, and the images that a student is trained on."""
+
+    work: Work
+    common: tuple[Common, ...]
+    images: int
+
+
+def distillation(cell: Experiment, shape: Shape, machine: Machine) -> Distillation | None:
+    """Of a cell on a machine; None for a method without a formula, such as robust rules and cleaning methods."""
+    asked, protocol = read(cell.method), choose(PROTOCOLS, cell.protocol, "protocol")
     if asked.on_all or asked.prune or cell.method not in FORMULAS:
         return None
-    method, protocol = asked.method, choose(PROTOCOLS, cell.protocol, "protocol")
-    config = method_config(method.config, cell)
-    own = method.model(config, shape.image, shape.classes) if method.model else None
+    config = method_config(asked.method.config, cell)
+    own = asked.method.model(config, shape.image, shape.classes) if asked.method.model else None
     model = own or network(cell, protocol.network, shape.image, shape.classes)
-    made, common = FORMULAS[cell.method](cell, config, model, shape, ANY)
-    size = cell.ipc * shape.classes * copies(cell.method, config, shape.image)
-    train = _trained(cell, protocol.recipe(size), protocol.network, shape, size)
-    return Operations(made.flop, train, {f"{one.name} {fingerprint(repr(one.key))}": one.work.flop for one in common})
+    images = cell.ipc * shape.classes * copies(cell.method, config, shape.image)
+    return Distillation(*FORMULAS[cell.method](cell, config, model, shape, machine), images)
 
 
 def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:

@@ -41,18 +41,22 @@ def kind(cell: Experiment) -> tuple:
     return cell.dataset, cell.method, cell.ipc, cell.protocol
 
 
-def plan(cells: list[Experiment], store: Store, machine: Machine, fleet: bool, data_dir: str | None = None) -> Plan:
-    """Predict by formula, or by the mean of rows of the same kind if this machine measured some.
+def plan(
+    rounds: list[list[Experiment]], store: Store, machine: Machine, fleet: bool, data_dir: str | None = None
+) -> Plan:
+    """Predict the cells of all rounds by formula, or by the mean of rows of the same kind if this machine has some.
 
     Measured rows include the shared work, so a kind with rows adds no shared work.
     """
+    cells = [cell for part in rounds for cell in part]
     rows = {cell: store.row(cell) for cell in cells}
     took = defaultdict(list)
     for cell, row in rows.items():
         if machine.name == "here" and row and row["status"] == "done" and row["hardware"] == hardware():
             took[kind(cell)].append(row["seconds"])
     estimates, common, missing = [], {}, []
-    sizes = {cell: len(group) for group in groups(cells, fleet, machine.memory, data_dir) for cell in group}
+    together = [group for part in rounds for group in groups(part, fleet, machine.memory, data_dir)]
+    sizes = {cell: len(group) for group in together for cell in group}
     for cell in cells:
         members, known = sizes[cell], cost(cell, machine, data_dir)
         rate = machine.rate(cell.precision)

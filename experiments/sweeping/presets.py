@@ -19,6 +19,57 @@ SHORT: dict[str, dict[int, Settings]] = {
     "dance": {0: {"width": 32, "steps": 150}},
     "full": {0: {"students": 1, "epochs": 100}},
 }
+# On natural images within a night on two cores; `python -m experiments.pilot` draws the curves they are chosen from.
+EXPERTS = (
+    "experts=2",
+    "expert_epochs=12",
+    "early_last_start=4",
+    "last_start=9",
+    "match_epochs=3",
+    "growth_steps=0",
+    "short_class=real",
+)
+PHOTOGRAPHS: dict[str, dict[int, Settings]] = {
+    "rcig": {
+        0: {"options": ("width=20", "batch=256", "pool_size=10", "inner_steps=10", "hinv_steps=10", "image_rate=0.01")},
+        1: {"steps": 200},
+        10: {"steps": 100},
+        50: {"steps": 30},
+    },
+    "datm": {
+        1: {"steps": 100, "options": (*EXPERTS, "inner_steps=20")},
+        10: {"steps": 60, "options": (*EXPERTS, "inner_steps=20")},
+        50: {"steps": 60, "options": (*EXPERTS, "inner_steps=20", "inner_batch=50")},
+    },
+    "dance": {
+        0: {"options": ("members=2", "pool_epochs=4", "batch=64", "cap=100")},
+        1: {"steps": 200},
+        10: {"steps": 150},
+        50: {"steps": 80},
+    },
+    "dm": {0: {"options": ("batch=64",)}, 1: {"steps": 200}, 10: {"steps": 200}, 50: {"steps": 150}},
+    "full": {0: {"epochs": 30}},
+}
+AUGMENTED: dict[str, dict[int, Settings]] = {"full": {0: {"epochs": 15, "baseline": "B-DANCE"}}}
+
+
+def photographs(seeds: tuple[int, ...], noises: tuple[tuple[str, float], ...]) -> tuple[Grid, ...]:
+    """The study on the first 10,000 images of CIFAR-10, the larger sets first."""
+    shared = {
+        "datasets": ("cifar10",),
+        "noises": noises,
+        "seeds": seeds,
+        "protocols": ("quick",),
+        "everywhere": {"limit": 10_000, "width": 48, "students": 1, "precision": "fastest"},
+    }
+    sets = ("random", "herding", "dm", "dance", "datm", "rcig")
+    return (
+        Grid(methods=("full",), of_method=PHOTOGRAPHS, **shared),
+        Grid(methods=sets, ipc=(10,), of_method=PHOTOGRAPHS, **shared),
+        Grid(methods=sets, ipc=(50,), of_method=PHOTOGRAPHS, **shared),
+        Grid(methods=("full",), of_method=AUGMENTED, **shared),
+        Grid(methods=sets, ipc=(1,), of_method=PHOTOGRAPHS, **shared),
+    )
 
 
 def published(dataset: str) -> dict[str, dict[int, Settings]]:
@@ -49,6 +100,10 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
             everywhere={"students": 2, "epochs": 300},
             of_method=SHORT,
         ),
+    ),
+    "photographs": (
+        *photographs((0, 1), (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])),
+        *photographs((2,), (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])),
     ),
     # RCIG is published up to 50 images per class (10 on Tiny-ImageNet); for more, only DATM
     "figure2": (

@@ -1,7 +1,6 @@
 """Run the missing cells of a directory."""
 
 import functools
-import itertools
 import math
 import pathlib
 import sys
@@ -12,7 +11,7 @@ from ddjax.distilled import saving
 from ddjax.execution.guard import Diverged
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.progress import View
-from experiments.running.checkpointing import Keeping, unscored
+from experiments.running.checkpointing import unscored
 from experiments.running.config import Experiment
 from experiments.running.methods import read
 from experiments.running.run import Outcome, alike, run
@@ -25,27 +24,22 @@ from experiments.sweeping.store import NAMED, Store
 def groups(
     cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
 ) -> list[list[Experiment]]:
-    """Groups of cells that run as one program.
+    """Groups of cells of one round that run as one program, in the order of their first cells.
 
-    Args:
-      cells: to group.
-      fleet: group cells that differ only in labels and seeds; otherwise each cell is a group.
-      room: bytes of memory; a larger fleet is split into parts of about the same size.
-      data_dir: TFDS directory.
+    If `fleet`, cells that differ only in labels and seeds are a group, else each cell is one. A fleet that needs more
+    than `room` bytes is split into parts of about the same size.
     """
     if not fleet:
         return [[cell] for cell in cells]
-    found = []
-    for _, members in itertools.groupby(sorted(cells, key=_likeness), key=alike):
-        group = list(members)
+    found: list[list[Experiment]] = []
+    kinds: dict[Experiment, list[Experiment]] = {}
+    for cell in cells:
+        kinds.setdefault(alike(cell), []).append(cell)
+    for group in kinds.values():
         most = len(group) if room == math.inf else members_that_fit(group[0], room, data_dir)
         parts = -(-len(group) // most)
         found += [group[i * len(group) // parts : (i + 1) * len(group) // parts] for i in range(parts)]
     return found
-
-
-def _likeness(cell: Experiment) -> str:
-    return repr(alike(cell))
 
 
 def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
@@ -57,27 +51,20 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     return list(found.values())
 
 
-def run_missing(
-    cells: list[Experiment],
-    store: Store,
-    *,
-    command: str,
-    fleet: bool,
-    data_dir: str | None,
-    view: View,
-    keeping: Keeping | None = None,
-) -> list[Experiment]:
-    """Run the missing cells; returns the cells that failed. A failed cell gets a row, and the others continue."""
-    shared, failed = Shared(data_dir, sets=store.distilled, keeping=keeping), []
-    missing = [cell for cell in cells if not store.done(cell)]
-    present = len(cells) - len(missing)
+def run_missing(rounds: list[list[Experiment]], store: Store, fleet: bool, view: View) -> list[Experiment]:
+    """Run the missing cells, round by round; returns those that failed. They get a row, and the others continue."""
+    shared, failed = store.shared(), []
+    room = device_memory() if fleet else math.inf
+    missing = [[cell for cell in part if not store.done(cell)] for part in rounds]
+    total = sum(map(len, rounds))
+    present = total - sum(map(len, missing))
     with view.task("cells") as report:
-        for bundle in bundles(groups(missing, fleet, device_memory() if fleet else math.inf, data_dir)):
+        for bundle in bundles([group for part in missing for group in groups(part, fleet, room, store.data_dir)]):
             with store.claimed([cell for group in bundle for cell in group]) as mine:
                 for group in bundle:
-                    failed += run_group([cell for cell in group if cell in mine], store, shared, command, view)
+                    failed += run_group([cell for cell in group if cell in mine], store, shared, view)
                     present += len(group)
-                    report(present, len(cells), standing(group, store, len(failed)))
+                    report(present, total, standing(group, store, len(failed)))
     store.tidy()
     return failed
 
@@ -89,9 +76,7 @@ def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, fl
     return {"failed": float(failed), **accuracy}
 
 
-def run_group(
-    cells: list[Experiment], store: Store, shared: Shared, command: str, view: View | None = None
-) -> list[Experiment]:
+def run_group(cells: list[Experiment], store: Store, shared: Shared, view: View | None = None) -> list[Experiment]:
     """Run claimed cells as one program and write their rows; returns the cells that failed.
 
     A cell that diverged fails alone. After any other error the cells run one by one. If all of them fail again, for
@@ -107,7 +92,7 @@ def run_group(
     except Exception as error:
         if len(cells) > 1:
             used = set(keeping.used) if keeping else set()
-            failed = [cell for one in cells for cell in run_group([one], store, shared, command, view)]
+            failed = [cell for one in cells for cell in run_group([one], store, shared, view)]
             if keeping and len(failed) < len(cells):
                 keeping.used.update(used)
                 keeping.finished(cells)
@@ -123,7 +108,7 @@ def run_group(
             print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {outcome}", file=sys.stderr)
             row = failure(cell, outcome, seconds)
             leave.append(functools.partial(_leave_traceback, outcome))
-        rows.append(row | {"command": command})
+        rows.append(row | {"command": store.command})
     store.write(rows, leave)
     if keeping and len(failed) < len(cells):
         keeping.finished(cells)

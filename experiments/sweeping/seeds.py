@@ -32,16 +32,9 @@ def spreads(rows: Iterable[dict[str, Any]]) -> dict[SIDES, tuple[float, int]]:
 
 
 def planned_seeds(rows: Iterable[dict[str, Any]], effect: float, seeds: int, comparisons: int) -> list[str]:
-    """A line for each kind of distilled set: the seeds that find `effect` beside training on everything.
+    """Lines of a plan: for each kind of distilled set, the seeds that detect `effect` against training on everything.
 
-    Args:
-      rows: rows that are done.
-      effect: the difference of accuracies that is to be found, as a fraction.
-      seeds: how many the grid has now.
-      comparisons: that a claim makes of the grid, for Holm's correction of the first of them.
-
-    Returns:
-      Lines for the plan; one that says why where no spread is known.
+    `seeds` is their present number, and `comparisons` that of a claim, for Holm's correction.
     """
     known = spreads(rows)
     head = (

@@ -1,6 +1,7 @@
 """Directory of a sweep: one folder per run, named by its fingerprint, written aside and then renamed."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import logging
@@ -16,22 +17,40 @@ from ddjax.storage.locks import Held, alone
 from ddjax.storage.rows import fingerprint, to_line
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
+from experiments.running.shared import Shared
 
 log = logging.getLogger("ddjax.sweep")
 
 FAILED = ("failed", "failed_nan")  # status of a row without a score; failed_nan: the run diverged
 ROW, PLAN = "row.json", "plan.json"
-SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s")  # columns of the cost of a distilled set
+SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s", "skipped")  # columns of the cost of a distilled set
 NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # columns of the plan
 
 
+@dataclasses.dataclass(frozen=True)
 class Store:
-    """The directory of a sweep. Several processes may share it on one file system."""
+    """The directory of a sweep, and how its cells run. Several processes may share it on one file system.
 
-    def __init__(self, root: pathlib.Path):
-        """Use `root`, which the first run creates if it is missing."""
-        self.root = pathlib.Path(root)
-        self.runs = self.root / "runs"
+    Attributes:
+      root: the directory, which the first run creates if it is missing.
+      command: written into rows.
+      data_dir: the TFDS directory.
+      save_every: seconds between checkpoints of a cell.
+    """
+
+    root: pathlib.Path
+    command: str = ""
+    data_dir: str | None = None
+    save_every: float = SECONDS
+
+    @property
+    def runs(self) -> pathlib.Path:
+        """The folder of the runs."""
+        return self.root / "runs"
+
+    def shared(self) -> Shared:
+        """A new cache for cells that run in this process."""
+        return Shared(self.data_dir, sets=self.distilled, keeping=self.keeping())
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
@@ -54,9 +73,9 @@ class Store:
         row = self.row(cell)
         return row is not None and row["status"] in FAILED
 
-    def keeping(self, seconds: float = SECONDS) -> Keeping:
+    def keeping(self) -> Keeping:
         """Checkpoints of unfinished cells."""
-        return Keeping(self.root / "unfinished", seconds, wait=True)
+        return Keeping(self.root / "unfinished", self.save_every, wait=True)
 
     def write(self, rows: Sequence[dict[str, Any]], leave: Sequence[Callable[[pathlib.Path], None]] = ()) -> None:
         """Write rows, each into a folder of its own, which the function in `leave` may add files to.

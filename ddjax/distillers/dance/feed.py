@@ -1,7 +1,7 @@
 """Per-step inputs of DANCE: real images of every class, and two networks."""
 
-import functools
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -119,14 +119,31 @@ def class_batches(train: TrainSet, size: int, networks: Any, draw: Draw, key: PR
     rows = sorted_rows(train)
     largest = int(rows.count.max())
     data = ClassData(images=jnp.asarray(train.images), rows=rows, networks=networks, key=key)
-    return Feed(data, _at(min(size, largest), largest, draw))
+    return Feed(data, ClassBatches(min(size, largest), largest, draw))
 
 
-@functools.lru_cache(maxsize=32)  # one function per combination of sizes, so that compiled programs are reused
-def _at(size: int, largest: int, draw: Draw) -> Callable[[ClassData, Int[Array, ""]], ClassBatch]:
-    def at(data: ClassData, step: Int[Array, ""]) -> ClassBatch:
-        chosen, present = batch_rows(jax.random.fold_in(data.key, _ROWS), data.rows, step, size, largest)
-        encoder, judge = draw(data.networks, jax.random.fold_in(jax.random.fold_in(data.key, _NETWORK), step))
+@dataclasses.dataclass(frozen=True)
+class ClassBatches:
+    """The batch of a step, as a function of a feed's data. Equal sizes give equal functions, and one compiled program.
+
+    Attributes:
+      size: rows of a class in a batch.
+      largest: upper bound of the number of rows of a class. A larger one gives the same rows.
+      draw: (networks, key) -> (encoder, judge).
+    """
+
+    size: int
+    largest: int
+    draw: Draw
+
+    def __call__(self, data: ClassData, step: Int[Array, ""]) -> ClassBatch:
+        """The rows and networks of this step."""
+        key = jax.random.fold_in(data.key, _ROWS)
+        chosen, present = batch_rows(key, data.rows, step, self.size, self.largest)
+        encoder, judge = self.draw(data.networks, jax.random.fold_in(jax.random.fold_in(data.key, _NETWORK), step))
         return ClassBatch(data.images[chosen], present, encoder, judge)
 
-    return at
+    def joined(self, others: Sequence["ClassBatches"]) -> "ClassBatches":
+        """One function for feeds whose classes have other sizes, as they do at another noise rate."""
+        size, largest = (max(getattr(each, name) for each in (self, *others)) for name in ("size", "largest"))
+        return ClassBatches(size, largest, self.draw)

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from ddjax.backend import target
 from ddjax.distilled import decode
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.dance.start import Box, decoded, from_unit
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.trees import record
 from ddjax.types import Images, Model, Params, PRNGKey
 
@@ -121,7 +122,7 @@ class Views(NamedTuple):
 
 def at_once(pixels: int) -> int:
     """The number of images, or classes, of this many pixels that are computed together on this device."""
-    return max(1, (CACHED_PIXELS if jax.default_backend() == "cpu" else PARALLEL_PIXELS) // pixels)
+    return max(1, (CACHED_PIXELS if target() == "cpu" else PARALLEL_PIXELS) // pixels)
 
 
 def side_by_side(function: Callable[[Any], Any], chunk: int, parts: Any) -> Any:

@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Float
 
 from ddjax.augment import AUGMENTATIONS
+from ddjax.backend import target
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, Student, Unrolled
 from ddjax.distillers.datm import memory
 from ddjax.distillers.datm.config import DatmConfig
@@ -62,8 +63,8 @@ def squared_distance(a: Any, b: Any) -> Float[Array, ""]:
 def way(config: DatmConfig, model: Model, image_shape: tuple[int, ...], m: int, k: int) -> memory.Way:
     """How to compute a step: as configured, or with less memory if that does not fit into `config.memory`."""
     b = config.batch(m)
-    held = config.segments if jax.default_backend() != "cpu" else 1  # a CPU computes them one after the other
-    shapes = memory.shapes_of(model, image_shape, m, k, config.inner_steps, b, held)
+    held = config.segments if target() != "cpu" else 1  # a CPU computes them one after the other
+    shapes = memory.shapes_of(model, image_shape, m, k, config.inner_steps, b, held, target())
     asked = memory.Way(config.hypergradient, config.remat, b // min(config.micro_batch or b, b))
     return memory.fitted(shapes, asked, config.memory)
 

@@ -32,6 +32,7 @@ class Shapes:
     steps: int
     batch: int
     segments: int  # held at the same time
+    at_once: float  # memory of a second-order step, in units of `unit`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,23 +72,12 @@ def growth(shapes: Shapes, way: Way) -> int:
     return int(shapes.segments * (weights + kept * shapes.unit * shapes.batch))
 
 
-def peak(shapes: Shapes, way: Way, at_once: float | None = None) -> int:
-    """Peak memory in bytes: learned arrays and momenta, segments, what inner steps keep, and one inner step.
-
-    Args:
-      shapes: the sizes.
-      way: how the step is computed.
-      at_once: memory of a second-order step in units of the products' outputs; None takes the backend's constant.
-
-    Returns:
-      The predicted peak.
-    """
+def peak(shapes: Shapes, way: Way) -> int:
+    """Peak memory in bytes: learned arrays and momenta, segments, what inner steps keep, and one inner step."""
     learned = FLOAT * 6 * shapes.distilled  # values, momenta, gradients, sums of gradients, and updated values
     weights = FLOAT * 8 * shapes.parameters * shapes.segments
-    if at_once is None:
-        at_once = AT_ONCE if jax.default_backend() == "cpu" else AT_ONCE_XLA
     step = shapes.segments * (
-        at_once * shapes.unit * shapes.batch / way.pieces + 4 * FLOAT * shapes.image * shapes.batch
+        shapes.at_once * shapes.unit * shapes.batch / way.pieces + 4 * FLOAT * shapes.image * shapes.batch
     )
     return int(learned + weights + shapes.steps * growth(shapes, way) + step)
 
@@ -138,8 +128,10 @@ def fitted(shapes: Shapes, way: Way, gib: float) -> Way:
     return way
 
 
-def shapes_of(model: Model, image_shape: tuple[int, ...], m: int, k: int, steps: int, batch: int, held: int) -> Shapes:
-    """The sizes of an outer step on m images of k classes that computes `held` segments at a time."""
+def shapes_of(
+    model: Model, image_shape: tuple[int, ...], m: int, k: int, steps: int, batch: int, held: int, platform: str
+) -> Shapes:
+    """The sizes of an outer step on m images of k classes that computes `held` segments at a time, on a platform."""
     image = math.prod(image_shape)
     return Shapes(
         parameters=parameters(model),
@@ -149,4 +141,5 @@ def shapes_of(model: Model, image_shape: tuple[int, ...], m: int, k: int, steps:
         steps=steps,
         batch=batch,
         segments=held,
+        at_once=AT_ONCE if platform == "cpu" else AT_ONCE_XLA,
     )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddjax.models import merge_stats, split_stats
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.types import Images, Model, Params
 
 HEAD = "head"

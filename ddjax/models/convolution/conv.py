@@ -1,21 +1,20 @@
-"""The convolution of every network, fast at every order of differentiation and inside loops.
+"""The products of every network, under the policy of `ddjax.precision`, at every order of differentiation.
 
-Only this file chooses by backend. On a CPU, every convolution is converted to one of stride 1, which two primitives
-compute (`primitives`). Elsewhere XLA's own convolution is fast.
+Convolutions of stride 1 are two primitives, which each platform computes in its own way (`primitives`). For a CPU,
+every other convolution is converted to one of stride 1. For an accelerator, it is XLA's own.
 """
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ddjax.backend import target
+from ddjax.models.convolution import xla
 from ddjax.models.convolution.padding import Padding, output_size
 from ddjax.models.convolution.primitives import convolution
-from ddjax.precision import asked
-
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+from ddjax.precision import asked, of_lax
 
 
 def conv2d(
@@ -26,9 +25,8 @@ def conv2d(
 ) -> Float[Array, "n h2 w2 o"]:
     """Cross-correlation of images with a kernel, without bias.
 
-    Arithmetic is in the dtype of the arguments, and float32 is in full precision. `jax.default_matmul_precision` with
-    "tensorfloat32" or "bfloat16" asks for less exact products, which are faster on an accelerator. A CPU then rounds
-    the same factors, which gives the same accuracy and no speed.
+    Arithmetic is in the dtype of the arguments; that of float32 follows the policy of `ddjax.precision`. A CPU rounds
+    the same factors as an accelerator, which gives the same accuracy and no speed.
 
     Args:
       x: images.
@@ -52,8 +50,7 @@ def conv2d(
             f"conv2d takes images [n h w c] and a kernel [kh kw c o] of one dtype; got {x.dtype}{list(x.shape)} and "
             f"{kernel.dtype}{list(kernel.shape)}. Cast one of them, or build the network for these images."
         )
-    if jax.default_backend() != "cpu":
-        return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=DIMENSIONS, precision=asked())
+    strides, precision = tuple(strides), asked()
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     padding = tuple((int(low), int(high)) for low, high in padding)
@@ -62,12 +59,37 @@ def conv2d(
             f"a kernel {list(kernel.shape[:2])} is larger than its padded images, {list(x.shape[1:3])} with padding "
             f"{padding}; use larger images, a smaller kernel or more padding"
         )
-    x, kernel, padding = _unstrided(x, kernel, tuple(strides), padding)
+    if strides != (1, 1) and target() != "cpu":
+        return xla.native(x, kernel, padding, precision, target(), strides)
+    x, kernel, padding = _unstrided(x, kernel, strides, padding)
     # a negative padding crops, and so does the adjoint of a padding that is as large as the kernel
     fits = all(0 <= side < size for size, sides in zip(kernel.shape, padding, strict=False) for side in sides)
     if not fits:
         x, padding = _pad(x, padding), ((0, 0), (0, 0))
-    return convolution(x, kernel, padding=padding)
+    return convolution(x, kernel, padding=padding, precision=precision)
+
+
+def product(a: Float[Array, "*n d"], b: Float[Array, "d k"]) -> Float[Array, "*n k"]:
+    """`a @ b` under the policy of `ddjax.precision`; `a` is a matrix or a vector.
+
+    Args:
+      a: the first factor.
+      b: the second factor, of the same dtype.
+
+    Returns:
+      The product.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> product(jnp.ones((1, 3)), jnp.ones((3, 2))).tolist()
+      [[3.0, 3.0]]
+    """
+    precision = asked()
+    if target() == "cpu" and precision != "float32":  # rounds the factors, also those of derivatives
+        rows = a.reshape(-1, 1, 1, a.shape[-1])
+        y = convolution(rows, b[None, None], padding=((0, 0), (0, 0)), precision=precision)
+        return y.reshape(*a.shape[:-1], b.shape[1])
+    return lax.dot(a, b, precision=of_lax(precision, target()))
 
 
 def _unstrided(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> tuple[Array, Array, Padding]:

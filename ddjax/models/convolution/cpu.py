@@ -5,7 +5,6 @@ product at best. Here, 3x3 kernels use Winograd's minimal filtering, and narrow 
 all images side by side. A stack of kernels gives a stack of results, as does a stack of output gradients.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -16,20 +15,21 @@ from ddjax.models.convolution.pieces import Kernels, Maps, Outputs, Stack, Stack
 
 Kernel = Float[Array, "kh kw c o"]
 
-MANTISSAS = {"tensorfloat32": 10, "bfloat16": 7}  # mantissa bits of a rounded factor
+# mantissa bits of a rounded factor; three passes leave out the product of both remainders, a 2**-18th
+MANTISSAS = {"tensorfloat32": 10, "bfloat16_3x": 16, "bfloat16": 7}
 HALVES = (jnp.bfloat16, jnp.float16)  # stored, but multiplied and summed in float32
 FEW = 4  # up to this number of channels, copies of shifted maps cost almost nothing
 NARROW = 40  # up to this number of channels, Winograd's transforms cost more than XLA's own forward convolution
 
 
-def convolve(x: Stack, kernel: Kernels, *, padding: Padding) -> StackedOutputs:
+def convolve(x: Stack, kernel: Kernels, *, padding: Padding, precision: str = "float32") -> StackedOutputs:
     """Cross-correlation at stride 1.
 
     With a stack of kernels, each member is applied to its own images, or to images that all members share.
     """
     if x.dtype in HALVES:
         return convolve(x.astype(jnp.float32), kernel.astype(jnp.float32), padding=padding).astype(x.dtype)
-    x, kernel = _rounded(x), _rounded(kernel)
+    x, kernel = _rounded(x, precision), _rounded(kernel, precision)
     kh, kw, c, o = kernel.shape[-4:]
     size = output_size(x.shape, kernel.shape, padding)
     if (kh, kw) == (1, 1):
@@ -42,11 +42,11 @@ def convolve(x: Stack, kernel: Kernels, *, padding: Padding) -> StackedOutputs:
     return mapped(lambda x, kernel: all_images(x, kernel, padding), lambda kernel: kernel, x.shape[-4], x, kernel)
 
 
-def kernel_gradient(x: Stack, g: StackedOutputs, *, padding: Padding) -> Kernels:
+def kernel_gradient(x: Stack, g: StackedOutputs, *, padding: Padding, precision: str = "float32") -> Kernels:
     """The gradient of <convolve(x, kernel), g> in the kernel; for stacks, one gradient per member."""
     if x.dtype in HALVES:
         return kernel_gradient(x.astype(jnp.float32), g.astype(jnp.float32), padding=padding).astype(x.dtype)
-    x, g = _rounded(x), _rounded(g)
+    x, g = _rounded(x, precision), _rounded(g, precision)
     kh, kw, c, o = shape = kernel_shape(x.shape, g.shape, padding)
     if (kh, kw) == (1, 1):
         return summed(lambda x, g: _outer(pad(x, padding), g)[None, None], x.shape[-4], x, g)
@@ -70,10 +70,10 @@ def rotate(kernel: Kernels) -> Float[Array, "... kh kw o c"]:
     return jnp.swapaxes(kernel[..., ::-1, ::-1, :, :], -2, -1)
 
 
-def _rounded(x: Array) -> Array:
+def _rounded(x: Array, precision: str) -> Array:
     # rounds factors as an accelerator does, which then sums in float32. It is not faster on a CPU, but gives the
     # accelerator's values
-    mantissa = MANTISSAS.get(jax.config.jax_default_matmul_precision)
+    mantissa = MANTISSAS.get(precision)
     return x if mantissa is None or x.dtype != jnp.float32 else lax.reduce_precision(x, 8, mantissa)
 
 

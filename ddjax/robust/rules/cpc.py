@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import NonNegative, checked
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.rule import mean_loss, write
@@ -22,7 +22,6 @@ from ddjax.types import PRNGKey
 
 _WIDTH = 128
 _TEMPERATURE = 0.1
-_ENOUGH = 50  # labels of a class for a mixture of its own
 _SHARPNESS = 2.0  # a temperature of one half
 
 
@@ -39,19 +38,6 @@ def prototype_loss(scores: Float[Array, "b k"], labels: Int[Array, "b"], clean: 
     for_own = optax.sigmoid_binary_cross_entropy(jnp.sum(own * scores, axis=1), jax.lax.stop_gradient(clean))
     others = jnp.sum((1 - own) * jax.nn.softplus(scores), axis=1) / (scores.shape[-1] - 1)
     return for_own + jax.lax.stop_gradient(clean) * others
-
-
-def class_aware(losses: Float[Array, "n"], labels: Int[Array, "n"], num_classes: int) -> Float[Array, "n"]:
-    """Posterior of a low loss within the given class; classes of fewer than 50 labels use the losses of all classes."""
-
-    def of_class(label: Array) -> Array:
-        member = labels == label
-        enough = jnp.sum(member) >= _ENOUGH
-        return jnp.where(enough, clean_probability(losses, member | ~enough), overall)
-
-    overall = clean_probability(losses)
-    by_class = jax.lax.map(of_class, jnp.arange(num_classes))
-    return jnp.take_along_axis(by_class, labels[None], axis=0)[0]
 
 
 def cleaned_loss(
@@ -72,12 +58,6 @@ def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0)
       warmup: until this epoch every label counts as clean. Prototypes learn from the first step.
       detached: until this epoch no gradient passes from the prototypes to the network, which would otherwise confirm
         its own partition.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.ranges import Positive, Share, checked
@@ -13,8 +12,6 @@ from ddjax.robust.rule import from_probabilities
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import Model, PRNGKey
-
-_KEPT, _TRUST = (0.1, 0.3, 0.5, 1.0), (1.0, 0.9, 0.7, 0.5)
 
 
 def teacher_divergence(
@@ -26,30 +23,6 @@ def teacher_divergence(
     return temperature**2 * jnp.sum(jnp.exp(target) * (target - prediction), axis=-1)
 
 
-def teacher_weight(fraction: float) -> float:
-    """The teacher's share of the loss if this fraction of the set is kept: 1 at a tenth, one half at the full set.
-
-    This is our reading of "Distilling the Knowledge in Data Pruning" (arXiv:2403.07854), whose grid is not public.
-
-    Args:
-      fraction: above 0 and at most 1.
-
-    Returns:
-      The share, for `distillation(weight=...)`.
-
-    Raises:
-      ValueError: the fraction is out of range.
-
-    Example:
-      >>> from ddjax.robust.rules.distillation import teacher_weight
-      >>> teacher_weight(0.3)
-      0.9
-    """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction of the set that is kept is above 0 and at most 1; got {fraction}")
-    return float(np.interp(fraction, _KEPT, _TRUST))
-
-
 @checked
 @functools.cache
 def distillation(teacher: Model | None = None, weight: Share = 0.5, temperature: Positive = 4.0) -> Rule:
@@ -58,14 +31,8 @@ def distillation(teacher: Model | None = None, weight: Share = 0.5, temperature:
     Args:
       teacher: with a teacher, the rule's data is {"params": its params, "logits": [n k]}, and the teacher sees the
         student's augmented view. Without, the data is {"logits": [n k]}, which may be cross-validated.
-      weight: the teacher's share of the loss; see `teacher_weight`.
+      weight: the teacher's share of the loss.
       temperature: of both logits.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.precision import product
 from ddjax.ranges import NonNegative, Range, checked
 from ddjax.robust.rule import mean_loss
 from ddjax.training.losses import cross_entropy
@@ -15,8 +14,6 @@ from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Ru
 from ddjax.types import PRNGKey
 
 Bearable = Annotated[float, Range(0, 1 / 1.2, below=True)]  # a share of wrong labels at which images are left to keep
-_NEAREST = 0.5
-_ROUNDS = 3
 _ROUNDING = 1e-4
 
 
@@ -37,38 +34,6 @@ def lowest_of_class(
     return rank < jnp.floor(share * sizes[labels] + _ROUNDING)
 
 
-def prototypes(features: Float[Array, "n d"], labels: Int[Array, "n"], num_classes: int) -> Float[Array, "k d"]:
-    """Directions of the classes: trimmed means of unit features. Three times, the mean of the closest half is taken."""
-    unit = _unit(features)
-    member = jax.nn.one_hot(labels, num_classes)
-    means = _unit(product(member.T, unit))
-    for _ in range(_ROUNDS):
-        near = lowest_of_class(-jnp.sum(unit * means[labels], axis=1), labels, num_classes, _NEAREST)
-        means = _unit(product((member * near[:, None]).T, unit))
-    return means
-
-
-def similarity(features: Float[Array, "n d"], labels: Int[Array, "n"], means: Float[Array, "k d"]) -> Float[Array, "n"]:
-    """Cosine to the given class's direction minus the largest cosine to another's.
-
-    A prototype replaces the image that a generator would make of the given label. Features of distilled images serve
-    too.
-    """
-    cosines = product(_unit(features), _unit(means).T)
-    own = jax.nn.one_hot(labels, len(means), dtype=bool)
-    return jnp.sum(jnp.where(own, cosines, 0), axis=1) - jnp.max(jnp.where(own, -jnp.inf, cosines), axis=1)
-
-
-def neighbour_agreement(features: Float[Array, "n d"], labels: Int[Array, "n"], count: int = 50) -> Float[Array, "n"]:
-    """Share of the `count` nearest other images, by cosine, with the same given label. Memory is O(n^2)."""
-    if not 0 < count < len(labels):
-        raise ValueError(f"count of neighbours is at least 1 and below the number of images {len(labels)}; got {count}")
-    unit = _unit(features)
-    cosines = product(unit, unit.T) - 4 * jnp.eye(len(unit), dtype=unit.dtype)
-    nearest = jax.lax.top_k(cosines, count)[1]
-    return jnp.mean((labels[nearest] == labels[:, None]).astype(jnp.float32), axis=1)
-
-
 @checked
 @functools.cache
 def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
@@ -80,12 +45,6 @@ def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
     Args:
       noise: the (known) share of wrong labels.
       until: the number of epochs before the selection.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
     share = kept_share(noise)
 
@@ -108,7 +67,3 @@ def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
 def _findings(tables: Tables, stats: Stats) -> Findings:
     relabel = jax.nn.softmax(stats.logits[0])
     return Findings(tables["total"], tables["kept"] == 0, relabel, tables["kept"])
-
-
-def _unit(x: Array) -> Array:
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -46,12 +46,6 @@ def elr(momentum: PartialShare = 0.7, strength: NonNegative = 3.0) -> Rule:
       momentum: of the memory, which each visit of an image updates before its loss. The memory starts at zero.
       strength: weight of the regulariser.
 
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
-
     Example:
       >>> from ddjax.robust.rules.elr import elr
       >>> elr(0.9, 7.0) is elr(0.9, 7.0)

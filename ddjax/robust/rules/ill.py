@@ -33,7 +33,6 @@ def ill_loss(
     labels: Int[Array, "b"],
     weights: Float[Array, "k k"],
     scale: float,
-    column_softmax: bool,
 ) -> Float[Array, "b"]:
     """Consistency of the posterior + negative log likelihood of the given label + consistency of the two views.
 
@@ -44,7 +43,7 @@ def ill_loss(
     channel = jax.nn.softmax(raw, axis=1)
     target = jnp.exp(jax.lax.stop_gradient(posterior(weak, channel, labels)))
     of_posterior = -jnp.sum(target * posterior(strong, channel, labels), axis=-1)
-    observed = jax.nn.log_softmax(weak)[:, :, None] + jax.nn.log_softmax(raw, axis=0 if column_softmax else 1)[None]
+    observed = jax.nn.log_softmax(weak)[:, :, None] + jax.nn.log_softmax(raw, axis=1)[None]
     given = jax.nn.log_softmax(jax.nn.logsumexp(observed, axis=1))
     likelihood = -jnp.take_along_axis(given, labels[:, None], axis=1)[:, 0]
     own = jax.lax.stop_gradient(jax.nn.softmax(weak))
@@ -59,20 +58,12 @@ def balance(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Ar
 
 @checked
 @functools.cache
-def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip", column_softmax: bool = False) -> Rule:
+def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip") -> Rule:
     """A learned channel and two views. The channel is a weak prior and not an estimate of the noise.
 
     Args:
       scale: published as 1 for ten classes and 2 to 2.5 for a hundred.
       strong: augmentation of the second view. The paper uses AutoAugment, which ddjax does not have.
-      column_softmax: normalise the channel of the likelihood over true classes instead of given ones, like the
-        published code.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def extra(key: PRNGKey, given: Given) -> Extra:
@@ -80,7 +71,7 @@ def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip", column_s
 
     def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         weak, strong = outputs.logits[0]
-        values = ill_loss(weak, strong, batch.labels, extra["weights"], scale, column_softmax)
+        values = ill_loss(weak, strong, batch.labels, extra["weights"], scale)
         return weighted_mean(values, batch, tables, _BALANCE * balance(weak, batch.present))
 
     return Rule(loss=loss, extra=extra, views=2, strong=strong, export=_findings)

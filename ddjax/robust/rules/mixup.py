@@ -20,9 +20,6 @@ def mix(key: PRNGKey, batch: Batch, alpha: float, dominant: bool = False) -> Bat
       batch: to mix.
       alpha: 0 mixes nothing.
       dominant: keep the share at or above one half, so that the first image dominates.
-
-    Returns:
-      The mixed batch.
     """
     if alpha == 0:
         return batch

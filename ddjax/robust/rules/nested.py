@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import Count, PartialShare, Positive, checked
 from ddjax.robust.rule import predictions
 from ddjax.robust.rules.losses import plain
@@ -35,9 +35,6 @@ def keep_first(params: Params, count: Int[Array, ""] | int, channels: int | None
       count: number of features to keep; it may be traced.
       channels: features are flattened maps, channel last, of this many channels, and `count` counts channels. None
         counts features (for networks that pool to one value per channel).
-
-    Returns:
-      The masked parameters.
 
     Raises:
       ValueError: the network has no layer called head, or `channels` does not divide its inputs.
@@ -67,9 +64,6 @@ def choose_width(
       images: held-out images.
       labels: their given labels. The paper uses clean ones, which are not available in a fair comparison.
       channels: the largest number.
-
-    Returns:
-      The number, at least 1.
     """
     features = model.features(params, images)
     kernel = _head(params)["kernel"]
@@ -92,12 +86,6 @@ def nested_dropout(spread: Positive = 10.0, channels: Count | None = None) -> Ru
     Args:
       spread: of the number of features; published as 10, and as 100 for 100 classes.
       channels: see `keep_first`.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def mask(key: PRNGKey, params: Params, tables: Tables, net: Array) -> Params:
@@ -118,12 +106,6 @@ def coteaching_of_masked(forget: PartialShare = 0.2, channels: Count | None = No
     Args:
       forget: the (estimated) share of wrong labels.
       channels: see `keep_first`.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:

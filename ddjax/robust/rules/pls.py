@@ -31,11 +31,6 @@ def sharpened(probabilities: Float[Array, "n k"], power: float) -> Float[Array, 
 def pseudo_weights(losses: Float[Array, "n"], flagged: Bool[Array, "n"], num_classes: int) -> Float[Array, "n"]:
     """1 for labels that are not flagged; for the others, the posterior that the loss of the pseudo-label is low.
 
-    Args:
-      losses: of the pseudo-labels.
-      flagged: the labels that are replaced.
-      num_classes: of the problem.
-
     Returns:
       The weights; all are 1 if too few labels are flagged for a mixture.
     """
@@ -71,12 +66,6 @@ def pls(
       alpha: of mixup.
       spread: add `from_uniform` to the loss.
       separator: detect wrong labels by LSA; its control is the rule with `spread=False` alone.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:

@@ -42,12 +42,6 @@ def small_loss(forget: PartialShare = 0.2, ramp: NonNegative = 10.0) -> Rule:
     Args:
       forget: the (estimated) share of wrong labels.
       ramp: number of epochs in which the share falls from 1.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
     return _selecting(forget, ramp, 1)
 
@@ -62,12 +56,6 @@ def coteaching(forget: PartialShare = 0.2, ramp: NonNegative = 10.0) -> Rule:
     Args:
       forget: the (estimated) share of wrong labels.
       ramp: number of epochs in which the kept share falls from 1.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
     return _selecting(forget, ramp, 2)
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from ddjax.precision import product
+from ddjax.models.convolution.conv import product
 from ddjax.ranges import NonNegative, PartialShare, Positive, checked
 from ddjax.robust.dynamics import COUNT, features
 from ddjax.robust.rule import from_probabilities, write
@@ -52,12 +52,6 @@ def storm(warmup: NonNegative = 10.0, floor: PartialShare = 0.1, rate: Positive 
       warmup: the epoch from which the weights count.
       floor: the smallest weight.
       rate: the rescaler's learning rate.
-
-    Returns:
-      The rule.
-
-    Raises:
-      ValueError: a setting is out of range.
     """
 
     def weigh(outputs: Outputs, batch: Batch, extra: Extra) -> Float[Array, "b"]:

@@ -38,12 +38,6 @@ def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0)
         estimate is close to the identity.
       quantile: published as 0.97 for ten classes and 1 (the largest) for a hundred.
 
-    Returns:
-      T, whose rows sum to one.
-
-    Raises:
-      ValueError: the quantile is out of range.
-
     Example:
       >>> import numpy as np
       >>> from ddjax.robust.rules.transition import estimate_transition
@@ -57,11 +51,6 @@ def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0)
     anchors = np.argsort(probabilities, axis=0, kind="stable")[place]
     rows = probabilities[anchors]
     return rows / rows.sum(axis=1, keepdims=True)
-
-
-def transition_error(estimate: Float[Any, "k k"], true: Float[Any, "k k"]) -> float:
-    """Total variation distance, averaged over rows."""
-    return float(0.5 * np.abs(np.asarray(estimate) - np.asarray(true)).sum(axis=1).mean())
 
 
 def invertible(matrix: Float[Any, "k k"]) -> Float[np.ndarray, "k k"]:

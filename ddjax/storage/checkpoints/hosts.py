@@ -19,12 +19,6 @@ def agreed(*mine: bool) -> tuple[bool, ...]:
 def from_first(read: Callable[[], Mapping[str, np.ndarray] | None]) -> Mapping[str, np.ndarray] | None:
     """Call `read` on process 0 and broadcast the result, bit for bit, to all processes.
 
-    Args:
-      read: returns arrays by name, or None. Only process 0 calls it.
-
-    Returns:
-      The result of `read`, on every process.
-
     Raises:
       ValueError: `read` raised a ValueError or an OSError on process 0. Process 0 raises the original error.
     """

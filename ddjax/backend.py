@@ -1,0 +1,67 @@
+"""The platform for which programs are traced. No other module asks for a backend.
+
+Some choices belong to a platform: whether members of a group run in parallel, how many images a step holds at once,
+how exact products are. These choices are made while JAX traces a program, so the platform is a value of the trace. It
+is part of the keys of JAX's caches: one function is traced once for each platform.
+"""
+
+import contextlib
+
+import jax
+
+from ddjax.names import unknown
+
+PLATFORMS = ("cpu", "gpu", "tpu")
+_named = jax.make_user_context(None)
+
+
+def target() -> str:
+    """The platform of the current trace: cpu, gpu or tpu.
+
+    Outside of `targeting` it is that of the default device. A program for another device of this machine is therefore
+    traced under `jax.default_device(device)`, or under `targeting`.
+
+    Returns:
+      The platform. Plugins of other makers have their own names.
+
+    Example:
+      >>> with targeting("tpu"):
+      ...     target()
+      'tpu'
+    """
+    if _named.value is not None:
+        return _named.value
+    device = jax.config.jax_default_device
+    if device is None:
+        return jax.default_backend()
+    return {"cuda": "gpu", "rocm": "gpu"}.get(device, device) if isinstance(device, str) else device.platform
+
+
+def targeting(platform: str) -> contextlib.AbstractContextManager:
+    """A context in which programs are traced for a platform, which this machine need not have.
+
+    A program for another machine is lowered or exported inside the context, with `jax.jit(f).lower` for a topology or
+    with `jax.export`.
+
+    Args:
+      platform: cpu, gpu or tpu.
+
+    Returns:
+      The context.
+
+    Raises:
+      ValueError: the platform is unknown.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from ddjax.models.convolution.conv import conv2d
+      >>> with targeting("gpu"):
+      ...     export = jax.export.export(jax.jit(conv2d), platforms=["cuda"])
+      ...     program = export(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))
+      >>> "stablehlo.convolution" in program.mlir_module()
+      True
+    """
+    if platform not in PLATFORMS:
+        raise unknown("platform", platform, PLATFORMS)
+    return _named(platform)

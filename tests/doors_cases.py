@@ -1,0 +1,256 @@
+"""Mistakes at the public doors, each with words that its error must contain: (words, a function of `doors.Things`).
+
+Numbers outside their range are in doors_numbers.py.
+"""
+
+import dataclasses
+import struct
+import zipfile
+import zlib
+
+replace = dataclasses.replace
+
+
+def nan_image(t):
+    images = t.np.zeros((40, 5, 5, 3), t.np.float32)
+    images[3, 0, 0, 0] = t.np.nan
+    t.npz(images=images, test_images=images[:4] * 0, test_labels=t.np.arange(4))
+
+
+def outside_member(t):
+    with zipfile.ZipFile(t.folder / "c.npz", "w") as archive:
+        archive.writestr("../../evil.npy", b"\x93NUMPY")
+    try:
+        t.ddjax.load(t.folder / "c.npz", cache_dir=t.folder / "cache")
+    finally:
+        assert not list(t.folder.parent.glob("**/evil.npy"))
+
+
+def bomb(path, side=60_000):
+    """Write a PNG whose header announces an image of this size."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+
+
+def link(path, target):
+    path.unlink()
+    path.symlink_to(target)
+
+
+def other_size(path):
+    from PIL import Image
+
+    Image.new("RGB", (9, 7)).save(path)
+
+
+def csv(t, text):
+    (t.folder / "a.csv").write_text(text)
+    t.ddjax.load(t.folder / "a.csv")
+
+
+IMAGES = [  # of an .npz
+    ("NaN or infinity in 1 images, the first at row 3", nan_image),
+    (r"300; pixels must lie in \[0, 255\]", lambda t: t.npz(images=t.np.full((40, 5, 5, 3), 300))),
+    ("must hold uint8 pixels.*complex128", lambda t: t.npz(images=t.np.zeros((40, 5, 5, 3), complex))),
+    ("labels has shape", lambda t: t.npz(images=t.np.zeros((0, 5, 5, 3), t.np.uint8))),
+    (r"1 \(grey\) or 3 \(RGB\)", lambda t: t.npz(images=t.np.zeros((40, 5, 5, 2), t.np.uint8))),
+    ("not a readable .npz", outside_member),
+]
+FILES = [  # of a folder of images
+    ("cannot be read.*cat/0.png", lambda t: t.pictures(lambda p: p.write_bytes(p.read_bytes()[:40]))),
+    ("cannot be read.*cat/0.png: not an image", lambda t: t.pictures(lambda p: p.write_bytes(b""))),
+    ("cannot be read.*cat/0.png: not an image", lambda t: t.pictures(lambda p: p.write_text("hello"))),
+    ("cat/0.png: DecompressionBomb", lambda t: t.pictures(bomb)),
+    (r"images differ in size.*image_size=32", lambda t: t.pictures(other_size)),
+    ("cat/0.png: FileNotFoundError", lambda t: t.pictures(lambda p: link(p, p.parent / "gone.png"))),
+    ("cat/0.png", lambda t: t.pictures(lambda p: link(p, p))),
+]
+LABELS = [
+    # of an .npz
+    ("must hold integers.*float64", lambda t: t.npz(labels=t.np.full(40, t.np.nan))),
+    ("holds -1, first at row 0; classes count from 0", lambda t: t.npz(labels=t.np.arange(40) % 4 - 1)),
+    (
+        "holds class 3, first at row 5, but there are 3 classes",
+        lambda t: t.npz(class_names=t.np.array(["a", "b", "c"])),
+    ),
+    (r"no training example for 1 of 3 classes \('1'\)", lambda t: t.npz(labels=t.np.arange(40) % 2 * 2)),
+    ("class numbers are expected", lambda t: t.npz(labels=t.np.eye(4)[t.np.arange(40) % 4])),
+    ("must hold integers.*<U1", lambda t: t.npz(labels=t.np.array(["a", "b"] * 20))),
+    (r"duplicate ids: \[0\]", lambda t: t.npz(ids=t.np.zeros(40, int))),
+    ("pickled objects are refused", lambda t: t.npz(labels=t.np.array([{}] * 40, object))),
+    # of a .csv
+    (r"a.csv, line 3: label is empty", lambda t: csv(t, "path,label\nx.png,1\ny.png,\n")),
+    ("files that do not exist, such as .*passwd", lambda t: csv(t, "path,label\n../nothing/passwd,1\n")),
+    # of denoise
+    ("must be class numbers from 0, or names; got None at index 2", lambda t: t.denoise([1, "a", None, 2.0] * 9)),
+    ("all class numbers or all names; got 1 at index 0 and 'a' at index 1", lambda t: t.denoise([1, "a"] * 18)),
+    ("must hold integers.*float64", lambda t: t.denoise([0.0, 1.0, 2.0] * 12)),
+    ("must hold integers.*bool", lambda t: t.denoise([True, False] * 18)),
+    ("'nan' at index 1|nan at index 1", lambda t: t.denoise(["a", float("nan"), "b"] * 12)),
+    ("hold.* 1000000000000", lambda t: t.denoise([0, 10**12] * 18)),
+    (r"class_names must differ from each other; \['a'\] come more", lambda t: t.denoise(class_names=["a", "b", "a"])),
+    (r"labels must be \[n\], one for each image; got \(35,\)", lambda t: t.denoise(t.dataset.labels[:-1])),
+    ("two classes or more", lambda t: t.denoise(t.dataset.labels * 0)),
+]
+NAMES = [
+    ("unknown data set 'cifra10'.*Did you mean 'cifar10'", lambda t: t.ddjax.load("cifra10")),
+    ("name must be one of .*got ''", lambda t: t.ddjax.load("")),
+    ("name must be one of .*got 3", lambda t: t.ddjax.load(3)),
+    ("Did you mean 'symmetric'", lambda t: t.ddjax.NoiseSpec("symetric")),
+    ("unknown protocol 'comon'.*Did you mean 'common'", lambda t: t.evaluate(protocol="comon")),
+    ("unknown protocol 'x'", lambda t: t.dd_ranking(protocol="x")),
+    ("mean 'standardize'", lambda t: t.preprocess.fit("standardise", t.dataset.images)),
+    ("Did you mean 'convnet'", lambda t: t.ddjax.build("convnett", (8, 8, 1), 3)),
+    ("Did you mean 'width'", lambda t: t.ddjax.build("convnet", (8, 8, 1), 3, widht=4)),
+    ("unknown loss 'ce'", lambda t: t.ddjax.Recipe(epochs=1, batch=1, rate=0.1, loss="ce")),
+    ("unknown method 'dancee'.*'dance'", lambda t: t.denoise(method="dancee")),
+    ("unknown score 'x'", lambda t: t.denoise(score="x")),
+    ("unknown how 'pmap'", lambda t: t.ddjax.RunOptions(how="pmap")),
+]
+NUMBERS = [  # with words beyond those of the range
+    ("depth 9 does not fit.*side 8", lambda t: t.ddjax.build("convnet", (8, 8, 1), 3, depth=9)),
+    (r"image_shape must have 3 entries; got \(8, 8\)", lambda t: t.ddjax.build("convnet", (8, 8), 3)),
+    ("a finite number from 0 to 1; got 50.0: .*divide per cent by 100", lambda t: t.dd_ranking(full_accuracy=50.0)),
+    ("folds must be a whole number from 2 to 36; got 37", lambda t: t.denoise(method="cleanlab", folds=37)),
+]
+TYPES = [
+    (
+        r"dataset must be a Dataset; got uint8\[36, 8, 8, 1\]. ddjax.load",
+        lambda t: t.ddjax.prepare(t.dataset.images, t.ddjax.NoiseSpec()),
+    ),
+    ("noise must be a NoiseSpec; got str", lambda t: t.ddjax.prepare(t.dataset, "symmetric")),
+    ("transform must be a Preprocess", lambda t: t.ddjax.to_space(t.data, "standardize")),
+    (
+        "method must be a Method; got builtin_function_or_method <built-in function print>",
+        lambda t: t.ddjax.run_method(print, t.data.train, t.keys[0]),
+    ),
+    (
+        r"key must be one typed key, such as jax.random.key\(0\); got int 0",
+        lambda t: t.ddjax.run_method("random", t.data.train, 0),
+    ),
+    ("train must be a TrainSet; got None", lambda t: t.ddjax.run_method("random", None, t.keys[0])),
+    ("checkpoints must be a Checkpoints; got 'folder'", lambda t: t.ddjax.RunOptions(checkpoints="folder")),
+    ("distilled must be a DistilledSet; got", lambda t: t.evaluate(t.ready.train)),
+    ("uint8 images.*float64", lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0)),
+    ("recipe must be a Recipe; got dict", lambda t: t.fit(recipe={"epochs": 1})),
+]
+PARTS = [  # that do not belong together
+    ("cannot be moved to", lambda t: t.ddjax.to_space(t.ready, t.preprocess.fit("unit", t.dataset.images))),
+    (
+        r"standardises 1 channels; images of shape \[2, 8, 8, 3\]",
+        lambda t: t.preprocess.apply(t.transform, t.np.zeros((2, 8, 8, 3), t.np.uint8)),
+    ),
+    # of a data set
+    (
+        r"images must be uint8 \[n h w c\]; got float32",
+        lambda t: replace(t.dataset, images=t.dataset.images.astype(t.np.float32)),
+    ),
+    (
+        r"labels must lie in 0..2, the numbers of class_names; got 1..3",
+        lambda t: replace(t.dataset, labels=t.dataset.labels + 1),
+    ),
+    ("strictly ascending", lambda t: replace(t.dataset, ids=t.dataset.ids * 0)),
+    # of evaluate
+    ("images contain NaN or infinite values", lambda t: t.evaluate(replace(t.distilled, images=t.nan[:3]))),
+    ("distilled has 3, test has 4, train has 3", lambda t: t.evaluate(test=replace(t.data.test, num_classes=4))),
+    (
+        r"test.images must be images of shape \[n h w c\].*\[0, 8, 8, 1\]",
+        lambda t: t.evaluate(test=replace(t.data.test, images=t.data.test.images[:0], labels=t.data.test.labels[:0])),
+    ),
+    (
+        r"test.labels must be 60 class numbers.*\[59\]",
+        lambda t: t.evaluate(test=replace(t.data.test, labels=t.data.test.labels[:-1])),
+    ),
+    (
+        r"test.labels must lie in 0..2 for 3 classes; got",
+        lambda t: t.evaluate(test=replace(t.data.test, labels=t.data.test.labels + 5)),
+    ),
+    (
+        "test.images holds NaN or infinity in 1 of 60 rows, the first at row 7",
+        lambda t: t.evaluate(test=replace(t.ready.test, images=t.ready.test.images.at[7].set(t.np.nan))),
+    ),
+    (
+        r"distilled.images are \[8, 8, 1\] and test.images \[9, 9, 1\]",
+        lambda t: t.evaluate(test=replace(t.data.test, images=t.np.zeros((60, 9, 9, 1), t.np.uint8))),
+    ),
+    ("pass train= in the space 'pixels'", lambda t: t.evaluate(train=None)),
+    (
+        "audit.ids are not train.ids",
+        lambda t: t.evaluate(audit=replace(t.data.audit, ids=t.data.audit.ids[::-1].copy())),
+    ),
+    ("pass train=", lambda t: t.evaluate(train=None, audit=t.data.audit, protocol="rcig")),
+    (
+        "random holds 2 images, distilled 3",
+        lambda t: t.dd_ranking(
+            random=replace(t.distilled, images=t.distilled.images[:2], labels=t.distilled.labels[:2])
+        ),
+    ),
+    # of train_full
+    ("put both through the", lambda t: t.train_full(t.data.train, t.data.test)),
+    (
+        "train.labels must lie in 0..2 for 3 classes",
+        lambda t: t.train_full(replace(t.ready.train, labels=t.ready.train.labels + 3)),
+    ),
+    (
+        "train.images holds NaN or infinity in 1 of 36 rows, the first at row 0",
+        lambda t: t.train_full(replace(t.ready.train, images=t.nan)),
+    ),
+    # of fit
+    (
+        "examples.images holds 36 images and examples.targets 35 rows",
+        lambda t: t.fit(examples=t.examples._replace(targets=t.examples.targets[:-1])),
+    ),
+    (
+        r"targets \[n k\].*int32\[36\]. Targets of class numbers come from preprocess.one_hot",
+        lambda t: t.fit(examples=t.examples._replace(targets=t.jnp.asarray(t.ready.train.labels))),
+    ),
+    (
+        "examples.images holds NaN or infinity in 1 of 36 rows",
+        lambda t: t.fit(examples=t.examples._replace(images=t.nan)),
+    ),
+    (
+        r"at least one.*float32\[0, 8, 8, 1\]",
+        lambda t: t.fit(examples=t.Examples(t.examples.images[:0], t.examples.targets[:0])),
+    ),
+    (r"keys must be typed keys of shape \[s\]", lambda t: t.fit(keys=t.jax.random.key(0))),
+    (r"keys must be typed keys of shape \[s\].*uint32\[2\]", lambda t: t.fit(keys=t.jax.random.PRNGKey(0))),
+    ("rates must be 1 positive numbers", lambda t: t.fit(rates=t.jnp.ones(3))),
+    ("rates must be 1 positive numbers", lambda t: t.fit(rates=-t.jnp.ones(1))),
+    # of files
+    ("no.npz is missing", lambda t: t.ddjax.load_distilled(t.folder / "no")),
+    ("report.npz is missing", lambda t: t.ddjax.DenoiseReport.load(t.folder)),
+    (
+        "images contain NaN",
+        lambda t: t.ddjax.save_distilled(replace(t.distilled, images=t.nan[:3]), t.folder / "x"),
+    ),
+]
+DISTILLER = [  # for each distiller, with a function of Things and its name
+    (r"ipc=1000.*\{0: \d+, 1: \d+", lambda t, name: t.distiller(name, ipc=1000)),
+    (
+        r"\[1, 2\]|\{1: 0, 2: 0\}",
+        lambda t, name: t.distiller(name, replace(t.ready.train, labels=t.ready.train.labels * 0)),
+    ),
+    (
+        "train.images holds NaN or infinity in 1 of 36 rows",
+        lambda t, name: t.distiller(name, replace(t.ready.train, images=t.nan)),
+    ),
+    ("got raw pixels.*ddjax.to_space", lambda t, name: t.distiller(name, t.data.train)),
+]
+DISTILLERS = ("random", "herding", "kcenter", "kip", "frepo", "rcig", "dance", "datm", "mtt", "dm")
+CASES = {
+    "images": IMAGES,
+    "image files": FILES,
+    "labels": LABELS,
+    "names": NAMES,
+    "numbers": NUMBERS,
+    "types": TYPES,
+    "parts": PARTS,
+    **{
+        name: [(words, lambda t, call=call, name=name: call(t, name)) for words, call in DISTILLER]
+        for name in DISTILLERS
+    },
+}

@@ -1,0 +1,106 @@
+"""The platform of a trace is a value, and each platform computes convolutions in its own way."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_conv import CASES, arguments
+
+from ddjax import targeting
+from ddjax.backend import target
+from ddjax.models.convolution import cpu, xla
+from ddjax.models.convolution.conv import conv2d
+from ddjax.models.convolution.padding import output_size
+from ddjax.precision import policy
+from ddjax.training import over_members
+
+PADDINGS = {"SAME": ((1, 1), (1, 1)), "VALID": ((0, 0), (0, 0))}
+UNSTRIDED = [case for case, (_, kernel, strides, padding) in CASES.items()
+             if strides == (1, 1) and (padding != "SAME" or kernel[:2] == (3, 3))]  # fmt: skip
+
+
+def lowered(platform, *arrays):
+    return jax.export.export(jax.jit(conv2d), platforms=[platform])(*arrays).mlir_module()
+
+
+def test_a_function_is_traced_once_for_each_platform():
+    traced = []
+
+    @jax.jit
+    def inner(x):
+        traced.append(target())
+        return x * len(target())
+
+    outer = jax.jit(lambda x: jax.lax.scan(lambda carry, _: (inner(carry), None), x, None, length=2)[0])
+    for platform in ("tpu", "gpu", "tpu", "cpu"):
+        with targeting(platform):
+            assert int(outer(1)) == 9
+    assert target() == "cpu" and int(outer(1)) == 9
+    assert sorted(set(traced)) == ["cpu", "gpu", "tpu"] and len(traced) <= 2 * 4
+
+
+def test_the_default_device_decides():
+    with targeting("tpu"), jax.default_device(jax.devices("cpu")[0]):
+        assert target() == "tpu"
+    for device in (jax.devices("cpu")[0], "cpu"):
+        with jax.default_device(device):
+            assert target() == "cpu"
+    with pytest.raises(ValueError, match=r"unknown platform 'cuda'; known: cpu, gpu, tpu"):
+        targeting("cuda")
+
+
+def test_members_run_side_by_side_on_accelerators():
+    def loops():
+        return str(jax.make_jaxpr(over_members(lambda x: x * x))(jnp.ones(3))).count("scan")
+
+    assert loops() == 1
+    with targeting("gpu"):
+        assert loops() == 0
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
+def test_each_platform_has_its_own_convolution(platform):
+    x, kernel, *_ = arguments("3x3")
+    count = lowered(platform, x, kernel).count("stablehlo.convolution")
+    wide = lowered(platform, jnp.ones((2, 8, 8, 48)), jnp.ones((3, 3, 48, 48))).count("stablehlo.convolution")
+    assert (count, wide) == ((1, 0) if platform == "cpu" else (1, 1))  # a CPU filters wide maps by products
+
+
+@pytest.mark.parametrize("case", UNSTRIDED)
+def test_both_ways_agree(case):
+    x, kernel, _, padding = arguments(case)
+    padding = PADDINGS.get(padding, padding)
+    size = output_size(x.shape, kernel.shape, padding)
+    g = jnp.asarray(np.random.default_rng(2).normal(size=(x.shape[0], *size, kernel.shape[3])), jnp.float32)
+    stack = [jnp.stack([array, scale * array]) for scale, array in ((2, x), (-1, kernel), (3, g))]
+
+    def every(module, *cases, **more):
+        more |= {"padding": padding, "precision": "float32"}
+        for x, kernel, g in cases:
+            yield module.convolve(x, kernel, **more)
+            yield module.kernel_gradient(x, g, **more)
+
+    cases = (x, kernel, g), stack, (x, *stack[1:])
+    found = jax.jit(lambda *cases: list(every(xla, *cases, platform="gpu")))(*cases)
+    for a, b in zip(found, jax.jit(lambda *cases: list(every(cpu, *cases)))(*cases), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_stacks_of_stacks_agree_on_accelerators():
+    x, kernel, *_ = arguments("3x3")
+    xs, kernels = jnp.stack([x, -x]), jnp.stack([kernel, 2 * kernel, 3 * kernel])
+
+    def every(x, kernels):
+        def gradient(k):
+            return jax.grad(lambda k: jnp.sum(jnp.sin(conv2d(x, k))))(k)
+
+        return jax.vmap(gradient)(kernels), jax.vmap(conv2d, (None, 0))(x, kernels)
+
+    programs = {}
+    for platform in ("cpu", "gpu"):
+        with targeting(platform), policy("float32"):
+            programs[platform] = jax.jit(jax.vmap(every, (0, None)))(xs, kernels)
+            loops = str(jax.make_jaxpr(jax.vmap(every, (0, None)))(xs, kernels)).count("scan")
+            assert (loops == 0) == (platform == "gpu")
+    for a, b in zip(programs["cpu"], programs["gpu"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)

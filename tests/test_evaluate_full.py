@@ -1,0 +1,76 @@
+"""Full training, its baselines, and the measures of a score."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ddjax import preprocess
+from ddjax.data import prepare, synthetic, to_space
+from ddjax.evaluation import BASELINES, PROTOCOLS, train_full
+from ddjax.evaluation.baselines import Baseline
+from ddjax.evaluation.full import smoothed
+from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
+from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_score, normalised
+from ddjax.models import build
+from ddjax.noise import NoiseSpec
+from ddjax.training import Recipe
+
+
+@pytest.fixture(scope="module")
+def ready():
+    return prepare(synthetic(3, 30, (8, 8, 1)), NoiseSpec("symmetric", 0.4))
+
+
+def test_the_area_counts_pairs():
+    above, below = np.array([0.3, 0.9, 0.5]), np.array([0.5, 0.1])
+    assert auc(above, below) == pytest.approx(np.mean([(a > b) + (a == b) / 2 for a in above for b in below]))
+
+
+def test_full_training_memorises_and_the_hold_out_sees_it(ready):
+    transform = preprocess.fit("standardize", ready.train.images)
+    inside = to_space(ready, transform)
+    baseline = Baseline("quick", Recipe(epochs=60, batch=16, rate=0.05, momentum=0.9), "standardize")
+    wide = build("convnet", (8, 8, 1), 3, depth=1, width=32)
+    scores = train_full(baseline, inside.train, inside.test, model=wide, audit=ready.audit, students=2)
+    last, picked = scores.at["last"], scores.at["picked"]
+    assert np.mean(last["given_acc"]) > np.mean(last["clean_acc"]) + 0.15
+    assert np.mean(picked["clean_acc"]) > np.mean(last["clean_acc"])
+    assert scores.at["best"]["test_acc"] >= last["test_acc"]
+    assert scores.curves["test_acc"].shape == (2, 60)
+    assert [scores.curves["test_acc"][s, e - 1] for s, e in enumerate(picked["epoch"])] == pytest.approx(
+        picked["test_acc"]
+    )
+    without = train_full(baseline, inside.train, inside.test, model=wide, holdout=0.0)
+    assert "picked" not in without.at
+
+
+def test_published_baselines():
+    datm = BASELINES["B-DATM"].recipe
+    assert (datm.epochs, datm.batch, datm.rate, datm.momentum, datm.weight_decay) == (100, 256, 0.01, 0.0, 0.0)
+    assert (datm.sharpness.rho, datm.sharpness.alpha, datm.sharpness.adaptive, datm.augment) == (0.01, 0.3, True, "dsa")
+    dance = BASELINES["B-DANCE"].recipe
+    assert (dance.epochs, dance.batch, dance.drop_epochs, dance.drop) == (60, 64, (40, 50), 0.2)
+    assert (dance.augment, dance.cutmix) == ("dance_pretrain", 0.5)
+    assert PROTOCOLS["datm"].use_step_size and PROTOCOLS["rcig"].students == 5
+    assert adapted(PROTOCOLS["dance"].recipe(10), epochs=150).drop_epochs == (100, 125)
+
+
+def test_ranking_scores():
+    assert normalised(-1.0) == 0 and normalised(1.0) == 1
+    expected = (math.exp(0.5 * 0.3 - 0.5 * 0.2) - math.exp(-1)) / (math.e - math.exp(-1))
+    assert label_robust_score(0.3, 0.2) == pytest.approx(expected)
+    assert augmentation_robust_score(0.1, 0.1) == pytest.approx(normalised(0.1))
+
+
+def test_measures():
+    clean, given = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    found = denoising(np.array([0, 0, 1, 0]), given, clean)
+    assert found == {"relabel_acc": 0.75, "kept_clean": 1.0, "corrected": 0.5, "memorised": 0.5}
+    assert math.isnan(denoising(clean, clean, clean)["corrected"])
+    counts = confusion(np.array([0, 0, 1, 0]), clean, 3)
+    assert counts.tolist() == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(recall(counts), [1.0, 0.5, np.nan])
+    assert thirds(np.arange(6.0)) == {"head": 0.5, "medium": 2.5, "tail": 4.5}
+    np.testing.assert_allclose(smoothed(np.array([[0.0, 3.0, 0.0, 0.0]]), 3), [[1.5, 1, 1, 0]])

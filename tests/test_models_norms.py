@@ -1,0 +1,63 @@
+"""Average pooling and instance norm against their definitions, at every order of differentiation."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numeric import assert_close, draw, finite_differences
+
+from ddjax.models.instance_norm import standardize
+from ddjax.models.pooling import average_pool
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_average_pooling_and_its_derivatives(size):
+    def plain(x):
+        h, w = x.shape[1] // 2, x.shape[2] // 2
+        return x[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, x.shape[3]).mean((2, 4))
+
+    x = draw((3, *size, 4), 0)
+    assert_close(average_pool(x), plain(x), 1e-6)
+    for order in (lambda f: jax.grad(lambda x: jnp.sum(jnp.sin(f(x)))), lambda f: lambda x: jax.jvp(f, (x,), (x,))):
+        assert_close(jax.jit(order(average_pool))(x), order(plain)(x), 1e-6)
+        assert_close(jax.vmap(order(average_pool), 1)(x[None]), jax.vmap(order(plain), 1)(x[None]), 1e-6)
+    with jax.enable_x64(True):
+        finite_differences(lambda x: jnp.sin(average_pool(x)), draw((2, *size, 2), 0, jnp.float64))
+
+
+def two_pass(x, scale, bias):
+    mean = x.mean((1, 2), keepdims=True)
+    deviations = x - mean
+    variance = (deviations**2).mean((1, 2), keepdims=True)
+    return deviations / jnp.sqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+
+
+def test_instance_norm_and_its_derivatives():
+    def orders(norm, *arguments):
+        gradient = jax.grad(lambda *a: jnp.sum(jnp.sin(norm(*a)) * arguments[0]), (0, 1, 2))
+        along = jax.grad(lambda *a: sum(jnp.sum(g**2) for g in gradient(*a)), (0, 1, 2))
+        return norm(*arguments), gradient(*arguments), jax.jvp(gradient, arguments, arguments), along(*arguments)
+
+    def of(norm):
+        return jax.jit(functools.partial(orders, norm))
+
+    with jax.enable_x64(True):
+        arguments = draw((3, 6, 5, 4), 0, jnp.float64), draw(4, 1, jnp.float64), draw(4, 2, jnp.float64)
+        assert_close(of(standardize)(*arguments), of(two_pass)(*arguments), 1e-12)
+        finite_differences(standardize, *arguments)
+
+
+@pytest.mark.parametrize("ratio", [1e2, 1e4])
+def test_instance_norm_of_a_large_mean(ratio):
+    # a float32 is known to 6e-8 of its size, so no norm knows the deviations better than to `ratio` times that
+    maps = (ratio + draw((4, 16, 16, 8), 0)).astype(jnp.float32)
+    scale, bias, ct = jnp.ones(8), jnp.zeros(8), draw(maps.shape, 1)
+    with jax.enable_x64(True):
+        wide = [a.astype(jnp.float64) for a in (maps, scale, bias, ct)]
+        exact, back = jax.vjp(two_pass, *wide[:3])
+        gradient = back(wide[3])[0]
+    got, back = jax.vjp(standardize, maps, scale, bias)
+    assert_close(got, exact.astype(np.float32), 1e-6 * ratio)
+    assert_close(back(ct)[0], gradient.astype(np.float32), 1e-6 * ratio)

@@ -1,0 +1,96 @@
+"""Grids and presets: the cells that they span."""
+
+import dataclasses
+
+import pytest
+
+from ddjax.distillers import DISTILLERS
+from experiments.running.config import method_config
+from experiments.sweeping import grid as grids
+from experiments.sweeping.grid import Grid, cells, narrowed
+from experiments.sweeping.presets import LEARNED, PRESETS
+from experiments.sweeping.run import groups
+
+TOML = """
+noises = [["clean", 0.0], ["symmetric", 0.4]]
+methods = ["random"]
+ipc = [1]
+seeds = [0, 1]
+[everywhere]
+width = 4
+epochs = 2
+students = 1
+limit = 150
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "quick.toml"
+    path.write_text(TOML)
+    return path
+
+
+def test_every_preset_spans_cells_whose_settings_can_be_read():
+    for name, preset in PRESETS.items():
+        found = cells(*preset)
+        assert {cell.method for cell in found} == {*LEARNED, "random", "full"}, name
+        for cell in found:
+            method_config(DISTILLERS[cell.method].config, cell)
+    demo = cells(*PRESETS["demo"])
+    assert sum(cell.method == "full" for cell in demo) == 9 and len(demo) == 9 + 4 * 18
+
+
+def test_presets_run_what_was_published():
+    found = cells(*PRESETS["tier_a"])
+    tier_a = {(cell.method, cell.ipc): method_config(DISTILLERS[cell.method].config, cell) for cell in found}
+    assert (tier_a["datm", 50].image_rate, tier_a["datm", 50].inner_steps, tier_a["datm", 10].width) == (
+        1000.0,
+        80,
+        128,
+    )
+    assert tier_a["rcig", 50].steps == tier_a["dance", 50].steps == 10_000
+    sizes = {(cell.dataset, cell.method, cell.ipc) for cell in cells(*PRESETS["figure2"])}
+    assert ("cifar10", "datm", 1000) in sizes and ("cifar10", "rcig", 1000) not in sizes
+    tiny = {key for key in sizes if key[0] == "tiny_imagenet"}
+    assert {ipc for _, method, ipc in tiny if method == "rcig"} == {1, 10}
+    assert {ipc for _, method, ipc in tiny if method == "datm"} == {1, 10, 50}
+    # noise.md 8: a tail of ratio 100, clean and with symmetric 0.2
+    assert {(c.imbalance, c.noise, c.rate) for c in cells(*PRESETS["long_tail"])} == {
+        (100.0, "clean", 0.0),
+        (100.0, "symmetric", 0.2),
+    }
+
+
+def test_a_grid_is_narrowed_by_its_axes(config):
+    grid = grids.from_file(config)
+    assert len(cells(grid)) == 4
+    assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
+    assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
+    with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
+        narrowed([grid], rates=(0.3,))
+    config.write_text("[everywhere]\nwidht = 4")
+    with pytest.raises(ValueError, match="widht"):
+        grids.from_file(config)
+
+
+def test_settings_of_a_method_and_of_its_size():
+    grid = Grid(methods=("dance",), seeds=(0,), of_method={"dance": {0: {"steps": 9, "width": 4}, 10: {"steps": 5}}})
+    assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
+
+
+def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
+    grid = Grid(noises=(("clean", 0.0), ("symmetric", 0.4), ("worst", 0.0)), methods=("random",), ipc=(1,))
+    assert [(c.noise, c.noise_seed) for c in cells(grid)] == [
+        *[("clean", 0)] * 3,
+        *[("symmetric", seed) for seed in range(3)],
+        *[("worst", 0)] * 3,
+    ]
+    one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
+    assert {cell.noise_seed for cell in cells(one_draw)} == {5}
+
+
+def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
+    found = cells(Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random",), seeds=(0, 1)))
+    assert sorted(len(group) for group in groups(found, fleet=True)) == [4, 4]
+    assert all(len(group) == 1 for group in groups(found, fleet=False))
