@@ -14,7 +14,8 @@ STAGES = {
     "rates": ("searching the learning rate of the students", "epochs"),
     "students": ("training students of the distilled images", "epochs"),
     "folds": ("training networks on the other folds", "epochs"),
-    "networks": ("training young networks on all images", "epochs"),
+    "networks": ("training networks on all images", "epochs"),
+    "patches": ("comparing patches of the images", "images"),
     "predict": ("predicting the examples of the other folds", ""),
     "judge": ("judging the labels", ""),
 }
