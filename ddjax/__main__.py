@@ -80,7 +80,7 @@ def _data() -> list[tuple[str, str]]:
 def _caches() -> list[tuple[str, str]]:
     root = files.cache_dir()
     compiled = pathlib.Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", root / "compiled"))
-    return [("cache", f"{_place(root)} ($DDJAX_CACHE)"), ("compiled", f"{_place(compiled)} (of commands)")]
+    return [("cache", f"{_place(root)} ($DDJAX_CACHE)"), ("compiled", f"{_place(compiled)} (programs)")]
 
 
 def _extras() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import tyro
 
 from ddjax import ranges
 from experiments.denoising.settings import Settings, check, method_options
-from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
+from experiments.display.cli import main, make_deterministic, with_huge_pages
 
 DESCRIPTION = """Judge every label of images, of features, or of predictions.
 
@@ -67,5 +67,4 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     main(denoise, DESCRIPTION)

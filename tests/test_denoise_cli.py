@@ -180,7 +180,7 @@ def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path,
     (tmp_path / "empty").mkdir()
     (tmp_path / "cat" / "loop").symlink_to(tmp_path)
     (tmp_path / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(place.read_bytes())
-    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3"])
+    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3", "--method", "dance"])
     with pytest.raises(SystemExit):
         cli.main(command.denoise)
     said = capsys.readouterr().err.splitlines()

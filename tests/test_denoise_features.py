@@ -17,6 +17,8 @@ from ddjax.noise.corrupt import corrupt
 from ddjax.robust.held_out import stratified_folds
 from experiments import denoise as command
 
+METHOD = "prototypes"
+
 
 @pytest.fixture(scope="module")
 def wine():
@@ -27,7 +29,7 @@ def wine():
 @pytest.fixture(scope="module")
 def found(wine):
     features, given, _ = wine
-    return ddjax.denoise(features=features, labels=given, class_names=["red", "white", "rose"])
+    return ddjax.denoise(features=features, labels=given, class_names=["red", "white", "rose"], method=METHOD)
 
 
 def test_wrong_labels_of_a_table_are_found(found, wine):
@@ -42,7 +44,7 @@ def test_wrong_labels_of_a_table_are_found(found, wine):
 )
 def test_other_kernels_and_heads(wine, options):
     features, given, truth = wine
-    report = ddjax.denoise(features=features, labels=given, options=options)
+    report = ddjax.denoise(features=features, labels=given, method=METHOD, options=options)
     assert detection(report.suspicion, report.flagged, report.cleaned, given, truth)["auroc"] > 0.85
 
 
@@ -68,10 +70,10 @@ def test_nobody_judges_what_it_learned_from(wine):
 def test_blocks_are_read_from_a_mapped_file(wine, tmp_path, monkeypatch):
     features, given, _ = wine
     np.save(tmp_path / "x.npy", features.astype(np.float32))
-    whole = ddjax.denoise(features=tmp_path / "x.npy", labels=given)
+    whole = ddjax.denoise(features=tmp_path / "x.npy", labels=given, method=METHOD)
     monkeypatch.setattr(feature_blocks, "BLOCK", 4 * 13 * 100)
     monkeypatch.setattr(prototypes, "BLOCK", 4 * 13 * 50)
-    parts = ddjax.denoise(features=tmp_path / "x.npy", labels=given, options={"batch": 64})
+    parts = ddjax.denoise(features=tmp_path / "x.npy", labels=given, method=METHOD, options={"batch": 64})
     assert parts.flagged.any() and (whole.flagged == parts.flagged).mean() > 0.9
 
 
@@ -113,7 +115,8 @@ def test_the_command_reads_files(wine, tmp_path, capsys):
     with open(tmp_path / "labels.csv", "w", newline="") as file:
         rows = [(f"bottle {i}", names[label], f"tastes of {i}") for i, label in enumerate(given)]
         csv.writer(file).writerows([("id", "label", "text"), *rows])
-    settings = command.Settings(features=tmp_path / "emb.npz", labels=tmp_path / "labels.csv", out=tmp_path / "out")
+    files = {"features": tmp_path / "emb.npz", "labels": tmp_path / "labels.csv"}
+    settings = command.Settings(**files, method=METHOD, out=tmp_path / "out")
     assert command.denoise(settings) == 0
     assert "judged by prototypes" in capsys.readouterr().out
     with open(tmp_path / "out" / "cleaned.csv", newline="") as file:

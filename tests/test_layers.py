@@ -34,7 +34,7 @@ DOORS = {
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
     "tensorboardX": ["experiments/display/board.py"],
-    "torch": ["experiments/denoising/embedding.py", "experiments/benchmarks/pytorch.py"],
+    "torch": ["experiments/benchmarks/pytorch.py", "experiments/denoising/embedding.py"],
     "timm": ["experiments/denoising/embedding.py"],
     "datasets": ["experiments/denoising/huggingface.py", "experiments/denoising/exports.py"],
     "ray": ["experiments/sweeping/on_ray.py"],

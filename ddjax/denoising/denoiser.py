@@ -66,8 +66,8 @@ def denoise(
       pred_probs: [n k] class probabilities from networks that did not train on the labels they are asked about, such as
         cross-validated ones; or [s n k] of s networks; or a file of them.
       method: what judges. For images: a distiller by name, or module:ATTRIBUTE; cleanlab: cross-validated predictions
-        of plain training, judged by the package cleanlab; small_loss: networks early in plain training. For features:
-        prototypes. The default is auto for images, and prototypes for features.
+        of plain training, judged by the package cleanlab; small_loss: networks early in plain training; and others. For
+        features: prototypes, and others. An unknown name lists all. By default auto: what was measured best.
       ipc: images or prototypes per class of the distilled set.
       options: further fields of the method's configuration. By default a learned set is made in a few hundred steps
         (`distilling.SHORT`).
@@ -174,6 +174,8 @@ def denoise(
 
     if witness is None:
         return judged(Testimony(seen))
+    if options and witness.config is None:
+        raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
     if witness.check:
         witness.check(data, plan, class_names)
     tell = early and (lambda said: early(judged(said)))

@@ -140,8 +140,8 @@ def _pooled(dictionary: Dictionary, images: Images, size: int, grid: int) -> Flo
     rows, columns = h - size + 1, w - size + 1
     shifted = [images[:, y : y + rows, x : x + columns] for y in range(size) for x in range(size)]
     patches = _normalised(jnp.concatenate(shifted, axis=-1))
-    points = _unit((patches - jnp.broadcast_to(dictionary.mean, patches.shape)) @ dictionary.whiten)
-    similar = points @ dictionary.atoms.T
+    points = _unit(jnp.matmul(patches - dictionary.mean[None, None, None], dictionary.whiten, precision="highest"))
+    similar = jnp.matmul(points, dictionary.atoms.T, precision="highest")
     signed = jnp.concatenate([jax.nn.relu(similar - _THRESHOLD), jax.nn.relu(-similar - _THRESHOLD)], axis=-1)
     ends = [[round(i * side / grid) for i in range(grid + 1)] for side in (rows, columns)]
     cells = [

@@ -53,19 +53,14 @@ def distillation(name: str, method: Method) -> Witness:
         return Testimony(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
 
     decides = ("ipc", "options", "students", "epochs", *NETWORK)
-    return Witness(ask, (IMAGES,), decides, check, distilled=lambda question: distil(question)[0])
+    return Witness(ask, (IMAGES,), decides, check, distilled=lambda question: distil(question)[0], config=method.config)
 
 
-WITNESSES: Mapping[str, Witness] = {
-    "auto": AUTO,
-    "prototypes": prototypes.WITNESS,
-    **TRAINED,
-    **IN_FEATURE_SPACE,
-}
+WITNESSES: Mapping[str, Witness] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.WITNESS}
 
 
 # the method for each kind of input, if none is named
-DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "prototypes", PREDICTIONS: "pred_probs"}
+DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
 
 
 def choose_witness(name: str) -> Witness:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ddjax.kernels import tangent
 from ddjax.kernels.gram import Kernel, blocked
 from ddjax.names import unknown
+from ddjax.precision import policy
 
 KINDS = ("ntk", "nngp")
 PARAMETERIZATIONS = ("standard", "ntk")
@@ -106,7 +107,8 @@ def convnet_kernel(
             )
         at_once = min(len(y), columns or len(y))
         rows = block or max(1, COVARIANCES // (at_once * (h * w) ** 2))
-        return blocked(lambda a, b: network.kernel(a, b, kind), x, y, rows, columns)
+        with policy("float32"):  # neural-tangents leaves its products to the platform
+            return blocked(lambda a, b: network.kernel(a, b, kind), x, y, rows, columns)
 
     return kernel
 

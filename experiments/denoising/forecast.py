@@ -8,7 +8,6 @@ from typing import Any
 
 from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.judging import PASSES
-from ddjax.denoising.registry import WITNESSES
 from ddjax.denoising.witnesses import plain_recipe, young_recipe
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
@@ -58,7 +57,7 @@ def forecast(
         elif name == "small_loss":
             recipe = young_recipe(settings.plain_epochs, flip)
             works["networks"] = training(recipe, judge, shape, n, n, settings.students, machine)
-        elif name not in WITNESSES and not set(name) & set("+*@"):
+        elif name in DISTILLERS or ":" in name:
             method = choose(DISTILLERS, name, "method")
             config = configured(method, name, settings.ipc, options, width, flip)
             model = method.model(config, shape.image, shape.classes) if method.model else judge

@@ -26,8 +26,8 @@ class Settings:
         table may have the columns id and text as well.
       label_column: name of the column of labels, or of the array in an .npz; by default it is found.
       image_column: name of the column of images in a folder of the package datasets; by default it is found.
-      method: what judges. For images: a distiller (dance, rcig, datm, herding, ...), module:ATTRIBUTE, cleanlab, or
-        small_loss; for features: prototypes. By default auto or prototypes.
+      method: what judges: for images a distiller (dance, rcig, datm, herding, ...), module:ATTRIBUTE, cleanlab,
+        small_loss, ...; for features prototypes, ...; an unknown name lists all. By default what was measured best.
       out: output directory; by default runs/denoise/DATA-METHOD.
       ipc: distilled images or prototypes per class.
       steps: distillation steps; by default those of the method.
@@ -118,21 +118,18 @@ class Settings:
 
 def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     """The options, parsed by the types of the method's configuration, and the noise rate."""
-    from ddjax.denoising import WITNESSES
     from ddjax.denoising.asking import PREDICTIONS
-    from ddjax.distillers import DISTILLERS
-    from ddjax.names import choose
+    from ddjax.denoising.registry import choose_witness
     from experiments.running.config import Experiment, method_config
 
     same = ("noise", "rate", "ipc", "steps", "options")
     asked = Experiment(**{name: getattr(settings, name) for name in same}, method=settings.judge)
     rate = asked.settled().rate or 0.0
-    witness = WITNESSES.get(settings.judge)
-    if settings.kind == PREDICTIONS or (witness and witness.config is None):
+    kind = None if settings.kind == PREDICTIONS else choose_witness(settings.judge).config
+    if kind is None:
         if settings.options or settings.steps is not None:
             raise ValueError(f"--method {settings.judge} does not distil: leave --options and --steps out")
         return {}, rate
-    kind = witness.config if witness else choose(DISTILLERS, settings.judge, "method").config
     named = [option.partition("=")[0] for option in settings.options]
     if "setting" in named:
         raise ValueError("--options does not take setting=NAME here, because such runs take hours: name single options")
@@ -147,13 +144,12 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
 
 def least(settings: Settings, options: dict[str, Any]) -> int:
     """Smallest number of images per class in the files; 1 if labels are changed or images left out afterwards."""
-    from ddjax.denoising import WITNESSES
     from ddjax.denoising.asking import IMAGES
     from ddjax.denoising.distilling import WIDTH, configured, least_images
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
 
-    if settings.kind != IMAGES or settings.judge in WITNESSES:
+    if settings.kind != IMAGES or not (settings.judge in DISTILLERS or ":" in settings.judge):
         return 1
     if settings.noise != "clean" or settings.imbalance is not None:
         return 1
