@@ -8,7 +8,6 @@ from typing import Any
 
 from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.judging import PASSES
-from ddjax.denoising.registry import WITNESSES
 from ddjax.denoising.witnesses import plain_recipe, young_recipe
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
