@@ -24,7 +24,6 @@ def test_the_transfer_guard_detects_a_transfer():
 
 @pytest.mark.parametrize(("asked", "quick"), [("1", True), ("0", False), (None, True)])
 def test_a_notebook_detects_quick_mode_and_devices(monkeypatch, capsys, asked, quick):
-    monkeypatch.setattr("experiments.notebook.keep_compiled", lambda: None)
     monkeypatch.delenv("DDJAX_QUICK", raising=False)
     if asked:
         monkeypatch.setenv("DDJAX_QUICK", asked)
@@ -35,7 +34,6 @@ def test_a_notebook_detects_quick_mode_and_devices(monkeypatch, capsys, asked, q
 
 
 def test_on_colab_results_go_to_the_drive(monkeypatch):
-    monkeypatch.setattr("experiments.notebook.keep_compiled", lambda: None)
     mounted = []
     drive = type(sys)("google.colab.drive")
     drive.mount = mounted.append

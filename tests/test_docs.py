@@ -53,10 +53,10 @@ def commands():
 
 
 def parsers():
-    from experiments import bench, data, denoise, noise, report, score, sweep
+    from experiments import bench, checkup, data, denoise, noise, report, score, sweep
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
-    return found | {"denoise": denoise.denoise, "data": data.main, "score": score.score}
+    return found | {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
 
 
 @pytest.mark.parametrize(("module", "words"), list(commands()))
