@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from experiments.benchmarks import (
+    compiling,
     convolution,
     dance,
     datm,
@@ -21,6 +22,7 @@ from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "gemm": gemm,
+    "compile": compiling.compilation,
     "conv": convolution.conv,
     "dance": dance.dance_step,
     "datm": datm.datm_step,

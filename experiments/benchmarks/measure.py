@@ -30,6 +30,8 @@ class Settings:
     native: bool = False  # also measure XLA's convolution and a plain Flax network
     files: pathlib.Path | None = None  # directory of predictions for the benchmark judge
     parts: bool = True  # also measure the parts of a step
+    platform: str = "cpu"  # of the benchmark compile
+    only: str = ""  # words in the names of its programs
 
 
 @dataclasses.dataclass(frozen=True)
