@@ -126,7 +126,7 @@ def _caches() -> list[tuple[str, str]]:
     parts = [f"{path.name} {_size(path)}" for path in folders]
     return [
         ("cache", f"{_place(root)} ($DDJAX_CACHE){': ' if parts else ''}{', '.join(parts)}"),
-        ("compiled", f"{_place(compiled)} (of commands)"),
+        ("compiled", f"{_place(compiled)} (programs)"),
     ]
 
 

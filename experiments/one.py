@@ -18,7 +18,6 @@ from experiments.display.cli import (
     fail,
     flags,
     join_hosts,
-    keep_compiled,
     make_deterministic,
     program,
     show_log,
@@ -168,5 +167,4 @@ def command() -> None:
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     command()

@@ -158,7 +158,7 @@ def test_batches_are_functions_of_the_step():
     assert len(image_batches(train, 999, jax.random.key(3)).at(feed.data, jnp.int32(0)).labels) == len(train.labels)
 
 
-def test_the_wrong_is_named():
+def test_invalid_arguments_are_refused():
     model = build("mlp", (8, 8, 3), 3)
     with pytest.raises(ValueError, match="conjugate"):
         kip.build(kip.KipConfig(kernel="conjugat"), model)

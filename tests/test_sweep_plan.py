@@ -104,7 +104,7 @@ def test_the_machine_at_hand_is_measured(tmp_path, capsys):
     assert "GFLOP/s, measured now" in capsys.readouterr().out and jax.default_backend() == "cpu"
 
 
-def test_units():
+def test_units_of_time_and_size():
     assert [in_time(s) for s in (3, 300, 30_000, 300_000)] == ["3.0 s", "5.0 min", "8.3 h", "3.5 d"]
     assert [planning.in_bytes(b) for b in (None, 2e3, 2e6, 2e9)] == ["unknown", "2 kB", "2.0 MB", "2.0 GB"]
 

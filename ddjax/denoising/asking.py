@@ -19,7 +19,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.types import TrainSet
 
-IMAGES, FEATURES = "images", "features"
+IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the doors of `denoise`
 _SCORE, _SECONDS = "score.", "seconds."
 
 
@@ -142,6 +142,7 @@ class Witness(NamedTuple):
       check: raises a ValueError for data or a plan that it cannot use, before any work.
       judge: replaces the judgement of its predictions; cleanlab has filters of its own.
       distilled: the distilled set of a kept testimony, if it has one.
+      config: the dataclass whose fields `Plan.options` may set.
     """
 
     ask: Callable[[Question], Testimony]
@@ -150,3 +151,4 @@ class Witness(NamedTuple):
     check: Callable[[TrainSet | FeatureSet, Plan, tuple[str, ...]], None] | None = None
     judge: Callable[[Judgement, Float[np.ndarray, "s n k"], Int[np.ndarray, "n"]], Judgement] | None = None
     distilled: Callable[[Question], DistilledSet] | None = None
+    config: type | None = None

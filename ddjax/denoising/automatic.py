@@ -22,7 +22,7 @@ class Choice(NamedTuple):
 def chosen(data: TrainSet | FeatureSet) -> Choice:
     """The witnesses for data of this kind and size."""
     if isinstance(data, FeatureSet):
-        return Choice(("ridge",), "regression on the given features needs no network")
+        return Choice(("prototypes",), "features need no network")
     n = len(data.labels)
     if n < FEW:
         return Choice(

@@ -92,7 +92,7 @@ def learned(key: Array, patches: Float[Array, "p d"], atoms: int) -> Dictionary:
     """The whitening of patches, and typical ones by spherical k-means; an atom without patches is drawn anew."""
     patches = _normalised(patches)
     mean = jnp.mean(patches, axis=0)
-    centred = patches - mean
+    centred = patches - mean[None]
     values, vectors = jnp.linalg.eigh(matmul_highest(centred.T, centred) / len(patches))
     whiten = matmul_highest(vectors / jnp.sqrt(jnp.maximum(values, 0) + _WHITENING), vectors.T)
     points = _unit(matmul_highest(centred, whiten))
@@ -122,8 +122,8 @@ def _pooled(dictionary: Dictionary, images: Images, size: int, grid: int) -> Flo
     rows, columns = h - size + 1, w - size + 1
     shifted = [images[:, y : y + rows, x : x + columns] for y in range(size) for x in range(size)]
     patches = _normalised(jnp.concatenate(shifted, axis=-1))
-    points = _unit((patches - dictionary.mean) @ dictionary.whiten)
-    similar = points @ dictionary.atoms.T
+    points = _unit(jnp.matmul(patches - dictionary.mean[None, None, None], dictionary.whiten, precision="highest"))
+    similar = jnp.matmul(points, dictionary.atoms.T, precision="highest")
     signed = jnp.concatenate([jax.nn.relu(similar - _THRESHOLD), jax.nn.relu(-similar - _THRESHOLD)], axis=-1)
     ends = [[round(i * side / grid) for i in range(grid + 1)] for side in (rows, columns)]
     cells = [

@@ -75,19 +75,6 @@ def as_typed(words: str, names: Collection[str]) -> str:
     return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
 
 
-def keep_compiled() -> None:
-    """Store compiled programs in the user's cache, so that a second run need not compile them again.
-
-    `$JAX_COMPILATION_CACHE_DIR` names another directory. `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
-    """
-    import jax
-
-    from ddjax.storage.files import cache_dir
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
-
-
 def make_deterministic() -> None:
     """Restrict XLA to deterministic kernels. Call this before JAX creates a backend.
 
