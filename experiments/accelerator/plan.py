@@ -23,7 +23,7 @@ PRECISIONS = {
 }
 MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes share the accelerator
 BESIDE = MEMORY | {"OPENBLAS_NUM_THREADS": "4"}  # and the cores
-TEST_WORKERS, WORKERS = 4, 5  # processes of the tests, and beside them
+TEST_WORKERS, WORKERS = 4, 7  # processes of the tests, and jobs at a time
 FLEETS = ("dance", "datm", "rcig")
 EVERYWHERE = {"epochs": 300, "students": 2}
 EXPERTS = ["experts=2", "expert_epochs=8", "expert_batch=256", "last_start=4", "growth_steps=0", "match_epochs=2"]
@@ -33,10 +33,10 @@ CELLS: tuple[dict[str, dict[str, Any]], ...] = (
     {
         "random": {},
         "dance": {"steps": 300, "options": ["members=2", "pool_epochs=3"]},
+        "full": {"epochs": 10, "students": 1, "holdout": 0.0},
         "dm": {"steps": 300},
         "ncfm": {"steps": 200},
         "herding": {},
-        "full": {"epochs": 10, "students": 1, "holdout": 0.0},
     },
     {
         "datm": {
@@ -79,7 +79,8 @@ def jobs(images: str | None, out: pathlib.Path, backend: str, quick: bool, only:
         "cells": lambda: cells(images, out, quick),
     }
     made = [job for name in SECTIONS if not only or name in only for job in makers[name]()]
-    return list({(job.section, job.name): job for job in made}.values())  # two sections may compile the same program
+    once = {(job.section, job.name): job for job in made}  # two sections may compile the same program
+    return sorted(once.values(), key=lambda job: job.section == "compile")  # the long jobs begin first
 
 
 def tests(backend: str, quick: bool) -> Iterator[Job]:
