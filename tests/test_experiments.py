@@ -63,12 +63,12 @@ def test_dd_ranking_compares_with_random_and_full(tmp_path, capsys):
 
 def test_noise_that_looks_at_the_images(tmp_path, capsys):
     for kind in ("part_dependent", "pmd"):
-        row, _ = run(quick(tmp_path, method="full", noise=kind, rate=0.3, holdout=0.0, students=1), capsys)
+        row, _ = run(quick(tmp_path, method="full", noise=kind, rate=0.3), capsys)
         assert 0.15 < row["effective_rate"] < 0.45
 
 
 def test_clean_labels_need_no_rate(tmp_path, capsys, monkeypatch):
-    small = "--epochs 3 --students 1 --limit 200 --width 4 --holdout 0"  # the programs of the test above
+    small = "--epochs 3 --students 2 --limit 200 --width 4"  # the programs of the test above
     monkeypatch.setattr(sys, "argv", ["one", "--noise", "clean", *small.split(), "--out", str(tmp_path), "--quiet"])
     with pytest.raises(SystemExit) as end:
         one.command()

@@ -9,10 +9,11 @@ import zipfile
 import fuzzing
 import numpy as np
 import pytest
-from fuzzing import npy, npz, torch_zip
-from fuzzing import torch_legacy as legacy
+from fuzzing import npy, npz
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_files import torch_legacy as legacy
+from torch_files import torch_zip
 
 from ddjax.data import load
 from ddjax.denoising import DenoiseReport

@@ -43,13 +43,15 @@ def test_names_are_read():
     assert read("elr") == read("robust:elr") and read("elr").rule == "elr" and not sized("elr")
     assert read("forward_known").known and read("forward_known").rule == "forward"
     assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").on_all and sized("rcig+relabel")
-    assert read("prune+dance").prune and not read("prune+dance").on_all
+    assert read("prune+dance").wrapper == "prune" and not read("prune+dance").on_all
+    assert read("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not read("dance").wrapper
     assert read("cleanlab").weights == "cleanlab" and read("full").rule is None
     assert {"elr", "rcig", "cleanlab", "coteaching"} <= set(names())
     for wrong, words in [
         ("elrr", "Did you mean 'elr'"),
         ("robust:gcee", "Did you mean 'gce'"),
         ("prune+full", "distils nothing"),
+        ("relabel+danse", "Did you mean 'dance'"),
         ("rcg+relabel", "Did you mean 'rcig'"),
         ("weighted", "unknown method"),
     ]:

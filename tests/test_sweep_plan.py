@@ -7,11 +7,11 @@ import pytest
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.storage.rows import fingerprint, hardware
+from ddjax.training.arithmetic import forward_flop
 from experiments.display.progress import in_time
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
-from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.cost import cost, members_that_fit
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES

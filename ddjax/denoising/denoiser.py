@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ def denoise(
     seed: Seed = 0,
     keep: Any = None,
     report: Report | None = None,
+    early: Callable[[DenoiseReport], None] | None = None,
 ) -> DenoiseReport:
     """Find the labels that are probably wrong, from one of images, features and predictions.
 
@@ -87,6 +88,7 @@ def denoise(
       keep: a directory for finished stages. A run with the same data and settings continues from there.
       report: called with (stage, done, total, newest metrics); before each stage with 0 done and no metrics. The total
         is 0 if it is unknown.
+      early: called with the report of each quick witness that auto asks before slower ones.
 
     Returns:
       Scores, flags and suggestions for every label.
@@ -139,42 +141,45 @@ def denoise(
         seed=seed,
     )
     digest = array_digest(seen, given)
-    if data is None:
-        judge_own, said = None, Testimony(seen)
-    else:
-        witness = choose_witness(method)
-        judge_own = witness.judge
-        if options and witness.config is None:
-            raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
-        if witness.check:
-            witness.check(data, plan, class_names)
-        said = Question(data, plan, Stages(keep), {"data": digest}, choose_witness, report).consult(method)
-    begun(report, "judge")
-    start = time.monotonic()
-    found = judge(said.predictions, given, precision=precision)
-    found = found._replace(scores=found.scores | dict(said.scores))
-    if judge_own:
-        found = judge_own(found, said.predictions, given)
-    made = DenoiseReport(
-        ids=ids,
-        same_as=np.arange(len(given)) if data is None else first_rows(seen),
-        given=given,
-        suggested=given,
-        suspicion=choose_score(found, score),
-        wrong=found.wrong,
-        truth=found.truth,
-        flagged=found.flagged,
-        scores=found.scores,
-        class_names=class_names,
-        score=score,
-        method=method,
-        expected_precision=found.expected_precision,
-        noise_rate=found.noise_rate,
-        seconds={**said.seconds, "judge": time.monotonic() - start},
-        settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
-        distilled=said.distilled,
-    )
-    return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))
+    same_as = np.arange(len(given)) if data is None else first_rows(seen)
+    witness = None if data is None else choose_witness(method)
+
+    def judged(said: Testimony) -> DenoiseReport:
+        begun(report, "judge")
+        start = time.monotonic()
+        found = judge(said.predictions, given, precision=precision)
+        found = found._replace(scores=found.scores | dict(said.scores))
+        if witness and witness.judge:
+            found = witness.judge(found, said.predictions, given)
+        made = DenoiseReport(
+            ids=ids,
+            same_as=same_as,
+            given=given,
+            suggested=given,
+            suspicion=choose_score(found, score),
+            wrong=found.wrong,
+            truth=found.truth,
+            flagged=found.flagged,
+            scores=found.scores,
+            class_names=class_names,
+            score=score,
+            method=method,
+            expected_precision=found.expected_precision,
+            noise_rate=found.noise_rate,
+            seconds={**said.seconds, "judge": time.monotonic() - start},
+            settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
+            distilled=said.distilled,
+        )
+        return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))
+
+    if witness is None:
+        return judged(Testimony(seen))
+    if options and witness.config is None:
+        raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
+    if witness.check:
+        witness.check(data, plan, class_names)
+    tell = early and (lambda said: early(judged(said)))
+    return judged(Question(data, plan, Stages(keep), {"data": digest}, choose_witness, report, tell).consult(method))
 
 
 def _only(**doors: Any) -> str:

@@ -13,7 +13,7 @@ from ddjax.denoising.automatic import AUTO
 from ddjax.denoising.combining import LEARNERS, ensemble, in_rounds, parts_of
 from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
-from ddjax.denoising.training import NETWORK, TRAINED, by_rule_in_folds, network_for, networks
+from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, network_for, networks
 from ddjax.denoising.witnesses import predict_students
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
@@ -92,7 +92,7 @@ def choose_witness(name: str) -> Witness:
 
 
 def _folds(name: str) -> Witness:
-    choose({name: None for name, each in TRAINED.items() if each is TRAINED["elr"]} | {"plain": None}, name, "rule")
+    choose({each: None for each in ("plain", *TRAINED) if each == "plain" or TRAINED[each] is RULE}, name, "rule")
     return by_rule_in_folds(name)
 
 

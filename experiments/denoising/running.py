@@ -1,5 +1,7 @@
 """One run of the denoiser: the reports, their files, and their measures where the truth is known."""
 
+import functools
+import logging
 import pathlib
 import shlex
 import sys
@@ -13,12 +15,14 @@ from experiments.denoising import comparing, writing
 from experiments.denoising.exports import EXPORTS, Found
 from experiments.denoising.forecast import compared, forecast
 from experiments.denoising.gallery import gallery
-from experiments.denoising.reading import Task, kept_in
+from experiments.denoising.reading import Task, kept_in, output_of
 from experiments.denoising.settings import Settings
 from experiments.denoising.stages import staged
 from experiments.running.config import NO_FLIP
 from experiments.sweeping.machines import here
 from experiments.sweeping.work import Shape
+
+log = logging.getLogger("ddjax.denoising")
 
 SAME = ("students", "protocol", "epochs", "plain_epochs", "network", "width", "depth", "precision", "folds", "seed")
 
@@ -36,9 +40,17 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
     with staged(settings.quiet, expected) as tell:
         named = {} if settings.kind == "pred_probs" else {"method": settings.judge}
         more["report"] = tell
-        first = find(**more, **named, ipc=settings.ipc, options=options, score=settings.score)
+        asked = {"ipc": settings.ipc, "options": options, "score": settings.score}
+        first = find(**more, **named, **asked, early=functools.partial(ranked, settings, task))
         # the authors of cleanlab and of small loss rank by the probability of the given label
         return [first, *(find(**more, method=name, score="self_confidence") for name in methods[1:])]
+
+
+def ranked(settings: Settings, task: Task, report: DenoiseReport) -> None:
+    """Write the ranking of a quick witness, until slower ones replace it."""
+    path = output_of(settings, task.name) / "labels.csv"
+    writing.write_labels(report, path)
+    log.info("a first ranking is in %s: %d labels are flagged; slower witnesses refine it", path, report.flagged.sum())
 
 
 def write(report: DenoiseReport, task: Task, settings: Settings, out: pathlib.Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Named grids."""
 
+import dataclasses
 from typing import Any
 
 from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED
@@ -50,7 +51,7 @@ PHOTOGRAPHS: dict[str, dict[int, Settings]] = {
         50: {"steps": 80},
     },
     "dm": {0: {"options": ("batch=64",)}, 1: {"steps": 200}, 10: {"steps": 200}, 50: {"steps": 150}},
-    "full": {0: {"epochs": 50}},
+    "full": {0: {"epochs": 60}},
 }
 AUGMENTED: dict[str, dict[int, Settings]] = {"full": {0: {"epochs": 15, "baseline": "B-DANCE"}}}
 STUDIED = (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])
@@ -78,6 +79,19 @@ def photographs(
 def by_value(parts: dict[str, Grid]) -> tuple[Grid, ...]:
     """The parts in the order of their value."""
     return tuple(parts[name] for name in ("full", "10", "50", "augmented", "1"))
+
+
+def on_network(network: str, width: int) -> tuple[Grid, Grid]:
+    """Sets distilled with the ConvNet of the study, and training on all images, both scored on another network."""
+    parts = photographs((0, 1), (CLEAN, SYMMETRIC[1]), network=network, width=width)
+    own = {
+        method: {
+            ipc: settings | ({"options": (*settings.get("options", ()), "width=48")} if "options" in settings else {})
+            for ipc, settings in PHOTOGRAPHS[method].items()
+        }
+        for method in ("dm", "dance", "datm")
+    }
+    return parts["full"], dataclasses.replace(parts["10"], of_method={**PHOTOGRAPHS, **own})
 
 
 TAIL = photographs((0, 1, 2), (CLEAN, SYMMETRIC[1]), imbalance=50.0)
@@ -114,6 +128,7 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
     ),
     "photographs": (*by_value(photographs((0, 1))), *by_value(photographs((2,)))),
     "photographs_tail": (TAIL["full"], TAIL["10"]),
+    "photographs_networks": (*on_network("resnet18", 16), *on_network("vgg11", 32), *on_network("alexnet", 64)),
     # RCIG is published up to 50 images per class (10 on Tiny-ImageNet); for more, only DATM
     "figure2": (
         study("cifar10", (CLEAN, *SYMMETRIC), (1, 10, 50)),
