@@ -1,5 +1,6 @@
 """Benchmarks by name. A benchmark is a function (Settings) -> entries."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from experiments.benchmarks import (
@@ -28,7 +29,6 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "datm": datm.datm_step,
     "experts": experts.experts,
     "features": features.features,
-    "fleet": fleet.fleet,
     "import": importing.imports,
     "judge": judging.judged,
     "ncfm": ncfm.ncfm_step,
@@ -37,4 +37,5 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "rcig": rcig.rcig_step,
     "train": training.train,
     "evaluate": training.evaluate,
+    **{f"fleet_{name}": functools.partial(fleet.fleet, name) for name in fleet.METHODS},
 }
