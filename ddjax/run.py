@@ -20,6 +20,7 @@ from ddjax.execution.mesh import distill_over
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.names import choose
 from ddjax.preprocess import Preprocess
+from ddjax.storage.compiled import keep_compiled
 from ddjax.timing import Share, Timer, ledger
 from ddjax.types import PIXELS, Method, Model, PRNGKey, TrainSet
 
@@ -124,6 +125,7 @@ def run_method(
       ((6, 4, 4, 1), True)
     """
     timer = Timer()
+    keep_compiled()
     trains = train if isinstance(train, list) else [train]
     keys = per_member(key, len(trains), "key")
     method = choose(DISTILLERS, method, "method") if isinstance(method, str) else method

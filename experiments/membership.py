@@ -18,7 +18,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
-from experiments.display.cli import keep_compiled, main
+from experiments.display.cli import main
 from experiments.display.progress import View
 from experiments.running.config import NO_FLIP, Experiment, method_config
 from experiments.running.distilling import distill_cells
@@ -144,5 +144,4 @@ def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
 
 if __name__ == "__main__":
-    keep_compiled()
     main(membership_of, __doc__)

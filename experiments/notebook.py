@@ -6,8 +6,6 @@ import pathlib
 import sys
 from typing import Any, NamedTuple
 
-from experiments.display.cli import keep_compiled
-
 QUICK = "DDJAX_QUICK"
 COLAB_DRIVE = pathlib.Path("/content/drive")
 
@@ -39,6 +37,7 @@ def begin(drive: str | None = None) -> Place:
 
     from ddjax.backend import target
     from ddjax.execution.mesh import mesh_of
+    from ddjax.storage.compiled import keep_compiled
     from ddjax.storage.rows import hardware
 
     devices = jax.devices()  # before TensorFlow can claim the accelerator

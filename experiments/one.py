@@ -18,7 +18,6 @@ from experiments.display.cli import (
     fail,
     flags,
     join_hosts,
-    keep_compiled,
     make_deterministic,
     program,
     show_log,
@@ -162,11 +161,10 @@ def command() -> None:
         with stopping.in_order():
             status = one(settings)
         sys.exit(status)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error, flags(one))
 
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     command()

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from ddjax.ranges import Count, Natural, Seed, checked
-from experiments.display.cli import keep_compiled, main, with_huge_pages
+from experiments.display.cli import main, with_huge_pages
 
 AT = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # shares of a method's steps at which its set is scored
 NOISES = (("clean", 0.0), ("symmetric", 0.4))
@@ -154,5 +154,4 @@ def thinned(points: list, most: int = 6) -> list:
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     main(pilot, __doc__)

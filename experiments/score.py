@@ -23,7 +23,7 @@ from ddjax.ranges import Count, Seed
 from ddjax.ranges import fields as check_fields
 from ddjax.storage.files import sha256
 from ddjax.storage.rows import append, fingerprint
-from experiments.display.cli import keep_compiled, main
+from experiments.display.cli import main
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import row_of
@@ -160,5 +160,4 @@ def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
 
 
 if __name__ == "__main__":
-    keep_compiled()
     main(score, __doc__)

@@ -9,7 +9,7 @@ import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import keep_compiled, main, make_deterministic, with_huge_pages
+from experiments.display.cli import main, make_deterministic, with_huge_pages
 
 
 @checked
@@ -48,7 +48,8 @@ def sweep(
     command continues.
 
     Args:
-      preset: grid to run: demo, photographs, figure2, figure4, figure5, tier_a or long_tail.
+      preset: grid to run: demo, photographs, photographs_tail, photographs_networks,
+        figure2, figure4, figure5, tier_a or long_tail.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
@@ -142,5 +143,4 @@ def sweep(
 
 if __name__ == "__main__":
     with_huge_pages()
-    keep_compiled()
     main(sweep, __doc__)

@@ -30,6 +30,7 @@ settings.load_profile("steady")
 jax.enable_x64 = enable_x64  # JAX 0.7 has it elsewhere
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_enable_compilation_cache", False)  # of the tests' own process: it would be that of the user
 jax.config.update("jax_disable_most_optimizations", not OPTIMISED)  # should a plugin have imported JAX first
 
 

@@ -1,5 +1,9 @@
 """The platform of a trace is a value, and each platform computes convolutions in its own way."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,3 +108,25 @@ def test_stacks_of_stacks_agree_on_accelerators():
             assert (loops == 0) == (platform == "gpu")
     for a, b in zip(programs["cpu"], programs["gpu"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+CHILD = """
+import jax, jax.numpy as jnp
+jnp.ones(3).sum()  # before the cache is known
+from ddjax.models import build
+from ddjax.training import Examples, Recipe, fit
+examples, key = Examples(jnp.ones((4, 2, 2, 1)), jnp.eye(2)[jnp.array([0, 1, 0, 1])]), jax.random.key(0)
+fit(build("mlp", (2, 2, 1), 2, depth=1, width=4), Recipe(epochs=1, batch=2, rate=0.1), examples, key[None])
+"""
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_loops_keep_compiled_programs(tmp_path, enabled):
+    wanted = {
+        "DDJAX_CACHE": str(tmp_path),
+        "JAX_ENABLE_COMPILATION_CACHE": enabled,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    free = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    subprocess.run([sys.executable, "-c", CHILD], check=True, env=free | wanted)
+    assert any((tmp_path / "compiled").glob("jit_*")) == (enabled == "true")

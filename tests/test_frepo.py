@@ -9,7 +9,7 @@ from ddjax.distillers import frepo
 from ddjax.testing import Case, toy_train
 
 TINY = {"ipc": 1, "steps": 4, "width": 4, "depth": 1, "batch": 12, "pool_size": 3, "max_online": 6, "norm": "none"}
-test_contract = testing.contract(frepo.METHOD, **TINY)
+test_contract = testing.contract(frepo.METHOD, **TINY | {"norm": "batch"})
 
 
 def test_the_loss_is_that_of_ridge_regression():
@@ -35,11 +35,11 @@ def test_labels_are_scaled_by_the_number_of_classes():
 
 
 def test_first_ages_are_staggered_and_old_networks_replaced():
-    case = Case(frepo.METHOD, frepo.FrepoConfig(**{**TINY, "norm": "batch"}))
-    state, step = case.state(), jax.jit(case.distiller.step)
+    case = test_contract.case()
+    state = case.state()
     np.testing.assert_array_equal(state.pool.whole().age, [0, 2, 4])
     for number in range(8):
-        before, (state, _) = state, step(state, case.batch(number))
+        before, (state, _) = state, case.step(state, case.batch(number))
         changed = np.flatnonzero(np.asarray(before.pool.whole().age != state.pool.whole().age))
         assert len(changed) == 1 and int(state.pool.whole().age.max()) < 6
         old, new = int(before.pool.whole().age[changed[0]]), int(state.pool.whole().age[changed[0]])

@@ -67,7 +67,7 @@ def test_settings_of_a_rule_are_options():
         method_config(config, Experiment(method="elr", options=("momentumm=1",)))
 
 
-def test_what_has_no_size_comes_once():
+def test_methods_without_a_size_have_one_cell():
     grid = Grid(methods=("elr", "random", "random+relabel"), ipc=(1, 10), seeds=(0,))
     assert [(cell.method, cell.ipc) for cell in cells(grid)] == [
         ("elr", 10),
@@ -175,6 +175,7 @@ def test_the_report_takes_them_beside_distillers(row_of, tmp_path):
     for method in ("full", "gce", "random", "random+relabel"):
         for noise in ("clean", "symmetric"):
             append(tmp_path / "rows.jsonl", row_of(method=method, noise=noise, ipc=1))
+    assert row_of(method="full", noise="clean", ipc=1)["moments"].keys() == {"last", "best"}  # without a hold-out
     assert report(tmp_path, quiet=True) == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "gce" in page and "random+relabel" in page and "None per class" not in page

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from fuzzing import torch_legacy, torch_zip
+from torch_files import torch_legacy, torch_zip
 
 from ddjax.noise import human, label_files
 from ddjax.noise.human import C10_KEYS, SETS, clean_labels, human_labels, read_human

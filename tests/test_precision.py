@@ -9,6 +9,7 @@ from mesh_problem import CONFIGS
 from ddjax import targeting, testing
 from ddjax.distillers import DISTILLERS
 from ddjax.kernels import gram, ridge_predict
+from ddjax.kernels.infinite import convnet_kernel
 from ddjax.models.convolution.conv import conv2d, product
 from ddjax.precision import DEFAULTS, POLICIES, asked, policy
 from experiments.running.config import Experiment
@@ -75,6 +76,13 @@ def test_no_product_of_a_step_is_left_to_the_backend(name):
         found = set(products(jax.make_jaxpr(case.distiller.step)(case.state(), case.batch(0))))
     assert {primitive for primitive, _ in found} == {"dot_general", "ddjax_convolution"}
     assert all(precision is not None for _, precision in found), found
+
+
+def test_kernels_of_infinite_networks_do_not_take_less():
+    kernel = convnet_kernel("ntk", 1)
+    with policy("bfloat16"), targeting("tpu"):
+        program = jax.make_jaxpr(jax.grad(lambda x: kernel(x, x).sum()))(jnp.ones((2, 4, 4, 1)))
+    assert {precision for _, precision in products(program)} == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
 
 
 def test_kernels_and_solves_do_not_take_less():

@@ -10,6 +10,7 @@ from ddjax.execution.guard import SKIPPED, Diverged, attempted, broken, guarded,
 from ddjax.execution.loop import Log, run_guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import check_int
+from ddjax.storage.compiled import keep_compiled
 from ddjax.types import Distiller, Feed
 
 
@@ -86,6 +87,7 @@ def distill(
       >>> float(state["sum"]), log["batch"].tolist()
       (3.0, [0.0, 1.0, 2.0])
     """
+    keep_compiled()
     for name, count in {"steps": steps, "first": first, "chunk": chunk}.items():
         check_int(count, name, 0)
     more = {"steps": steps, "first": first, "chunk": chunk, "options": options}

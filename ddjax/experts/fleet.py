@@ -15,6 +15,7 @@ from ddjax.backend import target
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
+from ddjax.storage.compiled import keep_compiled
 from ddjax.storage.rows import fingerprint
 from ddjax.timing import Timer
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
@@ -68,6 +69,7 @@ def train_experts(
       Diverged: the loss of an expert is not finite.
     """
     how, report, checkpoints = options.how, options.report, options.checkpoints
+    keep_compiled()
     how = ("map" if target() == "cpu" else "vmap") if how == "auto" else how
     devices = min(jax.local_device_count(), len(numbers))
     start, advance, judge = programs(model, recipe, how, devices, dtype)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
+from ddjax.storage.compiled import keep_compiled
 from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.blocks import decides, in_blocks
 from ddjax.training.checking import check
@@ -87,6 +88,7 @@ def fit(
       >>> fit(build("mlp", (2, 2, 1), 2, depth=1, width=4), recipe, examples, jax.random.key(0)[None]).loss.shape
       (1, 2)
     """
+    keep_compiled()
     check(recipe, examples, keys, rates, rule, data, params)
     trainer = make_trainer(model, recipe, rule)
     watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))

@@ -21,7 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(command: Callable[..., Any], description: str | None = None) -> None:
-    """Run `command` with flags that tyro reads from its signature; a ValueError or OSError ends with status 2.
+    """Run `command` with flags that tyro reads from its signature.
+
+    A ValueError, an OSError, and an ImportError of a missing package end with status 2.
 
     The library's messages name arguments as in Python (`image_size=32`). Arguments that are flags of the command are
     shown as typed (`--image-size 32`).
@@ -35,7 +37,7 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
     try:
         with stopping.in_order():
             status = tyro.cli(command, prog=program(), description=description)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error, flags(command))
     sys.exit(status or 0)
 
@@ -71,19 +73,6 @@ def as_typed(words: str, names: Collection[str]) -> str:
         return words
     name, value = "|".join(map(re.escape, names)), r"-?\w+(?:\.\w+)?|'[^']*'|"
     return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
-
-
-def keep_compiled() -> None:
-    """Store compiled programs in the user's cache, so that a second run need not compile them again.
-
-    `$JAX_COMPILATION_CACHE_DIR` names another directory. `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off.
-    """
-    import jax
-
-    from ddjax.storage.files import cache_dir
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
 
 
 def make_deterministic() -> None:

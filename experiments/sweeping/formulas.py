@@ -16,9 +16,9 @@ from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
 from ddjax.experts.recipes import pool_recipe
 from ddjax.training import Recipe
+from ddjax.training.arithmetic import forward_flop
 from ddjax.types import Model
 from experiments.running.config import Experiment
-from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, training
 

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddjax import testing
 from ddjax.distillers import DISTILLERS, rdc
 from ddjax.distillers.dance import METHOD as DANCE
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.rdc import RdcConfig, supervised_contrast
-from ddjax.testing import contract, toy_train
+from ddjax.testing import toy_train
 
 QUICK = {
     "ipc": 2,
@@ -22,7 +23,7 @@ QUICK = {
     "pool_epochs": 1,
     "keep_pool": False,
 }
-test_contract = contract(DISTILLERS["rdc_reconstructed"], copies=2, warmup=1, **QUICK)
+test_contract = testing.contract(DISTILLERS["rdc_reconstructed"], copies=2, warmup=1, **QUICK)
 
 
 def test_the_contrast_by_its_definition():
