@@ -47,6 +47,17 @@ def test_jobs_that_measure_time_run_after_all_others():
     assert ended == [False, True]
 
 
+def test_nothing_goes_on_if_the_check_up_is_stopped():
+    clock, sleeping = jobs.Clock(60), "import time; time.sleep(60)"
+
+    def stopped(result):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run_all([python("pass"), python(sleeping), python(sleeping)], clock, 2, stopped)
+    assert clock.spent() < 30 and not clock.running
+
+
 OUTPUT = """
 tests/test_gpu.py::test_steps[kip] PASSED      [ 50%]
 [gw1] [100%] FAILED tests/test_gpu.py::test_steps[datm]
