@@ -51,7 +51,7 @@ PHOTOGRAPHS: dict[str, dict[int, Settings]] = {
         50: {"steps": 80},
     },
     "dm": {0: {"options": ("batch=64",)}, 1: {"steps": 200}, 10: {"steps": 200}, 50: {"steps": 150}},
-    "full": {0: {"epochs": 40}},
+    "full": {0: {"epochs": 60}},
 }
 AUGMENTED: dict[str, dict[int, Settings]] = {"full": {0: {"epochs": 15, "baseline": "B-DANCE"}}}
 STUDIED = (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])
