@@ -42,6 +42,10 @@ COLUMNS: dict[str, tuple[Callable[[Entry], Any], str]] = {
     "of memory": (_key("bandwidth_fraction"), ".2f"),
     "GB/s": (_key("gb"), ".0f"),
     "compile s": (_key("compile_s"), ".1f"),
+    "temporary GiB": (_key("temporary_gib"), ".2f"),
+    "all GiB": (_key("all_gib"), ".2f"),
+    "convolutions": (_key("convolutions"), ".0f"),
+    "collectives": (_key("collectives"), ".0f"),
     "peak MiB": (_key("peak_mib"), ".0f"),
     "ratio": (_key("ratio"), ".2f"),
     "images/s": (_key("images_per_s"), ".0f"),
@@ -71,6 +75,8 @@ def bench(
     parts: bool = True,
     precision: str | None = None,
     files: pathlib.Path | None = None,
+    platform: str = "cpu",
+    only: str = "",
 ) -> None:
     """Print the median time of each benchmark after a warm-up.
 
@@ -85,6 +91,8 @@ def bench(
         parts: also measure the parts of each step.
         precision: of matrix products; by default that of the platform.
         files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
+        platform: cpu, cuda or tpu, for which the benchmark compile compiles.
+        only: the benchmark compile takes the programs in whose names these words are.
 
     Raises:
         ValueError: a benchmark is unknown.
@@ -93,7 +101,7 @@ def bench(
     from experiments.benchmarks.measure import Settings
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
-    settings = Settings(width, batch, repeats, ipc, native, files, parts)
+    settings = Settings(width, batch, repeats, ipc, native, files, parts, platform, only)
     entries = []
     with policy(precision) if precision else contextlib.nullcontext():
         for function in functions:

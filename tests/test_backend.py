@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from test_conv import CASES, arguments
 
 from ddjax import targeting
+from ddjax.augment import OPS
 from ddjax.backend import target
 from ddjax.models.convolution import cpu, xla
 from ddjax.models.convolution.conv import conv2d
@@ -108,6 +110,20 @@ def test_stacks_of_stacks_agree_on_accelerators():
             assert (loops == 0) == (platform == "gpu")
     for a, b in zip(programs["cpu"], programs["gpu"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+def test_both_ways_of_sampling_agree():
+    images, turned, g = (jax.random.normal(key, (3, 6, 5, 2)) for key in jax.random.split(jax.random.key(0), 3))
+    drawn = OPS["rotate"].draw(jax.random.key(1), 3, (6, 5)) * 4
+
+    def both(images):
+        return jax.vjp(lambda x: OPS["rotate"].apply(drawn, x), images + turned)[1](g), OPS["rotate"].apply(
+            drawn, images
+        )
+
+    wanted = jax.jit(both)(images)
+    with targeting("gpu"), policy("float32"):
+        chex.assert_trees_all_close(jax.jit(both)(images), wanted, atol=1e-5)
 
 
 CHILD = """

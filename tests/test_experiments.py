@@ -56,7 +56,8 @@ def test_one_trains_on_the_full_set(tmp_path, capsys):
 
 
 def test_dd_ranking_compares_with_random_and_full(tmp_path, capsys):
-    row, printed = run(quick(tmp_path, method="herding", ipc=2, protocol="dd-ranking", students=1), capsys)
+    fields = {"method": "herding", "ipc": 2, "protocol": "dd-ranking", "students": 1, "options": ("features=pixels",)}
+    row, printed = run(quick(tmp_path, **fields), capsys)
     assert row["hlr"] == pytest.approx(row["accuracies"]["full"] - row["accuracies"]["synthetic_hard"])
     assert row["last_acc"] == row["accuracies"]["synthetic"] and "HLR" in printed
 

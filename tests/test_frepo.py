@@ -9,7 +9,7 @@ from ddjax.distillers import frepo
 from ddjax.testing import Case, toy_train
 
 TINY = {"ipc": 1, "steps": 4, "width": 4, "depth": 1, "batch": 12, "pool_size": 3, "max_online": 6, "norm": "none"}
-test_contract = testing.contract(frepo.METHOD, **TINY | {"norm": "batch"})
+test_contract = testing.contract(frepo.METHOD, **TINY)
 
 
 def test_the_loss_is_that_of_ridge_regression():
@@ -35,7 +35,7 @@ def test_labels_are_scaled_by_the_number_of_classes():
 
 
 def test_first_ages_are_staggered_and_old_networks_replaced():
-    case = test_contract.case()
+    case = Case(frepo.METHOD, frepo.FrepoConfig(**{**TINY, "norm": "batch"}))
     state = case.state()
     np.testing.assert_array_equal(state.pool.whole().age, [0, 2, 4])
     for number in range(8):

@@ -30,7 +30,9 @@ pytestmark = pytest.mark.gpu
 UNOPTIMISED = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "true"  # as conftest.py has it
 STEPS, SHAPE = 2, (32, 32, 3)
 CHOSEN = ("random", "herding", "kcenter")  # these choose images, and move none
-LEARNED = [name for name in faults_child.CONFIGS if name not in CHOSEN]
+# a method's tests share its experts and programs, so one worker runs them
+GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in faults_child.CONFIGS]
+LEARNED = [case for case in GROUPED if case.values[0] not in CHOSEN]
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +91,20 @@ def step(name, device, optimised):
         return jax.jit(lambda state, batch: case.distiller.step(state, batch))(state_on(device, name, 0), batch)
 
 
-def whole_run(name, device, seed=0):
-    """The last state of the loop, and the log; the program is compiled anew."""
+@functools.cache
+def separate(name, number):
+    """The distiller with a step of its own, so that each number compiles its programs anew."""
+    distiller = problem(name).distiller
+    return distiller._replace(step=lambda state, batch: distiller.step(state, batch))
+
+
+@functools.cache
+def whole_run(name, device, seed=0, number=0):
+    """The last state of the loop, and the log."""
     case = problem(name)
-    distiller = case.distiller._replace(step=lambda state, batch: case.distiller.step(state, batch))
     state, data = state_on(device, name, seed), jax.device_put(case.feed.data, device)
     with on(device, optimised=True):
-        last, log = distill(distiller, case.feed._replace(data=data), state, steps=STEPS, chunk=STEPS)
+        last, log = distill(separate(name, number), case.feed._replace(data=data), state, steps=STEPS, chunk=STEPS)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state)), "the state was copied, not donated"
     assert all(leaf.devices() == {device} for leaf in jax.tree.leaves(last))
     return last, log
@@ -117,7 +126,7 @@ def assert_close(name, found, wanted, seed=0):
         np.testing.assert_allclose(log[metric], values, rtol=2e-3, atol=1e-5, err_msg=metric)
 
 
-@pytest.mark.parametrize("name", faults_child.CONFIGS)
+@pytest.mark.parametrize("name", GROUPED)
 def test_steps_give_the_numbers_of_the_cpu(device, name):
     found, wanted = step(name, device, optimised=True), step(name, cpu(), optimised=False)
     if name in CHOSEN:
@@ -128,9 +137,8 @@ def test_steps_give_the_numbers_of_the_cpu(device, name):
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_two_runs_agree_bit_for_bit(device, name):
-    one, two = (
-        jax.tree.map(np.asarray, (trees.raw(last), log)) for last, log in (whole_run(name, device) for _ in range(2))
-    )
+    runs = [whole_run(name, device, number=number) for number in (0, 1)]
+    one, two = (jax.tree.map(np.asarray, (trees.raw(last), log)) for last, log in runs)
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 

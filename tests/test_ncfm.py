@@ -8,15 +8,18 @@ import numpy as np
 import optax
 import pytest
 
+from ddjax import testing
 from ddjax.distillers import DISTILLERS
 from ddjax.distillers.ncfm.config import NcfmConfig
 from ddjax.distillers.ncfm.matching import ascend, characteristic, distance, frequencies, sampler, unit
 from ddjax.distillers.ncfm.step import Moving, coast, descend
 from ddjax.distillers.setup import set_up
-from ddjax.testing import contract, toy_train
+from ddjax.testing import toy_train
 
 QUICK = {"steps": 4, "width": 4, "depth": 2, "batch": 6, "members": 1, "pool_epochs": 1, "keep_pool": False}
-test_contract = contract(DISTILLERS["ncfm"], ipc=2, factor=2, sampler="learned", frequencies=320, patience=1, **QUICK)
+test_contract = testing.contract(
+    DISTILLERS["ncfm"], ipc=2, factor=2, sampler="learned", frequencies=320, patience=1, **QUICK
+)
 
 
 def features(seed, rows=7, width=5):

@@ -97,7 +97,7 @@ def draw(ops: Sequence[str], key: PRNGKey, n: int, size: Size) -> OnePerImage:
 
 
 def apply(params: OnePerImage, images: Images) -> Images:
-    """Apply the drawn operations, bilinear with replicated edges. The identity changes no bit of an image."""
+    """Apply the drawn operations, bilinear with replicated edges. On a CPU, the identity changes no bit."""
     h, w = images.shape[1:3]
     if params.affine is not None:
         y, x = centred(h)[None, :, None], centred(w)[None, None]

@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from ddjax import checks
-from ddjax.distillers import dance, datm, dm, frepo, full, kip, ncfm, rcig, selection
+from ddjax.distillers import dance, datm, dm, frepo, full, kip, ncfm, rcig, rdc, selection
 from ddjax.ranges import check_int
 from ddjax.types import Feed, Method, TrainSet
 
@@ -35,5 +35,6 @@ _METHODS: dict[str, Method] = {
     "mtt": datm.MTT,
     "dm": dm.METHOD,
     "ncfm": ncfm.METHOD,
+    "rdc_reconstructed": rdc.METHOD,
 }
 DISTILLERS: dict[str, Method] = {name: checked(method) for name, method in _METHODS.items()}

@@ -96,7 +96,7 @@ def fit(
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
-    start, run, finish = _programs(trainer, every, final, options.how, devices)
+    start, run, finish = programs(trainer, every, final, options.how, devices)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
@@ -112,7 +112,7 @@ def fit(
 
 
 @functools.lru_cache(maxsize=32)
-def _programs(trainer: Trainer, every: int, final: bool, how: str, devices: int) -> tuple[Callable, Callable, Callable]:
+def programs(trainer: Trainer, every: int, final: bool, how: str, devices: int) -> tuple[Callable, Callable, Callable]:
     """The compiled start, block of epochs and findings, cached: a second fit of the same shapes compiles nothing."""
     rule = trainer.rule
 

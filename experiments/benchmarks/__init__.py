@@ -1,8 +1,10 @@
 """Benchmarks by name. A benchmark is a function (Settings) -> entries."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from experiments.benchmarks import (
+    compiling,
     convolution,
     dance,
     datm,
@@ -21,12 +23,12 @@ from experiments.benchmarks.measure import Entry, Settings, gemm
 
 BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "gemm": gemm,
+    "compile": compiling.compilation,
     "conv": convolution.conv,
     "dance": dance.dance_step,
     "datm": datm.datm_step,
     "experts": experts.experts,
     "features": features.features,
-    "fleet": fleet.fleet,
     "import": importing.imports,
     "judge": judging.judged,
     "ncfm": ncfm.ncfm_step,
@@ -35,4 +37,5 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "rcig": rcig.rcig_step,
     "train": training.train,
     "evaluate": training.evaluate,
+    **{f"fleet_{name}": functools.partial(fleet.fleet, name) for name in fleet.METHODS},
 }

@@ -68,9 +68,10 @@
     const decision = { a: "accept", r: "reject", u: "" }[event.key], by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (decision === undefined && by === undefined) return;
     event.preventDefault();
-    if (decision !== undefined) decide(card, decision);
-    if (document.activeElement.closest(".card") !== card && by) card.focus();
-    else step(card, by || (decision === "" ? 0 : 1));
+    if (by) return document.activeElement.closest(".card") === card ? step(card, by) : card.focus();
+    if (decision) { decide(card, decision); return step(card, 1); }
+    const last = kept[card.dataset.id] ? card : cards.findLast((one) => one.dataset.decision && !one.hidden && cards.indexOf(one) < cards.indexOf(card));
+    if (last) { decide(last, ""); last.focus(); }
   });
   for (const control of [given, only, open, search]) control.addEventListener("input", filter);
   search.form.addEventListener("submit", (event) => event.preventDefault());
