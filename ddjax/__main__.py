@@ -1,10 +1,12 @@
-"""Print versions, devices, data sets, directories and missing extras: `python -m ddjax`."""
+"""Check this installation: versions, devices and their speed, data, caches, missing packages: `python -m ddjax`."""
 
 import importlib.metadata
 import os
 import pathlib
 import re
+import tomllib
 
+from ddjax import machine
 from ddjax.backend import target
 from ddjax.data import loading
 from ddjax.precision import asked
@@ -12,6 +14,15 @@ from ddjax.storage import files
 from ddjax.storage import rows as results
 
 HOME = pathlib.Path.home()
+ROOT = pathlib.Path(__file__).parents[1]
+SLOW = 0.4  # share of the published rate below which something is wrong with a device
+# package that is needed for a part only -> what needs it
+TFDS = "data sets of TFDS, such as cifar10, unless their decoded images are in the cache"
+NEEDED_BY = {
+    "neural-tangents": "method kip with kernel ntk or nngp",
+    "tensorflow-datasets": TFDS,
+    "importlib_resources": TFDS,
+}
 # extra -> what needs it
 NEEDED_FOR = {
     "denoise": "experiments.denoise with --compare or --method cleanlab",
@@ -42,8 +53,10 @@ def report() -> str:
         ("version", ", ".join(ours + ([f"commit {commit}"] if commit else []))),
         ("python", f"{found['python']}: {packages}"),
         *_devices(),
+        *_speed(),
         *_data(),
         *_caches(),
+        *_packages(),
         *_extras(),
         ("next", "python -m experiments.one for a first run, python -m experiments.data check NAME for a data set"),
     ]
@@ -58,6 +71,34 @@ def _devices() -> list[tuple[str, str]]:
     ]
 
 
+def _speed() -> list[tuple[str, str]]:
+    """Measured rates, beside those of the data sheet where the device is known."""
+    cpu, sheet = target() == "cpu", machine.published()
+    side = 1024 if cpu else None
+    lines = []
+    # the default is what networks use; float32 is what kernels and solves use
+    for name in dict.fromkeys((asked(), "float32")):
+        should = sheet and sheet.products.get(name)
+        lines.append(_rate(f"products in {name}", machine.rate(name, side), should, "FLOP/s"))
+    lines.append(_rate("memory", machine.bandwidth(), sheet and sheet.memory, "B/s"))
+    return [("speed" if i == 0 else "", line) for i, line in enumerate(lines)]
+
+
+def _rate(what: str, found: float, should: float | None, unit: str) -> str:
+    """A measured rate in words, with advice if it is far below the published one."""
+    shown = f"{what} {_in_units(found)}{unit}"
+    if should is None:
+        return shown
+    slow = found < SLOW * should
+    advice = ": slow; another process may use the device, or it is throttled" if slow else ""
+    return f"{shown}, {found / should:.0%} of the published {_in_units(should)}{unit}{advice}"
+
+
+def _in_units(number: float) -> str:
+    scale, prefix = (1e12, "T") if number >= 1e12 else (1e9, "G")
+    return f"{number / scale:.3g} {prefix}"
+
+
 def _accelerators() -> list[tuple[str, str]]:
     """Accelerators that JAX does not use although their device files exist: (name, extra with the driver)."""
     if "cpu" in os.environ.get("JAX_PLATFORMS", ""):
@@ -68,11 +109,12 @@ def _accelerators() -> list[tuple[str, str]]:
 
 def _data() -> list[tuple[str, str]]:
     root = files.data_dir()
-    there = [name for name in loading.NAMES if loading.whereabouts(name, root)]
+    there = {name: place for name in loading.NAMES if (place := loading.whereabouts(name, root))}
     missing = [name for name in loading.NAMES if name not in there]
+    ready = [name if name == "digits" else f"{name} ({_size(pathlib.Path(place))})" for name, place in there.items()]
     return [
         ("data", f"{_place(root)} ($TFDS_DATA_DIR)"),
-        ("", f"ready: {', '.join(there)}"),
+        ("", f"ready: {', '.join(ready)}"),
         ("", f"not there: {', '.join(missing) or 'none'}"),
     ]
 
@@ -80,12 +122,39 @@ def _data() -> list[tuple[str, str]]:
 def _caches() -> list[tuple[str, str]]:
     root = files.cache_dir()
     compiled = pathlib.Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", root / "compiled"))
-    return [("cache", f"{_place(root)} ($DDJAX_CACHE)"), ("compiled", f"{_place(compiled)} (programs)")]
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    parts = [f"{path.name} {_size(path)}" for path in folders]
+    return [
+        ("cache", f"{_place(root)} ($DDJAX_CACHE){': ' if parts else ''}{', '.join(parts)}"),
+        ("compiled", f"{_place(compiled)} (programs)"),
+    ]
+
+
+def _size(folder: pathlib.Path) -> str:
+    """The size of all files below a folder; files that disappear meanwhile do not count."""
+    total = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(where, name)).st_size
+            except OSError:
+                continue
+    return f"{total / 2**30:.1f} GiB" if total >= 2**30 else f"{total / 2**20:.0f} MiB"
+
+
+def _packages() -> list[tuple[str, str]]:
+    """Required packages that are not installed, with what needs them."""
+    lack = [line for line in _requirements("ddjax") if "extra ==" not in line and not _installed(line)]
+    return [
+        ("" if i else "missing", f"{_name(line)}, for {NEEDED_BY.get(_name(line), 'everything')}: pip install '{line}'")
+        for i, line in enumerate(lack)
+    ]
 
 
 def _extras() -> list[tuple[str, str]]:
     """Installed extras, then one line per missing extra with what needs it."""
-    have = [name for name in NEEDED_FOR if _complete("ddjax", name)]
+    runs = {"gpu": "cuda", "tpu": "tpu"}.get(target())  # a driver of another version than the extra's serves as well
+    have = [name for name in NEEDED_FOR if name == runs or _complete("ddjax", name)]
     lack = [name for name in NEEDED_FOR if name not in have]
     lines = [("extras", f"installed: {', '.join(have) or 'none'}")]
     if lack:
@@ -94,19 +163,38 @@ def _extras() -> list[tuple[str, str]]:
     return lines
 
 
-def _complete(package: str, extra: str) -> bool:
-    """Whether all packages of `package[extra]` are installed, in any version."""
+def _requirements(package: str) -> list[str]:
+    """The requirements of an installed package, or of a checkout of ddjax that is not installed."""
     try:
-        lines = importlib.metadata.requires(package) or []
-        for line in lines:
-            if not re.search(rf"extra == ['\"]{extra}['\"]", line):
-                continue
-            name, inner = re.match(r"([\w.-]+)(?:\[([\w-]+)\])?", line).groups()
-            importlib.metadata.version(name)
-            if inner and not _complete(name, inner):
-                return False
+        return importlib.metadata.requires(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        if package != "ddjax" or not (ROOT / "pyproject.toml").is_file():
+            raise
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].items()
+    return project["dependencies"] + [f"{line}; extra == '{extra}'" for extra, lines in extras for line in lines]
+
+
+def _name(line: str) -> str:
+    return re.match(r"[\w.-]+", line)[0]
+
+
+def _installed(line: str) -> bool:
+    """Whether the package of a requirement is installed, in any version."""
+    try:
+        importlib.metadata.version(_name(line))
     except importlib.metadata.PackageNotFoundError:
         return False
+    return True
+
+
+def _complete(package: str, extra: str) -> bool:
+    """Whether all packages of `package[extra]` are installed, in any version."""
+    own = [line for line in _requirements(package) if re.search(rf"extra == ['\"]{extra}['\"]", line)]
+    for line in own:
+        inner = re.match(r"[\w.-]+\[([\w-]+)\]", line)
+        if not _installed(line) or (inner and not _complete(_name(line), inner[1])):
+            return False
     return True
 
 

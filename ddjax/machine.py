@@ -22,33 +22,36 @@ class Published(NamedTuple):
     memory: float  # bytes per second, in both directions together
 
 
-def _published(memory: float, **products: float) -> Published:
-    return Published({name: 1e12 * rate for name, rate in products.items()}, 1e9 * memory)
-
-
-# how JAX's name of a device begins -> TFLOP/s and GB/s of its data sheet; a longer name stands before a shorter one
+# how JAX's name of a device begins -> its data sheet; a longer name stands before a shorter one
 PUBLISHED = {
-    "NVIDIA H200": _published(4800, float32=67, tensorfloat32=494, bfloat16=989),
-    "NVIDIA H100": _published(3350, float32=67, tensorfloat32=494, bfloat16=989),
-    "NVIDIA A100-SXM4-80GB": _published(2039, float32=19.5, tensorfloat32=156, bfloat16=312),
-    "NVIDIA A100": _published(1555, float32=19.5, tensorfloat32=156, bfloat16=312),
-    "NVIDIA L4": _published(300, float32=30.3, tensorfloat32=60, bfloat16=121),
-    "Tesla T4": _published(320, float32=8.1),
-    "Tesla V100": _published(900, float32=15.7),
-    "TPU v6 lite": _published(1640, bfloat16=918),
-    "TPU v5 lite": _published(819, bfloat16=197),
-    "TPU v5": _published(2765, bfloat16=459),
-    "TPU v4": _published(1228, bfloat16=275),
+    "NVIDIA H200": Published({"float32": 67e12, "tensorfloat32": 494e12, "bfloat16": 989e12}, 4800e9),
+    "NVIDIA H100 PCIe": Published({"float32": 51e12, "tensorfloat32": 378e12, "bfloat16": 756e12}, 2000e9),
+    "NVIDIA H100": Published({"float32": 67e12, "tensorfloat32": 494e12, "bfloat16": 989e12}, 3350e9),
+    "NVIDIA A100-SXM4-80GB": Published({"float32": 19.5e12, "tensorfloat32": 156e12, "bfloat16": 312e12}, 2039e9),
+    "NVIDIA A100": Published({"float32": 19.5e12, "tensorfloat32": 156e12, "bfloat16": 312e12}, 1555e9),
+    "NVIDIA L40S": Published({"float32": 91.6e12, "tensorfloat32": 183e12, "bfloat16": 362e12}, 864e9),
+    "NVIDIA L4": Published({"float32": 30.3e12, "tensorfloat32": 60e12, "bfloat16": 121e12}, 300e9),
+    "Tesla T4": Published({"float32": 8.1e12}, 320e9),
+    "Tesla V100": Published({"float32": 15.7e12}, 900e9),
+    "TPU v6 lite": Published({"bfloat16": 918e12}, 1640e9),
+    "TPU v5 lite": Published({"bfloat16": 197e12}, 819e9),
+    "TPU v5": Published({"bfloat16": 459e12}, 2765e9),
+    "TPU v4": Published({"bfloat16": 275e12}, 1228e9),
 }
 
 
-def published(device: jax.Device | None = None) -> Published | None:
-    """The published rates of a device, by default the first one; None for a device that is not in the table."""
-    kind = (device or jax.devices()[0]).device_kind
+def published(kind: str | None = None) -> Published | None:
+    """The published rates of a kind of device, by default the first one's; None for one that is not in the table.
+
+    Example:
+      >>> published("NVIDIA H100 80GB HBM3").products["float32"]
+      67000000000000.0
+    """
+    kind = kind or jax.devices()[0].device_kind
     return next((rates for name, rates in PUBLISHED.items() if kind.startswith(name)), None)
 
 
-def product(precision: str | None = None, side: int | None = None) -> tuple[Callable[[Array], Array], Array, float]:
+def product(precision: str | None = None, side: int | None = None) -> tuple[Callable[[Array], Array], Array, int]:
     """A square matrix product.
 
     Args:

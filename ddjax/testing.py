@@ -77,11 +77,12 @@ class Case:
             return self.distiller.step(state, batch)
 
         self.step: Callable[[Any, Any], tuple[Any, Any]] = jax.jit(counted)
+        self.init: Callable[[Any, Any], Any] = jax.jit(self.distiller.init)
 
     @checked
     def state(self, seed: Seed = 0) -> Any:
         """A fresh state."""
-        return self.distiller.init(jax.random.key(seed), self.start)
+        return self.init(jax.random.key(seed), self.start)
 
     def batch(self, step: Any) -> Any:
         """The batch of a step."""
@@ -155,10 +156,10 @@ def interrupted_is_whole(case: Case) -> None:
 def vmap_is_map(case: Case) -> None:
     """Several vmapped seeds have the same results as single ones."""
     keys = jax.random.split(jax.random.key(7), 2)
-    states = jax.vmap(case.distiller.init, (0, None))(keys, case.start)
+    states = jax.jit(jax.vmap(case.distiller.init, (0, None)))(keys, case.start)
     together, _ = jax.jit(jax.vmap(case.distiller.step, (0, None)))(states, case.batch(0))
     for i, key in enumerate(keys):
-        alone, _ = case.step(case.distiller.init(key, case.start), case.batch(0))
+        alone, _ = case.step(case.init(key, case.start), case.batch(0))
         member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
         chex.assert_trees_all_close(raw(member), raw(alone), rtol=1e-4, atol=1e-5)
 

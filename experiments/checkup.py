@@ -77,8 +77,8 @@ def checkup(
     facts["started"] = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     done(first)
     if found is not None:
-        jobs = plan.jobs(images, out / "cells", found["backend"], quick, only)
-        run_all(jobs, clock, max(1, (os.cpu_count() or 1) * 3 // 4), done)
+        jobs = plan.jobs(images, out, found["backend"], quick, only)
+        run_all(jobs, clock, min(plan.WORKERS, os.cpu_count() or 1), done)
     print((out / "page.md").read_text())
     return int(any(FAILED in row or row.get("verdict") in ("failed", "error") for row in rows))
 

@@ -161,7 +161,7 @@ def command() -> None:
         with stopping.in_order():
             status = one(settings)
         sys.exit(status)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error, flags(one))
 
 

@@ -152,6 +152,11 @@ def outside(hint):
     return ()
 
 
+def numbers(hint):
+    """Whether there is a number in the annotation."""
+    return hint in (int, float) or any(map(numbers, typing.get_args(hint)))
+
+
 def unbounded(hint):
     """Whether a number in the annotation has no range."""
     if typing.get_origin(hint) is Annotated:

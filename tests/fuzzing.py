@@ -2,13 +2,10 @@
 
 import io
 import json
-import pickle
-import zipfile
 
 import numpy as np
 from hypothesis import strategies as st
 
-from ddjax.storage import pickles
 from ddjax.storage.manifest import seal
 
 
@@ -54,21 +51,6 @@ def resealed(path, **fields):
     """Change fields of a manifest file (`...` removes one), and make its seal fit."""
     changed = {**json.loads(path.read_text()), **fields}
     path.write_text(json.dumps(sealed({name: value for name, value in changed.items() if value is not ...})))
-
-
-def torch_zip(content):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
-        archive.writestr("archive/version", "3\n")
-    return stream.getvalue()
-
-
-def torch_legacy(content):
-    return b"".join(
-        pickle.dumps(part, protocol=2)
-        for part in (pickles.TORCH_MAGIC, 1001, {"protocol_version": 1001, "little_endian": True}, content, [])
-    )
 
 
 def npy(array):

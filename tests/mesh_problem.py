@@ -1,8 +1,6 @@
 """One step of a method on one device and over all of them; run by test_mesh.py with eight simulated devices."""
 
 import json
-import os
-import pathlib
 import sys
 
 import jax
@@ -29,13 +27,6 @@ CONFIGS = {
         "keep_pool": False,
     },
 }
-
-
-def devices(count):
-    """The environment of a process with so many simulated devices."""
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"
-    root = pathlib.Path(__file__).parents[1]
-    return os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root), "XLA_FLAGS": flags}
 
 
 def main(name, classes):

@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         run(tmp_path / "file" / "run")
 
 
-def test_the_second_process_is_told_who_holds_a_run(tmp_path):
+def test_a_second_process_is_told_which_process_holds_the_run(tmp_path):
     kept = Checkpoints(tmp_path / "run", {})
     with kept.held(), pytest.raises(ValueError, match=r"the run in .*run is held by process \d+ on \S+ \(since 2"):
         run(tmp_path / "run")
@@ -213,7 +213,7 @@ def test_the_second_process_is_told_who_holds_a_run(tmp_path):
     assert not (tmp_path / "run.lock").read_text()
 
 
-def test_what_a_killed_process_left_half_written_is_removed(tmp_path, whole):
+def test_half_written_checkpoints_are_removed(tmp_path, whole):
     half = tmp_path / "run" / ".aside-step-000000004.abcd"
     half.mkdir(parents=True)
     (half / ARRAYS).write_bytes(b"half")
@@ -221,7 +221,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path, whole):
     assert not half.exists()
 
 
-def test_a_run_that_is_asked_to_end_keeps_what_it_has(tmp_path, whole, monkeypatch, capsys):
+def test_a_stopped_run_saves_its_state(tmp_path, whole, monkeypatch, capsys):
     kept, asked = Checkpoints(tmp_path / "run", CONFIG, seconds=1000.0), iter([False, False, True])
     with monkeypatch.context() as patch:
         patch.setattr(stopping, "asked", lambda: next(asked))

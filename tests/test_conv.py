@@ -198,7 +198,7 @@ def test_stacked_kernels_form_no_grouped_convolution():
 
 
 @pytest.mark.parametrize("case", ["3x3", "3x3 valid", "uneven padding", "even kernel, colours", "many images", "5x5"])
-def test_images_do_not_touch(case):
+def test_images_of_a_batch_are_independent(case):
     x, kernel, strides, padding = arguments(case)
 
     def both(x):  # the second as the adjoint sees it

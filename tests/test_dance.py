@@ -104,7 +104,7 @@ def test_small_classes_are_topped_up_and_empty_ones_refused():
 
 
 @pytest.mark.parametrize("start", ["mix", "random", "noise"])
-def test_what_it_starts_from(start):
+def test_the_first_images(start):
     config = DanceConfig(ipc=2, start=start, start_order="first", **TINY)
     train = testing.toy_train()
     first = dance.first_images(config, train, jax.random.key(0))
@@ -133,7 +133,7 @@ def test_the_result_is_decoded_by_its_students(case):
     assert jnp.all(low >= box.low - 1e-5) and jnp.all(distilled.images.max((0, 1, 2)) <= box.high + 1e-5)
 
 
-def test_both_views_improve(case):
+def test_both_losses_fall(case):
     """The mean over steps of the losses, against those of images that have not moved before the step."""
     batch = jax.jit(case.feed.at)
     first = state = case.state()
@@ -156,7 +156,7 @@ def test_both_views_improve(case):
         ({"formation": "bound", "ipc": 300}, "cap=200"),
     ],
 )
-def test_settings_that_cannot_run_are_refused(fields, words):
+def test_invalid_settings_are_refused(fields, words):
     with pytest.raises(ValueError, match=words):
         DanceConfig(**fields)
 

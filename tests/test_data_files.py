@@ -179,7 +179,7 @@ def test_folder_faults(folder, tmp_path, cache):
         load(tmp_path / "tiny")
 
 
-def test_names_that_lead_nowhere(tmp_path, cache, monkeypatch):
+def test_unknown_data_sets_are_refused(tmp_path, cache, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
         load("cifar_10")
@@ -200,7 +200,7 @@ def test_options_that_have_no_meaning_are_refused(folder, cache):
         load(folder, image_size=0)
 
 
-def test_the_filter_of_warnings_decides_nothing(folder, cache):
+def test_warning_filters_do_not_change_the_result(folder, cache):
     """Pillow's remarks on odd files must not depend on how the caller treats warnings."""
     image = Image.new("P", (6, 6))
     image.save(folder / "cat" / "0.png", transparency=b"\0" * 256)

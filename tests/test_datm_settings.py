@@ -80,7 +80,7 @@ def test_mtt_is_a_config_of_its_own():
         ("cifar", 10, "Did you mean 'cifar10'"),
     ],
 )
-def test_what_was_not_published_is_refused(name, ipc, message):
+def test_unpublished_settings_are_refused(name, ipc, message):
     with pytest.raises(ValueError, match=message):
         published(name, ipc)
 
@@ -94,7 +94,7 @@ def test_what_was_not_published_is_refused(name, ipc, message):
         ({"start": "noise"}, "learn_labels=False"),
     ],
 )
-def test_what_cannot_run_is_refused(fields, message):
+def test_invalid_settings_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         DatmConfig(**fields)
 

@@ -108,7 +108,9 @@ def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     pytest.importorskip("cleanlab")
     from ddjax.evaluation.detection import detection
 
-    report = ddjax.denoise(images, given, **(QUICK | {"method": method, "folds": 3, "plain_epochs": epochs}))
+    report = ddjax.denoise(
+        images, given, **(QUICK | {"method": method, "options": None, "folds": 3, "plain_epochs": epochs})
+    )
     said = detection(report.suspicion, report.flagged, report.cleaned, given, clean)
     assert said["auroc"] > 0.8 and said["precision"] > 0.5, said
     assert report.distilled is None and report.seconds.keys() >= {"judge"}
@@ -134,7 +136,7 @@ def test_what_cannot_be_read_is_said(noisy):
         ({"method": "rcigg"}, "Did you mean 'rcig'"),
         ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
-        ({"ids": ["one"]}, "ids must have an entry for each of .* images; got 1"),
+        ({"ids": ["one"]}, "ids must have an entry for each of .* examples; got 1"),
         ({"class_names": ["a", "b"]}, "holds class 9"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -13,12 +13,10 @@ from PIL import Image
 
 import ddjax
 from ddjax.data import load_all
-from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport, registry
 from experiments import data
 from experiments import denoise as command
-from experiments.denoising import writing
-from experiments.denoising.gallery import gallery
+from experiments.denoising import running
 from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
@@ -91,7 +89,7 @@ def stop(*arguments, **options):
 
 def test_unreadable_files_are_told_before_anything_is_trained(cleaned, capsys, monkeypatch):
     root, _ = cleaned
-    monkeypatch.setattr(command, "judged", stop)
+    monkeypatch.setattr(running, "judged", stop)
     with pytest.raises(Stopped):
         run(root / "pictures", root / "out", quiet=False)
     first, found, count, *names = capsys.readouterr().err.splitlines()
@@ -174,116 +172,6 @@ def test_mistakes_are_said():
         run("digits", None, method="datm", options=("setting=cifar10",))
 
 
-def report_on(dataset, flagged, suggested):
-    n, k = len(dataset.labels), dataset.num_classes
-    given = np.asarray(dataset.labels)
-    suspicion = flagged.astype(float)
-    truth = np.eye(k)[np.where(flagged, suggested, given)]
-    return DenoiseReport(
-        ids=np.arange(n).astype(str) if dataset.keys is None else dataset.keys,
-        same_as=first_rows(dataset.images),
-        given=given,
-        suggested=np.where(flagged, suggested, given),
-        suspicion=suspicion,
-        wrong=suspicion,
-        truth=truth,
-        flagged=flagged,
-        scores={"loss": suspicion},
-        class_names=dataset.class_names,
-        score="loss",
-        method="by hand",
-        expected_precision=1.0,
-        noise_rate=0.1,
-        seconds={},
-        settings={},
-    )
-
-
-def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
-    ids = np.array([7, 3, 5, 1, 9])
-    arrays = {"x_train": np.zeros((5, 4, 4), np.uint8), "y_train": np.array([[0], [1], [0], [1], [0]]), "ids": ids}
-    arrays |= {"x_test": np.ones((2, 4, 4), np.uint8), "y_test": np.array([0, 1])}
-    np.savez(tmp_path / "mine.npz", **arrays)
-    dataset = load_all(tmp_path / "mine.npz")
-    assert dataset.ids.tolist() == [1, 3, 5, 7, 9] and dataset.labels.tolist() == [1, 1, 0, 0, 0]
-    report = report_on(dataset, np.array([False, True, False, False, True]), np.array([0, 0, 0, 0, 1]))
-    path = writing.write_cleaned(report, str(tmp_path / "mine.npz"), dataset, tmp_path / "out")
-    with np.load(path) as found:
-        assert found["y_train"][:, 0].tolist() == [0, 0, 0, 1, 1] and found["y_test"].tolist() == [0, 1]
-        np.testing.assert_array_equal(found["ids"], ids)
-
-
-def test_a_csv_comes_back_with_its_columns(tmp_path):
-    (tmp_path / "in").mkdir()
-    lines = ["path, label, who"]
-    for i in range(6):
-        Image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(tmp_path / "in" / f"{i}.png")
-        lines.append(f"{i}.png, {'cat' if i % 2 else 'dog'}, ann")
-    (tmp_path / "in" / "labels.csv").write_text("\n".join([*lines, "gone.png, cat, bob"]))
-    dataset = load_all(tmp_path / "in" / "labels.csv")
-    assert len(dataset.images) == 6 and dataset.provenance["skipped"][0].startswith("gone.png: FileNotFoundError")
-    report = report_on(dataset, np.arange(6) == 4, np.zeros(6, int))
-    path = writing.write_cleaned(report, str(tmp_path / "in" / "labels.csv"), dataset, tmp_path / "out")
-    rows = read(path)
-    assert [row["label"] for row in rows] == ["dog", "cat", "dog", "cat", "cat", "cat", "cat"]
-    assert [row["who"] for row in rows] == ["ann"] * 6 + ["bob"] and rows[0]["path"] == "../in/0.png"
-    assert load_all(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
-
-
-def test_a_folder_is_read_whole(tmp_path):
-    for place in ("train/a/1.png", "train/b/2.png", "test/a/3.png"):
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / place)
-    found = load_all(tmp_path)
-    assert found.keys.tolist() == ["train/a/1.png", "train/b/2.png", "test/a/3.png"] and len(found.test_images) == 0
-    for file in tmp_path.rglob("*.png"):
-        file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no readable image files"):
-        load_all(tmp_path)
-
-
-def test_pictures_with_several_labels_are_listed(tmp_path):
-    for name, level in {
-        "cat/1": 1,
-        "cat/2": 2,
-        "dog/3": 1,
-        "dog/4": 4,
-        "newt\n/5": 4,
-        "newt\n/6": 6,
-        "newt\n/7": 6,
-    }.items():
-        place = tmp_path / "in" / f"{name}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((4, 4), level, np.uint8)).save(place)
-    (tmp_path / "in" / "cat" / "link.png").symlink_to(tmp_path / "in" / "dog" / "3.png")
-    dataset = load_all(tmp_path / "in")
-    report = report_on(dataset, np.zeros(8, bool), np.zeros(8, int))
-    assert [dataset.keys[rows].tolist() for rows in report.conflicts] == [
-        ["cat/1.png", "cat/link.png", "dog/3.png"],
-        ["dog/4.png", "newt\n/5.png"],
-    ]
-    lines = report.report().splitlines()
-    at = lines.index("pictures that occur under several labels: 2")
-    assert lines[at + 1 : at + 3] == [
-        "  cat/1.png (cat), cat/link.png (cat), dog/3.png (dog)",
-        r"  dog/4.png (dog), newt\n/5.png (newt\n)",
-    ]
-    assert "pictures that occur under several labels: 2, the first 1 of them" in report.report(most=1)
-    writing.write_conflicts(report, tmp_path / "conflicts.csv")
-    rows = [list(row.values()) for row in read(tmp_path / "conflicts.csv")]
-    assert rows == [
-        ["1", "cat/1.png", "cat"],
-        ["1", "cat/link.png", "cat"],
-        ["1", "dog/3.png", "dog"],
-        ["2", "dog/4.png", "dog"],
-        ["2", "newt\n/5.png", "newt\n"],
-    ]
-    page = gallery(report, dataset.images, "title", [], 1)
-    assert '<section id="conflicts">' in page and "2 pictures</a> with several labels" in page
-    assert page.count("<code>") == 3 and "the first 1 of 2; conflicts.csv lists all" in page
-    assert DenoiseReport.load(report.save(tmp_path / "kept")).conflicts[1].tolist() == report.conflicts[1].tolist()
-
-
 def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path, monkeypatch, capsys):
     for name, size in {"cat/1": 4, "cat/2": 4, "cat/3": 4, "dog/1": 5, "newt\n/1": 4}.items():
         place = tmp_path / f"{name}.png"
@@ -292,7 +180,7 @@ def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path,
     (tmp_path / "empty").mkdir()
     (tmp_path / "cat" / "loop").symlink_to(tmp_path)
     (tmp_path / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes(place.read_bytes())
-    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3"])
+    monkeypatch.setattr(sys, "argv", ["denoise", str(tmp_path), "--ipc", "3", "--method", "dance"])
     with pytest.raises(SystemExit):
         cli.main(command.denoise)
     said = capsys.readouterr().err.splitlines()
@@ -319,14 +207,14 @@ def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
     with pytest.raises(
         ValueError, match=r"ipc=2 is more images than 10,000 of 10,000 classes have: '0' \(1\), '1' .* and 9,995 more"
     ):
-        ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2)
+        ddjax.denoise(np.zeros((10_000, 8, 8), np.uint8), np.arange(10_000)[::-1].astype(str), ipc=2, method="dance")
 
 
 def test_arguments_are_shown_as_flags():
     names = cli.flags(command.denoise)
     assert {"image_size", "ipc", "data_dir"} < names
-    said = "seed=-1, image_size=32. precision=0.5; labels= and network='a b', flip=True or flip=False; xseed=1"
-    wanted = "--seed -1, --image-size 32. --precision 0.5; labels= and --network 'a b', --flip or --no-flip; xseed=1"
+    said = "seed=-1, image_size=32. precision=0.5; images= and network='a b', flip=True or flip=False; xseed=1"
+    wanted = "--seed -1, --image-size 32. --precision 0.5; images= and --network 'a b', --flip or --no-flip; xseed=1"
     assert cli.as_typed(said, names) == wanted
     assert cli.flags(data.main) >= {"image_size", "labels", "json"}
     assert "data" not in names and "name" not in cli.flags(data.main)  # positional

@@ -98,10 +98,11 @@ def test_what_precedes_a_distillation_is_announced(monkeypatch):
 
 
 def test_many_unreadable_files_are_counted():
-    dataset = types.SimpleNamespace(
-        num_classes=2, provenance={"skipped": [f"{i}.png: not an image" for i in range(25)]}
-    )
-    lines = stages.what_was_read(7, dataset)
+    skipped = [f"{i}.png: not an image" for i in range(25)]
+    images = np.zeros((7, 2, 2, 1), np.uint8)
+    task = types.SimpleNamespace(skipped=skipped, given=np.zeros(7, int), class_names=("a", "b"), images=images)
+    lines = stages.what_was_read(task)
+    assert lines[0] == "7 images of 2 classes"
     assert lines[1] == "25 files cannot be read and are left out:" and lines[-1] == "  and 15 more" and len(lines) == 13
 
 

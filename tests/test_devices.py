@@ -1,36 +1,29 @@
 """1, 2 and 8 devices give the same numbers, for one run and for seeds; eight are simulated in a process of its own."""
 
-import json
 import pathlib
-import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
+import processes
 import pytest
-from mesh_problem import devices
 
 from experiments.notebook import begin
 
-ROOT = pathlib.Path(__file__).parents[1]
-
 
 def test_one_two_and_eight_devices_agree():
-    command = [sys.executable, str(ROOT / "tests" / "devices_problem.py")]
-    done = subprocess.run(command, env=devices(8), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = processes.answer(processes.HERE / "devices_problem.py", **processes.devices(8))
     assert found["devices"] == 8 and found["moved"] > 1e-3 and found["apart"] > 1e-4
     assert max(*found["counts"].values(), *found["seeds"]) < 2e-5, found
 
 
-def test_the_guard_in_that_test_sees_a_transfer():
+def test_the_transfer_guard_detects_a_transfer():
     with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
         jnp.zeros(3) + 1.5
 
 
 @pytest.mark.parametrize(("asked", "quick"), [("1", True), ("0", False), (None, True)])
-def test_a_notebook_knows_its_place(monkeypatch, capsys, asked, quick):
+def test_a_notebook_detects_quick_mode_and_devices(monkeypatch, capsys, asked, quick):
     monkeypatch.delenv("DDJAX_QUICK", raising=False)
     if asked:
         monkeypatch.setenv("DDJAX_QUICK", asked)

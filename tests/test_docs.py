@@ -17,7 +17,7 @@ PAGES = sorted((ROOT / ".docs" / "pages").glob("**/*.md"))
 REFERENCE = "\n".join(path.read_text() for path in PAGES if path.parent.name == "reference")
 WRITTEN = [ROOT / "README.md", *PAGES, *sorted((ROOT / ".github").glob("*.md"))]
 PYTHON = {path.stem: blocks for path in PAGES if (blocks := re.findall(r"```python\n(.*?)```", path.read_text(), re.S))}
-SLOW = ("denoise", "methods")  # they distil and train
+SLOW = ("denoise", "methods", "python")  # they distil and train
 
 
 def load_file(name):
@@ -53,10 +53,10 @@ def commands():
 
 
 def parsers():
-    from experiments import bench, data, denoise, noise, report, score, sweep
+    from experiments import bench, checkup, data, denoise, noise, report, score, sweep
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
-    return found | {"denoise": denoise.denoise, "data": data.main, "score": score.score}
+    return found | {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
 
 
 @pytest.mark.parametrize(("module", "words"), list(commands()))

@@ -1,33 +1,19 @@
 """Each mistake at a public door raises one clear error of ddjax before a network is traced."""
 
-import json
-import os
-import pathlib
 import re
-import subprocess
-import sys
 
 import doors_cases
 import doors_numbers
+import processes
 import pytest
 
-HERE = pathlib.Path(__file__).parent
 FAULTS = {"labels": 7, "images": 8, "image files": 8}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("doors")
-    own = {"PYTHONPATH": str(HERE.parent), "DDJAX_CACHE": str(folder / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "doors.py"), str(folder)],
-        env=os.environ | own | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return processes.answer(processes.HERE / "doors.py", folder, DDJAX_CACHE=folder / "cache")
 
 
 def cases():

@@ -93,7 +93,7 @@ def found(name):
             preprocess=transform,
         ),
     )
-    return gallery(made, images, name("Suspicious labels"), [name("broken.png: not an image")], 12, given[::-1])
+    return gallery(made, images, None, name("Suspicious labels"), [name("broken.png: not an image")], 12, given[::-1])
 
 
 def test_the_gallery_escapes_file_names_class_names_and_reasons():

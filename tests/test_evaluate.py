@@ -129,7 +129,7 @@ def test_soft_and_learned_labels_train_too(ready, distilled):
     assert np.mean(evaluate(regression, ready.test, protocol=squared, model=MODEL).last) > 0.8
 
 
-def test_an_rcig_support_from_elsewhere_is_scored_as_it_is(ready):
+def test_an_external_rcig_support_is_scored_unchanged(ready):
     # arrays as a published checkpoint holds them: whitened images, labels whose rows do not sum to zero, mirrored
     transform = preprocess.fit("rcig", np.repeat(ready.train.images, 3, axis=3))
     colour = dataclasses.replace(ready.test, images=np.repeat(np.asarray(ready.test.images), 3, axis=3))
@@ -181,7 +181,7 @@ def test_dd_ranking(ready, distilled):
     assert found.hlr < 0 < found.ior
 
 
-def test_test_images_are_asked_about_once(ready, distilled, monkeypatch):
+def test_test_images_are_predicted_once(ready, distilled, monkeypatch):
     fits, predictions = [], []
 
     def fit(*arguments, **options):

@@ -72,7 +72,7 @@ def test_weights_come_back_in_the_dtype_of_the_vector(dtype):
         np.testing.assert_array_equal(ravel_pytree(params)[0], flat)
 
 
-def test_the_manifest_speaks_of_the_last_weights(whole):
+def test_the_manifest_records_the_last_epoch(whole):
     assert sorted(whole.manifest["experts"]) == ["0", "1"]
     for number in range(2):
         logits = predict(MODEL, whole.unravel(whole.flat(number, 3)), TRAIN.images)
@@ -100,7 +100,7 @@ def test_an_expert_is_a_function_of_seed_and_number(whole):
     np.testing.assert_allclose(np.stack([e.snapshots for e in side_by_side]), whole.array, rtol=1e-3, atol=1e-5)
 
 
-def test_no_file_is_the_same_numbers(whole, cache):
+def test_experts_without_a_file_are_equal(whole, cache):
     again = made(None, store=False)
     np.testing.assert_array_equal(again.array, whole.array)
     assert again.manifest["identity"] == whole.manifest["identity"] and not cache.exists()
@@ -108,7 +108,7 @@ def test_no_file_is_the_same_numbers(whole, cache):
         assert record["sha256"] == whole.manifest["experts"][number]["sha256"]
 
 
-def test_windows_and_halves_are_parts_of_the_whole(whole, tmp_path):
+def test_kept_epochs_and_bfloat16_are_taken_from_all_snapshots(whole, tmp_path):
     ends, window = made(tmp_path, keep="ends"), made(tmp_path, keep=[2, 1])
     np.testing.assert_array_equal(ends.array, whole.array[:, [0, 3]])
     np.testing.assert_array_equal(window.array, whole.array[:, [1, 2]])

@@ -35,7 +35,7 @@ def stored(whole, tmp_path):
     return buffer
 
 
-def test_more_are_added_and_fewer_are_served(whole, stored, tmp_path):
+def test_a_buffer_grows_and_serves_fewer_experts(whole, stored, tmp_path):
     calls, report = trained()
     three = made(tmp_path, experts=3, options=RunOptions(report=report))
     assert [(done, of) for done, of, _ in calls] == [(1, 3), (2, 3), (3, 3)] and calls[-1][2]["loss"] > 0
@@ -47,7 +47,7 @@ def test_more_are_added_and_fewer_are_served(whole, stored, tmp_path):
         one.array[0, 0, 0] = 1
 
 
-def test_an_interrupted_fleet_goes_on(whole, tmp_path):
+def test_interrupted_training_resumes(whole, tmp_path):
     def report(done, of, metrics):
         if done > RECIPE.epochs:  # in the midst of the second expert
             raise KeyboardInterrupt
@@ -82,7 +82,7 @@ def damage_the_manifest(buffer):
     [(damage_a_number, 1), (damage_the_end, 1), (damage_the_manifest, 2)],
     ids=["a number", "the end", "the manifest"],
 )
-def test_damage_is_found_and_mended(whole, stored, tmp_path, caplog, damage, lost):
+def test_damaged_experts_are_trained_again(whole, stored, tmp_path, caplog, damage, lost):
     damage(stored)
     calls, report = trained()
     again = made(tmp_path, options=RunOptions(report=report))
@@ -113,7 +113,7 @@ def test_a_block_is_hashed_once_until_its_file_changes(stored, monkeypatch):
     assert found() == [[0], [0]] and len(hashed) == 8
 
 
-def test_a_strangers_manifest_is_refused(stored, tmp_path):
+def test_a_manifest_of_other_experts_is_refused(stored, tmp_path):
     resealed(stored.manifest_file, identity=stored.identity | {"space": "other"})
     with pytest.raises(ValueError, match="describes other experts"):
         made(tmp_path)
@@ -160,19 +160,19 @@ def described(**changes):
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_whatever_decides_the_numbers_decides_the_name(changes):
+def test_every_setting_that_changes_the_numbers_changes_the_fingerprint(changes):
     assert TRAIN.labels[5] != 0
     assert buffers.fingerprint(described(**changes)) != buffers.fingerprint(described())
     assert buffers.fingerprint(described()) == buffers.fingerprint(described())
 
 
-def test_rounded_products_have_a_name_of_their_own():
+def test_the_precision_of_products_is_part_of_the_identity():
     with jax.default_matmul_precision("bfloat16"):
         rounded = described()
     assert rounded != described()
 
 
-def test_the_size_is_told_before_anything_is_trained(whole, tmp_path, caplog, monkeypatch):
+def test_the_size_is_logged_and_checked_before_training(whole, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, logger="ddjax.experts")
     monkeypatch.setattr(buffers.shutil, "disk_usage", lambda path: buffers.shutil._ntuple_diskusage(9, 9, 1000))
     calls, report = trained()
@@ -194,13 +194,13 @@ def test_the_size_is_told_before_anything_is_trained(whole, tmp_path, caplog, mo
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
-def test_mistakes_are_named(tmp_path, changes, message):
+def test_invalid_arguments_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         made(tmp_path, **changes)
     assert not list(tmp_path.rglob("*.bin"))
 
 
-def test_what_diverged_is_not_stored(tmp_path):
+def test_diverged_experts_are_not_stored(tmp_path):
     with pytest.raises(ValueError, match="expert 0 diverged"):
         made(tmp_path, recipe=dataclasses.replace(RECIPE, rate=1e30, sharpness=None, epochs=1))
     assert not list(tmp_path.rglob("*.bin"))

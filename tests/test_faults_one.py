@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
+import processes
 import pytest
+from processes import ended
 
-ROOT = pathlib.Path(__file__).parents[1]
 SMALL = ["--width", "4", "--depth", "1", "--limit", "200", "--students", "2", "--ipc", "1", "--save-every", "0"]
 LONG = ["--method", "random", "--noise", "clean", "--protocol", "common", "--epochs", "300", *SMALL]
 pytestmark = pytest.mark.slow
@@ -20,25 +17,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def launch(tmp_path, tmp_path_factory):
-    own = {
-        "PYTHONPATH": str(ROOT),
-        "DDJAX_CACHE": str(tmp_path / "cache"),
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.getbasetemp().parent / "faults_compiled"),
-    }
+    own = processes.compiled(tmp_path_factory) | {"DDJAX_CACHE": tmp_path / "cache"}
 
     def start(out, *words):
-        command = [sys.executable, "-m", "experiments.one", *words, "--out", str(out), "--quiet"]
-        return subprocess.Popen(
-            command, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        return processes.start("-m", "experiments.one", *words, "--out", out, "--quiet", **own)
 
     return start
-
-
-def ended(process, status=0):
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == status, said
-    return said
 
 
 def result(out):

@@ -1,16 +1,14 @@
 """A sweep with cells that fail in every way, launched twice at once, and on a disk that fills up."""
 
 import json
-import os
-import pathlib
 import signal
 import subprocess
-import sys
 import time
 
+import processes
 import pytest
+from processes import ended
 
-HERE = pathlib.Path(__file__).parent
 TOML = """
 methods = ["random", "faults_methods:HUNGRY", "faults_methods:NAN", "faults_methods:DEADLY"]
 noises = [["clean", 0.0], ["symmetric", 0.4]]
@@ -25,43 +23,12 @@ limit = 150
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    return tmp_path_factory.getbasetemp().parent / "faults_compiled"
-
-
 @pytest.fixture
-def launch(tmp_path, compiled):
+def launch(tmp_path, tmp_path_factory):
     (tmp_path / "grid.toml").write_text(TOML)
-    own = {
-        "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}",
-        "DDJAX_CACHE": str(tmp_path / "cache"),
-        "FAULTS_MARK": str(tmp_path / "mark"),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
-        "JAX_COMPILATION_CACHE_DIR": str(compiled),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-
-    def start(out, *words):
-        command = [
-            sys.executable,
-            "-m",
-            "experiments.sweep",
-            "--config",
-            str(tmp_path / "grid.toml"),
-            "--quiet",
-            "--workers",
-            "1",
-        ]
-        return subprocess.Popen(
-            [*command, "--out", str(out), *words],
-            env=os.environ | own,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    return start
+    own = processes.compiled(tmp_path_factory) | {"DDJAX_CACHE": tmp_path / "cache", "FAULTS_MARK": tmp_path / "mark"}
+    command = ["-m", "experiments.sweep", "--config", tmp_path / "grid.toml", "--quiet", "--workers", "1"]
+    return lambda out, *words: processes.start(*command, "--out", out, *words, **own)
 
 
 def rows_of(out):
@@ -79,9 +46,7 @@ def scores(out):
 @pytest.fixture
 def calm(launch, tmp_path):
     """The scores of the good cells where nothing happened."""
-    process = launch(tmp_path / "calm", "--methods", "random", "--workers", "1")
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, said
+    ended(launch(tmp_path / "calm", "--methods", "random"))
     return scores(tmp_path / "calm")
 
 
@@ -90,9 +55,7 @@ def calm(launch, tmp_path):
 )
 def test_a_sweep_outlives_its_cells_and_launchers(launch, calm, tmp_path, record_property):
     out = tmp_path / "out"
-    first = launch(out)  # dies with the deadly cell
-    said = first.communicate(timeout=300)[0]
-    assert first.returncode == -signal.SIGKILL, said
+    ended(launch(out), -signal.SIGKILL)  # by the deadly cell
     both = [launch(out), launch(out)]
     words = [process.communicate(timeout=300)[0] for process in both]
     assert {process.returncode for process in both} <= {0, 1}, words
@@ -119,12 +82,10 @@ def test_a_sweep_of_several_processes_ends_in_order(launch, tmp_path, record_pro
         time.sleep(0.05)
     start = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=100)[0]
-    assert process.returncode == 75 and time.monotonic() - start < 10, said
+    said = ended(process, 75)
+    assert time.monotonic() - start < 10, said
     assert "epochs are done, and kept" in said and "Traceback" not in said, said
-    process = launch(out, *words)
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, said
+    ended(launch(out, *words))
     assert [row["status"] for row in rows_of(out).values()] == ["done"] * 2 and not (out / "unfinished").exists()
     record_property("lost", "nothing")
 
@@ -137,15 +98,12 @@ def test_a_sweep_on_a_full_disk(launch, calm, tmp_path, record_property):
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        process = launch(out, "--methods", "random", "--workers", "1")
-        said = process.communicate(timeout=300)[0]
-        assert process.returncode == 2 and "No space left on device" in said and "Traceback" not in said, said
+        said = ended(launch(out, "--methods", "random"), 2)
+        assert "No space left on device" in said and "Traceback" not in said, said
         whole = rows_of(out)  # reads every row that there is
         assert all(row["status"] == "done" for row in whole.values())
         subprocess.run(["mount", "-o", "remount,size=16m", str(out)], check=True)
-        process = launch(out, "--methods", "random", "--workers", "1")
-        said = process.communicate(timeout=300)[0]
-        assert process.returncode == 0, said
+        ended(launch(out, "--methods", "random"))
         assert scores(out) == calm
     finally:
         subprocess.run(["umount", "-l", str(out)], check=True)

@@ -36,10 +36,10 @@ def test_labels_are_scaled_by_the_number_of_classes():
 
 def test_first_ages_are_staggered_and_old_networks_replaced():
     case = Case(frepo.METHOD, frepo.FrepoConfig(**{**TINY, "norm": "batch"}))
-    state, step = case.state(), jax.jit(case.distiller.step)
+    state = case.state()
     np.testing.assert_array_equal(state.pool.whole().age, [0, 2, 4])
     for number in range(8):
-        before, (state, _) = state, step(state, case.batch(number))
+        before, (state, _) = state, case.step(state, case.batch(number))
         changed = np.flatnonzero(np.asarray(before.pool.whole().age != state.pool.whole().age))
         assert len(changed) == 1 and int(state.pool.whole().age.max()) < 6
         old, new = int(before.pool.whole().age[changed[0]]), int(state.pool.whole().age[changed[0]])

@@ -32,7 +32,7 @@ def test_every_name_is_there():
         ddjax.evalute  # noqa: B018
 
 
-def test_python_m_ddjax_says_what_is_where(tmp_path):
+def test_python_m_ddjax_lists_versions_devices_and_data(tmp_path):
     code = (
         "import runpy, sys; runpy.run_module('ddjax', run_name='__main__'); "
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'neural_tangents'} & set(sys.modules)))"

@@ -9,8 +9,11 @@ import zipfile
 import fuzzing
 import numpy as np
 import pytest
+from fuzzing import npy, npz
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch_files import torch_legacy as legacy
+from torch_files import torch_zip
 
 from ddjax.data import load
 from ddjax.denoising import DenoiseReport
@@ -39,14 +42,8 @@ class Trap:
 
 
 LABELS = {
-    ".pt": [
-        fuzzing.torch_zip(TABLE),
-        fuzzing.torch_legacy(TABLE),
-        pickle.dumps(TABLE, protocol=5),
-        fuzzing.torch_zip({"x": Trap()}),
-        fuzzing.torch_legacy(Trap()),
-    ],
-    ".npy": [fuzzing.npy(np.arange(30)), fuzzing.npy(np.array(TABLE, object)), fuzzing.npy(np.array([Trap()], object))],
+    ".pt": [torch_zip(TABLE), legacy(TABLE), pickle.dumps(TABLE, protocol=5), torch_zip({"x": Trap()}), legacy(Trap())],
+    ".npy": [npy(np.arange(30)), npy(np.array(TABLE, object)), npy(np.array([Trap()], object))],
     ".csv": [b"clean_label,worse_label\n1,2\n3,4\n", b"1\n2\n3\n", b"\xef\xbb\xbfa,b\n1,2\n"],
 }
 
@@ -121,7 +118,7 @@ def test_pickles_of_random_opcodes(folder):
 @pytest.mark.faults(10, "CIFAR-N tables damaged at random", "labels or a ValueError")
 def test_annotations(folder):
     @TRIED
-    @given(fuzzing.damaged(fuzzing.torch_zip(TABLE), fuzzing.torch_legacy(TABLE)))
+    @given(fuzzing.damaged(torch_zip(TABLE), legacy(TABLE)))
     def one(data):
         tried(folder / "CIFAR-10_human.pt", data, lambda path: read_human(path, "cifar10"))
 
@@ -129,13 +126,13 @@ def test_annotations(folder):
 
 
 IMAGES = np.zeros((10, 4, 4, 3), np.uint8)
-DATA = fuzzing.npz(images=IMAGES, labels=np.arange(10) % 2, test_images=IMAGES[:4], test_labels=np.arange(4) % 2)
+DATA = npz(images=IMAGES, labels=np.arange(10) % 2, test_images=IMAGES[:4], test_labels=np.arange(4) % 2)
 
 
 @pytest.mark.faults(8, "an .npz of images damaged at random", "a data set or a ValueError")
 def test_npz_of_images(folder):
     @TRIED
-    @given(fuzzing.damaged(DATA, fuzzing.npz(x_train=np.array([{}], object), y_train=np.arange(1))))
+    @given(fuzzing.damaged(DATA, npz(x_train=np.array([{}], object), y_train=np.arange(1))))
     def one(data):
         tried(folder / "data.npz", data, lambda path: load(path, cache_dir=folder / "cache"))
 
@@ -161,7 +158,7 @@ def test_csv_of_images(folder):
 def test_matrices(folder):
     @TRIED
     @given(
-        fuzzing.damaged(fuzzing.npy(np.eye(3)), fuzzing.npy(np.array([Trap()], object))),
+        fuzzing.damaged(npy(np.eye(3)), npy(np.array([Trap()], object))),
         st.sampled_from([".npy", ".csv"]),
     )
     def one(data, suffix):

@@ -16,17 +16,23 @@ import pytest
 from jax import lax
 
 from ddjax import trees
+from ddjax.backend import target
+from ddjax.distillers import datm
+from ddjax.distillers.datm import memory
 from ddjax.execution.distill import distill
 from ddjax.execution.fleet import init_members
 from ddjax.kernels import gram, ridge_predict
 from ddjax.models.convolution.conv import conv2d
 from ddjax.precision import policy
+from experiments.benchmarks import datm as datm_benchmark
 
 pytestmark = pytest.mark.gpu
 UNOPTIMISED = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "true"  # as conftest.py has it
-STEPS = 2
+STEPS, SHAPE = 2, (32, 32, 3)
 CHOSEN = ("random", "herding", "kcenter")  # these choose images, and move none
-LEARNED = [name for name in faults_child.CONFIGS if name not in CHOSEN]
+# a method's tests share its experts and programs, so one worker runs them
+GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in faults_child.CONFIGS]
+LEARNED = [case for case in GROUPED if case.values[0] not in CHOSEN]
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +91,20 @@ def step(name, device, optimised):
         return jax.jit(lambda state, batch: case.distiller.step(state, batch))(state_on(device, name, 0), batch)
 
 
-def whole_run(name, device, seed=0):
-    """The last state of the loop, and the log; the program is compiled anew."""
+@functools.cache
+def separate(name, number):
+    """The distiller with a step of its own, so that each number compiles its programs anew."""
+    distiller = problem(name).distiller
+    return distiller._replace(step=lambda state, batch: distiller.step(state, batch))
+
+
+@functools.cache
+def whole_run(name, device, seed=0, number=0):
+    """The last state of the loop, and the log."""
     case = problem(name)
-    distiller = case.distiller._replace(step=lambda state, batch: case.distiller.step(state, batch))
     state, data = state_on(device, name, seed), jax.device_put(case.feed.data, device)
     with on(device, optimised=True):
-        last, log = distill(distiller, case.feed._replace(data=data), state, steps=STEPS, chunk=STEPS)
+        last, log = distill(separate(name, number), case.feed._replace(data=data), state, steps=STEPS, chunk=STEPS)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state)), "the state was copied, not donated"
     assert all(leaf.devices() == {device} for leaf in jax.tree.leaves(last))
     return last, log
@@ -113,7 +126,7 @@ def assert_close(name, found, wanted, seed=0):
         np.testing.assert_allclose(log[metric], values, rtol=2e-3, atol=1e-5, err_msg=metric)
 
 
-@pytest.mark.parametrize("name", faults_child.CONFIGS)
+@pytest.mark.parametrize("name", GROUPED)
 def test_steps_give_the_numbers_of_the_cpu(device, name):
     found, wanted = step(name, device, optimised=True), step(name, cpu(), optimised=False)
     if name in CHOSEN:
@@ -124,9 +137,8 @@ def test_steps_give_the_numbers_of_the_cpu(device, name):
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_two_runs_agree_bit_for_bit(device, name):
-    one, two = (
-        jax.tree.map(np.asarray, (trees.raw(last), log)) for last, log in (whole_run(name, device) for _ in range(2))
-    )
+    runs = [whole_run(name, device, number=number) for number in (0, 1)]
+    one, two = (jax.tree.map(np.asarray, (trees.raw(last), log)) for last, log in runs)
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
@@ -187,6 +199,31 @@ def test_convolutions_are_exact_to_single_precision(device, case):
     x, kernel, strides = CONVOLUTIONS[case]
     ours, exact = (functools.partial(conv, strides=strides) for conv in (conv2d, native))
     agree(ours, exact, (normal(0, *x), normal(1, *kernel) / np.float32(np.sqrt(np.prod(kernel[:3])))), device, 1e-5)
+
+
+# a product of two factors, each rounded: 2 x 2^-bits, and twice that for a derivative of a gradient
+ROUNDING = {"float32": 1e-5, "tensorfloat32": 4e-3, "bfloat16_3x": 1e-4, "bfloat16": 3e-2}
+
+
+@pytest.mark.parametrize("name", ROUNDING)
+def test_products_are_as_exact_as_their_policy(device, name):
+    x, kernel, strides = CONVOLUTIONS["wide"]
+    ours, exact = (functools.partial(conv, strides=strides) for conv in (conv2d, native))
+    with policy(name):
+        agree(ours, exact, (normal(0, *x), normal(1, *kernel) / np.float32(np.sqrt(9 * 41))), device, ROUNDING[name])
+
+
+def test_the_memory_plan_of_datm_holds(device):
+    if device.platform == "cpu":
+        pytest.skip("test_datm_parts.py compares them on a CPU")
+    config = datm.DatmConfig(ipc=10, width=64, inner_steps=10)
+    model = datm.network(config, SHAPE, 10)
+    learned, segments = datm_benchmark.problem(model, 100)
+    with on(device, optimised=True):
+        found = datm_benchmark.peak_of(config, model, learned, segments)
+        shapes = memory.shapes_of(model, SHAPE, 100, 10, config.inner_steps, 100, 1, target())
+    planned = memory.peak(shapes, memory.Way(config.hypergradient, config.remat, 1))
+    assert found / 2 < planned < 3 * found, f"{found / 2**20:.0f} MiB, planned {planned / 2**20:.0f} MiB"
 
 
 @pytest.mark.parametrize(("dtype", "ridge", "tolerance"), [("float32", 0.1, 1e-5), ("float64", 1e-4, 1e-3)])

@@ -90,7 +90,7 @@ def in_a_stack(spoiled_too):
     return Distiller(None, step, None)
 
 
-def test_of_a_stack_the_member_that_was_changed_is_checked_and_restored():
+def test_the_changed_member_of_a_stack_is_checked_and_restored():
     def start():
         return {"pool": trees.Stacked.of(jnp.zeros(3)), "step": jnp.int32(0)}
 
@@ -106,7 +106,7 @@ def test_of_a_stack_the_member_that_was_changed_is_checked_and_restored():
 
 
 @pytest.mark.faults(6, "NaN in every update", "stopped after ten in a row, the last finite state kept, no result")
-def test_too_many_in_a_row_end_the_run_with_its_last_finite_state(tmp_path):
+def test_too_many_skipped_updates_end_the_run_with_the_last_finite_state(tmp_path):
     before = distill(adder.ADDER, adder.feed(), adder.state(), steps=3)[0]
     kept = Checkpoints(tmp_path / "run", {})
     with pytest.raises(Diverged, match=r"stopped after step 8 of 12: 5 updates in a row.*A smaller rate") as ended:
@@ -120,7 +120,7 @@ def test_too_many_in_a_row_end_the_run_with_its_last_finite_state(tmp_path):
         run(bad=range(3, 99), patience=5, checkpoints=kept)
 
 
-def test_gaps_begin_the_count_anew():
+def test_an_accepted_update_resets_the_count():
     _, log = run(bad=(1, 2, 4, 5, 7, 8), patience=3)
     assert log[SKIPPED].sum() == 6
 
@@ -131,7 +131,7 @@ def test_a_bound_that_began_infinite_may_stay_so():
     assert not finite({"bound": jnp.array([jnp.inf, jnp.inf]), "count": jnp.int32(1)}, old)
 
 
-def test_members_of_a_fleet_are_guarded_each_for_itself():
+def test_each_member_of_a_fleet_is_guarded_separately():
     feeds = [adder.feed(), adder.feed((2, 5)), adder.feed()]
 
     def together(**more):

@@ -23,7 +23,7 @@ def damaged(folder):
 
 
 @pytest.mark.faults(4, "a checkpoint damaged on one of two hosts", "both go on from what the first host has intact")
-def test_two_hosts_go_on_from_one_step(tmp_path):
+def test_two_hosts_resume_from_the_same_step(tmp_path):
     kept = Checkpoints(tmp_path / "follower" / "host0", {}, seconds=0.0)
     distill(adder.ADDER, adder.feed(), adder.state(), steps=6, chunk=2, options=RunOptions(checkpoints=kept))
     for name in ("follower/host1", "first/host0", "first/host1", "empty/host0"):

@@ -59,7 +59,7 @@ def test_grey_digits_are_padded_as_our_network_pads_them():
     assert model.features(model.init(jax.random.key(0)), x).shape == (1, 16 * 16 * 4)
 
 
-def test_the_wrong_is_named():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="nngp"):
         infinite.convnet_kernel("nngpp", 2)
     with pytest.raises(ValueError, match="standard"):

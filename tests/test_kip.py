@@ -48,8 +48,8 @@ test_kip = testing.contract(
 def test_a_kernel_is_named_like_any_other_thing(monkeypatch):
     monkeypatch.setitem(sys.modules, "my_fork", GUIDE)
     named = testing.Case(kip.METHOD, kip.KipConfig(kernel="my_fork:matern", **TINY))
-    own = testing.Case(GUIDE.METHOD, kip.KernelConfig(**TINY))
-    found, expected = (jax.jit(case.distiller.step)(case.state(), case.batch(0))[0].distilled for case in (named, own))
+    own = test_the_guide_makes_a_method.case()
+    found, expected = (case.step(case.state(), case.batch(0))[0].distilled for case in (named, own))
     assert jnp.array_equal(found.images, expected.images)
 
 
@@ -85,8 +85,7 @@ def test_learning_pays_on_unseen_images():
 
 
 def test_labels_stay_unless_they_are_learned():
-    for learned in (False, True):
-        case = testing.Case(GUIDE.METHOD, kip.KernelConfig(learn_labels=learned, **TINY))
+    for learned, case in ((False, test_the_guide_makes_a_method.case()), (True, test_kip.case())):
         labels = case.distiller.extract(case.looped()).labels
         expected = centered(jnp.repeat(jnp.arange(3), 2), 3)
         assert jnp.array_equal(case.start.labels, expected)
@@ -158,7 +157,7 @@ def test_batches_are_functions_of_the_step():
     assert len(image_batches(train, 999, jax.random.key(3)).at(feed.data, jnp.int32(0)).labels) == len(train.labels)
 
 
-def test_the_wrong_is_named():
+def test_invalid_arguments_are_refused():
     model = build("mlp", (8, 8, 3), 3)
     with pytest.raises(ValueError, match="conjugate"):
         kip.build(kip.KipConfig(kernel="conjugat"), model)

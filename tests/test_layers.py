@@ -34,8 +34,10 @@ DOORS = {
     "tyro": ["experiments/"],
     "rich": ["experiments/"],
     "tensorboardX": ["experiments/display/board.py"],
+    "torch": ["experiments/benchmarks/pytorch.py", "experiments/denoising/embedding.py"],
+    "timm": ["experiments/denoising/embedding.py"],
+    "datasets": ["experiments/denoising/huggingface.py", "experiments/denoising/exports.py"],
     "ray": ["experiments/sweeping/on_ray.py"],
-    "torch": ["experiments/benchmarks/pytorch.py"],
     "submitit": ["experiments/sweeping/on_slurm.py", "experiments/sweeping/jobs.py"],
 }
 FORBIDDEN = ["jaxopt", "clu"]

@@ -1,10 +1,7 @@
 """Experts and students shared out among devices."""
 
-import subprocess
-import sys
-
+import processes
 import pytest
-from mesh_problem import devices
 
 EXPERTS = """
 import jax, numpy as np
@@ -64,6 +61,5 @@ assert "parts" in text, "nothing is shared out"
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [EXPERTS, STUDENTS], ids=["experts", "students"])
 def test_devices_share_the_members(program):
-    command = [sys.executable, "-W", "error::UserWarning", "-c", program]
-    done = subprocess.run(command, env=devices(2), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    words = "-W", "error::UserWarning", "-c", program
+    processes.ended(processes.start(*words, **processes.devices(2)))

@@ -44,7 +44,7 @@ def test_log_odds_are_those_of_the_labels_probability():
 
 
 @pytest.mark.parametrize("shadows", [16, 64])
-def test_a_shift_is_found_as_far_as_it_can_be(shadows):
+def test_a_shift_is_detected_near_the_optimum(shadows):
     """Two unit normals at a distance d: no attack has a larger AUC than Phi(d / sqrt 2)."""
     scores, inside = simulated(1.5, shadows)
     best, found = stats.norm.cdf(1.5 / np.sqrt(2)), membership.attack(scores, inside)
@@ -54,12 +54,12 @@ def test_a_shift_is_found_as_far_as_it_can_be(shadows):
     assert plain < 0.65 < found.auc  # one threshold for all examples sees their levels, not who was in the data
 
 
-def test_where_nothing_leaks_nothing_is_found():
+def test_without_leakage_the_attack_is_at_chance():
     found = membership.attack(*simulated(0.0))
     assert found.auc == pytest.approx(0.5, abs=0.02) and found.tpr == pytest.approx(0.01, abs=0.01)
 
 
-def test_the_model_under_attack_is_no_witness_against_itself():
+def test_the_attacked_model_is_excluded_from_its_reference_distributions():
     """Its own score, however far off, moves no distribution that it is judged by."""
     scores, inside = simulated(1.0, 16, 30)
     moved = scores.copy()
@@ -91,12 +91,12 @@ def test_share_found_at_few_false_alarms():
         (lambda: membership.attack(np.zeros((8, 3)), np.zeros((8, 3), bool)), "three"),
     ],
 )
-def test_mistakes_are_said(make, words):
+def test_invalid_arguments_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
 
 
-def test_networks_that_learn_by_heart_are_found_out_and_untrained_ones_are_not():
+def test_memorising_networks_are_detected_and_untrained_ones_are_not():
     """Random labels, which can only be learned by heart; all shadow models as one program."""
     rng, n, shadows = np.random.default_rng(0), 40, 8
     images, labels = rng.normal(size=(n, 2, 2, 1)).astype(np.float32), rng.integers(0, 3, n)

@@ -1,23 +1,18 @@
 """One run over several devices gives the numbers of one device; eight devices are simulated in a process of its own."""
 
 import json
-import pathlib
 import socket
-import subprocess
-import sys
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import processes
 import pytest
-from mesh_problem import devices
 
 from ddjax.distilled.saving import load_distilled
 from ddjax.distillers.shared.feeds import Batch
 from ddjax.execution import mesh
-
-ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.mark.slow
@@ -27,10 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
     ids=["rcig: images", "datm: segments", "dance: images of a class", "dance: classes"],
 )
 def test_eight_devices_give_the_numbers_of_one(name, classes, parts):
-    words = [sys.executable, str(ROOT / "tests" / "mesh_problem.py"), name, str(classes)]
-    done = subprocess.run(words, env=devices(8), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = processes.answer(processes.HERE / "mesh_problem.py", name, classes, **processes.devices(8))
     assert found["devices"] == 8 and all(spec.endswith(parts) for spec in found["parts"].values()), found["parts"]
     assert found["apart"] < 1e-4 * max(1.0, found["moved"]) < found["moved"]
     for key, (one, eight) in found["metrics"].items():
@@ -52,21 +44,19 @@ def test_two_hosts_give_the_set_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "experiments.one", "--method", "dance", "--ipc", "1", "--limit", "150", "--quiet"]
+    words = ["-m", "experiments.one", "--method", "dance", "--ipc", "1", "--limit", "150", "--quiet"]
     words += ["--width", "2", "--depth", "1", "--epochs", "2", "--students", "1", "--protocol", "dance"]
     words += ["--options", "batch=4", "pool_epochs=1", "members=2", "factor=1", "rate=1"]
-    own = devices(2) | {"DDJAX_CACHE": str(tmp_path / "cache"), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    own = processes.devices(2) | {"DDJAX_CACHE": tmp_path / "cache"}
     for name, steps in (("start", "0"), ("one", "3")):
-        alone = [*words, "--steps", steps, "--out", str(tmp_path / name)]
-        done = subprocess.run(alone, env=own, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+        processes.ended(processes.start(*words, "--steps", steps, "--out", tmp_path / name, **own))
     hosts = []
     for number in range(2):
         who = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
-        both = [*words, "--steps", "3", "--out", str(tmp_path / f"host{number}"), "--over", "hosts"]
-        hosts.append(subprocess.Popen(both, env=own | who, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-    said = [host.communicate(timeout=300)[0] for host in hosts]
-    assert [host.returncode for host in hosts] == [0, 0], said
+        both = [*words, "--steps", "3", "--out", tmp_path / f"host{number}", "--over", "hosts"]
+        hosts.append(processes.start(*both, **own | who))
+    for host in hosts:
+        processes.ended(host)
     assert not (tmp_path / "host1").exists()
     (row, images, log), (its_row, its_images, its_log) = (finished(tmp_path / name) for name in ("one", "host0"))
     assert its_row["hardware"].startswith("4 x ")
@@ -76,7 +66,7 @@ def test_two_hosts_give_the_set_of_one(tmp_path):
     assert abs(its_row["last_acc"] - row["last_acc"]) < 0.005  # one test image of 360 near a border at most
 
 
-def test_what_cannot_be_split_is_said():
+def test_batches_that_cannot_be_split_are_refused():
     batch = Batch(jnp.zeros((3, 5, 4, 1)), jnp.zeros(3, jnp.int32))
     one = mesh.mesh_of(jax.devices()[:1])
     assert mesh.shard_batch(one, batch, ("images", "labels")).images.shape == (3, 5, 4, 1)

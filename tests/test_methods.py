@@ -43,13 +43,15 @@ def test_names_are_read():
     assert read("elr") == read("robust:elr") and read("elr").rule == "elr" and not sized("elr")
     assert read("forward_known").known and read("forward_known").rule == "forward"
     assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").on_all and sized("rcig+relabel")
-    assert read("prune+dance").prune and not read("prune+dance").on_all
+    assert read("prune+dance").wrapper == "prune" and not read("prune+dance").on_all
+    assert read("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not read("dance").wrapper
     assert read("cleanlab").weights == "cleanlab" and read("full").rule is None
     assert {"elr", "rcig", "cleanlab", "coteaching"} <= set(names())
     for wrong, words in [
         ("elrr", "Did you mean 'elr'"),
         ("robust:gcee", "Did you mean 'gce'"),
         ("prune+full", "distils nothing"),
+        ("relabel+danse", "Did you mean 'dance'"),
         ("rcg+relabel", "Did you mean 'rcig'"),
         ("weighted", "unknown method"),
     ]:
@@ -65,7 +67,7 @@ def test_settings_of_a_rule_are_options():
         method_config(config, Experiment(method="elr", options=("momentumm=1",)))
 
 
-def test_what_has_no_size_comes_once():
+def test_methods_without_a_size_have_one_cell():
     grid = Grid(methods=("elr", "random", "random+relabel"), ipc=(1, 10), seeds=(0,))
     assert [(cell.method, cell.ipc) for cell in cells(grid)] == [
         ("elr", 10),
@@ -173,6 +175,7 @@ def test_the_report_takes_them_beside_distillers(row_of, tmp_path):
     for method in ("full", "gce", "random", "random+relabel"):
         for noise in ("clean", "symmetric"):
             append(tmp_path / "rows.jsonl", row_of(method=method, noise=noise, ipc=1))
+    assert row_of(method="full", noise="clean", ipc=1)["moments"].keys() == {"last", "best"}  # without a hold-out
     assert report(tmp_path, quiet=True) == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "gce" in page and "random+relabel" in page and "None per class" not in page

@@ -58,7 +58,7 @@ def test_convnet_is_its_formula(compiled):
     close(compiled(model.apply)(params, images), z @ head["kernel"] + head["bias"])
 
 
-def test_images_do_not_see_each_other():
+def test_images_of_a_batch_are_independent():
     model, params = small(**TINY)
     images = images_of((8, 8, 3), n=4)
     apply = jax.jit(model.apply)
@@ -76,7 +76,7 @@ def test_train_is_apply_without_batch_norm():
     assert models.merge_stats(trainable, stats) is params
 
 
-def test_a_pool_is_a_vmap():
+def test_a_vmapped_pool_equals_its_members():
     model, params = small(**TINY)
     pool, images = trees.stack([params, jax.tree.map(lambda p: 2 * p, params)]), images_of((8, 8, 3))
     together = jax.jit(jax.vmap(model.apply, (0, None)))(pool, images)
@@ -109,7 +109,7 @@ def test_parameters_are_float32_also_where_jax_knows_doubles(name, shape, option
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
 
-def test_a_bias_before_instance_norm_is_lost():
+def test_instance_norm_cancels_a_convolution_bias():
     model, params = small(**TINY)
     images = images_of((8, 8, 3))
     features = jax.jit(model.features)

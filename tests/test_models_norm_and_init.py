@@ -61,7 +61,7 @@ class TestBatchNorm:
     def net(self):
         return small("convnet", self.shape, norm="batch", **TINY)
 
-    def test_padding_is_not_seen(self, net):
+    def test_batch_statistics_ignore_padding(self, net):
         model, params = net
         images, train = images_of(self.shape, n=4), jax.jit(model.train)
         logits, moved = train(params, images[:3], ones(3))
@@ -89,7 +89,7 @@ class TestBatchNorm:
         close(apply(params, images), logits, 1e-2)
         assert not np.allclose(before, logits, atol=1e-2)
 
-    def test_nothing_but_padding_changes_nothing(self, net):
+    def test_a_batch_of_padding_changes_nothing(self, net):
         model, params = net
         logits, moved = jax.jit(model.train)(params, images_of(self.shape), 0 * ones(2))
         assert np.isfinite(logits).all()

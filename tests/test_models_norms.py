@@ -18,11 +18,17 @@ def test_average_pooling_and_its_derivatives(size):
         h, w = x.shape[1] // 2, x.shape[2] // 2
         return x[:, : 2 * h, : 2 * w].reshape(-1, h, 2, w, 2, x.shape[3]).mean((2, 4))
 
+    def everything(pool):
+        def gradient(x):
+            return jax.grad(lambda x: jnp.sum(jnp.sin(pool(x))))(x)
+
+        def tangent(x):
+            return jax.jvp(pool, (x,), (x,))
+
+        return jax.jit(lambda x: (gradient(x), tangent(x), *(jax.vmap(f, 1)(x[None]) for f in (gradient, tangent))))
+
     x = draw((3, *size, 4), 0)
-    assert_close(average_pool(x), plain(x), 1e-6)
-    for order in (lambda f: jax.grad(lambda x: jnp.sum(jnp.sin(f(x)))), lambda f: lambda x: jax.jvp(f, (x,), (x,))):
-        assert_close(jax.jit(order(average_pool))(x), order(plain)(x), 1e-6)
-        assert_close(jax.vmap(order(average_pool), 1)(x[None]), jax.vmap(order(plain), 1)(x[None]), 1e-6)
+    assert_close(everything(average_pool)(x), everything(plain)(x), 1e-6)
     with jax.enable_x64(True):
         finite_differences(lambda x: jnp.sin(average_pool(x)), draw((2, *size, 2), 0, jnp.float64))
 
@@ -49,6 +55,14 @@ def test_instance_norm_and_its_derivatives():
         finite_differences(standardize, *arguments)
 
 
+def with_gradient(norm):
+    def run(maps, scale, bias, ct):
+        value, back = jax.vjp(norm, maps, scale, bias)
+        return value, back(ct)[0]
+
+    return jax.jit(run)
+
+
 @pytest.mark.parametrize("ratio", [1e2, 1e4])
 def test_instance_norm_of_a_large_mean(ratio):
     # a float32 is known to 6e-8 of its size, so no norm knows the deviations better than to `ratio` times that
@@ -56,8 +70,5 @@ def test_instance_norm_of_a_large_mean(ratio):
     scale, bias, ct = jnp.ones(8), jnp.zeros(8), draw(maps.shape, 1)
     with jax.enable_x64(True):
         wide = [a.astype(jnp.float64) for a in (maps, scale, bias, ct)]
-        exact, back = jax.vjp(two_pass, *wide[:3])
-        gradient = back(wide[3])[0]
-    got, back = jax.vjp(standardize, maps, scale, bias)
-    assert_close(got, exact.astype(np.float32), 1e-6 * ratio)
-    assert_close(back(ct)[0], gradient.astype(np.float32), 1e-6 * ratio)
+        exact = jax.tree.map(lambda a: a.astype(np.float32), with_gradient(two_pass)(*wide))
+    assert_close(with_gradient(standardize)(maps, scale, bias, ct), exact, 1e-6 * ratio)

@@ -79,7 +79,7 @@ def test_keyed_labels_are_pinned():
     assert checksum(corrupt(LABELS, SYMMETRIC, sampler="jax"), 10) == "86853d7933776eda"
 
 
-def test_legacy_walks_one_stream():
+def test_legacy_draws_form_one_stream():
     whole = corrupt(LABELS, SYMMETRIC)
     np.testing.assert_array_equal(corrupt(LABELS[:100], SYMMETRIC), whole[:100])
     assert (corrupt(LABELS[::-1], SYMMETRIC)[::-1] != whole).any()
@@ -98,7 +98,7 @@ def test_legacy_walks_one_stream():
         (np.array(3), r"\[n\] or \[n, 1\]"),
     ],
 )
-def test_what_is_no_label_vector(labels, complaint):
+def test_invalid_label_vectors_are_refused(labels, complaint):
     with pytest.raises(ValueError, match=complaint):
         corrupt(labels, SYMMETRIC)
 

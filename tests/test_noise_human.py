@@ -1,10 +1,12 @@
+import functools
 import io
 import os
 import pickle
+from unittest import mock
 
 import numpy as np
 import pytest
-from fuzzing import torch_legacy, torch_zip
+from torch_files import torch_legacy, torch_zip
 
 from ddjax.noise import human, label_files
 from ddjax.noise.human import C10_KEYS, SETS, clean_labels, human_labels, read_human
@@ -24,11 +26,15 @@ PUBLISHED = {
 }
 
 
+READ = functools.cache(read_human)  # each published file once
+
+
 def published(name):
     path = human.default_file(SETS[name].dataset)
     if not path.exists():
         pytest.skip(f"{path.name} is not in TFDS's manual folder")
-    return human_labels(name)
+    with mock.patch.object(human, "read_human", READ):
+        return human_labels(name)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -149,12 +149,12 @@ def test_a_fork_names_its_own():
         ({"kind": "symmetric", "matrix_file": "m.npy"}, "matrix_file goes with kind 'custom'"),
     ],
 )
-def test_specs_that_mean_nothing(fields, complaint):
+def test_invalid_specs_are_refused(fields, complaint):
     with pytest.raises(ValueError, match=complaint):
         NoiseSpec(**fields)
 
 
-def test_what_a_kind_lacks():
+def test_missing_inputs_of_a_kind_are_named():
     with pytest.raises(ValueError, match="no definition for dataset 'tiny_imagenet'"):
         apply(NoiseSpec("asymmetric", 0.2), CLEAN, IDS, 200, "tiny_imagenet")
     with pytest.raises(ValueError, match="pass images"):

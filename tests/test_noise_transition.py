@@ -104,7 +104,7 @@ def test_superclasses_partition_the_fine_classes():
         assert all(taxonomy.CIFAR100_COARSE[list(group)] == coarse)
 
 
-def test_asymmetric_cifar100_and_the_mouse():
+def test_asymmetric_cifar100_and_the_class_that_the_reference_omits():
     whole, gap = (matrix(kind, 0.4, 100, "cifar100") for kind in ("asymmetric", "asymmetric_ref"))
     assert np.mean(1 - np.diag(whole)) == pytest.approx(0.4)
     assert np.mean(1 - np.diag(gap)) == pytest.approx(0.99 * 0.4)
@@ -130,7 +130,7 @@ def test_asymmetric_is_never_invented(kind, dataset, k):
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan, np.inf])
-def test_rates_are_shares(rate):
+def test_rates_outside_zero_to_one_are_refused(rate):
     with pytest.raises(ValueError, match="rate must be a finite number from 0 to 1"):
         matrix("symmetric", rate, 10)
 

@@ -106,7 +106,7 @@ def test_a_label_does_not_depend_on_what_is_left_out(limit, rate, seed):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_parts_of_parts(data):
+def test_select_of_a_subset(data):
     count = data.draw(st.integers(2, 40))
     first = subset(DATASET, count)
     wanted = np.array(sorted(data.draw(st.sets(st.sampled_from(first.ids.tolist()), min_size=1))))

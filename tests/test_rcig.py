@@ -163,7 +163,7 @@ def test_a_class_that_is_short_is_named():
         start_images(jax.random.key(0), train, 1, "zeros")
 
 
-def test_an_external_support_is_scored_with_its_labels_as_they_are():
+def test_an_external_support_keeps_its_labels():
     """Labels that are not centred, with the statistics of a published support: no re-centring, flips added."""
     rng = np.random.default_rng(0)
     labels = rng.normal(-0.284, 1.0, (3, 3)).astype(np.float32)

@@ -217,7 +217,7 @@ def test_flips_and_order_do_not_matter():
     np.testing.assert_allclose(others[0].direct.images[:, :, ::-1], plain.direct.images, atol=1e-10)
 
 
-def test_clipping_bounds_each_leaf_and_hides_nothing():
+def test_clipping_bounds_each_leaf_and_keeps_nan():
     direct = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([1.0]), "c": jnp.array([2.0]), "d": jnp.zeros(2)}
     indirect = {"a": jnp.array([0.0, 10.0]), "b": jnp.array([0.5]), "c": jnp.zeros(1), "d": jnp.array([1.0, 1.0])}
     found = rcig_outer.clip_to(direct, indirect)

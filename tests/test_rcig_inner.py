@@ -114,7 +114,7 @@ def test_tangent_outputs_are_directional_derivatives():
     np.testing.assert_allclose(both[2], out, atol=1e-13)
 
 
-def test_nothing_reaches_the_frozen_weights():
+def test_no_gradient_reaches_the_frozen_weights():
     def value(params):
         frozen = rcig_tangent.freeze(tiny.model(), params)
         phi, out = rcig_tangent.outputs(frozen, tiny.support().images, tiny.tangent(5))

@@ -41,17 +41,13 @@ def test_nested_widths_have_the_published_distribution(spread, mean, first, tail
 def test_thinning_is_a_mask_on_the_features():
     params, images = MODEL.init(jax.random.key(0)), normal(1, 5, 2, 2, 1)
     kernel = params["head"]["kernel"]
-    mask = jnp.array([1.0, 1, 0, 1, 1, 0])  # two positions of three channels, the channel last
-    thin = nested.keep_first(params, 2, channels=3)
+    mask = jnp.array([1.0, 1, 0, 0, 0, 0])
+    thin = nested.keep_first(params, 2)
     expected = (MODEL.features(params, images) * mask[None]) @ kernel
     np.testing.assert_allclose(MODEL.apply(thin, images), expected, rtol=1e-5, atol=1e-6)
-    gradient = jax.jit(jax.grad(lambda p: jnp.sum(MODEL.apply(nested.keep_first(p, 2, 3), images) ** 2)))(params)[
-        "head"
-    ]
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(MODEL.apply(nested.keep_first(p, 2), images) ** 2)))(params)["head"]
     assert not gradient["kernel"][mask == 0].any() and not gradient["bias"].any()
     assert gradient["kernel"][mask == 1].any()
-    with pytest.raises(ValueError, match="divide the 6 features"):
-        nested.keep_first(params, 2, channels=4)
 
 
 def test_width_is_chosen_by_held_out_labels():
@@ -60,7 +56,7 @@ def test_width_is_chosen_by_held_out_labels():
     accuracy = [
         jnp.mean(jnp.argmax(MODEL.apply(nested.keep_first(params, k), images), 1) == labels) for k in range(1, 7)
     ]
-    assert int(nested.choose_width(MODEL, params, images, labels, 6)) == 1 + int(np.argmax(accuracy)) == 4
+    assert int(nested.choose_width(MODEL, params, images, labels)) == 1 + int(np.argmax(accuracy)) == 4
 
 
 def test_mixup_is_linear_in_the_labels_and_leaves_filling_rows_out():

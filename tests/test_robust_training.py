@@ -206,7 +206,7 @@ def test_a_second_cross_validation_traces_nothing():
     assert calls == [] and said == [(1, 4), (2, 4), (3, 4), (4, 4)]  # epochs of both folds
 
 
-def test_second_judges_trace_nothing():
+def test_a_second_early_stopped_prediction_traces_nothing():
     calls = []
     model = counting(MODEL, calls)
     ids = np.arange(10, dtype=np.int32)

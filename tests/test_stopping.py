@@ -37,7 +37,7 @@ def test_a_signal_waits_for_code_that_looks(exits):
     assert not stopping.asked()
 
 
-def test_what_does_not_end_within_the_grace_is_ended(monkeypatch, capsys, exits):
+def test_a_computation_that_exceeds_the_grace_is_ended(monkeypatch, capsys, exits):
     monkeypatch.setenv("DDJAX_GRACE", "0.05")
     with stopping.in_order(), stopping.deferred():
         os.kill(os.getpid(), signal.SIGTERM)

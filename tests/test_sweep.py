@@ -182,7 +182,7 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
+def test_a_killed_sweep_ends_with_the_same_rows(config, tmp_path, kills):
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
     assert sweep(config=config, out=calm, workers=1, quiet=True) == 0
     words = f"-m experiments.sweep --config {config} --out {stormy} --workers 1 --quiet"
@@ -203,7 +203,7 @@ def test_killed_at_any_moment_the_rows_are_the_same(config, tmp_path, kills):
     assert not list(stormy.glob("runs/.aside-*"))
 
 
-def test_a_wrong_option_of_one_cell_is_said_before_any_runs(config, tmp_path):
+def test_a_wrong_option_of_one_cell_is_an_error_before_any_run(config, tmp_path):
     text = config.read_text().replace('["random"]', '["random", "kcenter"]')
     config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
     with pytest.raises(ValueError, match="unknown option of method 'kcenter' 'nonsense'"):

@@ -58,7 +58,7 @@ def test_resources_are_read_in_words():
         resources_of("rcig", ("gpus=many",))
 
 
-def test_slurm_is_asked_in_its_own_words():
+def test_parameters_of_slurm_jobs():
     asked = on_slurm.parameters(Resources(cpus=4, gpus=1, memory=32, hours=2), {"partition": "a", "nice": "5"}, "slurm")
     assert asked["timeout_min"] == 120 and asked["gpus_per_node"] == 1 and asked["mem_gb"] == 32
     assert (asked["slurm_partition"], asked["slurm_nice"]) == ("a", 5)
@@ -135,7 +135,7 @@ def test_processes_share_the_cores(monkeypatch):
     assert on_processes.shares_of_cores(4) == [{0}, {2}, {5}, {0, 2, 5}]
 
 
-def test_neighbours_of_a_kind_are_a_job():
+def test_adjacent_cells_of_one_kind_form_a_job():
     cells = [quick(seed) for seed in range(3)] + [dataclasses.replace(quick(seed), ipc=2) for seed in range(2)]
     alone = [[[cell]] for cell in cells]
     assert [sum(map(len, job)) for job in in_few(alone, most=2)] == [2, 1, 2]

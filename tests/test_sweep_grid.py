@@ -34,7 +34,7 @@ def config(tmp_path):
 def test_every_preset_spans_cells_whose_settings_can_be_read():
     for name, preset in PRESETS.items():
         found = cells(*preset)
-        assert {cell.method for cell in found} == {*LEARNED, "random", "full"}, name
+        assert {cell.method for cell in found} >= {*LEARNED, "random", "full"}, name
         for cell in found:
             method_config(DISTILLERS[cell.method].config, cell)
     demo = cells(*PRESETS["demo"])
@@ -81,7 +81,7 @@ def test_settings_of_a_method_and_of_its_size():
 
 def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
     grid = Grid(noises=(("clean", 0.0), ("symmetric", 0.4), ("worst", 0.0)), methods=("random",), ipc=(1,))
-    assert [(c.noise, c.noise_seed) for c in cells(grid)] == [
+    assert sorted((c.noise, c.noise_seed) for c in cells(grid)) == [
         *[("clean", 0)] * 3,
         *[("symmetric", seed) for seed in range(3)],
         *[("worst", 0)] * 3,

@@ -7,11 +7,11 @@ import pytest
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.storage.rows import fingerprint, hardware
+from ddjax.training.arithmetic import forward_flop
 from experiments.display.progress import in_time
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
-from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.cost import cost, members_that_fit
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
@@ -104,7 +104,7 @@ def test_the_machine_at_hand_is_measured(tmp_path, capsys):
     assert "GFLOP/s, measured now" in capsys.readouterr().out and jax.default_backend() == "cpu"
 
 
-def test_units():
+def test_units_of_time_and_size():
     assert [in_time(s) for s in (3, 300, 30_000, 300_000)] == ["3.0 s", "5.0 min", "8.3 h", "3.5 d"]
     assert [planning.in_bytes(b) for b in (None, 2e3, 2e6, 2e9)] == ["unknown", "2 kB", "2.0 MB", "2.0 GB"]
 

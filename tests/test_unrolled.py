@@ -91,7 +91,7 @@ def test_exact_forms_are_the_python_loop(name, pieces):
 
 
 @pytest.mark.parametrize("remat", ["dots", "everything"])
-def test_what_is_kept_changes_nothing(remat):
+def test_rematerialisation_changes_no_number(remat):
     same(found("exact", remat=remat), found("exact"))
 
 
@@ -139,7 +139,7 @@ def test_tesla_is_the_literal_formula():
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
-def test_replayed_is_stored(pieces):
+def test_replaying_equals_storing(pieces):
     same(found("tesla_replay", pieces), found("tesla"))
 
 
@@ -161,7 +161,7 @@ def test_teslas_error_is_of_first_order_in_the_rate():
     np.testing.assert_allclose(error(0.002) / error(0.001), 2, rtol=0.03)
 
 
-def test_rows_that_softmax_and_plan_leave_alone():
+def test_unused_rows_and_label_shifts_have_no_gradient():
     images, logits = found("exact").learned
     np.testing.assert_array_equal(images[M - 1], 0)  # never drawn
     np.testing.assert_allclose(logits.sum(axis=1), 0, atol=1e-12)  # softmax does not see a common shift

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 
 from ddjax.data.images import Decoded
 from ddjax.names import shown
@@ -15,15 +15,15 @@ from ddjax.names import shown
 Names = Sequence[str] | np.ndarray
 
 
-def first_rows(images: UInt8[np.ndarray, "n h w c"]) -> Int[np.ndarray, "n"]:
-    """For each image, the first row with the same pixels.
+def first_rows(examples: Shaped[np.ndarray, "n ..."]) -> Int[np.ndarray, "n"]:
+    """For each image or feature vector, the first row with the same content.
 
     Example:
       >>> first_rows(np.zeros((3, 2, 2, 1), np.uint8)).tolist()
       [0, 0, 0]
     """
     seen: dict[bytes, int] = {}
-    digests = (hashlib.blake2b(image.tobytes(), digest_size=32).digest() for image in images)
+    digests = (hashlib.blake2b(one.tobytes(), digest_size=32).digest() for one in examples)
     return np.array([seen.setdefault(digest, row) for row, digest in enumerate(digests)], int)
 
 

@@ -46,10 +46,19 @@ def prepare(name: str, data_dir: pathlib.Path) -> None:
 
 
 def tensorflow_datasets() -> Any:
-    """Import TFDS, and hide the accelerators from TensorFlow, because their memory belongs to JAX."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
+    """Import TFDS, and hide the accelerators from TensorFlow, because their memory belongs to JAX.
 
+    Raises:
+      ImportError: a package is not installed; the message names both.
+    """
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            f"TFDS sets need two packages ({error}): pip install tensorflow-datasets tensorflow. Digits, folders, .npz "
+            "and .csv files need neither"
+        ) from error
     for kind in ("GPU", "TPU"):
         with contextlib.suppress(RuntimeError):  # another importer of TensorFlow is using them already
             tf.config.set_visible_devices([], kind)

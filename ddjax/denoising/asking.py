@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ddjax.denoising.costs import Cost
 from ddjax.denoising.judging import Judgement
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.telling import Report
@@ -19,7 +20,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.types import TrainSet
 
-IMAGES, FEATURES = "images", "features"
+IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the doors of `denoise`
 _SCORE, _SECONDS = "score.", "seconds."
 
 
@@ -77,6 +78,7 @@ class Question:
       decides: everything that decides the testimony, as JSON; the key under which it is kept.
       choose: finds a witness by name.
       report: receives the progress of the stages.
+      early: receives a testimony that a slower one will replace.
     """
 
     data: TrainSet | FeatureSet
@@ -85,6 +87,7 @@ class Question:
     decides: Mapping[str, Any]
     choose: Callable[[str], "Witness"]
     report: Report | None = None
+    early: Callable[[Testimony], None] | None = None
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -142,6 +145,8 @@ class Witness(NamedTuple):
       check: raises a ValueError for data or a plan that it cannot use, before any work.
       judge: replaces the judgement of its predictions; cleanlab has filters of its own.
       distilled: the distilled set of a kept testimony, if it has one.
+          config: the dataclass whose fields `Plan.options` may set.
+      cost: what an answer costs, where it can be counted.
     """
 
     ask: Callable[[Question], Testimony]
@@ -150,3 +155,5 @@ class Witness(NamedTuple):
     check: Callable[[TrainSet | FeatureSet, Plan, tuple[str, ...]], None] | None = None
     judge: Callable[[Judgement, Float[np.ndarray, "s n k"], Int[np.ndarray, "n"]], Judgement] | None = None
     distilled: Callable[[Question], DistilledSet] | None = None
+    config: type | None = None
+    cost: Callable[[TrainSet | FeatureSet, Plan], Cost] | None = None

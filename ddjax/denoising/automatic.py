@@ -1,9 +1,12 @@
 """The witness that `denoise` asks by default: the best that was measured for the size and kind of the input."""
 
+import dataclasses
 import logging
 from typing import NamedTuple
 
 from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Question, Testimony, Witness
+from ddjax.denoising.combining import parts_of
+from ddjax.denoising.costs import Cost, in_words, judging, seconds
 from ddjax.denoising.training import NETWORK
 from ddjax.types import TrainSet
 
@@ -22,7 +25,7 @@ class Choice(NamedTuple):
 def chosen(data: TrainSet | FeatureSet) -> Choice:
     """The witnesses for data of this kind and size."""
     if isinstance(data, FeatureSet):
-        return Choice(("ridge",), "regression on the given features needs no network")
+        return Choice(("prototypes",), "features need no network")
     n = len(data.labels)
     if n < FEW:
         return Choice(
@@ -33,11 +36,32 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
     return Choice(("ridge", "ridge+plain*3"), f"{n} images teach a network")
 
 
+def forecast(question: Question, methods: tuple[str, ...]) -> list[float]:
+    """Predicted seconds until each method has answered; a witness that was asked before costs nothing again."""
+    data, plan, total, known, out = question.data, question.plan, Cost(), set(), []
+    for method in methods:
+        for part in parts_of(method):
+            for number in range(part.count):
+                if (part.name, number) not in known and (cost := question.choose(part.name).cost):
+                    one = cost(data, dataclasses.replace(plan, method=part.name))
+                    total += one if number == 0 else one.times(1)._replace(programs=0)
+                known.add((part.name, number))
+        total += judging(len(data.labels), data.num_classes)
+        out.append(seconds(total))
+    return out
+
+
 def _ask(question: Question) -> Testimony:
     choice = chosen(question.data)
-    log.info("auto asks %s: %s", ", then ".join(choice.methods), choice.why)
+    spent = forecast(question, choice.methods)
+    plan = ", then ".join(
+        f"{method} (after about {in_words(s)})" for method, s in zip(choice.methods, spent, strict=True)
+    )
+    log.info("auto asks %s: %s", plan, choice.why)
     for method in choice.methods:
         said = question.consult(method)
+        if question.early and method != choice.methods[-1]:
+            question.early(said)
     return said
 
 

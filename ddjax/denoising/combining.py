@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ddjax.denoising.asking import FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising.costs import Cost, judging
 from ddjax.denoising.judging import judge
 from ddjax.denoising.proximity import given_features, left_out_logs
 from ddjax.denoising.training import log_predictions, preprocessed, trained
@@ -54,7 +55,7 @@ def parts_of(name: str) -> list[Part]:
     return found
 
 
-def of_one_scale(members: Sequence[Float[np.ndarray, "s n k"]]) -> Float[np.ndarray, "s n k"]:
+def of_one_scale(members: Sequence[Float[np.ndarray, "_ n k"]]) -> Float[np.ndarray, "s n k"]:
     """All members, each with centred logits whose root mean square is one, so that none outvotes the others."""
     scaled = []
     for member in np.concatenate(members):
@@ -83,9 +84,16 @@ def ensemble(parts: Sequence[Part], witnesses: Sequence[Witness]) -> Witness:
             if witness.check:
                 witness.check(data, dataclasses.replace(plan, method=part.name), class_names)
 
+    def cost(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
+        total = Cost()
+        for part, witness in zip(parts, witnesses, strict=True):
+            if witness.cost:
+                total += witness.cost(data, dataclasses.replace(plan, method=part.name)).times(part.count)
+        return total
+
     takes = tuple(kind for kind in witnesses[0].takes if all(kind in witness.takes for witness in witnesses))
     decides = tuple(dict.fromkeys([*(each for witness in witnesses for each in witness.decides), "seed"]))
-    return Witness(ask, takes, decides, check)
+    return Witness(ask, takes, decides, check, cost=cost if all(witness.cost for witness in witnesses) else None)
 
 
 def _learn_plainly(question: Question, targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "s n k"]:
@@ -115,4 +123,9 @@ def in_rounds(name: str, witness: Witness) -> Witness:
             members = learn(dataclasses.replace(question, plan=plan, decides=decides), truth)
         return Testimony(members, seconds={"rounds": time.monotonic() - start})
 
-    return witness._replace(ask=ask)
+    def cost(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
+        assert witness.cost is not None
+        once = witness.cost(data, dataclasses.replace(plan, method=name))
+        return once.times(1 + ROUNDS) + judging(len(data.labels), data.num_classes).times(ROUNDS)
+
+    return witness._replace(ask=ask, cost=cost)

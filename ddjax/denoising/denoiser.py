@@ -1,20 +1,22 @@
-"""`denoise`: from images and labels to a report of the labels that are probably wrong."""
+"""`denoise`: from labels, and images, features or predictions, to a report of the labels that are probably wrong."""
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ddjax.data.identical import first_rows
-from ddjax.denoising.asking import Plan, Question
+from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, Plan, Question, Testimony
 from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import SCORES, choose_score, judge
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.registry import choose_witness
+from ddjax.denoising.registry import DEFAULTS, WITNESSES, choose_witness
 from ddjax.denoising.report import DenoiseReport
+from ddjax.denoising.tables import PRED_PROBS, is_file, read_labels, read_matrix
 from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.vectors import feature_set, predictions
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
 from ddjax.names import choose, unknown
@@ -24,10 +26,12 @@ from ddjax.storage.files import array_digest
 
 @checked
 def denoise(
-    images: Any,
-    labels: Any,
+    images: Any = None,
+    labels: Any = None,
     *,
-    method: str = "dance",
+    features: Any = None,
+    pred_probs: Any = None,
+    method: str | None = None,
     ipc: Count = 10,
     options: Mapping[str, Any] | None = None,
     class_names: Sequence[str] | None = None,
@@ -46,22 +50,30 @@ def denoise(
     seed: Seed = 0,
     keep: Any = None,
     report: Report | None = None,
+    early: Callable[[DenoiseReport], None] | None = None,
 ) -> DenoiseReport:
-    """Find the labels that are probably wrong.
+    """Find the labels that are probably wrong, from one of images, features and predictions.
 
-    The images are distilled. Fresh students are trained on the distilled images alone and then judge every image. They
-    did not train on it, so they have not memorised its label.
+    Images are distilled: fresh students are trained on the distilled images alone and then judge every image. They did
+    not train on it, so they have not memorised its label. Features are distilled into a few prototypes per class, which
+    judge the examples of another fold. Predictions are judged as they are.
 
     Args:
       images: [n h w c] or [n h w], uint8 or floats from 0 to 1; all of one size.
-      labels: [n] class numbers from 0, or names.
-      method: a distiller by name, or module:ATTRIBUTE. cleanlab: cross-validated predictions of plain training, judged
-        by the package cleanlab. small_loss: networks early in plain training.
-      ipc: images per class of the distilled set.
+      labels: [n] class numbers from 0, or names; or a file of them, see `tables.read_labels`.
+      features: [n d] numbers that describe the examples: embeddings of images, texts or sounds, or columns of a table.
+        Or a file: .npy (memory-mapped), .npz, .parquet or .csv.
+      pred_probs: [n k] class probabilities from networks that did not train on the labels they are asked about, such as
+        cross-validated ones; or [s n k] of s networks; or a file of them.
+      method: what judges. For images: a distiller by name, or module:ATTRIBUTE; cleanlab: cross-validated predictions
+        of plain training, judged by the package cleanlab; small_loss: networks early in plain training; and others. For
+        features: prototypes, and others. An unknown name lists all. By default auto: what was measured best.
+      ipc: images or prototypes per class of the distilled set.
       options: further fields of the method's configuration. By default a learned set is made in a few hundred steps
         (`distilling.SHORT`).
-      class_names: of the class numbers. Without it, labels that are names are numbered in sorted order.
-      ids: [n] names of the images in the report; by default their rows.
+      class_names: of the class numbers, and of the columns of `pred_probs`. Without it, labels that are names are
+        numbered in sorted order.
+      ids: [n] names of the examples in the report; by default those of the file of labels, or the rows.
       students: number of networks that judge.
       protocol: how students are trained.
       epochs: of students; replaces the protocol's number.
@@ -71,17 +83,18 @@ def denoise(
       flip: False for images whose meaning changes in a mirror, such as digits and letters.
       score: the score that suspicion is ranked by; a name in SCORES.
       precision: the expected share of wrong labels among the flagged ones is at least this; see `ddjax.judge`.
-      folds: of cleanlab's cross-validation.
+      folds: of cross-validation.
       seed: of the distillation and of all networks.
       keep: a directory for finished stages. A run with the same data and settings continues from there.
       report: called with (stage, done, total, newest metrics); before each stage with 0 done and no metrics. The total
         is 0 if it is unknown.
+      early: called with the report of each quick witness that auto asks before slower ones.
 
     Returns:
       Scores, flags and suggestions for every label.
 
     Raises:
-      ValueError: a name is unknown, a number is out of range, or the images or labels cannot be used.
+      ValueError: a name is unknown, a number is out of range, or the data or labels cannot be used.
       Diverged: the distillation or a network diverged.
 
     Example:
@@ -91,11 +104,27 @@ def denoise(
       >>> ddjax.denoise(data.images, data.labels, protocol="dance", **small).suspicion.shape
       (12,)
     """
-    check_names(method=method, protocol=protocol, score=score, network=network, width=width, depth=depth)
-    train, class_names = training_set(images, labels, class_names)
-    ids = np.arange(len(train.labels)).astype(str) if ids is None else np.asarray(ids, np.str_)
-    if ids.shape != (len(train.labels),):
-        raise ValueError(f"ids must have an entry for each of {len(train.labels)} images; got {len(ids)}")
+    kind = _only(images=images, features=features, pred_probs=pred_probs)
+    method = method or DEFAULTS[kind]
+    check_names(method=method, protocol=protocol, score=score, network=network, width=width, depth=depth, kind=kind)
+    if is_file(labels):
+        listed = read_labels(labels)
+        labels, ids = listed.labels, listed.ids if ids is None else ids
+    if kind == IMAGES:
+        data, class_names = training_set(images, labels, class_names)
+        seen = np.asarray(data.images)
+    elif kind == FEATURES:
+        seen = read_matrix(features) if is_file(features) else features
+        data, class_names = feature_set(seen, labels, class_names)
+        seen = data.features
+    else:
+        seen = read_matrix(pred_probs, PRED_PROBS) if is_file(pred_probs) else pred_probs
+        seen, numbers, class_names = predictions(seen, labels, class_names)
+        data = None
+    given = numbers if data is None else np.asarray(data.labels)
+    ids = np.arange(len(given)).astype(str) if ids is None else np.asarray(ids, np.str_)
+    if ids.shape != (len(given),):
+        raise ValueError(f"ids must have an entry for each of {len(given)} examples; got {len(ids)}")
     plan = Plan(
         method=method,
         ipc=ipc,
@@ -111,48 +140,80 @@ def denoise(
         folds=folds,
         seed=seed,
     )
-    witness, digest = choose_witness(method), array_digest(train.images, train.labels)
+    digest = array_digest(seen, given)
+    same_as = np.arange(len(given)) if data is None else first_rows(seen)
+    witness = None if data is None else choose_witness(method)
+
+    def judged(said: Testimony) -> DenoiseReport:
+        begun(report, "judge")
+        start = time.monotonic()
+        found = judge(said.predictions, given, precision=precision)
+        found = found._replace(scores=found.scores | dict(said.scores))
+        if witness and witness.judge:
+            found = witness.judge(found, said.predictions, given)
+        made = DenoiseReport(
+            ids=ids,
+            same_as=same_as,
+            given=given,
+            suggested=given,
+            suspicion=choose_score(found, score),
+            wrong=found.wrong,
+            truth=found.truth,
+            flagged=found.flagged,
+            scores=found.scores,
+            class_names=class_names,
+            score=score,
+            method=method,
+            expected_precision=found.expected_precision,
+            noise_rate=found.noise_rate,
+            seconds={**said.seconds, "judge": time.monotonic() - start},
+            settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
+            distilled=said.distilled,
+        )
+        return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))
+
+    if witness is None:
+        return judged(Testimony(seen))
+    if options and witness.config is None:
+        raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
     if witness.check:
-        witness.check(train, plan, class_names)
-    said = Question(train, plan, Stages(keep), {"data": digest}, choose_witness, report).consult(method)
-    begun(report, "judge")
-    start = time.monotonic()
-    given = np.asarray(train.labels)
-    found = judge(said.predictions, given, precision=precision)
-    found = found._replace(scores=found.scores | dict(said.scores))
-    if witness.judge:
-        found = witness.judge(found, said.predictions, given)
-    others = np.where(np.eye(train.num_classes, dtype=bool)[given], -1, found.truth)
-    return DenoiseReport(
-        ids=ids,
-        same_as=first_rows(np.asarray(train.images)),
-        given=given,
-        suggested=np.where(found.flagged, others.argmax(axis=1), given).astype(np.int32),
-        suspicion=choose_score(found, score),
-        wrong=found.wrong,
-        truth=found.truth,
-        flagged=found.flagged,
-        scores=found.scores,
-        class_names=class_names,
-        score=score,
-        method=method,
-        expected_precision=found.expected_precision,
-        noise_rate=found.noise_rate,
-        seconds={**said.seconds, "judge": time.monotonic() - start},
-        settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
-        distilled=said.distilled,
-    )
+        witness.check(data, plan, class_names)
+    tell = early and (lambda said: early(judged(said)))
+    return judged(Question(data, plan, Stages(keep), {"data": digest}, choose_witness, report, tell).consult(method))
+
+
+def _only(**doors: Any) -> str:
+    """The name of the one argument that is given."""
+    given = [name for name, value in doors.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"denoise takes one of {', '.join(doors)}; got {' and '.join(given) or 'none of them'}")
+    return given[0]
 
 
 def check_names(
-    *, method: str, protocol: str, network: str | None, width: int | None, depth: int | None, score: str
+    *,
+    method: str,
+    protocol: str,
+    network: str | None,
+    width: int | None,
+    depth: int | None,
+    score: str,
+    kind: str = IMAGES,
 ) -> None:
     """Check the names that `denoise` is given, and that the network has a width and a depth; data are not needed.
 
     Raises:
-      ValueError: a name is unknown, or the network has no such option.
+      ValueError: a name is unknown, the method cannot judge this kind of data, or the network has no such option.
     """
-    choose_witness(method)
+    if kind == PREDICTIONS:
+        if method != DEFAULTS[kind]:
+            raise ValueError(f"method={method!r} makes predictions; leave it out beside pred_probs")
+    elif kind not in (takes := choose_witness(method).takes):
+        known = [name for name, other in WITNESSES.items() if kind in other.takes]
+        raise ValueError(
+            f"method={method!r} judges {' and '.join(takes)}, not {kind}; for {kind} use {', '.join(known)}"
+            + (", or a distiller" if kind == IMAGES else "")
+        )
     sizes(network or choose(PROTOCOLS, protocol, "protocol").network, width, depth)
     if score not in SCORES:
         raise unknown("score", score, SCORES)

@@ -26,24 +26,48 @@ def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) ->
     Raises:
       ValueError: images or labels cannot be read, are not as many as each other, or leave a class without an image.
     """
-    images, given = np.asarray(images), _array(labels)
-    if images.ndim < 1 or given.ndim != 1 or len(given) != len(images) or len(images) < 2:
-        raise ValueError(f"labels must be [n], one for each image; got {given.shape} beside images {images.shape}")
+    images = np.asarray(images)
+    given = one_each(labels, len(images) if images.ndim else 0, f"image; images are {images.shape}")
     images, _ = pixels(images, images[:1], "images")
+    numbered, known = class_numbers(given, class_names)
+    ids = np.arange(len(numbered), dtype=np.int32)
+    return TrainSet(images=images, labels=numbered, ids=ids, num_classes=len(known)), known
+
+
+def one_each(labels: Any, count: int, what: str) -> np.ndarray:
+    """The labels as an array of text or numbers, after a check that there are as many as examples."""
+    given = _array(labels)
+    if given.ndim != 1 or len(given) != count or count < 2:
+        raise ValueError(f"labels must be [n], one for each {what}; got {given.shape}, and 2 are the fewest")
+    return given
+
+
+def class_numbers(
+    given: np.ndarray, class_names: Sequence[str] | None, *, filled: bool = True
+) -> tuple[Int[np.ndarray, "n"], tuple[str, ...]]:
+    """Class numbers of labels that are numbers or names, and the names of the classes.
+
+    Args:
+      given: [n] integers or text.
+      class_names: of the class numbers; by default the numbers, or the given names in sorted order.
+      filled: whether each class needs an example.
+
+    Raises:
+      ValueError: a label is no class, there is only one class, or a class is empty.
+    """
     known = None if class_names is None else _names(class_names)
     if given.dtype.kind == "U":
         numbered, known = _numbered(given, known)
     else:
-        numbered = class_labels(given, len(images), None if known is None else len(known), "labels")
+        numbered = class_labels(given, len(given), None if known is None else len(known), "labels")
         largest = int(numbered.max())
-        if largest >= len(numbered):  # and before a name is made for each class
-            raise ValueError(f"labels hold class {largest}, but {len(numbered)} images cannot fill so many classes")
+        if known is None and largest >= len(numbered):  # and before a name is made for each class
+            raise ValueError(f"labels hold class {largest}, but {len(numbered)} examples cannot fill so many classes")
         known = known or tuple(map(str, range(largest + 1)))
-    empty = [known[c] for c in np.flatnonzero(np.bincount(numbered, minlength=len(known)) == 0)]
+    empty = [known[c] for c in np.flatnonzero(np.bincount(numbered, minlength=len(known)) == 0)] if filled else []
     if empty or len(known) < 2:
-        raise ValueError(f"there must be two classes or more, each with an image; without: {empty[:5]}")
-    ids = np.arange(len(numbered), dtype=np.int32)
-    return TrainSet(images=images, labels=numbered, ids=ids, num_classes=len(known)), known
+        raise ValueError(f"there must be two classes or more, each with an example; without: {empty[:5]}")
+    return numbered, known
 
 
 def _array(labels: Any) -> np.ndarray:

@@ -64,11 +64,11 @@ def patch_features(
 
 def shrunk(images: np.ndarray) -> np.ndarray:
     """Images on the scale 0 to 1 as means over square blocks, so that the smaller side is below twice `SIDE`."""
-    block = max(1, min(images.shape[1:3]) // SIDE)
     n, h, w, c = images.shape
+    block = max(1, min(h, w) // SIDE)
     if block == 1:
         return images.astype(np.float32) / 255
-    out = np.empty((n, h // block, w // block, c), np.float32)
+    out = np.empty((n, *_sides((h, w)), c), np.float32)
     for i, image in enumerate(images):
         cut = image[: h // block * block, : w // block * block].astype(np.float32)
         out[i] = cut.reshape(h // block, block, w // block, block, c).mean(axis=(1, 3)) / 255
@@ -78,6 +78,24 @@ def shrunk(images: np.ndarray) -> np.ndarray:
 def patch_size(sides: tuple[int, ...]) -> int:
     """The side of a patch: 6 for images of 32 pixels, fewer for smaller ones."""
     return max(2, min(6, round(min(sides) * 6 / 32) + 1, min(sides)))
+
+
+def features_of(image: tuple[int, ...], atoms: int = ATOMS, grid: int = GRID) -> int:
+    """The number of features of an image [h w c]."""
+    sides = _sides(image)
+    return 2 * atoms * min(grid, min(sides) - patch_size(sides) + 1) ** 2
+
+
+def cost_of_image(image: tuple[int, ...], atoms: int = ATOMS) -> float:
+    """Operations for the features of an image [h w c], without its mirror image."""
+    sides = _sides(image)
+    size, d = patch_size(sides), patch_size(sides) ** 2 * image[2]
+    return 2.0 * (sides[0] - size + 1) * (sides[1] - size + 1) * d * (d + atoms)
+
+
+def _sides(image: tuple[int, ...]) -> tuple[int, int]:
+    block = max(1, min(image[:2]) // SIDE)
+    return image[0] // block, image[1] // block
 
 
 def _sampled(images: np.ndarray, size: int, seed: int) -> Float[np.ndarray, "p d"]:
@@ -92,9 +110,9 @@ def learned(key: Array, patches: Float[Array, "p d"], atoms: int) -> Dictionary:
     """The whitening of patches, and typical ones by spherical k-means; an atom without patches is drawn anew."""
     patches = _normalised(patches)
     mean = jnp.mean(patches, axis=0)
-    centred = patches - mean
+    centred = patches - mean[None]
     values, vectors = jnp.linalg.eigh(matmul_highest(centred.T, centred) / len(patches))
-    whiten = matmul_highest(vectors / jnp.sqrt(jnp.maximum(values, 0) + _WHITENING), vectors.T)
+    whiten = matmul_highest(vectors / jnp.sqrt(jnp.maximum(values, 0) + _WHITENING)[None], vectors.T)
     points = _unit(matmul_highest(centred, whiten))
 
     def drawn(key: Array) -> Float[Array, "a d"]:
@@ -122,7 +140,7 @@ def _pooled(dictionary: Dictionary, images: Images, size: int, grid: int) -> Flo
     rows, columns = h - size + 1, w - size + 1
     shifted = [images[:, y : y + rows, x : x + columns] for y in range(size) for x in range(size)]
     patches = _normalised(jnp.concatenate(shifted, axis=-1))
-    points = _unit(jnp.matmul(patches - dictionary.mean, dictionary.whiten, precision="highest"))
+    points = _unit(jnp.matmul(patches - dictionary.mean[None, None, None], dictionary.whiten, precision="highest"))
     similar = jnp.matmul(points, dictionary.atoms.T, precision="highest")
     signed = jnp.concatenate([jax.nn.relu(similar - _THRESHOLD), jax.nn.relu(-similar - _THRESHOLD)], axis=-1)
     ends = [[round(i * side / grid) for i in range(grid + 1)] for side in (rows, columns)]

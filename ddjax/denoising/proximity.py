@@ -14,13 +14,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax.augment import AUGMENTATIONS
-from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Question, Testimony, Witness
-from ddjax.denoising.patches import patch_features
+from ddjax.denoising import costs
+from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising.costs import Cost
+from ddjax.denoising.patches import cost_of_image, features_of, patch_features
 from ddjax.denoising.telling import begun
-from ddjax.denoising.training import NETWORK, preprocessed, trained
+from ddjax.denoising.training import NETWORK, cost_of_training, network_for, preprocessed, trained
 from ddjax.kernels import matmul_highest
 from ddjax.kernels.left_out import left_out
 from ddjax.preprocess import one_hot
+from ddjax.types import TrainSet
 
 NEIGHBOURS = 10  # as in SimiFeat
 ROUNDS = 11  # of augmented features; SimiFeat takes 21
@@ -150,9 +153,36 @@ def _voting(rounds: int, question: Question) -> Testimony:
     return Testimony(logs[None], scores, {"neighbours": time.monotonic() - start})
 
 
+def _cost_of_ridge(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
+    images = None if isinstance(data, FeatureSet) else tuple(data.images.shape[1:])
+    n, d = len(data.labels), features_of(images) if images else np.shape(data.features)[1]
+    side = min(n, d)
+    made = n * cost_of_image(images) * (1 + plan.flip) if images else 0.0
+    return Cost(made + 2 * n * d * side * (2 if d < n else 1) + costs.EIGEN * side**3, 2)
+
+
+def _cost_of_votes(rounds: int, data: TrainSet | FeatureSet, plan: Plan) -> Cost:
+    n = len(data.labels)
+    if isinstance(data, FeatureSet):
+        return Cost(2.0 * n * min(n, CANDIDATES) * np.shape(data.features)[1], 1)
+    model = network_for(data, plan)
+    shape = (1, *data.images.shape[1:])
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    d = jax.eval_shape(model.features, params, jax.ShapeDtypeStruct(shape, jnp.float32)).shape[1]
+    again = Cost(n * (costs.forward_flop(model, shape[1:]) + 2.0 * min(n, CANDIDATES) * d), 1)
+    return cost_of_training(data, plan) + again.times(rounds)
+
+
 _SHORT = ("plain_epochs", *NETWORK)
 IN_FEATURE_SPACE = {
-    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed")),
-    "knn": Witness(functools.partial(_voting, 1), (IMAGES, FEATURES), _SHORT),
-    "simifeat": Witness(functools.partial(_voting, ROUNDS), (IMAGES, FEATURES), _SHORT),
+    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=_cost_of_ridge),
+    **{
+        name: Witness(
+            functools.partial(_voting, rounds),
+            (IMAGES, FEATURES),
+            _SHORT,
+            cost=functools.partial(_cost_of_votes, rounds),
+        )
+        for name, rounds in (("knn", 1), ("simifeat", ROUNDS))
+    },
 }

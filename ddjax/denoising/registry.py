@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from ddjax.data.validate import small_classes
-from ddjax.denoising.asking import IMAGES, Plan, Question, Testimony, Witness
+from ddjax.denoising import prototypes
+from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, Plan, Question, Testimony, Witness
 from ddjax.denoising.automatic import AUTO
 from ddjax.denoising.combining import LEARNERS, ensemble, in_rounds, parts_of
 from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
-from ddjax.denoising.training import NETWORK, TRAINED, by_rule_in_folds, network_for, networks
+from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, network_for, networks
 from ddjax.denoising.witnesses import predict_students
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
@@ -52,10 +53,14 @@ def distillation(name: str, method: Method) -> Witness:
         return Testimony(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
 
     decides = ("ipc", "options", "students", "epochs", *NETWORK)
-    return Witness(ask, (IMAGES,), decides, check, distilled=lambda question: distil(question)[0])
+    return Witness(ask, (IMAGES,), decides, check, distilled=lambda question: distil(question)[0], config=method.config)
 
 
-WITNESSES: Mapping[str, Witness] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE}
+WITNESSES: Mapping[str, Witness] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.WITNESS}
+
+
+# the method for each kind of input, if none is named
+DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
 
 
 def choose_witness(name: str) -> Witness:
@@ -87,7 +92,7 @@ def choose_witness(name: str) -> Witness:
 
 
 def _folds(name: str) -> Witness:
-    choose({name: None for name, each in TRAINED.items() if each is TRAINED["elr"]} | {"plain": None}, name, "rule")
+    choose({each: None for each in ("plain", *TRAINED) if each == "plain" or TRAINED[each] is RULE}, name, "rule")
     return by_rule_in_folds(name)
 
 

@@ -24,14 +24,14 @@ _SCORE = "score."
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenoiseReport:
-    """Scores, suggestions and flags for every label, in the order of the images handed in.
+    """Scores, suggestions and flags for every label, in the order of the examples handed in.
 
     Attributes:
-      ids: what each image is called: a path, or its row.
-      same_as: the first row with the same pixels: an image's own row, unless it occurred before.
+      ids: what each example is called: a path, or its row.
+      same_as: the first row with the same pixels or features: an example's own row, unless it occurred before.
       suspicion: the chosen score; larger is more suspicious. All of them are in `scores`.
       wrong: the probability that the given label is wrong.
-      truth: the probability of each class, given the image and its label.
+      truth: the probability of each class, given the example and its label.
       suggested: the given label, or for a flagged one the likeliest other.
       expected_precision: the share of the flagged labels that are expected to be wrong; NaN where none is flagged.
       noise_rate: the estimated share of wrong labels.
@@ -70,18 +70,24 @@ class DenoiseReport:
         return np.lexsort((-self.scores["loss"], -self.suspicion))
 
     @property
+    def likeliest_other(self) -> Int[np.ndarray, "n"]:
+        """The likeliest class beside the given label."""
+        others = np.where(np.eye(len(self.class_names), dtype=bool)[self.given], -1, self.truth)
+        return others.argmax(axis=1).astype(np.int32)
+
+    @property
     def cleaned(self) -> Int[np.ndarray, "n"]:
         """The labels with every flagged one replaced by its suggestion."""
         return np.where(self.flagged, self.suggested, self.given)
 
     @property
     def conflicts(self) -> list[Int[np.ndarray, "m"]]:
-        """The rows of each picture that occurs under several given labels; at most one of these labels is right."""
+        """The rows of identical examples with several given labels; at most one of these labels is right."""
         return conflicts(self.same_as, self.given)
 
     @property
     def table(self) -> Any:
-        """A pandas DataFrame, a row for each image: id, given_label, suggested_label, score, rank, flagged."""
+        """A pandas DataFrame, a row for each example: id, given_label, suggested_label, score, rank, flagged."""
         import pandas  # loaded only for tables
 
         return pandas.DataFrame(self.columns())
@@ -138,7 +144,7 @@ class DenoiseReport:
                 lines.append(f"  {names[pair // len(names)]} -> {names[pair % len(names)]}: {pairs[pair]}")
         if twice := self.conflicts:
             some = f", the first {most} of them" if len(twice) > most else ""
-            lines += ["", f"pictures that occur under several labels: {len(twice)}{some}"]
+            lines += ["", f"identical examples with several labels: {len(twice)}{some}"]
             lines += [f"  {described(rows, ids, np.array(names)[self.given])}" for rows in twice[:most]]
         lines += ["", f"the {min(most, n)} most suspicious:"]
         width = max((len(shown(ids[i])) for i in self.order()[:most]), default=0)

@@ -10,10 +10,20 @@ from jaxtyping import Array, Float
 
 from ddjax import preprocess
 from ddjax.data import to_space
+from ddjax.denoising import costs
 from ddjax.denoising.asking import IMAGES, FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising.costs import Cost
 from ddjax.denoising.distilling import WIDTH
 from ddjax.denoising.judging import through_cleanlab
-from ddjax.denoising.witnesses import Networks, given, predict_cross_validated, predict_early_stopped, short_recipe
+from ddjax.denoising.witnesses import (
+    Networks,
+    given,
+    plain_recipe,
+    predict_cross_validated,
+    predict_early_stopped,
+    short_recipe,
+    young_recipe,
+)
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models import build_sized
 from ddjax.names import choose
@@ -29,6 +39,9 @@ from ddjax.types import Model, TrainSet
 
 NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what decides any network and its training
 _TINY = 1e-12
+
+Ask = Callable[[Question], Testimony]
+CostOf = Callable[[TrainSet, Plan], Cost]
 
 
 def network_for(data: TrainSet, plan: Plan) -> Model:
@@ -92,7 +105,7 @@ def log_predictions(fitted: Fit, images: Array, flip: bool) -> Float[np.ndarray,
     return np.asarray(sum(jax.nn.log_softmax(each) for each in logits) / len(views))
 
 
-def _timed(stage: str, ask: Callable[[Question], Testimony]) -> Callable[[Question], Testimony]:
+def _timed(stage: str, ask: Ask) -> Ask:
     """The same with the time of its only stage."""
 
     def timed(question: Question) -> Testimony:
@@ -139,6 +152,65 @@ def _by_rule(question: Question) -> Testimony:
     return Testimony(log_predictions(fitted, train.images, question.plan.flip), scores)
 
 
+def _logs(probabilities: Any) -> Float[np.ndarray, "*s n k"]:
+    return np.log(np.maximum(np.asarray(probabilities), _TINY)).astype(np.float32)
+
+
+def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
+    """Raise a ValueError if there are more folds than examples."""
+    check_int(plan.folds, "folds", 2, len(data.labels))
+
+
+def cost_of_training(data: TrainSet, plan: Plan) -> Cost:
+    """The cost of `trained` and of predictions for all images."""
+    epochs = short_recipe(len(data.labels), plan.plain_epochs).epochs
+    return costs.training(network_for(data, plan), data, epochs, 1 + plan.flip)
+
+
+def _cost_of_rule(data: TrainSet, plan: Plan) -> Cost:
+    rule = make_rule(plan.method, short_recipe(len(data.labels), plan.plain_epochs).epochs)
+    return cost_of_training(data, plan).times(rule.nets * rule.views)
+
+
+def _cost_of_stopped(data: TrainSet, plan: Plan) -> Cost:
+    epochs = short_recipe(len(data.labels), plan.plain_epochs).epochs
+    return costs.training(network_for(data, plan), data, epochs, epochs).times(plan.folds)
+
+
+def _cost_of_folds(data: TrainSet, plan: Plan) -> Cost:
+    return cost_of_training(data, plan).times(plan.folds - 1)
+
+
+def _cost_of_cleanlab(data: TrainSet, plan: Plan) -> Cost:
+    epochs = plain_recipe(plan.plain_epochs, plan.flip).epochs
+    return costs.training(network_for(data, plan), data, epochs).times(plan.folds - 1)
+
+
+def _cost_of_young(data: TrainSet, plan: Plan) -> Cost:
+    epochs = young_recipe(plan.plain_epochs, plan.flip).epochs
+    return costs.training(network_for(data, plan), data, epochs, 1).times(plan.students)
+
+
+_SHORT, _FOLDS = ("plain_epochs", *NETWORK), ("plain_epochs", "folds", *NETWORK)
+
+
+def _trainer(
+    stage: str, ask: Callable[[Question], Testimony], decides: tuple[str, ...], cost: Any, **more: Any
+) -> Witness:
+    """A witness that trains networks on images."""
+    check = enough_for_folds if "folds" in decides else None
+    return Witness(_timed(stage, ask), (IMAGES,), decides, check, cost=cost, **more)
+
+
+RULE = _trainer("networks", _by_rule, _SHORT, _cost_of_rule)
+TRAINED = {name: RULE for name, published in RULES.items() if not published.data} | {
+    "cleanlab": _trainer("folds", _folds, _FOLDS, _cost_of_cleanlab, judge=through_cleanlab),
+    "small_loss": _trainer("networks", _young, ("plain_epochs", "students", *NETWORK), _cost_of_young),
+    "plain": _trainer("networks", _plain, _SHORT, cost_of_training),
+    "cross_validated": _trainer("networks", _stopped, _FOLDS, _cost_of_stopped),
+}
+
+
 def by_rule_in_folds(name: str) -> Witness:
     """Cross-validated training by a robust rule."""
 
@@ -158,31 +230,4 @@ def by_rule_in_folds(name: str) -> Witness:
         )
         return Testimony(_logs(probabilities)[None])
 
-    return Witness(_timed("folds", ask), (IMAGES,), ("plain_epochs", "folds", *NETWORK), enough_for_folds)
-
-
-def _logs(probabilities: Any) -> Float[np.ndarray, "*s n k"]:
-    return np.log(np.maximum(np.asarray(probabilities), _TINY)).astype(np.float32)
-
-
-def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
-    """Raise a ValueError if there are more folds than examples."""
-    check_int(plan.folds, "folds", 2, len(data.labels))
-
-
-_SHORT = ("plain_epochs", *NETWORK)
-_RULE = Witness(_timed("networks", _by_rule), (IMAGES,), _SHORT)
-TRAINED = {name: _RULE for name, published in RULES.items() if not published.data} | {
-    "cleanlab": Witness(
-        _timed("folds", _folds),
-        (IMAGES,),
-        ("plain_epochs", "folds", *NETWORK),
-        enough_for_folds,
-        judge=through_cleanlab,
-    ),
-    "small_loss": Witness(_timed("networks", _young), (IMAGES,), ("plain_epochs", "students", *NETWORK)),
-    "plain": Witness(_timed("networks", _plain), (IMAGES,), _SHORT),
-    "cross_validated": Witness(
-        _timed("networks", _stopped), (IMAGES,), ("plain_epochs", "folds", *NETWORK), enough_for_folds
-    ),
-}
+    return _trainer("folds", ask, _FOLDS, _cost_of_folds)

@@ -155,14 +155,15 @@ def plain_recipe(epochs: int | None, flip: bool) -> Recipe:
 
 def short_recipe(n: int, epochs: int | None) -> Recipe:
     """A short training of n images with augmentation: it learns what they have in common, and few single labels."""
+    epochs, steps = epochs or SHORT, -(-n // 128)
     return Recipe(
-        epochs=epochs or SHORT,
+        epochs=epochs,
         batch=128,
         rate=0.02,
         momentum=0.9,
         weight_decay=5e-4,
         schedule="warmup_cosine",
-        warmup_steps=2 * -(-n // 128),
+        warmup_steps=int(min(2, epochs / 4) * steps),
         augment="dance_pretrain",
     )
 

@@ -21,8 +21,7 @@ from ddjax.ranges import fields as check_fields
 from ddjax.storage.arrays import read_npz
 from ddjax.storage.pickles import guarded, read_torch
 
-_WHAT = "distilled set"
-_HDF5 = b"\x89HDF"
+_WHAT, _HDF5 = "distilled set", b"\x89HDF"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Facts:
 
 
 class Released(NamedTuple):
-    """The content of a released file, and all facts about it."""
+    """The content of a released file, and all facts."""
 
     images: np.ndarray  # float32 [m h w c], as stored
     labels: np.ndarray
@@ -222,8 +221,7 @@ def _settled(path: pathlib.Path, name: str, form: Format, facts: Facts, known: d
     if form.spaces and told.get("space") not in (None, *form.spaces):
         raise unknown(f"space of format {name!r}", told["space"], form.spaces)
     settled = {**told, **known}
-    missing = [key for key in ("space", "label_kind", *form.asks) if key not in settled]
-    if missing:
+    if missing := [key for key in ("space", "label_kind", *form.asks) if key not in settled]:
         values = {"space": form.spaces, "label_kind": tuple(LABEL_KINDS)}
         named = {key: f": {' or '.join(of)}" for key, of in values.items() if of}
         lines = [f"{key}= ({_WORDS[key]}{named.get(key, '')})" for key in missing]

@@ -4,7 +4,7 @@ import functools
 from typing import Any
 
 from ddjax import checks
-from ddjax.distillers import dance, datm, dm, frepo, full, kip, rcig, selection
+from ddjax.distillers import dance, datm, dm, frepo, full, kip, ncfm, rcig, rdc, selection
 from ddjax.ranges import check_int
 from ddjax.types import Feed, Method, TrainSet
 
@@ -34,5 +34,7 @@ _METHODS: dict[str, Method] = {
     "datm": datm.METHOD,
     "mtt": datm.MTT,
     "dm": dm.METHOD,
+    "ncfm": ncfm.METHOD,
+    "rdc_reconstructed": rdc.METHOD,
 }
 DISTILLERS: dict[str, Method] = {name: checked(method) for name, method in _METHODS.items()}

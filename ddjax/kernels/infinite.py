@@ -1,5 +1,6 @@
-"""Kernels of the ConvNet at infinite width, by neural-tangents."""
+"""Kernels of the ConvNet and of the multilayer perceptron at infinite width, by neural-tangents."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -110,6 +111,36 @@ def convnet_kernel(
             return blocked(lambda a, b: network.kernel(a, b, kind), x, y, rows, columns)
 
     return kernel
+
+
+def mlp_kernel(kind: str, depth: int, *, w_std: float = 2**0.5, b_std: float = 0.1) -> Kernel:
+    """The infinite-width kernel of `depth` hidden layers with ReLU and a linear layer, in the "ntk" parameterisation.
+
+    Args:
+      kind: "ntk" (all layers are trained) or "nngp" (only the last layer is trained).
+      depth: number of hidden layers.
+      w_std: standard deviation of the weights, in units of 1 / sqrt(fan in).
+      b_std: standard deviation of the biases.
+
+    Returns:
+      A function (x [n d], y [m d]) -> [n m].
+
+    Raises:
+      ValueError: the kind is unknown, or the depth is below 1.
+
+    Example:
+      >>> x = jnp.eye(2)
+      >>> mlp_kernel("nngp", 1)(x, x).shape
+      (2, 2)
+    """
+    if kind not in KINDS:
+        raise unknown("kind of kernel", kind, KINDS)
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1; got {depth}")
+    stax = tangent.load().stax
+    dense = functools.partial(stax.Dense, 1, W_std=w_std, b_std=b_std)  # no kernel depends on the width
+    network = Stax(*stax.serial(*[layer for _ in range(depth) for layer in (dense(), stax.Relu())], dense()))
+    return lambda x, y: network.kernel(x, y, kind)
 
 
 def _padded(x: Array) -> Array:

@@ -71,7 +71,7 @@ def left_out(features: Any, targets: Float[np.ndarray, "n k"], ridges: Sequence[
     errors = np.zeros(len(ridges))
     for rows in _blocks(n, -(-n // _CHOSEN_ON)):
         held = _held_out(rotated(rows), shrink, moments, goals[rows], n)
-        errors += np.asarray(jnp.sum((held - goals[rows]) ** 2, axis=(1, 2)))
+        errors += np.asarray(jnp.sum((held - goals[None, rows]) ** 2, axis=(1, 2)))
     best = int(np.argmin(errors))
     predictions = np.empty_like(goals)
     for rows in _blocks(n):
@@ -104,7 +104,7 @@ def _axes(features: Any) -> tuple[Rotated, Float[np.ndarray, "r"]]:
         points = standard(slice(0, n))
         squares, vectors = jnp.linalg.eigh(gram(points, points))
         squares = np.maximum(np.asarray(squares, np.float64), 0)
-        coordinates = vectors * jnp.sqrt(jnp.asarray(squares, jnp.float32))
+        coordinates = vectors * jnp.sqrt(jnp.asarray(squares, jnp.float32))[None]
         return lambda rows: coordinates[rows], squares
     total = np.zeros((d, d))
     for rows in _blocks(n):
@@ -125,4 +125,4 @@ def _held_out(
     """Predictions of rows without their own targets, for each ridge."""
     own = matmul_highest(coordinates**2, shrink.T).T[:, :, None] + 1 / n
     fitted = jax.vmap(lambda one: matmul_highest(coordinates, one[:, None] * moments))(shrink)
-    return (fitted - own * goals) / jnp.maximum(1 - own, _LEAST)
+    return (fitted - own * goals[None]) / jnp.maximum(1 - own, _LEAST)

@@ -85,7 +85,10 @@ def _explained(error: Exception) -> str:
     try:
         version = metadata.version("neural-tangents")
     except metadata.PackageNotFoundError:
-        return "neural-tangents is not installed: `pip install 'neural-tangents>=0.6.5'`"
+        return (
+            "kernels of infinite width need neural-tangents, which is not installed: pip install "
+            "'neural-tangents>=0.6.5'. KIP does without it with kernel='conjugate'"
+        )
     return (
         f"neural-tangents {version} cannot be imported on jax {jax.__version__}: {type(error).__name__}: {error}. "
         "It needs a name that this JAX has moved or removed: add the name to MOVED in ddjax/kernels/tangent.py, or "

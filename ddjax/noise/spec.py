@@ -190,9 +190,8 @@ def _custom(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
 
 def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tuple[Any, dict]:
     expected = human.SETS[name]
-    if (truth.dataset or expected.dataset).removesuffix("_n") != expected.dataset or (
-        truth.num_classes != expected.num_classes
-    ):
+    named = (truth.dataset or expected.dataset).removesuffix("_n").removesuffix("_coarse")
+    if named != expected.dataset or (truth.num_classes != expected.num_classes):
         raise ValueError(
             f"human labels {name!r} are for {expected.dataset} with {expected.num_classes} classes, not for "
             f"{truth.dataset!r} with {truth.num_classes}"

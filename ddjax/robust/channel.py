@@ -4,7 +4,6 @@ Given P(true class | image) for each image, expectation maximisation finds the c
 likeliest, and with it P(true class | image, given label).
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -26,20 +25,18 @@ class Channel(NamedTuple):
     truth: Float[Array, "n k"]  # P(true class | image, given label)
 
 
-@functools.partial(jax.jit, static_argnames="strength")
-def fit_channel(log_true: Float[Array, "n k"], labels: Int[Array, "n"], *, strength: float = STRENGTH) -> Channel:
+@jax.jit
+def fit_channel(log_true: Float[Array, "n k"], labels: Int[Array, "n"]) -> Channel:
     """The likeliest channel by expectation maximisation.
 
     Args:
       log_true: log P(true class | image), from predictions that did not see the given labels.
       labels: the given labels.
-      strength: the pseudo-count with which each row of the channel is shrunk to one noise rate that all rows share,
-        spread evenly over the wrong labels. It matters for classes with few images.
     """
     k = log_true.shape[1]
 
     def round_(_: Array, transition: Float[Array, "k k"]) -> Float[Array, "k k"]:
-        return transition_of(posterior(log_true, transition, labels), labels, strength=strength)
+        return transition_of(posterior(log_true, transition, labels), labels)
 
     start = _even(jnp.asarray(_START, log_true.dtype), k)
     transition = jax.lax.fori_loop(0, ROUNDS, round_, start)
@@ -53,14 +50,16 @@ def posterior(
     return jax.nn.softmax(log_true + jnp.log(transition + _TINY).T[labels], axis=1)
 
 
-def transition_of(
-    truth: Float[Array, "n k"], labels: Int[Array, "n"], *, strength: float = STRENGTH
-) -> Float[Array, "k k"]:
-    """The channel that P(true class) of each image and the given labels imply, shrunk as in `fit_channel`."""
+def transition_of(truth: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "k k"]:
+    """The channel that P(true class) of each image and the given labels imply.
+
+    Each row is shrunk, with the pseudo-count `STRENGTH`, to one noise rate that all rows share and that is spread
+    evenly over the wrong labels. This matters for classes with few images.
+    """
     k = truth.shape[1]
     counts = matmul_highest(truth.T, jax.nn.one_hot(labels, k, dtype=truth.dtype))
     rate = 1 - jnp.trace(counts) / jnp.sum(counts)
-    return (counts + strength * _even(rate, k)) / (jnp.sum(counts, axis=1, keepdims=True) + strength)
+    return (counts + STRENGTH * _even(rate, k)) / (jnp.sum(counts, axis=1, keepdims=True) + STRENGTH)
 
 
 def wrong(truth: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, "n"]:

@@ -49,17 +49,10 @@ def guarded(path: pathlib.Path, what: str, reader: Callable[[pathlib.Path], Any]
 
 
 def read_torch(path: pathlib.Path, kinds: str = NUMBERS) -> Any:
-    """Read a file of torch.save in the zip or the legacy format; tensors become arrays.
-
-    Args:
-      path: the file.
-      kinds: the kinds of dtypes that are accepted.
-
-    Returns:
-      The object: numbers, strings, containers, and arrays in place of tensors.
+    """Read a file of torch.save in the zip or the legacy format; tensors become arrays of the given kinds of dtypes.
 
     Raises:
-      Refused: the file asks for anything else.
+      Refused: the file asks for more than numbers, strings, containers and arrays.
       Exception: the file is damaged; errors are of many kinds, so call it through `guarded`.
     """
     data = path.read_bytes()

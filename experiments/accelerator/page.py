@@ -80,7 +80,7 @@ def _columns(section: str, rows: list[Row], compiled: Mapping[Any, float]) -> It
             yield {
                 "method": row["method"],
                 "test accuracy, %": 100 * row["last_acc"],
-                "seconds": row.get("seconds"),
+                "seconds": row.get("wall_s"),
             }
             continue
         ms, name, products = 1e3 * row["seconds"], row["name"], row.get("products")

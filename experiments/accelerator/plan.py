@@ -1,12 +1,15 @@
 """The jobs of a check-up."""
 
+import functools
+import json
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from experiments.accelerator.jobs import Job, Row
+from experiments.accelerator.jobs import FAILED, Job, Row
 
 ROOT = pathlib.Path(__file__).parents[2]
 SECTIONS = ("tests", "speed", "pytorch", "fleet", "cells")
@@ -19,21 +22,35 @@ PRECISIONS = {
     "cpu": ("float32",),
 }
 MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes share the accelerator
-TEST_WORKERS = 5
-# method -> flags of its cell, small enough for about a minute
-EXPERTS = "experts=2 expert_epochs=8 expert_batch=256 last_start=4 growth_steps=0 match_epochs=2 inner_steps=20"
-CELLS = {
-    "random": "",
-    "herding": "",
-    "dm": "--steps 300",
-    "dance": "--steps 300 --options members=2 pool_epochs=3",
-    "datm": f"--steps 60 --options {EXPERTS} step_size=0.01 image_rate=100.0 label_rate=5.0 step_size_rate=1e-7",
-    "mtt": f"--steps 60 --options {EXPERTS}",
-    "rcig": "--steps 100 --options batch=256",
-    "frepo": "--steps 200",
-    "kip": "--steps 200 --options kernel=conjugate",
-    "full": "--epochs 10 --holdout 0 --students 1",
-}
+BESIDE = MEMORY | {"OPENBLAS_NUM_THREADS": "4"}  # and the cores
+TEST_WORKERS, WORKERS = 4, 7  # processes of the tests, and jobs at a time
+FLEETS = ("dance", "datm", "rcig")
+EVERYWHERE = {"epochs": 300, "students": 2}
+EXPERTS = ["experts=2", "expert_epochs=8", "expert_batch=256", "last_start=4", "growth_steps=0", "match_epochs=2"]
+EXPERTS += ["inner_steps=20"]
+# groups of methods, each a process, whose programs and preprocessing are alike; method -> its settings
+CELLS: tuple[dict[str, dict[str, Any]], ...] = (
+    {
+        "random": {},
+        "dance": {"steps": 300, "options": ["members=2", "pool_epochs=3"]},
+        "full": {"epochs": 10, "students": 1, "holdout": 0.0},
+        "dm": {"steps": 300},
+        "ncfm": {"steps": 200},
+        "herding": {},
+    },
+    {
+        "datm": {
+            "steps": 60,
+            "options": [*EXPERTS, "step_size=0.01", "image_rate=100.0", "label_rate=5.0", "step_size_rate=1e-7"],
+        },
+        "mtt": {"steps": 60, "options": EXPERTS},
+    },
+    {
+        "rcig": {"steps": 100, "options": ["batch=256"]},
+        "kip": {"steps": 200, "options": ["kernel=conjugate"]},
+        "frepo": {"steps": 200},
+    },
+)
 _VERDICT = re.compile(r"(PASSED|FAILED|ERROR|SKIPPED)")
 _TEST = re.compile(r"tests/\S+?::\S+")
 
@@ -57,23 +74,34 @@ def jobs(images: str | None, out: pathlib.Path, backend: str, quick: bool, only:
     makers = {
         "tests": lambda: tests(backend, quick),
         "speed": lambda: speed(backend, quick),
-        "pytorch": lambda: in_each_precision("pytorch", backend, quick),
-        "fleet": lambda: fleets(quick),
+        "pytorch": lambda: pytorch(backend, quick),
+        "fleet": lambda: fleets(backend, quick),
         "cells": lambda: cells(images, out, quick),
     }
-    return [job for name in SECTIONS if not only or name in only for job in makers[name]()]
+    made = [job for name in SECTIONS if not only or name in only for job in makers[name]()]
+    once = {(job.section, job.name): job for job in made}  # two sections may compile the same program
+    return sorted(once.values(), key=lambda job: job.section == "compile")  # the long jobs begin first
 
 
 def tests(backend: str, quick: bool) -> Iterator[Job]:
     """The tests of accelerators."""
     command = [sys.executable, "-m", "pytest", str(ROOT / "tests/test_gpu.py"), "-m", "gpu", "-v", "--tb=short"]
-    command += ["-p", "no:cacheprovider", "-o", "addopts=--strict-markers", "-o", "filterwarnings=default"]
+    command += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:benchmark",
+        "-o",
+        "addopts=--strict-markers",
+        "-o",
+        "filterwarnings=default",
+    ]
     command += ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
     own = dict(MEMORY, JAX_PLATFORMS=PLATFORMS[backend], COLUMNS="400")  # a summary line is cut there
     if backend == "cpu":
         own["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "false"  # else the tests have nothing to compare
     elif (os.cpu_count() or 1) > TEST_WORKERS:
-        command += ["-n", str(TEST_WORKERS)]
+        command += ["-n", str(TEST_WORKERS), "--dist", "loadgroup"]
     if quick:
         command += ["-k", "convolutions and 3x3"]
     yield Job("tests", "pytest -m gpu", command, 240, env=own, rows=verdicts)
@@ -90,46 +118,76 @@ def verdicts(output: str) -> list[Row]:
     return list(found.values())
 
 
+def compiling(names: Sequence[str], precisions: Sequence[str]) -> Iterator[Job]:
+    """Jobs that compile the programs of benchmarks into the cache, side by side; they show how long that takes."""
+    for precision in precisions:
+        for name in names:
+            command = _bench([name], "--no-parts", "--repeats", "1", "--precision", precision, "--json")
+            yield Job("compile", f"{name} {precision}", command, 240, env=BESIDE)
+
+
+def timed(section: str, names: Sequence[str], precision: str, quick: bool) -> Job:
+    """Benchmarks whose programs are compiled; alone, because they are timed."""
+    sizes = ["--width", "4", "--batch", "8", "--repeats", "1"] if quick else ["--repeats", "10"]
+    command = _bench(list(names), "--no-parts", "--precision", precision, "--json", *sizes)
+    return Job(section, f"{' '.join(names)} {precision}", command, 120, alone=True, env=MEMORY)
+
+
 def speed(backend: str, quick: bool) -> Iterator[Job]:
-    """Benchmarks of steps: compiled side by side into the cache, then loaded from there and timed."""
-    if not quick:
-        for precision in PRECISIONS[backend]:
-            for name in STEPS:
-                command = _bench([name], "--no-parts", "--repeats", "1", "--precision", precision, "--json")
-                yield Job("compile", f"{name} {precision}", command, 240, env=MEMORY)
-    yield from in_each_precision("speed", backend, quick)
-
-
-def in_each_precision(section: str, backend: str, quick: bool) -> Iterator[Job]:
-    """Timed benchmarks, a process for each precision."""
-    names = ["pytorch"] if section == "pytorch" else ["gemm", *STEPS]
-    for precision in PRECISIONS[backend]:
-        sizes = ["--width", "4", "--batch", "8", "--repeats", "1"] if quick else ["--repeats", "10"]
-        chosen = ["conv"] if quick and section == "speed" else names
-        command = _bench(chosen, "--no-parts", "--precision", precision, "--json", *sizes)
-        yield Job(section, f"{section} {precision}", command, 120, alone=True, env=MEMORY)
-
-
-def fleets(quick: bool) -> Iterator[Job]:
-    """A fleet of five against one run, compiled beside the other jobs and then timed."""
-    command = _bench(["fleet"], "--json")
+    """Steps of each method, in each precision."""
     if quick:
+        yield timed("speed", ["conv"], PRECISIONS[backend][0], True)
         return
-    yield Job("compile", "fleet", [*command, "--repeats", "1"], 240, env=MEMORY)
-    yield Job("fleet", "fleet of five", [*command, "--repeats", "10"], 120, alone=True, env=MEMORY)
+    yield from compiling(STEPS, PRECISIONS[backend])
+    for precision in PRECISIONS[backend]:
+        yield timed("speed", ["gemm", *STEPS], precision, False)
+
+
+def pytorch(backend: str, quick: bool) -> Iterator[Job]:
+    """The same steps as PyTorch loops, in the default precision."""
+    if not quick:
+        yield from compiling(("train", "datm", "dance"), PRECISIONS[backend][:1])
+    yield timed("pytorch", ["pytorch"], PRECISIONS[backend][0], quick)
+
+
+def fleets(backend: str, quick: bool) -> Iterator[Job]:
+    """A fleet of five against one run."""
+    names = [f"fleet_{name}" for name in FLEETS[: 1 if quick else None]]
+    if not quick:
+        yield from compiling(names, PRECISIONS[backend][:1])
+    yield timed("fleet", names, PRECISIONS[backend][0], quick)
 
 
 def cells(images: str | None, out: pathlib.Path, quick: bool) -> Iterator[Job]:
     """An experiment of each method, with 40 % of labels wrong, scored by a few students."""
-    common = [sys.executable, "-m", "experiments.one", "--dataset", images or "digits", "--noise", "symmetric"]
-    common += ["--rate", "0.4", "--ipc", "1", "--json", "--quiet", "--out", str(out)]
-    if images and not quick:
-        common += ["--limit", "10000"]
-    size = ["--epochs", "2", "--students", "1", "--width", "4"] if quick else ["--epochs", "300", "--students", "2"]
-    for method, flags in CELLS.items():
-        if not quick or method == "random":
-            size_of = [] if method == "full" else size
-            yield Job("cells", method, [*common, "--method", method, *size_of, *flags.split()], 240, env=MEMORY)
+    everywhere = EVERYWHERE | ({"epochs": 2, "students": 1, "width": 4} if quick else {})
+    axes = {"datasets": [images or "digits"], "noises": [["symmetric", 0.4]], "ipc": [1], "seeds": [0]}
+    for number, own in enumerate(CELLS):
+        names = ["random"] if quick else list(own)
+        tables = {"everywhere": everywhere} | {f"of_method.{name}.0": own[name] for name in names}
+        folder = out / f"cells-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "grid.toml").write_text(as_toml(axes | {"methods": names}, tables))
+        command = [sys.executable, "-m", "experiments.sweep", "--config", str(folder / "grid.toml"), "--quiet"]
+        command += ["--out", str(folder), "--workers", "1"]
+        yield Job("cells", ", ".join(names), command, 240, env=BESIDE, rows=functools.partial(stored, folder))
+        if quick:
+            return
+
+
+def as_toml(values: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Settings as TOML; numbers, strings and lists are written as in JSON."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    for title, own in tables.items():
+        lines += ["", f"[{title}]", *(f"{name} = {json.dumps(value)}" for name, value in own.items())]
+    return "\n".join(lines) + "\n"
+
+
+def stored(folder: pathlib.Path, output: str) -> list[Row]:
+    """The rows of a sweep, so that one that was stopped has rows as well; a cell that failed says why."""
+    del output
+    rows = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*/row.json"))]
+    return [row | ({} if row["status"] == "done" else {FAILED: row.get("reason", row["status"])}) for row in rows]
 
 
 def _bench(names: list[str], *flags: str) -> list[str]:

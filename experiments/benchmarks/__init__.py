@@ -1,5 +1,6 @@
 """Benchmarks by name. A benchmark is a function (Settings) -> entries."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 from experiments.benchmarks import (
@@ -8,9 +9,11 @@ from experiments.benchmarks import (
     dance,
     datm,
     experts,
+    features,
     fleet,
     importing,
     judging,
+    ncfm,
     precision,
     pytorch,
     rcig,
@@ -25,12 +28,14 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "dance": dance.dance_step,
     "datm": datm.datm_step,
     "experts": experts.experts,
-    "fleet": fleet.fleet,
+    "features": features.features,
     "import": importing.imports,
     "judge": judging.judged,
+    "ncfm": ncfm.ncfm_step,
     "precision": precision.precision,
     "pytorch": pytorch.against_pytorch,
     "rcig": rcig.rcig_step,
     "train": training.train,
     "evaluate": training.evaluate,
+    **{f"fleet_{name}": functools.partial(fleet.fleet, name) for name in fleet.METHODS},
 }

@@ -25,15 +25,14 @@ METHODS = {
 }
 
 
-def fleet(settings: Settings) -> Iterator[Entry]:
-    """Measure a step of one run and of five together, in turn; ratio is relative to one run."""
-    for name in METHODS:
-        calls = [stepping(settings, name, rates) for rates in (RATES[:1], RATES)]
-        rounds = times(list(calls), settings.repeats)
-        alone, together = map(statistics.median, rounds)
-        ratio = statistics.median(many / one for one, many in zip(*rounds, strict=True))
-        yield entry(f"{name}, a run", alone, compile_s=calls[0].compile_s)
-        yield entry(f"{name}, a fleet of {len(RATES)}", together, compile_s=calls[1].compile_s, ratio=ratio)
+def fleet(name: str, settings: Settings) -> Iterator[Entry]:
+    """Measure a step of one run of a method and of five together, in turn; ratio is relative to one run."""
+    calls = [stepping(settings, name, rates) for rates in (RATES[:1], RATES)]
+    rounds = times(list(calls), settings.repeats)
+    alone, together = map(statistics.median, rounds)
+    ratio = statistics.median(many / one for one, many in zip(*rounds, strict=True))
+    yield entry(f"{name}, a run", alone, compile_s=calls[0].compile_s)
+    yield entry(f"{name}, a fleet of {len(RATES)}", together, compile_s=calls[1].compile_s, ratio=ratio)
 
 
 def stepping(settings: Settings, name: str, rates: Sequence[float]) -> Call:

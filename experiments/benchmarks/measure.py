@@ -58,8 +58,8 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Call:
 
 def moved_by(program: Any) -> float | None:
     """Bytes that a compiled program reads and writes. XLA counts the body of a loop once, so loops have no number."""
-    costs = program.cost_analysis() or {}
-    return None if " while(" in program.as_text() else costs.get("bytes accessed")
+    moved = (program.cost_analysis() or {}).get("bytes accessed", 0)
+    return None if moved <= 0 or " while(" in program.as_text() else moved
 
 
 def times(calls: list[Callable[[], Any]], repeats: int) -> list[list[float]]:
@@ -103,7 +103,7 @@ def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: i
         fraction = None if gflop is None else gflop / own / (unit_gflop / statistics.median(of_unit))
         ratio = statistics.median(mine / first for mine, first in zip(seconds, rounds[0], strict=True))
         more = {"compile_s": getattr(calls[name], "compile_s", None)}
-        if moved := getattr(calls[name], "moved", None):
+        if (moved := getattr(calls[name], "moved", None)) is not None:
             more["bandwidth_fraction"] = moved / own / bandwidth()
         yield entry(name, own, gflop, fraction, **more, **({"ratio": ratio} if i else {}))
 

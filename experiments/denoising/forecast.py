@@ -57,7 +57,7 @@ def forecast(
         elif name == "small_loss":
             recipe = young_recipe(settings.plain_epochs, flip)
             works["networks"] = training(recipe, judge, shape, n, n, settings.students, machine)
-        else:
+        elif name in DISTILLERS or ":" in name:
             method = choose(DISTILLERS, name, "method")
             config = configured(method, name, settings.ipc, options, width, flip)
             model = method.model(config, shape.image, shape.classes) if method.model else judge

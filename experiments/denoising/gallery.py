@@ -1,4 +1,4 @@
-"""Self-contained HTML page of the most suspicious images. The template escapes text from data."""
+"""Self-contained HTML page of the most suspicious examples. The template escapes text from data."""
 
 import base64
 import collections
@@ -16,31 +16,35 @@ from PIL import Image
 from ddjax.denoising import DenoiseReport
 from ddjax.distilled import DistilledSet, pixels
 from ddjax.evaluation.detection import reliability
+from ddjax.storage.files import array_digest
 from experiments.display.sheets import mosaic
 from experiments.reporting.page import style
 from experiments.reporting.svg import Line, plot
 
 HERE = pathlib.Path(__file__).parent
+TEXT = 400  # characters of a text on the page
 SIDE = 96  # pixels of a picture on the page; larger images are shrunk
 PER_CLASS, CLASSES, PAIRS = 10, 20, 20  # largest numbers of distilled images, of their classes, of confused pairs
 
 
 def gallery(
     report: DenoiseReport,
-    images: np.ndarray,
+    images: np.ndarray | None,
+    texts: np.ndarray | None,
     title: str,
     skipped: Sequence[str],
     most: int,
     clean: Int[np.ndarray, "n"] | None = None,
 ) -> str:
-    """Render the page: a summary, the suspicious and the conflicting images, confused classes, distilled images.
+    """Render the page: a summary, the suspicious and the conflicting examples, confused classes, distilled images.
 
     Args:
       report: of the denoiser.
-      images: pixels of the judged images, [n h w c].
+      images: pixels of the judged images, [n h w c], if there are images.
+      texts: the judged texts, if there are texts.
       title: of the page.
       skipped: files that could not be read, with the reason.
-      most: largest number of suspicious images.
+      most: largest number of suspicious examples.
       clean: true labels; with them the page shows the calibration of the probabilities.
 
     Returns:
@@ -49,6 +53,7 @@ def gallery(
     shown, flagged = report.order()[:most], report.flagged
     pairs = collections.Counter(sorted(zip(report.given[flagged], report.suggested[flagged], strict=True)))
     sheet = None if report.distilled is None else _sheet(report.distilled)
+    pictures = None if images is None else (lambda row: _uri(images[row]))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -58,21 +63,23 @@ def gallery(
     )
     return environment.get_template("gallery.html").render(
         title=title,
+        run=array_digest(report.given, report.truth),
         report=report,
         names=report.class_names,
         skipped=skipped,
         count=int(flagged.sum()),
         total=len(report.given),
         present=sorted({int(c) for c in report.given[shown]}),
-        cards=[(row, _uri(images[row])) for row in shown],
-        conflicts=[(rows, _uri(images[rows[0]])) for rows in report.conflicts[:most]],
+        others=report.likeliest_other,
+        cards=[(row, pictures and pictures(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown],
+        conflicts=[(rows, pictures and pictures(rows[0])) for rows in report.conflicts[:most]],
         pairs=pairs.most_common(PAIRS),
         calibration=None if clean is None else calibration(report, clean),
         sheet=sheet,
         grow=1 if sheet is None else max(1, 480 // sheet.shape[1]),
         side=SIDE,
         classes=CLASSES,
-        png=_png,
+        png=png,
         style=Markup(style() + (HERE / "gallery.css").read_text()),
         script=Markup((HERE / "gallery.js").read_text()),
     )
@@ -116,10 +123,11 @@ def _uri(image: np.ndarray) -> str:
         plain = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
         plain.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
         image = np.asarray(plain).reshape(plain.height, plain.width, -1)
-    return _png(image)
+    return png(image)
 
 
-def _png(image: np.ndarray) -> str:
+def png(image: np.ndarray) -> str:
+    """The pixels of an image as a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from ddjax.data import Dataset
 from ddjax.denoising.telling import Report
+from experiments.denoising.reading import Task
 from experiments.display.progress import View, in_time
 
 # stage -> title and unit
@@ -14,17 +14,22 @@ STAGES = {
     "rates": ("searching the learning rate of the students", "epochs"),
     "students": ("training students of the distilled images", "epochs"),
     "folds": ("training networks on the other folds", "epochs"),
-    "networks": ("training young networks on all images", "epochs"),
+    "networks": ("training networks on all images", "epochs"),
+    "patches": ("comparing patches of the images", "images"),
+    "predict": ("predicting the examples of the other folds", ""),
     "judge": ("judging the labels", ""),
 }
 
 SHOWN = 10  # unreadable files listed at the start; skipped.txt lists all
 
 
-def what_was_read(count: int, dataset: Dataset) -> list[str]:
-    """Lines with the number of images and classes, and the files that cannot be read."""
-    skipped = dataset.provenance.get("skipped") or []
-    lines = [f"{count} images of {dataset.num_classes} classes"]
+def what_was_read(task: Task) -> list[str]:
+    """Lines with the number of examples and classes, and the files that cannot be read."""
+    skipped, count = task.skipped, len(task.given)
+    if task.class_names is None:
+        lines = [f"{count} labels"]
+    else:
+        lines = [f"{count} {'labels' if task.images is None else 'images'} of {len(task.class_names)} classes"]
     if skipped:
         more = [f"  and {len(skipped) - SHOWN} more"] if len(skipped) > SHOWN else []
         files = "1 file cannot be read and is" if len(skipped) == 1 else f"{len(skipped)} files cannot be read and are"

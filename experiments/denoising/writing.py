@@ -8,48 +8,56 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.data import Dataset
 from ddjax.data.npz import npz_keys
 from ddjax.data.tables import csv_table
 from ddjax.denoising import DenoiseReport
+from ddjax.denoising.tables import label_column, read_columns
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.files import replacing
+from experiments.denoising import huggingface
+from experiments.denoising.reading import Task
+from experiments.denoising.settings import Settings
 
 COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
 
 
 def write_labels(report: DenoiseReport, path: pathlib.Path) -> None:
-    """Write labels.csv: one line per image, the most suspicious first."""
+    """Write labels.csv: one line per example, the most suspicious first."""
     columns = report.columns()
     rows = ([columns[name][i] for name in COLUMNS] for i in report.order())
     _table(path, COLUMNS, ([*line[:3], f"{line[3]:.6g}", int(line[4]), "yes" if line[5] else "no"] for line in rows))
 
 
-def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: pathlib.Path) -> pathlib.Path:
+def write_cleaned(report: DenoiseReport, task: Task, settings: Settings, folder: pathlib.Path) -> pathlib.Path:
     """Write a copy of the labels in which each flagged label is replaced by its suggestion.
 
-    The copy has the format of the source. An .npz file gets a new label array. A .csv file gets a new label column and
-    paths relative to the copy. A folder becomes such a .csv file. A named data set becomes a .csv file of
-    ids and labels.
+    The copy has the format of the source. An .npz file of images gets a new label array. A .csv file gets a new label
+    column and, if it lists images, paths relative to the copy. A folder becomes such a .csv file. Anything else becomes
+    a .csv file of ids and labels.
 
     Args:
       report: of the denoiser.
-      source: path or name of the data set.
-      dataset: as loaded from the source.
+      task: what was judged.
+      settings: of the command.
       folder: of the copy.
 
     Returns:
       The path of the copy.
     """
-    given = pathlib.Path(source).expanduser()
-    labels = report.cleaned
+    labels, path = report.cleaned, folder / "cleaned.csv"
+    names = np.array(report.class_names)
+    if task.dataset is None:
+        if settings.labels and settings.labels.suffix == ".csv":
+            _labels(settings.labels, settings.label_column, names[labels].tolist(), path)
+        else:
+            _table(path, ("id", "label"), zip(report.ids, names[labels], strict=True))
+        return path
+    given, dataset = pathlib.Path(settings.data or "").expanduser(), task.dataset
     if given.suffix == ".npz" and given.is_file():
         return _npz(given, dataset.ids, labels, folder / "cleaned.npz")
-    path = folder / "cleaned.csv"
-    names = np.array(report.class_names)
     if given.suffix == ".csv" and given.is_file():
         _csv(given, dict(zip(dataset.ids.tolist(), names[labels], strict=True)), path)
-    elif given.is_dir():
+    elif given.is_dir() and not huggingface.is_dataset(given):
         _table(path, ("path", "label"), zip(_from(folder, given, report.ids), names[labels], strict=True))
     else:
         _table(path, ("id", "label"), zip(report.ids, names[labels], strict=True))
@@ -57,7 +65,7 @@ def write_cleaned(report: DenoiseReport, source: str, dataset: Dataset, folder: 
 
 
 def write_conflicts(report: DenoiseReport, path: pathlib.Path) -> None:
-    """Write conflicts.csv: identical images with different labels, one line per image."""
+    """Write conflicts.csv: identical examples with different labels, one line per example."""
     names, groups = report.class_names, report.conflicts
     rows = [(number, report.ids[i], names[report.given[i]]) for number, each in enumerate(groups, 1) for i in each]
     _table(path, ("picture", "id", "given_label"), rows)
@@ -92,6 +100,12 @@ def _csv(source: pathlib.Path, labels: dict[int, str], path: pathlib.Path) -> No
         cells[name] = _from(path.parent, source.parent, [cells[name].strip()])[0]
         cells += [""] * (len(header) - len(cells))
     _table(path, header, (row.cells for row in rows))
+
+
+def _labels(source: pathlib.Path, column: str | None, labels: list[str], path: pathlib.Path) -> None:
+    columns = {name: cells.tolist() for name, cells in read_columns(source).items()}
+    columns[label_column(source, list(columns), column)] = labels
+    _table(path, list(columns), zip(*columns.values(), strict=True))
 
 
 def _from(folder: pathlib.Path, root: pathlib.Path, names: Iterable[str]) -> list[str]:

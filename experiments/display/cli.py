@@ -21,7 +21,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main(command: Callable[..., Any], description: str | None = None) -> None:
-    """Run `command` with flags that tyro reads from its signature; a ValueError or OSError ends with status 2.
+    """Run `command` with flags that tyro reads from its signature.
+
+    A ValueError, an OSError, and an ImportError of a missing package end with status 2.
 
     The library's messages name arguments as in Python (`image_size=32`). Arguments that are flags of the command are
     shown as typed (`--image-size 32`).
@@ -35,7 +37,7 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
     try:
         with stopping.in_order():
             status = tyro.cli(command, prog=program(), description=description)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error, flags(command))
     sys.exit(status or 0)
 

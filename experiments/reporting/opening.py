@@ -13,6 +13,8 @@ METHODS = {
     "mtt": "MTT learns images that reproduce the training trajectories of expert networks.",
     "dance": "DANCE learns images with the same mean features as real images, in partially trained networks.",
     "dm": "DM learns images with the same mean features as real images, in random networks.",
+    "ncfm": "NCFM learns images whose features have the same characteristic function as those of real images.",
+    "rdc_reconstructed": "RDC adds to DANCE a contrast of mixtures with real images whose labels are likely right.",
     "frepo": "FRePo learns images by kernel regression on the features of a pool of networks.",
     "kip": "KIP learns images by kernel regression with the kernel of a wide network.",
     "random": "Random selects random real images of each class, as a control.",

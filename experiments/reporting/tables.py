@@ -4,6 +4,8 @@ import collections
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments.reporting.cells import Cell, Setting
 
 # key, heading, kind: text, a plain number, an accuracy in per cent, or a difference in points
@@ -67,10 +69,7 @@ def confusions(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         {
             "name": f"{cell.setting.data}, {cell.setting.labels}: {cell.name}",
             "classes": cell.rows[0]["class_names"],
-            "counts": [
-                [sum(values) for values in zip(*rows, strict=True)]
-                for rows in zip(*(row["confusion"] for row in cell.rows), strict=True)
-            ],
+            "counts": np.sum([row["confusion"] for row in cell.rows], axis=0).tolist(),
         }
         for cell in cells
         if all(row.get("confusion") for row in cell.rows)

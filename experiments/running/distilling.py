@@ -5,8 +5,6 @@ import json
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from ddjax.distilled import DistilledSet
 from ddjax.execution.guard import Diverged, attempted, intact
@@ -14,11 +12,10 @@ from ddjax.execution.loop import Log
 from ddjax.execution.options import RunOptions
 from ddjax.run import Outcome, run_method
 from ddjax.storage.rows import fingerprint
-from ddjax.types import TrainSet
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
-from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
+from experiments.running.shared import Ready, Shared
+from experiments.running.wrapping import about, seen
 
 KEPT = 64  # number of distilled sets kept in memory for other protocols; they are small
 
@@ -47,7 +44,7 @@ def distill_cells(cells: list[Ready], shared: Shared, view: View) -> list[Distil
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
     if missing:
         left = list(missing.values())
-        if left[0].asked.prune:  # pruned sets differ in size
+        if left[0].asked.wrapper:  # cleaned sets differ in size
             made = [attempted(lambda cell=cell: intact(_distill([cell], shared, view)[0])) for cell in left]
         else:
             made = _distill(left, shared, view)
@@ -84,7 +81,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
     return [
         outcome
         if isinstance(outcome, Diverged)
-        else Distillation(_complete(cell, outcome.distilled), outcome.log, costs(cell, outcome))
+        else Distillation(_complete(cell, outcome.distilled), outcome.log, costs(cell, outcome) | about(cell, shared))
         for cell, outcome in zip(cells, made, strict=True)
     ]
 
@@ -103,17 +100,6 @@ def costs(cell: Ready, outcome: Outcome) -> dict[str, Any]:
         "space_s": round(cell.space_s, 3),
         "skipped": outcome.skipped,
     }
-
-
-def seen(cell: Ready, shared: Shared) -> TrainSet:
-    """The training set of the distiller: all images, or those whose labels cleanlab does not prune."""
-    train = preprocessed(cell, shared).train
-    if not cell.asked.prune:
-        return train
-    rows = np.flatnonzero(~pruned(cell, full_recipe(cell), cell.network(cell.baseline.network), shared))
-    return dataclasses.replace(
-        train, images=jnp.asarray(train.images)[rows], labels=train.labels[rows], ids=train.ids[rows]
-    )
 
 
 def _complete(cell: Ready, distilled: DistilledSet) -> DistilledSet:

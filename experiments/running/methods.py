@@ -6,6 +6,8 @@ forward_known, backward_known         ... with the true transition matrix: an up
 cleanlab                              training on all images that cleanlab does not prune
 rcig+relabel                          distil, let students correct the labels, train on all images
 prune+rcig                            drop what cleanlab prunes, distil the rest
+small_loss_prune+rcig, relabel+rcig, soft_label+rcig, tad_reconstructed+rcig
+                                      distil what a wrapper of ddjax.denoising.cleaning makes of the training set
 oracle, random_prune                  training on the right labels alone, and on as many random ones: controls
 """
 
@@ -16,6 +18,7 @@ import typing
 from typing import NamedTuple
 
 from ddjax import ranges
+from ddjax.denoising.cleaning import WRAPPERS
 from ddjax.distillers import DISTILLERS
 from ddjax.names import choose, unknown
 from ddjax.ranges import Natural
@@ -24,7 +27,8 @@ from ddjax.types import Method
 
 KNOWN = {"forward_known": "forward", "backward_known": "backward"}
 CONTROLS = ("oracle", "random_prune")
-PRUNE, RELABEL = "prune+", "+relabel"
+PRUNE, RELABEL = "prune", "+relabel"
+BEFORE = (PRUNE, *WRAPPERS)  # what may stand before METHOD and a plus
 _ALONE = "weighted"  # needs weights, so it is only used by `cleanlab` and the controls
 
 
@@ -37,7 +41,7 @@ class Asked(NamedTuple):
     rule: str | None = None  # of ddjax.robust
     known: bool = False  # the rule uses the true transition matrix
     weights: str | None = None  # source of the rule's weights: cleanlab, oracle or random_prune
-    prune: bool = False  # prune before distilling
+    wrapper: str | None = None  # of BEFORE: cleans the training set before distilling
     relabel: str | None = None  # the distiller whose students correct the labels first
 
 
@@ -49,12 +53,12 @@ def read(name: str) -> Asked:
       ValueError: the name is unknown; the message lists the known ones.
     """
     full = DISTILLERS["full"]
-    if name.startswith(PRUNE):
-        inner = _distiller(name.removeprefix(PRUNE), name)
-        return Asked(inner, False, True, prune=True)
+    wrapper, plus, inner = name.partition("+")
+    if plus and wrapper in BEFORE:
+        return Asked(_distiller(inner, name), False, True, wrapper=wrapper)
     if name.endswith(RELABEL):
-        inner = _distiller(name.removesuffix(RELABEL), name)
-        return Asked(inner, True, True, relabel=name.removesuffix(RELABEL))
+        inner = name.removesuffix(RELABEL)
+        return Asked(_distiller(inner, name), True, True, relabel=inner)
     if name == "full":
         return Asked(full, True, False)
     if name in ("cleanlab", *CONTROLS):
@@ -74,7 +78,15 @@ def read(name: str) -> Asked:
 def names() -> list[str]:
     """All names; combined ones as patterns."""
     rules = [name for name in RULES if name != _ALONE]
-    return [*DISTILLERS, *rules, *KNOWN, "cleanlab", *CONTROLS, "METHOD+relabel", "prune+METHOD"]
+    return [
+        *DISTILLERS,
+        *rules,
+        *KNOWN,
+        "cleanlab",
+        *CONTROLS,
+        "METHOD+relabel",
+        *(f"{name}+METHOD" for name in BEFORE),
+    ]
 
 
 def sized(name: str) -> bool:

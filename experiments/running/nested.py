@@ -23,7 +23,7 @@ from ddjax.types import Model
 HELD_OUT = 0.1
 SECOND = 100 / 450  # the second stage's share of the epochs, as published
 SLOWER = 0.01  # the second stage's rate over the first's, as published
-_choose = jax.jit(choose_width, static_argnames=("model", "channels"))  # calls of the same shapes share one program
+_choose = jax.jit(choose_width, static_argnames="model")  # calls of the same shapes share one program
 
 
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
@@ -98,5 +98,4 @@ def _widths(model: Model, params: Any, examples: Examples, held: np.ndarray, cou
     """The number of features that each network keeps."""
     images = jnp.asarray(examples.images)[held]
     labels = jnp.argmax(jnp.asarray(examples.targets)[held], axis=1)
-    features = len(params["head"]["kernel"][0])
-    return jnp.stack([_choose(model, trees.take(params, i), images, labels, features) for i in range(count)])
+    return jnp.stack([_choose(model, trees.take(params, i), images, labels) for i in range(count)])

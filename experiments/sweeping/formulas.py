@@ -6,15 +6,19 @@ Constants without a formula are fitted to measured steps, as noted at each.
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from ddjax.distillers.datm import memory
+from ddjax.distillers.ncfm.matching import REPEATED
 from ddjax.experts import size
 from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
 from ddjax.experts.recipes import pool_recipe
 from ddjax.training import Recipe
+from ddjax.training.arithmetic import forward_flop
 from ddjax.types import Model
 from experiments.running.config import Experiment
-from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, training
 
@@ -85,6 +89,18 @@ def dance(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Ma
     return work, (_fleet("pool", key, recipe, "ends", config.members, model, shape, machine, "float32"),)
 
 
+def ncfm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
+    """NCFM: DANCE with as many products of features and frequencies as images, which the learned ones differentiate."""
+    work, common = dance(cell, config, model, shape, machine)
+    real = min(config.batch, shape.train // shape.classes)
+    learned = config.ipc * config.factor_for(shape.image) ** 2
+    points = config.frequencies // (REPEATED if config.sampler == "learned" else 1)
+    images = jnp.zeros((1, *shape.image))
+    width = jax.eval_shape(lambda: model.features(model.init(jax.random.key(0)), images)).shape[-1]
+    more = 2 * shape.classes * points * width * (real + GRADIENT * learned)
+    return work._replace(flop=work.flop + config.steps * more), common
+
+
 def _fleet(
     name: str,
     key: tuple,
@@ -108,4 +124,5 @@ FORMULAS: dict[str, Formula] = {
     "rcig": rcig,
     **dict.fromkeys(("datm", "mtt"), datm),
     **dict.fromkeys(("dance", "dm"), dance),
+    "ncfm": ncfm,
 }

@@ -53,7 +53,7 @@ class Distillation(NamedTuple):
 def distillation(cell: Experiment, shape: Shape, machine: Machine) -> Distillation | None:
     """Of a cell on a machine; None for a method without a formula, such as robust rules and cleaning methods."""
     asked, protocol = read(cell.method), choose(PROTOCOLS, cell.protocol, "protocol")
-    if asked.on_all or asked.prune or cell.method not in FORMULAS:
+    if asked.on_all or asked.wrapper or cell.method not in FORMULAS:
         return None
     config = method_config(asked.method.config, cell)
     own = asked.method.model(config, shape.image, shape.classes) if asked.method.model else None

@@ -1,5 +1,8 @@
 """Named grids."""
 
+import dataclasses
+from typing import Any
+
 from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED
 from experiments.sweeping.grid import Grid, Settings
 
@@ -48,28 +51,50 @@ PHOTOGRAPHS: dict[str, dict[int, Settings]] = {
         50: {"steps": 80},
     },
     "dm": {0: {"options": ("batch=64",)}, 1: {"steps": 200}, 10: {"steps": 200}, 50: {"steps": 150}},
-    "full": {0: {"epochs": 30}},
+    "full": {0: {"epochs": 60}},
 }
 AUGMENTED: dict[str, dict[int, Settings]] = {"full": {0: {"epochs": 15, "baseline": "B-DANCE"}}}
+STUDIED = (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])
 
 
-def photographs(seeds: tuple[int, ...], noises: tuple[tuple[str, float], ...]) -> tuple[Grid, ...]:
-    """The study on the first 10,000 images of CIFAR-10, the larger sets first."""
+def photographs(
+    seeds: tuple[int, ...], noises: tuple[tuple[str, float], ...] = STUDIED, **everywhere: Any
+) -> dict[str, Grid]:
+    """Parts of the study on the first 10,000 images of CIFAR-10, by name."""
     shared = {
         "datasets": ("cifar10",),
         "noises": noises,
         "seeds": seeds,
         "protocols": ("quick",),
-        "everywhere": {"limit": 10_000, "width": 48, "students": 1, "precision": "fastest"},
+        "everywhere": {"limit": 10_000, "width": 48, "students": 1, **everywhere},
     }
     sets = ("random", "herding", "dm", "dance", "datm", "rcig")
-    return (
-        Grid(methods=("full",), of_method=PHOTOGRAPHS, **shared),
-        Grid(methods=sets, ipc=(10,), of_method=PHOTOGRAPHS, **shared),
-        Grid(methods=sets, ipc=(50,), of_method=PHOTOGRAPHS, **shared),
-        Grid(methods=("full",), of_method=AUGMENTED, **shared),
-        Grid(methods=sets, ipc=(1,), of_method=PHOTOGRAPHS, **shared),
-    )
+    return {
+        "full": Grid(methods=("full",), of_method=PHOTOGRAPHS, **shared),
+        **{f"{ipc}": Grid(methods=sets, ipc=(ipc,), of_method=PHOTOGRAPHS, **shared) for ipc in (10, 50, 1)},
+        "augmented": Grid(methods=("full",), of_method=AUGMENTED, **shared),
+    }
+
+
+def by_value(parts: dict[str, Grid]) -> tuple[Grid, ...]:
+    """The parts in the order of their value."""
+    return tuple(parts[name] for name in ("full", "10", "50", "augmented", "1"))
+
+
+def on_network(network: str, width: int) -> tuple[Grid, Grid]:
+    """Sets distilled with the ConvNet of the study, and training on all images, both scored on another network."""
+    parts = photographs((0, 1), (CLEAN, SYMMETRIC[1]), network=network, width=width)
+    own = {
+        method: {
+            ipc: settings | ({"options": (*settings.get("options", ()), "width=48")} if "options" in settings else {})
+            for ipc, settings in PHOTOGRAPHS[method].items()
+        }
+        for method in ("dm", "dance", "datm")
+    }
+    return parts["full"], dataclasses.replace(parts["10"], of_method={**PHOTOGRAPHS, **own})
+
+
+TAIL = photographs((0, 1, 2), (CLEAN, SYMMETRIC[1]), imbalance=50.0)
 
 
 def published(dataset: str) -> dict[str, dict[int, Settings]]:
@@ -101,10 +126,9 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
             of_method=SHORT,
         ),
     ),
-    "photographs": (
-        *photographs((0, 1), (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])),
-        *photographs((2,), (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1])),
-    ),
+    "photographs": (*by_value(photographs((0, 1))), *by_value(photographs((2,)))),
+    "photographs_tail": (TAIL["full"], TAIL["10"]),
+    "photographs_networks": (*on_network("resnet18", 16), *on_network("vgg11", 32), *on_network("alexnet", 64)),
     # RCIG is published up to 50 images per class (10 on Tiny-ImageNet); for more, only DATM
     "figure2": (
         study("cifar10", (CLEAN, *SYMMETRIC), (1, 10, 50)),

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from ddjax.distillers.datm import memory
 from ddjax.experts.identity import parameters
 from ddjax.training import Recipe
+from ddjax.training.arithmetic import forward_flop
 from ddjax.types import Model
-from experiments.sweeping.arithmetic import forward_flop
 from experiments.sweeping.machines import Machine
 
 FLOAT = 4

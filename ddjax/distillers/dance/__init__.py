@@ -74,7 +74,7 @@ def build(config: DanceConfig, model: Model) -> Distiller:
         }
         return dataclasses.replace(state, moving=moving, step=state.step + 1), metrics
 
-    def extract(state: DanceState) -> DistilledSet:
+    def extract(state: Any) -> DistilledSet:  # or a state of NCFM, which has the same fields
         k, n, *shape = state.moving.images.shape
         images = jnp.clip(state.moving.images, 0, 1) if config.unit_box else state.moving.images
         return DistilledSet(

@@ -37,7 +37,7 @@ def convolve(x: Stack, kernel: Kernels, *, padding: Padding, precision: str = "f
     if min(c, o) > FEW and c * o > NARROW**2 and winograd.suits(kernel.shape, size):
         return winograd.convolve(x, kernel, padding)
     if c <= FEW:
-        return _product(_windows(pad(x, padding), (kh, kw)), kernel)
+        return _product(windows(pad(x, padding), (kh, kw)), kernel)
     all_images = _few_outputs if o <= FEW else _side_by_side
     return mapped(lambda x, kernel: all_images(x, kernel, padding), lambda kernel: kernel, x.shape[-4], x, kernel)
 
@@ -59,7 +59,7 @@ def kernel_gradient(x: Stack, g: StackedOutputs, *, padding: Padding, precision:
         x = pad(x, padding)
         if c <= FEW:
             # windows are recomputed in the processor's cache; those of `convolve` would have to be kept in memory
-            return _outer(_windows(x, (kh, kw)), g).reshape(shape)
+            return _outer(windows(x, (kh, kw)), g).reshape(shape)
         return jnp.stack([_outer(part, g) for part in _shifts(x, (kh, kw))]).reshape(shape)
 
     return summed(some, winograd.a_few(x.shape[-4], g.shape[-3:-1], max(c, o)), x, g)
@@ -95,7 +95,8 @@ def _shifts(x: Maps, window: tuple[int, int]) -> list[Array]:
     return [x[:, i : i + h, j : j + w] for i in range(window[0]) for j in range(window[1])]
 
 
-def _windows(x: Stack, window: tuple[int, int]) -> Array:
+def windows(x: Stack, window: tuple[int, int]) -> Array:
+    """The window that starts at each pixel, row by row, as the channels of that pixel."""
     for axis in (-2, -3):  # one axis at a time: fewer and longer copies
         taps = window[axis + 3]
         size = x.shape[axis] - taps + 1

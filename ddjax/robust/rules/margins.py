@@ -35,7 +35,7 @@ def margins(probabilities: bool = False) -> Rule:
 
     Example:
       >>> from ddjax.robust.rules.margins import margins
-      >>> margins() is margins(False)
+      >>> margins(False) is margins(False)
       True
     """
 

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.models.convolution.conv import product
-from ddjax.ranges import Count, PartialShare, Positive, checked
+from ddjax.ranges import PartialShare, Positive, checked
 from ddjax.robust.rule import predictions
 from ddjax.robust.rules.losses import plain
 from ddjax.robust.rules.small_loss import exchanged
 from ddjax.training.rule import Batch, Extra, Given, Loss, Outputs, Rule, Tables
 from ddjax.types import Model, Params, PRNGKey
 
-_PER_CHANNEL = 1e-5  # of accuracy, that one more channel must gain
+_PER_FEATURE = 1e-5  # of accuracy, that one more feature must gain
 
 
 def log_shares(spread: float, channels: int) -> Float[Array, "channels"]:
@@ -27,23 +27,14 @@ def log_shares(spread: float, channels: int) -> Float[Array, "channels"]:
     return jax.nn.log_softmax(-((jnp.arange(1, channels + 1) / spread) ** 2))
 
 
-def keep_first(params: Params, count: Int[Array, ""] | int, channels: int | None = None) -> Params:
-    """The network without all but its first `count` features, and without a bias in the last layer.
-
-    Args:
-      params: of the network.
-      count: number of features to keep; it may be traced.
-      channels: features are flattened maps, channel last, of this many channels, and `count` counts channels. None
-        counts features (for networks that pool to one value per channel).
+def keep_first(params: Params, count: Int[Array, ""] | int) -> Params:
+    """The network without all but its first `count` features (which may be traced) and the bias of its last layer.
 
     Raises:
-      ValueError: the network has no layer called head, or `channels` does not divide its inputs.
+      ValueError: the network has no layer called head.
     """
     head = _head(params)
-    width = len(head["kernel"])
-    if channels is not None and width % channels:
-        raise ValueError(f"channels must divide the {width} features that the last layer reads; got {channels}")
-    kept = (jnp.arange(width) % (channels or width)) < count
+    kept = jnp.arange(len(head["kernel"])) < count
     masked = {"kernel": head["kernel"] * kept[:, None]} | {n: x * 0 for n, x in head.items() if n != "kernel"}
     return {**params, "head": masked}
 
@@ -54,50 +45,48 @@ def without_bias(params: Params) -> Params:
 
 
 def choose_width(
-    model: Model, params: Params, images: Float[Array, "n h w c"], labels: Int[Array, "n"], channels: int
+    model: Model, params: Params, images: Float[Array, "n h w c"], labels: Int[Array, "n"]
 ) -> Int[Array, ""]:
-    """The number of channels with the best held-out accuracy, minus 1e-5 per channel.
+    """The number of features with the best held-out accuracy, minus 1e-5 per feature; at least 1.
 
     Args:
       model: the architecture.
       params: of one network.
       images: held-out images.
       labels: their given labels. The paper uses clean ones, which are not available in a fair comparison.
-      channels: the largest number.
     """
     features = model.features(params, images)
     kernel = _head(params)["kernel"]
 
     def score(count: Array) -> Array:
-        masked = keep_first({"head": {"kernel": kernel}}, count, channels)["head"]["kernel"]
+        masked = keep_first({"head": {"kernel": kernel}}, count)["head"]["kernel"]
         right = jnp.argmax(product(features, masked), axis=1) == labels
-        return jnp.mean(right.astype(jnp.float32)) - _PER_CHANNEL * count
+        return jnp.mean(right.astype(jnp.float32)) - _PER_FEATURE * count
 
-    return 1 + jnp.argmax(jax.lax.map(score, jnp.arange(1, channels + 1))).astype(jnp.int32)
+    return 1 + jnp.argmax(jax.lax.map(score, jnp.arange(1, len(kernel) + 1))).astype(jnp.int32)
 
 
 @checked
 @functools.cache
-def nested_dropout(spread: Positive = 10.0, channels: Count | None = None) -> Rule:
+def nested_dropout(spread: Positive = 10.0) -> Rule:
     """Cross-entropy with a random number of leading features in each step.
 
     Read the trained network through `keep_first` with the width of `choose_width`.
 
     Args:
       spread: of the number of features; published as 10, and as 100 for 100 classes.
-      channels: see `keep_first`.
     """
 
     def mask(key: PRNGKey, params: Params, tables: Tables, net: Array) -> Params:
-        count = 1 + jax.random.categorical(key, log_shares(spread, channels or len(_head(params)["kernel"])))
-        return keep_first(params, count, channels)
+        count = 1 + jax.random.categorical(key, log_shares(spread, len(_head(params)["kernel"])))
+        return keep_first(params, count)
 
     return plain()._replace(mask=mask, adjust_init=without_bias)
 
 
 @checked
 @functools.cache
-def coteaching_of_masked(forget: PartialShare = 0.2, channels: Count | None = None) -> Rule:
+def coteaching_of_masked(forget: PartialShare = 0.2) -> Rule:
     """The second stage: co-teaching of two masked networks from `nested_dropout`, from the first step on.
 
     The rule's data is the width [2] of each network, and the initial `params` are those of `masked_pair`. Running
@@ -105,7 +94,6 @@ def coteaching_of_masked(forget: PartialShare = 0.2, channels: Count | None = No
 
     Args:
       forget: the (estimated) share of wrong labels.
-      channels: see `keep_first`.
     """
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
@@ -117,14 +105,14 @@ def coteaching_of_masked(forget: PartialShare = 0.2, channels: Count | None = No
         return exchanged(outputs, batch, tables, 1 - forget)
 
     def mask(key: PRNGKey, params: Params, tables: Tables, net: Array) -> Params:
-        return keep_first(params, tables["widths"][net], channels)
+        return keep_first(params, tables["widths"][net])
 
     return Rule(loss=loss, start=start, mask=mask, export=predictions, nets=2, frozen=True)
 
 
-def masked_pair(first: Params, second: Params, widths: Any, channels: int | None = None) -> Params:
+def masked_pair(first: Params, second: Params, widths: Any) -> Params:
     """Two masked networks, stacked, to start the second stage. Rows past a width stay zero there."""
-    pair = [keep_first(params, width, channels) for params, width in zip((first, second), widths, strict=True)]
+    pair = [keep_first(params, width) for params, width in zip((first, second), widths, strict=True)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *pair)
 
 

@@ -39,35 +39,6 @@
   search.addEventListener("input", filter);
   search.form.addEventListener("submit", (event) => event.preventDefault());
 
-  const which = document.getElementById("which");
-  if (which) {
-    const tables = JSON.parse(document.getElementById("confusions").textContent);
-    const table = document.getElementById("confusion");
-    const make = (tag, text, scope) => {
-      const made = document.createElement(tag);
-      made.textContent = text;
-      if (scope) made.scope = scope;
-      return made;
-    };
-    which.addEventListener("change", () => {
-      const { name, classes, counts } = tables[which.value];
-      table.caption.textContent = `${name}. Rows: true class; columns: predicted; per cent of the row.`;
-      const head = document.createElement("tr");
-      head.append(make("td", ""), ...classes.map((one) => make("th", one, "col")));
-      table.tHead.replaceChildren(head);
-      table.tBodies[0].replaceChildren(...counts.map((row, i) => {
-        const line = document.createElement("tr"), whole = row.reduce((a, b) => a + b, 0) || 1;
-        line.append(make("th", classes[i], "row"), ...row.map((value) => {
-          const share = Math.round((100 * value) / whole), cell = make("td", share || "");
-          cell.style.setProperty("--share", `${share}%`);
-          cell.classList.toggle("strong", share > 50);
-          return cell;
-        }));
-        return line;
-      }));
-    });
-  }
-
   const dialog = document.getElementById("large"), large = dialog.querySelector("img");
   document.querySelectorAll(".enlarge").forEach((button) => button.addEventListener("click", () => {
     const small = button.querySelector("img");

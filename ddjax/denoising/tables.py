@@ -1,0 +1,183 @@
+"""Files of features, predictions and labels: .npy, .npz, .parquet and .csv."""
+
+import os
+import pathlib
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddjax.names import few
+from ddjax.storage.arrays import npz_headers, read_npz
+from ddjax.storage.delimited import check_width, read_rows
+
+FEATURES = ("features", "embeddings", "x")
+PRED_PROBS = ("pred_probs", "probabilities", "predictions")
+LABELS = ("label", "labels", "given", "y")
+IDS = ("id", "ids", "path", "image", "file")
+TEXT = "text"
+SUFFIXES = (".npy", ".npz", ".parquet", ".csv")
+
+
+class Labelled(NamedTuple):
+    """Labels from a file, and what else the file says about each example."""
+
+    labels: np.ndarray  # [n] class numbers or names
+    ids: np.ndarray | None  # [n]
+    texts: np.ndarray | None  # [n]: the example itself, if it is a text
+
+
+def is_file(value: Any) -> bool:
+    """Whether an argument is the path of a file and not an array."""
+    return isinstance(value, str | os.PathLike)
+
+
+def read_matrix(path: str | os.PathLike, names: Collection[str] = FEATURES) -> np.ndarray:
+    """Read features or predictions; an .npy is memory-mapped.
+
+    The columns of a .parquet or .csv are its numbers. Columns that are named as labels, ids or texts are left out.
+
+    Args:
+      path: an .npy, .npz, .parquet or .csv file.
+      names: of the array in an .npz that holds several.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file cannot be read, or has no such array; the message names it.
+    """
+    path = _checked(path)
+    if path.suffix == ".npy":
+        return _mapped(path)
+    if path.suffix == ".npz":
+        found = [name for name, header in npz_headers(path).items() if len(header.shape) > 1]
+        name = _named(path, found, names)
+        return read_npz(path, [name])[name]
+    table = _table(path)
+    plain = [name for name in table.columns if str(name).strip().lower() not in (*LABELS, *IDS, TEXT)]
+    if text := [name for name in plain if table[name].dtype.kind not in "fiub"]:
+        raise ValueError(
+            f"{path}: the columns {few([repr(name) for name in text])} are not numbers: encode them (one column of 0 "
+            "and 1 for each category), or leave them out"
+        )
+    if not plain:
+        raise ValueError(f"{path} has the columns {few(list(table.columns))}, none of which is a feature")
+    return table[plain].to_numpy(np.float32)
+
+
+def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
+    """Read labels, and ids and texts if the file has them.
+
+    Args:
+      path: an .npy, .npz, .parquet or .csv file.
+      column: of the labels; by default one of `LABELS`, or the only column.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file cannot be read, or has no such column; the message names it.
+    """
+    path = _checked(path)
+    if path.suffix == ".npy":
+        return Labelled(_mapped(path), None, None)
+    if path.suffix == ".npz":
+        found = [name for name, header in npz_headers(path).items() if len(header.shape) == 1]
+        name = _named(path, found, LABELS if column is None else [column])
+        return Labelled(read_npz(path, [name])[name], None, None)
+    columns = (
+        read_columns(path) if path.suffix == ".csv" else {name: each.to_numpy() for name, each in _table(path).items()}
+    )
+    name = label_column(path, list(columns), column)
+    ids = next((columns[other] for other in IDS if other in columns and other != name), None)
+    labels = columns[name]
+    if labels.dtype == object:  # text in a .parquet
+        labels = np.array([None if each is None else str(each) for each in labels])
+    texts = columns.get(TEXT)
+    return Labelled(_numbers(path, labels), None if ids is None else ids.astype(str), texts)
+
+
+def label_column(path: pathlib.Path, names: list[str], column: str | None = None) -> str:
+    """The column of the labels: `column`, one of `LABELS`, or the only one."""
+    return _named(path, names, LABELS if column is None else [column])
+
+
+def read_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The columns of a .csv as text, by name.
+
+    Raises:
+      ValueError: the file is not such a table; the message names the line.
+    """
+    rows = read_rows(path)
+    if len(rows) < 2:
+        raise ValueError(f"{path} needs a header and rows")
+    header = [cell.strip() for cell in rows[0].cells]
+    _once(path, header)
+    for row in rows[1:]:
+        check_width(path, header, row)
+        if len(row.cells) < len(header):
+            raise ValueError(
+                f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in the others"
+            )
+    cells = zip(*(row.cells for row in rows[1:]), strict=True)
+    return {name: np.array([cell.strip() for cell in column]) for name, column in zip(header, cells, strict=True)}
+
+
+def _checked(path: str | os.PathLike) -> pathlib.Path:
+    path = pathlib.Path(path).expanduser()
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path} must be a file with one of the endings {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    return path
+
+
+def _mapped(path: pathlib.Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not a readable .npy of plain numbers: {error}") from error
+
+
+def _named(path: pathlib.Path, found: list[str], wanted: Collection[str]) -> str:
+    """The one of `found` that is wanted, or the only one."""
+    plain = {str(name).strip().lower(): name for name in reversed(found)}
+    for name in wanted:
+        if name in found:
+            return name
+        if name.lower() in plain:
+            return plain[name.lower()]
+    if len(found) == 1 and len(wanted) > 1:
+        return found[0]
+    raise ValueError(f"{path} holds {few(found) or 'no such array'}; it needs {' or '.join(wanted)}")
+
+
+def _table(path: pathlib.Path) -> Any:
+    """A pandas DataFrame of a .parquet or .csv."""
+    import pandas  # loaded only for tables
+
+    try:
+        if path.suffix == ".csv":
+            header = [cell.strip() for cell in read_rows(path)[0].cells]
+            table = pandas.read_csv(path, skipinitialspace=True)
+        else:
+            import pyarrow.parquet
+
+            header = pyarrow.parquet.read_schema(path).names
+            table = pandas.DataFrame() if len(set(header)) < len(header) else pandas.read_parquet(path)
+    except (ValueError, IndexError, OSError) as error:
+        raise ValueError(f"{path} is not a readable table: {error}") from error
+    _once(path, header)
+    return table
+
+
+def _once(path: pathlib.Path, header: list[str]) -> None:
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise ValueError(f"{path} has several columns {twice[0]!r} in its header; rename all but one")
+
+
+def _numbers(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
+    """Labels of text as integers, if all of them are."""
+    if labels.dtype.kind != "U":
+        return labels
+    if empty := np.flatnonzero(labels == "").tolist():
+        raise ValueError(f"{path}: {len(empty)} labels are empty, the first in row {empty[0]}: fill in or remove them")
+    whole = np.char.isdigit(labels)
+    return labels.astype(np.int64) if whole.all() else labels

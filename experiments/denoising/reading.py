@@ -1,0 +1,128 @@
+"""What the command judges: examples with given labels, and their images, features or predictions."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from ddjax.data import Dataset, load_all, prepare
+from ddjax.denoising import tables
+from ddjax.noise import NoiseSpec
+from ddjax.storage.files import array_digest
+from experiments.denoising import embedding, huggingface
+from experiments.denoising.pictures import opener
+from experiments.denoising.settings import Settings, least
+
+
+class Task(NamedTuple):
+    """The examples.
+
+    Attributes:
+      name: of the data, for titles and folders.
+      evidence: what is judged, as arguments of `ddjax.denoise`: one of images, features and pred_probs.
+      given: labels as `ddjax.denoise` takes them.
+      ids: [n] names of the examples, or None for rows.
+      class_names: of class numbers, or None if the labels are names or have none.
+      images: pictures for the page, if there are any.
+      texts: texts for the page, if there are any.
+      clean: true labels, where noise was added.
+      dataset: as loaded, if there are images.
+    """
+
+    name: str
+    evidence: dict[str, Any]
+    given: np.ndarray
+    ids: np.ndarray | None
+    class_names: tuple[str, ...] | None
+    images: UInt8[np.ndarray, "n h w c"] | None = None
+    texts: np.ndarray | None = None
+    clean: Int[np.ndarray, "n"] | None = None
+    dataset: Dataset | None = None
+
+    @property
+    def skipped(self) -> list[str]:
+        """Files that could not be read, with the reason."""
+        return [] if self.dataset is None else self.dataset.provenance.get("skipped") or []
+
+
+def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) -> Task:
+    """Read everything that the settings name.
+
+    Args:
+      settings: of the command, checked.
+      options: of the method.
+      rate: of the noise that is added.
+      view: says what is read.
+
+    Raises:
+      ValueError: a file cannot be read, or the files do not match each other.
+    """
+    file = settings.features or settings.pred_probs
+    matrix = None
+    if file is not None:
+        view.say(f"reading {file}")
+        matrix = tables.read_matrix(file, tables.PRED_PROBS if settings.pred_probs else tables.FEATURES)
+    if settings.data is None:
+        assert settings.labels is not None and file is not None
+        view.say(f"reading {settings.labels}")
+        listed = tables.read_labels(settings.labels, settings.label_column)
+        _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
+        return Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, None, texts=listed.texts)
+    view.say(f"reading {settings.data}")
+    dataset = _dataset(settings, options)
+    noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
+    made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
+    images = np.asarray(made.train.images)
+    rows = np.searchsorted(dataset.ids, made.train.ids)
+    if matrix is not None:
+        _as_many(matrix, len(dataset.labels), f"images of {settings.data}", settings.pred_probs)
+        matrix = matrix if len(rows) == len(dataset.labels) else np.take(matrix, rows, axis=-2)
+    elif settings.embed:
+        opened = opener(settings.data, dataset, rows, settings.image_column)
+        identity = [array_digest(images), settings.data]
+        matrix = embedding.embedded(
+            settings.embed, opened, len(images), identity, kept_in(settings, dataset.name), view
+        )
+    return Task(
+        dataset.name,
+        {settings.kind: images if matrix is None else matrix},
+        np.asarray(made.train.labels),
+        made.train.ids.astype(str) if dataset.keys is None else dataset.keys[rows],
+        dataset.class_names,
+        images=images,
+        clean=None if settings.noise == "clean" else np.asarray(made.audit.labels),
+        dataset=dataset,
+    )
+
+
+def output_of(settings: Settings, name: str) -> pathlib.Path:
+    """The output folder of the command for the data of this name."""
+    default = pathlib.Path("runs") / "denoise" / f"{name.replace('/', '_')}-{settings.judge.replace(':', '_')}"
+    return settings.out or default
+
+
+def kept_in(settings: Settings, name: str) -> pathlib.Path:
+    """Where finished stages are kept."""
+    return output_of(settings, name) / "stages"
+
+
+def _dataset(settings: Settings, options: dict[str, Any]) -> Dataset:
+    assert settings.data is not None
+    size = settings.image_size or (embedding.SHOWN if settings.embed else None)
+    folder = pathlib.Path(settings.data).expanduser()
+    if huggingface.is_dataset(folder):
+        columns = {"image_column": settings.image_column, "label_column": settings.label_column}
+        return huggingface.load(folder, image_size=size, **columns)
+    if settings.image_column or settings.label_column:
+        raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
+    return load_all(settings.data, image_size=size, data_dir=settings.data_dir, least=least(settings, options))
+
+
+def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:
+    rows = matrix.shape[-2] if pred_probs and matrix.ndim == 3 else matrix.shape[0]
+    if rows != count:
+        raise ValueError(
+            f"{'pred_probs' if pred_probs else 'features'} have {rows} rows, and there are {count} {what}: they must "
+            "be the same examples in the same order"
+        )

@@ -1,0 +1,87 @@
+"""One run of the denoiser: the reports, their files, and their measures where the truth is known."""
+
+import functools
+import logging
+import pathlib
+import shlex
+import sys
+from typing import Any
+
+from ddjax.denoising import DenoiseReport
+from ddjax.denoising import denoise as find
+from ddjax.storage.files import replacing
+from ddjax.storage.rows import commit, fingerprint, hardware, to_line, versions
+from experiments.denoising import comparing, writing
+from experiments.denoising.exports import EXPORTS, Found
+from experiments.denoising.forecast import compared, forecast
+from experiments.denoising.gallery import gallery
+from experiments.denoising.reading import Task, kept_in, output_of
+from experiments.denoising.settings import Settings
+from experiments.denoising.stages import staged
+from experiments.running.config import NO_FLIP
+from experiments.sweeping.machines import here
+from experiments.sweeping.work import Shape
+
+log = logging.getLogger("ddjax.denoising")
+
+SAME = ("students", "protocol", "epochs", "plain_epochs", "network", "width", "depth", "precision", "folds", "seed")
+
+
+def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[DenoiseReport]:
+    """The report of the method, and with --compare those of the other detectors."""
+    more = {name: getattr(settings, name) for name in SAME}
+    more |= {"ids": task.ids, "class_names": task.class_names, "keep": kept_in(settings, task.name)}
+    more["flip"] = settings.flip and settings.data not in NO_FLIP
+    methods, expected = compared(settings.judge, settings.compare), {}
+    if not settings.quiet and "images" in task.evidence and task.class_names:
+        shape = Shape(len(task.given), 0, tuple(task.evidence["images"].shape[1:]), len(task.class_names))
+        expected = forecast(settings, methods, options, more["flip"], shape, here())
+    more |= {"labels": task.given, **task.evidence}
+    with staged(settings.quiet, expected) as tell:
+        named = {} if settings.kind == "pred_probs" else {"method": settings.judge}
+        more["report"] = tell
+        asked = {"ipc": settings.ipc, "options": options, "score": settings.score}
+        first = find(**more, **named, **asked, early=functools.partial(ranked, settings, task))
+        # the authors of cleanlab and of small loss rank by the probability of the given label
+        return [first, *(find(**more, method=name, score="self_confidence") for name in methods[1:])]
+
+
+def ranked(settings: Settings, task: Task, report: DenoiseReport) -> None:
+    """Write the ranking of a quick witness, until slower ones replace it."""
+    path = output_of(settings, task.name) / "labels.csv"
+    writing.write_labels(report, path)
+    log.info("a first ranking is in %s: %d labels are flagged; slower witnesses refine it", path, report.flagged.sum())
+
+
+def write(report: DenoiseReport, task: Task, settings: Settings, out: pathlib.Path) -> list[str]:
+    """Write all files except detection.jsonl; returns their names."""
+    report.save(out)
+    writing.write_labels(report, out / "labels.csv")
+    cleaned = writing.write_cleaned(report, task, settings, out)
+    writing.write_conflicts(report, out / "conflicts.csv")
+    writing.write_skipped(task.skipped, out / "skipped.txt")
+    with replacing(out / "gallery.html", "w") as file:
+        title = f"Suspicious labels of {task.name}"
+        file.write(gallery(report, task.images, task.texts, title, task.skipped, settings.most, task.clean))
+    found = Found(report, task, settings)
+    exported = [EXPORTS[name](found, out).name for name in settings.export]
+    return ["labels.csv", cleaned.name, "gallery.html", "conflicts.csv", "skipped.txt", "report.npz", *exported]
+
+
+def measure(reports: list[DenoiseReport], task: Task, rate: float, settings: Settings, out: pathlib.Path) -> str:
+    """Write one row per detector to detection.jsonl; returns the rows as a table."""
+    clean = task.clean
+    assert clean is not None
+    rows = [comparing.measured(report, clean) for report in reports]
+    common = {"dataset": task.name, "noise": settings.noise, "rate": rate, "noise_seed": settings.noise_seed}
+    common |= {"seed": settings.seed, "images": len(clean), "limit": settings.limit, "imbalance": settings.imbalance}
+    made = {"hardware": hardware(), "commit": commit(), "versions": versions()}
+    made["command"] = shlex.join(["python", "-m", "experiments.denoise", *sys.argv[1:]])
+    with replacing(out / "detection.jsonl", "w") as file:
+        for row, report in zip(rows, reports, strict=True):
+            decides = common | {"settings": report.settings, "score": report.score}
+            file.write(
+                to_line(common | row | made | {"settings": report.settings, "fingerprint": fingerprint(decides)})
+            )
+            file.write("\n")
+    return comparing.as_text(rows)

@@ -1,0 +1,51 @@
+"""Python in processes of its own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent
+
+
+def environment(**own):
+    """The environment of a process that finds ddjax and the modules of the tests, and compiles as the suite does."""
+    paths = os.pathsep.join([str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    quick = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return os.environ | quick | {"PYTHONPATH": paths} | {name: str(value) for name, value in own.items()}
+
+
+def compiled(tmp_path_factory):
+    """Variables for processes that compile the same programs: one compilation cache for all of them."""
+    folder = tmp_path_factory.getbasetemp().parent / "faults_compiled"
+    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+def start(*words, **own):
+    """Start Python; standard error goes to standard output."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.Popen(
+        command, env=environment(**own), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def ended(process, status=0):
+    """Wait for a process that `start` started; returns its output."""
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == status, output
+    return output
+
+
+def answer(*words, **own):
+    """Run Python and read the last line of its standard output as JSON."""
+    command = [sys.executable, *map(str, words)]
+    done = subprocess.run(command, env=environment(**own), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def devices(count):
+    """Variables of a process with so many simulated devices."""
+    return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"}

@@ -1,0 +1,84 @@
+"""CIFAR-100 end to end on a stand-in that TFDS writes: fine and coarse labels, human ones and the asymmetric matrix."""
+
+import numpy as np
+import pytest
+from test_data_tfds import text, write
+from torch_files import torch_zip
+
+from ddjax import load
+from ddjax.noise import transition
+from ddjax.noise.human import LENGTH
+from ddjax.noise.taxonomy import CIFAR100_COARSE
+from experiments.running.config import Experiment
+from experiments.running.run import run
+from experiments.running.shared import Shared
+
+COUNT, TESTS = 600, 100
+FINE = np.arange(LENGTH) % 100
+ASKED = np.where(np.arange(LENGTH) % 3 == 0, (FINE + 7) % 100, FINE)  # a third of the labels are wrong
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A TFDS directory with the first images of a CIFAR-100, and the file of its human labels."""
+    root = tmp_path_factory.mktemp("tfds")
+    rng = np.random.default_rng(0)
+
+    def rows(split, count):
+        images = rng.integers(0, 256, (count, 8, 8, 3), np.uint8)
+        return [
+            {"id": f"{split}_{i:05d}", "image": images[i], "label": FINE[i], "coarse_label": CIFAR100_COARSE[FINE[i]]}
+            for i in range(count)
+        ]
+
+    features = {
+        "label": lambda f: f.ClassLabel(num_classes=100),
+        "coarse_label": lambda f: f.ClassLabel(num_classes=20),
+    }
+    splits = {"train": rows("train", COUNT), "test": rows("test", TESTS)}
+    write(root, "cifar100", splits, version="3.0.2", shape=(8, 8, 3), id=text, **features)
+    table = {
+        "clean_label": FINE,
+        "noisy_label": ASKED,
+        "clean_coarse_label": CIFAR100_COARSE[FINE],
+        "noisy_coarse_label": CIFAR100_COARSE[ASKED],
+    }
+    (root / "CIFAR-100_human.pt").write_bytes(torch_zip(table))
+    return root
+
+
+@pytest.fixture(scope="module")
+def shared(root):
+    return Shared(str(root))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "noise", "classes"),
+    [
+        ("cifar100", "noisy100", 100),
+        ("cifar100", "asymmetric", 100),
+        ("cifar100_coarse", "noisy100_coarse", 20),
+    ],
+)
+def test_the_study_runs_on_every_kind_of_label(root, shared, cache, dataset, noise, classes):
+    people = noise.startswith("noisy")
+    file = {"labels_file": str(root / "CIFAR-100_human.pt")} if people else {"rate": 0.2}
+    small = {"width": 4, "depth": 1, "epochs": 1, "students": 1, "ipc": 1, "protocol": "quick"}
+    row = run(Experiment(dataset=dataset, noise=noise, method="random", **file, **small).settled(), shared=shared).row
+    assert (row["dataset"], len(row["recall"]), row["train_images"]) == (dataset, classes, COUNT)
+    wrong = {
+        "noisy100": (ASKED != FINE)[:COUNT].mean(),
+        "noisy100_coarse": (CIFAR100_COARSE[ASKED] != CIFAR100_COARSE[FINE])[:COUNT].mean(),
+    }
+    assert row["effective_rate"] == pytest.approx(wrong.get(noise, 0.2), abs=0.06 if noise == "asymmetric" else 1e-9)
+
+
+def test_wrong_fine_labels_stay_in_their_superclass():
+    matrix = transition.matrix("asymmetric", 0.4, 100, "cifar100")
+    source, target = np.nonzero(matrix)
+    assert (CIFAR100_COARSE[source] == CIFAR100_COARSE[target]).all() and np.allclose(np.diag(matrix), 0.6)
+
+
+def test_the_coarse_labels_come_beside_the_fine_ones(root, cache):
+    dataset = load("cifar100", data_dir=root)
+    np.testing.assert_array_equal(dataset.extra_labels["coarse_label"], CIFAR100_COARSE[dataset.labels])

@@ -1,0 +1,167 @@
+"""Findings handed over to other tools, and decisions of a person applied."""
+
+import csv
+import dataclasses
+import json
+import xml.etree.ElementTree
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+from ddjax.data import load_all
+from ddjax.data.identical import first_rows
+from ddjax.denoising import DenoiseReport
+from experiments.denoising.decisions import decided
+from experiments.denoising.exports import EXPORTS, Found
+from experiments.denoising.reading import Task
+from experiments.denoising.settings import Settings
+
+
+def report_on(given, ids, names):
+    """Labels of which every third is flagged, with the next class as its suggestion."""
+    n, k = len(given), len(names)
+    flagged = np.arange(n) % 3 == 0
+    wrong = np.where(flagged, 0.9, 0.1).astype(np.float32)
+    truth = np.full((n, k), 0.1 / k, np.float32)
+    truth[np.arange(n), (given + 1) % k] += np.where(flagged, 0.8, 0.1)
+    truth[np.arange(n), given] += 0.9 - np.where(flagged, 0.8, 0.1)
+    made = DenoiseReport(
+        ids=np.asarray(ids),
+        same_as=np.arange(n),
+        given=given,
+        suggested=given,
+        suspicion=wrong,
+        wrong=wrong,
+        truth=truth,
+        flagged=flagged,
+        scores={"loss": wrong},
+        class_names=names,
+        score="loss",
+        method="by hand",
+        expected_precision=0.9,
+        noise_rate=0.3,
+        seconds={},
+        settings={},
+    )
+    return dataclasses.replace(made, suggested=np.where(flagged, made.likeliest_other, given))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("export") / "pictures"
+    for number in range(9):
+        place = root / ("cat" if number % 2 else "d & g") / f"p {number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((6, 6, 3), 20 * number, np.uint8)).save(place)
+    dataset = load_all(root)
+    images, keys = dataset.images, dataset.keys
+    task = Task("pictures", {"images": images}, dataset.labels, keys, dataset.class_names, images, dataset=dataset)
+    assert len(set(first_rows(images))) == 9
+    return Found(report_on(dataset.labels, keys, dataset.class_names), task, Settings(data=str(root)))
+
+
+@pytest.fixture(scope="module")
+def texts():
+    given, ids = np.arange(6) % 2, np.array([f"mail {i}" for i in range(6)])
+    words = np.array([f"text {i} <b>" for i in range(6)])
+    task = Task("mails", {"features": np.zeros((6, 2))}, given, ids, None, texts=words)
+    return Found(report_on(given, ids, ("ham", "spam")), task, Settings())
+
+
+def test_label_studio_tasks_name_files_and_suggestions(pictures, texts, tmp_path):
+    tasks = json.loads(EXPORTS["labelstudio"](pictures, tmp_path).read_text())
+    assert len(tasks) == 9 and [task["data"]["flagged"] for task in tasks] == [True] * 3 + [False] * 6
+    assert tasks[0]["data"]["image"].startswith("/data/local-files/?d=pictures/")
+    [said], [given] = (tasks[0]["predictions"][0]["result"], tasks[0]["annotations"][0]["result"])
+    assert said["value"]["choices"] != given["value"]["choices"] and 0 < tasks[0]["predictions"][0]["score"] <= 1
+    view = xml.etree.ElementTree.parse(tmp_path / "label_studio.xml").getroot()
+    assert {choice.get("value") for choice in view.iter("Choice")} == {"cat", "d & g"}
+    assert view.find("Choices").get("toName") == view.find("Image").get("name") == said["to_name"]
+    tasks = json.loads(EXPORTS["labelstudio"](texts, tmp_path).read_text())
+    assert tasks[0]["data"]["text"].startswith("text ") and "<Text" in (tmp_path / "label_studio.xml").read_text()
+
+
+def test_label_studio_reads_the_tasks(pictures, tmp_path):
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    tasks = json.loads(EXPORTS["labelstudio"](pictures, tmp_path).read_text())
+    view = interface.LabelInterface((tmp_path / "label_studio.xml").read_text())
+    for task in tasks:
+        assert view.validate_task({"data": task["data"]})
+        assert view.validate_prediction(task["predictions"][0]) and view.validate_annotation(task["annotations"][0])
+
+
+def test_fiftyone_labels_are_by_path(pictures, texts, tmp_path):
+    made = json.loads(EXPORTS["fiftyone"](pictures, tmp_path).read_text())
+    assert made["classes"] == list(pictures.report.class_names) and len(made["labels"]) == 9
+    one = made["labels"]["cat/p 1"]
+    assert one["label"] == "cat" and 0 <= one["confidence"] <= 1 and "suggested_label" in one["attributes"]
+    with pytest.raises(ValueError, match="needs images in files"):
+        EXPORTS["fiftyone"](texts, tmp_path)
+
+
+def test_fiftyone_imports_the_labels(pictures, tmp_path):
+    """By the importer alone: a data set of FiftyOne needs a server of MongoDB."""
+    importers = pytest.importorskip("fiftyone.utils.data.importers", exc_type=ImportError)
+    path = EXPORTS["fiftyone"](pictures, tmp_path)
+    found = importers.FiftyOneImageClassificationDatasetImporter(
+        data_path=pictures.settings.data, labels_path=str(path)
+    )
+    found.setup()
+    labels = {file: label for file, _, label in found}
+    assert len(labels) == 9 and all(file.endswith(".png") for file in labels)
+    assert {label.label for label in labels.values()} == {"cat", "d & g"}
+    assert sum(label.flagged for label in labels.values()) == 3
+
+
+def test_the_frame_is_that_of_datalab(pictures, tmp_path):
+    frame = pandas.read_parquet(EXPORTS["cleanlab"](pictures, tmp_path))
+    assert frame["is_label_issue"].sum() == 3 and len(frame) == 9
+    cleanlab = pytest.importorskip("cleanlab")
+    pytest.importorskip("datasets")
+    lab = cleanlab.Datalab({"label": frame["given_label"].tolist()}, label_name="label", verbosity=0)
+    lab.find_issues(pred_probs=pictures.report.truth, issue_types={"label": {}})
+    theirs = lab.get_issues("label")
+    assert set(theirs.columns) == set(frame.columns)
+    assert (theirs.dtypes["is_label_issue"], theirs.index.tolist()) == (frame.dtypes["is_label_issue"], [*range(9)])
+
+
+def test_a_data_set_has_the_cleaned_column(pictures, texts, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    made = datasets.load_from_disk(str(EXPORTS["hf"](pictures, tmp_path)))
+    names = made.features["cleaned_label"].names
+    assert names == list(pictures.report.class_names)
+    assert made["label"][:] == pictures.report.given.tolist()
+    assert made["cleaned_label"][:] == pictures.report.cleaned.tolist()
+    np.testing.assert_array_equal(np.asarray(made[3]["image"]), pictures.task.images[3])
+    made = datasets.load_from_disk(str(EXPORTS["hf"](texts, tmp_path)))
+    assert made["text"][2] == "text 2 <b>" and sum(made["flagged"]) == 2
+
+
+def decisions(path, rows, header=("id", "given_label", "suggested_label", "decision")):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def test_decisions_are_applied(texts, tmp_path):
+    report = texts.report
+    path = decisions(tmp_path / "d.csv", [("mail 0", "ham", "spam", "reject"), ("mail 1", "spam", "ham", "accept")])
+    made, words = decided(report, path)
+    assert made.flagged.tolist() == [False, True, False, True, False, False]  # the flag of mail 3 stays
+    assert made.cleaned.tolist() == [0, 0, 0, 0, 0, 1] and "1 suggestions are accepted and 1 rejected" in words
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "words"),
+    [
+        ([("mail 0", "maybe")], ("id", "decision"), "decisions maybe; they must be accept or reject"),
+        ([("mail 9", "accept")], ("id", "decision"), "ids that were not judged: mail 9"),
+        ([("mail 1", "accept")] * 2, ("id", "decision"), "some ids twice"),
+        ([("mail 1", "accept")], ("id", "decided"), "no column decision"),
+    ],
+)
+def test_other_files_are_no_decisions(texts, tmp_path, rows, header, words):
+    with pytest.raises(ValueError, match=words):
+        decided(texts.report, decisions(tmp_path / "d.csv", rows, header))

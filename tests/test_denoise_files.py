@@ -1,0 +1,137 @@
+"""The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddjax.data import load_all
+from ddjax.data.identical import first_rows
+from ddjax.denoising import DenoiseReport
+from experiments.denoising import writing
+from experiments.denoising.gallery import gallery
+from experiments.denoising.reading import Task
+from experiments.denoising.settings import Settings
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def report_on(dataset, flagged, suggested):
+    n, k = len(dataset.labels), dataset.num_classes
+    given = np.asarray(dataset.labels)
+    suspicion = flagged.astype(float)
+    truth = np.eye(k)[np.where(flagged, suggested, given)]
+    return DenoiseReport(
+        ids=np.arange(n).astype(str) if dataset.keys is None else dataset.keys,
+        same_as=first_rows(dataset.images),
+        given=given,
+        suggested=np.where(flagged, suggested, given),
+        suspicion=suspicion,
+        wrong=suspicion,
+        truth=truth,
+        flagged=flagged,
+        scores={"loss": suspicion},
+        class_names=dataset.class_names,
+        score="loss",
+        method="by hand",
+        expected_precision=1.0,
+        noise_rate=0.1,
+        seconds={},
+        settings={},
+    )
+
+
+def judged_from(path, dataset):
+    task = Task(dataset.name, {"images": dataset.images}, dataset.labels, None, dataset.class_names, dataset=dataset)
+    return task, Settings(data=str(path))
+
+
+def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
+    ids = np.array([7, 3, 5, 1, 9])
+    arrays = {"x_train": np.zeros((5, 4, 4), np.uint8), "y_train": np.array([[0], [1], [0], [1], [0]]), "ids": ids}
+    arrays |= {"x_test": np.ones((2, 4, 4), np.uint8), "y_test": np.array([0, 1])}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    dataset = load_all(tmp_path / "mine.npz")
+    assert dataset.ids.tolist() == [1, 3, 5, 7, 9] and dataset.labels.tolist() == [1, 1, 0, 0, 0]
+    report = report_on(dataset, np.array([False, True, False, False, True]), np.array([0, 0, 0, 0, 1]))
+    path = writing.write_cleaned(report, *judged_from(tmp_path / "mine.npz", dataset), tmp_path / "out")
+    with np.load(path) as found:
+        assert found["y_train"][:, 0].tolist() == [0, 0, 0, 1, 1] and found["y_test"].tolist() == [0, 1]
+        np.testing.assert_array_equal(found["ids"], ids)
+
+
+def test_a_csv_comes_back_with_its_columns(tmp_path):
+    (tmp_path / "in").mkdir()
+    lines = ["path, label, who"]
+    for i in range(6):
+        Image.fromarray(np.full((4, 4), 40 * i, np.uint8)).save(tmp_path / "in" / f"{i}.png")
+        lines.append(f"{i}.png, {'cat' if i % 2 else 'dog'}, ann")
+    (tmp_path / "in" / "labels.csv").write_text("\n".join([*lines, "gone.png, cat, bob"]))
+    dataset = load_all(tmp_path / "in" / "labels.csv")
+    assert len(dataset.images) == 6 and dataset.provenance["skipped"][0].startswith("gone.png: FileNotFoundError")
+    report = report_on(dataset, np.arange(6) == 4, np.zeros(6, int))
+    path = writing.write_cleaned(report, *judged_from(tmp_path / "in" / "labels.csv", dataset), tmp_path / "out")
+    rows = read(path)
+    assert [row["label"] for row in rows] == ["dog", "cat", "dog", "cat", "cat", "cat", "cat"]
+    assert [row["who"] for row in rows] == ["ann"] * 6 + ["bob"] and rows[0]["path"] == "../in/0.png"
+    assert load_all(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
+
+
+def test_a_folder_is_read_whole(tmp_path):
+    for place in ("train/a/1.png", "train/b/2.png", "test/a/3.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / place)
+    found = load_all(tmp_path)
+    assert found.keys.tolist() == ["train/a/1.png", "train/b/2.png", "test/a/3.png"] and len(found.test_images) == 0
+    for file in tmp_path.rglob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match="no readable image files"):
+        load_all(tmp_path)
+
+
+def test_pictures_with_several_labels_are_listed(tmp_path):
+    for name, level in {
+        "cat/1": 1,
+        "cat/2": 2,
+        "dog/3": 1,
+        "dog/4": 4,
+        "newt\n/5": 4,
+        "newt\n/6": 6,
+        "newt\n/7": 6,
+    }.items():
+        place = tmp_path / "in" / f"{name}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), level, np.uint8)).save(place)
+    (tmp_path / "in" / "cat" / "link.png").symlink_to(tmp_path / "in" / "dog" / "3.png")
+    dataset = load_all(tmp_path / "in")
+    report = report_on(dataset, np.zeros(8, bool), np.zeros(8, int))
+    assert [dataset.keys[rows].tolist() for rows in report.conflicts] == [
+        ["cat/1.png", "cat/link.png", "dog/3.png"],
+        ["dog/4.png", "newt\n/5.png"],
+    ]
+    lines = report.report().splitlines()
+    at = lines.index("identical examples with several labels: 2")
+    assert lines[at + 1 : at + 3] == [
+        "  cat/1.png (cat), cat/link.png (cat), dog/3.png (dog)",
+        r"  dog/4.png (dog), newt\n/5.png (newt\n)",
+    ]
+    assert "identical examples with several labels: 2, the first 1 of them" in report.report(most=1)
+    writing.write_conflicts(report, tmp_path / "conflicts.csv")
+    rows = [list(row.values()) for row in read(tmp_path / "conflicts.csv")]
+    assert rows == [
+        ["1", "cat/1.png", "cat"],
+        ["1", "cat/link.png", "cat"],
+        ["1", "dog/3.png", "dog"],
+        ["2", "dog/4.png", "dog"],
+        ["2", "newt\n/5.png", "newt\n"],
+    ]
+    page = gallery(report, dataset.images, None, "title", [], 1)
+    assert '<section id="conflicts">' in page and "2 identical examples</a> with several labels" in page
+    assert (
+        page.partition('id="conflicts"')[2].count("<code>") == 3 and "the first 1 of 2; conflicts.csv lists all" in page
+    )
+    assert DenoiseReport.load(report.save(tmp_path / "kept")).conflicts[1].tolist() == report.conflicts[1].tolist()

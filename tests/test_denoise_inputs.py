@@ -1,0 +1,109 @@
+"""What features, predictions and files of labels must be: each mistake is one error that names it, before any work."""
+
+import numpy as np
+import pandas
+import pytest
+
+import ddjax
+from ddjax.denoising import tables
+
+X, Y = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
+P = np.tile([0.25, 0.75], (12, 1))
+
+
+def changed(array, row, value):
+    array = array.copy()
+    array[row] = value
+    return array
+
+
+MISTAKES = [
+    ("features must be numbers of shape .*got float64", {"features": X[0]}),
+    ("features must be numbers.*replace columns of text", {"features": X.astype(str)}),
+    ("features hold NaN, infinity.* in 2 of 12 rows, the first at row 3", {"features": changed(X, [3, 7], np.nan)}),
+    ("features hold NaN, infinity or a number beyond float32 in 1", {"features": changed(X, 4, 1e60)}),
+    (r"labels must be \[n\], one for each row of features \(11, 3\); got \(12,\)", {"features": X[:11]}),
+    ("two classes or more", {"features": X, "labels": Y * 0}),
+    ("cross-validation needs two examples of each class; 2 have one", {"features": X, "labels": changed(Y, 0, 2)}),
+    ("folds must be a whole number from 2 to 12; got 13", {"features": X, "folds": 13, "method": "prototypes"}),
+    ("unknown option of method 'prototypes' 'kernel'.*'kernels'", {"features": X, "options": {"kernel": "rbf"}}),
+    ("unknown kernel 'rbff'.*'rbf'", {"features": X, "options": {"kernels": "linear+rbff"}}),
+    ("pred_probs must be non-negative and sum to 1.*row 5 sums to 1.5", {"pred_probs": changed(P, 5, [1, 0.5])}),
+    ("pred_probs must be .*its least entry is -0.5: apply a softmax", {"pred_probs": changed(P, 2, [1.5, -0.5])}),
+    ("pred_probs hold NaN", {"pred_probs": changed(P, 2, np.nan)}),
+    (r"pred_probs must be floats of shape \[n k\]", {"pred_probs": np.ones((12, 1))}),
+    ("labels holds class 3, first at row 0", {"pred_probs": P, "labels": Y + 2}),
+    ("labels are 3 names, and pred_probs have 2", {"pred_probs": P, "labels": np.array(["a", "b", "c"] * 4)}),
+    ("class_names must name each of the 2 columns", {"pred_probs": P, "class_names": ["a", "b", "c"]}),
+    ("method='ridge' makes predictions; leave it out", {"pred_probs": P, "method": "ridge"}),
+    ("takes one of images, features, pred_probs; got none of them", {}),
+    ("takes one of .*; got features and pred_probs", {"features": X, "pred_probs": P}),
+    ("method='auto' has no options", {"features": X, "method": "auto", "options": {"steps": 3}}),
+]
+
+
+@pytest.mark.parametrize(("words", "given"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_a_mistake_is_named(words, given):
+    usual = {"labels": Y} | ({"method": "prototypes"} if "features" in given and "pred_probs" not in given else {})
+    with pytest.raises(ValueError, match=words):
+        ddjax.denoise(**(usual | given))
+
+
+def test_features_are_read_from_each_kind_of_file(tmp_path):
+    np.save(tmp_path / "a.npy", X)
+    np.savez(tmp_path / "a.npz", other=Y, features=X)
+    table = pandas.DataFrame(X, columns=["height", "Weight", "age"]).assign(label=Y, id=range(12))
+    table.to_parquet(tmp_path / "a.parquet")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert isinstance(tables.read_matrix(tmp_path / "a.npy"), np.memmap)
+    for suffix in tables.SUFFIXES:
+        np.testing.assert_allclose(tables.read_matrix(tmp_path / f"a{suffix}"), X, rtol=1e-6)
+    for suffix in (".csv", ".parquet"):
+        found = tables.read_labels(tmp_path / f"a{suffix}")
+        assert found.labels.tolist() == Y.tolist() and found.ids.tolist() == [str(i) for i in range(12)]
+    assert tables.read_labels(tmp_path / "a.npz", "other").labels.tolist() == Y.tolist()
+
+
+FILES = [
+    ("has several columns 'b'", "a,b,b\n1,2,3\n"),
+    ("the columns 'colour' are not numbers: encode them", "a,colour,label\n1,red,0\n2,blue,1\n"),
+    ("none of which is a feature", "label,id\n0,1\n1,2\n"),
+    ("is not a readable table", ""),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), FILES, ids=[words for words, _ in FILES])
+def test_a_table_that_holds_no_features_says_so(words, text, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        tables.read_matrix(tmp_path / "a.csv")
+
+
+LABELS = [
+    ("needs label or labels", "one,two\n1,2\n"),
+    ("line 3 has 1 of 2 columns", "id,label\n1,cat\n2\n"),
+    ("1 labels are empty, the first in row 1", "id,label\n1,cat\n2,\n"),
+    ("needs a header and rows", "id,label\n"),
+    ("line 2 has 3 columns, and the header names 2", "id,label\n1,cat,3\n"),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), LABELS, ids=[words for words, _ in LABELS])
+def test_a_table_that_holds_no_labels_says_so(words, text, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        tables.read_labels(tmp_path / "a.csv")
+
+
+def test_names_and_numbers_of_a_column(tmp_path):
+    (tmp_path / "a.csv").write_text("label\n0\n1\n01\n")
+    assert tables.read_labels(tmp_path / "a.csv").labels.tolist() == [0, 1, 1]
+    (tmp_path / "a.csv").write_text("Label \ncat\n7\n")
+    assert tables.read_labels(tmp_path / "a.csv").labels.tolist() == ["cat", "7"]
+    with pytest.raises(FileNotFoundError, match=r"gone\.npy does not exist"):
+        tables.read_matrix(tmp_path / "gone.npy")
+    with pytest.raises(ValueError, match="must be a file with one of the endings"):
+        tables.read_matrix(tmp_path / "a.txt")
+    (tmp_path / "b.npy").write_bytes(b"not an array")
+    with pytest.raises(ValueError, match=r"is not a readable \.npy"):
+        tables.read_matrix(tmp_path / "b.npy")

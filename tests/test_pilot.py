@@ -1,0 +1,83 @@
+"""The pilot: a set on the way is the set of a shorter run, and the verdict says what was cut short."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.display.progress import View
+from experiments.pilot import panels, pilot, thinned, verdict
+from experiments.running.config import Experiment
+from experiments.running.curves import snapshots
+from experiments.running.distilling import distill_cells
+from experiments.running.shared import Shared, make_ready
+
+CELL = {"method": "dm", "ipc": 1, "width": 4, "depth": 1, "limit": 100, "students": 1, "protocol": "quick"}
+TOML = """
+noises = [["clean", 0.0]]
+methods = ["random", "full"]
+ipc = [1]
+seeds = [0]
+protocols = ["quick"]
+[everywhere]
+width = 4
+depth = 1
+epochs = 2
+students = 1
+limit = 100
+"""
+
+
+def test_a_set_on_the_way_is_that_of_a_run_of_so_many_steps():
+    cells = [Experiment(**CELL, rate=rate, steps=4, options=("batch=8",)).settled() for rate in (0.0, 0.4)]
+    shared = Shared()
+    on_the_way = snapshots([make_ready(cell, shared) for cell in cells], [0, 2, 4], shared)
+    whole = distill_cells([make_ready(cell, shared) for cell in cells], shared, View(quiet=True))
+    for made, run in zip(on_the_way[-1], whole, strict=True):
+        np.testing.assert_allclose(made.images, run.distilled.images, atol=1e-6)
+    moved = [float(np.abs(np.asarray(row[0].images) - np.asarray(on_the_way[0][0].images)).max()) for row in on_the_way]
+    assert moved[0] == 0 and moved[1] > 0 and moved[2] > 0
+
+
+def test_the_pilot_draws_full_training_and_leaves_out_selections(tmp_path, capsys):
+    (tmp_path / "grid.toml").write_text(TOML)
+    assert pilot(config=tmp_path / "grid.toml", out=tmp_path / "out", quiet=True) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "curves.jsonl").read_text().splitlines()]
+    assert [(row["method"], row["noise"], row["seed"], len(row["curve"]["memorised"])) for row in rows] == [
+        ("full", "clean", 7, 2),
+        ("full", "symmetric", 7, 2),
+    ]
+    assert "not memorised" in capsys.readouterr().out and (tmp_path / "out" / "curves.svg").exists()
+    with pytest.raises(ValueError, match="--seed 0 is a seed of the grid"):
+        pilot(config=tmp_path / "grid.toml", out=tmp_path / "out", seed=0)
+
+
+ROW = {
+    "method": "dm",
+    "ipc": 10,
+    "baseline": "B-COSINE",
+    "noise": "symmetric",
+    "rate": 0.4,
+    "seconds": 2,
+    "steady_s": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words"), [([0.1, 0.3, 0.34], "; flat at 4"), ([0.1, 0.3, 0.36], "not flat at 4")]
+)
+def test_a_curve_is_flat_within_five_points_of_its_best(accuracy, words):
+    assert words in verdict(ROW | {"curve": {"steps": [0, 4, 8], "accuracy": accuracy}})
+
+
+@pytest.mark.parametrize(("last", "words"), [(0.96, ": memorised"), (0.94, ": not memorised")])
+def test_full_training_has_memorised_at_95_percent(last, words):
+    curve = {"epochs": [1, 2], "accuracy": [0.2, 0.3], "memorised": [0.5, last]}
+    row = ROW | {"ipc": None, "curve": curve, "augment": "none"}
+    assert words in verdict(row) and "memorised" not in verdict(row | {"augment": "dsa"})
+    assert panels([row])[0].count("given labels") >= 1
+
+
+def test_long_curves_are_thinned_and_keep_their_ends():
+    points = [(x, 0.0, 0.0) for x in range(1, 51)]
+    assert thinned(points)[0][0] == 1 and thinned(points)[-1][0] == 50 and len(thinned(points)) <= 8

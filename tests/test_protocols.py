@@ -1,0 +1,43 @@
+"""Facts of published protocols."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ddjax.evaluation import PROTOCOLS
+from ddjax.evaluation.protocols import adapted
+from ddjax.training import Recipe
+from ddjax.training.schedule import direction, rate_factor
+
+
+@pytest.mark.parametrize(
+    ("m", "steps"), [(10, 1000), (50, 2000), (100, 2000), (200, 20_000), (500, 5000), (9000, 40_000)]
+)
+def test_frepo_trains_by_the_number_of_images(m, steps):
+    recipe = PROTOCOLS["frepo"].recipe(m)
+    assert recipe.epochs * recipe.steps_per_epoch(m) == steps and recipe.warmup_steps == 500
+    assert (recipe.batch, recipe.rate, recipe.loss, recipe.optimiser) == (500, 3e-4, "squared_error", "adam")
+
+
+def test_ncfm_halves_its_rate_after_each_fifth():
+    recipe = PROTOCOLS["ncfm"].recipe(100)
+    assert recipe.drop_epochs == (400, 800, 1200, 1600) and recipe.optimiser == "adamw"
+    factor = rate_factor(recipe, 2)
+    assert [float(factor(jnp.int32(2 * epoch))) for epoch in (0, 399, 400, 1999)] == [1, 1, 0.5, 0.0625]
+    assert adapted(recipe, flip=False, epochs=500).drop_epochs == (100, 200, 300, 400)
+    assert adapted(recipe, flip=False).augment == "ncfm_noflip"
+
+
+def test_adamw_is_that_of_optax():
+    recipe = Recipe(epochs=1, batch=1, rate=0.1, optimiser="adamw", weight_decay=0.2)
+    ours, theirs = direction(recipe), optax.adamw(0.1, weight_decay=0.2)
+    params = expected = jnp.array([1.0, -2.0])
+    state, other = ours.init(params), theirs.init(params)
+    for gradient in (jnp.array([0.3, 0.1]), jnp.array([-0.2, 0.5])):
+        updates, state = ours.update(gradient, state, params)
+        params = jax.tree.map(lambda p, u: p - recipe.rate * u, params, updates)
+        updates, other = theirs.update(gradient, other, expected)
+        expected = optax.apply_updates(expected, updates)
+    np.testing.assert_allclose(params, expected, rtol=1e-6)
