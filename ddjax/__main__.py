@@ -32,6 +32,7 @@ NEEDED_FOR = {
     "notebooks": "the notebooks",
     "cuda": "NVIDIA GPUs",
     "tpu": "TPUs",
+    "aot": "programs compiled for a TPU without one: bench compile and pytest -m tpu",
     "test": "pytest",
     "browser": "pytest, tests of the report page in Chromium",
     "docs": "mkdocs",

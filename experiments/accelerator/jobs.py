@@ -54,6 +54,7 @@ class Clock:
     def __init__(self, budget: float):
         """Start now."""
         self.budget, self._start = budget, time.monotonic()
+        self.running: set[subprocess.Popen] = set()  # what has to be stopped if the check-up itself is stopped
 
     def spent(self) -> float:
         """Seconds since the start."""
@@ -75,8 +76,14 @@ def run_all(jobs: Sequence[Job], clock: Clock, workers: int, done: Callable[[Res
     """
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         begun = [pool.submit(run_one, job, clock) for job in jobs if not job.alone]
-        for ended in concurrent.futures.as_completed(begun):
-            done(ended.result())
+        try:
+            for ended in concurrent.futures.as_completed(begun):
+                done(ended.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(clock.running):
+                _end(process)
+            raise
     for job in jobs:
         if job.alone:
             done(run_one(job, clock))
@@ -100,13 +107,17 @@ def run_one(job: Job, clock: Clock) -> Result:
         errors="replace",
         start_new_session=True,  # so that its own processes can be stopped with it
     )
+    clock.running.add(process)
     try:
         output, errors = process.communicate(timeout=allowed)
-        error = f"status {process.returncode}: {_end(errors or output)}" if process.returncode else ""
+        error = f"status {process.returncode}: {_last(errors or output)}" if process.returncode else ""
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
         output, errors = process.communicate()
-        error = f"stopped after {allowed:.0f} s; {_end(errors or output)}"
+        error = f"stopped after {allowed:.0f} s; {_last(errors or output)}"
+    finally:
+        _end(process)
+        clock.running.discard(process)
     taken = time.monotonic() - start
     rows = [common | row for row in job.rows(output)]
     if error:
@@ -115,6 +126,12 @@ def run_one(job: Job, clock: Clock) -> Result:
     return Result(job, rows, said)
 
 
-def _end(text: str) -> str:
+def _end(process: subprocess.Popen) -> None:
+    """End a process, if it runs, and its own processes."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _last(text: str) -> str:
     """The end of an error message, on one line."""
     return " ".join(text[-SAID:].split())

@@ -69,7 +69,14 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
             function = functools.partial(_divided, mesh, program)
     start = time.process_time()
     jitted = jax.jit(lambda *a: function(*a), donate_argnums=0 if program.donated else ())
-    row: Entry = {"name": name, "backend": platform, "gflop": None, "policy": asked(), "cores": cores}
+    row: Entry = {
+        "name": name,
+        "backend": platform,
+        "gflop": None,
+        "policy": asked(),
+        "effort": jax.config.jax_exec_time_optimization_effort,
+        "devices": cores,
+    }
     if platform == "cuda":
         text = jax.export.export(jitted, platforms=["cuda"])(*arguments).mlir_module()
     else:
