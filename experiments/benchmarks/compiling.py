@@ -38,7 +38,7 @@ def tpu_mesh(cores: int) -> Mesh:
       ModuleNotFoundError: libtpu is not installed.
     """
     if importlib.util.find_spec("libtpu") is None:
-        raise ModuleNotFoundError("the TPU's compiler is not installed: pip install 'ddjax[aot]'", name="libtpu")
+        raise ModuleNotFoundError("the TPU's compiler is not installed: pip install -e '.[aot]'", name="libtpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU
     from jax.experimental import topologies
 
