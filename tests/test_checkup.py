@@ -145,5 +145,5 @@ def test_the_quick_form_writes_rows_a_page_and_a_log(tmp_path, cache, capsys):
     text = (out / "page.md").read_text()
     assert status == 0, text
     assert "| random   |" in text and "cores (" in text
-    assert (out / "rows.jsonl").read_text().count("\n") == 2 and "experiments.one" in (out / "log.txt").read_text()
+    assert (out / "rows.jsonl").read_text().count("\n") == 2 and "experiments.sweep" in (out / "log.txt").read_text()
     assert capsys.readouterr().out.rstrip().endswith(text.rstrip())
