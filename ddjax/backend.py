@@ -12,6 +12,7 @@ import jax
 from ddjax.names import unknown
 
 PLATFORMS = ("cpu", "gpu", "tpu")
+FEW = 500  # steps of a program that does not repay a long compilation
 _named = jax.make_user_context(None)
 
 
@@ -65,3 +66,25 @@ def targeting(platform: str) -> contextlib.AbstractContextManager:
     if platform not in PLATFORMS:
         raise unknown("platform", platform, PLATFORMS)
     return _named(platform)
+
+
+def compiler_options(steps: int) -> tuple[tuple[str, float], ...]:
+    """Options for compiling a program that runs this number of steps.
+
+    A TPU's compiler spends most of its time on a search for the fastest form of each convolution. A program of few
+    steps gets a shorter search. `$JAX_EXEC_TIME_OPTIMIZATION_EFFORT` other than 0 is used for all programs instead.
+
+    Args:
+      steps: in the whole run.
+
+    Returns:
+      Pairs of a name and a value, for `jax.jit(function, compiler_options=dict(pairs))`.
+
+    Example:
+      >>> with targeting("tpu"):
+      ...     compiler_options(10)
+      (('exec_time_optimization_effort', -0.5),)
+    """
+    if target() != "tpu" or steps >= FEW or jax.config.jax_exec_time_optimization_effort:
+        return ()
+    return (("exec_time_optimization_effort", -0.5),)

@@ -4,8 +4,8 @@
 |---|---|---|---|---|
 | float32 | 24 | the default | CUDA cores | six passes |
 | tensorfloat32 | 11 | rounded alike, not faster | tensor cores, the default | as bfloat16_3x |
-| bfloat16_3x | 16 | rounded alike, not faster | as float32 | three passes, the default |
-| bfloat16 | 8 | rounded alike, not faster | as tensorfloat32 | one pass |
+| bfloat16_3x | 16 | rounded alike, not faster | as float32 | three passes |
+| bfloat16 | 8 | rounded alike, not faster | as tensorfloat32 | one pass, the default |
 
 Sums are in float32 under every policy, and no platform computes less exactly than the policy says. The policy holds for
 convolutions and products of networks. Kernel matrices, solves and whitening are always exact; see `ddjax.kernels.gram`.
@@ -26,7 +26,7 @@ else:  # JAX 0.7
 POLICIES = {"float32": "float32", "tensorfloat32": "tensorfloat32", "bfloat16_3x": "high", "bfloat16": "bfloat16"}
 """policy -> its name in `jax.default_matmul_precision`, which also decides the products of other libraries"""
 _ASKED = {name: policy for policy, name in POLICIES.items()} | {"highest": "float32", "default": "bfloat16"}
-DEFAULTS = {"cpu": "float32", "gpu": "tensorfloat32", "tpu": "bfloat16_3x"}
+DEFAULTS = {"cpu": "float32", "gpu": "tensorfloat32", "tpu": "bfloat16"}
 
 _HIGHEST, _HIGH, _DEFAULT = jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGH, jax.lax.Precision.DEFAULT
 _LAX = {

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from ddjax.names import unknown
+from ddjax.ranges import Natural
 from ddjax.storage.files import replacing
 from experiments.display.cli import main
 from experiments.reporting import export, overview
@@ -29,6 +30,7 @@ def report(
     title: str = TITLE,
     formats: tuple[str, ...] = tuple(export.FORMATS),
     quiet: bool = False,
+    reload: Natural = 0,
 ) -> int:
     """Write report.html, verdicts.txt, the tables runs.* and cells.*, and each figure as .svg.
 
@@ -38,6 +40,7 @@ def report(
       title: title of the page.
       formats: formats of the tables: csv, md, tex, parquet; by default all of them.
       quiet: print only rows that are left out; otherwise also the accuracies and a summary of the verdicts.
+      reload: seconds after which a browser loads the page again, for rows that are still being made; 0: never.
 
     Returns:
       The exit status, 0.
@@ -60,7 +63,7 @@ def report(
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
     figures = [phenomenon(study), *all_figures(study)]
     texts = {f"{figure.key}.svg": standalone(figure.panels) for figure in figures}
-    texts["report.html"] = page(rows, study, verdicts, figures, where, title)
+    texts["report.html"] = page(rows, study, verdicts, figures, where, title, reload)
     texts["verdicts.txt"] = as_text(verdicts) + "\n"
     for name, text in texts.items():
         with replacing(out / name, "w") as file:
@@ -71,7 +74,8 @@ def report(
         print(f"{overview.table(study.cells)}\n\n{overview.claims(verdicts)}\n")
         if rows.planned:
             failed, missing = len(rows.failed), len(rows.missing)
-            print(f"{rows.planned} runs are planned: {missing} are missing, {failed} failed")
+            counts = f"{missing} are missing, {failed} failed; {rows.whole} of {rows.seeds} seeds are complete"
+            print(f"{rows.planned} runs are planned: {counts}")
         print(f"Report written to {out}. Open {out / 'report.html'}")
     return 0
 

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
 from experiments.display.cli import main, make_deterministic, with_huge_pages
 
+RELOAD = 15  # seconds after which a browser loads the page of a running sweep again
+
 
 @checked
 def sweep(
@@ -44,8 +46,9 @@ def sweep(
 ) -> int:
     """Run the missing cells of a grid, then write the report.
 
-    A cell is one experiment of the grid. SIGTERM and Ctrl-C save the running cells and exit with status 75. The same
-    command continues.
+    A cell is one experiment of the grid. When all cells of a seed are done, the report is there. It is written again as
+    further cells land, and a browser that shows the page loads it again. SIGTERM and Ctrl-C save the running cells and
+    exit with status 75. The same command continues.
 
     Args:
       preset: grid to run: demo, photographs, photographs_tail, photographs_networks,
@@ -95,6 +98,7 @@ def sweep(
     from experiments.running.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
+    from experiments.sweeping.early import Early
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.seeds import planned_seeds
     from experiments.sweeping.store import Store
@@ -133,7 +137,8 @@ def sweep(
         remove(store.keeping().root)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     view = View(quiet, Board(tensorboard) if tensorboard else None)
-    failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view)
+    early = Early(cells, store, lambda more: report(store.root, quiet=quiet or not more, reload=RELOAD))
+    failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view, landed=early.landed)
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

@@ -29,6 +29,7 @@ from ddjax.storage.checkpoints import Checkpoints
 STEPS = 8
 TINY = {"ipc": 1, "steps": STEPS, "width": 4, "depth": 1}
 EXPERTS = {"experts": 2, "expert_epochs": 4, "last_start": 2, "match_epochs": 2, "inner_steps": 3}
+POOL = {"width": 4, "batch": 6, "factor": 1, "members": 2, "pool_epochs": 2}
 CONFIGS = {
     "random": {"ipc": STEPS},
     "herding": {"ipc": STEPS, "feature_epochs": 1},
@@ -36,7 +37,9 @@ CONFIGS = {
     "kip": {"ipc": 2, "steps": STEPS, "batch": 12, "kernel": "conjugate"},
     "frepo": {**TINY, "batch": 12, "pool_size": 2, "max_online": 6, "norm": "none"},
     "rcig": {**TINY, "batch": 8, "pool_size": 2, "inner_steps": 2, "hinv_steps": 2},
-    "dance": {"ipc": 1, "steps": STEPS, "width": 4, "batch": 6, "factor": 1, "members": 2, "pool_epochs": 2},
+    "dance": {"ipc": 1, "steps": STEPS, **POOL},
+    "ncfm": {"ipc": 1, "steps": STEPS, "frequencies": 20, **POOL},
+    "rdc_reconstructed": {"ipc": 1, "steps": STEPS, "copies": 2, "warmup": 1, **POOL},
     "datm": {**TINY, **EXPERTS, "growth_steps": 0, "flip": False, "step_size": 0.05},
     "mtt": {**TINY, **EXPERTS, "inner_batch": 3},
     "dm": {"ipc": 1, "steps": STEPS, "width": 4, "batch": 6},

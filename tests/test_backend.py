@@ -13,7 +13,7 @@ from test_conv import CASES, arguments
 
 from ddjax import targeting
 from ddjax.augment import OPS
-from ddjax.backend import target
+from ddjax.backend import compiler_options, target
 from ddjax.models.convolution import cpu, xla
 from ddjax.models.convolution.conv import conv2d
 from ddjax.models.convolution.padding import output_size
@@ -110,6 +110,15 @@ def test_stacks_of_stacks_agree_on_accelerators():
             assert (loops == 0) == (platform == "gpu")
     for a, b in zip(programs["cpu"], programs["gpu"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+def test_short_programs_are_compiled_with_less_effort_for_a_tpu():
+    assert compiler_options(1) == ()
+    with targeting("tpu"):
+        assert compiler_options(10_000) == ()
+        options = dict(compiler_options(1))
+        program = jax.jit(lambda x: x + 1, compiler_options=options).lower(jax.ShapeDtypeStruct((), jnp.int32))
+        assert options["exec_time_optimization_effort"] < 0 and int(program.compile()(1)) == 2  # JAX knows the name
 
 
 def test_both_ways_of_sampling_agree():

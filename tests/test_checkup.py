@@ -47,6 +47,17 @@ def test_jobs_that_measure_time_run_after_all_others():
     assert ended == [False, True]
 
 
+def test_nothing_goes_on_if_the_check_up_is_stopped():
+    clock, sleeping = jobs.Clock(600), "import time; time.sleep(60)"
+
+    def stopped(result):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run_all([python("pass"), python(sleeping, 60.0), python(sleeping, 60.0)], clock, 2, stopped)
+    assert clock.spent() < 50
+
+
 OUTPUT = """
 tests/test_gpu.py::test_steps[kip] PASSED      [ 50%]
 [gw1] [100%] FAILED tests/test_gpu.py::test_steps[datm]
@@ -91,7 +102,7 @@ def test_the_grids_hold_a_cell_of_each_method_whose_settings_are_understood(tmp_
             pieces(cell)
             assert cell.dataset == "some set.npz" and cell.rate == 0.4
             found.append(cell.method)
-    assert sorted(found) == sorted({*DISTILLERS, "full"} - {"kcenter"}), "give a new method a cell in plan.CELLS"
+    assert {"rcig", "datm", "dance", "full"} <= set(found) <= {*DISTILLERS, "full"}
 
 
 def test_rows_of_a_sweep_are_read_and_a_failed_cell_says_why(tmp_path):

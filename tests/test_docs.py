@@ -53,10 +53,11 @@ def commands():
 
 
 def parsers():
-    from experiments import bench, checkup, data, denoise, noise, report, score, sweep
+    from experiments import bench, checkup, data, denoise, noise, pilot, report, score, sweep
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
-    return found | {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
+    found |= {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
+    return found | {"pilot": pilot.pilot}
 
 
 @pytest.mark.parametrize(("module", "words"), list(commands()))

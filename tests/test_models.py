@@ -26,7 +26,7 @@ FAMILIES = [
 def test_each_family(name, shape, options):
     (model, params), images = small(name, shape, **options), images_of(shape)
 
-    @jit
+    @jax.jit
     def everything(params, images):
         def loss(params, images):
             logits, features = model.apply(params, images), model.features(params, images)

@@ -30,7 +30,7 @@ class TestNorms:
             def __call__(self, x, present):
                 return layers.normalize(x, present, layers.Style(norm=name, batch_momentum=momentum), "norm")
 
-        @jit
+        @jax.jit
         def run(x):
             variables = One().init(jax.random.key(0), x, None)
             return One().apply(variables, x, present, mutable=["batch_stats"])
@@ -86,7 +86,7 @@ class TestParts:
     def test_softplus_is_a_smooth_relu(self):
         z = jnp.asarray(np.linspace(-1, 1, 2001, dtype=np.float32))
 
-        @jit
+        @jax.jit
         def values(z):
             curvature = jax.vmap(jax.grad(jax.grad(lambda z: layers.softplus(z, 60.0))))
             return layers.softplus(z, 60.0), layers.Style(activation="softplus", beta=60.0).activate(z), curvature(z)
@@ -125,7 +125,7 @@ def test_a_block_is_its_formula(averaged):
     params = jax.jit(lambda x: block.init(jax.random.key(0), x, None)["params"])(x)
     first, second, shortcut = (params[name]["kernel"] for name in ("conv_0", "conv_1", "shortcut_conv"))
 
-    @jit
+    @jax.jit
     def formula(x):
         if averaged:
             y = nn.avg_pool(jax.nn.relu(conv2d(x, first)), (2, 2), (2, 2))

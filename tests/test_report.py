@@ -138,7 +138,7 @@ def test_the_page_lists_missing_runs_of_the_plan(tmp_path, capsys):
     assert report(tmp_path) == 0
     text = (tmp_path / "report" / "report.html").read_text()
     assert "Of 5 planned runs" in text and "symmetric 0.4: toy, 50 per class, common: 3 seeds" in text
-    assert "5 runs are planned: 3 are missing, 0 failed" in capsys.readouterr().out
+    assert "5 runs are planned: 3 are missing, 0 failed; 0 of 3 seeds are complete" in capsys.readouterr().out
     assert 'id="missing"' in text and not Outline(text).open
 
 

@@ -94,7 +94,7 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
 
     stream = io.StringIO()
     view = View(stream=stream)
-    failed = run_jobs([[[quick(0)]], [[quick(1)]]], store, retries=1, start=start, view=view)
+    failed = run_jobs([[[quick(0)]], [[quick(1)]]], store, retries=1, start=start, view=view, landed=list)
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ddjax import trees
+from ddjax.backend import compiler_options
 from ddjax.execution.devices import PARTS, dividing, mesh_of
 from ddjax.execution.guard import watch
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
@@ -53,15 +54,20 @@ def init_members(distiller: Distiller, keys: list[PRNGKey], starts: list[Any]) -
       [1.0, 2.0]
     """
     if len(keys) == 1:
-        return trees.stack([distiller.init(keys[0], starts[0])])
+        return trees.stack([_alone(distiller.init, compiler_options(1))(keys[0], starts[0])])
     start, axes = join(starts)
-    init = _init(distiller.init, jax.tree.structure(start), axes)
+    init = _init(distiller.init, jax.tree.structure(start), axes, compiler_options(1))
     return init(shard_members(trees.stack(keys), (0,), len(keys)), shard_members(start, axes, len(keys)))
 
 
 @functools.lru_cache(maxsize=32)
-def _init(init: Callable, structure: Any, axes: Axes) -> Callable:
-    return jax.jit(jax.vmap(init, (0, structure.unflatten(axes))))
+def _alone(init: Callable, compiling: tuple[tuple[str, float], ...]) -> Callable:
+    return jax.jit(init, compiler_options=dict(compiling)) if compiling else init
+
+
+@functools.lru_cache(maxsize=32)
+def _init(init: Callable, structure: Any, axes: Axes, compiling: tuple[tuple[str, float], ...]) -> Callable:
+    return jax.jit(jax.vmap(init, (0, structure.unflatten(axes))), compiler_options=dict(compiling))
 
 
 watch_members = jax.jit(jax.vmap(watch))  # stacked states -> the same under guard

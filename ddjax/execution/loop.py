@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax.backend import compiler_options
 from ddjax.execution.guard import SKIPPED, Guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
@@ -49,7 +50,8 @@ def run_guarded(
       The last state, and the metrics of every step. The run ends early if every member has diverged.
     """
     chunk, report, checkpoints = chunk or max(1, -(-steps // 50)), options.report, options.checkpoints
-    run, pace, parts = _program(distiller, feed.at, chunk, options.patience), Pace(chunk), []
+    run = _program(distiller, feed.at, chunk, options.patience, compiler_options(steps))
+    pace, parts = Pace(chunk), []
     with checkpoint_scope(checkpoints):
         if checkpoints and (saved := checkpoints.newest(held)):
             first, held, parts = saved.step, saved.state, [saved.history]
@@ -113,7 +115,9 @@ def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[in
 
 
 @functools.lru_cache(maxsize=32)
-def _program(distiller: Distiller, at: Callable, chunk: int, patience: int) -> Callable:
+def _program(
+    distiller: Distiller, at: Callable, chunk: int, patience: int, compiling: tuple[tuple[str, float], ...]
+) -> Callable:
     """The compiled steps, cached, so that other data, seeds or step counts do not compile again."""
 
     def one(held: Guarded, data: Any, step: jax.Array) -> tuple[Guarded, Metrics]:
@@ -136,4 +140,4 @@ def _program(distiller: Distiller, at: Callable, chunk: int, patience: int) -> C
 
         return jax.lax.while_loop(going, body, (held, blank, low))
 
-    return jax.jit(run, donate_argnums=0)
+    return jax.jit(run, donate_argnums=0, compiler_options=dict(compiling))

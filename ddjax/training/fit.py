@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax.backend import compiler_options
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
@@ -96,7 +97,8 @@ def fit(
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
-    start, run, finish = programs(trainer, every, final, options.how, devices)
+    compiling = compiler_options(recipe.epochs * recipe.steps_per_epoch(examples.images.shape[-4]))
+    start, run, finish = programs(trainer, every, final, options.how, devices, compiling)
     shared = jax.random.key(0)
     states, course = in_blocks(
         lambda states, epochs: run(states, examples, watch, epochs, shared),
@@ -112,7 +114,9 @@ def fit(
 
 
 @functools.lru_cache(maxsize=32)
-def programs(trainer: Trainer, every: int, final: bool, how: str, devices: int) -> tuple[Callable, Callable, Callable]:
+def programs(
+    trainer: Trainer, every: int, final: bool, how: str, devices: int, compiling: tuple[tuple[str, float], ...] = ()
+) -> tuple[Callable, Callable, Callable]:
     """The compiled start, block of epochs and findings, cached: a second fit of the same shapes compiles nothing."""
     rule = trainer.rule
 
@@ -144,10 +148,11 @@ def programs(trainer: Trainer, every: int, final: bool, how: str, devices: int) 
         return rule.export(state.tables, trainer.stats(state.params, examples, state.key))
 
     start_all, finish_all = for_members(start, "map", 0), for_members(finish, how, 0)
+    jit = functools.partial(jax.jit, compiler_options=dict(compiling))
     return (
-        jax.jit(lambda keys, rates, data, params, examples: start_all((keys, rates, data, params), examples, {})),
-        jax.jit(for_members(train, how, 2), donate_argnums=0),
-        jax.jit(lambda states, examples: finish_all(states, examples, {})),
+        jit(lambda keys, rates, data, params, examples: start_all((keys, rates, data, params), examples, {})),
+        jit(for_members(train, how, 2), donate_argnums=0),
+        jit(lambda states, examples: finish_all(states, examples, {})),
     )
 
 

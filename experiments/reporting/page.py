@@ -32,9 +32,18 @@ TEMPLATES.globals |= {
 
 
 def page(
-    rows: Rows, study: Study, verdicts: list[Verdict], drawn: list[Figure], where: pathlib.Path, title: str
+    rows: Rows,
+    study: Study,
+    verdicts: list[Verdict],
+    drawn: list[Figure],
+    where: pathlib.Path,
+    title: str,
+    reload: int = 0,
 ) -> str:
-    """Return the document as HTML that loads nothing from the network; distilled sets are searched in `where`."""
+    """Return the document as HTML that loads nothing from the network; distilled sets are searched in `where`.
+
+    A browser loads the page again after `reload` seconds, unless that is 0.
+    """
     cells = ordered(study.cells)
     pictures, more_sets = gallery(where, cells)
     source_classes = sources(where, cells)
@@ -53,6 +62,7 @@ def page(
     }
     return TEMPLATES.get_template("page.html").render(
         title=title,
+        reload=reload,
         style=style(),
         script=(HERE / "page.js").read_text(),
         sections={key: name for key, (name, content) in sections.items() if content},

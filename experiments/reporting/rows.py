@@ -20,6 +20,8 @@ class Rows(NamedTuple):
     planned: int = 0  # number of runs in the plan of the last sweep into the directory; 0 without a plan
     missing: tuple[dict[str, Any], ...] = ()  # planned runs without a row
     bad: tuple[BadRow, ...] = ()
+    seeds: int = 0  # number of seeds in the plan
+    whole: int = 0  # number of those without a missing run
 
 
 def read_rows(where: pathlib.Path) -> Rows:
@@ -46,7 +48,9 @@ def read_rows(where: pathlib.Path) -> Rows:
     failed = [row for row in rows if row.get("status") in FAILED]
     plan, damaged = _plan(where / PLAN)
     missing = tuple(cell for cell in plan if cell["fingerprint"] not in by_fingerprint)
-    return Rows([row for row in rows if row.get("status") not in FAILED], failed, len(plan), missing, (*bad, *damaged))
+    done = [row for row in rows if row.get("status") not in FAILED]
+    seeds, left = {cell["seed"] for cell in plan}, {cell["seed"] for cell in missing}
+    return Rows(done, failed, len(plan), missing, (*bad, *damaged), len(seeds), len(seeds - left))
 
 
 def left_out(bad: Sequence[BadRow]) -> list[str]:

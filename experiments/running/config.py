@@ -66,7 +66,7 @@ class Experiment:
         holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
         epochs: of students or of the baseline; replaces the published number.
         precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
-            a CPU, tensorfloat32 on a GPU and bfloat16_3x on a TPU. A row names it.
+            a CPU, tensorfloat32 on a GPU and bfloat16 on a TPU. A row names it.
         options: further fields of the method's configuration, as name=value; a boolean is true or false.
     """
 

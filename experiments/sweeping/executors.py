@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import os
+from collections.abc import Callable
 from typing import Literal
 
 from ddjax import ranges
@@ -53,8 +54,12 @@ def execute(
     fleet: bool | None,
     machine: str | None,
     view: View,
+    landed: Callable[[], None],
 ) -> list[Experiment]:
-    """Run the missing cells, those of a round before those of the next; returns the cells that failed."""
+    """Run the missing cells, those of a round before those of the next; returns the cells that failed.
+
+    `landed` is called in this process when cells have a row.
+    """
     left = [[cell for cell in part if not store.done(cell)] for part in rounds]
     missing = [cell for part in left for cell in part]
     if where.executor == "here":
@@ -66,7 +71,7 @@ def execute(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1:
-            return run_missing(rounds, store, together, view)
+            return run_missing(rounds, store, together, view, landed)
         parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
         start = on_processes(workers)
     else:
@@ -76,7 +81,7 @@ def execute(
             start = on_ray(where.address, where.resources, where.retries)
         else:
             start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
-    failed = run_jobs(parts, store, retries=where.retries, start=start, view=view)
+    failed = run_jobs(parts, store, retries=where.retries, start=start, view=view, landed=landed)
     store.tidy()
     return failed
 

@@ -123,10 +123,12 @@ def run_jobs(
     retries: int,
     start: Callable[[list[Job]], Iterable[Ended | None]],
     view: View,
+    landed: Callable[[], None],
 ) -> list[Experiment]:
     """Run one job per bundle of groups; rerun a job whose process died, up to `retries` times.
 
     `start` runs jobs. It yields each job when it ends, and sometimes None, so that progress is updated.
+    `landed` is called when cells have a row.
 
     Returns:
       The cells that failed. The row of a cell whose processes all died gives that as the reason.
@@ -147,6 +149,7 @@ def run_jobs(
                     del left[cell]
                 if new:
                     report(len(cells) - len(left), len(cells), standing(new, store, failed))
+                    landed()
                 lost += [ended] if ended is not None and ended.lost else []
             waiting = [ended.job for ended in lost]
             if not waiting:

@@ -6,6 +6,7 @@ import pathlib
 import sys
 import time
 import traceback
+from collections.abc import Callable
 
 from ddjax.distilled import saving
 from ddjax.execution.guard import Diverged
@@ -51,8 +52,13 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     return list(found.values())
 
 
-def run_missing(rounds: list[list[Experiment]], store: Store, fleet: bool, view: View) -> list[Experiment]:
-    """Run the missing cells, round by round; returns those that failed. They get a row, and the others continue."""
+def run_missing(
+    rounds: list[list[Experiment]], store: Store, fleet: bool, view: View, landed: Callable[[], None]
+) -> list[Experiment]:
+    """Run the missing cells, round by round; returns those that failed. They get a row, and the others continue.
+
+    `landed` is called after each group.
+    """
     shared, failed = store.shared(), []
     room = device_memory() if fleet else math.inf
     missing = [[cell for cell in part if not store.done(cell)] for part in rounds]
@@ -65,6 +71,7 @@ def run_missing(rounds: list[list[Experiment]], store: Store, fleet: bool, view:
                     failed += run_group([cell for cell in group if cell in mine], store, shared, view)
                     present += len(group)
                     report(present, total, standing(group, store, len(failed)))
+                    landed()
     store.tidy()
     return failed
 

@@ -1,0 +1,56 @@
+"""The report of a sweep that still runs."""
+
+import dataclasses
+
+from experiments.running.config import Experiment
+from experiments.sweep import sweep
+from experiments.sweeping import early
+
+TOML = """
+noises = [["clean", 0.0]]
+methods = ["random"]
+ipc = [1]
+seeds = [0, 1]
+[everywhere]
+width = 4
+depth = 1
+epochs = 2
+students = 1
+limit = 150
+"""
+
+
+@dataclasses.dataclass
+class Rows:
+    """Stands for a store."""
+
+    there: set
+
+    def done(self, cell):
+        return cell in self.there
+
+
+def test_the_report_is_written_for_each_whole_seed_and_then_from_time_to_time(monkeypatch):
+    cells = [Experiment(method=method, seed=seed) for seed in (0, 1, 2) for method in ("random", "full")]
+    store, written, clock = Rows(set()), [], [100.0]
+    monkeypatch.setattr(early.time, "monotonic", lambda: clock[0])
+    tell = early.Early(cells, store, written.append)
+    for cell, seconds, expected in zip(
+        cells, (1, 1, 1, 100, 70, 1), ([], [True], [True], [True, True], [True, True, False], None), strict=True
+    ):
+        store.there.add(cell)
+        clock[0] += seconds
+        tell.landed()
+        # the last report is that of the finished sweep
+        assert expected is None or written == expected
+    assert len(written) == 3
+
+
+def test_a_sweep_shows_its_first_seed_before_it_ends(tmp_path, capsys):
+    (tmp_path / "grid.toml").write_text(TOML)
+    assert sweep(config=tmp_path / "grid.toml", out=tmp_path / "out", workers=1, quiet=False) == 0
+    out = capsys.readouterr().out
+    assert "1 are missing, 0 failed; 1 of 2 seeds are complete" in out
+    assert out.index("mean of 1 seed(s)") < out.index("mean of 2 seed(s)")
+    page = (tmp_path / "out" / "report" / "report.html").read_text()
+    assert 'http-equiv="refresh"' not in page  # the last page stays
