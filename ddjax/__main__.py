@@ -32,6 +32,8 @@ NEEDED_FOR = {
     "notebooks": "the notebooks",
     "cuda": "NVIDIA GPUs",
     "tpu": "TPUs",
+    "hf": "experiments.denoise with a folder of the package datasets, or --export hf",
+    "embed": "experiments.denoise --embed",
     "aot": "programs compiled for a TPU without one: bench compile and pytest -m tpu",
     "test": "pytest",
     "browser": "pytest, tests of the report page in Chromium",

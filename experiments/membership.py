@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from ddjax.data import to_space
-from ddjax.denoising.witnesses import students_of
+from ddjax.denoising.witnesses import Networks, students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.storage.rows import append, fingerprint
@@ -102,17 +102,14 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
         everything(cell, shared) if cell.asked.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
     )
     model = cell.network(cell.protocol.network)
-    params, transform = students_of(
-        made,
-        cell.prepared.train,
-        model=model,
-        protocol=cell.protocol,
-        students=experiment.students or cell.protocol.students,
-        epochs=experiment.epochs,
-        flip=experiment.dataset not in NO_FLIP,
-        seed=experiment.seed,
-        report=None,
+    networks = Networks(
+        model,
+        experiment.seed,
+        experiment.students or cell.protocol.students,
+        experiment.epochs,
+        experiment.dataset not in NO_FLIP,
     )
+    params, transform = students_of(made, cell.prepared.train, cell.protocol, networks)
     tested = np.asarray(stacked_logits(model, params, to_space(test, transform).images)).argmax(axis=-1)
     logits = np.asarray(stacked_logits(model, params, to_space(pool, transform).images))
     return logits, float(np.mean(tested == np.asarray(test.labels)))

@@ -88,7 +88,7 @@ from experiments.denoising.stages import staged
 
 small = {"students": 3, "epochs": 300, "options": {"steps": 150, "pool_epochs": 10}} if place.quick else {}
 with staged(quiet=False) as progress:
-    report = ddjax.denoise(images, given, flip=False, report=progress, **small)
+    report = ddjax.denoise(images, given, method="dance", flip=False, report=progress, **small)
 print(report.report(most=5))
 
 # %% [markdown]

@@ -106,7 +106,8 @@ data = ddjax.prepare(dataset, ddjax.NoiseSpec("symmetric", rate=0.4))
 
 # Wrong labels require a large ridge. A small ridge would fit each wrong label.
 config = METHOD.config(ipc=2, steps=200 if place.quick else 2000, batch=256, ridge=0.1)
-distilled, log, _ = ddjax.run_method(METHOD, data.train, jax.random.key(0), config, mesh=place.mesh)
+outcome = ddjax.run_method(METHOD, data.train, jax.random.key(0), config, mesh=place.mesh)
+distilled, log = outcome.distilled, outcome.log
 print(f"loss {log['loss'][0]:.4f} -> {log['loss'][-1]:.4f}")
 
 # %% [markdown]

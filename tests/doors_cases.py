@@ -93,7 +93,10 @@ LABELS = [
     ("'nan' at index 1|nan at index 1", lambda t: t.denoise(["a", float("nan"), "b"] * 12)),
     ("hold.* 1000000000000", lambda t: t.denoise([0, 10**12] * 18)),
     (r"class_names must differ from each other; \['a'\] come more", lambda t: t.denoise(class_names=["a", "b", "a"])),
-    (r"labels must be \[n\], one for each image; got \(35,\)", lambda t: t.denoise(t.dataset.labels[:-1])),
+    (
+        r"labels must be \[n\], one for each image; images are \(36, 8, 8, 1\); got \(35,\)",
+        lambda t: t.denoise(t.dataset.labels[:-1]),
+    ),
     ("two classes or more", lambda t: t.denoise(t.dataset.labels * 0)),
 ]
 NAMES = [

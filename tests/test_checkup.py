@@ -48,14 +48,14 @@ def test_jobs_that_measure_time_run_after_all_others():
 
 
 def test_nothing_goes_on_if_the_check_up_is_stopped():
-    clock, sleeping = jobs.Clock(60), "import time; time.sleep(60)"
+    clock, sleeping = jobs.Clock(600), "import time; time.sleep(60)"
 
     def stopped(result):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        jobs.run_all([python("pass"), python(sleeping), python(sleeping)], clock, 2, stopped)
-    assert clock.spent() < 30 and not clock.running
+        jobs.run_all([python("pass"), python(sleeping, 60.0), python(sleeping, 60.0)], clock, 2, stopped)
+    assert clock.spent() < 50
 
 
 OUTPUT = """
@@ -141,9 +141,9 @@ def test_an_unknown_section_is_refused(tmp_path):
 def test_the_quick_form_writes_rows_a_page_and_a_log(tmp_path, cache, capsys):
     np.savez(tmp_path / "set.npz", images=np.arange(60 * 64, dtype=np.uint8).reshape(60, 8, 8, 1), labels=[0, 1] * 30)
     images, out = str(tmp_path / "set.npz"), tmp_path / "out"
-    status = checkup.checkup(out, images=images, only=("tests", "cells"), quick=True, budget=600.0)
+    status = checkup.checkup(out, images=images, only=("cells",), quick=True, budget=600.0)
     text = (out / "page.md").read_text()
     assert status == 0, text
-    assert "1 passed" in text and "| random   |" in text and "cores (" in text
-    assert (out / "rows.jsonl").read_text().count("\n") == 3 and "pytest" in (out / "log.txt").read_text()
+    assert "| random   |" in text and "cores (" in text
+    assert (out / "rows.jsonl").read_text().count("\n") == 2 and "experiments.sweep" in (out / "log.txt").read_text()
     assert capsys.readouterr().out.rstrip().endswith(text.rstrip())

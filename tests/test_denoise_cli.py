@@ -133,6 +133,13 @@ def test_the_page_in_a_browser(cleaned):
         page.goto((root / "out" / "gallery.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
+        for key in "aaru":
+            page.keyboard.press(key)
+        with page.expect_download() as saved:
+            page.click("#save")
+        rows = read(saved.value.path())
+        assert [row["decision"] for row in rows] == ["accept", "accept"]
+        assert page.locator("#decided").inner_text() == "2 decided"
         page.check("#only")
         shown = page.locator(".card:visible").count()
         assert 20 < shown < 200 and page.locator("#count").inner_text() == f"{shown} of 200 shown"

@@ -54,10 +54,11 @@ def commands():
 
 def parsers():
     from experiments import bench, checkup, data, denoise, noise, pilot, report, score, sweep
+    from experiments.benchmarks import mails
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
     found |= {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
-    return found | {"pilot": pilot.pilot}
+    return found | {"pilot": pilot.pilot, "benchmarks.mails": mails.write}
 
 
 @pytest.mark.parametrize(("module", "words"), list(commands()))

@@ -24,7 +24,7 @@ def cases():
 
 
 def check(error, message, module):
-    assert error in ("ValueError", "FileNotFoundError", "Damaged"), f"{error}: {message}"
+    assert error in ("ValueError", "DifferentSizes", "FileNotFoundError", "Damaged"), f"{error}: {message}"
     assert module.partition(".")[0] == "ddjax", f"raised in {module}: {message}"
     assert len(message) < 1000
 

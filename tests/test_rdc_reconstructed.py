@@ -67,7 +67,7 @@ def test_partners_are_images_whose_labels_are_likely_right():
     noisy = type(train)(
         images=train.images, labels=jnp.asarray(given, jnp.int32), ids=train.ids, num_classes=3, space="toy"
     )
-    config = RdcConfig(**QUICK | {"width": 8})
+    config = RdcConfig(**QUICK | {"width": 8, "warmup": 30})  # 120 images are few steps per epoch
     model = rdc.METHOD.model(config, (8, 8, 3), 3)
     keep = rdc.selected(config, noisy, model, jax.random.key(0))
     assert keep[~wrong].mean() > 0.7 and keep[wrong].mean() < 0.1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 from jaxtyping import Bool, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ddjax.names import few, shown
 
@@ -18,9 +18,14 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 DECODER = f"Pillow {PIL.__version__}"
 MAX_SKIPPED = 0.01  # largest share of files that may be unreadable
 
+ORIENTATION = 0x0112  # tag of EXIF; from 5 on, height and width are exchanged
 GREY = {"1", "L", "LA", "La"}
 DEEP = {"I", "I;16", "I;16B", "I;16L"}  # 16-bit grey; Pillow reads 16-bit colours as 8 bits
 COLOUR = {"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+
+
+class DifferentSizes(ValueError):
+    """Images differ in size, and no size was asked for."""
 
 
 class Decoded(NamedTuple):
@@ -47,6 +52,7 @@ def fit_square(image: Image.Image, size: int) -> Image.Image:
 
 def _decode(data: bytes, image_size: int | None) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        image = ImageOps.exif_transpose(image)  # cameras note how they were held
         if image.mode in DEEP:
             plain = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))  # 0..65535 to 0..255
         elif image.mode in GREY | COLOUR:
@@ -72,7 +78,8 @@ def differing_sizes(names: Sequence[str], read: Callable[[str], bytes]) -> str |
         for name in names:
             # unreadable files are reported when they are decoded; a decoder can raise any error on damaged bytes
             with contextlib.suppress(Exception), Image.open(io.BytesIO(read(name)), formats=FORMATS) as image:
-                sizes.setdefault(image.size, []).append(name)
+                sideways = image.getexif().get(ORIENTATION, 1) > 4
+                sizes.setdefault(image.size[::-1] if sideways else image.size, []).append(name)
     if len(sizes) < 2:
         return None
     usual = max(sizes, key=lambda size: len(sizes[size]))
@@ -106,7 +113,7 @@ def decode_files(
       ValueError: images differ in size, none can be read, or too many cannot be read.
     """
     if image_size is None and (problem := differing_sizes(names, read)):
-        raise ValueError(problem)
+        raise DifferentSizes(problem)
     images, kept, skipped, all_grey = None, np.zeros(len(names), bool), [], grey
     with _quiet():
         for i, name in enumerate(names):

@@ -18,6 +18,7 @@ from ddjax.denoising.keeping import Stages
 from ddjax.denoising.telling import Report
 from ddjax.distilled import DistilledSet
 from ddjax.storage.checkpoints import Checkpoints
+from ddjax.storage.rows import fingerprint
 from ddjax.types import TrainSet
 
 IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the doors of `denoise`
@@ -79,6 +80,7 @@ class Question:
       choose: finds a witness by name.
       report: receives the progress of the stages.
       early: receives a testimony that a slower one will replace.
+      heard: the testimonies so far, which are not asked for again.
     """
 
     data: TrainSet | FeatureSet
@@ -88,6 +90,7 @@ class Question:
     choose: Callable[[str], "Witness"]
     report: Report | None = None
     early: Callable[[Testimony], None] | None = None
+    heard: dict[str, "Testimony"] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Checkpoints | None:
@@ -110,6 +113,9 @@ class Question:
         plan, witness = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
         decides = {"data": self.decides["data"], "method": method}
         decides |= {name: getattr(plan, name) for name in witness.decides}
+        key = fingerprint(decides)
+        if key in self.heard:
+            return self.heard[key]
         asked, fresh = dataclasses.replace(self, plan=plan, decides=decides), []
 
         def make() -> dict[str, np.ndarray]:
@@ -127,12 +133,13 @@ class Question:
 
         kept = self.stages.arrays("logits", decides, make)
         distilled = fresh[0].distilled if fresh else witness.distilled(asked) if witness.distilled else None
-        return Testimony(
+        self.heard[key] = Testimony(
             kept["predictions"],
             {name.removeprefix(_SCORE): values for name, values in kept.items() if name.startswith(_SCORE)},
             {name.removeprefix(_SECONDS): float(v) for name, v in kept.items() if name.startswith(_SECONDS)},
             distilled,
         )
+        return self.heard[key]
 
 
 class Witness(NamedTuple):

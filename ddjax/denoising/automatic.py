@@ -5,14 +5,12 @@ import logging
 from typing import NamedTuple
 
 from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Question, Testimony, Witness
-from ddjax.denoising.combining import parts_of
 from ddjax.denoising.costs import Cost, in_words, judging, seconds
+from ddjax.denoising.patches import FEW
 from ddjax.denoising.training import NETWORK
 from ddjax.types import TrainSet
 
 log = logging.getLogger("ddjax.denoising")
-
-FEW = 3000  # images: fewer teach a network from scratch little
 
 
 class Choice(NamedTuple):
@@ -33,20 +31,20 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
             f"{n} images teach a network from scratch little, so typical patches are their features; "
             "features of a pretrained network, with features=, would find more",
         )
-    return Choice(("ridge", "ridge+plain*3"), f"{n} images teach a network")
+    return Choice(
+        ("ridge", "plain@(plain*3)"),
+        f"{n} images teach networks, and the last one learns from the labels as three before it correct them",
+    )
 
 
-def forecast(question: Question, methods: tuple[str, ...]) -> list[float]:
-    """Predicted seconds until each method has answered; a witness that was asked before costs nothing again."""
-    data, plan, total, known, out = question.data, question.plan, Cost(), set(), []
+def forecast(question: Question, methods: tuple[str, ...]) -> list[float] | None:
+    """Predicted seconds until each method has answered and was judged, or None if one cannot be predicted."""
+    data, plan, total, out = question.data, question.plan, Cost(), []
     for method in methods:
-        for part in parts_of(method):
-            for number in range(part.count):
-                if (part.name, number) not in known and (cost := question.choose(part.name).cost):
-                    one = cost(data, dataclasses.replace(plan, method=part.name))
-                    total += one if number == 0 else one.times(1)._replace(programs=0)
-                known.add((part.name, number))
-        total += judging(len(data.labels), data.num_classes)
+        cost = question.choose(method).cost
+        if cost is None:
+            return None
+        total += cost(data, dataclasses.replace(plan, method=method)) + judging(len(data.labels), data.num_classes)
         out.append(seconds(total))
     return out
 
@@ -54,10 +52,9 @@ def forecast(question: Question, methods: tuple[str, ...]) -> list[float]:
 def _ask(question: Question) -> Testimony:
     choice = chosen(question.data)
     spent = forecast(question, choice.methods)
-    plan = ", then ".join(
-        f"{method} (after about {in_words(s)})" for method, s in zip(choice.methods, spent, strict=True)
-    )
-    log.info("auto asks %s: %s", plan, choice.why)
+    after = ["" if spent is None else f", about {in_words(spent[i])}" for i in range(len(choice.methods))]
+    parts = [method + time for method, time in zip(choice.methods, after, strict=True)]
+    log.info("auto asks %s: %s", "; then ".join(parts), choice.why)
     for method in choice.methods:
         said = question.consult(method)
         if question.early and method != choice.methods[-1]:

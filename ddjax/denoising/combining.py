@@ -1,7 +1,8 @@
-"""Witnesses made of others: ensembles, cross-validation by a rule, and rounds of self-training.
+"""Witnesses made of others: ensembles, cross-validation by a rule, and training on corrected labels.
 
 A name is a sum of parts, `plain*3+ridge`. `*3` asks a witness three times, with different seeds. `elr@folds` trains by
-the rule in cross-validation. `plain@rounds` judges the labels, trains again on soft corrected labels, and so on.
+the rule in cross-validation. `plain@ridge` trains on the labels as `ridge` corrects them; `plain@(plain*3)` is
+self-training after an ensemble.
 """
 
 import dataclasses
@@ -14,16 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ddjax.denoising.asking import FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.costs import Cost, judging
 from ddjax.denoising.judging import judge
-from ddjax.denoising.proximity import given_features, left_out_logs
-from ddjax.denoising.training import log_predictions, preprocessed, trained
+from ddjax.denoising.proximity import cost_of_ridge, given_features, left_out_logs
+from ddjax.denoising.training import NETWORK, cost_of_training, log_predictions, preprocessed, trained
 from ddjax.types import TrainSet
 
-ROUNDS = 2  # of training on corrected labels, after the first training
-_PART = re.compile(r"(?P<name>[^*@+]+)(@(?P<way>[a-z]+))?(\*(?P<count>[1-9][0-9]*))?")
-_SEEDS = 1000  # between the seeds of the members of an ensemble; folds and rounds use those between
+_SUM = re.compile(r"\+(?![^()]*\))")  # a plus sign outside of parentheses
+_PART = re.compile(r"(?P<name>[^*@+()]+(@([^*@+()]+|\([^()]+\)))?)(\*(?P<count>[1-9][0-9]*))?")
+_SEEDS = 1000  # between the seeds of the members of an ensemble
+
+_AFTER = 100  # between the seeds of a teacher and of what it teaches
 
 Learner = Callable[[Question, Float[np.ndarray, "n k"]], Float[np.ndarray, "s n k"]]
 
@@ -31,7 +34,7 @@ Learner = Callable[[Question, Float[np.ndarray, "n k"]], Float[np.ndarray, "s n 
 class Part(NamedTuple):
     """A part of the name of an ensemble."""
 
-    name: str  # with its way
+    name: str  # with what follows its @
     count: int
 
 
@@ -42,16 +45,17 @@ def parts_of(name: str) -> list[Part]:
       ValueError: the name is not a sum of parts.
 
     Example:
-      >>> parts_of("plain*3+ridge")
-      [Part(name='plain', count=3), Part(name='ridge', count=1)]
+      >>> parts_of("plain@(plain*3)*2+ridge")
+      [Part(name='plain@(plain*3)', count=2), Part(name='ridge', count=1)]
     """
     found = []
-    for text in name.split("+"):
+    for text in _SUM.split(name):
         match = _PART.fullmatch(text.strip())
         if not match:
-            raise ValueError(f"method {name!r} must be a sum of NAME, NAME*COUNT or NAME@WAY; got the part {text!r}")
-        way = f"@{match['way']}" if match["way"] else ""
-        found.append(Part(match["name"].strip() + way, int(match["count"] or 1)))
+            raise ValueError(
+                f"method {name!r} must be a sum of NAME, NAME*COUNT, NAME@OTHER or NAME@(SUM); got the part {text!r}"
+            )
+        found.append(Part(match["name"].strip(), int(match["count"] or 1)))
     return found
 
 
@@ -107,25 +111,41 @@ def _learn_by_ridge(question: Question, targets: Float[np.ndarray, "n k"]) -> Fl
 
 
 LEARNERS: Mapping[str, Learner] = {"plain": _learn_plainly, "ridge": _learn_by_ridge}
+LEARNING = {"plain": cost_of_training, "ridge": cost_of_ridge}
+TAKEN = {"plain": (IMAGES,), "ridge": (IMAGES, FEATURES)}
 
 
-def in_rounds(name: str, witness: Witness) -> Witness:
-    """Self-training: the labels are judged, replaced by their posterior, learned and judged again."""
+def corrected(name: str, teacher: str, first: Witness) -> Witness:
+    """A witness that learns from the labels as another one corrects them: from its posterior of the true class.
+
+    Args:
+      name: of the learner.
+      teacher: the name of the other witness.
+      first: the other witness.
+
+    Returns:
+      The witness.
+    """
     learn = LEARNERS[name]
 
     def ask(question: Question) -> Testimony:
-        start, labels = time.monotonic(), np.asarray(question.data.labels)
-        members = question.consult(name).predictions
-        for number in range(1, ROUNDS + 1):
-            truth = judge(members, labels).truth
-            plan = dataclasses.replace(question.plan, method=name, seed=question.plan.seed + number)
-            decides = {**question.decides, "round": number}
-            members = learn(dataclasses.replace(question, plan=plan, decides=decides), truth)
-        return Testimony(members, seconds={"rounds": time.monotonic() - start})
+        labels = np.asarray(question.data.labels)
+        said = question.consult(teacher)
+        start = time.monotonic()
+        truth = judge(said.predictions, labels).truth
+        plan = dataclasses.replace(question.plan, method=name, seed=question.plan.seed + _AFTER)
+        members = learn(dataclasses.replace(question, plan=plan), truth)
+        return Testimony(members, seconds={**said.seconds, "corrected": time.monotonic() - start})
+
+    def check(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
+        if first.check:
+            first.check(data, dataclasses.replace(plan, method=teacher), class_names)
 
     def cost(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
-        assert witness.cost is not None
-        once = witness.cost(data, dataclasses.replace(plan, method=name))
-        return once.times(1 + ROUNDS) + judging(len(data.labels), data.num_classes).times(ROUNDS)
+        assert first.cost is not None
+        taught = first.cost(data, dataclasses.replace(plan, method=teacher))
+        return taught + judging(len(data.labels), data.num_classes) + LEARNING[name](data, plan)
 
-    return witness._replace(ask=ask, cost=cost)
+    takes = tuple(kind for kind in first.takes if kind in TAKEN[name])
+    decides = tuple(dict.fromkeys([*first.decides, "plain_epochs", *NETWORK]))
+    return Witness(ask, takes, decides, check, cost=cost if first.cost else None)

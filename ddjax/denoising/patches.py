@@ -17,7 +17,7 @@ from ddjax.kernels import matmul_highest
 from ddjax.types import Images
 
 ATOMS = 400
-GRID = 3  # cells along each side
+FEW = 3000  # images: with more, a finer grid costs more than it tells
 SIDE = 32  # larger images are shrunk to sides from this to twice this
 _SAMPLED = 20_000  # patches for the k-means
 _ROUNDS = 10
@@ -37,7 +37,7 @@ class Dictionary(NamedTuple):
 
 
 def patch_features(
-    images: np.ndarray, seed: int, *, flip: bool = True, atoms: int = ATOMS, grid: int = GRID
+    images: np.ndarray, seed: int, *, flip: bool = True, atoms: int = ATOMS, grid: int | None = None
 ) -> Float[np.ndarray, "n f"]:
     """Features of all images.
 
@@ -46,7 +46,7 @@ def patch_features(
       seed: of the patches that are looked at.
       flip: average over an image and its mirror image.
       atoms: number of typical patches.
-      grid: cells along each side, over which similarities are averaged.
+      grid: cells along each side, over which similarities are averaged; None for 3, or 2 with many images.
 
     Returns:
       2 atoms grid^2 features for each image.
@@ -54,7 +54,7 @@ def patch_features(
     images = shrunk(np.asarray(images))
     size = patch_size(images.shape[1:3])
     dictionary = learned(jax.random.key(seed), jnp.asarray(_sampled(images, size, seed)), atoms)
-    grid = min(grid, min(images.shape[1:3]) - size + 1)
+    grid = _grid(len(images), images.shape[1:3], grid)
     parts = []
     for first in range(0, len(images), _AT_ONCE):
         part = jnp.asarray(images[first : first + _AT_ONCE])
@@ -80,10 +80,13 @@ def patch_size(sides: tuple[int, ...]) -> int:
     return max(2, min(6, round(min(sides) * 6 / 32) + 1, min(sides)))
 
 
-def features_of(image: tuple[int, ...], atoms: int = ATOMS, grid: int = GRID) -> int:
-    """The number of features of an image [h w c]."""
-    sides = _sides(image)
-    return 2 * atoms * min(grid, min(sides) - patch_size(sides) + 1) ** 2
+def features_of(n: int, image: tuple[int, ...], atoms: int = ATOMS) -> int:
+    """The number of features of each of n images [h w c]."""
+    return 2 * atoms * _grid(n, _sides(image), None) ** 2
+
+
+def _grid(n: int, sides: tuple[int, ...], asked: int | None) -> int:
+    return min(asked or (3 if n < FEW else 2), min(sides) - patch_size(sides) + 1)
 
 
 def cost_of_image(image: tuple[int, ...], atoms: int = ATOMS) -> float:

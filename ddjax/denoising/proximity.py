@@ -153,9 +153,11 @@ def _voting(rounds: int, question: Question) -> Testimony:
     return Testimony(logs[None], scores, {"neighbours": time.monotonic() - start})
 
 
-def _cost_of_ridge(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
+def cost_of_ridge(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
+    """The cost of `left_out_logs`, with the features of images."""
     images = None if isinstance(data, FeatureSet) else tuple(data.images.shape[1:])
-    n, d = len(data.labels), features_of(images) if images else np.shape(data.features)[1]
+    n = len(data.labels)
+    d = features_of(n, images) if images else np.shape(data.features)[1]
     side = min(n, d)
     made = n * cost_of_image(images) * (1 + plan.flip) if images else 0.0
     return Cost(made + 2 * n * d * side * (2 if d < n else 1) + costs.EIGEN * side**3, 2)
@@ -175,7 +177,7 @@ def _cost_of_votes(rounds: int, data: TrainSet | FeatureSet, plan: Plan) -> Cost
 
 _SHORT = ("plain_epochs", *NETWORK)
 IN_FEATURE_SPACE = {
-    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=_cost_of_ridge),
+    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=cost_of_ridge),
     **{
         name: Witness(
             functools.partial(_voting, rounds),

@@ -10,7 +10,7 @@ from ddjax.data.validate import small_classes
 from ddjax.denoising import prototypes
 from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, Plan, Question, Testimony, Witness
 from ddjax.denoising.automatic import AUTO
-from ddjax.denoising.combining import LEARNERS, ensemble, in_rounds, parts_of
+from ddjax.denoising.combining import LEARNERS, corrected, ensemble, parts_of
 from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
 from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, network_for, networks
@@ -83,22 +83,14 @@ def choose_witness(name: str) -> Witness:
     if len(parts) > 1 or parts[0].count > 1:
         return ensemble(parts, [choose_witness(part.name) for part in parts])
     alone = parts[0].name
-    base, _, way = alone.partition("@")
-    if way:
-        make = choose(_WAYS, way, "way of a method")
-        return make(base)
+    base, _, other = alone.partition("@")
+    other = other.removeprefix("(").removesuffix(")")
+    if other == "folds":
+        rules = {"plain", *(each for each, witness in TRAINED.items() if witness is RULE)}
+        choose(dict.fromkeys(rules), base, "rule")
+        return by_rule_in_folds(base)
+    if other:
+        choose(LEARNERS, base, "method that learns from soft labels")
+        return corrected(base, other, choose_witness(other))
     found = choose({**WITNESSES, **DISTILLERS}, alone, "method")
     return found if isinstance(found, Witness) else distillation(alone, found)
-
-
-def _folds(name: str) -> Witness:
-    choose({each: None for each in ("plain", *TRAINED) if each == "plain" or TRAINED[each] is RULE}, name, "rule")
-    return by_rule_in_folds(name)
-
-
-def _rounds(name: str) -> Witness:
-    choose(LEARNERS, name, "method that learns from soft labels")
-    return in_rounds(name, WITNESSES[name])
-
-
-_WAYS = {"folds": _folds, "rounds": _rounds}

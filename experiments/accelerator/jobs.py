@@ -1,12 +1,13 @@
 """Jobs of a check-up: commands with time limits, whose output becomes rows. One that fails does not stop the others."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
@@ -54,11 +55,30 @@ class Clock:
     def __init__(self, budget: float):
         """Start now."""
         self.budget, self._start = budget, time.monotonic()
-        self.running: set[subprocess.Popen] = set()  # what has to be stopped if the check-up itself is stopped
+        self._running: set[subprocess.Popen] = set()
+        self._stopped = False
 
     def spent(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self._start
+
+    @contextlib.contextmanager
+    def holding(self, process: subprocess.Popen) -> Iterator[None]:
+        """A process that ends with this block, and with `stop`."""
+        self._running.add(process)
+        try:
+            if self._stopped:
+                _end(process)
+            yield
+        finally:
+            _end(process)
+            self._running.discard(process)
+
+    def stop(self) -> None:
+        """End all processes, also those that threads are starting."""
+        self._stopped = True
+        for process in list(self._running):
+            _end(process)
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until this share of the budget is spent."""
@@ -81,8 +101,7 @@ def run_all(jobs: Sequence[Job], clock: Clock, workers: int, done: Callable[[Res
                 done(ended.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(clock.running):
-                _end(process)
+            clock.stop()
             raise
     for job in jobs:
         if job.alone:
@@ -107,17 +126,14 @@ def run_one(job: Job, clock: Clock) -> Result:
         errors="replace",
         start_new_session=True,  # so that its own processes can be stopped with it
     )
-    clock.running.add(process)
-    try:
-        output, errors = process.communicate(timeout=allowed)
-        error = f"status {process.returncode}: {_last(errors or output)}" if process.returncode else ""
-    except subprocess.TimeoutExpired:
-        _end(process)
-        output, errors = process.communicate()
-        error = f"stopped after {allowed:.0f} s; {_last(errors or output)}"
-    finally:
-        _end(process)
-        clock.running.discard(process)
+    with clock.holding(process):
+        try:
+            output, errors = process.communicate(timeout=allowed)
+            error = f"status {process.returncode}: {_last(errors or output)}" if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            _end(process)
+            output, errors = process.communicate()
+            error = f"stopped after {allowed:.0f} s; {_last(errors or output)}"
     taken = time.monotonic() - start
     rows = [common | row for row in job.rows(output)]
     if error:

@@ -26,6 +26,7 @@ from experiments.benchmarks.programs import METHODS, Program, every
 
 PLATFORMS = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}  # of JAX's lowering -> of a trace
 TOPOLOGIES = {1: ("v5e:1x1", (1, 1, 1)), 4: ("v5e:2x2", (2, 2, 1))}  # cores -> name and chips of a host
+OPERATIONS = {"convolutions": "convolution", "dots": "dot_general"}  # a GPU's stacks of convolutions are products
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
 
@@ -37,7 +38,7 @@ def tpu_mesh(cores: int) -> Mesh:
       ModuleNotFoundError: libtpu is not installed.
     """
     if importlib.util.find_spec("libtpu") is None:
-        raise ModuleNotFoundError("the TPU's compiler is not installed: pip install 'ddjax[aot]'", name="libtpu")
+        raise ModuleNotFoundError("the TPU's compiler is not installed: pip install -e '.[aot]'", name="libtpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU
     from jax.experimental import topologies
 
@@ -83,7 +84,7 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
         lowered = jitted.lower(*arguments)
         text, executable = lowered.as_text(), lowered.compile()
         row |= _memory(executable) | {"collectives": _collectives(executable.as_text()) if cores > 1 else None}
-    counts = {"convolutions": text.count("stablehlo.convolution"), "lines": text.count("\n")}
+    counts = {name: text.count(f"stablehlo.{op}") for name, op in OPERATIONS.items()} | {"lines": text.count("\n")}
     return row | counts | {"compile_s": time.process_time() - start}
 
 

@@ -71,7 +71,8 @@ def _noisy(name: str, values: np.ndarray, truth: np.ndarray) -> Iterator[Entry]:
 
 def _row(case: Case, door: str = "features") -> Entry:
     start, spent = time.perf_counter(), time.process_time()
-    found = denoise(labels=case.given, **{door: case.features})
+    named = {"method": "prototypes"} if door == "features" else {}
+    found = denoise(labels=case.given, **named, **{door: case.features})
     seconds, spent = time.perf_counter() - start, time.process_time() - spent
     measures = detection(found.suspicion, found.flagged, found.cleaned, case.given, case.truth)
     more = {"promised": found.expected_precision, "estimated_rate": found.noise_rate, "cpu_s": spent}

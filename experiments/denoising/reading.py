@@ -7,12 +7,15 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from ddjax.data import Dataset, load_all, prepare
+from ddjax.data.images import DifferentSizes
 from ddjax.denoising import tables
 from ddjax.noise import NoiseSpec
 from ddjax.storage.files import array_digest
 from experiments.denoising import embedding, huggingface
 from experiments.denoising.pictures import opener
 from experiments.denoising.settings import Settings, least
+
+SIDE = 64  # of images that differ in size, if no size is asked for
 
 
 class Task(NamedTuple):
@@ -70,7 +73,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
         return Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, None, texts=listed.texts)
     view.say(f"reading {settings.data}")
-    dataset = _dataset(settings, options)
+    dataset = _dataset(settings, options, view)
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     images = np.asarray(made.train.images)
@@ -107,7 +110,7 @@ def kept_in(settings: Settings, name: str) -> pathlib.Path:
     return output_of(settings, name) / "stages"
 
 
-def _dataset(settings: Settings, options: dict[str, Any]) -> Dataset:
+def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
     assert settings.data is not None
     size = settings.image_size or (embedding.SHOWN if settings.embed else None)
     folder = pathlib.Path(settings.data).expanduser()
@@ -116,7 +119,12 @@ def _dataset(settings: Settings, options: dict[str, Any]) -> Dataset:
         return huggingface.load(folder, image_size=size, **columns)
     if settings.image_column or settings.label_column:
         raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
-    return load_all(settings.data, image_size=size, data_dir=settings.data_dir, least=least(settings, options))
+    more = {"data_dir": settings.data_dir, "least": least(settings, options)}
+    try:
+        return load_all(settings.data, image_size=size, **more)
+    except DifferentSizes:
+        view.say(f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N")
+        return load_all(settings.data, image_size=SIDE, **more)
 
 
 def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:

@@ -75,7 +75,9 @@ def _beside_full(cells: list[Cell]) -> tuple[list[Dot], list[tuple[str, float]]]
         if cell.method == "full":
             several = sum(c.method == "full" for c in cells) > 1
             mine = f" {cell.protocol}" if several else ""
-            words = [("last_acc", f"all, last epoch{mine}"), ("picked_acc", f"all, picked on hold-out{mine}")]
+            words = [("last_acc", f"all{mine}, last epoch"), ("picked_acc", f"all{mine}, picked on hold-out")]
+            if mine:  # shorter, so that the name of the baseline is not cut off
+                words[1] = ("picked_acc", f"all{mine}, picked")
             estimates = [(column, name, cell.of(column)) for column, name in words]
             values += [_dot(name, estimate, 0 if c == "last_acc" else 3) for c, name, estimate in estimates if estimate]
             guides += [

@@ -70,7 +70,7 @@ def conv2d(
 
 
 def product(a: Float[Array, "*n d"], b: Float[Array, "d k"]) -> Float[Array, "*n k"]:
-    """`a @ b` under the policy of `ddjax.precision`; `a` is a matrix or a vector.
+    """`a @ b` under the policy of `ddjax.precision`, for any number of leading axes of `a`.
 
     Args:
       a: the first factor.
@@ -89,7 +89,7 @@ def product(a: Float[Array, "*n d"], b: Float[Array, "d k"]) -> Float[Array, "*n
         rows = a.reshape(-1, 1, 1, a.shape[-1])
         y = convolution(rows, b[None, None], padding=((0, 0), (0, 0)), precision=precision)
         return y.reshape(*a.shape[:-1], b.shape[1])
-    return lax.dot(a, b, precision=of_lax(precision, target()))
+    return jnp.matmul(a, b, precision=of_lax(precision, target()))
 
 
 def _unstrided(x: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> tuple[Array, Array, Padding]:
