@@ -105,6 +105,7 @@ def test_clean_then_distil(row_of):
 def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
     from experiments.running.shared import make_ready
 
+    pytest.importorskip("cleanlab")
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
     probabilities = 0.9 * np.eye(10)[clean] + 0.01
@@ -112,6 +113,13 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
     monkeypatch.setattr(rules, "pruned", lambda *args: given != clean)
     found = rules.weights(ready, None, None, shared)
     np.testing.assert_array_equal(found == 0, given != clean)
+
+
+def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
+    from experiments.running.shared import make_ready
+
+    ready = make_ready(Experiment(method="oracle", **TINY).settled(), shared)
+    given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
     oracle = ready._replace(asked=read("oracle"))
     np.testing.assert_array_equal(rules.weights(oracle, None, None, shared), given == clean)
     chance = rules.weights(ready._replace(asked=read("random_prune")), None, None, shared)
