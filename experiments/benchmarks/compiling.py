@@ -75,7 +75,7 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
         "backend": platform,
         "gflop": None,
         "policy": asked(),
-        "effort": jax.config.jax_exec_time_optimization_effort,
+        "effort": getattr(jax.config, "jax_exec_time_optimization_effort", 0.0),  # JAX 0.12 has no such setting
         "devices": cores,
     }
     if platform == "cuda":
