@@ -81,11 +81,10 @@ def compiler_options(steps: int) -> tuple[tuple[str, float], ...]:
       Pairs of a name and a value, for `jax.jit(function, compiler_options=dict(pairs))`.
 
     Example:
-      >>> with targeting("tpu"):
-      ...     compiler_options(10)
-      (('exec_time_optimization_effort', -0.5),)
+      >>> compiler_options(10_000)
+      ()
     """
-    chosen = getattr(jax.config, "jax_exec_time_optimization_effort", 0.0)  # JAX 0.12 has no such setting
-    if target() != "tpu" or steps >= FEW or chosen:
+    chosen = getattr(jax.config, "jax_exec_time_optimization_effort", None)
+    if target() != "tpu" or steps >= FEW or chosen != 0.0:  # JAX 0.12 has neither the setting nor the option
         return ()
     return (("exec_time_optimization_effort", -0.5),)

@@ -117,6 +117,9 @@ def test_short_programs_are_compiled_with_less_effort_for_a_tpu():
     with targeting("tpu"):
         assert compiler_options(10_000) == ()
         options = dict(compiler_options(1))
+        if not hasattr(jax.config, "jax_exec_time_optimization_effort"):  # JAX 0.12
+            assert options == {}
+            return
         program = jax.jit(lambda x: x + 1, compiler_options=options).lower(jax.ShapeDtypeStruct((), jnp.int32))
         assert options["exec_time_optimization_effort"] < 0 and int(program.compile()(1)) == 2  # JAX knows the name
 

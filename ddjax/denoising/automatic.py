@@ -32,8 +32,8 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
             "features of a pretrained network, with features=, would find more",
         )
     return Choice(
-        ("ridge", "plain@(plain*3)"),
-        f"{n} images teach networks, and the last one learns from the labels as three before it correct them",
+        ("ridge", "plain*3+ridge"),
+        f"{n} images teach networks, which err elsewhere than the ridge regression that is asked with them",
     )
 
 
