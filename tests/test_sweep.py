@@ -22,6 +22,7 @@ from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
 from experiments.sweeping.grid import cells, narrowed
+from experiments.sweeping.presets import PRESETS
 from experiments.sweeping.run import bundles, groups, run_group
 from experiments.sweeping.store import Store
 
@@ -209,3 +210,15 @@ def test_a_wrong_option_of_one_cell_is_an_error_before_any_run(config, tmp_path)
     with pytest.raises(ValueError, match="unknown option of method 'kcenter' 'nonsense'"):
         sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_is_narrowed_by_its_axes(config):
+    grid = grids.from_file(config)
+    assert len(cells(grid)) == 4
+    assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
+    assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
+    with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
+        narrowed([grid], rates=(0.3,))
+    config.write_text("[everywhere]\nwidht = 4")
+    with pytest.raises(ValueError, match="widht"):
+        grids.from_file(config)

@@ -2,33 +2,11 @@
 
 import dataclasses
 
-import pytest
-
 from ddjax.distillers import DISTILLERS
 from experiments.running.config import method_config
-from experiments.sweeping import grid as grids
-from experiments.sweeping.grid import Grid, cells, narrowed
+from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.presets import LEARNED, PRESETS
 from experiments.sweeping.run import groups
-
-TOML = """
-noises = [["clean", 0.0], ["symmetric", 0.4]]
-methods = ["random"]
-ipc = [1]
-seeds = [0, 1]
-[everywhere]
-width = 4
-epochs = 2
-students = 1
-limit = 150
-"""
-
-
-@pytest.fixture
-def config(tmp_path):
-    path = tmp_path / "quick.toml"
-    path.write_text(TOML)
-    return path
 
 
 def test_every_preset_spans_cells_whose_settings_can_be_read():
@@ -60,18 +38,6 @@ def test_presets_run_what_was_published():
         (100.0, "clean", 0.0),
         (100.0, "symmetric", 0.2),
     }
-
-
-def test_a_grid_is_narrowed_by_its_axes(config):
-    grid = grids.from_file(config)
-    assert len(cells(grid)) == 4
-    assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
-    assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
-    with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
-        narrowed([grid], rates=(0.3,))
-    config.write_text("[everywhere]\nwidht = 4")
-    with pytest.raises(ValueError, match="widht"):
-        grids.from_file(config)
 
 
 def test_settings_of_a_method_and_of_its_size():
