@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from ddjax import checks
 from ddjax.evaluation.measures import auc, denoising
 from ddjax.training import predict
+from ddjax.training.predict import by_blocks
 from ddjax.types import Audit, Model, TrainSet
 
 
@@ -22,7 +23,7 @@ class Predicted(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _predictions(model: Model, params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _predictions(model: Model, params: Any, images: Any) -> tuple[jax.Array, jax.Array]:
     def one(params: Any) -> tuple[jax.Array, jax.Array]:
         logits = predict(model, params, images)
         return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
@@ -30,9 +31,9 @@ def _predictions(model: Model, params: Any, images: jax.Array) -> tuple[jax.Arra
     return jax.lax.map(one, params)
 
 
-def predict_all(model: Model, params: Any, images: jax.Array) -> list[Predicted]:
+def predict_all(model: Model, params: Any, images: Any) -> list[Predicted]:
     """The predictions of each network for every image; `params` are stacked."""
-    classes, confidence = map(np.asarray, _predictions(model, params, images))
+    classes, confidence = map(np.asarray, by_blocks(functools.partial(_predictions, model, params), images, axis=1))
     return [Predicted(*pair) for pair in zip(classes, confidence, strict=True)]
 
 

@@ -14,18 +14,18 @@ from ddjax.backend import compiler_options
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
+from ddjax.rows import away, by_rows, on_host
 from ddjax.storage.compiled import keep_compiled
 from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.blocks import decides, in_blocks
 from ddjax.training.checking import check
-from ddjax.training.members import over_devices
-from ddjax.training.predict import accuracy, predict
+from ddjax.training.hosted import Hosted
+from ddjax.training.members import Watch, members_own, over_devices
+from ddjax.training.predict import accuracies
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Findings, Rule
 from ddjax.training.trainer import Trainer, make_trainer
 from ddjax.types import Metrics, Model, Params
-
-Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
 
 
 class Fit(NamedTuple):
@@ -61,7 +61,7 @@ def fit(
       model: the architecture.
       recipe: optimiser, schedule, data order and augmentation.
       examples: the training set of all members; or, with one more leading axis on images, targets or both, of each
-        member. A rule needs one-hot targets.
+        member. A rule needs one-hot targets. Images may be a `rows.Images`, on the device or on the host.
       keys: [s] typed keys; a member's initialisation, data order and augmentation come from its own.
       rule: the training rule; see `ddjax.robust.make_rule`.
       data: the rule's data, leaves [s ...]: for example a transition matrix, or a teacher's logits.
@@ -92,7 +92,7 @@ def fit(
     keep_compiled()
     check(recipe, examples, keys, rates, rule, data, params)
     trainer = make_trainer(model, recipe, rule)
-    watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))
+    watch, devices = jax.tree.map(by_rows, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints := options.checkpoints:
@@ -100,15 +100,25 @@ def fit(
     compiling = compiler_options(recipe.epochs * recipe.steps_per_epoch(examples.images.shape[-4]))
     start, run, finish = programs(trainer, every, final, options.how, devices, compiling)
     shared = jax.random.key(0)
+    hosted = Hosted(trainer, examples, options.how, devices, compiling) if on_host(examples) else None
+
+    def block(states: Any, epochs: Array) -> Any:
+        if hosted:
+            return hosted.block(states, watch, epochs, shared, every, final)
+        return run(states, examples, watch, epochs, shared)
+
     states, course = in_blocks(
-        lambda states, epochs: run(states, examples, watch, epochs, shared),
-        start(keys, rates, data, params, examples),
+        block,
+        start(keys, rates, data, params, away(examples)),
         recipe.epochs,
         every,
         final,
         dataclasses.replace(options, checkpoints=checkpoints),
     )
-    result = states.params, finish(states, examples) if rule.export else None
+    found = None
+    if rule.export:
+        found = hosted.findings(states) if hosted else finish(states, examples)
+    result = states.params, found
     trained, findings = result if devices == 1 else local(result)
     return Fit(trained, *course, trainer.predictor(), findings)
 
@@ -126,7 +136,7 @@ def programs(
         def run(states: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
             own, rest, join = members_own(examples, watch)
 
-            def member(pair: tuple[Any, list[Array]], rest: list[Array], *constants: Any) -> Any:
+            def member(pair: tuple[Any, list[Any]], rest: list[Any], *constants: Any) -> Any:
                 return function(pair[0], *join(pair[1], rest), *constants)
 
             return over_devices(member, how, devices, 1 + shared)((states, own), rest, *constants)
@@ -167,20 +177,6 @@ def for_each(parts: list[Any], count: int) -> Any:
     return jax.tree.map(join, *parts)
 
 
-def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], list[Array], Callable]:
-    """The leaves with a leading axis of members, the shared leaves, and a function that joins a member's with these."""
-    dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
-    leaves, structure = jax.tree.flatten((examples, watch))
-    mine = [leaf.ndim > dim for leaf, dim in zip(leaves, jax.tree.leaves(dims), strict=True)]
-
-    def join(own: list[Array], rest: list[Array]) -> tuple[Examples, Watch]:
-        sources = iter(own), iter(rest)
-        return structure.unflatten([next(sources[0] if is_mine else sources[1]) for is_mine in mine])
-
-    parts = {yes: [leaf for leaf, is_mine in zip(leaves, mine, strict=True) if is_mine == yes] for yes in (True, False)}
-    return parts[True], parts[False], join
-
-
 def _epoch(
     trainer: Trainer,
     every: int,
@@ -198,17 +194,11 @@ def _epoch(
         state, metrics = trainer.epoch(state, examples, Clock(epoch, shared))
         return state, metrics["loss"]
 
-    def accuracies(params: Params) -> Metrics:
-        out = {}
-        for images, labels in watch.values():
-            logits = predict(model, params, images)
-            out |= {name: accuracy(logits, truth) for name, truth in labels.items()}
-        return out
-
     live = epoch < epochs
     state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
     if not watch:
         return state, (loss, {})
     due = live & jnp.where(epoch + 1 == epochs, final, (epoch + 1) % every == 0)
-    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(accuracies, state.params))
-    return state, (loss, jax.lax.cond(due, accuracies, lambda params: blank, state.params))
+    seen = functools.partial(accuracies, model, watch=watch)
+    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(seen, state.params))
+    return state, (loss, jax.lax.cond(due, seen, lambda params: blank, state.params))
