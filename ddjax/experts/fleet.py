@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from ddjax.backend import target
+from ddjax import trees
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
@@ -19,6 +19,8 @@ from ddjax.storage.compiled import keep_compiled
 from ddjax.storage.rows import fingerprint
 from ddjax.timing import Timer
 from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
+from ddjax.training.members import settled
+from ddjax.training.programs import starter
 from ddjax.types import Model
 
 BLOCKS = 20  # least number of possible checkpoints in a run
@@ -70,7 +72,7 @@ def train_experts(
     """
     how, report, checkpoints = options.how, options.report, options.checkpoints
     keep_compiled()
-    how = ("map" if target() == "cpu" else "vmap") if how == "auto" else how
+    how = settled(how)
     devices = min(jax.local_device_count(), len(numbers))
     start, advance, judge = programs(model, recipe, how, devices, dtype)
     block = max(1, -(-recipe.epochs // BLOCKS))
@@ -131,9 +133,13 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
         loss = jnp.mean(LOSSES[recipe.loss](logits, examples.targets))
         return loss, accuracy(logits, jnp.argmax(examples.targets, axis=1))
 
-    start = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
+    start_all = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
+
+    def start_each(keys: Array, rates: Array) -> TrainState:
+        return trees.stack([starter(trainer)(keys[i], rates[i]) for i in range(len(keys))])
+
     return Programs(
-        jax.jit(lambda keys, rates: start((keys, rates))),
+        start_each if how == "map" and devices == 1 else jax.jit(lambda keys, rates: start_all((keys, rates))),
         jax.jit(over_devices(advance, how, devices, 4), donate_argnums=0),
         jax.jit(over_devices(judge, how, devices, 1)),
     )

@@ -1,6 +1,7 @@
 """Passes of a rule's networks: over a batch in training, and over all training images in test mode."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,16 @@ from ddjax.training.rule import Batch, Outputs, Rule, Stats, Tables
 from ddjax.types import Model, Params, PRNGKey
 
 _CHUNK = 500  # images in one pass over the training set
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def initial(model: Model, nets: int, adjust: Callable[[Params], Params] | None, key: PRNGKey) -> Params:
+    """New networks of a rule, stacked if there are several.
+
+    Called alone it is one program for all trainings of a model: an initialisation takes as long to compile as an epoch.
+    """
+    params = model.init(key) if nets == 1 else jax.vmap(model.init)(jax.random.split(key, nets))
+    return params if adjust is None else adjust(params)
 
 
 def forward(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ddjax import trees
 from ddjax.types import Model, Params
 
 
@@ -41,10 +42,15 @@ def predict(model: Model, params: Params, images: Float[Array, "n h w c"], batch
 
 
 @functools.partial(jax.jit, static_argnames="model")
+def _logits(model: Model, params: Params, images: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
+    return predict(model, params, images)
+
+
 def stacked_logits(model: Model, params: Params, images: Float[Array, "n h w c"]) -> Float[Array, "s n k"]:
     """Logits of all images from each of several networks.
 
-    Calls with the same model and shapes share one compiled program. The networks run in sequence, to bound memory.
+    Calls with the same model and shapes share one compiled program, for any number of networks. The networks run in
+    sequence, to bound memory.
 
     Args:
       model: the architecture of the networks.
@@ -54,7 +60,8 @@ def stacked_logits(model: Model, params: Params, images: Float[Array, "n h w c"]
     Returns:
       A row of logits for each network and image.
     """
-    return jax.lax.map(lambda one: predict(model, one, images), params)
+    count = len(jax.tree.leaves(params)[0])
+    return jnp.stack([_logits(model, trees.take(params, i), images) for i in range(count)])
 
 
 def accuracy(logits: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, ""]:

@@ -13,7 +13,7 @@ from ddjax import trees
 from ddjax.models import merge_stats, split_stats
 from ddjax.training.batches import Clock, Examples, KeyFor, TrainState, make_batch
 from ddjax.training.losses import LOSSES
-from ddjax.training.networks import forward, mean_logits, statistics
+from ddjax.training.networks import forward, initial, mean_logits, statistics
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Batch, Extra, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.training.schedule import Stream, direction, rate_factor, renewed, rows_of_epoch
@@ -56,16 +56,18 @@ class Trainer:
         Returns:
           The state.
         """
-        rule = self.rule
         init_key, own_key = jax.random.split(key)
         if params is None:
-            if rule.nets == 1:
-                params = self.model.init(init_key)
-            else:
-                params = jax.vmap(self.model.init)(jax.random.split(init_key, rule.nets))
-            params = params if rule.adjust_init is None else rule.adjust_init(params)
+            params = initial(self.model, self.rule.nets, self.rule.adjust_init, init_key)
+        return self.begin(own_key, rate, examples, data, params)
+
+    def begin(
+        self, own_key: PRNGKey, rate: Float[Array, ""], examples: Examples | None, data: Any, params: Params
+    ) -> TrainState:
+        """The state before the first epoch of given networks; `own_key` is the second part of the key of `init`."""
+        rule = self.rule
         tables, extra = {}, {}
-        if rule.start is not None or rule.extra is not None:
+        if self.reads_examples:
             assert examples is not None
             one = params if rule.nets == 1 else trees.take(params, 0)
             width = jax.eval_shape(self.model.features, one, examples.images[:1]).shape[-1]
@@ -75,6 +77,11 @@ class Trainer:
         opt_state = direction(self.recipe).init(split_stats(params)[0])
         extra_state = rule.extra_optimiser.init(extra)
         return TrainState(params, opt_state, jnp.asarray(rate, jnp.float32), own_key, tables, extra, extra_state)
+
+    @property
+    def reads_examples(self) -> bool:
+        """Whether the state before the first epoch depends on the training set."""
+        return self.rule.start is not None or self.rule.extra is not None
 
     def epoch(self, state: TrainState, examples: Examples, clock: Clock) -> tuple[TrainState, Metrics]:
         """One pass over the examples, then the rule's update of its tables if one is due.
