@@ -1,5 +1,6 @@
-"""Rates of this machine: of matrix products and of memory, measured and as published."""
+"""What this machine has and does: its memory, and its rates of matrix products and of memory."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -38,6 +39,21 @@ PUBLISHED = {
     "TPU v5": Published({"bfloat16": 459e12}, 2765e9),
     "TPU v4": Published({"bfloat16": 275e12}, 1228e9),
 }
+
+
+def memory() -> int | None:
+    """Bytes of memory of the default device, which on a CPU is that of the machine; None if it cannot be asked.
+
+    Example:
+      >>> memory() is None or memory() > 2**20
+      True
+    """
+    if target() == "cpu":
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, ValueError):  # not available on every system
+            return None
+    return (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def published(kind: str | None = None) -> Published | None:

@@ -60,6 +60,7 @@ def run_method(
     transform: Preprocess | None = None,
     model: Model | None = None,
     mesh: Mesh | None = None,
+    images: str = "auto",
     options: RunOptions = DEFAULTS,
     **fields: Any,
 ) -> Outcome: ...
@@ -75,6 +76,7 @@ def run_method(
     transform: Preprocess | None = None,
     model: Model | None = None,
     mesh: Mesh | None = None,
+    images: str = "auto",
     options: RunOptions = DEFAULTS,
     **fields: Any,
 ) -> list[Outcome | Diverged]: ...
@@ -89,6 +91,7 @@ def run_method(
     transform: Preprocess | None = None,
     model: Model | None = None,
     mesh: Mesh | None = None,
+    images: str = "auto",
     options: RunOptions = DEFAULTS,
     **fields: Any,
 ) -> Outcome | list[Outcome | Diverged]:
@@ -107,6 +110,8 @@ def run_method(
         preprocessed already need it only to be attached to the distilled set.
       model: the network, for methods without one of their own; by default a ConvNet.
       mesh: shards the batches of the method over several devices; see `execution.mesh`.
+      images: where pixels are kept, as bytes that are preprocessed in each batch: "device", "host", or "auto" for the
+        device if they take at most a quarter of its memory. The result has the same bits.
       options: progress, checkpoints and patience. The report is first called with 0 steps done.
       fields: fields of the configuration, for example ipc=10. They replace those of `config`.
 
@@ -132,7 +137,7 @@ def run_method(
     checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
     config = make_config(method, config, **fields)
     _check(trains, keys)
-    trains, transforms = _preprocessed(method, trains, transform)
+    trains, transforms = _preprocessed(method, trains, transform, images)
     model = network(method, config, trains[0], model)
 
     def begun(train: TrainSet, key: PRNGKey) -> tuple[Setup, PRNGKey, dict[str, Share]]:
@@ -173,7 +178,7 @@ def _check(trains: list[TrainSet], keys: list[PRNGKey]) -> None:
 
 
 def _preprocessed(
-    method: Method, trains: list[TrainSet], transform: Preprocess | None
+    method: Method, trains: list[TrainSet], transform: Preprocess | None, images: str
 ) -> tuple[list[TrainSet], list[Preprocess | None]]:
     """The training sets in the method's space, and the preprocessing of each."""
     made: dict[int, tuple[TrainSet, Preprocess | None]] = {}  # by the id of the images, which sets may share
@@ -182,7 +187,7 @@ def _preprocessed(
             own = transform
             if own is None and train.space == PIXELS:
                 own = preprocess.fit(method.space or SPACE, np.asarray(train.images))
-            made[id(train.images)] = (train if own is None else to_space(train, own), own)
+            made[id(train.images)] = (train if own is None else to_space(train, own, images), own)
     pairs = [made[id(train.images)] for train in trains]
     moved = [
         dataclasses.replace(train, images=there.images, space=there.space)

@@ -23,7 +23,7 @@ PIXELS = "pixels"  # the space of raw uint8 images; any other space is the finge
 class TrainSet:
     """Training data of a method: images, the given labels (possibly wrong), and ids. It has no clean labels."""
 
-    images: Any  # [n h w c], uint8 pixels or floats of `space`
+    images: Any  # [n h w c], uint8 pixels or floats of `space`; or a `rows.Images` of it, which is read by row
     labels: Any  # int32 [n]
     ids: Any  # int32 [n], the canonical index of each example
     num_classes: int
@@ -70,13 +70,16 @@ class Model(NamedTuple):
 class Feed(NamedTuple):
     """Batches as a function of the step: `at(data, step)`.
 
-    `data` holds the arrays, so they are arguments of the compiled program and not constants. If they do not fit in
-    memory, `fetch(first, count)` reads the data for `count` steps from step `first` on, and replaces `data`.
+    `data` holds the arrays, so they are arguments of the compiled program and not constants. Images may be on the host
+    (`rows.HostRows`): the loop reads the rows ahead that `at` asks for as `data.images[rows]`. Other arrays that do not
+    fit in memory are read by `fetch(first, count)`, for `count` steps from step `first` on; `at` then receives the pair
+    of `data` and what was fetched.
     """
 
     data: Any
     at: Callable[[Any, Int[Array, ""]], Any]
     fetch: Callable[[int, int], Any] | None = None
+    most: int | None = None  # number of steps that are fetched together, at most
 
 
 class Distiller(NamedTuple):

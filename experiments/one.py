@@ -46,6 +46,9 @@ class Settings(Experiment):
             JAX_NUM_PROCESSES and JAX_PROCESS_ID.
         save_every: seconds between checkpoints; 0 saves at every opportunity.
         fresh: start again, without the checkpoints of an interrupted run.
+        images: where the training images are kept, as bytes: on the device, on the host (in the memory-mapped cache),
+            or "auto" for the device if they take at most a quarter of its memory. The place is printed; the results
+            are the same.
         deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
     """
 
@@ -57,6 +60,7 @@ class Settings(Experiment):
     over: Literal["one", "devices", "hosts"] = "one"
     save_every: NonNegative = 60.0
     fresh: bool = False
+    images: Literal["auto", "device", "host"] = "auto"
     deterministic: bool = False
 
     def __post_init__(self) -> None:
@@ -106,7 +110,8 @@ def one(settings: Settings) -> int:
     keeping = Keeping(folder / "unfinished", settings.save_every, settings.fresh)
     lock = settings.out / f".{name}.lock"
     with alone(lock, f"the run in {folder}") if jax.process_index() == 0 else contextlib.nullcontext():
-        outcome = run(experiment, shared=Shared(settings.data_dir, mesh=mesh, keeping=keeping), view=view)
+        shared = Shared(settings.data_dir, mesh=mesh, keeping=keeping, images=settings.images)
+        outcome = run(experiment, shared=shared, view=view)
         if jax.process_index() == 0:
             write(settings, outcome, folder)
             keeping.finished([experiment])

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 LAYER = {
     **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
     **dict.fromkeys(["ranges", "backend"], 1),
-    **dict.fromkeys(["types", "storage", "precision"], 2),
+    **dict.fromkeys(["types", "storage", "precision", "rows"], 2),
     **dict.fromkeys(["checks", "machine"], 3),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,

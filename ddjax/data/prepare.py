@@ -91,12 +91,14 @@ def smallest_class(dataset: Dataset) -> int:
 Data = TypeVar("Data", Prepared, TrainSet, TestSet)
 
 
-def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
-    """Preprocess images: move them from pixels to the space of `transform`, on the device.
+def to_space(data: Data, transform: preprocess.Preprocess, images: str | None = None) -> Data:
+    """Preprocess images: move them from pixels to the space of `transform`.
 
     Args:
       data: what `prepare` returns, or one of its sets. Images that are in that space already stay as they are.
       transform: the preprocessing, from `preprocess.fit`.
+      images: None makes floats on the device. "device", "host" and "auto" keep the pixels of a training set as bytes
+        and preprocess the rows that are asked for, `images[rows]`; see `preprocess.stored`. Test images are floats.
 
     Returns:
       The same examples with preprocessed images.
@@ -116,7 +118,7 @@ def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
         checks.kind(data, Prepared, "data", "ddjax.prepare makes one")
     checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
     if isinstance(data, Prepared):
-        return data._replace(train=to_space(data.train, transform), test=to_space(data.test, transform))
+        return data._replace(train=to_space(data.train, transform, images), test=to_space(data.test, transform))
     if data.space == transform.fingerprint:
         return data
     if data.space != PIXELS:
@@ -124,4 +126,8 @@ def to_space(data: Data, transform: preprocess.Preprocess) -> Data:
             f"images in {data.space!r} cannot be moved to {transform.fingerprint!r}: start from the uint8 pixels that "
             "ddjax.prepare gives"
         )
-    return dataclasses.replace(data, images=preprocess.apply(transform, data.images), space=transform.fingerprint)
+    if images is None or isinstance(data, TestSet):
+        moved = preprocess.apply(transform, data.images)
+    else:
+        moved = preprocess.stored(transform, data.images, images)
+    return dataclasses.replace(data, images=moved, space=transform.fingerprint)

@@ -15,6 +15,7 @@ from ddjax.denoising.diversion import diverted
 from ddjax.denoising.judging import Judgement, judge
 from ddjax.denoising.witnesses import Networks, predict_early_stopped
 from ddjax.robust.mixture import clean_probability
+from ddjax.rows import part_of
 from ddjax.training.losses import cross_entropy
 from ddjax.types import TrainSet
 
@@ -55,7 +56,7 @@ def apply(train: TrainSet, cleaned: Cleaned) -> TrainSet:
     if len(rows) == len(train.labels) and np.array_equal(labels, train.labels):
         return train
     return TrainSet(
-        images=jnp.asarray(train.images)[rows],
+        images=part_of(train.images, rows),
         labels=jnp.asarray(labels, jnp.int32),
         ids=jnp.asarray(train.ids)[rows],
         num_classes=train.num_classes,

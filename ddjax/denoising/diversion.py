@@ -16,6 +16,7 @@ from ddjax.denoising.witnesses import Networks, young_recipe
 from ddjax.preprocess import one_hot
 from ddjax.robust import make_rule
 from ddjax.robust.mixture import clean_probability
+from ddjax.rows import by_rows
 from ddjax.training import Examples, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.losses import cross_entropy
@@ -91,7 +92,7 @@ def diverted(train: TrainSet, networks: Networks) -> tuple[Int[np.ndarray, "m"],
     """
     given, recipe = jnp.asarray(train.labels), young_recipe(networks.epochs, networks.flip)
     labels, weights, k = given, jnp.ones(len(given)), train.num_classes
-    model, images = networks.model, jnp.asarray(train.images)
+    model, images = networks.model, by_rows(train.images)
     keep = np.ones(len(given), bool)
     options = networks.options("networks", ROUNDS * recipe.epochs)
     for number in range(ROUNDS):

@@ -66,7 +66,7 @@ def predict_students(
 ) -> Float[np.ndarray, "s n k"]:
     """Logits of new students for `train` (in pixels); see `students_of` for the arguments."""
     params, transform = students_of(distilled, train, protocol, networks)
-    return np.asarray(stacked_logits(networks.model, params, to_space(train, transform).images))
+    return np.asarray(stacked_logits(networks.model, params, to_space(train, transform, "auto").images))
 
 
 def students_of(

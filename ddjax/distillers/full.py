@@ -49,9 +49,14 @@ def build(config: FullConfig, model: Model) -> Distiller:
     return Distiller(init, step, extract)
 
 
+def in_full(train: TrainSet) -> TrainSet:
+    """The training set with its images as floats."""
+    return dataclasses.replace(train, images=jnp.asarray(train.images))
+
+
 METHOD = Method(
     config=FullConfig,
-    prepare=lambda config, train, model, key: (train, Feed((), lambda data, step: data)),
+    prepare=lambda config, train, model, key: (in_full(train), Feed((), lambda data, step: data)),
     build=build,
     steps=lambda config: 0,
 )

@@ -27,6 +27,7 @@ from ddjax.models.convolution.conv import product
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, NonNegative, PartialShare, Positive, Share
 from ddjax.robust.mixture import clean_probability
+from ddjax.rows import by_rows
 from ddjax.training import Examples, fit, predict
 from ddjax.training.losses import cross_entropy
 from ddjax.trees import record
@@ -133,7 +134,7 @@ def build(config: RdcConfig, model: Model) -> Distiller:
 
 def selected(config: RdcConfig, train: TrainSet, model: Model, key: PRNGKey) -> Bool[np.ndarray, "n"]:
     """The labels that are right with the wanted probability, by a mixture on losses after the warm-up."""
-    examples = Examples(jnp.asarray(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
+    examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
     recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
     params = jax.tree.map(lambda leaf: leaf[0], fit(model, recipe, examples, key[None]).params)
     losses = cross_entropy(predict(model, params, examples.images), examples.targets)

@@ -19,6 +19,7 @@ from ddjax.distillers.shared.start import check_class_sizes, slot_labels, unifor
 from ddjax.names import unknown
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count
+from ddjax.rows import HostRows, by_rows
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.trees import record
@@ -186,17 +187,24 @@ def prepare(
     """All candidates with their features, as the start and as the batch of every step."""
     repeats = config.short_class == "repeat"
     check_class_sizes(train.labels, train.num_classes, 1 if repeats else config.ipc, TOO_FEW)
-    flat = jnp.asarray(train.images).reshape(len(train.ids), -1)
+    if isinstance(train.images, HostRows):
+        raise ValueError(
+            f"a selection from {len(train.images)} images takes those that its scores choose, so they cannot be read "
+            'ahead from the host: keep them on the device, with images="device"'
+        )
+    train = dataclasses.replace(train, images=by_rows(train.images))
     if not needs_features:
-        flat = flat[:, :0]
+        features = jnp.zeros((len(train.ids), 0), jnp.float32)
     elif config.features == "trained":
         recipe = Recipe(epochs=config.feature_epochs, batch=128, rate=0.01, momentum=0.9, weight_decay=5e-4)
         targets = one_hot(jnp.asarray(train.labels), train.num_classes)
         fitted = fit(model, recipe, Examples(train.images, targets), key[None])
         all_finite(fitted.params, fitted.loss, "networks that compute features")
         params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
-        flat = _features(model)(params, train.images)
-    candidates = Candidates(train, flat)
+        features = _features(model)(params, train.images)
+    else:
+        features = jnp.asarray(train.images).reshape(len(train.ids), -1)
+    candidates = Candidates(train, features)
     return candidates, Feed(candidates, all_candidates)
 
 
@@ -207,7 +215,11 @@ def all_candidates(data: Candidates, step: Array) -> Candidates:
 
 @functools.lru_cache(maxsize=8)
 def _features(model: Model) -> Callable[[Any, Array], Array]:
-    return jax.jit(lambda p, x: jax.lax.map(lambda i: model.features(p, i[None])[0], x, batch_size=500))
+    def all_of(params: Any, images: Any) -> Array:
+        rows = jnp.arange(len(images))
+        return jax.lax.map(lambda row: model.features(params, images[row][None])[0], rows, batch_size=500)
+
+    return jax.jit(all_of)
 
 
 def method(name: str) -> Method:

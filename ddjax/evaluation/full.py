@@ -14,6 +14,7 @@ from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, PartialShare, Seed, checked
+from ddjax.rows import part_of
 from ddjax.training import Examples, fit
 from ddjax.training.checking import diverged
 from ddjax.training.fit import for_each
@@ -228,7 +229,7 @@ def holdout_accuracy(
     held, kept = np.sort(rows[:count]), np.sort(rows[count:])
 
     def part(arrays: list[Any], rows: np.ndarray) -> Any:
-        taken = {id(array): jnp.asarray(array)[rows] for array in arrays}  # shared arrays stay shared
+        taken = {id(array): part_of(array, rows) for array in arrays}  # shared arrays stay shared
         return for_each([taken[id(array)] for array in arrays], students)
 
     images = [train.images for train in trains]

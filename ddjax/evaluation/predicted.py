@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from ddjax import checks, trees
 from ddjax.evaluation.measures import auc, denoising
 from ddjax.training import predict
+from ddjax.training.predict import by_blocks
 from ddjax.types import Audit, Model, TrainSet
 
 
@@ -22,15 +23,15 @@ class Predicted(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _prediction(model: Model, params: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _prediction(model: Model, params: Any, images: Any) -> tuple[jax.Array, jax.Array]:
     logits = predict(model, params, images)
     return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
 
 
-def predict_all(model: Model, params: Any, images: jax.Array) -> list[Predicted]:
+def predict_all(model: Model, params: Any, images: Any) -> list[Predicted]:
     """The predictions of each network for every image; `params` are stacked."""
     count = len(jax.tree.leaves(params)[0])
-    each = [_prediction(model, trees.take(params, i), images) for i in range(count)]
+    each = [by_blocks(functools.partial(_prediction, model, trees.take(params, i)), images) for i in range(count)]
     return [Predicted(*map(np.asarray, pair)) for pair in each]
 
 

@@ -182,7 +182,7 @@ def evaluate(
             continue
         own = slice(i * count, (i + 1) * count)
         if train is not None and id(train.images) not in views:
-            views[id(train.images)] = predict_all(model, fitted.params, to_space(train, transform).images)
+            views[id(train.images)] = predict_all(model, fitted.params, to_space(train, transform, "auto").images)
         seen = [] if train is None else views[id(train.images)][own]
         outcomes.append(
             Scores(

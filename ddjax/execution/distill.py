@@ -9,6 +9,7 @@ from ddjax.execution import fleet
 from ddjax.execution.guard import SKIPPED, Diverged, attempted, broken, guarded, watch
 from ddjax.execution.loop import Log, run_guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.execution.reading import read_ahead
 from ddjax.ranges import check_int
 from ddjax.storage.compiled import keep_compiled
 from ddjax.types import Distiller, Feed
@@ -95,7 +96,7 @@ def distill(
         if len(feed) > 1:
             return _members(distiller, feed, state, **more)
         return [attempted(lambda: distill(distiller, feed[0], trees.take(state, 0), **more))]
-    held, log = run_guarded(guarded(distiller, options.patience), feed, watch(state), **more)
+    held, log = run_guarded(guarded(distiller, options.patience), read_ahead(feed), watch(state), **more)
     if int(held.in_a_row) >= options.patience:
         raise broken("the distillation", first + len(log[SKIPPED]), steps, options.patience, held.state)
     return held.state, log

@@ -11,6 +11,7 @@ from ddjax import trees
 from ddjax.backend import compiler_options
 from ddjax.execution.devices import PARTS, dividing, mesh_of
 from ddjax.execution.guard import watch
+from ddjax.execution.reading import read_ahead
 from ddjax.types import Distiller, Feed, Metrics, PRNGKey
 
 T = TypeVar("T")
@@ -81,15 +82,18 @@ def join_feeds(distiller: Distiller, feeds: list[Feed]) -> tuple[Distiller, Feed
     Raises:
       ValueError: the feeds differ in `at`, and their functions cannot be joined.
     """
-    at = _common([feed.at for feed in feeds])
-    fetches, count = [feed.fetch for feed in feeds], len(feeds)
-    if any(fetches):
-        data, axes = _stacked([fetch(0, 1) for fetch in fetches])  # for its structure
-        feed = Feed(None, _with_step, lambda first, n: shard_members(*_stacked([f(first, n) for f in fetches]), count))
-    else:
-        data, axes = join([feed.data for feed in feeds])
-        feed = Feed(shard_members(data, axes, count), _with_step)
-    return _together(distiller, at, jax.tree.structure(data), axes), feed
+    at, count = _common([feed.at for feed in feeds]), len(feeds)
+    feeds = [read_ahead(feed._replace(at=at)) for feed in feeds]
+    data, axes = join([feed.data for feed in feeds])
+    feed = Feed(shard_members(data, axes, count), _with_step)
+    if fetches := [each.fetch for each in feeds if each.fetch is not None]:
+        read, read_axes = _stacked([fetch(0, 1) for fetch in fetches])  # for its structure
+        data, axes = (data, read), axes + read_axes
+        feed = feed._replace(
+            fetch=lambda first, n: shard_members(*_stacked([fetch(first, n) for fetch in fetches]), count),
+            most=feeds[0].most and max(1, feeds[0].most // count),
+        )
+    return _together(distiller, feeds[0].at, jax.tree.structure(data), axes), feed
 
 
 def _common(functions: list[Callable]) -> Callable:

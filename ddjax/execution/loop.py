@@ -4,7 +4,6 @@ The loop runs slices of steps that take about `SLICE_SECONDS`. After each slice 
 is due, and stops if the process was asked to (`ddjax.stopping`).
 """
 
-import concurrent.futures
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import numpy as np
 from ddjax.backend import compiler_options
 from ddjax.execution.guard import SKIPPED, Guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.execution.reading import ahead
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
 from ddjax.types import Distiller, Feed, Metrics
 
@@ -50,6 +50,7 @@ def run_guarded(
       The last state, and the metrics of every step. The run ends early if every member has diverged.
     """
     chunk, report, checkpoints = chunk or max(1, -(-steps // 50)), options.report, options.checkpoints
+    chunk = min(chunk, feed.most or chunk)
     run = _program(distiller, feed.at, chunk, options.patience, compiler_options(steps))
     pace, parts = Pace(chunk), []
     with checkpoint_scope(checkpoints):
@@ -100,18 +101,11 @@ class Pace:
 
 
 def _chunks(feed: Feed, first: int, steps: int, chunk: int) -> Iterator[tuple[int, Any]]:
-    """The first step and the data of each chunk. A thread reads the next chunk while the device computes."""
-    begins = range(first, steps, chunk)
-    if feed.fetch is None:
-        yield from ((begin, feed.data) for begin in begins)
-        return
-    with concurrent.futures.ThreadPoolExecutor(1) as reader:
-        ahead = [reader.submit(feed.fetch, begin, chunk) for begin in begins[:1]]
-        for begin in begins:
-            data = ahead.pop().result()
-            if begin + chunk < steps:
-                ahead.append(reader.submit(feed.fetch, begin + chunk, chunk))
-            yield begin, data
+    """The first step and the data of each chunk. A thread fetches the next chunk while the device computes."""
+    begins, fetch = range(first, steps, chunk), feed.fetch
+    if fetch is None:
+        return ((begin, feed.data) for begin in begins)
+    return ((begin, (feed.data, data)) for begin, data in ahead(lambda begin: fetch(begin, chunk), begins))
 
 
 @functools.lru_cache(maxsize=32)

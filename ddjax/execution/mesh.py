@@ -15,6 +15,7 @@ from ddjax.execution.devices import mesh_of as mesh_of
 from ddjax.execution.distill import distill
 from ddjax.execution.loop import Log
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.execution.reading import read_ahead
 from ddjax.types import Distiller, Feed, Metrics
 
 DEPTH = 2  # number of leading axes of a batch that can be sharded: segments, classes or images; then images of a class
@@ -46,9 +47,10 @@ def distill_over(
       ValueError: `split` is empty, or the number of devices divides none of the first axes of these fields.
       Diverged: as in `distill`.
     """
+    feed = read_ahead(feed)
     distiller, at = _over(mesh, distiller, feed.at, split)
     fetch = feed.fetch and (lambda first, count, read=feed.fetch: replicate(mesh, read(first, count)))
-    feed = Feed(replicate(mesh, feed.data), at, fetch)
+    feed = Feed(replicate(mesh, feed.data), at, fetch, feed.most)
     state, log = distill(distiller, feed, replicate(mesh, state), steps=steps, options=options)
     return local(state), log
 

@@ -14,11 +14,24 @@ from jaxtyping import Array
 from ddjax import trees
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.rows import on_host
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
 from ddjax.storage.compiled import keep_compiled
 from ddjax.storage.rows import fingerprint
 from ddjax.timing import Timer
-from ddjax.training import LOSSES, Clock, Examples, Recipe, TrainState, accuracy, make_trainer, over_devices, predict
+from ddjax.training import (
+    LOSSES,
+    Clock,
+    Examples,
+    Recipe,
+    TrainState,
+    accuracy,
+    make_trainer,
+    over_devices,
+    predict,
+    stacked_logits,
+)
+from ddjax.training.hosted import Hosted
 from ddjax.training.members import settled
 from ddjax.training.programs import starter
 from ddjax.types import Model
@@ -43,6 +56,8 @@ class Programs(NamedTuple):
     start: Callable[[Array, Array], TrainState]  # keys, rates
     advance: Callable[..., tuple[TrainState, Array, Array]]  # to the end of an epoch: state, flat weights, loss
     judge: Callable[[TrainState, Examples], tuple[Array, Array]]  # loss, accuracy
+    weights: Callable[[TrainState], Array]  # flat
+    score: Callable[[Array, Array], tuple[Array, Array]]  # logits, targets: loss, accuracy
 
 
 def train_experts(
@@ -74,7 +89,8 @@ def train_experts(
     keep_compiled()
     how = settled(how)
     devices = min(jax.local_device_count(), len(numbers))
-    start, advance, judge = programs(model, recipe, how, devices, dtype)
+    start, advance, judge, weights, score = programs(model, recipe, how, devices, dtype)
+    hosted = Hosted(make_trainer(model, recipe), examples, how, devices) if on_host(examples) else None
     block = max(1, -(-recipe.epochs // BLOCKS))
     stops = sorted({*kept, *range(0, recipe.epochs, block), recipe.epochs})
     groups = math.ceil(len(numbers) / (devices * (SIDE_BY_SIDE if how == "vmap" else 1)))
@@ -91,7 +107,13 @@ def train_experts(
                 epoch, states, done = saved.step, saved.state, done + saved.step * len(part)
                 snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
             for stop in [stop for stop in stops if stop > epoch or (stop == 0 and not snapshots)]:
-                states, flat, loss = advance(states, examples, jnp.int32(epoch), jnp.int32(stop), shared)
+                if hosted:
+                    loss = jnp.full(len(filled), jnp.nan)
+                    for number in range(epoch, stop):
+                        states, loss = hosted.epoch(states, number, shared)
+                    flat = weights(states)
+                else:
+                    states, flat, loss = advance(states, examples, jnp.int32(epoch), jnp.int32(stop), shared)
                 if stop in kept:
                     snapshots.append(np.asarray(flat)[: len(part)])
                 done, epoch = done + (stop - epoch) * len(part), stop
@@ -99,7 +121,11 @@ def train_experts(
                     report(done, total, {"loss": float(loss[: len(part)].mean())})
                 progress = f"{done} of {total} epochs of experts are done"
                 maybe_checkpoint(mine, stop, states, functools.partial(_numbered, snapshots), progress)
-        losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judge(states, examples))
+        if hosted:
+            judged = score(jnp.asarray(stacked_logits(model, states.params, examples.images)), examples.targets)
+        else:
+            judged = judge(states, examples)
+        losses, accuracies = (np.asarray(x)[: len(part)].tolist() for x in judged)
         blocks = np.stack(snapshots, axis=1)
         seconds = (timer.steady + (mine.carried if mine else 0.0)) / len(part)
         for number, own, loss, share in zip(part.tolist(), blocks, losses, accuracies, strict=True):
@@ -126,12 +152,16 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
             return state, metrics["loss"].astype(jnp.float32)
 
         state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(jnp.nan)))
-        return state, ravel_pytree(state.params)[0].astype(dtype), loss
+        return state, weights(state), loss
+
+    def weights(state: TrainState) -> Array:
+        return ravel_pytree(state.params)[0].astype(dtype)
 
     def judge(state: TrainState, examples: Examples) -> tuple[Array, Array]:
-        logits = predict(model, state.params, examples.images)
-        loss = jnp.mean(LOSSES[recipe.loss](logits, examples.targets))
-        return loss, accuracy(logits, jnp.argmax(examples.targets, axis=1))
+        return score(predict(model, state.params, examples.images), examples.targets)
+
+    def score(logits: Array, targets: Array) -> tuple[Array, Array]:
+        return jnp.mean(LOSSES[recipe.loss](logits, targets)), accuracy(logits, jnp.argmax(targets, axis=1))
 
     start_all = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
 
@@ -142,4 +172,6 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
         start_each if how == "map" and devices == 1 else jax.jit(lambda keys, rates: start_all((keys, rates))),
         jax.jit(over_devices(advance, how, devices, 4), donate_argnums=0),
         jax.jit(over_devices(judge, how, devices, 1)),
+        jax.jit(over_devices(weights, how, devices, 0)),
+        jax.jit(over_devices(score, how, devices, 1)),
     )

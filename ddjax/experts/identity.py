@@ -15,6 +15,7 @@ from ddjax.backend import target
 from ddjax.models import specification
 from ddjax.names import unknown
 from ddjax.precision import asked
+from ddjax.rows import as_stored
 from ddjax.storage.files import array_digest
 from ddjax.storage.rows import versions
 from ddjax.training import Recipe
@@ -88,7 +89,7 @@ def identity(
         "backend": target(),
         **specification(model, tuple(train.images.shape[1:])),
         "layout": layout(model),
-        "images": array_digest(np.asarray(train.images)),
+        "images": array_digest(as_stored(train.images)),
         "labels": array_digest(np.asarray(train.labels)),  # as given: another draw of the noise gives another buffer
         "ids": array_digest(np.asarray(train.ids)),
         "classes": train.num_classes,

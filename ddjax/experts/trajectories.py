@@ -20,6 +20,7 @@ from ddjax.experts.fleet import Expert, train_experts
 from ddjax.experts.identity import check, identity, kept_epochs, parameters, unraveller
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
+from ddjax.rows import by_rows
 from ddjax.storage.checkpoints.hosts import agreed, from_first
 from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import versions
@@ -138,7 +139,7 @@ def trajectories(
 
     def fleet(numbers: list[int]) -> Iterator[Expert]:
         log.info("%d experts to be trained for %d epochs each", len(numbers), recipe.epochs)
-        examples = Examples(jnp.asarray(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
+        examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
         return train_experts(
             model,
             recipe,

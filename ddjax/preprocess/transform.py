@@ -28,7 +28,8 @@ class Preprocess:
     fingerprint: str
 
 
-def _check(p: Preprocess, shape: tuple[int, ...]) -> None:
+def check(p: Preprocess, shape: tuple[int, ...]) -> None:
+    """Raise a ValueError for images of a shape that the transform is not for."""
     channels, features = shape[-1], int(np.prod(shape[1:]))
     if p.mean is not None and p.mean.shape[-1] != channels:
         raise ValueError(
@@ -42,16 +43,26 @@ def _check(p: Preprocess, shape: tuple[int, ...]) -> None:
         )
 
 
-def _forward(p: Preprocess, images: Shaped[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+def before_whitening(p: Preprocess, images: Shaped[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Images after every step but the product with `zca`."""
     x = images.astype(jnp.float32)
     if images.dtype == jnp.uint8:
         x = x / 255
     if p.mean is not None:
         x = (x - p.mean[None, None, None]) / p.std[None, None, None]
     if p.zca is not None:
-        flat = x.reshape(len(x), -1) - p.zca_mean[None]
-        x = jnp.matmul(flat, p.zca, precision="highest").reshape(x.shape)
+        x = x - p.zca_mean.reshape(1, *x.shape[1:])
     return x
+
+
+def whitened(x: Float[Array, "n h w c"], zca: Float[Array, "d d"]) -> Float[Array, "n h w c"]:
+    """The last step of a transform with a whitening."""
+    return jnp.matmul(x.reshape(len(x), -1), zca, precision="highest").reshape(x.shape)
+
+
+def _forward(p: Preprocess, images: Shaped[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    x = before_whitening(p, images)
+    return x if p.zca is None else whitened(x, p.zca)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -87,7 +98,7 @@ def apply(
         raise ValueError(f"images must be uint8 pixels or floats in 0..1; got {images.dtype}: convert them first")
     if batch < 1:
         raise ValueError(f"batch must be at least 1; got {batch}")
-    _check(p, images.shape)
+    check(p, images.shape)
     out = jnp.zeros(images.shape, jnp.float32)
     n = len(images)
     size = min(batch, n)
@@ -115,7 +126,7 @@ def invert(p: Preprocess, images: Float[Array, "n h w c"]) -> Float[Array, "n h 
       >>> float(invert(p, jnp.zeros((1, 1, 1, 1)))[0, 0, 0, 0])
       0.5
     """
-    _check(p, images.shape)
+    check(p, images.shape)
     x = images
     if p.zca is not None:
         flat = jnp.matmul(x.reshape(len(x), -1), p.zca_inverse, precision="highest")

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Range, Seed, checked
+from ddjax.rows import part_of
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.training.rule import PLAIN, Rule
@@ -80,10 +81,10 @@ def held_out_probabilities(
     probabilities = np.zeros(examples.targets.shape, np.float64)
     for number, fold_key in enumerate(jax.random.split(key, folds)):
         rows, held = np.flatnonzero(fold != number)[:size], np.flatnonzero(fold == number)
-        part = Examples(jnp.asarray(examples.images)[rows], jnp.asarray(examples.targets)[rows])
+        part = Examples(part_of(examples.images, rows), jnp.asarray(examples.targets)[rows])
         own = options.part(f"fold-{number}").within(number * recipe.epochs, folds * recipe.epochs)
         fitted = fit(model, recipe, part, fold_key[None], rule=rule, options=own)
         all_finite(fitted.params, fitted.loss, "networks of a fold")
-        [logits] = stacked_logits(fitted.model, fitted.params, jnp.asarray(examples.images)[held])
+        [logits] = stacked_logits(fitted.model, fitted.params, part_of(examples.images, held))
         probabilities[held] = jax.nn.softmax(logits)
     return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
 """The records of a training, and its batches: the rows of a step in all views of a rule."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ KeyFor = Callable[[int], PRNGKey]  # the key of a stream in the current step
 class Examples(NamedTuple):
     """The training set: preprocessed images and targets."""
 
-    images: Float[Array, "n h w c"]
+    images: Any  # float [n h w c], or a `rows.Images`
     targets: Float[Array, "n k"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.execution.options import RunOptions
+from ddjax.rows import on_disk
 from ddjax.storage.checkpoints import checkpoint_scope, digest, maybe_checkpoint
 from ddjax.training.recipe import Recipe
 from ddjax.types import Metrics
@@ -69,7 +70,11 @@ def in_blocks(
 
 def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
     """Everything that decides the numbers of a training, for its checkpoints."""
-    return {"recipe": dataclasses.asdict(recipe), "every": every, "arrays": [digest(array) for array in arrays]}
+    return {
+        "recipe": dataclasses.asdict(recipe),
+        "every": every,
+        "arrays": [digest(on_disk(array)) for array in arrays],
+    }
 
 
 def _due(first: int, last: int, every: int, epochs: int, final: bool) -> list[int]:

@@ -13,12 +13,14 @@ from ddjax.backend import compiler_options
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
+from ddjax.rows import away, by_rows, on_host
 from ddjax.storage.compiled import keep_compiled
 from ddjax.training.batches import Examples
 from ddjax.training.blocks import decides, in_blocks
 from ddjax.training.checking import check
-from ddjax.training.members import settled
-from ddjax.training.programs import Programs, Watch, alone, members_own, programs
+from ddjax.training.hosted import Hosted
+from ddjax.training.members import Watch, members_own, settled
+from ddjax.training.programs import Programs, alone, programs
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Findings, Rule
 from ddjax.training.trainer import make_trainer
@@ -58,7 +60,7 @@ def fit(
       model: the architecture.
       recipe: optimiser, schedule, data order and augmentation.
       examples: the training set of all members; or, with one more leading axis on images, targets or both, of each
-        member. A rule needs one-hot targets.
+        member. A rule needs one-hot targets. Images may be a `rows.Images`, on the device or on the host.
       keys: [s] typed keys; a member's initialisation, data order and augmentation come from its own.
       rule: the training rule; see `ddjax.robust.make_rule`.
       data: the rule's data, leaves [s ...]: for example a transition matrix, or a teacher's logits.
@@ -89,27 +91,37 @@ def fit(
     keep_compiled()
     check(recipe, examples, keys, rates, rule, data, params)
     trainer = make_trainer(model, recipe, rule)
-    watch, devices = jax.tree.map(jnp.asarray, watch or {}), len(dividing(len(keys)))
+    watch, devices = jax.tree.map(by_rows, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
     compiling = compiler_options(recipe.epochs * recipe.steps_per_epoch(examples.images.shape[-4]))
     how = settled(options.how)
-    if how == "map" and devices == 1:
+    hosted = Hosted(trainer, examples, how, devices, compiling) if on_host(examples) else None
+    if how == "map" and devices == 1 and not hosted:
         start, run, finish = in_turn(alone(trainer, every, final, compiling), len(keys))
     else:
         start, run, finish = programs(trainer, every, final, how, devices, compiling)
     shared = jax.random.key(0)
+
+    def block(states: Any, epochs: Array) -> Any:
+        if hosted:
+            return hosted.block(states, watch, epochs, shared, every, final)
+        return run(states, examples, watch, epochs, shared)
+
     states, course = in_blocks(
-        lambda states, epochs: run(states, examples, watch, epochs, shared),
-        start(keys, rates, data, params, examples),
+        block,
+        start(keys, rates, data, params, away(examples)),
         recipe.epochs,
         every,
         final,
         dataclasses.replace(options, checkpoints=checkpoints),
     )
-    result = params_of(states), finish(states, examples) if rule.export else None
+    found = None
+    if rule.export:
+        found = hosted.findings(states) if hosted else finish(states, examples)
+    result = params_of(states), found
     trained, findings = result if devices == 1 else local(result)
     return Fit(trained, *course, trainer.predictor(), findings)
 

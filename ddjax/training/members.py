@@ -1,6 +1,7 @@
 """One function over many members: vectorised or in sequence, and divided among devices."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec
@@ -8,6 +9,10 @@ from jax.sharding import PartitionSpec
 from ddjax.backend import target
 from ddjax.execution.devices import PARTS, mesh_of
 from ddjax.names import unknown
+from ddjax.rows import Images
+from ddjax.training.batches import Examples
+
+Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
 
 HOWS = ("auto", "map", "vmap")
 
@@ -74,3 +79,17 @@ def over_devices(function: Callable, how: str, devices: int, shared: int) -> Cal
         return own
     mesh, split, replicated = mesh_of(jax.local_devices()[:devices]), PartitionSpec(PARTS), PartitionSpec()
     return jax.shard_map(own, mesh=mesh, in_specs=(split, *[replicated] * shared), out_specs=split, check_vma=False)
+
+
+def members_own(examples: Examples, watch: Watch) -> tuple[list[Any], list[Any], Callable]:
+    """The leaves with a leading axis of members, the shared leaves, and a function that joins a member's with these."""
+    dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
+    leaves, structure = jax.tree.flatten((examples, watch), is_leaf=lambda part: isinstance(part, Images))
+    mine = [leaf.ndim > dim for leaf, dim in zip(leaves, jax.tree.leaves(dims), strict=True)]
+
+    def join(own: list[Any], rest: list[Any]) -> tuple[Examples, Watch]:
+        sources = iter(own), iter(rest)
+        return structure.unflatten([next(sources[0] if is_mine else sources[1]) for is_mine in mine])
+
+    parts = {yes: [leaf for leaf, is_mine in zip(leaves, mine, strict=True) if is_mine == yes] for yes in (True, False)}
+    return parts[True], parts[False], join

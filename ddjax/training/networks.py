@@ -6,7 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from ddjax.augment import AUGMENTATIONS
 from ddjax.names import choose
@@ -63,8 +64,40 @@ def forward(
     return jax.vmap(one)(params, jnp.arange(rule.nets))
 
 
+def chunks_of(n: int) -> Int[np.ndarray, "chunks size"]:
+    """The rows of each pass over n training images; the last pass repeats rows to be full."""
+    size = min(_CHUNK, n)
+    return np.arange(-(-n // size) * size).reshape(-1, size) % n
+
+
+def outputs_of(
+    model: Model, rule: Rule, augment: str, params: Params, images: Array, first: Array, key: PRNGKey, views: int
+) -> tuple[Array, Any, Any]:
+    """Test-mode logits, features and logits of augmented views of a pass whose first row is `first`."""
+    augmentation, own_key = choose(AUGMENTATIONS, augment, "augmentation")(), jax.random.fold_in(key, first)
+    stacked = jax.tree.map(lambda leaf: leaf[None], params) if rule.nets == 1 else params
+
+    def apply(part: Array) -> Array:
+        return jax.lax.map(lambda one: model.apply(one, part), stacked)
+
+    features = jax.lax.map(lambda one: model.features(one, images), stacked) if rule.features else None
+    logits = [apply(augmentation(jax.random.fold_in(own_key, view), images)) for view in range(views)]
+    return apply(images), features, jnp.stack(logits) if logits else None
+
+
+def joined(parts: tuple[Array, Any, Any], targets: Float[Array, "n k"]) -> Stats:
+    """The statistics from the outputs of all passes, stacked along a leading axis."""
+    n = len(targets)
+
+    def in_a_row(parts: Array) -> Array:  # [chunks, ..., size, x] -> [..., n, x]
+        parts = jnp.moveaxis(parts, 0, -3)
+        return parts.reshape(*parts.shape[:-3], -1, parts.shape[-1])[..., :n, :]
+
+    return Stats(*jax.tree.map(in_a_row, parts), jnp.argmax(targets, axis=1))
+
+
 def statistics(
-    model: Model, rule: Rule, augment: str, params: Params, images: Array, targets: Array, key: PRNGKey, views: int = 0
+    model: Model, rule: Rule, augment: str, params: Params, images: Any, targets: Array, key: PRNGKey, views: int = 0
 ) -> Stats:
     """Test-mode outputs of all networks for all images, `_CHUNK` images at a time.
 
@@ -73,7 +106,7 @@ def statistics(
       rule: the training rule; it says whether features are needed.
       augment: name of the augmentation of the views.
       params: of one network, or stacked for several.
-      images: [n h w c].
+      images: [n h w c], an array or a `rows.Images`.
       targets: [n k], one-hot rows of the given labels.
       key: for the augmentation.
       views: number of augmented views.
@@ -81,26 +114,11 @@ def statistics(
     Returns:
       The statistics.
     """
-    n = len(images)
-    augmentation = choose(AUGMENTATIONS, augment, "augmentation")()
-    stacked = jax.tree.map(lambda leaf: leaf[None], params) if rule.nets == 1 else params
-    size = min(_CHUNK, n)
-    chunks = jnp.arange(-(-n // size) * size).reshape(-1, size) % n
-
-    def apply(part: Array) -> Array:
-        return jax.lax.map(lambda one: model.apply(one, part), stacked)
 
     def chunk(rows: Array) -> Any:
-        part, own_key = images[rows], jax.random.fold_in(key, rows[0])
-        features = jax.lax.map(lambda one: model.features(one, part), stacked) if rule.features else None
-        logits = [apply(augmentation(jax.random.fold_in(own_key, view), part)) for view in range(views)]
-        return apply(part), features, jnp.stack(logits) if logits else None
+        return outputs_of(model, rule, augment, params, images[rows], rows[0], key, views)
 
-    def joined(parts: Array) -> Array:  # [chunks, ..., size, x] -> [..., n, x]
-        parts = jnp.moveaxis(parts, 0, -3)
-        return parts.reshape(*parts.shape[:-3], -1, parts.shape[-1])[..., :n, :]
-
-    return Stats(*jax.tree.map(joined, jax.lax.map(chunk, chunks)), jnp.argmax(targets, axis=1))
+    return joined(jax.lax.map(chunk, jnp.asarray(chunks_of(len(images)))), targets)
 
 
 @functools.lru_cache(maxsize=32)  # equal models give the same record, so compiled programs are found again

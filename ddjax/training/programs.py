@@ -9,14 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddjax.training.batches import Clock, Examples, TrainState
-from ddjax.training.members import over_devices
+from ddjax.training.members import Watch, members_own, over_devices
 from ddjax.training.networks import initial
-from ddjax.training.predict import accuracy, predict
+from ddjax.training.predict import accuracies
 from ddjax.training.rule import Findings
 from ddjax.training.trainer import Trainer
-from ddjax.types import Metrics, Params, PRNGKey
+from ddjax.types import Metrics, PRNGKey
 
-Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: labels}), on host or device
 Options = tuple[tuple[str, float], ...]  # of the compiler
 
 
@@ -39,7 +38,7 @@ def starter(trainer: Trainer, compiling: Options = ()) -> Callable[..., TrainSta
     Returns:
       A function of key, rate, data, params and examples.
     """
-    begin = jax.jit(trainer.begin, compiler_options=dict(compiling))
+    init_from = jax.jit(trainer.init_from, compiler_options=dict(compiling))
 
     def start(
         key: PRNGKey, rate: Float[Array, ""], data: Any = None, params: Any = None, examples: Examples | None = None
@@ -47,7 +46,7 @@ def starter(trainer: Trainer, compiling: Options = ()) -> Callable[..., TrainSta
         init_key, own_key = jax.random.split(key)
         if params is None:
             params = initial(trainer.model, trainer.rule.nets, trainer.rule.adjust_init, init_key)
-        return begin(own_key, rate, examples if trainer.reads_examples else None, data, params)
+        return init_from(own_key, rate, examples if trainer.reads_examples else None, data, params)
 
     return start
 
@@ -75,7 +74,7 @@ def programs(trainer: Trainer, every: int, final: bool, how: str, devices: int, 
         def run(states: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
             own, rest, join = members_own(examples, watch)
 
-            def member(pair: tuple[Any, list[Array]], rest: list[Array], *constants: Any) -> Any:
+            def member(pair: tuple[Any, list[Any]], rest: list[Any], *constants: Any) -> Any:
                 return function(pair[0], *join(pair[1], rest), *constants)
 
             return over_devices(member, how, devices, 1 + shared)((states, own), rest, *constants)
@@ -112,20 +111,6 @@ def _functions(trainer: Trainer, every: int, final: bool) -> tuple[Callable, Cal
     return train, finish
 
 
-def members_own(examples: Examples, watch: Watch) -> tuple[list[Array], list[Array], Callable]:
-    """The leaves with a leading axis of members, the shared leaves, and a function that joins a member's with these."""
-    dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
-    leaves, structure = jax.tree.flatten((examples, watch))
-    mine = [leaf.ndim > dim for leaf, dim in zip(leaves, jax.tree.leaves(dims), strict=True)]
-
-    def join(own: list[Array], rest: list[Array]) -> tuple[Examples, Watch]:
-        sources = iter(own), iter(rest)
-        return structure.unflatten([next(sources[0] if is_mine else sources[1]) for is_mine in mine])
-
-    parts = {yes: [leaf for leaf, is_mine in zip(leaves, mine, strict=True) if is_mine == yes] for yes in (True, False)}
-    return parts[True], parts[False], join
-
-
 def _epoch(
     trainer: Trainer,
     every: int,
@@ -143,17 +128,11 @@ def _epoch(
         state, metrics = trainer.epoch(state, examples, Clock(epoch, shared))
         return state, metrics["loss"]
 
-    def accuracies(params: Params) -> Metrics:
-        out = {}
-        for images, labels in watch.values():
-            logits = predict(model, params, images)
-            out |= {name: accuracy(logits, truth) for name, truth in labels.items()}
-        return out
-
     live = epoch < epochs
     state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
     if not watch:
         return state, (loss, {})
     due = live & jnp.where(epoch + 1 == epochs, final, (epoch + 1) % every == 0)
-    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(accuracies, state.params))
-    return state, (loss, jax.lax.cond(due, accuracies, lambda params: blank, state.params))
+    seen = functools.partial(accuracies, model, watch=watch)
+    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(seen, state.params))
+    return state, (loss, jax.lax.cond(due, seen, lambda params: blank, state.params))

@@ -59,9 +59,9 @@ class Trainer:
         init_key, own_key = jax.random.split(key)
         if params is None:
             params = initial(self.model, self.rule.nets, self.rule.adjust_init, init_key)
-        return self.begin(own_key, rate, examples, data, params)
+        return self.init_from(own_key, rate, examples, data, params)
 
-    def begin(
+    def init_from(
         self, own_key: PRNGKey, rate: Float[Array, ""], examples: Examples | None, data: Any, params: Params
     ) -> TrainState:
         """The state before the first epoch of given networks; `own_key` is the second part of the key of `init`."""
@@ -70,7 +70,8 @@ class Trainer:
         if self.reads_examples:
             assert examples is not None
             one = params if rule.nets == 1 else trees.take(params, 0)
-            width = jax.eval_shape(self.model.features, one, examples.images[:1]).shape[-1]
+            image = jax.ShapeDtypeStruct((1, *examples.images.shape[1:]), examples.images.dtype)
+            width = jax.eval_shape(self.model.features, one, image).shape[-1]
             given = Given(jnp.argmax(examples.targets, axis=1), examples.targets.shape[1], width)
             tables = rule.start(jax.random.fold_in(own_key, Stream.START), given, data) if rule.start else {}
             extra = rule.extra(jax.random.fold_in(own_key, Stream.EXTRA), given) if rule.extra else {}
@@ -94,29 +95,48 @@ class Trainer:
         Returns:
           The state after the epoch, and the mean "loss" of its steps.
         """
-        n, recipe, rule = len(examples.images), self.recipe, self.rule
-        steps = recipe.steps_per_epoch(n)
-        factor = rate_factor(recipe, steps)
-        rows, present = rows_of_epoch(recipe, jax.random.fold_in(state.key, Stream.ORDER), n, clock.epoch)
-        fresh = direction(recipe).init(split_stats(state.params)[0])
-        state = state._replace(opt_state=renewed(recipe, fresh, state.opt_state, clock.epoch))
+        state, rows, present = self.begin(state, len(examples.images), clock.epoch)
 
         def body(state: TrainState, inputs: tuple[Array, Array, Array]) -> tuple[TrainState, Array]:
-            index, rows, present = inputs
-            number = clock.epoch * steps + index
-            return self.step(state, examples, rows, present, clock, number, state.rate * factor(number))
+            return self.one(state, examples, *inputs, clock)
 
-        state, losses = jax.lax.scan(body, state, (jnp.arange(steps), rows, present))
-        if rule.epoch_end is not None:
-            end = rule.epoch_end
+        state, losses = jax.lax.scan(body, state, (jnp.arange(len(rows)), rows, present))
+        if (end := self.rule.epoch_end) is not None:
 
             def update(tables: Tables) -> Tables:
-                key = jax.random.fold_in(jax.random.fold_in(state.key, Stream.STATS), clock.epoch)
-                return end(self.stats(state.params, examples, key, rule.stats_views), tables, clock.epoch)
+                key = self.stats_key(state, clock.epoch)
+                return end(self.stats(state.params, examples, key, self.rule.stats_views), tables, clock.epoch)
 
-            due = True if rule.due is None else rule.due(clock.epoch)
+            due = True if self.rule.due is None else self.rule.due(clock.epoch)
             state = state._replace(tables=jax.lax.cond(due, update, lambda tables: tables, state.tables))
         return state, {"loss": jnp.mean(losses)}
+
+    def begin(
+        self, state: TrainState, n: int, epoch: Int[Array, ""]
+    ) -> tuple[TrainState, Int[Array, "steps b"], Float[Array, "steps b"]]:
+        """The state at the start of an epoch over n examples, the rows of its steps, and which of them are present."""
+        rows, present = rows_of_epoch(self.recipe, jax.random.fold_in(state.key, Stream.ORDER), n, epoch)
+        fresh = direction(self.recipe).init(split_stats(state.params)[0])
+        return state._replace(opt_state=renewed(self.recipe, fresh, state.opt_state, epoch)), rows, present
+
+    def one(
+        self,
+        state: TrainState,
+        examples: Examples,
+        index: Int[Array, ""],
+        rows: Int[Array, "b"],
+        present: Float[Array, "b"],
+        clock: Clock,
+    ) -> tuple[TrainState, Array]:
+        """Step `index` of an epoch; returns the state and the loss."""
+        steps = self.recipe.steps_per_epoch(len(examples.images))
+        number = clock.epoch * steps + index
+        rate = state.rate * rate_factor(self.recipe, steps)(number)
+        return self.step(state, examples, rows, present, clock, number, rate)
+
+    def stats_key(self, state: TrainState, epoch: Int[Array, ""]) -> PRNGKey:
+        """The key of the statistics after an epoch."""
+        return jax.random.fold_in(jax.random.fold_in(state.key, Stream.STATS), epoch)
 
     def stats(self, params: Params, examples: Examples, key: PRNGKey, views: int = 0) -> Stats:
         """Test-mode outputs for all examples; see `statistics`."""
@@ -174,6 +194,17 @@ class Trainer:
         extra = jax.tree.map(lambda p, u: p - extra_rate * u, state.extra, extra_updates)
         return TrainState(params, opt_state, state.rate, state.key, tables, extra, extra_state), value
 
+    def asked(self, key: PRNGKey, n: int, rows: Int[Array, "b"], number: Int[Array, ""]) -> list[Int[Array, "b"]]:
+        """The rows whose images a step asks for, in order, when its batch has these rows."""
+        if self.rule.meta is None:
+            return [rows]
+        rows_key, _ = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, Stream.META), number))
+        return [rows, self.meta_rows(rows_key, n)]
+
+    def meta_rows(self, key: PRNGKey, n: int) -> Int[Array, "b"]:
+        """The rows of the batch of the rule's meta loss."""
+        return jax.random.choice(key, n, (min(self.recipe.batch, n),), replace=False)
+
     def loss(self, outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         """The rule's loss, or the recipe's if the rule has none."""
         if self.rule.loss is not None:
@@ -191,16 +222,15 @@ class Trainer:
         rate: Float[Array, ""],
     ) -> Extra:
         """The gradient of the rule's meta loss, on another batch, through the step that minimises `objective`."""
-        meta, n, optimiser = self.rule.meta, len(examples.images), direction(self.recipe)
+        meta, optimiser = self.rule.meta, direction(self.recipe)
         assert meta is not None
-        size = min(self.recipe.batch, n)
         rows_key, batch_key = jax.random.split(key_for(Stream.META))
-        rows = jax.random.choice(rows_key, n, (size,), replace=False)
+        rows = self.meta_rows(rows_key, len(examples.images))
 
         def other_key(role: int) -> PRNGKey:
             return jax.random.fold_in(batch_key, role)
 
-        other = make_batch(self.recipe, self.rule, other_key, examples, rows, jnp.ones(size), clock, number)
+        other = make_batch(self.recipe, self.rule, other_key, examples, rows, jnp.ones(len(rows)), clock, number)
         trainable, stats = split_stats(state.params)
 
         def outputs(params: Params) -> Outputs:

@@ -51,7 +51,7 @@ def experts(settings: Settings) -> Iterator[Entry]:
 def fleet_epoch(model: Any, recipe: Recipe, examples: Examples, members: int) -> Callable[[], None]:
     """A call that trains a group of experts for the next epoch and stores a snapshot of each."""
     how = "map" if target() == "cpu" else "vmap"
-    start, advance, _ = programs(model, recipe, how, 1, jnp.dtype("float32"))
+    start, advance, *_ = programs(model, recipe, how, 1, jnp.dtype("float32"))
     keys = jax.random.split(jax.random.key(0), members)
     states, epoch = [start(keys, jnp.full(members, recipe.rate))], [0]
 

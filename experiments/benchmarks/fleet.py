@@ -53,7 +53,7 @@ def stepping(settings: Settings, name: str, rates: Sequence[float]) -> Call:
     else:
         state = init_members(distiller, keys, starts)
         distiller, feed = join_feeds(distiller, feeds)
-    data = feed.data if feed.fetch is None else feed.fetch(0, 1)
+    data = feed.data if feed.fetch is None else (feed.data, feed.fetch(0, 1))
     return going_on(distiller, state, feed.at(data, first))
 
 

@@ -16,6 +16,7 @@ from ddjax.evaluation.protocols import adapted
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.robust import make_rule
 from ddjax.robust.rules.nested import choose_width, keep_first, masked_pair
+from ddjax.rows import part_of
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.types import Model
@@ -53,7 +54,7 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
         nets = 1 if forget is None else 2
         many = jnp.concatenate([jax.random.split(key, nets) for key in keys]) if nets > 1 else keys
         kept, held = _split(len(examples.images))
-        part = Examples(jnp.asarray(examples.images)[kept], jnp.asarray(examples.targets)[kept])
+        part = Examples(part_of(examples.images, kept), jnp.asarray(examples.targets)[kept])
         rule = make_rule("nested_dropout", first.epochs, spread=spread)
         first_fit = fit(model, first, part, many, rule=rule, options=options.part("first"), **more)
         all_finite(first_fit.params, first_fit.loss, "networks of the first stage")
@@ -96,6 +97,6 @@ def _split(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _widths(model: Model, params: Any, examples: Examples, held: np.ndarray, count: int) -> jax.Array:
     """The number of features that each network keeps."""
-    images = jnp.asarray(examples.images)[held]
+    images = part_of(examples.images, held)[:]
     labels = jnp.argmax(jnp.asarray(examples.targets)[held], axis=1)
     return jnp.stack([_choose(model, trees.take(params, i), images, labels) for i in range(count)])

@@ -39,6 +39,7 @@ class Shared:
         mesh: Mesh | None = None,
         sets: Callable[[str], tuple | None] = lambda name: None,
         keeping: Keeping | None = None,
+        images: str = "auto",
     ):
         """Start with an empty cache.
 
@@ -48,7 +49,9 @@ class Shared:
           mesh: shards a distillation over several devices.
           sets: finds a distilled set that was made before, by its name: (the set, its log, its seconds).
           keeping: where checkpoints are stored. Without it an interrupted run starts again.
+          images: where training images are kept as bytes: "device", "host" or "auto"; see `preprocess.stored`.
         """
+        self.images = images
         self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
@@ -155,9 +158,9 @@ def full_recipe(ready: Ready) -> Recipe:
 
 
 def preprocessed(ready: Ready, shared: Shared) -> Prepared:
-    """The cell's data, preprocessed and on the device; cells with the same images share the arrays."""
+    """The cell's data in its space; cells with the same images share the arrays."""
     key = (ready.experiment.dataset, ready.experiment.limit, ready.experiment.imbalance, ready.transform.fingerprint)
-    placed = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform))
+    placed = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform, shared.images))
     place = {"images": placed.train.images, "space": placed.train.space}
     tests = {"images": placed.test.images, "space": placed.test.space}
     prepared = ready.prepared

@@ -1,7 +1,6 @@
 """Speed and memory of machines for plans. Named machines are assumed; this machine is measured by a matrix product."""
 
 import dataclasses
-import os
 
 from ddjax.names import choose
 from ddjax.precision import POLICIES
@@ -59,13 +58,9 @@ MACHINES: dict[str, Machine] = {
 
 def device_memory() -> float:
     """Bytes of memory of the default device."""
-    import jax
+    from ddjax.machine import memory
 
-    from ddjax.backend import target
-
-    if target() == "cpu":
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return float((jax.devices()[0].memory_stats() or {}).get("bytes_limit", MACHINES["h200"].memory))
+    return float(memory() or MACHINES["h200"].memory)
 
 
 def here() -> Machine:

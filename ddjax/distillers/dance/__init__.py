@@ -22,6 +22,7 @@ from ddjax.distillers.dance.step import Moving, Views, advance
 from ddjax.distillers.shared.networks import convnet
 from ddjax.distillers.shared.start import slot_labels
 from ddjax.experts import pool_recipe, trajectories
+from ddjax.rows import by_rows
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
@@ -101,7 +102,7 @@ def prepare(config: DanceConfig, train: TrainSet, model: Model, key: PRNGKey) ->
 
 def first_images(config: DanceConfig, train: TrainSet, key: PRNGKey) -> Start:
     """The images before the first step."""
-    train = dataclasses.replace(train, images=jnp.asarray(train.images))
+    train = dataclasses.replace(train, images=by_rows(train.images))
     box = box_of(train.images) if config.unit_box else no_box(train.images)
     return Start(images=start_images(config, key, train, box), box=box, space=train.space)
 

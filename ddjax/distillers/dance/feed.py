@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
+from ddjax.rows import by_rows
 from ddjax.trees import record
 from ddjax.types import Feed, Params, PRNGKey, TrainSet
 
@@ -39,7 +40,7 @@ class ClassRows:
 class ClassData:
     """The arrays of a feed, and the key of its draws."""
 
-    images: Any  # [n h w c]
+    images: Any  # [n h w c], an array or a `rows.Images`
     rows: ClassRows
     networks: Any  # first argument of `draw`: a Pool, or None
     key: Any
@@ -118,7 +119,7 @@ def class_batches(train: TrainSet, size: int, networks: Any, draw: Draw, key: PR
     """
     rows = sorted_rows(train)
     largest = int(rows.count.max())
-    data = ClassData(images=jnp.asarray(train.images), rows=rows, networks=networks, key=key)
+    data = ClassData(images=by_rows(train.images), rows=rows, networks=networks, key=key)
     return Feed(data, ClassBatches(min(size, largest), largest, draw))
 
 

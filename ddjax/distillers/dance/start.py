@@ -5,6 +5,7 @@ training images. For 8-bit sets that contain black and white pixels this is the 
 the space of the training set.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from ddjax.distilled import decode
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.shared.start import check_class_sizes, uniform_by_id
+from ddjax.rows import in_blocks
 from ddjax.trees import record
 from ddjax.types import PRNGKey, TrainSet
 
@@ -27,13 +29,19 @@ class Box:
     high: Any  # [c]
 
 
-def box_of(images: Float[Array, "n h w c"]) -> Box:
+def box_of(images: Any) -> Box:
     """The lowest and the highest value of each channel."""
-    low, high = images.min((0, 1, 2)), images.max((0, 1, 2))
+    lows, highs = zip(*(_ends(part) for part in in_blocks(images)), strict=True)
+    low, high = functools.reduce(jnp.minimum, lows), functools.reduce(jnp.maximum, highs)
     return Box(low=low, high=jnp.where(high > low, high, low + 1))
 
 
-def no_box(images: Float[Array, "n h w c"]) -> Box:
+@jax.jit
+def _ends(images: Float[Array, "n h w c"]) -> tuple[Float[Array, "c"], Float[Array, "c"]]:
+    return images.min((0, 1, 2)), images.max((0, 1, 2))
+
+
+def no_box(images: Any) -> Box:
     """The identity: images are learned in the space of the training images."""
     channels = images.shape[3:]
     return Box(low=jnp.zeros(channels, images.dtype), high=jnp.ones(channels, images.dtype))

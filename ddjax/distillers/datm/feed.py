@@ -65,7 +65,8 @@ def _resident(schedule: Schedule, match_epochs: int) -> Callable[[Resident, Int[
     return at
 
 
-def _streamed(data: Chunk, step: Int[Array, ""]) -> Segments:
+def _streamed(data: tuple[None, Chunk], step: Int[Array, ""]) -> Segments:
+    _, data = data
     row = step - data.first
     starts, targets = (x[row].astype(jnp.float32) for x in (data.starts, data.targets))
     return Segments(starts, targets, data.epochs[row], _operation_key(step))

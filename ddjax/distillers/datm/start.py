@@ -20,7 +20,9 @@ from ddjax.distillers.shared.start import (
 )
 from ddjax.experts import Trajectories
 from ddjax.names import few_counts
+from ddjax.rows import by_rows
 from ddjax.training import predict
+from ddjax.training.predict import by_blocks
 from ddjax.trees import record
 from ddjax.types import Images, Model, PRNGKey, TrainSet
 
@@ -32,9 +34,10 @@ def _logits(model: Model, unravel: Callable) -> Callable[[Array, Images], Float[
     return jax.jit(lambda flat, images: predict(model, unravel(flat), images))
 
 
-def expert_logits(model: Model, experts: Trajectories, expert: int, images: Images) -> Float[Array, "n k"]:
-    """Logits of an expert after its last epoch."""
-    return _logits(model, experts.unravel)(jnp.asarray(experts.flat(expert, experts.epochs[-1])), images)
+def expert_logits(model: Model, experts: Trajectories, expert: int, images: Any) -> Any:
+    """Logits of an expert after its last epoch, [n k]."""
+    flat = jnp.asarray(experts.flat(expert, experts.epochs[-1]))
+    return by_blocks(functools.partial(_logits(model, experts.unravel), flat), images)
 
 
 def correct_rows(
@@ -118,10 +121,10 @@ def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, exper
     if config.start == "correct":
 
         def right(expert: int) -> Bool[np.ndarray, "n"]:
-            logits = expert_logits(model, experts, expert, jnp.asarray(train.images))
+            logits = expert_logits(model, experts, expert, by_rows(train.images))
             return np.asarray(jnp.argmax(logits, axis=1)) == np.asarray(train.labels)
 
-        images = jnp.asarray(train.images)[correct_rows(key, train, ipc, right, count, config.short_class)]
+        images = by_rows(train.images)[correct_rows(key, train, ipc, right, count, config.short_class)]
     else:
         images = start_images(key, train, ipc, config.start)
     if not config.learn_labels:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from ddjax.rows import by_rows
 from ddjax.trees import record
 from ddjax.types import Feed, Images, PRNGKey, TrainSet
 
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
 class FeedData:
     """The arrays of a feed, and the key of its draws."""
 
-    images: Any  # [n h w c]
+    images: Any  # [n h w c], an array or a `rows.Images`
     labels: Any  # int32 [n]
     key: Any
 
@@ -47,8 +48,7 @@ def image_batches(train: TrainSet, size: int, key: PRNGKey) -> Feed:
       (4, 8, 8, 3)
     """
     size = min(size, len(train.labels))
-    data = FeedData(images=jnp.asarray(train.images), labels=jnp.asarray(train.labels), key=key)
-
+    data = FeedData(images=by_rows(train.images), labels=jnp.asarray(train.labels), key=key)
     return Feed(data, _draw(size))
 
 

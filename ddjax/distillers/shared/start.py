@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.distilled import DistilledSet
 from ddjax.names import few, few_counts, unknown
+from ddjax.rows import by_rows
 from ddjax.types import PRNGKey, TrainSet
 
 STARTS = ("real", "noise")
@@ -95,7 +96,7 @@ def start_images(
         return NOISE_SCALE * jax.random.normal(key, shape)
     if start != "real":
         raise unknown("start", start, STARTS)
-    return jnp.asarray(train.images)[rows_by_class(key, train, ipc, first_rows)]
+    return by_rows(train.images)[rows_by_class(key, train, ipc, first_rows)]
 
 
 def start_set(

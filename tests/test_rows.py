@@ -1,0 +1,154 @@
+"""Images stored as bytes, on the device and on the host, give the same bits as each other."""
+
+import dataclasses
+import logging
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ddjax
+from ddjax import machine, preprocess, rows
+from ddjax.distillers import DISTILLERS
+from ddjax.distillers.setup import set_up
+from ddjax.execution.distill import distill
+from ddjax.execution.fleet import init_members
+from ddjax.execution.options import RunOptions
+from ddjax.execution.reading import read_ahead
+from ddjax.storage.checkpoints import Checkpoints
+from ddjax.trees import raw
+from ddjax.types import Feed
+
+SMALL = {"steps": 2, "width": 2, "depth": 1, "batch": 6}
+METHODS = {
+    "dm": SMALL | {"augment": "flip"},
+    "kip": {"steps": 2, "batch": 6, "kernel": "conjugate", "solve": "float32", "ridge": 0.1},
+    "frepo": SMALL | {"pool_size": 2},
+    "rcig": SMALL | {"pool_size": 2, "inner_steps": 2, "hinv_steps": 2, "pool_most_steps": 1},
+}
+METHODS["rcig"] |= {"inner_rate": 1e-3, "hinv_rate": 1e-3}
+TRAINED = {  # methods that train networks first
+    "dance": SMALL | {"members": 1, "pool_epochs": 1, "keep_pool": False},
+    "datm": {key: SMALL[key] for key in ("steps", "width", "depth")}
+    | {"experts": 1, "expert_epochs": 2, "last_start": 1, "growth_steps": 0, "match_epochs": 1, "inner_steps": 1}
+    | {"threshold": 1e9, "store": False},
+    "rdc_reconstructed": SMALL | {"members": 1, "pool_epochs": 1, "keep_pool": False, "warmup": 1},
+}
+
+
+def slow(name):
+    return pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return ddjax.prepare(ddjax.synthetic(3, 24, (8, 8, 3)), ddjax.NoiseSpec("symmetric", rate=0.3)).train
+
+
+def of_spec(pixels, name):
+    return preprocess.fit(name, pixels.images, cache=False)
+
+
+def placed(pixels, place, spec="standardize"):
+    return ddjax.to_space(pixels, of_spec(pixels, spec), place)
+
+
+def ready(name, train, key=1):
+    method = DISTILLERS[name]
+    model = ddjax.build("convnet", train.images.shape[1:], train.num_classes, depth=1, width=2)
+    return set_up(method, method.config(**METHODS[name]), train, jax.random.key(key), model)
+
+
+def run(setup, **more):
+    state = jax.jit(setup.distiller.init)(jax.random.key(2), setup.start)
+    return distill(setup.distiller, setup.feed, state, steps=more.pop("steps", setup.steps), **more)
+
+
+def same(one, other):
+    chex.assert_trees_all_equal(raw(one), raw(other))
+
+
+@pytest.mark.parametrize("spec", ["unit", "standardize", "datm"])
+def test_rows_have_the_bits_of_preprocessing_in_advance(pixels, spec):
+    transform = of_spec(pixels, spec)
+    advance = np.asarray(preprocess.apply(transform, pixels.images))
+    device, host = (preprocess.stored(transform, pixels.images, place) for place in ("device", "host"))
+    for chosen in (np.array([[3, 1], [5, 5]]), slice(2, 4), np.int32(7)):
+        np.testing.assert_array_equal(device[chosen], host[chosen])
+        np.testing.assert_array_equal(device[chosen], advance[chosen])
+    assert device.shape == host.shape == advance.shape and len(host) == len(advance)
+    np.testing.assert_array_equal(host.part(np.array([4, 2])).part(np.array([1]))[:], host[2:3])
+    np.testing.assert_array_equal(np.asarray(device), device[:])
+
+
+@pytest.mark.parametrize("name", ["dm", "frepo", *map(slow, ("kip", "rcig"))])
+def test_a_method_has_the_same_bits_with_images_on_the_device_and_on_the_host(pixels, name):
+    spec = "datm" if name == "frepo" else "standardize"  # one of them with a whitening
+    state, log = run(ready(name, placed(pixels, "device", spec)))
+    read, its_log = run(ready(name, placed(pixels, "host", spec)))
+    same((state, log), (read, its_log))
+    if name == "dm":
+        same((state, log), run(ready(name, placed(pixels, None, spec))))
+
+
+@pytest.mark.parametrize("name", ["dance", "datm", slow("rdc_reconstructed")])
+def test_a_method_trains_its_networks_on_images_in_either_place(pixels, name):
+    device, host = (
+        ddjax.run_method(name, pixels, jax.random.key(0), images=place, **TRAINED[name]) for place in ("device", "host")
+    )
+    same((device.distilled, device.log), (host.distilled, host.log))
+
+
+def test_a_run_continues_in_another_place(pixels, tmp_path):
+    kept = RunOptions(checkpoints=Checkpoints(tmp_path / "run", {}, seconds=0.0))
+    first, second = (ready("dm", placed(pixels, place)) for place in ("host", "device"))
+    run(first, steps=1, options=kept)
+    same(run(second, options=kept), run(second))
+
+
+def test_members_with_other_labels_read_their_own_rows(pixels):
+    def together(place):
+        train = placed(pixels, place)
+        other = dataclasses.replace(train, labels=np.roll(train.labels, 1))
+        setups = [ready("dm", each, key) for key, each in enumerate([train, other])]
+        keys = list(jax.random.split(jax.random.key(2), 2))
+        states = init_members(setups[0].distiller, keys, [setup.start for setup in setups])
+        return distill(setups[0].distiller, [setup.feed for setup in setups], states, steps=2)
+
+    same(together("device"), together("host"))
+
+
+def test_run_method_keeps_pixels_where_it_is_told(pixels, monkeypatch, caplog):
+    def outcome(**place):
+        return ddjax.run_method("dm", pixels, jax.random.key(0), **METHODS["dm"], **place)
+
+    device = outcome(images="device")
+    monkeypatch.setattr(machine, "memory", lambda: 4 * pixels.images.size - 1)
+    with caplog.at_level(logging.INFO, "ddjax.images"):
+        host = outcome()
+    assert "images: on the host (auto), 72 of 8 x 8 x 3" in caplog.text
+    same((device.distilled, device.log), (host.distilled, host.log))
+    with pytest.raises(ValueError, match="unknown place of images 'gpu'; known: auto, device, host"):
+        outcome(images="gpu")
+    with pytest.raises(ValueError, match='from the host: keep them on the device, with images="device"'):
+        ddjax.run_method("random", pixels, jax.random.key(0), images="host")
+
+
+def test_what_cannot_be_read_says_so(pixels):
+    host = placed(pixels, "host").images
+    with pytest.raises(TypeError, match=r"72 images are kept on the host .* Ask for some of them, by images\[rows\]"):
+        np.asarray(host)
+    with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[\(slice"):
+        host[:, ::-1]
+    with pytest.raises(TypeError, match="a compiled program cannot read them"):
+        rows.away(host)[0]
+    with pytest.raises(ValueError, match="only uint8 pixels are stored as bytes; got float32"):
+        preprocess.stored(of_spec(pixels, "unit"), np.zeros((1, 8, 8, 3), np.float32))
+
+    def at(images, step):
+        return images[images[step[None]].sum((1, 2, 3)).astype(jnp.int32) + jnp.arange(2)]
+
+    with pytest.raises(ValueError, match="rows that a step asks for depend on the images"):
+        read_ahead(Feed(host, at))
