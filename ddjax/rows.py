@@ -165,6 +165,24 @@ def part_of(images: Any, rows: Int[np.ndarray, "m"]) -> Any:
     return images.part(rows) if isinstance(images, Images) else jnp.asarray(images)[rows]
 
 
+@record()
+class Mirrored:
+    """A transform of bytes, and then the mirror image."""
+
+    transform: Any
+
+    def __call__(self, pixels: UInt8[Array, "... h w c"]) -> Float[Array, "... h w c"]:
+        """The images in the space of the transform, left and right exchanged."""
+        return self.transform(pixels)[..., ::-1, :]
+
+
+def mirrored(images: Any) -> Any:
+    """The mirror images, stored as the images are."""
+    if isinstance(images, Rows | HostRows):
+        return dataclasses.replace(images, transform=Mirrored(transform=images.transform))
+    return images[:, :, ::-1]
+
+
 def as_stored(images: Any) -> np.ndarray:
     """The array on the host that decides the images: bytes, or floats that are not stored as bytes."""
     if isinstance(images, HostRows):

@@ -90,7 +90,8 @@ def bench(
         native: also measure XLA's convolution.
         parts: also measure the parts of each step.
         precision: of matrix products; by default that of the platform.
-        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge.
+        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge; or the
+            directory of the images of the benchmark memory, by default in the cache.
         platform: cpu, cuda or tpu, for which the benchmark compile compiles.
         only: the benchmark compile takes the programs in whose names these words are.
 

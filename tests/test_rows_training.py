@@ -15,6 +15,7 @@ from ddjax.evaluation.predicted import predict_all
 from ddjax.execution import reading
 from ddjax.execution.options import RunOptions
 from ddjax.experts import trajectories
+from ddjax.preprocess import lookup
 from ddjax.robust import make_rule
 from ddjax.rows import HostRows
 from ddjax.storage.checkpoints import Checkpoints
@@ -115,3 +116,14 @@ def test_parts_are_read_in_order_and_one_ahead():
     for part, value in reading.ahead(lambda part: read.append(part) or 10 * part, range(3)):
         assert value == 10 * part and len(read) <= part + 2
     assert read == [0, 1, 2] and not list(reading.ahead(print, []))
+
+
+def test_a_witness(monkeypatch):
+    train = ddjax.prepare(ddjax.synthetic(3, N // 3, SHAPE), ddjax.NoiseSpec("symmetric", rate=0.3)).train
+
+    def report():
+        return ddjax.denoise(train.images, train.labels, method="plain", network="mlp", width=4, plain_epochs=1)
+
+    device = report()
+    monkeypatch.setattr(lookup, "SHARE", 0.0)
+    np.testing.assert_array_equal(device.suspicion, report().suspicion)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -31,6 +32,7 @@ from ddjax.ranges import check_int
 from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules import early
+from ddjax.rows import mirrored
 from ddjax.run import SPACE
 from ddjax.training import Fit, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
@@ -61,7 +63,7 @@ def networks(question: Question, count: int, epochs: int | None) -> Networks:
 
 def preprocessed(data: TrainSet) -> TrainSet:
     """The examples in the space of plain training."""
-    return to_space(data, preprocess.fit(SPACE, data.images))
+    return to_space(data, preprocess.fit(SPACE, data.images), "auto")
 
 
 def trained(
@@ -98,11 +100,11 @@ def trained(
     return fitted, recipe
 
 
-def log_predictions(fitted: Fit, images: Array, flip: bool) -> Float[np.ndarray, "s n k"]:
+def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "s n k"]:
     """Log-probabilities of trained networks; with `flip` the mean over an image and its mirror image."""
-    views = [images, images[:, :, ::-1]] if flip else [images]
+    views = [images, mirrored(images)] if flip else [images]
     logits = [stacked_logits(fitted.model, fitted.params, view) for view in views]
-    return np.asarray(sum(jax.nn.log_softmax(each) for each in logits) / len(views))
+    return np.asarray(sum(jax.nn.log_softmax(jnp.asarray(each)) for each in logits) / len(views))
 
 
 def _timed(stage: str, ask: Ask) -> Ask:

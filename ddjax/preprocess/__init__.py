@@ -1,12 +1,12 @@
 """Transforms of pixels to the space of a method and back, and of labels to targets."""
 
 from ddjax.preprocess.fitting import fit as fit
+from ddjax.preprocess.lookup import Place as Place
+from ddjax.preprocess.lookup import stored as stored
 from ddjax.preprocess.specs import SPECS as SPECS
 from ddjax.preprocess.specs import Spec as Spec
 from ddjax.preprocess.storage import from_arrays as from_arrays
 from ddjax.preprocess.storage import save_arrays as save_arrays
-from ddjax.preprocess.stored import Place as Place
-from ddjax.preprocess.stored import stored as stored
 from ddjax.preprocess.targets import centered as centered
 from ddjax.preprocess.targets import one_hot as one_hot
 from ddjax.preprocess.transform import Preprocess as Preprocess

@@ -1,0 +1,172 @@
+"""Benchmark of images that are kept as bytes: speed of each place, and peak memory with many images on disk.
+
+Both parts take steps of DM and train a network, each with few channels, so that reading counts.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddjax import preprocess
+from ddjax.data import to_space
+from ddjax.distillers import DISTILLERS
+from ddjax.distillers.setup import set_up
+from ddjax.execution.distill import distill
+from ddjax.models import build
+from ddjax.preprocess import one_hot
+from ddjax.rows import by_rows, part_of
+from ddjax.storage.files import cache_dir
+from ddjax.training import Examples, Recipe, fit
+from ddjax.types import TrainSet
+from experiments.benchmarks.measure import Entry, Settings, entry, in_turn
+
+SHAPE, CLASSES = (32, 32, 3), 10
+BOTH, MANY, SLICE = 20_000, 1_000_000, 20_000  # images that fit in every place, on disk, and of a slice of an epoch
+STEPS, CHUNK = 40, 10  # of DM; a program takes CHUNK steps
+PLACES = (None, "device", "host")  # None: floats, preprocessed in advance
+
+
+def memory(settings: Settings) -> Iterator[Entry]:
+    """Measure DM and training with images in each place, then peak memory of both with many images on disk.
+
+    `ratio` is the time relative to floats in memory. "peak MiB" of the last rows is of memory that no file backs: pages
+    of the memory-mapped file do not count, because the system takes them back when it needs them. "all GiB" has both.
+    """
+    pixels = TrainSet(**described(BOTH), images=drawn(BOTH))
+    transform = preprocess.fit("standardize", pixels.images)
+    trains = {place: to_space(pixels, transform, place) for place in PLACES}
+    for name, work in WORK.items():
+        calls = {f"{name}, {place or 'floats'}": work(settings, train) for place, train in trains.items()}
+        counts = [call() for call in calls.values()]  # compiles
+        for count, each in zip(counts, in_turn(calls, None, settings.repeats), strict=True):
+            yield each | {"images_per_s": count / each["seconds"]}
+    if settings.parts:
+        folder = settings.files or cache_dir() / "bench"
+        yield from on_disk(settings, written(folder, MANY))
+
+
+def described(count: int) -> dict[str, Any]:
+    """The fields of a training set but its images."""
+    labels = np.random.default_rng(1).integers(0, CLASSES, count).astype(np.int32)
+    return {"labels": labels, "ids": np.arange(count, dtype=np.int32), "num_classes": CLASSES}
+
+
+def drawn(count: int) -> np.ndarray:
+    """Random images."""
+    return np.random.default_rng(0).integers(0, 256, (count, *SHAPE), np.uint8)
+
+
+def written(folder: pathlib.Path, count: int) -> pathlib.Path:
+    """A file of random images, written in pieces if it is not there."""
+    file = folder / f"images-{count}.npy"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(".part.npy")
+        images = np.lib.format.open_memmap(part, "w+", np.uint8, (count, *SHAPE))
+        random = np.random.default_rng(0)
+        for first in range(0, count, 10_000):
+            images[first : first + 10_000] = random.integers(0, 256, images[first : first + 10_000].shape, np.uint8)
+        images.flush()
+        part.rename(file)
+    return file
+
+
+def distilled(settings: Settings, train: TrainSet) -> Callable[[], int]:
+    """A call that takes steps of DM and returns the number of real images."""
+    method, batch = DISTILLERS["dm"], settings.batch or 64
+    config = method.config(batch=batch, steps=STEPS, width=settings.width)
+    setup = set_up(method, config, train, jax.random.key(0))
+    first = jax.jit(setup.distiller.init)(jax.random.key(1), setup.start)
+
+    def call() -> int:
+        jax.block_until_ready(
+            distill(setup.distiller, setup.feed, jax.tree.map(jnp.copy, first), steps=STEPS, chunk=CHUNK)
+        )
+        return STEPS * batch * CLASSES
+
+    return call
+
+
+def trained(settings: Settings, train: TrainSet) -> Callable[[], int]:
+    """A call that trains a network for an epoch and returns the number of images."""
+    model = build("convnet", SHAPE, CLASSES, width=settings.width)
+    examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), CLASSES))
+    recipe = Recipe(epochs=1, batch=settings.batch or 64, rate=0.01, momentum=0.9, augment="dsa")
+
+    def call() -> int:
+        jax.block_until_ready(fit(model, recipe, examples, jax.random.key(0)[None]).params)
+        return len(train.labels)
+
+    return call
+
+
+WORK: dict[str, Callable[[Settings, TrainSet], Callable[[], int]]] = {"dm": distilled, "epoch": trained}
+
+
+def on_disk(settings: Settings, file: pathlib.Path) -> Iterator[Entry]:
+    """Measure a process of its own with images on the host."""
+    words = [str(file), str(settings.width), str(settings.batch or 64)]
+    command = [sys.executable, "-m", "experiments.benchmarks.memory", *words]
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
+        found = json.loads(line)
+        yield entry(found.pop("name"), found.pop("seconds")) | found
+
+
+class Watched:
+    """The largest resident memory of this process since the start: bytes in no file, and all of it."""
+
+    def __init__(self) -> None:
+        """Look every 20 ms, in a thread."""
+        self.anonymous = self.everything = 0.0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while True:
+            status = pathlib.Path("/proc/self/status").read_text()
+            sizes = {name: int(rest.split()[0]) / 2**10 for name, rest in _lines(status) if name.startswith("Rss")}
+            self.anonymous = max(self.anonymous, sizes["RssAnon"])
+            self.everything = max(self.everything, sum(sizes.values()))
+            time.sleep(0.02)
+
+
+def _lines(status: str) -> Iterator[tuple[str, str]]:
+    for line in status.splitlines():
+        name, _, rest = line.partition(":")
+        yield name, rest
+
+
+def alone(file: pathlib.Path, width: int, batch: int) -> None:
+    """Print a row for each stage of work on a memory-mapped file, with the peak until its end."""
+    watched, settings = Watched(), Settings(width=width, batch=batch)
+    images = np.asarray(np.load(file, mmap_mode="r"))
+    pixels = TrainSet(**described(len(images)), images=images)
+
+    def stage(name: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        made = work()
+        seconds = time.perf_counter() - start
+        peaks = {"peak_mib": watched.anonymous, "all_gib": watched.everything / 2**10}
+        count = {"images_per_s": made / seconds} if isinstance(made, int) else {}
+        print(json.dumps({"name": f"{name}, {len(images)} on disk", "seconds": seconds, **peaks, **count}), flush=True)
+        return made
+
+    transform = stage("fit standardize", lambda: preprocess.fit("standardize", images))
+    train = to_space(pixels, transform, "host")
+    stage("dm", lambda: distilled(settings, train)())
+    rows = np.random.default_rng(2).permutation(len(images))[:SLICE]
+    labels, ids = pixels.labels[rows], pixels.ids[rows]
+    part = TrainSet(images=part_of(train.images, rows), labels=labels, ids=ids, num_classes=CLASSES, space=train.space)
+    stage(f"epoch of {SLICE}", lambda: trained(settings, part)())
+
+
+if __name__ == "__main__":
+    alone(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
