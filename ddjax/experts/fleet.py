@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from ddjax import trees
+from ddjax.backend import compiler_options
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.rows import on_host
@@ -166,7 +167,8 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
     start_all = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
 
     def start_each(keys: Array, rates: Array) -> TrainState:
-        return trees.stack([starter(trainer)(keys[i], rates[i]) for i in range(len(keys))])
+        start = starter(trainer, compiler_options(1))
+        return trees.stack([start(keys[i], rates[i]) for i in range(len(keys))])
 
     return Programs(
         start_each if how == "map" and devices == 1 else jax.jit(lambda keys, rates: start_all((keys, rates))),

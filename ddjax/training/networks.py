@@ -17,14 +17,18 @@ from ddjax.types import Model, Params, PRNGKey
 _CHUNK = 500  # images in one pass over the training set
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def initial(model: Model, nets: int, adjust: Callable[[Params], Params] | None, key: PRNGKey) -> Params:
-    """New networks of a rule, stacked if there are several.
-
-    Called alone it is one program for all trainings of a model: an initialisation takes as long to compile as an epoch.
-    """
+    """New networks of a rule, stacked if there are several."""
     params = model.init(key) if nets == 1 else jax.vmap(model.init)(jax.random.split(key, nets))
     return params if adjust is None else adjust(params)
+
+
+@functools.lru_cache(maxsize=32)
+def initialiser(
+    model: Model, nets: int, adjust: Callable[[Params], Params] | None, compiling: tuple[tuple[str, float], ...]
+) -> Callable[[PRNGKey], Params]:
+    """`initial` as one program for all trainings of a model: it takes as long to compile as an epoch."""
+    return jax.jit(lambda key: initial(model, nets, adjust, key), compiler_options=dict(compiling))
 
 
 def forward(

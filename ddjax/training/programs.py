@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddjax.backend import compiler_options
 from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.members import Watch, members_own, over_devices
-from ddjax.training.networks import initial
+from ddjax.training.networks import initialiser
 from ddjax.training.predict import accuracies
 from ddjax.training.rule import Findings
 from ddjax.training.trainer import Trainer
@@ -28,24 +29,24 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=32)
-def starter(trainer: Trainer, compiling: Options = ()) -> Callable[..., TrainState]:
+def starter(trainer: Trainer, once: Options) -> Callable[..., TrainState]:
     """`Trainer.init` of one member in two programs: new networks, which all trainings of a model share, and the rest.
 
     Args:
       trainer: of the member.
-      compiling: options of the compiler.
+      once: options of the compiler for programs that run once.
 
     Returns:
       A function of key, rate, data, params and examples.
     """
-    init_from = jax.jit(trainer.init_from, compiler_options=dict(compiling))
+    init_from = jax.jit(trainer.init_from, compiler_options=dict(once))
 
     def start(
         key: PRNGKey, rate: Float[Array, ""], data: Any = None, params: Any = None, examples: Examples | None = None
     ) -> TrainState:
         init_key, own_key = jax.random.split(key)
         if params is None:
-            params = initial(trainer.model, trainer.rule.nets, trainer.rule.adjust_init, init_key)
+            params = initialiser(trainer.model, trainer.rule.nets, trainer.rule.adjust_init, once)(init_key)
         return init_from(own_key, rate, examples if trainer.reads_examples else None, data, params)
 
     return start
@@ -57,7 +58,7 @@ def alone(trainer: Trainer, every: int, final: bool, compiling: Options = ()) ->
     train, finish = _functions(trainer, every, final)
     jit = functools.partial(jax.jit, compiler_options=dict(compiling))
     return Programs(
-        starter(trainer, compiling),
+        starter(trainer, compiler_options(1)),
         jit(train, donate_argnums=0),
         jit(lambda state, examples: finish(state, examples, {})),
     )

@@ -44,6 +44,6 @@ class Early:
 def so_far(cells: list[Experiment], store: Store, page: pathlib.Path) -> str:
     """The table of the runs that are done, and where the page of the report is."""
     rows = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
-    shown = "shows" if page.exists() else "will show, when all runs of a seed are done,"
-    where = f"{page} {shown} the figures and verdicts so far; it reloads itself."
+    when = "so far" if page.exists() else "when all runs of a seed are done"
+    where = f"Figures and verdicts {when}, on a page that reloads itself:\n{page}"
     return f"{table(gather(rows))}\n\n{where}" if rows else where
