@@ -137,6 +137,7 @@ def run_method(
     checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
     config = make_config(method, config, **fields)
     _check(trains, keys)
+    preprocess.check_place(images)
     trains, transforms = _preprocessed(method, trains, transform, images)
     model = network(method, config, trains[0], model)
 

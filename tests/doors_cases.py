@@ -135,6 +135,10 @@ TYPES = [
         r"key must be one typed key, such as jax.random.key\(0\); got int 0",
         lambda t: t.ddjax.run_method("random", t.data.train, 0),
     ),
+    (
+        "unknown place of images 'gpu'",
+        lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], images="gpu"),
+    ),
     ("train must be a TrainSet; got None", lambda t: t.ddjax.run_method("random", None, t.keys[0])),
     ("checkpoints must be a Checkpoints; got 'folder'", lambda t: t.ddjax.RunOptions(checkpoints="folder")),
     ("distilled must be a DistilledSet; got", lambda t: t.evaluate(t.ready.train)),

@@ -70,6 +70,12 @@ def lookup(p: Preprocess, shape: tuple[int, ...]) -> Lookup:
 _before_whitening = jax.jit(before_whitening)
 
 
+def check_place(place: str) -> None:
+    """Raise a ValueError for an unknown place of images."""
+    if place not in PLACES:
+        raise unknown("place of images", place, PLACES)
+
+
 def stored(p: Preprocess, images: Shaped[Any, "n h w c"], place: str = "auto") -> Rows | HostRows:
     """Keep images as bytes. They are preprocessed when rows of them are asked for, `images[rows]`.
 
@@ -90,8 +96,7 @@ def stored(p: Preprocess, images: Shaped[Any, "n h w c"], place: str = "auto") -
       >>> images[np.array([0])].shape
       (1, 1, 1, 1)
     """
-    if place not in PLACES:
-        raise unknown("place of images", place, PLACES)
+    check_place(place)
     if images.dtype != np.uint8:
         raise ValueError(f"only uint8 pixels are stored as bytes; got {images.dtype}{list(images.shape)}")
     check(p, images.shape)

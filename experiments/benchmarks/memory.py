@@ -5,6 +5,7 @@ Both parts take steps of DM and train a network, each with few channels, so that
 
 import json
 import pathlib
+import statistics
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax import preprocess
+from ddjax.backend import target
 from ddjax.data import to_space
 from ddjax.distillers import DISTILLERS
 from ddjax.distillers.setup import set_up
@@ -27,19 +29,20 @@ from ddjax.rows import by_rows, part_of
 from ddjax.storage.files import cache_dir
 from ddjax.training import Examples, Recipe, fit
 from ddjax.types import TrainSet
-from experiments.benchmarks.measure import Entry, Settings, entry, in_turn
+from experiments.benchmarks.measure import Entry, Settings, entry
 
 SHAPE, CLASSES = (32, 32, 3), 10
-BOTH, MANY, SLICE = 20_000, 1_000_000, 20_000  # images that fit in every place, on disk, and of a slice of an epoch
-STEPS, CHUNK = 40, 10  # of DM; a program takes CHUNK steps
+BOTH, MANY, SLICE = 10_000, 1_000_000, 20_000  # images that fit in every place, on disk, and of a slice of an epoch
+STEPS, CHUNK = 20, 5  # of DM; a program takes CHUNK steps
 PLACES = (None, "device", "host")  # None: floats, preprocessed in advance
 
 
 def memory(settings: Settings) -> Iterator[Entry]:
     """Measure DM and training with images in each place, then peak memory of both with many images on disk.
 
-    `ratio` is the time relative to floats in memory. "peak MiB" of the last rows is of memory that no file backs: pages
-    of the memory-mapped file do not count, because the system takes them back when it needs them. "all GiB" has both.
+    Seconds of a CPU are processor seconds, which count all threads and no other process. `ratio` is the time relative
+    to floats in memory. "peak MiB" of the last rows is of memory that no file backs: pages of the memory-mapped file do
+    not count, because the system takes them back when it needs them. "all GiB" has both.
     """
     pixels = TrainSet(**described(BOTH), images=drawn(BOTH))
     transform = preprocess.fit("standardize", pixels.images)
@@ -47,11 +50,22 @@ def memory(settings: Settings) -> Iterator[Entry]:
     for name, work in WORK.items():
         calls = {f"{name}, {place or 'floats'}": work(settings, train) for place, train in trains.items()}
         counts = [call() for call in calls.values()]  # compiles
-        for count, each in zip(counts, in_turn(calls, None, settings.repeats), strict=True):
-            yield each | {"images_per_s": count / each["seconds"]}
+        rounds = [[spent(call) for call in calls.values()] for _ in range(settings.repeats)]
+        for i, (title, count) in enumerate(zip(calls, counts, strict=True)):
+            seconds = statistics.median(each[i] for each in rounds)
+            ratio = {"ratio": statistics.median(each[i] / each[0] for each in rounds)} if i else {}
+            yield entry(title, seconds, images_per_s=count / seconds, **ratio)
     if settings.parts:
         folder = settings.files or cache_dir() / "bench"
         yield from on_disk(settings, written(folder, MANY))
+
+
+def spent(call: Callable[[], Any]) -> float:
+    """Processor seconds of a call on a CPU, and seconds of another device."""
+    clock = time.process_time if target() == "cpu" else time.perf_counter
+    start = clock()
+    call()
+    return clock() - start
 
 
 def described(count: int) -> dict[str, Any]:
@@ -114,8 +128,8 @@ WORK: dict[str, Callable[[Settings, TrainSet], Callable[[], int]]] = {"dm": dist
 
 def on_disk(settings: Settings, file: pathlib.Path) -> Iterator[Entry]:
     """Measure a process of its own with images on the host."""
-    words = [str(file), str(settings.width), str(settings.batch or 64)]
-    command = [sys.executable, "-m", "experiments.benchmarks.memory", *words]
+    script = "import sys; from experiments.benchmarks.memory import alone; alone(*sys.argv[1:])"
+    command = [sys.executable, "-c", script, str(file), str(settings.width), str(settings.batch or 64)]
     for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
         found = json.loads(line)
         yield entry(found.pop("name"), found.pop("seconds")) | found
@@ -144,9 +158,9 @@ def _lines(status: str) -> Iterator[tuple[str, str]]:
         yield name, rest
 
 
-def alone(file: pathlib.Path, width: int, batch: int) -> None:
+def alone(file: str, width: str, batch: str) -> None:
     """Print a row for each stage of work on a memory-mapped file, with the peak until its end."""
-    watched, settings = Watched(), Settings(width=width, batch=batch)
+    watched, settings = Watched(), Settings(width=int(width), batch=int(batch))
     images = np.asarray(np.load(file, mmap_mode="r"))
     pixels = TrainSet(**described(len(images)), images=images)
 
@@ -166,7 +180,3 @@ def alone(file: pathlib.Path, width: int, batch: int) -> None:
     labels, ids = pixels.labels[rows], pixels.ids[rows]
     part = TrainSet(images=part_of(train.images, rows), labels=labels, ids=ids, num_classes=CLASSES, space=train.space)
     stage(f"epoch of {SLICE}", lambda: trained(settings, part)())
-
-
-if __name__ == "__main__":
-    alone(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
