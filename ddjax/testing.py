@@ -76,8 +76,9 @@ class Case:
             self.traces += 1
             return self.distiller.step(state, batch)
 
-        self.step: Callable[[Any, Any], tuple[Any, Any]] = jax.jit(counted)
-        self.init: Callable[[Any, Any], Any] = jax.jit(self.distiller.init)
+        self.step: Any = jax.jit(counted)
+        self.init: Any = jax.jit(self.distiller.init)
+        self.at: Any = jax.jit(self.feed.at)
 
     @checked
     def state(self, seed: Seed = 0) -> Any:
@@ -86,7 +87,7 @@ class Case:
 
     def batch(self, step: Any) -> Any:
         """The batch of a step."""
-        return self.feed.at(self.feed.data, jnp.int32(step))
+        return self.at(self.feed.data, jnp.int32(step))
 
     @checked
     def looped(self, seed: Seed = 0) -> Any:
@@ -99,13 +100,13 @@ class Case:
     @functools.cached_property
     def program(self) -> Any:
         """The step as a jaxpr."""
-        return jax.make_jaxpr(self.distiller.step)(self.state(), self.batch(0))
+        return self.step.trace(self.state(), self.batch(0)).jaxpr
 
 
 def step_keeps_structure(case: Case) -> None:
     """`step` keeps the structure, shapes and dtypes of the state, so that it can be scanned."""
-    before = jax.eval_shape(case.state)
-    after = jax.eval_shape(case.distiller.step, before, jax.eval_shape(case.batch, 0))[0]
+    before = case.state()
+    after = case.step.eval_shape(before, case.batch(0))[0]
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
 
 

@@ -46,8 +46,9 @@ def sweep(
 ) -> int:
     """Run the missing cells of a grid, then write the report.
 
-    A cell is one experiment of the grid. When all cells of a seed are done, the report is there. It is written again as
-    further cells land, and a browser that shows the page loads it again. SIGTERM and Ctrl-C save the running cells and
+    A cell is one experiment of the grid. A terminal shows the table of accuracies as it grows. When all cells of a seed
+    are done, the report is there. It is written again as further cells land, and a browser that shows the page loads it
+    again. SIGTERM and Ctrl-C save the running cells and
     exit with status 75. The same command continues.
 
     Args:
@@ -98,7 +99,7 @@ def sweep(
     from experiments.running.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
-    from experiments.sweeping.early import Early
+    from experiments.sweeping.early import Early, so_far
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.seeds import planned_seeds
     from experiments.sweeping.store import Store
@@ -137,8 +138,13 @@ def sweep(
         remove(store.keeping().root)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     view = View(quiet, Board(tensorboard) if tensorboard else None)
-    early = Early(cells, store, lambda more: report(store.root, quiet=quiet or not more, reload=RELOAD))
-    failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view, landed=early.landed)
+    early = Early(cells, store, lambda more: report(store.root, quiet=quiet or view.live or not more, reload=RELOAD))
+
+    def landed() -> None:
+        early.landed()
+        view.above(lambda: so_far(cells, store, store.root / "report" / "report.html"))
+
+    failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view, landed=landed)
     if len(failed) < len(cells):
         report(store.root, quiet=quiet)
     if failed:

@@ -1,5 +1,6 @@
 """The platform of a trace is a value, and each platform computes convolutions in its own way."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -112,8 +113,16 @@ def test_stacks_of_stacks_agree_on_accelerators():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
 
+def test_a_program_that_runs_once_is_compiled_with_less_effort():
+    optimised = not jax.config.read("jax_disable_most_optimizations")
+    assert compiler_options(2) == () and bool(compiler_options(1)) == optimised
+    key, draw = jax.random.key(0), functools.partial(jax.random.normal, shape=(3,))
+    options = {"xla_backend_optimization_level": 1}
+    assert not optimised or dict(compiler_options(1)) == options
+    np.testing.assert_array_equal(jax.jit(draw, compiler_options=options)(jax.random.clone(key)), jax.jit(draw)(key))
+
+
 def test_short_programs_are_compiled_with_less_effort_for_a_tpu():
-    assert compiler_options(1) == ()
     with targeting("tpu"):
         assert compiler_options(10_000) == ()
         options = dict(compiler_options(1))

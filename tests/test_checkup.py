@@ -138,6 +138,7 @@ def test_an_unknown_section_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_quick_form_writes_rows_a_page_and_a_log(tmp_path, cache, capsys):
     np.savez(tmp_path / "set.npz", images=np.arange(60 * 64, dtype=np.uint8).reshape(60, 8, 8, 1), labels=[0, 1] * 30)
     images, out = str(tmp_path / "set.npz"), tmp_path / "out"

@@ -82,6 +82,7 @@ def test_a_wrapper_that_trusts_every_label_is_its_method(monkeypatch, cache):
         "students": 1,
         "width": 4,
         "limit": 150,
+        "protocol": "quick",
     }
     monkeypatch.setitem(WRAPPERS, "relabel", lambda train, networks: cleaning.kept(train, np.ones(150, bool)))
     plain, wrapped = (run(Experiment(method=name, ipc=1, **common)) for name in ("herding", "relabel+herding"))

@@ -38,7 +38,7 @@ def test_a_wrong_platform_is_refused():
         next(compilation(Settings(platform="gpu")))
 
 
-without = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `aot`")
+without = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="needs the extra `tpu`")
 
 
 @without

@@ -17,7 +17,7 @@ from ddjax.distillers.dance.config import DanceConfig
 TINY = {"steps": 3, "width": 4, "batch": 6, "factor": 2}
 POOL = {"members": 2, "pool_epochs": 150, "keep_pool": False}
 
-test_dance = testing.contract(dance.METHOD, DanceConfig(ipc=2, rate=0.3, **TINY, **POOL))
+test_dance = testing.contract(dance.METHOD, DanceConfig(ipc=2, rate=0.3, **TINY, **POOL), augment="color_flip")
 
 
 @pytest.fixture(scope="module")

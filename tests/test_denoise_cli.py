@@ -21,7 +21,7 @@ from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
 QUICK = {"method": "herding", "flip": False, "width": 8, "students": 2, "epochs": 80, "quiet": True}
-QUICK |= {"plain_epochs": 30, "ipc": 8, "options": ("features=pixels",)}
+QUICK |= {"protocol": "quick", "plain_epochs": 30, "ipc": 8, "options": ("features=pixels",)}
 
 
 def run(data, out, **fields):

@@ -27,7 +27,8 @@ def run(settings, capsys):
 
 
 def quick(tmp_path, **fields):
-    return Settings(**{"epochs": 3, "students": 2, "width": 4, "limit": 200, "out": tmp_path, **fields})
+    small = {"epochs": 3, "students": 2, "width": 4, "limit": 200, "protocol": "quick", "out": tmp_path}
+    return Settings(**small | fields)
 
 
 @pytest.mark.parametrize("method", ["random", "kcenter"])
@@ -48,7 +49,7 @@ def test_one_scores_a_selection(tmp_path, capsys, method):
 
 def test_one_trains_on_the_full_set(tmp_path, capsys):
     row, printed = run(quick(tmp_path, method="full"), capsys)
-    assert row.keys() >= KEYS and row["protocol"] == "B-PLAIN" and row["ipc"] is None
+    assert row.keys() >= KEYS and row["protocol"] == "B-COSINE" and row["ipc"] is None
     assert row["moments"].keys() == {"last", "picked", "best"}
     assert row["last_acc"] <= row["best_acc"]
     assert all(word in printed for word in ("train, given labels", "train, clean labels", "picked on hold-out"))
@@ -69,7 +70,7 @@ def test_noise_that_looks_at_the_images(tmp_path, capsys):
 
 
 def test_clean_labels_need_no_rate(tmp_path, capsys, monkeypatch):
-    small = "--epochs 3 --students 2 --limit 200 --width 4"  # the programs of the test above
+    small = "--epochs 3 --students 2 --limit 200 --width 4 --protocol quick"  # the programs of the test above
     monkeypatch.setattr(sys, "argv", ["one", "--noise", "clean", *small.split(), "--out", str(tmp_path), "--quiet"])
     with pytest.raises(SystemExit) as end:
         one.command()

@@ -1,7 +1,7 @@
 """What runs on an accelerator gives the CPU's numbers: `JAX_PLATFORMS=cuda,cpu pytest -n 0 -m gpu`.
 
 `JAX_DISABLE_MOST_OPTIMIZATIONS=false pytest -n 0 -m gpu` runs the same checks on the CPU: numbers of programs that XLA
-optimises against numbers of programs that it does not. test_optimised.py does that in every suite.
+optimises against numbers of programs that it does not. The long test test_optimised.py does that.
 """
 
 import contextlib

@@ -50,7 +50,7 @@ for how in ("map", "vmap"):
     odd = fit(model, recipe, Examples(images, targets), keys[:3], options=options)  # two devices do not divide three
     np.testing.assert_allclose(odd.loss[[0, 2]], found.loss[[0, 2]], rtol=1e-4)
 from ddjax.training import make_trainer
-from ddjax.training.fit import programs
+from ddjax.training.programs import programs
 start, program, _ = programs(make_trainer(model, recipe), 1, True, "map", 2)
 states = jax.eval_shape(start, keys, jnp.ones(4), None, None, own)
 text = program.lower(states, own, watch, jnp.arange(1), jax.random.key(0)).as_text()

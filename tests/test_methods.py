@@ -17,7 +17,7 @@ from experiments.running.run import run
 from experiments.running.shared import Shared
 from experiments.sweeping.grid import Grid, cells
 
-TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0}
+TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
 
 
 SLOW = ("cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
@@ -82,7 +82,7 @@ def test_methods_without_a_size_have_one_cell():
 def test_rules_make_rows_like_the_others(row_of, method):
     pytest.importorskip("cleanlab")
     row = row_of(method=method, holdout=0.2)
-    assert row["ipc"] is None and row["protocol"] == "B-PLAIN" and len(row["recall"]) == 10
+    assert row["ipc"] is None and row["protocol"] == "B-COSINE" and len(row["recall"]) == 10
     assert row["moments"].keys() == {"last", "best", "picked"}
     assert 0 <= row["last_acc"] <= 1 and row["denoising"]["relabel_acc"] <= 1
     if method == "coteaching":  # it takes the true share of wrong labels, and says so

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numeric import assert_close, draw, finite_differences
 
+from ddjax.backend import targeting
+from ddjax.models import pooling
 from ddjax.models.instance_norm import standardize
 from ddjax.models.pooling import average_pool
 
@@ -31,6 +33,16 @@ def test_average_pooling_and_its_derivatives(size):
     assert_close(everything(average_pool)(x), everything(plain)(x), 1e-6)
     with jax.enable_x64(True):
         finite_differences(lambda x: jnp.sin(average_pool(x)), draw((2, *size, 2), 0, jnp.float64))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_a_tpu_pools_by_sums_over_windows(size):
+    x, y = draw((3, *size, 4), 0), draw((3, size[0] // 2, size[1] // 2, 4), 1)
+    assert_close(pooling._pool_tpu(x, size=size), pooling._pool(x, size=size), 1e-6)
+    np.testing.assert_array_equal(pooling._spread_tpu(y, size=size), pooling._spread(y, size=size))
+    with targeting("tpu"):
+        text = jax.export.export(jax.jit(jax.grad(lambda x: average_pool(x).sum())), platforms=["tpu"])(x).mlir_module()
+    assert "stablehlo.reduce_window" in text
 
 
 def two_pass(x, scale, bias):

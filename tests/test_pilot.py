@@ -29,7 +29,8 @@ limit = 100
 
 
 def test_a_set_on_the_way_is_that_of_a_run_of_so_many_steps():
-    cells = [Experiment(**CELL, rate=rate, steps=4, options=("batch=8",)).settled() for rate in (0.0, 0.4)]
+    few = {"steps": 4, "options": ("batch=8", "augment=flip")}
+    cells = [Experiment(**CELL, rate=rate, **few).settled() for rate in (0.0, 0.4)]
     shared = Shared()
     on_the_way = snapshots([make_ready(cell, shared) for cell in cells], [0, 2, 4], shared)
     whole = distill_cells([make_ready(cell, shared) for cell in cells], shared, View(quiet=True))

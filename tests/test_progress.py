@@ -40,6 +40,20 @@ def test_a_terminal_shows_tasks_below_one_another(monkeypatch):
     work(view)  # the display can be opened again
 
 
+def test_a_live_display_has_a_text_above_its_bars_and_a_log_has_none(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("LINES", "8")
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        view = View(stream=stream)
+        with view.task("cells") as report:
+            view.above(lambda: "\n".join(f"line {i}" for i in range(20)))
+            report(1, 2, {})
+        text = stream.getvalue()
+        assert view.live == shown == ("line 2" in text and "... 16 more lines" in text and "line 19" in text)
+        assert "line 3" not in text
+
+
 def test_a_log_gets_a_line_now_and_then(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

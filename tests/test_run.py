@@ -1,6 +1,7 @@
 """The recipe `run_method`, its options, and the size of networks."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from ddjax.noise import NoiseSpec
 from ddjax.storage.checkpoints import Checkpoints
 
 METHOD = ddjax.DISTILLERS["dm"]
-QUICK = {"ipc": 1, "steps": 3, "width": 4, "batch": 4}
+QUICK = {"ipc": 1, "steps": 3, "width": 4, "batch": 4, "augment": "flip"}
 
 
 @pytest.fixture(scope="module")
@@ -30,23 +31,34 @@ def key(seed=0):
     return jax.random.key(seed)
 
 
-def by_hand(data, seed):
-    """The recipe, step by step."""
-    transform = preprocess.fit(METHOD.space, data.train.images)
-    train, config = to_space(data.train, transform), METHOD.config(**QUICK)
-    model = METHOD.model(config, train.images.shape[1:], 3)
-    prepare_key, init_key = jax.random.split(key(seed))
-    start, feed = METHOD.prepare(config, train, model, prepare_key)
-    distiller = METHOD.build(config, model)
-    state, log = ddjax.distill(distiller, feed, distiller.init(init_key, start), steps=3)
-    return dataclasses.replace(distiller.extract(state), preprocess=transform), log
+@pytest.fixture(scope="module")
+def by_hand(data):
+    """The recipe step by step, once for each seed and shift of the labels."""
+
+    @functools.cache
+    def by_hand(seed, shift=0):
+        train = shifted(data.train, shift)
+        transform = preprocess.fit(METHOD.space, train.images)
+        train, config = to_space(train, transform), METHOD.config(**QUICK)
+        model = METHOD.model(config, train.images.shape[1:], 3)
+        prepare_key, init_key = jax.random.split(key(seed))
+        start, feed = METHOD.prepare(config, train, model, prepare_key)
+        distiller = METHOD.build(config, model)
+        state, log = ddjax.distill(distiller, feed, distiller.init(init_key, start), steps=3)
+        return dataclasses.replace(distiller.extract(state), preprocess=transform), log
+
+    return by_hand
 
 
-def test_run_method_is_the_recipe(data):
+def shifted(train, shift):
+    return dataclasses.replace(train, labels=np.roll(train.labels, shift))
+
+
+def test_run_method_is_the_recipe(data, by_hand):
     reports = []
     options = RunOptions(lambda done, total, metrics: reports.append((done, total)))
     outcome = ddjax.run_method("dm", data.train, key(), options=options, **QUICK)
-    expected, log = by_hand(data, 0)
+    expected, log = by_hand(0)
     metric = next(iter(log))
     np.testing.assert_array_equal(outcome.distilled.images, expected.images)
     assert outcome.distilled.preprocess.fingerprint == expected.preprocess.fingerprint == outcome.distilled.space
@@ -55,13 +67,13 @@ def test_run_method_is_the_recipe(data):
     assert reports[0] == (0, 3) and reports[-1] == (3, 3)
 
 
-def test_a_method_is_a_name_a_record_or_an_attribute_and_a_config_takes_fields(data):
+def test_a_method_is_a_name_a_record_or_an_attribute_and_a_config_takes_fields(data, by_hand):
     config = METHOD.config(**QUICK)
     ways = [
         ddjax.run_method(METHOD, data.train, key(), config),
         ddjax.run_method("ddjax.distillers.dm:METHOD", data.train, key(), dataclasses.replace(config, ipc=2), ipc=1),
     ]
-    expected, _ = by_hand(data, 0)
+    expected, _ = by_hand(0)
     for outcome in ways:
         np.testing.assert_array_equal(outcome.distilled.images, expected.images)
 
@@ -76,27 +88,25 @@ def test_images_in_a_space_stay_there(data):
     assert alone.distilled.space == attached.distilled.space == transform.fingerprint
 
 
-def test_a_list_runs_as_a_fleet(data):
-    other = dataclasses.replace(data.train, labels=np.roll(data.train.labels, 1))
-    trains, keys = [data.train, other], [key(0), key(1)]
-    outcomes = ddjax.run_method("dm", trains, keys, **QUICK)
-    for outcome, train, seed in zip(outcomes, trains, (0, 1), strict=True):
-        alone, _ = by_hand(data._replace(train=train), seed)
+def test_a_list_runs_as_a_fleet(data, by_hand):
+    outcomes = ddjax.run_method("dm", [data.train, shifted(data.train, 1)], [key(0), key(1)], **QUICK)
+    for outcome, member in zip(outcomes, [(0, 0), (1, 1)], strict=True):
+        alone, _ = by_hand(*member)
         np.testing.assert_allclose(outcome.distilled.images, alone.images, atol=1e-4)
     [one] = ddjax.run_method("dm", [data.train], key(0), **QUICK)
-    np.testing.assert_array_equal(one.distilled.images, by_hand(data, 0)[0].images)
+    np.testing.assert_array_equal(one.distilled.images, by_hand(0)[0].images)
 
 
-def test_a_mesh_runs_members_in_turn_each_with_its_checkpoints(data, tmp_path):
+def test_a_mesh_runs_members_in_turn_each_with_its_checkpoints(data, by_hand, tmp_path):
     method = METHOD._replace(split=("images",))
     kept = Checkpoints(tmp_path / "run", {}, seconds=0.0)
     mesh, options = mesh_of(jax.devices()[:1]), RunOptions(checkpoints=kept)
     outcomes = ddjax.run_method(method, [data.train] * 2, [key(0), key(1)], mesh=mesh, options=options, **QUICK)
     for outcome, seed in zip(outcomes, (0, 1), strict=True):
-        np.testing.assert_allclose(outcome.distilled.images, by_hand(data, seed)[0].images, atol=1e-5)
+        np.testing.assert_allclose(outcome.distilled.images, by_hand(seed)[0].images, atol=1e-5)
 
 
-def test_a_member_that_diverges_does_not_stop_the_others(data):
+def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
     other = dataclasses.replace(data.train, ids=data.train.ids[::-1].copy())
 
     def prepare_some(config, train, *rest):
@@ -107,7 +117,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(data):
     method = METHOD._replace(prepare=prepare_some)
     lost, made = ddjax.run_method(method, [other, data.train], [key(1), key(0)], **QUICK)
     assert isinstance(lost, Diverged)
-    np.testing.assert_array_equal(made.distilled.images, by_hand(data, 0)[0].images)
+    np.testing.assert_array_equal(made.distilled.images, by_hand(0)[0].images)
     with pytest.raises(Diverged, match="an expert of this member"):
         ddjax.run_method(method, other, key(), **QUICK)
 

@@ -1,11 +1,15 @@
 """The report of a sweep that still runs."""
 
 import dataclasses
+import json
+import pathlib
+from unittest import mock
 
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import early
 
+DEMO = pathlib.Path(__file__).parents[1] / "experiments" / "results" / "demo.jsonl"
 TOML = """
 noises = [["clean", 0.0]]
 methods = ["random"]
@@ -44,6 +48,19 @@ def test_the_report_is_written_for_each_whole_seed_and_then_from_time_to_time(mo
         # the last report is that of the finished sweep
         assert expected is None or written == expected
     assert len(written) == 3
+
+
+def test_the_table_grows_and_says_where_the_page_is(tmp_path):
+    demo = [json.loads(line) for line in DEMO.read_text().splitlines()]
+    rows = {Experiment(**row["config"]): row for row in demo if row["method"] == "random" and row["noise"] == "clean"}
+    store, page = mock.Mock(row=rows.get), tmp_path / "report.html"
+    assert early.so_far([Experiment()], store, page).startswith("Figures and verdicts when all runs of a seed are done")
+    first = early.so_far([cell for cell in rows if cell.seed == 0], store, page)
+    assert "mean of 1 seed(s)" in first and "random, 10 per class" in first and " +- " not in first.split("\n", 1)[1]
+    page.touch()
+    whole = early.so_far([*rows, Experiment()], store, page)
+    assert "mean of 3 seed(s)" in whole and "94.6 +- 0.5" in whole
+    assert "verdicts so far" in whole and whole.splitlines()[-1] == str(page)
 
 
 def test_a_sweep_shows_its_first_seed_before_it_ends(tmp_path, capsys):

@@ -17,7 +17,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
-from experiments.sweeping.executors import Where, in_few, usual_workers
+from experiments.sweeping.executors import Where, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
 from experiments.sweeping.store import Store
 
@@ -115,6 +115,7 @@ class Fake(NamedTuple):
 
     place: str
     dies: bool = False
+    methods: frozenset[str] = frozenset()
 
     def __call__(self):
         if self.dies:
@@ -135,11 +136,16 @@ def test_processes_share_the_cores(monkeypatch):
     assert on_processes.shares_of_cores(4) == [{0}, {2}, {5}, {0, 2, 5}]
 
 
-def test_adjacent_cells_of_one_kind_form_a_job():
-    cells = [quick(seed) for seed in range(3)] + [dataclasses.replace(quick(seed), ipc=2) for seed in range(2)]
-    alone = [[[cell]] for cell in cells]
-    assert [sum(map(len, job)) for job in in_few(alone, most=2)] == [2, 1, 2]
-    assert [group for job in in_few(alone, most=9) for group in job] == [[cell] for cell in cells]
+def test_a_method_is_repeated_where_it_was_begun(tmp_path):
+    jobs = [Fake(name, methods={name}) for name in ("random", "rcig", "datm", "random", "rcig", "datm")]
+    first, second = workers = [on_processes.Worker(lambda: None) for _ in range(2)]
+    taken = {worker: [] for worker in workers}
+    for worker in (first, second, first, second, first, second):  # each is as fast as the other
+        job = jobs.pop(on_processes.following(jobs, worker, workers))
+        worker.begun(job, workers)
+        taken[worker].append(job.place)
+    assert taken == {first: ["random", "datm", "random"], second: ["rcig", "rcig", "datm"]}  # the second one helps
+    assert second.methods == {"rcig"}
 
 
 def test_workers_are_for_small_images(monkeypatch):

@@ -16,7 +16,7 @@ from ddjax.types import TrainSet
 
 QUICK = {"network": "mlp", "width": 64, "plain_epochs": 100, "flip": False}
 
-FOUND = [("ridge", 0.97), ("ridge@ridge", 0.97), ("plain", 0.9), ("cross_validated", 0.85), ("aum", 0.85)]
+FOUND = [("ridge@ridge", 0.97), ("plain", 0.9), ("cross_validated", 0.85), ("aum", 0.85)]
 FOUND += [("simifeat", 0.85), ("plain@ridge", 0.95), ("elr@folds", 0.8)]
 
 

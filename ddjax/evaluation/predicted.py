@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from ddjax import checks
+from ddjax import checks, trees
 from ddjax.evaluation.measures import auc, denoising
 from ddjax.training import predict
 from ddjax.training.predict import by_blocks
@@ -23,18 +23,16 @@ class Predicted(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _predictions(model: Model, params: Any, images: Any) -> tuple[jax.Array, jax.Array]:
-    def one(params: Any) -> tuple[jax.Array, jax.Array]:
-        logits = predict(model, params, images)
-        return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
-
-    return jax.lax.map(one, params)
+def _prediction(model: Model, params: Any, images: Any) -> tuple[jax.Array, jax.Array]:
+    logits = predict(model, params, images)
+    return jnp.argmax(logits, 1), jnp.max(jax.nn.log_softmax(logits), 1)
 
 
 def predict_all(model: Model, params: Any, images: Any) -> list[Predicted]:
     """The predictions of each network for every image; `params` are stacked."""
-    classes, confidence = map(np.asarray, by_blocks(functools.partial(_predictions, model, params), images, axis=1))
-    return [Predicted(*pair) for pair in zip(classes, confidence, strict=True)]
+    count = len(jax.tree.leaves(params)[0])
+    each = [by_blocks(functools.partial(_prediction, model, trees.take(params, i)), images) for i in range(count)]
+    return [Predicted(*map(np.asarray, pair)) for pair in each]
 
 
 def membership_auc(trained_on: list[Predicted], others: list[Predicted]) -> float | None:

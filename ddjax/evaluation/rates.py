@@ -8,6 +8,7 @@ import numpy as np
 
 from ddjax import preprocess
 from ddjax.data import to_space
+from ddjax.evaluation.predicted import predict_all
 from ddjax.evaluation.protocols import Protocol
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.training import Examples, Recipe, fit
@@ -45,10 +46,9 @@ def chosen_rates(
         rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:HELD_OUT])
         part = dataclasses.replace(train, images=train.images[rows], labels=train.labels[rows])
         held.append(to_space(part, transform).images)
-        labels.append(jnp.asarray(part.labels))
+        labels.append(np.asarray(part.labels))
         keys.append(jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), len(protocol.rates)))
     count, report = len(protocol.rates), options.report
-    watch = {"held_out": (for_each(held, count), {"agreement": for_each(labels, count)})}
 
     def search(done: int, total: int, metrics: dict[str, float]) -> None:
         report(done, total, {f"search_{name}": value for name, value in metrics.items()})
@@ -59,8 +59,12 @@ def chosen_rates(
         for_each(examples, count),
         jnp.concatenate(keys),
         rates=jnp.tile(jnp.array(protocol.rates, jnp.float32), len(seeds)),
-        watch=watch,
         options=dataclasses.replace(options.part("rates"), report=search if report else None),
     )
-    agreement = np.where(np.isfinite(fitted.loss[:, -1]), fitted.seen["agreement"][:, -1], -1.0)
-    return [float(np.float32(protocol.rates[i])) for i in agreement.reshape(-1, count).argmax(axis=1)]
+    finite = np.isfinite(fitted.loss[:, -1]).reshape(-1, count)
+    rates = []
+    for i, (images, own) in enumerate(zip(held, labels, strict=True)):
+        params = jax.tree.map(lambda leaf, i=i: leaf[i * count : (i + 1) * count], fitted.params)
+        agreement = [np.mean(said.classes == own) for said in predict_all(model, params, images)]
+        rates.append(float(np.float32(protocol.rates[np.where(finite[i], agreement, -1.0).argmax()])))
+    return rates

@@ -63,7 +63,7 @@ def init_members(distiller: Distiller, keys: list[PRNGKey], starts: list[Any]) -
 
 @functools.lru_cache(maxsize=32)
 def _alone(init: Callable, compiling: tuple[tuple[str, float], ...]) -> Callable:
-    return jax.jit(init, compiler_options=dict(compiling)) if compiling else init
+    return jax.jit(init, compiler_options=dict(compiling))
 
 
 @functools.lru_cache(maxsize=32)

@@ -11,7 +11,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from ddjax.backend import target
+from ddjax import trees
+from ddjax.backend import compiler_options
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.rows import on_host
@@ -32,6 +33,8 @@ from ddjax.training import (
     stacked_logits,
 )
 from ddjax.training.hosted import Hosted
+from ddjax.training.members import settled
+from ddjax.training.programs import starter
 from ddjax.types import Model
 
 BLOCKS = 20  # least number of possible checkpoints in a run
@@ -85,7 +88,7 @@ def train_experts(
     """
     how, report, checkpoints = options.how, options.report, options.checkpoints
     keep_compiled()
-    how = ("map" if target() == "cpu" else "vmap") if how == "auto" else how
+    how = settled(how)
     devices = min(jax.local_device_count(), len(numbers))
     start, advance, judge, weights, score = programs(model, recipe, how, devices, dtype)
     hosted = Hosted(make_trainer(model, recipe), examples, how, devices) if on_host(examples) else None
@@ -161,9 +164,14 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
     def score(logits: Array, targets: Array) -> tuple[Array, Array]:
         return jnp.mean(LOSSES[recipe.loss](logits, targets)), accuracy(logits, jnp.argmax(targets, axis=1))
 
-    start = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
+    start_all = over_devices(lambda pair: trainer.init(*pair), how, devices, 0)
+
+    def start_each(keys: Array, rates: Array) -> TrainState:
+        start = starter(trainer, compiler_options(1))
+        return trees.stack([start(keys[i], rates[i]) for i in range(len(keys))])
+
     return Programs(
-        jax.jit(lambda keys, rates: start((keys, rates))),
+        start_each if how == "map" and devices == 1 else jax.jit(lambda keys, rates: start_all((keys, rates))),
         jax.jit(over_devices(advance, how, devices, 4), donate_argnums=0),
         jax.jit(over_devices(judge, how, devices, 1)),
         jax.jit(over_devices(weights, how, devices, 0)),

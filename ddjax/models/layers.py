@@ -1,6 +1,7 @@
 """The layers of the networks: convolution, norms, activations, pooling and head, chosen by name."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -188,9 +189,17 @@ def normalize(x: Maps, present: Present, style: Style, name: str) -> Maps:
     return names.choose(NORMS, style.norm, "norm")(x, present, style.batch_momentum, name)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def softplus(x: Array, beta: float) -> Array:
     """softplus(beta x) / beta. It is above ReLU by at most ln 2 / beta, and its second derivative is not zero."""
     return jax.nn.softplus(beta * x) / beta
+
+
+@softplus.defjvp
+def _softplus_jvp(beta: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # one logistic function; the derivative of a logarithm of a sum has an exponential and two selections more
+    (x,), (dx,) = primals, tangents
+    return softplus(x, beta), jax.nn.sigmoid(beta * x) * dx
 
 
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {

@@ -1,8 +1,6 @@
-"""Training of several members by one recipe as one compiled program."""
+"""Training of several members by one recipe."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,22 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax import trees
 from ddjax.backend import compiler_options
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
 from ddjax.rows import away, by_rows, on_host
 from ddjax.storage.compiled import keep_compiled
-from ddjax.training.batches import Clock, Examples, TrainState
+from ddjax.training.batches import Examples
 from ddjax.training.blocks import decides, in_blocks
 from ddjax.training.checking import check
 from ddjax.training.hosted import Hosted
-from ddjax.training.members import Watch, members_own, over_devices
-from ddjax.training.predict import accuracies
+from ddjax.training.members import Watch, members_own, settled
+from ddjax.training.programs import Programs, alone, programs
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Findings, Rule
-from ddjax.training.trainer import Trainer, make_trainer
-from ddjax.types import Metrics, Model, Params
+from ddjax.training.trainer import make_trainer
+from ddjax.types import Model, Params
 
 
 class Fit(NamedTuple):
@@ -98,9 +97,13 @@ def fit(
     if checkpoints := options.checkpoints:
         checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
     compiling = compiler_options(recipe.epochs * recipe.steps_per_epoch(examples.images.shape[-4]))
-    start, run, finish = programs(trainer, every, final, options.how, devices, compiling)
+    how = settled(options.how)
+    hosted = Hosted(trainer, examples, how, devices, compiling) if on_host(examples) else None
+    if how == "map" and devices == 1 and not hosted:
+        start, run, finish = in_turn(alone(trainer, every, final, compiling), len(keys))
+    else:
+        start, run, finish = programs(trainer, every, final, how, devices, compiling)
     shared = jax.random.key(0)
-    hosted = Hosted(trainer, examples, options.how, devices, compiling) if on_host(examples) else None
 
     def block(states: Any, epochs: Array) -> Any:
         if hosted:
@@ -118,52 +121,44 @@ def fit(
     found = None
     if rule.export:
         found = hosted.findings(states) if hosted else finish(states, examples)
-    result = states.params, found
+    result = params_of(states), found
     trained, findings = result if devices == 1 else local(result)
     return Fit(trained, *course, trainer.predictor(), findings)
 
 
-@functools.lru_cache(maxsize=32)
-def programs(
-    trainer: Trainer, every: int, final: bool, how: str, devices: int, compiling: tuple[tuple[str, float], ...] = ()
-) -> tuple[Callable, Callable, Callable]:
-    """The compiled start, block of epochs and findings, cached: a second fit of the same shapes compiles nothing."""
-    rule = trainer.rule
+def in_turn(program: Programs, count: int) -> Programs:
+    """The programs of one member as those of `count` members, whose states are a list."""
 
-    def for_members(function: Callable, how: str, shared: int) -> Callable:
-        """`function(state, examples, watch, *shared)` over members, each with its own examples where it has some."""
+    def parts(examples: Examples, watch: Watch) -> list[tuple[Examples, Watch]]:
+        own, rest, join = members_own(examples, watch)
+        return [join([leaf[i] for leaf in own], rest) for i in range(count)]
 
-        def run(states: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
-            own, rest, join = members_own(examples, watch)
+    def start(keys: Array, rates: Array, data: Any, params: Any, examples: Examples) -> Any:
+        return [
+            program.start(keys[i], rates[i], trees.take(data, i), trees.take(params, i), own)
+            for i, (own, _) in enumerate(parts(examples, {}))
+        ]
 
-            def member(pair: tuple[Any, list[Any]], rest: list[Any], *constants: Any) -> Any:
-                return function(pair[0], *join(pair[1], rest), *constants)
+    def train(states: Any, examples: Examples, watch: Watch, epochs: Array, shared: Array) -> Any:
+        ended = [
+            program.train(state, *own, epochs, shared)
+            for state, own in zip(states, parts(examples, watch), strict=True)
+        ]
+        return [state for state, _ in ended], jax.tree.map(lambda *x: np.stack(x), *[course for _, course in ended])
 
-            return over_devices(member, how, devices, 1 + shared)((states, own), rest, *constants)
+    def finish(states: Any, examples: Examples) -> Any:
+        return trees.stack(
+            [program.finish(state, own) for state, (own, _) in zip(states, parts(examples, {}), strict=True)]
+        )
 
-        return run
+    return Programs(start, train, finish)
 
-    def start(first: tuple[Array, Array, Any, Any], examples: Examples, watch: Watch) -> TrainState:
-        key, rate, data, params = first
-        return trainer.init(key, rate, examples, data, params)
 
-    def train(state: TrainState, examples: Examples, watch: Watch, epochs: Array, shared: Array) -> Any:
-        def one(state: TrainState, epoch: Array) -> tuple[TrainState, tuple[Array, Metrics]]:
-            return _epoch(trainer, every, final, state, examples, watch, epoch, shared)
-
-        return jax.lax.scan(one, state, epochs)
-
-    def finish(state: TrainState, examples: Examples, watch: Watch) -> Findings:
-        assert rule.export is not None
-        return rule.export(state.tables, trainer.stats(state.params, examples, state.key))
-
-    start_all, finish_all = for_members(start, "map", 0), for_members(finish, how, 0)
-    jit = functools.partial(jax.jit, compiler_options=dict(compiling))
-    return (
-        jit(lambda keys, rates, data, params, examples: start_all((keys, rates, data, params), examples, {})),
-        jit(for_members(train, how, 2), donate_argnums=0),
-        jit(lambda states, examples: finish_all(states, examples, {})),
-    )
+def params_of(states: Any) -> Params:
+    """The parameters of all members, stacked. Those of a list are stacked on the host, which compiles nothing."""
+    if not isinstance(states, list):
+        return states.params
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *[state.params for state in states])
 
 
 def for_each(parts: list[Any], count: int) -> Any:
@@ -175,30 +170,3 @@ def for_each(parts: list[Any], count: int) -> Any:
         return jnp.repeat(jnp.stack(leaves), count, axis=0, total_repeat_length=count * len(leaves))
 
     return jax.tree.map(join, *parts)
-
-
-def _epoch(
-    trainer: Trainer,
-    every: int,
-    final: bool,
-    state: TrainState,
-    examples: Examples,
-    watch: Watch,
-    epoch: Array,
-    shared: Array,
-) -> tuple[TrainState, tuple[Array, Metrics]]:
-    """One epoch and the accuracies if they are due. Epochs after the last pad the last block and do nothing."""
-    model, epochs = trainer.predictor(), trainer.recipe.epochs
-
-    def train(state: TrainState) -> tuple[TrainState, Array]:
-        state, metrics = trainer.epoch(state, examples, Clock(epoch, shared))
-        return state, metrics["loss"]
-
-    live = epoch < epochs
-    state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
-    if not watch:
-        return state, (loss, {})
-    due = live & jnp.where(epoch + 1 == epochs, final, (epoch + 1) % every == 0)
-    seen = functools.partial(accuracies, model, watch=watch)
-    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(seen, state.params))
-    return state, (loss, jax.lax.cond(due, seen, lambda params: blank, state.params))

@@ -17,13 +17,30 @@ Watch = dict[str, tuple[Any, dict[str, Any]]]  # name -> (images, {metric: label
 HOWS = ("auto", "map", "vmap")
 
 
+def settled(how: str) -> str:
+    """The way in which members run: "map" (one after the other) or "vmap" (vectorised).
+
+    Args:
+      how: one of both, or "auto": "map" on a CPU, where vectorising gains nothing and holds the activations of all
+        members at once, and "vmap" elsewhere.
+
+    Returns:
+      "map" or "vmap".
+
+    Raises:
+      ValueError: `how` is unknown.
+    """
+    if how not in HOWS:
+        raise unknown("how", how, HOWS)
+    return how if how != "auto" else "map" if target() == "cpu" else "vmap"
+
+
 def over_members(function: Callable, how: str = "auto") -> Callable:
     """The function over a leading axis of members.
 
     Args:
       function: of (member, *shared).
-      how: "vmap" vectorises over members; "map" runs them in sequence in the same program; "auto" is "map" on CPU,
-        where vectorising gains nothing and holds the activations of all members at once, and "vmap" elsewhere.
+      how: see `settled`; "map" runs members in sequence in the same program.
 
     Returns:
       The function of (members, *shared).
@@ -37,13 +54,9 @@ def over_members(function: Callable, how: str = "auto") -> Callable:
       >>> over_members(lambda x, y: x + y)(jnp.arange(3), 10).tolist()
       [10, 11, 12]
     """
-    if how == "auto":
-        how = "map" if target() == "cpu" else "vmap"
-    if how == "vmap":
+    if settled(how) == "vmap":
         return lambda members, *shared: jax.vmap(lambda m: function(m, *shared))(members)
-    if how == "map":
-        return lambda members, *shared: jax.lax.map(lambda m: function(m, *shared), members)
-    raise unknown("how", how, HOWS)
+    return lambda members, *shared: jax.lax.map(lambda m: function(m, *shared), members)
 
 
 def over_devices(function: Callable, how: str, devices: int, shared: int) -> Callable:

@@ -1,6 +1,7 @@
 """Passes of a rule's networks: over a batch in training, and over all training images in test mode."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +15,20 @@ from ddjax.training.rule import Batch, Outputs, Rule, Stats, Tables
 from ddjax.types import Model, Params, PRNGKey
 
 _CHUNK = 500  # images in one pass over the training set
+
+
+def initial(model: Model, nets: int, adjust: Callable[[Params], Params] | None, key: PRNGKey) -> Params:
+    """New networks of a rule, stacked if there are several."""
+    params = model.init(key) if nets == 1 else jax.vmap(model.init)(jax.random.split(key, nets))
+    return params if adjust is None else adjust(params)
+
+
+@functools.lru_cache(maxsize=32)
+def initialiser(
+    model: Model, nets: int, adjust: Callable[[Params], Params] | None, compiling: tuple[tuple[str, float], ...]
+) -> Callable[[PRNGKey], Params]:
+    """`initial` as one program for all trainings of a model: it takes as long to compile as an epoch."""
+    return jax.jit(lambda key: initial(model, nets, adjust, key), compiler_options=dict(compiling))
 
 
 def forward(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax import trees
 from ddjax.rows import HostRows, Images, in_blocks
 from ddjax.types import Metrics, Model, Params
 
@@ -52,13 +53,17 @@ def predict(model: Model, params: Params, images: Any, batch: int = BATCH) -> Fl
     return jnp.concatenate(parts)
 
 
-def by_blocks(function: Callable[..., Any], images: Any, axis: int = 0) -> Any:
+@functools.partial(jax.jit, static_argnames="model")
+def _logits(model: Model, params: Params, images: Any) -> Float[Array, "n k"]:
+    return predict(model, params, images)
+
+
+def by_blocks(function: Callable[..., Any], images: Any) -> Any:
     """`function` of all images; if they are on the host, of one block after the other, and NumPy arrays.
 
     Args:
       function: of images, which it takes `BATCH` at a time.
       images: preprocessed, an array or a `rows.Images`.
-      axis: the axis of the images in each array of the result.
 
     Returns:
       The result, the same in both cases.
@@ -66,13 +71,14 @@ def by_blocks(function: Callable[..., Any], images: Any, axis: int = 0) -> Any:
     if not isinstance(images, HostRows):
         return function(images)
     parts = [jax.device_get(function(block)) for block in in_blocks(images, 8 * BATCH)]
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis), *parts)
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def stacked_logits(model: Model, params: Params, images: Any) -> Float[Array, "s n k"] | Float[np.ndarray, "s n k"]:
     """Logits of all images from each of several networks.
 
-    Calls with the same model and shapes share one compiled program. The networks run in sequence, to bound memory.
+    Calls with the same model and shapes share one compiled program, for any number of networks. The networks run in
+    sequence, to bound memory.
 
     Args:
       model: the architecture of the networks.
@@ -82,12 +88,9 @@ def stacked_logits(model: Model, params: Params, images: Any) -> Float[Array, "s
     Returns:
       A row of logits for each network and image, as a NumPy array if the images are on the host.
     """
-    return by_blocks(functools.partial(_stacked_logits, model, params), images, axis=1)
-
-
-@functools.partial(jax.jit, static_argnames="model")
-def _stacked_logits(model: Model, params: Params, images: Any) -> Float[Array, "s n k"]:
-    return jax.lax.map(lambda one: predict(model, one, images), params)
+    count = len(jax.tree.leaves(params)[0])
+    each = [by_blocks(functools.partial(_logits, model, trees.take(params, i)), images) for i in range(count)]
+    return np.stack(each) if isinstance(images, HostRows) else jnp.stack(each)
 
 
 def accuracies(model: Model, params: Params, watch: dict[str, tuple[Any, dict[str, Any]]]) -> Metrics:

@@ -1,8 +1,6 @@
 """The trainer: an epoch is a scan over steps. Experts, students, baselines and robust rules all use it."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,27 +8,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
-from ddjax.models import merge_stats, split_stats
-from ddjax.training.batches import Clock, Examples, KeyFor, TrainState, make_batch
-from ddjax.training.losses import LOSSES
-from ddjax.training.networks import forward, mean_logits, statistics
+from ddjax.models import split_stats
+from ddjax.training.batches import Clock, Examples, TrainState
+from ddjax.training.networks import initial, mean_logits, statistics
 from ddjax.training.recipe import Recipe
-from ddjax.training.rule import PLAIN, Batch, Extra, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
+from ddjax.training.rule import PLAIN, Given, Rule, Stats, Tables
 from ddjax.training.schedule import Stream, direction, rate_factor, renewed, rows_of_epoch
-from ddjax.training.sharpness import gsam_gradient
+from ddjax.training.step import Steps
 from ddjax.types import Metrics, Model, Params, PRNGKey
-
-_TINY = 1e-12
-_LATE = 2**30  # an epoch after every warm-up: the meta step always sees the loss that follows the warm-up
 
 
 @dataclasses.dataclass(frozen=True)
-class Trainer:
+class Trainer(Steps):
     """`init`, `epoch` and `stats` as pure functions. The fields are everything that a program is compiled for."""
-
-    model: Model
-    recipe: Recipe
-    rule: Rule = PLAIN
 
     def predictor(self) -> Model:
         """The model that reads the params of a state: for several networks, the mean of their logits."""
@@ -56,16 +46,18 @@ class Trainer:
         Returns:
           The state.
         """
-        rule = self.rule
         init_key, own_key = jax.random.split(key)
         if params is None:
-            if rule.nets == 1:
-                params = self.model.init(init_key)
-            else:
-                params = jax.vmap(self.model.init)(jax.random.split(init_key, rule.nets))
-            params = params if rule.adjust_init is None else rule.adjust_init(params)
+            params = initial(self.model, self.rule.nets, self.rule.adjust_init, init_key)
+        return self.init_from(own_key, rate, examples, data, params)
+
+    def init_from(
+        self, own_key: PRNGKey, rate: Float[Array, ""], examples: Examples | None, data: Any, params: Params
+    ) -> TrainState:
+        """The state before the first epoch of given networks; `own_key` is the second part of the key of `init`."""
+        rule = self.rule
         tables, extra = {}, {}
-        if rule.start is not None or rule.extra is not None:
+        if self.reads_examples:
             assert examples is not None
             one = params if rule.nets == 1 else trees.take(params, 0)
             image = jax.ShapeDtypeStruct((1, *examples.images.shape[1:]), examples.images.dtype)
@@ -76,6 +68,11 @@ class Trainer:
         opt_state = direction(self.recipe).init(split_stats(params)[0])
         extra_state = rule.extra_optimiser.init(extra)
         return TrainState(params, opt_state, jnp.asarray(rate, jnp.float32), own_key, tables, extra, extra_state)
+
+    @property
+    def reads_examples(self) -> bool:
+        """Whether the state before the first epoch depends on the training set."""
+        return self.rule.start is not None or self.rule.extra is not None
 
     def epoch(self, state: TrainState, examples: Examples, clock: Clock) -> tuple[TrainState, Metrics]:
         """One pass over the examples, then the rule's update of its tables if one is due.
@@ -134,110 +131,6 @@ class Trainer:
     def stats(self, params: Params, examples: Examples, key: PRNGKey, views: int = 0) -> Stats:
         """Test-mode outputs for all examples; see `statistics`."""
         return statistics(self.model, self.rule, self.recipe.augment, params, *examples, key, views)
-
-    def step(
-        self,
-        state: TrainState,
-        examples: Examples,
-        rows: Int[Array, "b"],
-        present: Float[Array, "b"],
-        clock: Clock,
-        number: Int[Array, ""],
-        rate: Float[Array, ""],
-    ) -> tuple[TrainState, Array]:
-        """One step of the networks and of the rule's extra parameters; returns the state and the loss."""
-        rule, optimiser = self.rule, direction(self.recipe)
-
-        def key_for(role: int) -> PRNGKey:
-            return jax.random.fold_in(jax.random.fold_in(state.key, role), number)
-
-        batch = make_batch(self.recipe, rule, key_for, examples, rows, present, clock, number)
-        if rule.prepare is not None:
-            batch = rule.prepare(key_for(Stream.RULE), batch, state.tables)
-        if rule.guess is not None:
-            seen, _ = forward(self.model, rule, state.params, batch, state.tables, key_for(Stream.MASK))
-            batch = rule.guess(key_for(Stream.GUESS), batch, state.tables, jax.lax.stop_gradient(seen))
-        trainable, stats = split_stats(state.params)
-
-        def objective(both: tuple[Params, Extra], batch: Batch) -> tuple[Array, tuple[Params, Tables]]:
-            trainable, extra = both
-            params = merge_stats(trainable, stats)
-            outputs, updated = forward(self.model, rule, params, batch, state.tables, key_for(Stream.MASK))
-            loss = self.loss(outputs, batch, state.tables, extra)
-            weights = loss.weights * batch.present[None]
-            means = jnp.sum(weights * loss.values, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), _TINY)
-            return jnp.sum(means) + loss.extra, (split_stats(updated)[1], loss.tables)
-
-        (value, (stats_after, tables)), (gradient, extra_gradient) = jax.value_and_grad(objective, has_aux=True)(
-            (trainable, state.extra), batch
-        )
-        if self.recipe.sharpness is not None:
-
-            def gradient_at(point: Params) -> Params:
-                return jax.grad(objective, has_aux=True)((point, state.extra), batch)[0][0]
-
-            gradient = gsam_gradient(gradient_at, trainable, gradient, self.recipe.sharpness)
-        updates, opt_state = optimiser.update(gradient, state.opt_state, trainable)
-        params = merge_stats(jax.tree.map(lambda p, u: p - rate * u, trainable, updates), stats_after)
-        if rule.meta is not None:
-            inner = functools.partial(objective, batch=batch._replace(epoch=jnp.int32(_LATE)))
-            extra_gradient = self.meta_gradient(state, examples, inner, key_for, clock, number, rate)
-        extra_updates, extra_state = rule.extra_optimiser.update(extra_gradient, state.extra_state, state.extra)
-        extra_rate = rate if rule.extra_rate is None else rule.extra_rate
-        extra = jax.tree.map(lambda p, u: p - extra_rate * u, state.extra, extra_updates)
-        return TrainState(params, opt_state, state.rate, state.key, tables, extra, extra_state), value
-
-    def asked(self, key: PRNGKey, n: int, rows: Int[Array, "b"], number: Int[Array, ""]) -> list[Int[Array, "b"]]:
-        """The rows whose images a step asks for, in order, when its batch has these rows."""
-        if self.rule.meta is None:
-            return [rows]
-        rows_key, _ = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, Stream.META), number))
-        return [rows, self.meta_rows(rows_key, n)]
-
-    def meta_rows(self, key: PRNGKey, n: int) -> Int[Array, "b"]:
-        """The rows of the batch of the rule's meta loss."""
-        return jax.random.choice(key, n, (min(self.recipe.batch, n),), replace=False)
-
-    def loss(self, outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
-        """The rule's loss, or the recipe's if the rule has none."""
-        if self.rule.loss is not None:
-            return self.rule.loss(outputs, batch, tables, extra)
-        return weighted_mean(LOSSES[self.recipe.loss](outputs.logits[0, 0], batch.targets), batch, tables)
-
-    def meta_gradient(
-        self,
-        state: TrainState,
-        examples: Examples,
-        objective: Callable[[tuple[Params, Extra]], tuple[Array, Any]],
-        key_for: KeyFor,
-        clock: Clock,
-        number: Int[Array, ""],
-        rate: Float[Array, ""],
-    ) -> Extra:
-        """The gradient of the rule's meta loss, on another batch, through the step that minimises `objective`."""
-        meta, optimiser = self.rule.meta, direction(self.recipe)
-        assert meta is not None
-        rows_key, batch_key = jax.random.split(key_for(Stream.META))
-        rows = self.meta_rows(rows_key, len(examples.images))
-
-        def other_key(role: int) -> PRNGKey:
-            return jax.random.fold_in(batch_key, role)
-
-        other = make_batch(self.recipe, self.rule, other_key, examples, rows, jnp.ones(len(rows)), clock, number)
-        trainable, stats = split_stats(state.params)
-
-        def outputs(params: Params) -> Outputs:
-            return forward(self.model, self.rule, params, other, state.tables, key_for(Stream.MASK))[0]
-
-        before = jax.lax.stop_gradient(outputs(state.params))
-
-        def after(extra: Extra) -> Array:
-            gradient = jax.grad(lambda point: objective((point, extra))[0])(trainable)
-            updates, _ = optimiser.update(gradient, state.opt_state, trainable)
-            params = merge_stats(jax.tree.map(lambda p, u: p - rate * u, trainable, updates), stats)
-            return meta(before, outputs(params), other, extra)
-
-        return jax.grad(after)(state.extra)
 
 
 def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:

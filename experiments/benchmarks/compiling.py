@@ -1,6 +1,6 @@
 """Compilation of every program at its published sizes, for this machine or for an accelerator that it does not have.
 
-A TPU's compiler runs without a TPU: the extra `aot` installs it. For an NVIDIA GPU, programs are lowered and exported.
+A TPU's compiler runs without a TPU: the extra `tpu` installs it. For an NVIDIA GPU, programs are lowered and exported.
 Seconds are those of this process's processors, so that other load does not count.
 """
 
@@ -38,7 +38,7 @@ def tpu_mesh(cores: int) -> Mesh:
       ModuleNotFoundError: libtpu is not installed.
     """
     if importlib.util.find_spec("libtpu") is None:
-        raise ModuleNotFoundError("the TPU's compiler is not installed: pip install -e '.[aot]'", name="libtpu")
+        raise ModuleNotFoundError("the TPU's compiler is not installed: pip install -e '.[tpu]'", name="libtpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # do not look for a TPU
     from jax.experimental import topologies
 

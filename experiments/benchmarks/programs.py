@@ -19,7 +19,8 @@ from ddjax.experts.identity import parameters
 from ddjax.models import build
 from ddjax.robust import make_rule
 from ddjax.training import Examples, Recipe, make_trainer
-from ddjax.training.fit import programs
+from ddjax.training.members import settled
+from ddjax.training.programs import alone, programs
 from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Distiller
 
@@ -127,10 +128,14 @@ def _trained(recipe: Recipe, members: int, images: int, rule: Rule = PLAIN) -> d
     trainer, data = make_trainer(build("convnet", SHAPE, CLASSES), recipe, rule), None
     examples = Examples(floats(images, *SHAPE), floats(images, CLASSES))
     watch = {"test": (floats(TEST, *SHAPE), {"test": ints(TEST)})}
-    start, run, _ = programs(trainer, recipe.epochs, True, "auto", 1)
-    states = jax.eval_shape(start, a_key(members), floats(members), data, None, examples)
+    if settled("auto") == "map":
+        (start, run, _), keys, rates = alone(trainer, recipe.epochs, True), a_key(), floats()
+    else:
+        start, run, _ = programs(trainer, recipe.epochs, True, "vmap", 1)
+        keys, rates = a_key(members), floats(members)
+    states = jax.eval_shape(start, keys, rates, data, None, examples)
     return {
-        "start": Program(start, (a_key(members), floats(members), data, None, examples)),
+        "start": Program(start, (keys, rates, data, None, examples)),
         "train": Program(run, (states, examples, watch, ints(2), a_key()), True),
     }
 

@@ -50,6 +50,17 @@ class View:
         else:
             print(words, file=sys.stdout if in_notebook() else self.stream, flush=True)
 
+    @property
+    def live(self) -> bool:
+        """Whether tasks are shown in place, in a terminal or a notebook, and not as lines of a log."""
+        return not self.quiet and (in_notebook() or self.stream.isatty())
+
+    def above(self, words: Callable[[], str]) -> None:
+        """Show a text above the bars of a live display, in place of the text before; a log does not ask for it."""
+        if self._live is not None:
+            self._live.above = words()
+            self._live.refresh()
+
     @contextlib.contextmanager
     def log(self) -> Iterator[None]:
         """Print the messages that the library logs inside the block."""
@@ -67,7 +78,7 @@ class View:
     def _shown(self, title: str) -> contextlib.AbstractContextManager[Report]:
         if self.quiet:
             return contextlib.nullcontext(lambda done, total, metrics: None)
-        return self._live_row(title) if in_notebook() or self.stream.isatty() else self._lines(title)
+        return self._live_row(title) if self.live else self._lines(title)
 
     @contextlib.contextmanager
     def _live_row(self, title: str) -> Iterator[Report]:
@@ -77,6 +88,7 @@ class View:
             if outermost:
                 self._live = stack.enter_context(live_display(self.stream))
                 stack.callback(setattr, self, "_live", None)
+                stack.callback(setattr, self._live, "above", "")
             live, pace = self._live, Pace()
             task = live.add_task(title, total=None, metrics="", rate="")
             if not outermost:
@@ -123,9 +135,21 @@ class _Saying(logging.Handler):
 
 
 def live_display(stream: IO[str]) -> Any:
-    """Columns of the display: title, bar, rate, remaining time and newest metrics."""
-    from rich.console import Console
+    """Columns of the display: title, bar, rate, remaining time and newest metrics; `above` is a text above them."""
+    from rich.console import Console, RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Display(Progress):
+        above = ""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            if self.above:
+                room = self.console.height - len(self.tasks) - 2  # what is higher than the screen hides the bars
+                yield Text(
+                    "\n".join([*shortened(self.above.splitlines(), room), ""]), no_wrap=True, overflow="ellipsis"
+                )
+            yield self.make_tasks_table(self.tasks)
 
     columns = [
         TextColumn("[bold]{task.description}", markup=True),
@@ -135,7 +159,15 @@ def live_display(stream: IO[str]) -> Any:
         TimeRemainingColumn(),
         TextColumn("{task.fields[metrics]}"),
     ]
-    return Progress(*columns, console=Console(file=stream))
+    return Display(*columns, console=Console(file=stream))
+
+
+def shortened(lines: list[str], most: int) -> list[str]:
+    """At most `most` lines: the first ones, a note on those that are left out, and the last one."""
+    if len(lines) <= most:
+        return lines
+    kept = max(1, most - 2)
+    return [*lines[:kept], f"... {len(lines) - kept - 1} more lines", lines[-1]]
 
 
 def in_notebook() -> bool:

@@ -1,9 +1,12 @@
-"""The report of a sweep that still runs: written when a whole seed is there, and again as cells land."""
+"""What a sweep that still runs shows: its table, and a report when a whole seed is there and again as cells land."""
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Callable
 
+from experiments.reporting.cells import gather
+from experiments.reporting.overview import table
 from experiments.running.config import Experiment
 from experiments.sweeping.store import Store
 
@@ -36,3 +39,11 @@ class Early:
         if left and whole and (more or time.monotonic() - self.last > AGAIN):
             self.write(more)
             self.whole, self.last = whole, time.monotonic()
+
+
+def so_far(cells: list[Experiment], store: Store, page: pathlib.Path) -> str:
+    """The table of the runs that are done, and where the page of the report is."""
+    rows = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
+    when = "so far" if page.exists() else "when all runs of a seed are done"
+    where = f"Figures and verdicts {when}, on a page that reloads itself:\n{page}"
+    return f"{table(gather(rows))}\n\n{where}" if rows else where

@@ -1,7 +1,6 @@
 """Executors of cells: one or several processes on this machine, tasks of a Ray cluster, or Slurm jobs."""
 
 import dataclasses
-import itertools
 import math
 import os
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural
 from experiments.display.progress import View
 from experiments.running.config import Experiment
-from experiments.running.run import alike
 from experiments.sweeping.cost import SHAPES
 from experiments.sweeping.jobs import resources_of, run_jobs
 from experiments.sweeping.machines import GIB, MACHINES, device_memory
@@ -23,9 +21,7 @@ from experiments.sweeping.on_slurm import on_slurm
 from experiments.sweeping.run import bundles, groups, run_missing
 from experiments.sweeping.store import Store
 
-Bundle = list[list[Experiment]]
 OF_A_WORKER = 2 * GIB  # upper bound on the memory of a process with small images
-JOBS_OF_A_WORKER = 4  # more balance the load better, fewer compile each program less often
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +68,7 @@ def execute(
             )
         if workers == 1:
             return run_missing(rounds, store, together, view, landed)
-        parts = in_few(bundles(groups(missing, False)), math.ceil(len(missing) / (JOBS_OF_A_WORKER * workers)))
+        parts = bundles(groups(missing, False))
         start = on_processes(workers)
     else:
         apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine, store.data_dir)]
@@ -93,18 +89,6 @@ def usual_workers(cells: list[Experiment]) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, len(cells), int(device_memory() / OF_A_WORKER)))
-
-
-def in_few(parts: list[Bundle], most: int) -> list[Bundle]:
-    """Join neighbours of the same kind, up to `most` cells, so that one process compiles their programs once."""
-    found: list[Bundle] = []
-    for _, kind in itertools.groupby(parts, key=lambda bundle: [alike(group[0]) for group in bundle]):
-        found.append([])
-        for bundle in kind:
-            if found[-1] and sum(map(len, found[-1])) + sum(map(len, bundle)) > most:
-                found.append([])
-            found[-1] += bundle
-    return found
 
 
 def _groups_elsewhere(

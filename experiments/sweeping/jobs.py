@@ -59,6 +59,11 @@ class Job:
         """The cells of all groups."""
         return [cell for group in self.groups for cell in group]
 
+    @property
+    def methods(self) -> set[str]:
+        """The methods of the cells; each needs programs of its own."""
+        return {cell.method for cell in self.cells}
+
     def __call__(self) -> list[str]:
         """Run the missing cells; returns the fingerprints of those that failed."""
         failed = []

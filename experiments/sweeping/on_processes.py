@@ -4,11 +4,9 @@ import contextlib
 import multiprocessing
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.queues import SimpleQueue
 
 from ddjax import stopping
 from experiments.sweeping.jobs import Ended, Job, environment
@@ -23,39 +21,68 @@ def on_processes(count: int) -> Callable[[list[Job]], Iterator[Ended | None]]:
 
     def start(jobs: list[Job]) -> Iterator[Ended | None]:
         os.environ.update(environment())  # inherited by the workers
-        waiting = deque(jobs)
-        while waiting:
-            shares = context.SimpleQueue()
-            for share in shares_of_cores(count):
-                shares.put(share)
-            with ProcessPoolExecutor(count, context, initializer=_begin, initargs=(shares,)) as pool:
-                try:
-                    yield from _run(pool, waiting, count)
-                finally:
-                    if stopping.asked():  # the pool waits until the workers have saved their checkpoints
-                        for process in multiprocessing.active_children():
-                            process.terminate()
+        with contextlib.ExitStack() as pools:
+            workers = [
+                Worker(lambda share=share: pools.enter_context(ProcessPoolExecutor(1, context, _begin, (share,))))
+                for share in shares_of_cores(count)
+            ]
+            try:
+                yield from _run(workers, list(jobs))
+            finally:
+                if stopping.asked():  # the pools wait until the workers have saved their checkpoints
+                    for process in multiprocessing.active_children():
+                        process.terminate()
 
     return start
 
 
-def _run(pool: ProcessPoolExecutor, waiting: deque[Job], count: int) -> Iterator[Ended | None]:
-    """Run jobs from `waiting` until it is empty or a process dies. A death ends the pool and its running jobs."""
-    running, whole = {}, True
-    while running or (waiting and whole):
-        while waiting and whole and len(running) < count:
-            job = waiting.popleft()
-            running[pool.submit(job)] = job
+class Worker:
+    """A process, and the methods that it was the first to run: it has their compiled programs."""
+
+    def __init__(self, begin: Callable[[], ProcessPoolExecutor]):
+        """Start the process by `begin`, which starts another one when it has died."""
+        self.begin, self.pool = begin, begin()
+        self.methods: set[str] = set()
+
+    def begun(self, job: Job, workers: list["Worker"]) -> None:
+        """Note the methods of a job that no worker has begun before."""
+        self.methods |= job.methods - {method for other in workers for method in other.methods}
+
+    def replace(self) -> None:
+        """Start another process in place of a dead one."""
+        self.pool, self.methods = self.begin(), set()
+
+
+def _run(workers: list[Worker], waiting: list[Job]) -> Iterator[Ended | None]:
+    """Run all jobs, one at a time on each worker."""
+    running: dict[Future, tuple[Job, Worker]] = {}
+    while running or waiting:
+        busy = [worker for _, worker in running.values()]
+        for worker in [worker for worker in workers if worker not in busy][: len(waiting)]:
+            job = waiting.pop(following(waiting, worker, workers))
+            worker.begun(job, workers)
+            running[worker.pool.submit(job)] = job, worker
         done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
         if not done:
             yield None
         for future in done:
-            job, lost = running.pop(future), None
+            (job, worker), lost = running.pop(future), None
             try:
                 future.result()
             except BrokenProcessPool as error:
-                lost, whole = str(error), False
+                lost = str(error)
+                worker.replace()
             yield Ended(job, lost)
+
+
+def following(waiting: list[Job], worker: Worker, workers: list[Worker]) -> int:
+    """The index of the next job of a worker: the first one whose method no other worker has begun, else the first one.
+
+    The cells of a seed come before those of the next seed, so all methods are begun before one is repeated, and each is
+    repeated where its programs are. At the end, a worker without jobs helps the others.
+    """
+    elsewhere = {method for other in workers if other is not worker for method in other.methods}
+    return next((i for i, job in enumerate(waiting) if not job.methods & elsewhere), 0)
 
 
 def shares_of_cores(count: int) -> list[set[int]]:
@@ -64,10 +91,10 @@ def shares_of_cores(count: int) -> list[set[int]]:
     return [set(cores[i::count]) or set(cores) for i in range(count)]
 
 
-def _begin(shares: SimpleQueue) -> None:
+def _begin(share: set[int]) -> None:
     """Start a worker: pin it to its cores before JAX counts them, handle signals, and exit if the parent dies."""
     _WHOLE_LIFE.enter_context(stopping.in_order())
-    if share := shares.get():
+    if share:
         os.sched_setaffinity(0, share)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

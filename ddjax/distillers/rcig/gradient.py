@@ -6,16 +6,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ddjax import bilevel
+from ddjax import bilevel, trees
 from ddjax.bilevel import Inner
 from ddjax.distillers.rcig import inner as rcig_inner
 from ddjax.distillers.rcig.config import RcigConfig
 from ddjax.distillers.rcig.inner import InnerProblem, draw_rows, inner_problem
-from ddjax.distillers.rcig.outer import Scored, Support, expand, outer_loss, predict
-from ddjax.distillers.rcig.tangent import Frozen, Tangent, in_blocks, linearise, origin, outputs
-from ddjax.kernels import gram, solve
-from ddjax.kernels.ridge import Factor
-from ddjax.types import Images, PRNGKey
+from ddjax.distillers.rcig.losses import RealBatch, couple, coupling, learned, of_images, outer, score
+from ddjax.distillers.rcig.outer import Scored, Support, expand
+from ddjax.distillers.rcig.tangent import Frozen, Tangent, linearise, origin, outputs
+from ddjax.types import PRNGKey
 
 
 class Keys(NamedTuple):
@@ -34,13 +33,6 @@ class Keys(NamedTuple):
 def keys_of(key: PRNGKey, step: Int[Array, ""]) -> Keys:
     """The keys of one outer step, a function of (key, step)."""
     return Keys(*jax.random.split(jax.random.fold_in(key, step), len(Keys._fields)))
-
-
-class RealBatch(NamedTuple):
-    """The batch on which the outer loss is measured, with centred targets."""
-
-    images: Images
-    targets: Float[Array, "b k"]
 
 
 class Gradient(NamedTuple):
@@ -87,79 +79,6 @@ def solver(config: RcigConfig, rate: Any, key: PRNGKey, n: int) -> bilevel.Solve
     return bilevel.adam(rate, config.hinv_steps, at)
 
 
-def _some_rows(frozen: Frozen, images: Images, rows: Array | None, constants: tuple, *tangents: Tangent) -> tuple:
-    # features and tangent outputs of all rows; only `rows` are differentiated
-    if rows is None:
-        return outputs(frozen, images, *tangents)
-    some = outputs(frozen, images[rows], *tangents)
-    return tuple(jax.lax.stop_gradient(c).at[rows].set(s) for c, s in zip(constants, some, strict=True))
-
-
-def _of_images(config: RcigConfig, frozen: Frozen, batch: RealBatch, t: Tangent, rows: Array | None) -> tuple:
-    # features and tangent outputs of the real batch
-    def run(images: Images) -> tuple:
-        return outputs(frozen, images, t)
-
-    if rows is None:
-        return in_blocks(run, batch.images, config.forward_block)
-    constants = in_blocks(run, batch.images, config.forward_block)
-    return _some_rows(frozen, batch.images, rows, constants, t)
-
-
-def outer(
-    config: RcigConfig,
-    frozen: Frozen,
-    problem: InnerProblem,
-    batch: RealBatch,
-    rows: tuple[Array | None, Array | None],
-    t: Tangent,
-    support: Support,
-) -> Scored:
-    """The outer loss as a function of t and the support.
-
-    Args:
-      config: the settings.
-      frozen: the network.
-      problem: the inner problem.
-      batch: real images.
-      rows: differentiated rows (of support, of batch); None stands for all.
-      t: the inner minimum.
-      support: the support.
-
-    Returns:
-      Loss and accuracy.
-    """
-    images, labels = expand(support, config.flip)
-    labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
-    constants = () if rows[0] is None else (problem.map.features, problem.map.forward(t))
-    phi, jt = _some_rows(frozen, images, rows[0], constants, t)
-    phi_b, jt_b = _of_images(config, frozen, batch, t, rows[1])
-    factor = Factor(gram(phi, phi), problem.factor.ridge, problem.factor.lower)
-    return outer_loss(
-        predict(gram(phi_b, phi), factor, labels - jt, jt_b), batch.targets, labels, support.log_temperature
-    )
-
-
-def coupling(
-    config: RcigConfig,
-    frozen: Frozen,
-    problem: InnerProblem,
-    rows: Array | None,
-    t: Tangent,
-    support: Support,
-    v: Tangent,
-) -> Float[Array, ""]:
-    """<v, dL/dt> up to a constant: -ridge / (n k) <J v, A^-1 (Y - J t)>. It needs no gradient of a gradient."""
-    images, labels = expand(support, config.flip)
-    labels = labels if config.learn_labels else jax.lax.stop_gradient(labels)
-    constants = ()
-    if rows is not None:
-        constants = (problem.map.features, problem.map.forward(v), problem.map.forward(t))
-    phi, jv, jt = _some_rows(frozen, images, rows, constants, v, t)
-    factor = Factor(gram(phi, phi), problem.factor.ridge, problem.factor.lower)
-    return -problem.scale * jnp.sum(jv * solve(factor, labels - jt))
-
-
 def _mean(parts: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *parts)
 
@@ -195,6 +114,59 @@ def direct_gradient(
     return _mean([one(pair) for pair in pairs])
 
 
+def one_pass(
+    config: RcigConfig,
+    frozen: Frozen,
+    problem: InnerProblem,
+    batch: RealBatch,
+    support: Support,
+    descent: bilevel.Descent,
+    solve: bilevel.Solve,
+    key: PRNGKey,
+) -> Gradient:
+    """Both parts by the implicit function theorem, where all rows of the support are differentiated.
+
+    Both parts differentiate one pass of the network over the support, in a loop of two: a program holds the
+    derivatives once, and compiles in half the time.
+
+    Args:
+      config: the settings.
+      frozen: the network.
+      problem: the inner problem.
+      batch: real images.
+      support: the support.
+      descent: to the inner minimum.
+      solve: the solver of the inverse Hessian.
+      key: draws the rows of the real batch.
+
+    Returns:
+      Both parts, with curves and losses.
+    """
+    t, (_, labels) = descent.point, learned(config, support)
+
+    def at(t: Tangent, rows: Array | None) -> tuple[Array, tuple[Scored, tuple]]:
+        of_batch = of_images(config, frozen, batch, t, rows)
+        of_support = problem.map.features, problem.map.forward(t)
+        scored = score(problem, of_support, of_batch, batch.targets, labels, support.log_temperature)
+        return scored.loss, (scored, of_batch)
+
+    draws = _draws(jax.random.split(key)[1], len(batch.images), config.direct_batch, config.repeats)
+    parts = [jax.value_and_grad(at, has_aux=True)(t, rows) for rows in draws]
+    (_, (scored, of_batch)), in_t = _mean(parts)
+    v, curve = solve(rcig_inner.hessian(problem), in_t)
+
+    def both(support: Support) -> Float[Array, "2"]:
+        images, labels = learned(config, support)
+        phi, jv, jt = outputs(frozen, images, v, t)
+        scored = score(problem, (phi, jt), of_batch, batch.targets, labels, support.log_temperature)
+        return jnp.stack([scored.loss, -couple(problem, phi, jv, jt, labels)])
+
+    values, back = jax.vjp(both, support)
+    (found,) = jax.lax.map(back, jnp.eye(2, dtype=values.dtype))
+    direct, indirect = (trees.take(found, part) for part in (0, 1))
+    return Gradient(direct, indirect, scored, descent.curve, curve)
+
+
 def gradient(
     config: RcigConfig,
     frozen: Frozen,
@@ -226,12 +198,16 @@ def gradient(
         descent = minimise(config, frozen, problem, rates[0], keys.inner, age)
         draws = _draws(keys.implicit, n, config.implicit_rows, config.repeats)
 
-        def couple(psi: Support, v: Tangent) -> Array:
+        def coupled(psi: Support, v: Tangent) -> Array:
             return _mean([coupling(config, frozen, problem, rows, descent.point, psi, v) for rows in draws])
 
-        return Inner(descent, rcig_inner.hessian(problem), couple)
+        return Inner(descent, rcig_inner.hessian(problem), coupled)
 
     solve = solver(config, rates[1], keys.hinv, n)
+    counts = (config.direct_support, config.implicit_rows)
+    if config.hypergradient == "implicit" and all(draw_rows(keys.direct, n, count) is None for count in counts):
+        descent = inner(support).descent
+        return one_pass(config, frozen, fixed, batch, support, descent, solve, keys.direct)
     adjoint = bilevel.unrolled(inner) if config.hypergradient == "unrolled" else bilevel.implicit(inner, solve)
     minimum = adjoint(support)
     scored, in_t, direct = direct_gradient(config, frozen, fixed, batch, minimum.point, support, keys.direct)
