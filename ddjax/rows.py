@@ -19,6 +19,7 @@ from ddjax.trees import record
 
 Transform = Callable[[UInt8[Array, "... h w c"]], Float[Array, "... h w c"]]  # a pytree whose leaves are arrays
 
+_AT_ONCE = 1024  # rows that are read between two releases of pages
 MAPPED_BYTES = 2**30  # of a file whose pages stay mapped once they are read
 
 
@@ -100,9 +101,13 @@ class HostRows(Images):
         rows = by_row(rows)
         if isinstance(rows, slice) and self.rows is None:
             return self.pixels[rows]
-        read = self.pixels[np.asarray(rows) if self.rows is None else self.rows[rows]]
-        release(self.pixels)
-        return read
+        numbers = np.asarray(rows if self.rows is None else self.rows[rows])
+        flat = numbers.reshape(-1)
+        read = np.empty((len(flat), *self.shape[1:]), np.uint8)
+        for first in range(0, len(flat), _AT_ONCE):
+            read[first : first + _AT_ONCE] = self.pixels[flat[first : first + _AT_ONCE]]
+            release(self.pixels)
+        return read.reshape(*numbers.shape, *self.shape[1:])
 
     def arrays(self) -> Any:
         """Everything that decides the images."""
