@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax import rows
+from ddjax.execution import asking
+from ddjax.rows import HostRows
 from ddjax.trees import record
 from ddjax.types import Feed
 
@@ -40,7 +41,7 @@ class Given:
         """The batch of a step."""
         known, fetched = data
         pixels = jax.tree.map(lambda leaf: leaf[step - fetched.first], fetched.pixels)
-        return self.at(rows.answering(known, pixels), step)
+        return self.at(asking.answering(known, pixels), step)
 
 
 @functools.lru_cache(maxsize=32)
@@ -49,7 +50,7 @@ def _asked(at: Callable) -> Callable:
 
     def of_steps(known: Any, steps: Int[Array, "n"], fill: Float[Array, ""]) -> list[list[Array]]:
         def one(step: Int[Array, ""]) -> list[list[Array]]:
-            data, lists = rows.asking(known, fill)
+            data, lists = asking.asking(known, fill)
             at(data, step)
             return lists
 
@@ -70,10 +71,10 @@ def read_ahead(feed: Feed) -> Feed:
     Raises:
       ValueError: the rows depend on the images.
     """
-    sets = rows.on_host(feed.data)
+    sets = asking.on_host(feed.data)
     if not sets:
         return feed
-    known, asked = rows.away(feed.data), _asked(feed.at)
+    known, asked = asking.away(feed.data), _asked(feed.at)
     blank, other = (asked(known, jnp.arange(1), jnp.float32(fill)) for fill in (0, 1))
     if not jax.tree.all(jax.tree.map(jnp.array_equal, blank, other)):
         raise ValueError(
@@ -100,5 +101,5 @@ def ahead(read: Callable[[Any], Any], parts: Sequence[Any]) -> Iterator[tuple[An
             yield part, data
 
 
-def _read(sets: Sequence[rows.HostRows], numbers: list[list[np.ndarray]]) -> list[list[Array]]:
+def _read(sets: Sequence[HostRows], numbers: list[list[np.ndarray]]) -> list[list[Array]]:
     return [[jnp.asarray(part.read(each)) for each in lists] for part, lists in zip(sets, numbers, strict=True)]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax.execution.asking import on_disk
 from ddjax.execution.options import RunOptions
-from ddjax.rows import on_disk
 from ddjax.storage.checkpoints import checkpoint_scope, digest, maybe_checkpoint
 from ddjax.training.recipe import Recipe
 from ddjax.types import Metrics

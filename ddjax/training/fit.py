@@ -10,10 +10,11 @@ from jaxtyping import Array, Float
 
 from ddjax import trees
 from ddjax.backend import compiler_options
+from ddjax.execution.asking import away, on_host
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, checked
-from ddjax.rows import away, by_rows, on_host
+from ddjax.rows import by_rows
 from ddjax.storage.compiled import keep_compiled
 from ddjax.training.batches import Examples
 from ddjax.training.blocks import decides, in_blocks

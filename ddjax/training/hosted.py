@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax import rows
+from ddjax.execution.asking import answering, away
 from ddjax.execution.reading import CHUNK_BYTES, ahead
+from ddjax.rows import HostRows
 from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.members import Watch, members_own, over_devices
 from ddjax.training.networks import chunks_of, joined, outputs_of
@@ -54,7 +55,7 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 
         def body(i: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, losses = carry
-            examples = rows.answering(known, [[each[i] for each in pixels]])
+            examples = answering(known, [[each[i] for each in pixels]])
             state, loss = trainer.one(state, examples, first + i, own[i], present[i], Clock(epoch, shared))
             return state, losses.at[i].set(loss)
 
@@ -131,7 +132,7 @@ class Hosted:
         compiling: tuple[tuple[str, float], ...] = (),
     ):
         """Compile nothing yet."""
-        self.trainer, self.images, self.known = trainer, examples.images, rows.away(examples)
+        self.trainer, self.images, self.known = trainer, examples.images, away(examples)
         self.how = how, devices, compiling
         self.programs = _programs(trainer, *self.how)
 
@@ -186,7 +187,7 @@ class Hosted:
 
     def accuracies(self, states: TrainState, watch: Watch) -> dict[str, np.ndarray]:
         """The accuracies of each network on images in either place."""
-        there = {name: part for name, part in watch.items() if isinstance(part[0], rows.HostRows)}
+        there = {name: part for name, part in watch.items() if isinstance(part[0], HostRows)}
         here = {name: part for name, part in watch.items() if name not in there}
         found = dict(_watching(self.trainer, *self.how)(states.params, self.known, here)) if here else {}
         for images, labels in there.values():
