@@ -152,3 +152,15 @@ def test_what_cannot_be_read_says_so(pixels):
 
     with pytest.raises(ValueError, match="rows that a step asks for depend on the images"):
         read_ahead(Feed(host, at))
+
+
+def test_pages_of_a_file_are_given_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "MAPPED_BYTES", 0)
+    np.save(tmp_path / "images.npy", np.arange(64 * 3072, dtype=np.uint32).astype(np.uint8).reshape(64, 32, 32, 3))
+    images = np.asarray(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    host = rows.HostRows(images, lambda pixels: pixels)
+    whole = np.array(images)
+    for _ in range(2):
+        np.testing.assert_array_equal(host.read(np.array([3, 60])), whole[[3, 60]])
+    rows.release(whole)
+    np.testing.assert_array_equal(host.part(np.array([5, 1])).read(slice(0, 2)), whole[[5, 1]])

@@ -67,7 +67,7 @@ def test_plain_training_and_its_accuracies(tmp_path):
         chex.assert_trees_all_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["dividemix", "storm"])  # statistics of all images; a second batch in each step
+@pytest.mark.parametrize("name", ["dividemix", pytest.param("storm", marks=pytest.mark.slow)])
 def test_a_robust_rule(name):
     recipe = Recipe(epochs=2, batch=8, rate=0.05, augment="crop_flip")
     rule = make_rule(name, 2, **({"warmup": 1.0} if name == "dividemix" else {}))

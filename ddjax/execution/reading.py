@@ -19,7 +19,7 @@ from ddjax import rows
 from ddjax.trees import record
 from ddjax.types import Feed
 
-CHUNK_BYTES = 2**26  # of the images that are fetched together
+CHUNK_BYTES = 2**25  # of the images that are fetched together
 
 
 @record()

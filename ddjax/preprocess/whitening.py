@@ -6,6 +6,7 @@ import numpy as np
 import scipy.linalg
 
 from ddjax.preprocess.specs import Channels
+from ddjax.rows import release
 
 _ROWS = 1024
 
@@ -13,6 +14,7 @@ _ROWS = 1024
 def _pieces(images: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(images), _ROWS):
         yield np.asarray(images[start : start + _ROWS])
+        release(images)
 
 
 def channel_statistics(images: np.ndarray) -> Channels:
