@@ -41,6 +41,14 @@ def predict(model: Model, params: Params, images: Float[Array, "n h w c"], batch
     return jnp.concatenate(parts)
 
 
+def each_member(params: Params) -> list[Params]:
+    """The members of stacked parameters, leaves [s ...], by one program for all leaves."""
+    return [_taken(params, i) for i in range(len(jax.tree.leaves(params)[0]))]
+
+
+_taken = jax.jit(trees.take)
+
+
 @functools.partial(jax.jit, static_argnames="model")
 def _logits(model: Model, params: Params, images: Float[Array, "n h w c"]) -> Float[Array, "n k"]:
     return predict(model, params, images)
@@ -60,8 +68,7 @@ def stacked_logits(model: Model, params: Params, images: Float[Array, "n h w c"]
     Returns:
       A row of logits for each network and image.
     """
-    count = len(jax.tree.leaves(params)[0])
-    return jnp.stack([_logits(model, trees.take(params, i), images) for i in range(count)])
+    return jnp.stack([_logits(model, own, images) for own in each_member(params)])
 
 
 def accuracy(logits: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Array, ""]:
