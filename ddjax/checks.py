@@ -38,11 +38,16 @@ def key(value: Any, argument: str) -> None:
         raise ValueError(f"{argument} must be one typed key, such as jax.random.key(0); got {_briefly(value)}")
 
 
+@jax.jit  # one program for each shape, not one for each operation
+def _finite_rows(array: Any) -> jax.Array:
+    return jnp.isfinite(array).reshape(len(array), -1).all(axis=1)
+
+
 def finite(array: Any, argument: str) -> None:
     """Check that there is no NaN and no infinity."""
     if isinstance(array, Images) or not jnp.issubdtype(array.dtype, jnp.inexact):  # bytes are finite
         return
-    bad = np.flatnonzero(~np.asarray(jnp.isfinite(array).reshape(len(array), -1).all(axis=1)))
+    bad = np.flatnonzero(~np.asarray(_finite_rows(array)))
     if len(bad):
         raise ValueError(
             f"{argument} holds NaN or infinity in {len(bad)} of {len(array)} rows, the first at row {bad[0]}: "

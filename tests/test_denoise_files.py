@@ -1,6 +1,7 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport
+from experiments import denoise as command
 from experiments.denoising import writing
 from experiments.denoising.gallery import gallery
 from experiments.denoising.reading import Task
@@ -135,3 +137,24 @@ def test_pictures_with_several_labels_are_listed(tmp_path):
         page.partition('id="conflicts"')[2].count("<code>") == 3 and "the first 1 of 2; conflicts.csv lists all" in page
     )
     assert DenoiseReport.load(report.save(tmp_path / "kept")).conflicts[1].tolist() == report.conflicts[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("door", "methods"), [("features", ["prototypes", "ridge", "knn"]), ("pred_probs", ["pred_probs", "argmax"])]
+)
+def test_noise_is_added_to_labels_from_a_file(tmp_path, capsys, door, methods):
+    rng = np.random.default_rng(0)
+    truth = np.arange(120) % 3
+    scores = rng.standard_normal((120, 3)) + 6 * np.eye(3)[truth]
+    shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    np.save(tmp_path / "x.npy", scores if door == "features" else shares)
+    (tmp_path / "y.csv").write_text("label\n" + "\n".join("abc"[c] for c in truth))
+    how = {"noise": "symmetric", "rate": 0.2, "compare": True, "out": tmp_path / "out"}
+    files = {door: tmp_path / "x.npy", "labels": tmp_path / "y.csv"}
+    method = None if door == "pred_probs" else "prototypes"
+    assert command.denoise(command.Settings(**files, method=method, **how)) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "detection.jsonl").read_text().splitlines()]
+    assert [row["method"] for row in rows] == methods
+    assert {row["noise_rate"] for row in rows} == {rows[0]["noise_rate"]} and 0.1 < rows[0]["noise_rate"] < 0.3
+    assert all(row["auroc"] > 0.95 for row in rows) and rows[0]["corrected_acc"] > 0.95
+    assert "argmax" in capsys.readouterr().out or door == "features"

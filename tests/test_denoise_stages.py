@@ -130,9 +130,7 @@ def test_each_stage_is_announced_before_it_starts(capsys):
 
 def expected(method="dance", **fields):
     settings = command.Settings(data="digits", width=8, **fields)
-    return forecast.forecast(
-        settings, forecast.compared(method, False), {"steps": 10}, False, Shape(500, 0, (8, 8, 1), 10), MACHINES["cpu2"]
-    )
+    return forecast.forecast(settings, [method], {"steps": 10}, False, Shape(500, 0, (8, 8, 1), 10), MACHINES["cpu2"])
 
 
 def test_stages_have_an_estimate():
@@ -145,4 +143,4 @@ def test_stages_have_an_estimate():
     assert expected("cleanlab").keys() == {"folds", "judge"}
     assert expected("small_loss").keys() == {"networks", "judge"}
     assert expected("kip").keys() == {"rates", "students", "judge"}  # no formula is known for its steps
-    assert forecast.compared("cleanlab", True) == ["cleanlab", "small_loss"]
+    assert forecast.compared("cleanlab", "images") == ["cleanlab", "small_loss"]

@@ -60,7 +60,7 @@ CASES = [
     ("sweep", "--preset demo --resources gpus=nan --executor slurm", "resource gpus must be .*got nan"),
     ("denoise", "nothing/here", "there is no folder or file nothing/here"),
     ("denoise", "digits --method dancee", "unknown method 'dancee'"),
-    ("denoise", "digits --compare", "--compare needs images and their true labels: add errors with --noise"),
+    ("denoise", "digits --compare", "--compare needs true labels: add errors to them with --noise"),
     ("denoise", "digits --method datm --options flip=maybe", "flip must be one of true, yes, on, 1, false, no"),
     ("denoise", "digits --method datm --options ipc=3", "option ipc=3 stands beside ipc=10"),
     ("report", "nothing/here", "nothing/here does not exist"),

@@ -66,6 +66,18 @@ def test_right_labels_are_left_alone_by_weak_and_strong_networks(apart):
     assert apart > 2 or (logits.argmax(axis=1) != truth).mean() > 0.25  # a weak network, indeed
 
 
+@pytest.mark.parametrize("transition", [CHANNEL, np.eye(K) * 0.6 + 0.1], ids=["channel", "symmetric"])
+def test_weak_networks_whose_predictions_lie_in_false_clusters_keep_the_promise(transition):
+    """Saturated scores form clusters that look tighter than the classes are: half of the true error."""
+    logits, given, truth = problem(1.5, transition, flat=1.0)
+    logits = np.tanh(1.5 * (logits - logits.mean(axis=1, keepdims=True)))
+    clustered = float(error(class_given_prediction(jnp.asarray(logits), jnp.asarray(given))))
+    assert clustered < 0.6 * (logits.argmax(axis=1) != truth).mean()
+    found, wrong = ddjax.judge(logits, given), given != truth
+    assert found.flagged.mean() > 0.1 and abs(found.noise_rate - wrong.mean()) < 0.03
+    assert abs(found.expected_precision - wrong[found.flagged].mean()) < 0.05
+
+
 def calibrated(noise, flip=0.4, share=0.6):
     """A network that says how often people give each label: on a share of the images, some see the next class."""
     rng = np.random.default_rng(1)

@@ -13,6 +13,7 @@ from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
 from ddjax.training.losses import cross_entropy, squared_error
+from ddjax.training.programs import alone
 from ddjax.training.schedule import rate_factor, rows_of_epoch
 
 MODEL = build("convnet", (8, 8, 1), 3, depth=1, width=4)
@@ -194,6 +195,8 @@ def test_a_second_fit_compiles_nothing(caplog):
         return sum("Finished XLA compilation" in record.message for record in caplog.records)
 
     assert compilations(0, [0.1, 0.1]) > 0 and compilations(1, [0.1, 0.2]) == 0
+    fit(MODEL, recipe(), examples(), jax.random.split(jax.random.key(2), 3))
+    assert alone(make_trainer(MODEL, recipe()), 3, True, ()).train._cache_size() == 1  # for any number of members
 
 
 def test_padding_does_not_move_batch_statistics():

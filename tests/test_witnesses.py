@@ -5,11 +5,11 @@ import pytest
 
 import ddjax
 from ddjax.denoising import automatic, costs, proximity
-from ddjax.denoising.asking import Plan, Question
+from ddjax.denoising.asking import FeatureSet, Plan, Question
 from ddjax.denoising.combining import Part, of_one_scale, parts_of
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.patches import features_of, patch_features, shrunk
-from ddjax.denoising.registry import choose_witness
+from ddjax.denoising.registry import WITNESSES, choose_witness
 from ddjax.evaluation.measures import auc
 from ddjax.kernels.left_out import left_out
 from ddjax.types import TrainSet
@@ -143,4 +143,10 @@ def test_time_grows_with_what_is_done(monkeypatch):
     assert 235 / 1.5 < one < 235 * 1.5
     assert spent(20_000, "plain")[0] > 1.8 * one and spent(10_000, "plain*2")[0] > 1.8 * one
     assert spent(10_000, "plain@plain")[0] > 1.8 * one
+    # the ensemble reuses the answer of its part
+    assert spent(10_000, "ridge", "plain+ridge")[1] < spent(10_000, "plain+ridge")[0] + 1
     assert choose_witness("dance").cost is None
+    assert [name for name, witness in WITNESSES.items() if witness.cost is None] == ["auto"]
+    features = FeatureSet(np.zeros((1000, 8), np.float32), np.arange(1000) % 10, 10)
+    prototypes = choose_witness("prototypes").cost(features, Plan("prototypes", options={"kernels": "linear+rbf"}))
+    assert prototypes.flop > 1.9 * choose_witness("prototypes").cost(features, Plan("prototypes")).flop

@@ -152,7 +152,7 @@ class Witness(NamedTuple):
       check: raises a ValueError for data or a plan that it cannot use, before any work.
       judge: replaces the judgement of its predictions; cleanlab has filters of its own.
       distilled: the distilled set of a kept testimony, if it has one.
-          config: the dataclass whose fields `Plan.options` may set.
+      config: the dataclass whose fields `Plan.options` may set.
       cost: what an answer costs, where it can be counted.
     """
 

@@ -1,10 +1,12 @@
 """The witness that `denoise` asks by default: the best that was measured for the size and kind of the input."""
 
+import collections
 import dataclasses
 import logging
 from typing import NamedTuple
 
 from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Question, Testimony, Witness
+from ddjax.denoising.combining import parts_of
 from ddjax.denoising.costs import Cost, in_words, judging, seconds
 from ddjax.denoising.patches import FEW
 from ddjax.denoising.training import NETWORK
@@ -38,13 +40,21 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
 
 
 def forecast(question: Question, methods: tuple[str, ...]) -> list[float] | None:
-    """Predicted seconds until each method has answered and was judged, or None if one cannot be predicted."""
-    data, plan, total, out = question.data, question.plan, Cost(), []
+    """Predicted seconds until each method has answered and was judged, or None if one cannot be predicted.
+
+    A method in turn reuses what the ones before it have asked.
+    """
+    data, plan, asked = question.data, question.plan, collections.Counter[str]()
+    total, out = Cost(programs=1), []  # the program is the judge's
     for method in methods:
-        cost = question.choose(method).cost
-        if cost is None:
-            return None
-        total += cost(data, dataclasses.replace(plan, method=method)) + judging(len(data.labels), data.num_classes)
+        for part in parts_of(method):
+            cost = question.choose(part.name).cost
+            if cost is None:
+                return None
+            if fresh := max(0, part.count - asked[part.name]):
+                total += cost(data, dataclasses.replace(plan, method=part.name)).times(fresh)
+                asked[part.name] += fresh
+        total += judging(len(data.labels), data.num_classes)
         out.append(seconds(total))
     return out
 

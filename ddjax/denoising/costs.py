@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ddjax.backend import target
+from ddjax.denoising import likelihood
 from ddjax.denoising.judging import PASSES
 from ddjax.training.arithmetic import forward_flop
 from ddjax.types import Model, TrainSet
@@ -46,7 +47,8 @@ def training(model: Model, data: TrainSet, epochs: int, predictions: int = 0) ->
 
 def judging(n: int, k: int) -> Cost:
     """Judging predictions once."""
-    return Cost(PASSES * n * k * (2 * k + ELEMENT))
+    passes = PASSES * n + likelihood.PASSES * min(n, likelihood.ROWS)  # the latter where clusters overlap
+    return Cost(passes * k * (2 * k + ELEMENT))
 
 
 def seconds(cost: Cost) -> float:

@@ -1,9 +1,11 @@
 """How often the likeliest class of a prediction is wrong, and probabilities that say so.
 
-The clusters of the predictions (`ddjax.denoising.clusters`) say how far the network confuses classes that overlap. They
-are too sure in two ways. A network also errs far from every boundary: one image in a hundred. And where clusters
-overlap a lot, their shape is poorly known. Both corrections are constants that were chosen on predictions with known
-truth; the documentation of the judge has the table.
+There are two estimates. The clusters of the predictions (`ddjax.denoising.clusters`) say how far the network confuses
+classes that overlap. They are right where they are tight, whatever made the labels wrong. Where they overlap, they need
+not be classes at all, and the given labels decide (`ddjax.denoising.likelihood`). Near neither limit, both count.
+
+A network also errs far from every boundary: one image in a hundred. This and the limits are constants that were chosen
+on predictions with known truth; the documentation of the judge has the table.
 """
 
 from typing import NamedTuple
@@ -13,10 +15,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.denoising.clusters import class_given_prediction
+from ddjax.denoising.likelihood import likely_error, recalibrated
 
 FAR = 0.01  # mistakes far from every boundary, as a share of all images
-OVERLAP = 4.5  # mistakes beyond those of the clusters, in units of the cube of those
-_WEAK = 0.4  # at this error, the network's own probabilities replace those of the clusters
+TIGHT, LOOSE = 0.10, 0.13  # errors of clusters: below, they are believed; above, the likelihood of the labels is
 _SAID = 0.2  # the least weight of the network's own probabilities
 HALVINGS = 40
 _LOG_SCALES = (-7.0, 7.0)
@@ -40,17 +42,29 @@ def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[A
       at_least: a lower bound for the error; 0 where none is known.
     """
     clusters = class_given_prediction(logs, labels)
-    chosen, drawn = error(clusters), 1 - jnp.mean(jnp.sum(jnp.exp(2 * clusters), axis=1))
-    near = chosen + OVERLAP * chosen**3
-    weak = jnp.minimum(1, drawn / _WEAK) ** 2
-    said = logs - jnp.mean(logs, axis=1, keepdims=True)
-    said /= jnp.sqrt(jnp.mean(said**2)) + _TINY
+    tight = error(clusters)
+    loose = jnp.clip((tight - TIGHT) / (LOOSE - TIGHT), 0, 1)
+    said = _scaled(logs)
+
+    def asked() -> tuple[Array, Array]:
+        fitted = _scaled(recalibrated(said, labels))
+        return fitted, jnp.maximum(likely_error(fitted, labels), tight)
+
+    fitted, likely = jax.lax.cond(loose > 0, asked, lambda: (said, tight))
+    said = said + loose * (fitted - said)
+    near = tight + loose * (likely - tight)
 
     def mixed(wanted: Float[Array, ""], weight: Float[Array, ""]) -> Float[Array, "n k"]:
         wanted = jnp.maximum(wanted, at_least)
         return with_error((1 - weight) * clusters + weight * with_error(said, wanted), wanted)
 
-    return Doubt(mixed(near, weak), mixed(near + FAR, jnp.maximum(weak, _SAID)))
+    return Doubt(mixed(near, loose), mixed(near + FAR, jnp.maximum(loose, _SAID)))
+
+
+def _scaled(logs: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Centred in each row, with root mean square one."""
+    centred = logs - jnp.mean(logs, axis=1, keepdims=True)
+    return centred / (jnp.sqrt(jnp.mean(centred**2)) + _TINY)
 
 
 def error(log_true: Float[Array, "n k"]) -> Float[Array, ""]:

@@ -25,6 +25,7 @@ _CONTRAST = 0.04  # added to the deviation of a patch, whose pixels are from 0 t
 _WHITENING = 0.1  # added to the variances of normalised patches, which are 1 in the mean
 _THRESHOLD = 0.1  # similarities below it count as none
 _AT_ONCE = 100  # images
+_SIMILARITY = 600  # operations for a similarity of a patch, at the speed of a product; memory bounds them
 _TINY = 1e-6
 
 
@@ -93,7 +94,7 @@ def cost_of_image(image: tuple[int, ...], atoms: int = ATOMS) -> float:
     """Operations for the features of an image [h w c], without its mirror image."""
     sides = _sides(image)
     size, d = patch_size(sides), patch_size(sides) ** 2 * image[2]
-    return 2.0 * (sides[0] - size + 1) * (sides[1] - size + 1) * d * (d + atoms)
+    return (sides[0] - size + 1) * (sides[1] - size + 1) * (2.0 * d * (d + atoms) + _SIMILARITY * atoms)
 
 
 def _sides(image: tuple[int, ...]) -> tuple[int, int]:

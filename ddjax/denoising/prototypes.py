@@ -3,8 +3,8 @@
 For each fold, prototypes and their labels are learned from the examples of all other folds, by gradient descent on the
 error of kernel regression from the prototypes: KIP (arXiv:2011.00050) with features in place of images. A linear kernel
 is the conjugate kernel of FRePo (arXiv:2206.00719), whose last layer reads the features. The head is the ridge
-regression of these methods with their squared error, or with the cross-entropy of RCIG (arXiv:2301.12960), which
-learns a temperature too. A prototype stands for many examples, so a few wrong labels hardly move it.
+regression of these methods with their squared error; a temperature is learned beside it. A prototype stands for many
+examples, so a few wrong labels hardly move it.
 
 The features may be memory-mapped. They are read in blocks; at most `BLOCK` bytes are in memory.
 """
@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax import ranges
 from ddjax.denoising.asking import FEATURES, FeatureSet, Plan, Question, Testimony, Witness
+from ddjax.denoising.costs import GRADIENT, Cost
 from ddjax.denoising.feature_blocks import BLOCK, Block, Scale, block_of, drawn, measured
 from ddjax.denoising.feature_kernels import KERNELS, Kernel
 from ddjax.denoising.telling import Report, begun
@@ -46,7 +47,6 @@ class PrototypesConfig:
     Attributes:
       ipc: prototypes per class; with many classes fewer, so that there are at most `MOST` in total.
       kernels: names of KERNELS, separated by +; each makes one member, and the judge counts their agreement.
-      head: ridge (the squared error of KIP and FRePo), or convex (the cross-entropy of RCIG).
       steps: of Adam.
       batch: examples per step, at most.
       rate: learning rate of Adam, which decays along a cosine.
@@ -55,7 +55,6 @@ class PrototypesConfig:
 
     ipc: Count = 10
     kernels: str = "linear"
-    head: Literal["ridge", "convex"] = "ridge"
     steps: Natural = 300
     batch: Count = 1024
     rate: NonNegative = 0.01
@@ -103,12 +102,9 @@ def advance(
     def loss(learned: Prototypes, fold: Array, rows: Array) -> Float[Array, ""]:
         labels, steepness = block.labels[rows], jnp.exp(learned.log_temperature)
         found = scores(learned, block.features[rows], compute, config.ridge)
-        if config.head == "convex":
-            each = optax.softmax_cross_entropy_with_integer_labels(steepness * found, labels)
-        else:  # the cross-entropy learns the temperature alone
-            cooled = steepness * jax.lax.stop_gradient(found)
-            each = optax.softmax_cross_entropy_with_integer_labels(cooled, labels)
-            each += jnp.sum((found - centered(labels, k)) ** 2, axis=1)
+        cooled = steepness * jax.lax.stop_gradient(found)  # the cross-entropy learns the temperature alone
+        each = optax.softmax_cross_entropy_with_integer_labels(cooled, labels)
+        each += jnp.sum((found - centered(labels, k)) ** 2, axis=1)
         weights = (block.fold[rows] != fold).astype(each.dtype)
         return jnp.sum(weights * each) / jnp.maximum(jnp.sum(weights), 1)
 
@@ -204,12 +200,7 @@ def trained(
 
 
 def _predicted(
-    learned: Prototypes,
-    data: FeatureSet,
-    fold: np.ndarray,
-    scale: Scale,
-    config: PrototypesConfig,
-    kernel: str,
+    learned: Prototypes, data: FeatureSet, fold: np.ndarray, scale: Scale, config: PrototypesConfig, kernel: str
 ) -> Float[np.ndarray, "n k"]:
     n, d = data.features.shape
     rows = min(n, max(1, BLOCK // (4 * max(d, learned.points.shape[0] * learned.points.shape[1]))))
@@ -247,4 +238,12 @@ def _ask(question: Question) -> Testimony:
     return Testimony(np.stack(members), seconds={"prototypes": time.monotonic() - start})
 
 
-WITNESS = Witness(_ask, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig)
+def _cost(data: FeatureSet, plan: Plan) -> Cost:
+    config, (n, d), k = config_of(plan), np.shape(data.features), data.num_classes
+    m = k * max(1, min(config.ipc, MOST // k))
+    rows = GRADIENT * config.steps * (min(config.batch, n) + m) + n  # each is compared with all prototypes
+    flop = plan.folds * (2.0 * m * rows * (d + k) + GRADIENT * config.steps * m**3)
+    return Cost(flop, 2).times(len(config.kernels.split("+")))
+
+
+WITNESS = Witness(_ask, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig, cost=_cost)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from ddjax import checks, trees
+from ddjax import checks
 from ddjax.evaluation.measures import auc, denoising
 from ddjax.training import predict
-from ddjax.training.predict import by_blocks
+from ddjax.training.predict import by_blocks, each_member
 from ddjax.types import Audit, Model, TrainSet
 
 
@@ -30,8 +30,7 @@ def _prediction(model: Model, params: Any, images: Any) -> tuple[jax.Array, jax.
 
 def predict_all(model: Model, params: Any, images: Any) -> list[Predicted]:
     """The predictions of each network for every image; `params` are stacked."""
-    count = len(jax.tree.leaves(params)[0])
-    each = [by_blocks(functools.partial(_prediction, model, trees.take(params, i)), images) for i in range(count)]
+    each = [by_blocks(functools.partial(_prediction, model, own), images) for own in each_member(params)]
     return [Predicted(*map(np.asarray, pair)) for pair in each]
 
 

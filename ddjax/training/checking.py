@@ -97,8 +97,8 @@ def diverged(params: Params, loss: Float[np.ndarray, "s epochs"], what: str, set
       An entry for each set.
     """
     finite = np.isfinite(loss[:, -1]) if loss.size else np.ones(len(loss), bool)
-    for leaf in jax.tree.leaves(params):
-        finite &= np.asarray(jnp.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
+    for leaf in map(np.asarray, jax.tree.leaves(params)):  # on the host, where nothing is compiled for each shape
+        finite &= np.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim)))
     return [_error(np.flatnonzero(~part).tolist(), len(part), what) for part in np.split(finite, sets)]
 
 

@@ -53,6 +53,14 @@ def predict(model: Model, params: Params, images: Any, batch: int = BATCH) -> Fl
     return jnp.concatenate(parts)
 
 
+def each_member(params: Params) -> list[Params]:
+    """The members of stacked parameters, leaves [s ...], by one program for all leaves."""
+    return [_taken(params, i) for i in range(len(jax.tree.leaves(params)[0]))]
+
+
+_taken = jax.jit(trees.take)
+
+
 @functools.partial(jax.jit, static_argnames="model")
 def _logits(model: Model, params: Params, images: Any) -> Float[Array, "n k"]:
     return predict(model, params, images)
@@ -88,8 +96,7 @@ def stacked_logits(model: Model, params: Params, images: Any) -> Float[Array, "s
     Returns:
       A row of logits for each network and image, as a NumPy array if the images are on the host.
     """
-    count = len(jax.tree.leaves(params)[0])
-    each = [by_blocks(functools.partial(_logits, model, trees.take(params, i)), images) for i in range(count)]
+    each = [by_blocks(functools.partial(_logits, model, own), images) for own in each_member(params)]
     return np.stack(each) if isinstance(images, HostRows) else jnp.stack(each)
 
 

@@ -84,7 +84,8 @@ def _datm(name: str, config: datm.DatmConfig) -> dict[str, Program]:
         datm.Start(images=floats(m, *SHAPE), labels=floats(m, CLASSES), space="datm"),
         floats(r, parameters(model)),
     )
-    return _of_distiller(name, datm.build(config, model), start, Segments(weights, weights, ints(r), a_key()))
+    batch = Segments(weights, weights, ints(r), a_key())
+    return _of_distiller(name, DISTILLERS[name].build(config, model), start, batch)
 
 
 def _dance(name: str, **fields: Any) -> dict[str, Program]:
@@ -94,7 +95,7 @@ def _dance(name: str, **fields: Any) -> dict[str, Program]:
     start = dance.Start(images=floats(CLASSES, config.ipc, *SHAPE), box=box, space="dance")
     params = jax.eval_shape(model.init, a_key())
     batch = ClassBatch(floats(CLASSES, config.batch, *SHAPE), floats(CLASSES, config.batch), params, params)
-    return _of_distiller(name, dance.build(config, model), start, batch)
+    return _of_distiller(name, DISTILLERS[name].build(config, model), start, batch)
 
 
 METHODS: Mapping[str, Callable[[], dict[str, Program]]] = {
@@ -106,6 +107,7 @@ METHODS: Mapping[str, Callable[[], dict[str, Program]]] = {
     "mtt": lambda: _datm("mtt", DISTILLERS["mtt"].config(ipc=10)),
     "dance": lambda: _dance("dance", ipc=10),
     "dm": lambda: _dance("dm", ipc=10),
+    "ncfm": lambda: _dance("ncfm", ipc=10),
 }
 
 

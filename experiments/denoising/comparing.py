@@ -1,5 +1,6 @@
 """Comparison of detectors against clean labels."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,29 @@ def measured(report: DenoiseReport, clean: np.ndarray) -> dict[str, Any]:
     }
 
 
+def by_argmax(report: DenoiseReport, pred_probs: np.ndarray) -> DenoiseReport:
+    """The report that flags each label where another class is likelier, from the mean of all predictions."""
+    likely = np.asarray(pred_probs, np.float32)
+    likely = likely.mean(axis=0) if likely.ndim == 3 else likely
+    best = likely.argmax(axis=1).astype(np.int32)
+    doubt = 1 - np.take_along_axis(likely, report.given[:, None], axis=1)[:, 0]
+    flagged = best != report.given
+    return dataclasses.replace(
+        report,
+        method="argmax",
+        score="self_confidence",
+        scores={"self_confidence": doubt},
+        suspicion=doubt,
+        wrong=doubt,
+        truth=likely,
+        flagged=flagged,
+        suggested=best,
+        expected_precision=float(doubt[flagged].mean()) if flagged.any() else float("nan"),
+        noise_rate=float(flagged.mean()),
+        seconds={},
+    )
+
+
 def recall_by_class(report: DenoiseReport, clean: np.ndarray) -> list[float]:
     """Recall per given class: share of its wrong labels that are flagged; NaN for a class without wrong labels."""
     wrong = report.given != clean
@@ -57,6 +81,6 @@ def as_text(rows: list[dict[str, Any]]) -> str:
     names = list(rows[0]["auroc_by_score"])
     lines += ["", "AUROC by score", f"{'detector':14}" + "".join(f"{name[:15]:>16}" for name in names)]
     for row in rows:
-        values = (row["auroc_by_score"][name] for name in names)
+        values = (row["auroc_by_score"].get(name, float("nan")) for name in names)
         lines.append(f"{row['method']:14}" + "".join(f"{'-' if v != v else f'{100 * v:.2f}':>16}" for v in values))
     return "\n".join(lines)

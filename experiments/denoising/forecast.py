@@ -6,6 +6,7 @@ Nothing is trained or compiled. Predictions are accurate to a factor of about tw
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ddjax.denoising.asking import FEATURES, IMAGES
 from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.judging import PASSES
 from ddjax.denoising.witnesses import plain_recipe, young_recipe
@@ -21,7 +22,7 @@ from experiments.sweeping.machines import Machine
 from experiments.sweeping.operations import copies
 from experiments.sweeping.work import Shape, Work, training
 
-COMPARED = ("cleanlab", "small_loss")  # beside the method, if the truth is known
+COMPARED = {IMAGES: ("cleanlab", "small_loss"), FEATURES: ("ridge", "knn")}  # beside the method, with known truth
 PRECISION = "float32"
 # Operations per logit for exp, log and sums. Fitted: two busy cores judge 50,000 images of 100 classes in about 25 s.
 ELEMENT = 200
@@ -78,6 +79,6 @@ def forecast(
     }
 
 
-def compared(method: str, compare: bool) -> list[str]:
-    """The method, and with `compare` the other detectors."""
-    return [method, *(name for name in COMPARED if compare and name != method)]
+def compared(method: str, kind: str) -> list[str]:
+    """The method, and the other detectors for this kind of input."""
+    return [method, *(name for name in COMPARED.get(kind, ()) if name != method)]

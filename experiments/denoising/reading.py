@@ -9,7 +9,9 @@ from jaxtyping import Int, UInt8
 from ddjax.data import Dataset, load_all, prepare
 from ddjax.data.images import DifferentSizes
 from ddjax.denoising import tables
+from ddjax.denoising.inputs import class_numbers
 from ddjax.noise import NoiseSpec
+from ddjax.noise.spec import apply
 from ddjax.storage.files import array_digest
 from experiments.denoising import embedding, huggingface
 from experiments.denoising.pictures import opener
@@ -71,7 +73,8 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         view.say(f"reading {settings.labels}")
         listed = tables.read_labels(settings.labels, settings.label_column)
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
-        return Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, None, texts=listed.texts)
+        task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, None, texts=listed.texts)
+        return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
@@ -97,6 +100,17 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         clean=None if settings.noise == "clean" else np.asarray(made.audit.labels),
         dataset=dataset,
     )
+
+
+def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
+    """The task with errors added to its labels, which are then the truth."""
+    columns = None
+    if settings.pred_probs and task.given.dtype.kind != "U":
+        columns = [str(c) for c in range(task.evidence[settings.kind].shape[-1])]
+    clean, names = class_numbers(task.given, columns, filled=columns is None)
+    spec = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
+    noisy = apply(spec, clean, np.arange(len(clean)), len(names))
+    return task._replace(given=noisy.labels, class_names=names, clean=clean)
 
 
 def output_of(settings: Settings, name: str) -> pathlib.Path:

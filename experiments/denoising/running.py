@@ -32,7 +32,7 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
     more = {name: getattr(settings, name) for name in SAME}
     more |= {"ids": task.ids, "class_names": task.class_names, "keep": kept_in(settings, task.name)}
     more["flip"] = settings.flip and settings.data not in NO_FLIP
-    methods, expected = compared(settings.judge, settings.compare), {}
+    methods, expected = compared(settings.judge, settings.kind) if settings.compare else [settings.judge], {}
     if not settings.quiet and "images" in task.evidence and task.class_names:
         shape = Shape(len(task.given), 0, tuple(task.evidence["images"].shape[1:]), len(task.class_names))
         expected = forecast(settings, methods, options, more["flip"], shape, here())
@@ -42,6 +42,8 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
         more["report"] = tell
         asked = {"ipc": settings.ipc, "options": options, "score": settings.score}
         first = find(**more, **named, **asked, early=functools.partial(ranked, settings, task))
+        if settings.compare and "pred_probs" in task.evidence:
+            return [first, comparing.by_argmax(first, task.evidence["pred_probs"])]
         # the authors of cleanlab and of small loss rank by the probability of the given label
         return [first, *(find(**more, method=name, score="self_confidence") for name in methods[1:])]
 

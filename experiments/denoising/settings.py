@@ -52,7 +52,8 @@ class Settings:
       rate: rate of the added noise; by default 0.4 for kinds with a rate.
       noise_seed: seed of the added noise.
       imbalance: imbalance ratio of a long tail, which is cut before noise is added.
-      compare: also run cleanlab and small_loss, and print all detectors against the truth; needs --noise.
+      compare: also run cleanlab and small_loss, or ridge and knn on features, or take the likeliest class of
+        predictions, and print all detectors against the truth; needs --noise.
       most: number of examples in the gallery.
       decisions: a file that the gallery has saved: accepted suggestions are applied, rejected ones are not.
       export: also write the findings for labelstudio, fiftyone, cleanlab or hf; several, separated by spaces.
@@ -160,7 +161,6 @@ def least(settings: Settings, options: dict[str, Any]) -> int:
 
 def check(settings: Settings) -> None:
     """Raise a ValueError for settings that contradict each other or name what does not exist."""
-    from ddjax.denoising.asking import IMAGES
     from ddjax.denoising.denoiser import check_names
     from ddjax.names import choose
     from experiments.denoising.embedding import check_name
@@ -179,12 +179,10 @@ def check(settings: Settings) -> None:
             if settings.labels
             else "features= and pred_probs= need labels=, or the images that they describe"
         )
-    if settings.data is None and (settings.noise != "clean" or settings.imbalance or settings.limit):
-        raise ValueError("--noise, --imbalance and --limit need images: name a folder, a file or a data set")
-    if settings.compare and (settings.noise == "clean" or settings.kind != IMAGES):
-        raise ValueError(
-            "--compare needs images and their true labels: add errors with --noise, or leave --compare out"
-        )
+    if settings.data is None and (settings.imbalance or settings.limit):
+        raise ValueError("--imbalance and --limit need images: name a folder, a file or a data set")
+    if settings.compare and settings.noise == "clean":
+        raise ValueError("--compare needs true labels: add errors to them with --noise, or leave --compare out")
     if settings.decisions and not settings.decisions.is_file():
         raise FileNotFoundError(f"--decisions {settings.decisions} does not exist")
     for name in settings.export:
