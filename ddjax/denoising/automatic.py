@@ -29,7 +29,7 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
     n = len(data.labels)
     if n < FEW:
         return Choice(
-            ("ridge*3",),
+            ("ridge", "ridge*3"),
             f"{n} images teach a network from scratch little, so typical patches are their features; "
             "features of a pretrained network, with features=, would find more",
         )

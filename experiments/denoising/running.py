@@ -49,10 +49,21 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
 
 
 def ranked(settings: Settings, task: Task, report: DenoiseReport) -> None:
-    """Write the ranking of a quick witness, until slower ones replace it."""
-    path = output_of(settings, task.name) / "labels.csv"
-    writing.write_labels(report, path)
-    log.info("a first ranking is in %s: %d labels are flagged; slower witnesses refine it", path, report.flagged.sum())
+    """Write the ranking and the page of a quick witness, until slower ones replace them."""
+    out = output_of(settings, task.name)
+    writing.write_labels(report, out / "labels.csv")
+    page = write_gallery(report, task, settings, out)
+    log.info(
+        "first ranking: %d labels are flagged; %s shows them; slower witnesses refine it", report.flagged.sum(), page
+    )
+
+
+def write_gallery(report: DenoiseReport, task: Task, settings: Settings, out: pathlib.Path) -> pathlib.Path:
+    """Write the page of the most suspicious examples; returns its path."""
+    with replacing(out / "gallery.html", "w") as file:
+        title = f"Suspicious labels of {task.name}"
+        file.write(gallery(report, task.images, task.texts, title, task.skipped, settings.most, task.clean))
+    return out / "gallery.html"
 
 
 def write(report: DenoiseReport, task: Task, settings: Settings, out: pathlib.Path) -> list[str]:
@@ -62,9 +73,7 @@ def write(report: DenoiseReport, task: Task, settings: Settings, out: pathlib.Pa
     cleaned = writing.write_cleaned(report, task, settings, out)
     writing.write_conflicts(report, out / "conflicts.csv")
     writing.write_skipped(task.skipped, out / "skipped.txt")
-    with replacing(out / "gallery.html", "w") as file:
-        title = f"Suspicious labels of {task.name}"
-        file.write(gallery(report, task.images, task.texts, title, task.skipped, settings.most, task.clean))
+    write_gallery(report, task, settings, out)
     found = Found(report, task, settings)
     exported = [EXPORTS[name](found, out).name for name in settings.export]
     return ["labels.csv", cleaned.name, "gallery.html", "conflicts.csv", "skipped.txt", "report.npz", *exported]

@@ -22,7 +22,7 @@ SHORT: dict[str, dict[int, Settings]] = {
     "dance": {0: {"width": 32, "steps": 150}},
     "full": {0: {"students": 1, "epochs": 100}},
 }
-# On natural images: 18 hours on two cores by the plan. `python -m experiments.pilot` draws the curves they come from.
+# On natural images: 17 hours on two cores by the plan. `python -m experiments.pilot` draws the curves they come from.
 EXPERTS = (
     "experts=2",
     "expert_epochs=12",
@@ -41,7 +41,7 @@ PHOTOGRAPHS: dict[str, dict[int, Settings]] = {
     },
     "datm": {
         1: {"steps": 100, "options": (*EXPERTS, "inner_steps=20")},
-        10: {"steps": 60, "options": (*EXPERTS, "inner_steps=20")},
+        10: {"steps": 30, "options": (*EXPERTS, "inner_steps=20")},
         50: {"steps": 60, "options": (*EXPERTS, "inner_steps=20", "inner_batch=50")},
     },
     "dance": {
