@@ -2,7 +2,7 @@
 
 Slices are the fastest way to add pixels but have scattered gradients; with reductions it is the opposite. The mean and
 its adjoint are therefore two primitives, each the transpose of the other. For a TPU, both are sums over windows: slices
-would change the layout of all maps, for which its compiler estimates 1.7 times the time of a ConvNet's gradient.
+would change the layout of all maps, which takes its compiler and the program longer.
 """
 
 import functools
