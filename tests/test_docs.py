@@ -54,11 +54,12 @@ def commands():
 
 def parsers():
     from experiments import bench, checkup, data, denoise, noise, pilot, report, score, sweep
-    from experiments.benchmarks import mails
+    from experiments.benchmarks import mails, weak_predictions
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
     found |= {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
-    return found | {"pilot": pilot.pilot, "benchmarks.mails": mails.write}
+    found |= {"benchmarks.mails": mails.write, "benchmarks.weak_predictions": weak_predictions.write}
+    return found | {"pilot": pilot.pilot}
 
 
 @pytest.mark.parametrize(("module", "words"), list(commands()))
