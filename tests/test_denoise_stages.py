@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from ddjax import preprocess, run
-from ddjax.denoising import distilling, witnesses
+from ddjax.denoising import distilling, training, witnesses
+from ddjax.denoising.asking import Plan, Question
+from ddjax.denoising.keeping import Stages
+from ddjax.denoising.registry import choose_witness
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
@@ -69,20 +72,20 @@ def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("say", "trains", "stage"),
+    ("method", "place", "trains", "stage"),
     [
-        ("predict_cross_validated", "held_out_probabilities", ("folds", 0, 60)),
-        ("predict_early_stopped", "fit", ("networks", 0, 2)),
+        ("cleanlab", training, "held_out_probabilities", ("folds", 0, 60)),
+        ("small_loss", witnesses, "fit", ("networks", 0, 2)),
     ],
 )
-def test_other_judges_are_announced(monkeypatch, say, trains, stage):
+def test_other_judges_are_announced(monkeypatch, method, place, trains, stage):
     events = []
-    _, work = recorded(events)
-    monkeypatch.setattr(witnesses, trains, work("training"))
+    report, work = recorded(events)
+    monkeypatch.setattr(place, trains, work("training"))
+    witness, plan = choose_witness(method), Plan(method, plain_epochs=20, folds=3, network="mlp", width=4)
     with pytest.raises(Stopped):
-        more = {"folds": 3} if say == "predict_cross_validated" else {}
-        getattr(witnesses, say)(small_set(), asked(events, 20), **more)
-    assert events == [stage, "training"]
+        witness.ask(Question(small_set(), plan, Stages(None), {"data": ""}, choose_witness, report))
+    assert events == [stage, "training"] and stage[0] == witness.stage
 
 
 def test_what_precedes_a_distillation_is_announced(monkeypatch):
@@ -136,11 +139,12 @@ def expected(method="dance", **fields):
 def test_stages_have_an_estimate():
     made = expected()
     assert made.keys() == {"prepare", "distil", "rates", "students", "judge"}
-    compiling = MACHINES["cpu2"].compile_s / len(made)
-    assert min(made.values()) > compiling
+    compiling = MACHINES["cpu2"].compile_s / 4
+    assert all(made[stage] > compiling for stage in ("prepare", "distil", "rates", "students"))
     assert expected(students=50)["students"] - compiling == pytest.approx(10 * (made["students"] - compiling))
     assert "rates" not in expected(protocol="dance")
     assert expected("cleanlab").keys() == {"folds", "judge"}
     assert expected("small_loss").keys() == {"networks", "judge"}
     assert expected("kip").keys() == {"rates", "students", "judge"}  # no formula is known for its steps
+    assert expected("plain").keys() == {"networks", "judge"}
     assert forecast.compared("cleanlab", "images") == ["cleanlab", "small_loss"]

@@ -154,6 +154,7 @@ class Witness(NamedTuple):
       distilled: the distilled set of a kept testimony, if it has one.
       config: the dataclass whose fields `Plan.options` may set.
       cost: what an answer costs, where it can be counted.
+      stage: the stage that it announces, if it is the only one.
     """
 
     ask: Callable[[Question], Testimony]
@@ -164,3 +165,4 @@ class Witness(NamedTuple):
     distilled: Callable[[Question], DistilledSet] | None = None
     config: type | None = None
     cost: Callable[[TrainSet | FeatureSet, Plan], Cost] | None = None
+    stage: str | None = None

@@ -20,7 +20,6 @@ from ddjax.denoising.witnesses import (
     Networks,
     given,
     plain_recipe,
-    predict_cross_validated,
     predict_early_stopped,
     short_recipe,
     young_recipe,
@@ -118,10 +117,19 @@ def _timed(stage: str, ask: Ask) -> Ask:
     return timed
 
 
+def _in_folds(question: Question, recipe: Recipe, rule: Rule = PLAIN) -> Testimony:
+    """Predictions for each image by a network of the other folds; the stage "folds"."""
+    train, plan = preprocessed(question.data), question.plan
+    how = networks(question, 1, recipe.epochs)
+    options = how.options("folds", plan.folds * recipe.epochs)
+    key, more = jax.random.key(plan.seed), {"folds": plan.folds, "seed": plan.seed}
+    examples = given(train)
+    probabilities = held_out_probabilities(how.model, recipe, examples, key, **more, rule=rule, options=options)
+    return Testimony(_logs(probabilities)[None])
+
+
 def _folds(question: Question) -> Testimony:
-    plan = question.plan
-    how = networks(question, 1, plan.plain_epochs)
-    return Testimony(predict_cross_validated(preprocessed(question.data), how, plan.folds))
+    return _in_folds(question, plain_recipe(question.plan.plain_epochs, question.plan.flip))
 
 
 def _young(question: Question) -> Testimony:
@@ -201,7 +209,7 @@ def _trainer(
 ) -> Witness:
     """A witness that trains networks on images."""
     check = enough_for_folds if "folds" in decides else None
-    return Witness(_timed(stage, ask), (IMAGES,), decides, check, cost=cost, **more)
+    return Witness(_timed(stage, ask), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
 
 
 RULE = _trainer("networks", _by_rule, _SHORT, _cost_of_rule)
@@ -217,19 +225,7 @@ def by_rule_in_folds(name: str) -> Witness:
     """Cross-validated training by a robust rule."""
 
     def ask(question: Question) -> Testimony:
-        train, plan = preprocessed(question.data), question.plan
-        how = networks(question, 1, plan.plain_epochs)
-        recipe = short_recipe(len(train.labels), how.epochs)
-        probabilities = held_out_probabilities(
-            how.model,
-            recipe,
-            given(train),
-            jax.random.key(plan.seed),
-            folds=plan.folds,
-            seed=plan.seed,
-            rule=PLAIN if name == "plain" else make_rule(name, recipe.epochs),
-            options=how.options("folds", plan.folds * recipe.epochs),
-        )
-        return Testimony(_logs(probabilities)[None])
+        recipe = short_recipe(len(question.data.labels), question.plan.plain_epochs)
+        return _in_folds(question, recipe, PLAIN if name == "plain" else make_rule(name, recipe.epochs))
 
     return _trainer("folds", ask, _FOLDS, _cost_of_folds)

@@ -19,7 +19,6 @@ from ddjax.evaluation.rates import chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.options import RunOptions
 from ddjax.preprocess import Preprocess, one_hot
-from ddjax.robust.held_out import held_out_probabilities
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
@@ -27,7 +26,6 @@ from ddjax.types import Model, Params, TrainSet
 
 SHORT = 25  # epochs of a training that learns what images have in common, and few single labels
 YOUNG = 0.1  # share of the plain recipe's epochs: by then most right labels are learned and few wrong ones
-_TINY = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,26 +101,6 @@ def students_of(
     fitted = fit(networks.model, recipe, examples, networks.keys(), rates=rates, options=options)
     all_finite(fitted.params, fitted.loss, "students")
     return fitted.params, transform
-
-
-def predict_cross_validated(train: TrainSet, networks: Networks, folds: int) -> Float[np.ndarray, "1 n k"]:
-    """Log probabilities of each image from plain training on the other folds; the stage "folds".
-
-    Args:
-      train: the images to judge, preprocessed, with their given labels.
-      networks: the network of each fold; their epochs replace those of the plain recipe.
-      folds: their number.
-
-    Returns:
-      A single member.
-    """
-    recipe = plain_recipe(networks.epochs, networks.flip)
-    options = networks.options("folds", folds * recipe.epochs)
-    key = jax.random.key(networks.seed)
-    probabilities = held_out_probabilities(
-        networks.model, recipe, given(train), key, folds=folds, seed=networks.seed, options=options
-    )
-    return np.log(np.maximum(probabilities, _TINY))[None].astype(np.float32)
 
 
 def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n k"]:

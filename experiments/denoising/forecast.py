@@ -3,19 +3,23 @@
 Nothing is trained or compiled. Predictions are accurate to a factor of about two.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ddjax.denoising.asking import FEATURES, IMAGES
+import numpy as np
+
+from ddjax.denoising.asking import FEATURES, IMAGES, Plan
+from ddjax.denoising.costs import judging, seconds
 from ddjax.denoising.distilling import WIDTH, configured, width_for
-from ddjax.denoising.judging import PASSES
-from ddjax.denoising.witnesses import plain_recipe, young_recipe
+from ddjax.denoising.registry import choose_witness
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
 from ddjax.models import build_sized
 from ddjax.names import choose
+from ddjax.types import TrainSet
 from experiments.running.config import Experiment
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import Machine
@@ -24,13 +28,11 @@ from experiments.sweeping.work import Shape, Work, training
 
 COMPARED = {IMAGES: ("cleanlab", "small_loss"), FEATURES: ("ridge", "knn")}  # beside the method, with known truth
 PRECISION = "float32"
-# Operations per logit for exp, log and sums. Fitted: two busy cores judge 50,000 images of 100 classes in about 25 s.
-ELEMENT = 200
 
 
 def forecast(
     settings: Any, methods: Sequence[str], options: Mapping[str, Any], flip: bool, shape: Shape, machine: Machine
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Predict the seconds of each stage.
 
     Args:
@@ -42,22 +44,26 @@ def forecast(
       machine: machine that runs the stages.
 
     Returns:
-      Seconds by the name of the stage in `ddjax.denoise`, without stages that have no formula.
+      Seconds by the name of the stage in `ddjax.denoise`, without stages that have no formula; None for a stage of two
+      methods.
     """
     width = width_for(shape.image, settings.width)
     size = {"width": settings.width, "depth": settings.depth, "usual": WIDTH}
     how = choose(PROTOCOLS, settings.protocol, "protocol")
     judge = build_sized(settings.network or how.network, shape.image, shape.classes, **size)
     n, k = shape.train, shape.classes
-    works = {"judge": Work(PASSES * n * k * (2 * k + ELEMENT))}
+    named = ("students", "protocol", "epochs", "plain_epochs", "network", "width", "depth", "folds")
+    plan = Plan("", **{field: getattr(settings, field) for field in named}, flip=flip)
+    empty = np.zeros((), np.uint8)
+    labels = np.broadcast_to(empty, n)
+    data = TrainSet(images=np.broadcast_to(empty, (n, *shape.image)), labels=labels, ids=labels, num_classes=k)
+    expected: dict[str, float | None] = {"judge": seconds(judging(n, k))}
+    works: dict[str, Work] = {}
     for name in methods:
-        if name == "cleanlab":
-            recipe, held = plain_recipe(settings.plain_epochs, flip), n / settings.folds
-            one = training(recipe, judge, shape, round(n - held), held, 1, machine)
-            works["folds"] = Work(settings.folds * one.flop, settings.folds * one.passes)
-        elif name == "small_loss":
-            recipe = young_recipe(settings.plain_epochs, flip)
-            works["networks"] = training(recipe, judge, shape, n, n, settings.students, machine)
+        witness = choose_witness(name)
+        if witness.cost and witness.stage:
+            spent = seconds(witness.cost(data, dataclasses.replace(plan, method=name)))
+            expected[witness.stage] = None if witness.stage in expected else spent
         elif name in DISTILLERS or ":" in name:
             method = choose(DISTILLERS, name, "method")
             config = configured(method, name, settings.ipc, options, width, flip)
@@ -72,8 +78,8 @@ def forecast(
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
             if len(how.rates) > 1:
                 works["rates"] = training(recipe, judge, shape, m, min(HELD_OUT, n), len(how.rates), machine)
-    compiling = machine.compile_s / len(works)
-    return {
+    compiling = machine.compile_s / max(1, len(works))
+    return expected | {
         stage: work.flop / machine.rate(PRECISION) + work.passes * machine.pass_s + compiling
         for stage, work in works.items()
     }

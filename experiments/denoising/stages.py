@@ -38,7 +38,7 @@ def what_was_read(task: Task) -> list[str]:
 
 
 @contextlib.contextmanager
-def staged(quiet: bool, expected: Mapping[str, float] | None = None) -> Iterator[Report]:
+def staged(quiet: bool, expected: Mapping[str, float | None] | None = None) -> Iterator[Report]:
     """Show the stages and the log messages of `ddjax.denoise`.
 
     Args:
