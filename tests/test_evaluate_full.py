@@ -9,8 +9,7 @@ from ddjax import preprocess
 from ddjax.data import prepare, synthetic, to_space
 from ddjax.evaluation import BASELINES, PROTOCOLS, train_full
 from ddjax.evaluation.baselines import Baseline
-from ddjax.evaluation.full import smoothed
-from ddjax.evaluation.measures import auc, confusion, denoising, recall, thirds
+from ddjax.evaluation.measures import auc, confusion, denoising, recall, smoothed, thirds
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_score, normalised
 from ddjax.models import build

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from ddjax import checks
 from ddjax.evaluation.baselines import Baseline, make_targets
+from ddjax.evaluation.measures import smoothed
 from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import DEFAULTS, RunOptions
@@ -243,10 +244,3 @@ def holdout_accuracy(
         options=options,
     )
     return fitted.seen["holdout_acc"], diverged(fitted.params, fitted.loss, "networks of the hold-out", len(trains))
-
-
-def smoothed(curve: Float[np.ndarray, "s epochs"], width: int) -> Float[np.ndarray, "s epochs"]:
-    """Mean over a centred window that is shorter at the ends, so that no single lucky epoch is picked."""
-    size = curve.shape[1]
-    windows = [slice(max(0, e - width // 2), min(size, e + width // 2 + 1)) for e in range(size)]
-    return np.stack([curve[:, window].mean(axis=1) for window in windows], axis=1)

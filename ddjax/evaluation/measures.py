@@ -57,3 +57,10 @@ def auc(positive: Float[np.ndarray, "n"], negative: Float[np.ndarray, "m"]) -> f
     n, m = len(positive), len(negative)
     ranks = rankdata(np.concatenate([positive, negative]).astype(np.float64))  # half precision cannot hold large ranks
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def smoothed(curve: Float[np.ndarray, "s epochs"], width: int) -> Float[np.ndarray, "s epochs"]:
+    """Mean over a centred window that is shorter at the ends, so that no single lucky epoch is picked."""
+    size = curve.shape[1]
+    windows = [slice(max(0, e - width // 2), min(size, e + width // 2 + 1)) for e in range(size)]
+    return np.stack([curve[:, window].mean(axis=1) for window in windows], axis=1)

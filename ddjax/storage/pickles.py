@@ -42,9 +42,9 @@ def guarded(path: pathlib.Path, what: str, reader: Callable[[pathlib.Path], Any]
         return reader(path)
     except Refused as error:
         raise ValueError(f"{what} {path}: {error}") from error
-    except OSError:
-        raise
     except Exception as error:  # damaged pickles and arrays raise many kinds of errors
+        if isinstance(error, OSError):
+            raise
         raise ValueError(f"{what} {path} is truncated or not a {what}: {error or type(error).__name__}") from error
 
 
@@ -158,9 +158,7 @@ class _Unpickler(pickle.Unpickler):
             ("numpy", "dtype"): lambda code, *_: _DType(code, self.kinds),
             ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
             ("collections", "OrderedDict"): dict,
-            ("torch._utils", "_rebuild_tensor_v2"): lambda storage, offset, size, stride, *_: _Tensor(
-                storage, offset, size, stride
-            ),
+            ("torch._utils", "_rebuild_tensor_v2"): lambda *parts: _Tensor(*parts[:4]),  # storage, offset, size, stride
             ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
         }
         if module == "torch" and _STORAGES.get(name, "?")[0] in self.kinds:
