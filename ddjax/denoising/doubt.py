@@ -1,13 +1,17 @@
 """How often the likeliest class of a prediction is wrong, and probabilities that say so.
 
 There are two estimates. The clusters of the predictions (`ddjax.denoising.clusters`) say how far the network confuses
-classes that overlap. They are right where they are tight, whatever made the labels wrong. Where they overlap, they need
-not be classes at all, and the given labels decide (`ddjax.denoising.likelihood`). Near neither limit, both count.
+classes that overlap. They are right where they are tight, whatever made the labels wrong. Where the clusters of a
+single prediction overlap, they need not be classes at all, and the given labels decide (`ddjax.denoising.likelihood`).
+Near neither limit, both count. Several networks that agree with each other against a label are evidence against it, so
+their clusters are believed.
 
-A network also errs far from every boundary: one image in a hundred. This and the limits are constants that were chosen
-on predictions with known truth; the documentation of the judge has the table.
+Clusters are too sure in two ways. A network also errs far from every boundary: one image in a hundred. And where
+clusters overlap a lot, their shape is poorly known. These corrections and the limits are constants that were chosen on
+predictions with known truth; the documentation of the judge has the table.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -18,6 +22,8 @@ from ddjax.denoising.clusters import class_given_prediction
 from ddjax.denoising.likelihood import likely_error, recalibrated
 
 FAR = 0.01  # mistakes far from every boundary, as a share of all images
+OVERLAP = 4.5  # mistakes beyond those of the clusters, in units of the cube of those
+_WEAK = 0.4  # at this error, the network's own probabilities replace those of the clusters
 TIGHT, LOOSE = 0.10, 0.13  # errors of clusters: below, they are believed; above, the likelihood of the labels is
 _SAID = 0.2  # the least weight of the network's own probabilities
 HALVINGS = 40
@@ -32,33 +38,38 @@ class Doubt(NamedTuple):
     all: Float[Array, "n k"]  # counts mistakes far from boundaries as well: for each label that is doubted
 
 
-@jax.jit
-def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""]) -> Doubt:
+@functools.partial(jax.jit, static_argnames="alone")
+def doubts(
+    logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""], *, alone: bool = True
+) -> Doubt:
     """Probabilities of the true class whose expected error is that of the predictions.
 
     Args:
       logs: log-probabilities, finite.
       labels: the given labels.
       at_least: a lower bound for the error; 0 where none is known.
+      alone: whether they are the predictions of one network, not the mean of several.
     """
     clusters = class_given_prediction(logs, labels)
-    tight = error(clusters)
-    loose = jnp.clip((tight - TIGHT) / (LOOSE - TIGHT), 0, 1)
+    tight, drawn = error(clusters), 1 - jnp.mean(jnp.sum(jnp.exp(2 * clusters), axis=1))
+    near, weight = tight + OVERLAP * tight**3, jnp.minimum(1, drawn / _WEAK) ** 2
     said = _scaled(logs)
+    if alone:
+        loose = jnp.clip((tight - TIGHT) / (LOOSE - TIGHT), 0, 1)
 
-    def asked() -> tuple[Array, Array]:
-        fitted = _scaled(recalibrated(said, labels))
-        return fitted, jnp.maximum(likely_error(fitted, labels), tight)
+        def asked() -> tuple[Array, Array]:
+            fitted = _scaled(recalibrated(said, labels))
+            return fitted, jnp.maximum(likely_error(fitted, labels), tight)
 
-    fitted, likely = jax.lax.cond(loose > 0, asked, lambda: (said, tight))
-    said = said + loose * (fitted - said)
-    near = tight + loose * (likely - tight)
+        fitted, likely = jax.lax.cond(loose > 0, asked, lambda: (said, near))
+        said = said + loose * (fitted - said)
+        near, weight = near + loose * (likely - near), weight + loose * (1 - weight)
 
     def mixed(wanted: Float[Array, ""], weight: Float[Array, ""]) -> Float[Array, "n k"]:
         wanted = jnp.maximum(wanted, at_least)
         return with_error((1 - weight) * clusters + weight * with_error(said, wanted), wanted)
 
-    return Doubt(mixed(near, loose), mixed(near + FAR, jnp.maximum(loose, _SAID)))
+    return Doubt(mixed(near, weight), mixed(near + FAR, jnp.maximum(weight, _SAID)))
 
 
 def _scaled(logs: Float[Array, "n k"]) -> Float[Array, "n k"]:

@@ -100,7 +100,7 @@ def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement
     _, n, k = logs.shape
     given = jnp.asarray(class_labels(np.asarray(labels), n, k, "labels"))
     pooled = jnp.mean(logs, axis=0)
-    found = doubts(pooled, given, _POOLED * _split_votes(logs))
+    found = doubts(pooled, given, _POOLED * _split_votes(logs), alone=len(logs) == 1)
     truth = channel.fit_channel(found.all, given).truth
     wrong = channel.wrong(truth, given)
     contradicted = jnp.mean(jnp.argmax(pooled, axis=1) != given)
