@@ -39,9 +39,7 @@ class Doubt(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="alone")
-def doubts(
-    logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""], *, alone: bool = True
-) -> Doubt:
+def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""], *, alone: bool) -> Doubt:
     """Probabilities of the true class whose expected error is that of the predictions.
 
     Args:

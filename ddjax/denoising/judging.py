@@ -69,7 +69,7 @@ def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement
     The predictions must come from networks that did not train on the labels they are asked about, such as
     cross-validated ones; a network that has memorised a wrong label does not contradict it. How sure the networks are
     of themselves is immaterial: how often they err is estimated, without any truth, from the shape of their
-    predictions, and for weak networks from how well they predict the given labels.
+    predictions, and for a single weak network from how well it predicts the given labels.
 
     Args:
       predictions: [n k] class probabilities or logits, or [s n k] of s networks, whose mean log-probabilities are

@@ -42,9 +42,9 @@ def guarded(path: pathlib.Path, what: str, reader: Callable[[pathlib.Path], Any]
         return reader(path)
     except Refused as error:
         raise ValueError(f"{what} {path}: {error}") from error
+    except OSError:
+        raise
     except Exception as error:  # damaged pickles and arrays raise many kinds of errors
-        if isinstance(error, OSError):
-            raise
         raise ValueError(f"{what} {path} is truncated or not a {what}: {error or type(error).__name__}") from error
 
 
