@@ -36,12 +36,14 @@ class Store:
       command: written into rows.
       data_dir: the TFDS directory.
       save_every: seconds between checkpoints of a cell.
+      images: where training images are kept: "device", "host" or "auto".
     """
 
     root: pathlib.Path
     command: str = ""
     data_dir: str | None = None
     save_every: float = SECONDS
+    images: str = "auto"
 
     @property
     def runs(self) -> pathlib.Path:
@@ -50,7 +52,7 @@ class Store:
 
     def shared(self) -> Shared:
         """A new cache for cells that run in this process."""
-        return Shared(self.data_dir, sets=self.distilled, keeping=self.keeping())
+        return Shared(self.data_dir, sets=self.distilled, keeping=self.keeping(), images=self.images)
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
