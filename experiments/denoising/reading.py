@@ -134,11 +134,15 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
     if settings.image_column or settings.label_column:
         raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
     more = {"data_dir": settings.data_dir, "least": least(settings, options)}
-    try:
-        return load_all(settings.data, image_size=size, **more)
-    except DifferentSizes:
-        view.say(f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N")
-        return load_all(settings.data, image_size=SIDE, **more)
+    with view.reading(settings.data) as report:
+        more["report"] = report
+        try:
+            return load_all(settings.data, image_size=size, **more)
+        except DifferentSizes:
+            view.say(
+                f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N"
+            )
+            return load_all(settings.data, image_size=SIDE, **more)
 
 
 def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:
