@@ -79,13 +79,13 @@ def drawn(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *SHAPE), np.uint8)
 
 
-def written(folder: pathlib.Path, count: int) -> pathlib.Path:
+def written(folder: pathlib.Path, count: int, shape: tuple[int, ...] = SHAPE) -> pathlib.Path:
     """A file of random images, written in pieces if it is not there."""
-    file = folder / f"images-{count}.npy"
+    file = folder / f"images-{'x'.join(map(str, (count, *shape)))}.npy"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part.npy")
-        images = np.lib.format.open_memmap(part, "w+", np.uint8, (count, *SHAPE))
+        images = np.lib.format.open_memmap(part, "w+", np.uint8, (count, *shape))
         random = np.random.default_rng(0)
         for first in range(0, count, 10_000):
             images[first : first + 10_000] = random.integers(0, 256, images[first : first + 10_000].shape, np.uint8)
@@ -136,20 +136,28 @@ def on_disk(settings: Settings, file: pathlib.Path) -> Iterator[Entry]:
 
 
 class Watched:
-    """The largest resident memory of this process since the start: bytes in no file, and all of it."""
+    """The largest resident memory of this process, in MiB: what is in no file, and all of it."""
 
     def __init__(self) -> None:
         """Look every 20 ms, in a thread."""
+        self.reset()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def reset(self) -> None:
+        """Begin anew."""
         self.anonymous = self.everything = 0.0
-        threading.Thread(target=self._look, daemon=True).start()
+        self._look()
+
+    def _watch(self) -> None:
+        while True:
+            self._look()
+            time.sleep(0.02)
 
     def _look(self) -> None:
-        while True:
-            status = pathlib.Path("/proc/self/status").read_text()
-            sizes = {name: int(rest.split()[0]) / 2**10 for name, rest in _lines(status) if name.startswith("Rss")}
-            self.anonymous = max(self.anonymous, sizes["RssAnon"])
-            self.everything = max(self.everything, sum(sizes.values()))
-            time.sleep(0.02)
+        status = pathlib.Path("/proc/self/status").read_text()
+        sizes = {name: int(rest.split()[0]) / 2**10 for name, rest in _lines(status) if name.startswith("Rss")}
+        self.anonymous = max(self.anonymous, sizes["RssAnon"])
+        self.everything = max(self.everything, sum(sizes.values()))
 
 
 def _lines(status: str) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from ddjax.storage.files import replacing
 from experiments.display.sheets import mosaic, rows_by_class
 
 INK, GIVEN, CLEAN, TEST, PICK = "#333333", "#c44e52", "#4c72b0", "#222222", "#55a868"
-_STYLE = {
+STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,7 +40,7 @@ def draw(outcome: Any, folder: pathlib.Path) -> list[pathlib.Path]:
 def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
     """Plot accuracy by epoch for training on the full set, and mark the epoch that the hold-out picked."""
     seen, row = outcome.scores.curves, outcome.row
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7, 4))
         epochs = np.arange(1, row["epochs"] + 1)
         for name, colour, words in [
@@ -75,7 +75,7 @@ def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.
         rows = np.array_split(members, -(-len(members) // (5 if len(members) <= 20 else 10)))
     sheet = mosaic(shown, rows[:20])
     h, w = shown.shape[1:3]
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(scale * sheet.shape[1] / w, scale * sheet.shape[0] / w))
         axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
@@ -92,7 +92,7 @@ def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.
 def confusion(counts: np.ndarray, class_names: tuple[str, ...], path: pathlib.Path) -> pathlib.Path:
     """Plot the confusion matrix of the students on test images, in per cent of each true class."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         figure, _ = heat(shares, class_names, "predicted", "true class")
         return save(figure, path)
 
