@@ -55,11 +55,12 @@ def commands():
 def parsers():
     from experiments import bench, checkup, data, denoise, noise, pilot, report, score, sweep
     from experiments.benchmarks import mails, weak_predictions
+    from experiments.display import growth
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
     found |= {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
     found |= {"benchmarks.mails": mails.write, "benchmarks.weak_predictions": weak_predictions.write}
-    return found | {"pilot": pilot.pilot}
+    return found | {"pilot": pilot.pilot, "display.growth": growth.write}
 
 
 @pytest.mark.parametrize(("module", "words"), list(commands()))

@@ -5,38 +5,32 @@ import json
 import pytest
 
 from experiments.benchmarks import growth
+from experiments.display import growth as picture
 
-AXES = {
-    "images": [growth.Size(24, 2, 1), growth.Size(48, 2, 1)],
-    "classes": [growth.Size(48, 2, 1), growth.Size(48, 3, 1)],
-    "ipc": [growth.Size(24, 2, 1), growth.Size(24, 2, 2)],
-}
+SIZES = {"images": [growth.Size(24, 2, 1), growth.Size(48, 2, 1)]}
 
 
-def test_images_in_a_file(monkeypatch, capsys, tmp_path):
-    small = {"axes": {"images": [growth.Size(24, 2, 1), growth.Size(48, 2, 1)]}, "shape": (16, 16, 3)}
-    monkeypatch.setitem(growth.PROBLEMS, "imagenet", growth.PROBLEMS["imagenet"]._replace(**small))
+def test_each_stage_has_a_row_at_each_size(monkeypatch, capsys, tmp_path):
+    small = growth.PROBLEMS["imagenet"]._replace(axes=SIZES, shape=(16, 16, 3))
+    monkeypatch.setitem(growth.PROBLEMS, "imagenet", small)
     growth.alone("imagenet", "random", str(tmp_path))
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["stage"], row["images"]) for row in rows] == [
+        (stage, images) for images in (24, 48) for stage in ("preparation", "step")
+    ]
+    assert all(row["seconds"] > 0 for row in rows)
     assert {path.name for path in tmp_path.iterdir()} == {"images-24x16x16x3.npy", "images-48x16x16x3.npy"}
 
 
-def test_each_stage_has_a_row_at_each_size_and_a_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(growth, "AXES", AXES)
-    monkeypatch.setitem(growth.PROBLEMS, "growth", growth.PROBLEMS["growth"]._replace(axes=AXES))
-    for name in (growth.DATA, "random"):
-        growth.alone("growth", name, str(tmp_path))
-    printed = capsys.readouterr().out
-    rows = [json.loads(line) for line in printed.splitlines()]
-    stages = ["noise and statistics", "epoch", "predictions", "preparation", "step"]
-    assert [row["stage"] for row in rows] == stages[:3] * 4 + stages[3:] * 4
-    assert all(row["seconds"] > 0 for row in rows)
-    for row in rows:  # memory of so little work is noise
-        row["peak_mib"] = 10.0 * row["images"] * row["ipc"] ** 2
+def test_exponents_are_those_of_the_largest_sizes(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(picture, "AXES", SIZES)
+    rows = [
+        {"stage": stage, "method": "dm", **size._asdict(), "seconds": size.images**2, "peak_mib": 7.0}
+        for stage in ("epoch", "preparation", "step")
+        for size in SIZES["images"]
+    ]
+    assert picture.exponents(rows)["step", "dm"]["images"] == pytest.approx((2, 0))
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    growth.write(tmp_path / "rows.jsonl")
-    table = capsys.readouterr().out.splitlines()
-    assert len(table) == 2 + len(stages) and table[-1].startswith("| step | random | ")
-    found = growth.exponents(rows)["step", "random"]
-    assert [found[axis][1] for axis in AXES] == pytest.approx([1, 0, 2])
+    picture.write(tmp_path / "rows.jsonl")
+    assert "| step | dm | 2.0 | 0.0 |" in capsys.readouterr().out.splitlines()
     assert "</svg>" in (tmp_path / "rows.svg").read_text()

@@ -87,13 +87,14 @@ def decode_files(
         images = empty((len(names), *shape, 3), work and work.folder / "images.npy")
         parts = (decode_into(images, names, [row], reading, image_size) for row in range(len(names)))
     skipped: dict[int, str] = {}
-    for part in parts:
-        if part.odd:
-            raise DifferentSizes(differing_sizes(names, reading))
-        skipped |= dict(part.skipped)
-        grey &= part.grey
-        if part.skipped:
-            _check_skipped([skipped[row] for row in sorted(skipped)], len(names), strict, most_skipped)
+    with contextlib.closing(parts):  # an error ends the processes
+        for part in parts:
+            if part.odd:
+                raise DifferentSizes(differing_sizes(names, reading))
+            skipped |= dict(part.skipped)
+            grey &= part.grey
+            if part.skipped:
+                _check_skipped([skipped[row] for row in sorted(skipped)], len(names), strict, most_skipped)
     messages = [skipped[row] for row in sorted(skipped)]
     kept = np.ones(len(names), bool)
     kept[list(skipped)] = False

@@ -10,7 +10,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -28,7 +28,7 @@ DONE = "done.jsonl"  # the lines that the processes have printed
 
 def decode_by_processes(
     names: Sequence[str], root: pathlib.Path, image_size: int | None, shape: tuple[int, int], work: Work
-) -> tuple[UInt8[np.ndarray, "n h w 3"], Iterator[Part]]:
+) -> tuple[UInt8[np.ndarray, "n h w 3"], Generator[Part, None, None]]:
     """Decode files into an array in `work.folder`, where an interrupted call for the same files is continued.
 
     Args:
@@ -52,7 +52,7 @@ def decode_by_processes(
     return np.lib.format.open_memmap(array, "r+"), _parts(len(names), work)
 
 
-def _parts(total: int, work: Work) -> Iterator[Part]:
+def _parts(total: int, work: Work) -> Generator[Part, None, None]:
     """The parts of earlier calls, then those of the processes of this one."""
     done = dict(_noted(work.folder / DONE))
     left = [begin for begin in range(0, total, AT_ONCE) if begin not in done]
@@ -79,7 +79,7 @@ def _read(line: str) -> tuple[int, Part]:
     return begin, Part(*part)
 
 
-def _lines(folder: pathlib.Path, most: int) -> Iterator[str]:
+def _lines(folder: pathlib.Path, most: int) -> Generator[str, None, None]:
     """The lines that the processes print, as they come.
 
     Raises:

@@ -45,7 +45,7 @@ def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
     if not np.issubdtype(ids.dtype, np.integer) or ids.shape != (n,):
         raise ValueError(f"ids must be integers of shape [{n}], one per label, got {ids.dtype} {list(ids.shape)}")
     ids = ids.astype(np.int64)
-    if n and (ids.min() < 0 or len(np.unique(ids)) != n):
+    if n and (ids.min() < 0 or (np.diff(np.sort(ids)) == 0).any()):
         raise ValueError("ids must be canonical indices: none negative, none twice")
     return ids
 

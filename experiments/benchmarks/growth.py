@@ -3,24 +3,20 @@
 The benchmark `imagenet` measures the same stages for 64 x 64 images of 1000 classes in a file.
 
 Example: python -m experiments.bench growth --json > growth.jsonl
-
-Example: python -m experiments.benchmarks.growth growth.jsonl
 """
 
 import ctypes
 import gc
 import json
-import math
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, prepare, to_space
@@ -36,7 +32,6 @@ from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import TrainSet
 from experiments.benchmarks.measure import Entry, Settings, entry
 from experiments.benchmarks.memory import Watched, spent, written
-from experiments.display.cli import main
 
 
 class Size(NamedTuple):
@@ -135,11 +130,11 @@ def alone(problem: str, name: str, folder: str) -> None:
     sizes = list(dict.fromkeys(size for line in asked.axes.values() for size in line))
     for size in sizes[:1] if name in asked.few else sizes:
         jax.clear_caches()
-        before, dataset = freed(), drawn(size, asked, pathlib.Path(folder))
+        before = freed()
         if name == DATA:
-            of_data(dataset, asked, stage)
+            of_data(drawn(size, asked, pathlib.Path(folder)), asked, stage)
         else:
-            of_method(name, placed(dataset, asked).train, size, asked, stage)
+            of_method(name, placed(drawn(size, asked, pathlib.Path(folder)), asked).train, size, asked, stage)
 
 
 def drawn(size: Size, problem: Problem, folder: pathlib.Path) -> Dataset:
@@ -196,40 +191,3 @@ def of_method(name: str, train: TrainSet, size: Size, problem: Problem, stage: C
         return distill(setup.distiller, setup.feed, copied, steps=problem.steps, chunk=1)[0]
 
     stage("step", steps, problem.steps)
-
-
-def exponents(rows: Sequence[Entry]) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
-    """For each stage and method, by axis, the powers of the size with which time and memory grow at its large end."""
-    found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
-    for stage, name in dict.fromkeys((row["stage"], row["method"]) for row in rows):
-        for axis, sizes in AXES.items():
-            last, final = (row_of(rows, stage, name, size) for size in sizes[-2:])
-            length = math.log(final[axis] / last[axis])
-            time, memory = (math.log(final[key] / last[key]) / length for key in ("seconds", "peak_mib"))
-            found.setdefault((stage, name), {})[axis] = time, memory
-    return found
-
-
-def row_of(rows: Sequence[Entry], stage: str, name: str, size: Size) -> Entry:
-    """The row of a stage of a method at a size."""
-    return next(row for row in rows if (row["stage"], row["method"], *(row[a] for a in AXES)) == (stage, name, *size))
-
-
-def write(rows: tyro.conf.Positional[pathlib.Path]) -> None:
-    """Draw the rows of `bench growth --json` beside their file, as .svg, and print the exponents as a table.
-
-    Args:
-      rows: the .jsonl.
-    """
-    from experiments.display.growth import draw
-
-    found = [json.loads(line) for line in rows.read_text().splitlines()]
-    draw(found, AXES, rows.with_suffix(".svg"))
-    print(f"| stage | method | {' | '.join(f'{axis}: time | memory' for axis in AXES)} |")
-    print("|---" * (2 + 2 * len(AXES)) + "|")
-    for (stage, name), axes in exponents(found).items():
-        print(f"| {stage} | {name} | {' | '.join(f'{t:.1f} | {m:.1f}' for t, m in axes.values())} |")
-
-
-if __name__ == "__main__":
-    main(write, __doc__)

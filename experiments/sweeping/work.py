@@ -60,8 +60,8 @@ def training(
 
 
 def data_bytes(shape: Shape) -> float:
-    """Bytes of training and test images on the device, in pixels and preprocessed."""
-    return (shape.train + shape.test) * math.prod(shape.image) * (FLOAT + 1)
+    """Bytes of the training images, which stay pixels, and of the test images, in pixels and preprocessed."""
+    return (shape.train + shape.test * (FLOAT + 1)) * math.prod(shape.image)
 
 
 def held(model: Model, shape: Shape, images: float) -> float:
