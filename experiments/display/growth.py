@@ -35,7 +35,7 @@ def draw(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.Path:
     Returns:
       The path.
     """
-    with plt.rc_context(STYLE | {"svg.hashsalt": "growth"}):
+    with plt.rc_context(STYLE | {"svg.hashsalt": "growth", "svg.fonttype": "none"}):
         grid = [(title, value) for title in ROWS for value in VALUES]
         figure, panels = plt.subplots(len(grid), len(AXES), figsize=(11, 2.6 * len(grid)), sharey="row", squeeze=False)
         for (title, value), line in zip(grid, panels, strict=True):
