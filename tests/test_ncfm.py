@@ -107,6 +107,7 @@ def test_the_sampling_network_ascends_the_distance():
     assert frequencies(NcfmConfig(frequencies=64), {}, jax.random.key(1), 5).shape == (64, 5)
 
 
+@pytest.mark.slow
 def test_distilling_lowers_the_distance():
     """Images of noise approach the characteristic function of their class; measured: from 71 to 50."""
     few = {"steps": 20, "batch": 16, "calibrations": 0, "frequencies": 320}
