@@ -18,8 +18,8 @@ from ddjax.testing import toy_train
 
 QUICK = {"steps": 4, "width": 4, "depth": 2, "batch": 6, "members": 1, "pool_epochs": 1, "keep_pool": False}
 QUICK["augment"] = "color_flip"  # compiles in half the time
-test_contract = testing.contract(
-    DISTILLERS["ncfm"], ipc=2, factor=2, sampler="learned", frequencies=320, patience=1, **QUICK
+test_contract = pytest.mark.slow(
+    testing.contract(DISTILLERS["ncfm"], ipc=2, factor=2, sampler="learned", frequencies=320, patience=1, **QUICK)
 )
 
 
