@@ -1,8 +1,8 @@
 """Ranges of numbers in type annotations, and checks of values against annotations.
 
-`Count` is an integer of at least 1, and `Annotated[float, Range(0, 1)]` a number from 0 to 1. A settings dataclass
-calls `fields` in its `__post_init__`; a function is decorated with `checked`. Images, labels and data sets are checked
-by `ddjax.checks`.
+`Count` is an integer of at least 1, `Annotated[float, Range(0, 1)]` a number from 0 to 1, and `Literal["a", "b"]` one
+of two names. A class of settings is decorated with `settings`, a function with `checked`. Images, labels and data sets
+are checked by `ddjax.checks`.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -130,6 +130,35 @@ def fields(record: Any, of: str = "") -> None:
     """Check each field of a dataclass against its annotation."""
     for name, wanted in annotations(type(record)).items():
         check(getattr(record, name), wanted, f"{of}{name}")
+
+
+@dataclass_transform(frozen_default=True)
+def settings(of: str = "") -> Callable[[type[T]], type[T]]:
+    """Decorator: a frozen dataclass that checks its fields against their annotations, then calls its `__post_init__`.
+
+    Args:
+      of: what the names of the fields begin with in messages.
+
+    Example:
+      >>> @settings("noise.")
+      ... class Noise:
+      ...     rate: Share = 0.4
+      >>> Noise(rate=2)
+      Traceback (most recent call last):
+      ValueError: noise.rate must be a finite number from 0 to 1; got 2
+    """
+
+    def wrap(kind: type[T]) -> type[T]:
+        further = getattr(kind, "__post_init__", lambda self: None)
+
+        def check_all(self: T) -> None:
+            fields(self, of)
+            further(self)
+
+        kind.__post_init__ = check_all
+        return dataclasses.dataclass(frozen=True)(kind)
+
+    return wrap
 
 
 @functools.cache

@@ -40,7 +40,7 @@ PATIENCE = 25  # steps between two reports
 _STEEPNESS = 1.0  # logarithm of the inverse temperature at the start
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class PrototypesConfig:
     """Settings of the distillation in feature space.
 
@@ -61,8 +61,7 @@ class PrototypesConfig:
     ridge: Positive = 1e-3
 
     def __post_init__(self) -> None:
-        """Raise a ValueError for a field outside its range, or an unknown kernel."""
-        ranges.fields(self)
+        """Raise a ValueError for an unknown kernel."""
         for name in self.kernels.split("+"):
             choose(KERNELS, name, "kernel")
 

@@ -13,15 +13,11 @@ from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class FullConfig:
     """No settings. Every method has `ipc`; this one ignores it."""
 
     ipc: Natural = 0
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError if `ipc` is not a number of images."""
-        ranges.fields(self)
 
 
 @record()

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ddjax.distillers import dance, ncfm
 from ddjax.distillers.dance import feed as dance_feed
-from ddjax.distillers.ncfm.config import SAMPLERS, NcfmConfig
+from ddjax.distillers.ncfm.config import NcfmConfig
 from experiments.benchmarks.dance import CLASSES, IPC
 from experiments.benchmarks.measure import Entry, Settings, measure
 from experiments.benchmarks.rcig import going_on, random_set
@@ -16,7 +16,7 @@ from experiments.benchmarks.rcig import going_on, random_set
 def ncfm_step(settings: Settings) -> Iterator[Entry]:
     """Measure a step at 1 and at 10 images per class, with Gaussian frequencies and with the sampling network."""
     for ipc in IPC:
-        for sampler in SAMPLERS:
+        for sampler in ("gaussian", "learned"):
             config = NcfmConfig(ipc, width=settings.width, batch=settings.batch or 128, start="random", sampler=sampler)
             model = dance.network(config, (32, 32, 3), CLASSES)
             train = random_set(CLASSES * max(2 * config.batch, ipc))

@@ -14,7 +14,7 @@ from experiments.running.methods import read, sized
 Settings = Mapping[str, Any]  # fields of Experiment
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class Grid:
     """All combinations of its axes.
 
@@ -35,10 +35,6 @@ class Grid:
     protocols: tuple[str, ...] = ("common",)
     everywhere: Settings = dataclasses.field(default_factory=dict)
     of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check the axes."""
-        ranges.fields(self)
 
 
 def cells(*grids: Grid) -> list[Experiment]:

@@ -27,7 +27,7 @@ from experiments.sweeping.store import FAILED, Store
 CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings("resource ")
 class Resources:
     """Resources of a job.
 
@@ -41,10 +41,6 @@ class Resources:
     tpus: NonNegative = 0
     memory: NonNegative = 0
     hours: Positive = 24
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        ranges.fields(self, "resource ")
 
 
 @dataclasses.dataclass(frozen=True)
