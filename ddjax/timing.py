@@ -72,6 +72,14 @@ class Timer:
         return max(0.0, self.seconds - (compiling() - self._compiled))
 
 
+def in_time(seconds: float) -> str:
+    """Seconds as text, in a suitable unit."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 @contextlib.contextmanager
 def ledger() -> Iterator[dict[str, Share]]:
     """Collects what work within it is charged as shared, by name."""

@@ -5,7 +5,6 @@ Example: python -m experiments.membership --dataset digits --rate 0.4 --method d
 
 import dataclasses
 import pathlib
-import sys
 from typing import Annotated, Any
 
 import jax.numpy as jnp
@@ -18,9 +17,9 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
-from experiments.display.cli import main
+from experiments.display.cli import as_repeated, main
 from experiments.display.progress import View
-from experiments.running.config import NO_FLIP, Experiment, method_config
+from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import distill_cells
 from experiments.running.run import settings_of
 from experiments.running.shared import Ready, Shared, make_ready, preprocessed
@@ -107,7 +106,7 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
         experiment.seed,
         experiment.students or cell.protocol.students,
         experiment.epochs,
-        experiment.dataset not in NO_FLIP,
+        experiment.flip,
     )
     params, transform = students_of(made, cell.prepared.train, cell.protocol, networks)
     tested = np.asarray(stacked_logits(model, params, to_space(test, transform).images)).argmax(axis=-1)
@@ -131,7 +130,7 @@ def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Attack, write the row, and print the result."""
     view = View(settings.quiet)
     row = attacked(settings.settled(), settings.shadows, view, settings.data_dir)
-    append(settings.out, row | {"command": " ".join(["python", "-m", "experiments.membership", *sys.argv[1:]])})
+    append(settings.out, row | {"command": as_repeated("membership")})
     found = row["membership"]
     print(
         f"AUC {found['auc']:.3f}, {100 * found['tpr_at_1']:.1f} % found at 1 % false alarms, accuracy "

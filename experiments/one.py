@@ -6,7 +6,6 @@ Example: python -m experiments.one --dataset digits --noise symmetric --rate 0.4
 import contextlib
 import dataclasses
 import pathlib
-import shlex
 import sys
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import tyro
 from ddjax import ranges, stopping
 from ddjax.ranges import NonNegative
 from experiments.display.cli import (
+    as_repeated,
     fail,
     flags,
     join_hosts,
@@ -124,7 +124,7 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
     from ddjax.storage.rows import append, to_line
     from experiments.display import figures, tables
 
-    outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
+    outcome.row["command"] = as_repeated("one")
     if outcome.distilled is not None:
         saving.save_distilled(outcome.distilled, folder / "distilled")
     if outcome.log:

@@ -5,12 +5,10 @@ Example: python -m experiments.pilot --preset photographs --ipc 10
 
 import dataclasses
 import pathlib
-import shlex
-import sys
 from typing import Any
 
 from ddjax.ranges import Count, Natural, Seed, checked
-from experiments.display.cli import main, with_huge_pages
+from experiments.display.cli import as_repeated, main, with_huge_pages
 
 AT = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # shares of a method's steps at which its set is scored
 NOISES = (("clean", 0.0), ("symmetric", 0.4))
@@ -75,7 +73,7 @@ def pilot(
     grid = [one if limit is None else grids.limited(one, limit) for one in grid]
     cells = [cell for cell in grids.cells(*grid) if pieces(cell).asked.on_all or _moves(cell)]
     out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
-    shared, command = Shared(data_dir), shlex.join(["python", "-m", "experiments.pilot", *sys.argv[1:]])
+    shared = Shared(data_dir)
     for group in groups(cells, fleet=True):
         timer = Timer()
         for cell, curve in zip(group, curves(group, AT, shared, View(quiet)), strict=True):
@@ -91,7 +89,7 @@ def pilot(
                 "fingerprint": fingerprint(cell),
                 "hardware": hardware(),
                 "commit": commit(),
-                "command": command,
+                "command": as_repeated("pilot"),
             }
             append(out / FILE, row)
             print(verdict(row), flush=True)

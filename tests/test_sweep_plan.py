@@ -7,8 +7,8 @@ import pytest
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.storage.rows import fingerprint, hardware
+from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
-from experiments.display.progress import in_time
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning

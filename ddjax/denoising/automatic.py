@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Question, Testimony, Witness
 from ddjax.denoising.combining import parts_of
-from ddjax.denoising.costs import Cost, in_words, judging, seconds
+from ddjax.denoising.costs import Cost, judging, seconds
 from ddjax.denoising.patches import FEW
 from ddjax.denoising.training import NETWORK
+from ddjax.timing import in_time
 from ddjax.types import TrainSet
 
 log = logging.getLogger("ddjax.denoising")
@@ -62,7 +63,7 @@ def forecast(question: Question, methods: tuple[str, ...]) -> list[float] | None
 def _ask(question: Question) -> Testimony:
     choice = chosen(question.data)
     spent = forecast(question, choice.methods)
-    after = ["" if spent is None else f", about {in_words(spent[i])}" for i in range(len(choice.methods))]
+    after = ["" if spent is None else f", about {in_time(spent[i])}" for i in range(len(choice.methods))]
     parts = [method + time for method, time in zip(choice.methods, after, strict=True)]
     log.info("auto asks %s: %s", "; then ".join(parts), choice.why)
     for method in choice.methods:

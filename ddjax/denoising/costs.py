@@ -1,13 +1,9 @@
 """How long a witness takes, from shapes, counted operations and the measured speed of this machine."""
 
 import functools
-import statistics
-import time
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
+from ddjax import machine
 from ddjax.backend import target
 from ddjax.denoising import likelihood
 from ddjax.denoising.judging import PASSES
@@ -61,19 +57,4 @@ def seconds(cost: Cost) -> float:
 @functools.cache
 def measured_rate() -> float:
     """Operations per second of a float32 matrix product, measured once in about a second."""
-    product = jax.jit(lambda a: a @ a)
-    a = jnp.ones((_SIDE, _SIDE))
-    product(a).block_until_ready()
-    spent = []
-    for _ in range(5):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        spent.append(time.perf_counter() - start)
-    return 2 * _SIDE**3 / statistics.median(spent)
-
-
-def in_words(spent: float) -> str:
-    """Seconds or minutes, to two digits."""
-    if spent < 100:
-        return f"{max(1, round(spent))} s"
-    return f"{spent / 60:.0f} min" if spent >= 600 else f"{spent / 60:.1f} min"
+    return machine.rate("float32", _SIDE)

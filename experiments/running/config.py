@@ -108,6 +108,11 @@ class Experiment:
         filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
+    @property
+    def flip(self) -> bool:
+        """Whether training may flip images."""
+        return self.dataset not in NO_FLIP
+
     def without(self, names: Collection[str]) -> "Experiment":
         """The same with the defaults of these fields."""
         fields = dataclasses.fields(Experiment)
@@ -168,7 +173,7 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
-    if "flip" in fields and experiment.dataset in NO_FLIP:
+    if "flip" in fields and not experiment.flip:
         chosen["flip"] = False
     return start(**(chosen | options))
 

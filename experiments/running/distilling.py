@@ -74,9 +74,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
             transform=first.transform,
             model=None if own else first.network(first.protocol.network),
             mesh=shared.mesh,
-            options=RunOptions(
-                report, shared.keeping and shared.keeping.checkpoints(cells, "distil", network=network_of)
-            ),
+            options=RunOptions(report, shared.checkpoints(cells, "distil", network=network_of)),
         )
     return [
         outcome

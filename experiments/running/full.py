@@ -11,7 +11,6 @@ from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
 from ddjax.execution.guard import Diverged, attempted, intact
 from experiments.display.progress import View
-from experiments.running.config import NO_FLIP
 from experiments.running.distilling import distill_cells
 from experiments.running.rules import RATES, needs, trainer
 from experiments.running.scoring import Part, score_full
@@ -57,9 +56,9 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             experiment.seed,
             inner.protocol.students,
             epochs,
-            experiment.dataset not in NO_FLIP,
+            experiment.flip,
             lambda stage, *progress: report(*progress),
-            shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
+            shared.checkpoints([cell], "correcting"),
         )
         logits = predict_students(made.distilled, train, inner.protocol, students)
     given, clean = np.asarray(train.labels), np.asarray(cell.prepared.audit.labels)

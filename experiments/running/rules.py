@@ -19,7 +19,7 @@ from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules.transition import estimate_transition, invertible
 from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
-from experiments.running.config import NO_FLIP, Experiment, method_config
+from experiments.running.config import Experiment, method_config
 from experiments.running.nested import nested_trainer
 from experiments.running.shared import Ready, Shared, preprocessed
 
@@ -50,7 +50,7 @@ def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
     settings = {name: getattr(config, name) for name in named}
     if (name := RATES.get(asked.rule)) and name not in settings:
         settings[name] = min(float(cell.prepared.noise["used_effective_rate"]), MOST[name])
-    if asked.rule == "ill" and experiment.dataset not in NO_FLIP:
+    if asked.rule == "ill" and experiment.flip:
         settings.setdefault("strong", "dance_eval")
     data, by_row = None, False
     if asked.weights:
@@ -92,7 +92,7 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
     key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
-    kept = shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
+    kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
         held_out_probabilities,
         model,

@@ -19,11 +19,12 @@ from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.precision import POLICIES, default
 from ddjax.preprocess import Preprocess
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
-from experiments.running.config import BASELINE_OF, NO_FLIP, SPACE_OF, Experiment, method_config
+from experiments.running.config import BASELINE_OF, SPACE_OF, Experiment, method_config
 from experiments.running.methods import Asked, read
 
 T = TypeVar("T")
@@ -65,6 +66,10 @@ class Shared:
         while len(kept) > (keep or self.keep):
             kept.popitem(last=False)
         return kept[key]
+
+    def checkpoints(self, cells: list["Ready"], stage: str, **more: Any) -> Checkpoints | None:
+        """The checkpoints of a stage of the cells, where some are stored; see `Keeping.checkpoints`."""
+        return self.keeping and self.keeping.checkpoints(cells, stage, **more)
 
 
 class Ready(NamedTuple):
@@ -154,7 +159,7 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 def full_recipe(ready: Ready) -> Recipe:
     """The baseline's recipe with the experiment's epochs, and without flips where they change the meaning."""
     experiment = ready.experiment
-    return adapted(ready.baseline.recipe, flip=experiment.dataset not in NO_FLIP, epochs=experiment.epochs)
+    return adapted(ready.baseline.recipe, flip=experiment.flip, epochs=experiment.epochs)
 
 
 def preprocessed(ready: Ready, shared: Shared) -> Prepared:

@@ -7,7 +7,6 @@ import numpy as np
 from ddjax.denoising import cleaning
 from ddjax.denoising.witnesses import Networks
 from ddjax.types import TrainSet
-from experiments.running.config import NO_FLIP
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
 from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
@@ -31,9 +30,8 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     if name == PRUNE:
         return cleaning.kept(train, ~pruned(cell, full_recipe(cell), model, shared))
     assert name is not None
-    kept = shared.keeping and shared.keeping.checkpoints([cell], "cleaning")
-    flip = experiment.dataset not in NO_FLIP
-    networks = Networks(model, experiment.seed, NETWORKS, flip=flip, checkpoints=kept)
+    kept = shared.checkpoints([cell], "cleaning")
+    networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint)
     key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, model.spec)
     return shared.once("cleaned", key, lambda: cleaning.WRAPPERS[name](train, networks))

@@ -11,7 +11,7 @@ from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
-from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment
+from experiments.running.config import BASELINE_OF, Experiment
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.machines import MACHINES, Machine
@@ -93,7 +93,7 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
     protocol = PROTOCOLS[cell.protocol]
-    recipe = adapted(protocol.recipe(m), flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
+    recipe = adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if len(protocol.rates) > 1:

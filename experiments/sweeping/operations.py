@@ -11,7 +11,7 @@ from ddjax.evaluation.protocols import adapted
 from ddjax.names import choose
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
-from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment, method_config
+from experiments.running.config import BASELINE_OF, Experiment, method_config
 from experiments.running.methods import read
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
@@ -70,5 +70,5 @@ def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
 
 
 def _trained(cell: Experiment, recipe: Recipe, name: str, shape: Shape, n: int) -> float:
-    recipe = adapted(recipe, flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
+    recipe = adapted(recipe, flip=cell.flip, epochs=cell.epochs)
     return training(recipe, network(cell, name, shape.image, shape.classes), shape, n, 0, 1, ANY).flop
