@@ -8,7 +8,7 @@ from ddjax.denoising import automatic, costs, proximity
 from ddjax.denoising.asking import FeatureSet, Plan, Question
 from ddjax.denoising.combining import Part, of_one_scale, parts_of
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.patches import features_of, patch_features, shrunk
+from ddjax.denoising.patches import ATOMS, features_of, patch_features, shrunk
 from ddjax.denoising.registry import WITNESSES, choose_witness
 from ddjax.evaluation.measures import auc
 from ddjax.kernels.left_out import left_out
@@ -61,7 +61,7 @@ def test_patches_of_mirror_images_are_the_same_features():
     images = np.random.default_rng(0).integers(256, size=(6, 12, 12, 3)).astype(np.uint8)
     both = np.concatenate([images, images[:, :, ::-1]])
     found = patch_features(both, 0, atoms=8)
-    assert found.shape == (12, features_of(12, (12, 12, 3), atoms=8))
+    assert found.shape == (12, features_of(12, (12, 12, 3)) * 8 // ATOMS)
     np.testing.assert_allclose(found[:6], found[6:], atol=1e-5)
     assert np.abs(patch_features(both, 0, atoms=8, flip=False)[:6] - found[6:]).max() > 1e-3
     large = np.full((2, 100, 70, 3), 51, np.uint8)

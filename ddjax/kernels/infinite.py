@@ -113,14 +113,14 @@ def convnet_kernel(
     return kernel
 
 
-def mlp_kernel(kind: str, depth: int, *, w_std: float = 2**0.5, b_std: float = 0.1) -> Kernel:
+def mlp_kernel(kind: str, depth: int) -> Kernel:
     """The infinite-width kernel of `depth` hidden layers with ReLU and a linear layer, in the "ntk" parameterisation.
+
+    The standard deviation of weights is sqrt(2 / fan in), that of biases 0.1.
 
     Args:
       kind: "ntk" (all layers are trained) or "nngp" (only the last layer is trained).
       depth: number of hidden layers.
-      w_std: standard deviation of the weights, in units of 1 / sqrt(fan in).
-      b_std: standard deviation of the biases.
 
     Returns:
       A function (x [n d], y [m d]) -> [n m].
@@ -138,7 +138,7 @@ def mlp_kernel(kind: str, depth: int, *, w_std: float = 2**0.5, b_std: float = 0
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
     stax = tangent.load().stax
-    dense = functools.partial(stax.Dense, 1, W_std=w_std, b_std=b_std)  # no kernel depends on the width
+    dense = functools.partial(stax.Dense, 1, W_std=2**0.5, b_std=0.1)  # no kernel depends on the width
     network = Stax(*stax.serial(*[layer for _ in range(depth) for layer in (dense(), stax.Relu())], dense()))
     return lambda x, y: network.kernel(x, y, kind)
 
