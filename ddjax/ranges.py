@@ -193,30 +193,6 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
-def check_int(value: Any, argument: str, least: int = 1, most: float | int = math.inf) -> int:
-    """Check that `value` is an integer from `least` to `most`.
-
-    Args:
-      value: of any type. Booleans and floats are refused.
-      argument: its name, for the message.
-      least: the smallest integer allowed.
-      most: the largest integer allowed.
-
-    Raises:
-      ValueError: it is not an integer, or is out of range.
-
-    Example:
-      >>> check_int(np.int64(3), "folds", 2)
-      3
-    """
-    return _check_int(value, argument, Range(least, most))
-
-
-def check_float(value: Any, argument: str, low: float | int, high: float | int = math.inf) -> float:
-    """Check that `value` is a finite number from `low` to `high`; see `check_int`."""
-    return _check_float(value, argument, Range(low, high))
-
-
 def _check_int(value: Any, argument: str, within: Range) -> int:
     try:
         number = None if isinstance(value, bool) else operator.index(value)

@@ -9,7 +9,7 @@ from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
-from ddjax.ranges import Count, Range, check_int, checked
+from ddjax.ranges import Count, Range, check, checked
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
 
 
@@ -59,7 +59,7 @@ def prepare(
     if imbalance is not None:
         dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
     if limit is not None:
-        check_int(limit, "limit", 1, len(dataset.images))
+        check(limit, Annotated[int, Range(1, len(dataset.images))], "limit")
     given, record = corrupt(
         noise,
         dataset.labels,

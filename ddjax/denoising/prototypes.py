@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -222,7 +222,7 @@ def config_of(plan: Plan) -> PrototypesConfig:
 
 def _check(data: FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
     config_of(plan)
-    ranges.check_int(plan.folds, "folds", 2, len(data.labels))
+    ranges.check(plan.folds, Annotated[int, ranges.Range(2, len(data.labels))], "folds")
     counts = np.bincount(data.labels, minlength=data.num_classes)
     if alone := [class_names[c] for c in np.flatnonzero(counts < 2)]:
         raise ValueError(

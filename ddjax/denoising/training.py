@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from ddjax.denoising.witnesses import (
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models import build_sized
 from ddjax.names import choose
-from ddjax.ranges import check_int
+from ddjax.ranges import Range, check
 from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules import early
@@ -168,7 +168,7 @@ def _logs(probabilities: Any) -> Float[np.ndarray, "*s n k"]:
 
 def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
     """Raise a ValueError if there are more folds than examples."""
-    check_int(plan.folds, "folds", 2, len(data.labels))
+    check(plan.folds, Annotated[int, Range(2, len(data.labels))], "folds")
 
 
 def cost_of_training(data: TrainSet, plan: Plan) -> Cost:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ddjax import checks
 from ddjax.distillers import dance, datm, dm, frepo, full, kip, ncfm, rcig, rdc, selection
-from ddjax.ranges import check_int
+from ddjax.ranges import Count, check
 from ddjax.types import Feed, Method, TrainSet
 
 
@@ -16,7 +16,7 @@ def checked(method: Method) -> Method:
     def prepare(config: Any, train: TrainSet, *rest: Any, **more: Any) -> tuple[Any, Feed]:
         checks.learnable(train)
         if method is not full.METHOD:  # it has no use for `ipc`
-            check_int(config.ipc, "ipc")
+            check(config.ipc, Count, "ipc")
         return method.prepare(config, train, *rest, **more)
 
     return method._replace(prepare=prepare)
