@@ -1,8 +1,8 @@
-"""Ranges of numbers in type annotations, and checks of values against annotations.
+"""Ranges of numbers and choices of names in type annotations, and checks of values against annotations.
 
-`Count` is an integer of at least 1, `Annotated[float, Range(0, 1)]` a number from 0 to 1, and `Literal["a", "b"]` one
-of two names. A class of settings is decorated with `settings`, a function with `checked`. Images, labels and data sets
-are checked by `ddjax.checks`.
+`Count` is an integer of at least 1, `Annotated[float, Range(0, 1)]` a number from 0 to 1, and
+`Annotated[str, ("a", "b")]` one of two names. A class of settings is decorated with `settings`, a function with
+`checked`. Images, labels and data sets are checked by `ddjax.checks`.
 """
 
 import dataclasses
@@ -95,12 +95,14 @@ def check(value: Any, wanted: Any, argument: str) -> None:
     """
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Annotated:
-        base, marks = inner[0], [mark for mark in inner[1:] if isinstance(mark, Range)]
-        if marks and base in (int, float):
-            for mark in marks:
-                (_check_int if base is int else _check_float)(value, argument, mark)
-        else:
+        base, marks = inner[0], [mark for mark in inner[1:] if isinstance(mark, Range | tuple)]
+        if not marks:
             check(value, base, argument)
+        for mark in marks:
+            if isinstance(mark, Range):
+                (_check_int if base is int else _check_float)(value, argument, mark)
+            elif value not in mark:
+                raise unknown(argument, value, mark)
     elif origin in (typing.Union, types.UnionType):
         _one_of(value, inner, argument)
     elif origin is Literal:
@@ -243,5 +245,5 @@ def _sequence(value: Any, kind: type, inner: tuple[Any, ...], argument: str) -> 
 
 
 def _checkable(hint: Any) -> bool:
-    """Whether the annotation contains a range or a boolean."""
-    return hint is bool or isinstance(hint, Range) or any(map(_checkable, typing.get_args(hint)))
+    """Whether the annotation contains a range, names or a boolean."""
+    return hint is bool or isinstance(hint, Range | tuple) or any(map(_checkable, typing.get_args(hint)))

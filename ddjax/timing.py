@@ -72,7 +72,7 @@ class Timer:
         return max(0.0, self.seconds - (compiling() - self._compiled))
 
 
-def in_time(seconds: float) -> str:
+def in_time(seconds: float | int) -> str:
     """Seconds as text, in a suitable unit."""
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:

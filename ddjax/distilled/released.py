@@ -6,7 +6,7 @@ open: `FORMATS` lists what, and `read_released` asks for it.
 
 import pathlib
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +35,7 @@ class Facts:
     """
 
     space: str | None = None
-    label_kind: Literal[tuple(LABEL_KINDS)] | None = None
+    label_kind: Annotated[str, tuple(LABEL_KINDS)] | None = None
     factor: Count | None = None
     flip: bool | None = None
     step_size: Positive | None = None

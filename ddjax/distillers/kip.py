@@ -30,7 +30,7 @@ the contract of methods. Without a `METHOD`, the function alone is an option of 
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ class KernelConfig:
     rate: NonNegative = 0.04  # of Adam
     ridge: Positive = 1e-6  # in units of the kernel's mean diagonal
     learn_labels: bool = False
-    solve: Literal["float64", "float32"] = "float64"  # precision of the solve; float32 is too low for the default ridge
+    solve: Annotated[str, ("float64", "float32")] = "float64"  # of the solve; float32 is too low for the default ridge
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +37,8 @@ class NoiseSpec:
     kind: str = "clean"
     rate: Share = 0.0
     seed: Seed = 0
-    sampler: Literal["numpy_legacy", "jax"] = "numpy_legacy"
-    order: Literal["original", "tfds"] = "original"
+    sampler: Annotated[str, ("numpy_legacy", "jax")] = "numpy_legacy"
+    order: Annotated[str, ("original", "tfds")] = "original"
     labels_file: str | None = None
     matrix_file: str | None = None
 

@@ -1,6 +1,6 @@
 """Preprocessings by name, and the channel constants of published methods."""
 
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from ddjax import ranges
 from ddjax.ranges import NonNegative
@@ -68,8 +68,8 @@ class Spec:
     """
 
     name: str
-    standardize: Literal["none", "per_image_std", "pixel_std", "fit"] = "none"
-    zca: Literal["none", "absolute", "relative"] = "none"
+    standardize: Annotated[str, ("none", "per_image_std", "pixel_std", "fit")] = "none"
+    zca: Annotated[str, ("none", "absolute", "relative")] = "none"
     eps: NonNegative = 0.1
     grey_zca: bool = True
 

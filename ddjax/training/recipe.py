@@ -1,6 +1,6 @@
 """A training recipe as a value: all settings of the trainer, without data or networks."""
 
-from typing import Literal
+from typing import Annotated
 
 from ddjax import ranges
 from ddjax.augment import AUGMENTATIONS
@@ -28,12 +28,12 @@ class Recipe:
     epochs: Count
     batch: Count
     rate: Positive
-    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimiser: Annotated[str, ("sgd", "adam", "adamw")] = "sgd"
     momentum: Share = 0.0
     weight_decay: NonNegative = (
         0.0  # coupled: added to the gradient before momentum, on all parameters; adamw: after it
     )
-    schedule: Literal["constant", "drops", "warmup_cosine"] = "constant"
+    schedule: Annotated[str, ("constant", "drops", "warmup_cosine")] = "constant"
     drop_epochs: tuple[
         Natural, ...
     ] = ()  # schedule "drops": the rate is multiplied by `drop` at the start of each of these
@@ -41,11 +41,11 @@ class Recipe:
     reset_at_drops: bool = False  # reset the optimiser state, and so its momentum, at each drop
     warmup_steps: Natural = 0  # schedule "warmup_cosine": linear from 0, then a cosine to `floor` times the rate
     floor: Share = 0.0
-    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    loss: Annotated[str, ("cross_entropy", "squared_error")] = "cross_entropy"
     augment: str = "none"
     cutmix: Share = 0.0  # probability per batch
     sharpness: Sharpness | None = None
-    order: Literal["epochs", "draws"] = "epochs"
+    order: Annotated[str, ("epochs", "draws")] = "epochs"
     draws: Count = 100
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Settings of DANCE."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated
 
 from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
@@ -53,19 +53,19 @@ class DanceConfig:
     width: Natural = 0
     depth: Natural = 0
     factor: Natural = 0
-    formation: Literal["single", "multi", "bound"] = "single"
+    formation: Annotated[str, ("single", "multi", "bound")] = "single"
     batch: Count = 128
     cap: Count = 200
     rate: NonNegative = 0.0
     momentum: PartialShare = 0.5
-    optimiser: Literal["per_class", "whole"] = "per_class"
-    encoder: Literal["between", "random"] = "between"
+    optimiser: Annotated[str, ("per_class", "whole")] = "per_class"
+    encoder: Annotated[str, ("between", "random")] = "between"
     calibrations: Natural = 1
     augment: str = "color_crop_cutout"
     one_operation: bool = False
     unit_box: bool = True
-    start: Literal["mix", "random", "noise"] = "mix"
-    start_order: Literal["drawn", "first"] = "drawn"
+    start: Annotated[str, ("mix", "random", "noise")] = "mix"
+    start_order: Annotated[str, ("drawn", "first")] = "drawn"
     members: Count = 5
     pool_epochs: Natural = 0
     keep_pool: bool = True

@@ -1,7 +1,7 @@
 """Settings of DATM; other values give its predecessors MTT and FTD."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated
 
 from ddjax import ranges
 from ddjax.distillers.datm.schedule import Schedule
@@ -69,7 +69,7 @@ class DatmConfig:
     width: Natural = 0
     depth: Natural = 0
     flip: bool = True
-    expert_recipe: Literal[tuple(RECIPES)] = "datm"
+    expert_recipe: Annotated[str, tuple(RECIPES)] = "datm"
     experts: Count = 4
     expert_epochs: Count = 30
     expert_batch: Natural = 0
@@ -77,7 +77,7 @@ class DatmConfig:
     expert_seed: Annotated[int, Range(-1, 2**32 - 1)] = -1
     storage: str = "float32"
     store: bool = True
-    keep: Literal["all", "window"] = "all"
+    keep: Annotated[str, ("all", "window")] = "all"
     inner_steps: Count = 40
     inner_batch: Natural = 0
     match_epochs: Count = 8
@@ -96,10 +96,10 @@ class DatmConfig:
     learn_labels: bool = True
     threshold: Threshold = 1.0
     average_decay: PartialShare = 0.0
-    start: Literal["correct", "real", "noise"] = "correct"
-    short_class: Literal["error", "real"] = "error"
-    hypergradient: Literal["exact", "adjoint", "tesla", "tesla_replay"] = "exact"
-    remat: Literal["nothing", "dots", "everything"] = "nothing"
+    start: Annotated[str, ("correct", "real", "noise")] = "correct"
+    short_class: Annotated[str, ("error", "real")] = "error"
+    hypergradient: Annotated[str, ("exact", "adjoint", "tesla", "tesla_replay")] = "exact"
+    remat: Annotated[str, ("nothing", "dots", "everything")] = "nothing"
     segments: Count = 1
     micro_batch: Natural = 0
     memory: NonNegative = 0.0

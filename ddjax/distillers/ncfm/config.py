@@ -1,6 +1,6 @@
 """Settings of NCFM."""
 
-from typing import Literal
+from typing import Annotated
 
 from ddjax import ranges
 from ddjax.distillers.dance.config import DanceConfig
@@ -32,7 +32,7 @@ class NcfmConfig(DanceConfig):
     cap: Count = 10_000
     members: Count = 20
     frequencies: Count = 4096
-    sampler: Literal["gaussian", "learned"] = "gaussian"
+    sampler: Annotated[str, ("gaussian", "learned")] = "gaussian"
     amplitude: NonNegative = 0.5
     phase: NonNegative = 0.5
     scale: Positive = 300.0
