@@ -27,9 +27,6 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     Args:
       settings: from the command line.
 
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a setting or the data are wrong; nothing has been trained.
     """

@@ -73,9 +73,6 @@ def one(settings: Settings) -> int:
     Args:
       settings: from the command line.
 
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a setting is wrong; nothing has been trained.
     """

@@ -46,9 +46,6 @@ def pilot(
       data_dir: directory of NAME.npz files or of TFDS, if it is not the default.
       quiet: print no progress.
 
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a name or number is wrong, or the grid has the seed; nothing has run.
     """

@@ -42,9 +42,6 @@ def report(
       quiet: print only rows that are left out; otherwise also the accuracies and a summary of the verdicts.
       reload: seconds after which a browser loads the page again, for rows that are still being made; 0: never.
 
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: no row can be used, or a format is unknown.
     """

@@ -77,9 +77,6 @@ def scored(settings: Settings, view: View) -> list[dict[str, Any]]:
       settings: the file and how it is scored.
       view: shows progress.
 
-    Returns:
-      The rows.
-
     Raises:
       ValueError: the file cannot be read, does not fit the data set, or leaves a fact open that was not given.
     """

@@ -104,9 +104,6 @@ class Question:
           method: the name of the witness.
           **changes: fields of the plan that differ.
 
-        Returns:
-          Its testimony.
-
         Raises:
           ValueError: the predictions are not finite.
         """

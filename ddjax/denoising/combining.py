@@ -122,9 +122,6 @@ def corrected(name: str, teacher: str, first: Witness) -> Witness:
       name: of the learner.
       teacher: the name of the other witness.
       first: the other witness.
-
-    Returns:
-      The witness.
     """
     learn = LEARNERS[name]
 

@@ -69,9 +69,6 @@ def choose_witness(name: str) -> Witness:
     Args:
       name: of a witness or a distiller, module:ATTRIBUTE of one, or a combination (see `ddjax.denoising.combining`).
 
-    Returns:
-      The witness.
-
     Raises:
       ValueError: the name is unknown.
 

@@ -83,9 +83,6 @@ def trained(
       data: the rule's data.
       count: number of networks.
 
-    Returns:
-      The trained networks and their recipe.
-
     Raises:
       Diverged: a network diverged.
     """

@@ -109,9 +109,6 @@ def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarr
     Args:
       train: the images to judge, preprocessed, with their given labels.
       networks: trained for a tenth of the plain recipe, or of `epochs`.
-
-    Returns:
-      A member for each network.
     """
     recipe = young_recipe(networks.epochs, networks.flip)
     fitted = fit(

@@ -53,9 +53,6 @@ def lookup(p: Preprocess, shape: tuple[int, ...]) -> Lookup:
       p: the transform.
       shape: of the images, [h w c].
 
-    Returns:
-      A transform of bytes.
-
     Example:
       >>> bytes_to_unit = lookup(Preprocess(name="unit", fingerprint="unit:0"), (1, 1, 1))
       >>> bytes_to_unit(jnp.full((1, 1, 1, 1), 255, jnp.uint8)).item()

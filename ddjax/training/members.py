@@ -24,9 +24,6 @@ def settled(how: str) -> str:
       how: one of both, or "auto": "map" on a CPU, where vectorising gains nothing and holds the activations of all
         members at once, and "vmap" elsewhere.
 
-    Returns:
-      "map" or "vmap".
-
     Raises:
       ValueError: `how` is unknown.
     """

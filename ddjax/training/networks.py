@@ -114,9 +114,6 @@ def statistics(
       targets: [n k], one-hot rows of the given labels.
       key: for the augmentation.
       views: number of augmented views.
-
-    Returns:
-      The statistics.
     """
 
     def chunk(rows: Array) -> Any:

@@ -46,9 +46,6 @@ def gallery(
       skipped: files that could not be read, with the reason.
       most: largest number of suspicious examples.
       clean: true labels; with them the page shows the calibration of the probabilities.
-
-    Returns:
-      The page as text.
     """
     shown, flagged = report.order()[:most], report.flagged
     pairs = collections.Counter(sorted(zip(report.given[flagged], report.suggested[flagged], strict=True)))
