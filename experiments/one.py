@@ -70,9 +70,6 @@ class Settings(Experiment):
 def one(settings: Settings) -> int:
     """Run the experiment, write its files and print its scores; only the first of several hosts writes and prints.
 
-    Args:
-      settings: from the command line.
-
     Raises:
       ValueError: a setting is wrong; nothing has been trained.
     """

@@ -73,10 +73,6 @@ class Settings(Facts):
 def scored(settings: Settings, view: View) -> list[dict[str, Any]]:
     """Score the set once for each protocol and architecture.
 
-    Args:
-      settings: the file and how it is scored.
-      view: shows progress.
-
     Raises:
       ValueError: the file cannot be read, does not fit the data set, or leaves a fact open that was not given.
     """

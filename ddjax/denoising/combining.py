@@ -116,13 +116,7 @@ TAKEN = {"plain": (IMAGES,), "ridge": (IMAGES, FEATURES)}
 
 
 def corrected(name: str, teacher: str, first: Witness) -> Witness:
-    """A witness that learns from the labels as another one corrects them: from its posterior of the true class.
-
-    Args:
-      name: of the learner.
-      teacher: the name of the other witness.
-      first: the other witness.
-    """
+    """The witness `name@teacher`: it learns from the posterior of the true class that the witness `first` gives."""
     learn = LEARNERS[name]
 
     def ask(question: Question) -> Testimony:

@@ -49,10 +49,6 @@ class Lookup:
 def lookup(p: Preprocess, shape: tuple[int, ...]) -> Lookup:
     """The transform as a table.
 
-    Args:
-      p: the transform.
-      shape: of the images, [h w c].
-
     Example:
       >>> bytes_to_unit = lookup(Preprocess(name="unit", fingerprint="unit:0"), (1, 1, 1))
       >>> bytes_to_unit(jnp.full((1, 1, 1, 1), 255, jnp.uint8)).item()
