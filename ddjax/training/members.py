@@ -78,6 +78,26 @@ def over_devices(function: Callable, how: str, devices: int, shared: int) -> Cal
     return jax.shard_map(own, mesh=mesh, in_specs=(split, *[replicated] * shared), out_specs=split, check_vma=False)
 
 
+def with_examples(function: Callable, how: str, devices: int, shared: int) -> Callable:
+    """`function(own, examples, watch, *shared)` over members, each with its own examples where it has some.
+
+    Args:
+      function: of the arrays of one member, its examples and watched images, and `shared` further arguments.
+      how, devices: see `over_devices`.
+      shared: number of further arguments, which are the same for all members.
+    """
+
+    def run(own: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
+        mine, rest, join = members_own(examples, watch)
+
+        def member(pair: tuple[Any, list[Any]], rest: list[Any], *constants: Any) -> Any:
+            return function(pair[0], *join(pair[1], rest), *constants)
+
+        return over_devices(member, how, devices, 1 + shared)((own, mine), rest, *constants)
+
+    return run
+
+
 def members_own(examples: Examples, watch: Watch) -> tuple[list[Any], list[Any], Callable]:
     """The leaves with a leading axis of members, the shared leaves, and a function that joins a member's with these."""
     dims = (Examples(4, 2), {name: (4, dict.fromkeys(labels, 1)) for name, (_, labels) in watch.items()})
