@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from ddjax.data import to_space
-from ddjax.denoising.witnesses import Networks, students_of
+from ddjax.denoising.networks import Networks, students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.storage.rows import append, fingerprint

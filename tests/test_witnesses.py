@@ -5,11 +5,11 @@ import pytest
 
 import ddjax
 from ddjax.denoising import automatic, costs, proximity
-from ddjax.denoising.asking import FeatureSet, Plan, Question
 from ddjax.denoising.combining import Part, of_one_scale, parts_of
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.patches import ATOMS, features_of, patch_features, shrunk
 from ddjax.denoising.registry import WITNESSES, choose_witness
+from ddjax.denoising.witness import FeatureSet, Plan, Request
 from ddjax.evaluation.measures import auc
 from ddjax.kernels.left_out import left_out
 from ddjax.types import TrainSet
@@ -135,8 +135,8 @@ def test_time_grows_with_what_is_done(monkeypatch):
     def spent(n, *methods):
         labels = np.arange(n) % 10
         data = TrainSet(images=np.zeros((n, 32, 32, 3), np.uint8), labels=labels, ids=labels, num_classes=10)
-        question = Question(data, Plan("auto"), Stages(None), {"data": ""}, choose_witness)
-        return automatic.forecast(question, methods)
+        request = Request(data, Plan("auto"), Stages(None), {"data": ""}, choose_witness)
+        return automatic.forecast(request, methods)
 
     # measured on two quiet cores: 235 s for one network of width 64 on 10,000 images
     [one] = spent(10_000, "plain")

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from ddjax.data.identical import first_rows
-from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, Plan, Question, Testimony
 from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import SCORES, choose_score, judge
 from ddjax.denoising.keeping import Stages
+from ddjax.denoising.progress import Report, begun
 from ddjax.denoising.registry import DEFAULTS, WITNESSES, choose_witness
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.tables import PRED_PROBS, is_file, read_labels, read_matrix
-from ddjax.denoising.telling import Report, begun
 from ddjax.denoising.vectors import feature_set, predictions
+from ddjax.denoising.witness import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
 from ddjax.names import choose, unknown
@@ -144,13 +144,13 @@ def denoise(
     same_as = np.arange(len(given)) if data is None else first_rows(seen)
     witness = None if data is None else choose_witness(method)
 
-    def judged(said: Testimony) -> DenoiseReport:
+    def judged(predicted: Predictions) -> DenoiseReport:
         begun(report, "judge")
         start = time.monotonic()
-        found = judge(said.predictions, given, precision=precision)
-        found = found._replace(scores=found.scores | dict(said.scores))
+        found = judge(predicted.members, given, precision=precision)
+        found = found._replace(scores=found.scores | dict(predicted.scores))
         if witness and witness.judge:
-            found = witness.judge(found, said.predictions, given)
+            found = witness.judge(found, predicted.members, given)
         made = DenoiseReport(
             ids=ids,
             same_as=same_as,
@@ -166,20 +166,20 @@ def denoise(
             method=method,
             expected_precision=found.expected_precision,
             noise_rate=found.noise_rate,
-            seconds={**said.seconds, "judge": time.monotonic() - start},
+            seconds={**predicted.seconds, "judge": time.monotonic() - start},
             settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
-            distilled=said.distilled,
+            distilled=predicted.distilled,
         )
         return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))
 
     if witness is None:
-        return judged(Testimony(seen))
+        return judged(Predictions(seen))
     if options and witness.config is None:
         raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
     if witness.check:
         witness.check(data, plan, class_names)
-    tell = early and (lambda said: early(judged(said)))
-    return judged(Question(data, plan, Stages(keep), {"data": digest}, choose_witness, report, tell).consult(method))
+    tell = early and (lambda predicted: early(judged(predicted)))
+    return judged(Request(data, plan, Stages(keep), {"data": digest}, choose_witness, report, tell).predict(method))
 
 
 def _only(**doors: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.progress import Report, begun
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.execution.options import RunOptions

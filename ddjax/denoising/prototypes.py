@@ -22,11 +22,11 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import ranges
-from ddjax.denoising.asking import FEATURES, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.costs import GRADIENT, Cost
 from ddjax.denoising.feature_blocks import BLOCK, Block, Scale, block_of, drawn, measured
 from ddjax.denoising.feature_kernels import KERNELS, Kernel
-from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.progress import Report, begun
+from ddjax.denoising.witness import FEATURES, FeatureSet, Plan, Predictions, Request, Witness
 from ddjax.execution.options import Report as Progress
 from ddjax.kernels import factor, matmul_highest, relative, solve
 from ddjax.names import choose, few
@@ -230,11 +230,11 @@ def _check(data: FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
         )
 
 
-def _ask(question: Question) -> Testimony:
-    start, plan, config = time.monotonic(), question.plan, config_of(question.plan)
-    how = {"folds": plan.folds, "seed": plan.seed, "report": question.report}
-    members = [predict(question.data, config, kernel, **how) for kernel in config.kernels.split("+")]
-    return Testimony(np.stack(members), seconds={"prototypes": time.monotonic() - start})
+def _predictions(request: Request) -> Predictions:
+    start, plan, config = time.monotonic(), request.plan, config_of(request.plan)
+    how = {"folds": plan.folds, "seed": plan.seed, "report": request.report}
+    members = [predict(request.data, config, kernel, **how) for kernel in config.kernels.split("+")]
+    return Predictions(np.stack(members), seconds={"prototypes": time.monotonic() - start})
 
 
 def _cost(data: FeatureSet, plan: Plan) -> Cost:
@@ -245,4 +245,6 @@ def _cost(data: FeatureSet, plan: Plan) -> Cost:
     return Cost(flop, 2).times(len(config.kernels.split("+")))
 
 
-WITNESS = Witness(_ask, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig, cost=_cost)
+WITNESS = Witness(
+    _predictions, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig, cost=_cost
+)

@@ -8,13 +8,13 @@ import numpy as np
 
 from ddjax.data.validate import small_classes
 from ddjax.denoising import prototypes
-from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, Plan, Question, Testimony, Witness
 from ddjax.denoising.automatic import AUTO
 from ddjax.denoising.combining import LEARNERS, corrected, ensemble, parts_of
 from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
+from ddjax.denoising.networks import predict_students
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
 from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, network_for, networks
-from ddjax.denoising.witnesses import predict_students
+from ddjax.denoising.witness import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request, Witness
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
@@ -33,27 +33,29 @@ def distillation(name: str, method: Method) -> Witness:
         if problem := small_classes(np.asarray(data.labels), class_names, least_images(name, config_of(data, plan))):
             raise ValueError(problem)
 
-    def distil(question: Question) -> tuple[DistilledSet, float]:
-        data, plan = question.data, question.plan
+    def distil(request: Request) -> tuple[DistilledSet, float]:
+        data, plan = request.data, request.plan
         config = config_of(data, plan)
-        decides = {"data": question.decides["data"], "method": name, "config": dataclasses.asdict(config)}
+        decides = {"data": request.decides["data"], "method": name, "config": dataclasses.asdict(config)}
         decides |= {each: getattr(plan, each) for each in ("seed", "network", "width", "depth", "protocol")}
-        unfinished = question.stages.checkpoints("distilled", decides)
+        unfinished = request.stages.checkpoints("distilled", decides)
         model = network_for(data, plan)
-        return question.stages.distilled(
-            decides, lambda: distilled_set(method, config, data, model, plan.seed, question.report, unfinished)
+        return request.stages.distilled(
+            decides, lambda: distilled_set(method, config, data, model, plan.seed, request.report, unfinished)
         )
 
-    def ask(question: Question) -> Testimony:
-        plan = question.plan
-        made, seconds = distil(question)
+    def predict(request: Request) -> Predictions:
+        plan = request.plan
+        made, seconds = distil(request)
         start = time.monotonic()
         protocol = choose(PROTOCOLS, plan.protocol, "protocol")
-        logits = predict_students(made, question.data, protocol, networks(question, plan.students, plan.epochs))
-        return Testimony(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
+        logits = predict_students(made, request.data, protocol, networks(request, plan.students, plan.epochs))
+        return Predictions(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
 
     decides = ("ipc", "options", "students", "epochs", *NETWORK)
-    return Witness(ask, (IMAGES,), decides, check, distilled=lambda question: distil(question)[0], config=method.config)
+    return Witness(
+        predict, (IMAGES,), decides, check, distilled=lambda request: distil(request)[0], config=method.config
+    )
 
 
 WITNESSES: Mapping[str, Witness] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.WITNESS}

@@ -13,9 +13,9 @@ from jaxtyping import Array
 
 from ddjax import trees
 from ddjax.backend import compiler_options
-from ddjax.execution.asking import on_host
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.execution.proxies import on_host
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
 from ddjax.storage.compiled import keep_compiled
 from ddjax.storage.rows import fingerprint

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax.execution.asking import answering, away
+from ddjax.execution.proxies import supplied, with_proxies
 from ddjax.execution.reading import CHUNK_BYTES, ahead
 from ddjax.rows import HostRows
 from ddjax.training.batches import Clock, Examples, TrainState
@@ -28,7 +28,7 @@ class EpochPrograms(NamedTuple):
     """The compiled parts of an epoch; states, rows, pixels and losses have a leading axis of members."""
 
     begin: Callable
-    asked: Callable
+    requests: Callable
     advance: Callable
     mean: Callable
     outputs: Callable
@@ -43,10 +43,10 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
     def begin(state: TrainState, given: None, known: Examples, epoch: Array) -> Any:
         return trainer.begin(state, len(known.images), epoch)
 
-    def asked(key: PRNGKey, own: Array, known: Examples, first: Array, epoch: Array) -> list[Array]:
+    def requests(key: PRNGKey, own: Array, known: Examples, first: Array, epoch: Array) -> list[Array]:
         n = len(known.images)
         numbers = epoch * recipe.steps_per_epoch(n) + first + jnp.arange(len(own))
-        return jax.vmap(lambda rows, number: trainer.asked(key, n, rows, number))(own, numbers)
+        return jax.vmap(lambda rows, number: trainer.requested(key, n, rows, number))(own, numbers)
 
     def advance(
         state: TrainState, given: Any, known: Examples, first: Array, count: Array, epoch: Array, shared: Array
@@ -55,7 +55,7 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 
         def body(i: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, losses = carry
-            examples = answering(known, [[each[i] for each in pixels]])
+            examples = supplied(known, [[each[i] for each in pixels]])
             state, loss = trainer.one(state, examples, first + i, own[i], present[i], Clock(epoch, shared))
             return state, losses.at[i].set(loss)
 
@@ -86,7 +86,7 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 
     return EpochPrograms(
         of_members(begin, "map", 1),
-        of_members(asked, "map", 2),
+        of_members(requests, "map", 2),
         of_members(advance, how, 4, donate=True),
         jax.jit(lambda losses: jax.lax.map(jnp.mean, losses)),
         functools.lru_cache(outputs_with),
@@ -122,7 +122,7 @@ class Hosted:
         compiling: tuple[tuple[str, float], ...] = (),
     ):
         """Compile nothing yet."""
-        self.trainer, self.images, self.known = trainer, examples.images, away(examples)
+        self.trainer, self.images, self.known = trainer, examples.images, with_proxies(examples)
         self.how = how, devices, compiling
         self.programs = _programs(trainer, *self.how)
 
@@ -143,10 +143,10 @@ class Hosted:
 
         def read(first: int) -> Any:
             mine = part(own, first)
-            asked = [mine]
+            requests = [mine]
             if asks > 1:
-                asked = jax.device_get(programs.asked(keys, mine, self.known, jnp.int32(first), epoch))
-            return [jnp.asarray(self.images.read(each)) for each in asked], mine, part(present, first)
+                requests = jax.device_get(programs.requests(keys, mine, self.known, jnp.int32(first), epoch))
+            return [jnp.asarray(self.images.read(each)) for each in requests], mine, part(present, first)
 
         losses = []
         for first, given in ahead(read, range(0, steps, at_once)):

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.denoising.asking import FEATURES, IMAGES, Plan
 from ddjax.denoising.costs import judging, seconds
 from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.registry import choose_witness
+from ddjax.denoising.witness import FEATURES, IMAGES, Plan
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted

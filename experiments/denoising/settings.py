@@ -103,7 +103,7 @@ class Settings:
     @property
     def kind(self) -> str:
         """What is judged: images, features or pred_probs."""
-        from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS
+        from ddjax.denoising.witness import FEATURES, IMAGES, PREDICTIONS
 
         if self.pred_probs is not None:
             return PREDICTIONS
@@ -119,8 +119,8 @@ class Settings:
 
 def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     """The options, parsed by the types of the method's configuration, and the noise rate."""
-    from ddjax.denoising.asking import PREDICTIONS
     from ddjax.denoising.registry import choose_witness
+    from ddjax.denoising.witness import PREDICTIONS
     from experiments.running.config import Experiment, method_config
 
     same = ("noise", "rate", "ipc", "steps", "options")
@@ -145,8 +145,8 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
 
 def least(settings: Settings, options: dict[str, Any]) -> int:
     """Smallest number of images per class in the files; 1 if labels are changed or images left out afterwards."""
-    from ddjax.denoising.asking import IMAGES
     from ddjax.denoising.distilling import WIDTH, configured, least_images
+    from ddjax.denoising.witness import IMAGES
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from ddjax.denoising.telling import Report
+from ddjax.denoising.progress import Report
 from ddjax.timing import in_time
 from experiments.denoising.reading import Task
 from experiments.display.progress import View

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ddjax.denoising.judging import judge
-from ddjax.denoising.witnesses import Networks, predict_students
+from ddjax.denoising.networks import Networks, predict_students
 from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
 from ddjax.execution.guard import Diverged, attempted, intact

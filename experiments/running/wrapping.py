@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ddjax.denoising import cleaning
-from ddjax.denoising.witnesses import Networks
+from ddjax.denoising.networks import Networks
 from ddjax.types import TrainSet
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.data import to_space
-from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.progress import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, adapted
