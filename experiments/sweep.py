@@ -52,7 +52,7 @@ def sweep(
 
     Args:
       preset: grid to run: demo, photographs, photographs_tail, photographs_networks,
-        figure2, figure4, figure5, tier_a or long_tail.
+        figure2, figure4, figure5, cifar10 or long_tail.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
