@@ -8,6 +8,9 @@ from ddjax.augment import DiffAug, diffaug
 from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare
 
+Optimiser = Annotated[str, ("per_class", "whole")]
+Encoder = Annotated[str, ("between", "random")]
+FirstImages = Annotated[str, ("mix", "random", "noise")]
 SMALL_FACTOR, FACTOR = 1, 2  # cells of small images would show nothing
 
 
@@ -58,13 +61,13 @@ class DanceConfig:
     cap: Count = 200
     rate: NonNegative = 0.0
     momentum: PartialShare = 0.5
-    optimiser: Annotated[str, ("per_class", "whole")] = "per_class"
-    encoder: Annotated[str, ("between", "random")] = "between"
+    optimiser: Optimiser = "per_class"
+    encoder: Encoder = "between"
     calibrations: Natural = 1
     augment: str = "color_crop_cutout"
     one_operation: bool = False
     unit_box: bool = True
-    start: Annotated[str, ("mix", "random", "noise")] = "mix"
+    start: FirstImages = "mix"
     start_order: Annotated[str, ("drawn", "first")] = "drawn"
     members: Count = 5
     pool_epochs: Natural = 0

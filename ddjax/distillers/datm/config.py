@@ -13,6 +13,8 @@ from ddjax.training import Recipe
 
 EPOCH_STEPS = 90  # minimal number of an expert's steps per epoch if its batch size is automatic
 LEAST_BATCH = 16
+ExpertRecipe = Annotated[str, tuple(RECIPES)]
+FirstImages = Annotated[str, ("correct", "real", "noise")]
 Threshold = Annotated[float, Range(0, above=True, infinite=True)]
 
 
@@ -69,7 +71,7 @@ class DatmConfig:
     width: Natural = 0
     depth: Natural = 0
     flip: bool = True
-    expert_recipe: Annotated[str, tuple(RECIPES)] = "datm"
+    expert_recipe: ExpertRecipe = "datm"
     experts: Count = 4
     expert_epochs: Count = 30
     expert_batch: Natural = 0
@@ -96,7 +98,7 @@ class DatmConfig:
     learn_labels: bool = True
     threshold: Threshold = 1.0
     average_decay: PartialShare = 0.0
-    start: Annotated[str, ("correct", "real", "noise")] = "correct"
+    start: FirstImages = "correct"
     short_class: Annotated[str, ("error", "real")] = "error"
     hypergradient: Annotated[str, ("exact", "adjoint", "tesla", "tesla_replay")] = "exact"
     remat: Annotated[str, ("nothing", "dots", "everything")] = "nothing"
@@ -174,11 +176,11 @@ class MttConfig(DatmConfig):
     FTD (2211.11004) is this with expert_recipe="ftd" and an average_decay such as 0.999.
     """
 
-    expert_recipe: str = "mtt"
+    expert_recipe: ExpertRecipe = "mtt"
     growth_steps: Natural = 0
     learn_labels: bool = False
     threshold: Threshold = float("inf")
-    start: str = "real"
+    start: FirstImages = "real"
 
 
 def published(name: str, ipc: int) -> DatmConfig:
