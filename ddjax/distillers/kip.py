@@ -159,8 +159,6 @@ def predict(
 
 def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[DistilledSet, Feed]:
     """The first distilled set, real images with centred labels, and a feed of real batches."""
-    if not jnp.issubdtype(train.images.dtype, jnp.floating):
-        raise ValueError(f"images must be floats; got {train.images.dtype}: apply a preprocessing first")
     start_key, feed_key = jax.random.split(key)
     return start_set(start_key, train, config.ipc, targets=centered), image_batches(train, config.batch, feed_key)
 

@@ -31,6 +31,9 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
     Returns:
       Everything that a run needs but its key.
 
+    Raises:
+      ValueError: the images are raw pixels, or the method cannot use them.
+
     Example:
       >>> import jax
       >>> from ddjax.distillers import DISTILLERS
@@ -40,6 +43,7 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
       >>> setup.distiller.extract(setup.distiller.init(jax.random.key(1), setup.start)).images.shape
       (3, 8, 8, 3)
     """
+    checks.learnable(train)
     model = network(method, config, train, model)
     start, feed = method.prepare(config, train, model, key)
     return Setup(_built(method, config, model), start, feed, method.steps(config))
