@@ -54,7 +54,7 @@ def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | N
       ValueError: the method distils nothing, or the number of shadows is odd or below eight.
     """
     cell = make_ready(experiment, Shared(data_dir))
-    if cell.asked.on_all and experiment.method != "full":
+    if cell.parsed.on_all and experiment.method != "full":
         raise ValueError(f"method {experiment.method!r} distils nothing: an attack takes a distiller, random or full")
     train, test = cell.prepared.train, cell.prepared.test
     halves = membership.halves(len(train.labels), shadows, experiment.seed)
@@ -98,7 +98,7 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
     """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
     experiment, shared = cell.experiment, Shared(data_dir)  # not shared: its keys do not tell halves apart
     made = (
-        everything(cell, shared) if cell.asked.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
+        everything(cell, shared) if cell.parsed.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
     )
     model = cell.network(cell.protocol.network)
     networks = Networks(

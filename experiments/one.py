@@ -86,7 +86,7 @@ def one(settings: Settings) -> int:
     from experiments.display.board import Board
     from experiments.display.progress import View
     from experiments.running.checkpointing import Keeping
-    from experiments.running.methods import read
+    from experiments.running.methods import parse
     from experiments.running.run import run
     from experiments.running.shared import Shared
 
@@ -94,7 +94,7 @@ def one(settings: Settings) -> int:
     if not quiet:
         show_log()
     experiment = settings.settled()
-    settable = {field.name for field in dataclasses.fields(read(experiment.method).method.config)}
+    settable = {field.name for field in dataclasses.fields(parse(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)

@@ -68,7 +68,7 @@ def pilot(
     whole = grids.narrowed(whole, methods=methods, ipc=ipc)
     grid = [dataclasses.replace(one, seeds=(seed,), noises=NOISES) for one in whole]
     grid = [one if limit is None else grids.limited(one, limit) for one in grid]
-    cells = [cell for cell in grids.cells(*grid) if pieces(cell).asked.on_all or _moves(cell)]
+    cells = [cell for cell in grids.cells(*grid) if pieces(cell).parsed.on_all or _moves(cell)]
     out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
     shared = Shared(data_dir)
     for group in groups(cells, fleet=True):

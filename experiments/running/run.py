@@ -63,7 +63,7 @@ def run(
     start = time.monotonic()
     with policy(cells[0].precision or default()):
         ready = [make_ready(cell, shared) for cell in cells]
-        results = train_on_all(ready, shared, view) if ready[0].asked.on_all else _score_sets(ready, shared, view)
+        results = train_on_all(ready, shared, view) if ready[0].parsed.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)
     outcomes = [
         result if isinstance(result, Diverged) else _outcome(cell, result, seconds)
@@ -142,7 +142,7 @@ def settings_of(cell: Ready) -> dict[str, Any]:
         "effective_rate": noise["used_effective_rate"],
         "noise_checksum": noise["checksum"],
         "method": experiment.method,
-        "ipc": experiment.ipc if cell.asked.sized else None,
+        "ipc": experiment.ipc if cell.parsed.sized else None,
         "seed": experiment.seed,
         "seeds": seeds_of(cell),
         "hardware": hardware(),
@@ -157,7 +157,7 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
     given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
     return {
         **settings_of(cell),
-        "protocol": cell.baseline.name if cell.asked.on_all else cell.protocol.name,
+        "protocol": cell.baseline.name if cell.parsed.on_all else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
         "space": cell.transform.fingerprint,

@@ -18,7 +18,7 @@ from ddjax.timing import Timer
 from experiments.display.progress import View
 from experiments.running.config import BASELINE_OF, method_config
 from experiments.running.distilling import distill_cells
-from experiments.running.methods import read
+from experiments.running.methods import parse
 from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 Part = dict[str, Any]  # the columns of a row about a score
@@ -147,14 +147,14 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
     # training on all images does not depend on the method
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
-    everything = cell._replace(experiment=common, asked=read("full"), baseline=baseline)
+    everything = cell._replace(experiment=common, parsed=parse("full"), baseline=baseline)
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
-    method = read("random").method
+    method = parse("random").method
     chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
     other = cell._replace(
-        experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
+        experiment=chance, parsed=parse("random"), method=method, config=method_config(method.config, chance)
     )
     random = intact(distill_cells([other], shared, view)[0]).distilled
     random = labelled_by(cell.network(baseline.network), expert, random, distilled)

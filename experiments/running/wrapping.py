@@ -17,7 +17,7 @@ NETWORKS = 3  # that a wrapper trains and stops early
 def seen(cell: Ready, shared: Shared) -> TrainSet:
     """The training set of the distiller: all images, or what a wrapper makes of them."""
     train = preprocessed(cell, shared).train
-    return train if cell.asked.wrapper is None else cleaning.apply(train, cleaned(cell, shared))
+    return train if cell.parsed.wrapper is None else cleaning.apply(train, cleaned(cell, shared))
 
 
 def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
@@ -25,7 +25,7 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
 
     A distilled set does not depend on how it is scored, so the networks of a wrapper train for their own epochs.
     """
-    experiment, train, name = cell.experiment, preprocessed(cell, shared).train, cell.asked.wrapper
+    experiment, train, name = cell.experiment, preprocessed(cell, shared).train, cell.parsed.wrapper
     model = cell.network(cell.baseline.network)
     if name == PRUNE:
         return cleaning.kept(train, ~pruned(cell, full_recipe(cell), model, shared))
@@ -39,7 +39,7 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
 
 def about(cell: Ready, shared: Shared) -> dict[str, Any]:
     """The column of a wrapper: the share of images that it keeps, and the share of wrong labels among them."""
-    if cell.asked.wrapper is None:
+    if cell.parsed.wrapper is None:
         return {}
     rows, labels = cleaned(cell, shared)
     clean = np.asarray(cell.prepared.audit.labels)

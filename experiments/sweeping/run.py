@@ -14,7 +14,7 @@ from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
 from experiments.running.config import Experiment
-from experiments.running.methods import read
+from experiments.running.methods import parse
 from experiments.running.run import Outcome, alike, run
 from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
@@ -47,7 +47,7 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     """Join groups that score the same distilled sets by different protocols, so that one process distils them once."""
     found: dict[tuple, list[list[Experiment]]] = {}
     for group in parts:
-        on_all = read(group[0].method).on_all
+        on_all = parse(group[0].method).on_all
         found.setdefault(tuple(group if on_all else map(unscored, group)), []).append(group)
     return list(found.values())
 
