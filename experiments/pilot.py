@@ -68,7 +68,8 @@ def pilot(
     whole = grids.narrowed(whole, methods=methods, ipc=ipc)
     grid = [dataclasses.replace(one, seeds=(seed,), noises=NOISES) for one in whole]
     grid = [one if limit is None else grids.limited(one, limit) for one in grid]
-    cells = [cell for cell in grids.cells(*grid) if pieces(cell).parsed.on_all or _moves(cell)]
+    made = {cell: pieces(cell) for cell in grids.cells(*grid)}
+    cells = [cell for cell, parts in made.items() if parts.parsed.on_all or hasattr(parts.config, "steps")]
     out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
     shared = Shared(data_dir)
     for group in groups(cells, fleet=True):
@@ -77,8 +78,8 @@ def pilot(
             row = {
                 **{name: getattr(cell, name) for name in ("dataset", "noise", "rate", "method", "seed")},
                 "ipc": cell.ipc if sized(cell.method) else None,
-                "baseline": pieces(cell).baseline.name,
-                "augment": pieces(cell).baseline.recipe.augment,
+                "baseline": made[cell].baseline.name,
+                "augment": made[cell].baseline.recipe.augment,
                 "curve": curve,
                 "seconds": round(timer.seconds / len(group), 1),
                 "steady_s": round(timer.steady / len(group), 1),
@@ -95,13 +96,6 @@ def pilot(
         file.write(standalone(panels(rows)))
     print(f"{len(rows)} curves are in {out / FILE}, and drawn in {out / 'curves.svg'}")
     return 0
-
-
-def _moves(cell: Any) -> bool:
-    """Whether the method has a number of steps; a selection has none."""
-    from experiments.running.shared import pieces
-
-    return hasattr(pieces(cell).config, "steps")
 
 
 def verdict(row: dict[str, Any]) -> str:

@@ -45,14 +45,14 @@ def build(config: FullConfig, model: Model) -> Distiller:
     return Distiller(init, step, extract)
 
 
-def in_full(train: TrainSet) -> TrainSet:
-    """The training set with its images as floats."""
-    return dataclasses.replace(train, images=jnp.asarray(train.images))
+def prepare(config: FullConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[TrainSet, Feed]:
+    """The training set with its images as floats, and a feed of no batches."""
+    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), lambda data, step: data)
 
 
 METHOD = Method(
     config=FullConfig,
-    prepare=lambda config, train, model, key: (in_full(train), Feed((), lambda data, step: data)),
+    prepare=prepare,
     build=build,
     steps=lambda config: 0,
 )

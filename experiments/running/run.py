@@ -16,7 +16,7 @@ from experiments.display.board import name_of
 from experiments.display.progress import View
 from experiments.running.classes import by_class
 from experiments.running.config import Experiment, drawn
-from experiments.running.distilling import Distillation, distill_cells, set_of
+from experiments.running.distilling import distill_cells, set_of
 from experiments.running.full import train_on_all
 from experiments.running.scoring import ranking, score_students
 from experiments.running.shared import Ready, Shared, make_ready, pieces
@@ -91,7 +91,9 @@ def _score_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
             results[i] = outcome
         else:
             scores, part = outcome
-            results[i] = scores, part | _spent(ready[i], made), made.distilled, made.log
+            steps = ready[i].method.steps(ready[i].config)
+            spent = {**made.spent, "distill_steps": steps, "set": set_of(ready[i])}
+            results[i] = scores, part | spent, made.distilled, made.log
     return results
 
 
@@ -99,10 +101,6 @@ def _outcome(cell: Ready, result: tuple, seconds: float) -> Outcome:
     scores, part, *made = result
     distilled, log = made or (None, {})
     return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
-
-
-def _spent(cell: Ready, made: Distillation) -> dict[str, Any]:
-    return {**made.spent, "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
