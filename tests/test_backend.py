@@ -157,6 +157,7 @@ fit(build("mlp", (2, 2, 1), 2, depth=1, width=4), Recipe(epochs=1, batch=2, rate
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("enabled", ["true", "false"])
 def test_loops_keep_compiled_programs(tmp_path, enabled):
     wanted = {

@@ -63,7 +63,10 @@ def test_a_set_of_which_every_label_is_trusted_stays_itself():
         apply(train, Cleaned(np.arange(2), np.array([0, 1])))
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+QUICK = ("relabel", "soft_label")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in WRAPPERS])
 def test_wrappers_remove_wrong_labels(name):
     """One label in five is wrong; of those that are kept, fewer than one in twenty may be."""
     train = noisy()
@@ -73,6 +76,7 @@ def test_wrappers_remove_wrong_labels(name):
     assert np.mean(labels != TRUTH[rows]) < 0.05
 
 
+@pytest.mark.slow
 def test_a_wrapper_that_trusts_every_label_is_its_method(monkeypatch, cache):
     common = {
         "dataset": "digits",

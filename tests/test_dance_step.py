@@ -122,6 +122,7 @@ def test_the_optimiser_whole_is_one_step_of_momentum_sgd_for_each_loss():
         np.testing.assert_allclose(after.images, expected.images, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_chunks_and_shares_of_classes_change_nothing():
     with jax.enable_x64(True):
         views, moving, real, present = problem(4, settings(cap=6, class_chunk=4, block=99))
@@ -150,6 +151,7 @@ def test_momentum_goes_on_while_other_classes_are_due():
     assert float(still.images) == pytest.approx(-0.3) and float(still.velocity) == 1
 
 
+@pytest.mark.slow
 def test_momentum_is_twice_the_rate_where_classes_are_many():
     """The gap to plain SGD at rate / (1 - momentum), without clamp and with the drift that is due played out."""
 
@@ -215,6 +217,7 @@ def test_calibration_is_cross_entropy_and_its_gradient():
         assert float(jax.jit(silent.calibration)(images, jnp.int32(1), key)[0]) == pytest.approx(np.log(10))
 
 
+@pytest.mark.slow
 def test_a_class_is_moved_by_its_own_images_alone():
     views, moving, real, present = problem(3, settings(), jnp.float32)
     labels, key = jnp.arange(3, dtype=jnp.int32), jax.random.key(0)

@@ -75,6 +75,7 @@ def test_a_report_comes_back_as_it_was(found, tmp_path):
         DenoiseReport.load(tmp_path / "kept")
 
 
+@pytest.mark.slow
 def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
     root, report = found
     images, given, _ = noisy
@@ -96,6 +97,7 @@ def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
         ddjax.denoise(images, np.roll(given, 1), keep=root, **QUICK)
 
 
+@pytest.mark.slow
 def test_right_labels_are_left_alone():
     """Measured: no flag among 1442 digits at width 16, 3 students."""
     images, given, _ = digits(limit=None)
@@ -103,7 +105,9 @@ def test_right_labels_are_left_alone():
     assert report.flagged.mean() < 0.005 and report.noise_rate < 0.02
 
 
-@pytest.mark.parametrize(("method", "epochs"), [("cleanlab", 20), ("small_loss", 100)])
+@pytest.mark.parametrize(
+    ("method", "epochs"), [pytest.param("cleanlab", 20, marks=pytest.mark.slow), ("small_loss", 100)]
+)
 def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     images, given, clean = noisy
     pytest.importorskip("cleanlab")
@@ -117,6 +121,7 @@ def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     assert report.distilled is None and report.seconds.keys() >= {"judge"}
 
 
+@pytest.mark.slow
 def test_cleanlab_itself_flags():
     from ddjax.denoising.judging import judge, through_cleanlab
 

@@ -144,6 +144,7 @@ def test_the_page_in_a_browser(cleaned):
     assert said == []
 
 
+@pytest.mark.slow
 def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monkeypatch):
     pytest.importorskip("cleanlab")
     monkeypatch.setattr(sys, "argv", ["denoise", "digits"])

@@ -40,6 +40,8 @@ def test_wrong_labels_of_a_table_are_found(found, wine):
     assert found.method == "prototypes" and abs(found.noise_rate - said["noise_rate"]) < 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"kernels": "rbf", "steps": 60}, {"kernels": "linear+ntk", "steps": 50}])
 def test_other_kernels(wine, options):
     features, given, truth = wine
@@ -66,6 +68,7 @@ def test_nobody_judges_what_it_learned_from(wine):
     assert (np.asarray(learned[0].points[1]) != np.asarray(learned[1].points[1])).any()
 
 
+@pytest.mark.slow
 def test_blocks_are_read_from_a_mapped_file(wine, tmp_path, monkeypatch):
     features, given, _ = wine
     np.save(tmp_path / "x.npy", features.astype(np.float32))
@@ -85,6 +88,7 @@ def test_the_scale_of_the_columns(wine):
     assert scale.deviation[-1] == 1 and np.abs(scale(features)).max() <= feature_blocks.CLIP
 
 
+@pytest.mark.slow
 def test_the_kernel_of_a_multilayer_perceptron_is_that_of_its_formula():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)), jnp.float32)
     base = 2 * (x @ x.T) / 3 + 0.01

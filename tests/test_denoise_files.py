@@ -118,7 +118,11 @@ def test_pictures_with_several_labels_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("door", "methods"), [("features", ["prototypes", "ridge", "knn"]), ("pred_probs", ["pred_probs", "argmax"])]
+    ("door", "methods"),
+    [
+        pytest.param("features", ["prototypes", "ridge", "knn"], marks=pytest.mark.slow),
+        ("pred_probs", ["pred_probs", "argmax"]),
+    ],
 )
 def test_noise_is_added_to_labels_from_a_file(tmp_path, capsys, door, methods):
     rng = np.random.default_rng(0)

@@ -36,6 +36,7 @@ def toy(ready):
     return train, test, build("mlp", train.images.shape[1:], 2, width=4)
 
 
+@pytest.mark.slow
 @pytest.mark.faults(6, "students, networks or experts that diverge", "no score: the error names them")
 def test_networks_that_diverge_have_no_score(ready, tmp_path):
     train, test, model = toy(ready)
@@ -90,6 +91,7 @@ def test_a_cell_of_a_rule_that_diverges_fails_alone(monkeypatch):
     assert (first, third) == ((0, {}), (2, {})) and isinstance(second, Diverged)
 
 
+@pytest.mark.slow
 @pytest.mark.faults(6, "one of several distilled sets makes its students diverge", "the other sets keep their scores")
 def test_a_distilled_set_whose_students_diverge_leaves_the_others_unchanged(ready):
     train, test, _ = toy(ready)

@@ -32,6 +32,7 @@ def test_a_step_is_one_of_momentum_sgd_on_mean_features():
         assert min(float(jnp.abs(after.moving.images[label] - x).max()) for x in candidates) < 1e-5
 
 
+@pytest.mark.slow
 def test_idc_is_the_mosaic_without_the_two_views():
     config = dm.DmConfig(ipc=1, factor=2, start="mix", **TINY)
     case = testing.Case(dm.METHOD, config)

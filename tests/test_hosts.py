@@ -18,6 +18,7 @@ def damaged(folder):
     (max(folder.glob("step-*")) / "checkpoint.npz").write_bytes(b"x")
 
 
+@pytest.mark.slow
 @pytest.mark.faults(4, "a checkpoint damaged on one of two hosts", "both go on from what the first host has intact")
 def test_two_hosts_resume_from_the_same_step(tmp_path):
     kept = Checkpoints(tmp_path / "follower" / "host0", {}, seconds=0.0)

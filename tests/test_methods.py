@@ -91,12 +91,14 @@ def test_rules_make_rows_like_the_others(row_of, method):
     assert method in tables.describe(row)
 
 
+@pytest.mark.slow
 def test_distil_then_clean(row_of):
     row = row_of(method="random+relabel", noise="symmetric", ipc=1)
     assert row["ipc"] == 1 and row["relabelling"]["noise_rate"] == pytest.approx(row["effective_rate"])
     assert "labels corrected first" in tables.describe(row)
 
 
+@pytest.mark.slow
 def test_clean_then_distil(row_of):
     pytest.importorskip("cleanlab")
     row = row_of(method="prune+random", ipc=1, limit=300)
@@ -177,6 +179,7 @@ def test_a_long_tail_shows_in_counts_and_recall(row_of):
     assert recalls(gather([{**row, "recall": [0.5] * 30}])) == []
 
 
+@pytest.mark.slow
 def test_the_report_takes_them_beside_distillers(row_of, tmp_path):
     from ddjax.storage.rows import append
     from experiments.report import report

@@ -88,6 +88,7 @@ def test_images_take_the_steps_of_adamw():
     np.testing.assert_allclose(moving.images, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_sampling_network_ascends_the_distance():
     config = NcfmConfig(sampler="learned", frequencies=64, weight_decay=0.0)
     one, other = (x.astype(jnp.float32) for x in (features(0), features(1, 4)))

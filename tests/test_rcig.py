@@ -108,6 +108,8 @@ def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
     assert int(pool.renew(first, 3, member).age) == 0 and int(pool.renew(first, 4, member).age) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -123,6 +125,7 @@ def test_variants_run(fields):
     assert np.any(np.asarray(state.support.images != case.start.support.images))
 
 
+@pytest.mark.slow
 def test_grey_digits_without_flips():
     train = dataclasses.replace(toy_train(channels=1), space="grey")
     config = rcig.RcigConfig(**{**TINY, "flip": False, "inner_rate": 0.0, "hinv_rate": 0.0})

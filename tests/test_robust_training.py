@@ -96,6 +96,7 @@ def test_plain_rule_is_the_plain_fit():
     assert not np.allclose(second["head"]["bias"], expected.params["head"]["bias"][1])
 
 
+@pytest.mark.slow
 def test_two_networks_start_apart_and_answer_together():
     found = fit(MODEL, RECIPE, EXAMPLES, keys(1), rule=coteaching(0.3), watch=WATCH)
     pair = jax.tree.map(lambda x: x[0], found.params)
@@ -107,6 +108,7 @@ def test_two_networks_start_apart_and_answer_together():
     assert found.findings.flagged.sum() == 3
 
 
+@pytest.mark.slow
 def test_weights_are_learned_through_the_step():
     """d meta / d weight_i of a plain step is - rate <meta gradient, gradient_i - weighted mean> / sum of weights."""
 

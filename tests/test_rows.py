@@ -94,7 +94,9 @@ def test_a_method_has_the_same_bits_with_images_on_the_device_and_on_the_host(pi
         same((state, log), run(ready(name, placed(pixels, None, spec))))
 
 
-@pytest.mark.parametrize("name", ["dance", "datm", slow("rdc_reconstructed")])
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dance", "datm", "rdc_reconstructed"])
 def test_a_method_trains_its_networks_on_images_in_either_place(pixels, name):
     device, host = (
         ddjax.run_method(name, pixels, jax.random.key(0), images=place, **TRAINED[name]) for place in ("device", "host")
@@ -109,6 +111,7 @@ def test_a_run_continues_in_another_place(pixels, tmp_path):
     same(run(second, options=kept), run(second))
 
 
+@pytest.mark.slow
 def test_members_with_other_labels_read_their_own_rows(pixels):
     def together(place):
         train = placed(pixels, place)
@@ -121,6 +124,7 @@ def test_members_with_other_labels_read_their_own_rows(pixels):
     same(together("device"), together("host"))
 
 
+@pytest.mark.slow
 def test_run_method_keeps_pixels_where_it_is_told(pixels, monkeypatch, caplog):
     def outcome(**place):
         return ddjax.run_method("dm", pixels, jax.random.key(0), **METHODS["dm"], **place)

@@ -67,7 +67,8 @@ def test_plain_training_and_its_accuracies(tmp_path):
         chex.assert_trees_all_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["dividemix", pytest.param("storm", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dividemix", "storm"])
 def test_a_robust_rule(name):
     recipe = Recipe(epochs=2, batch=8, rate=0.05, augment="crop_flip")
     rule = make_rule(name, 2, **({"warmup": 1.0} if name == "dividemix" else {}))
@@ -91,6 +92,7 @@ def test_training_continues_in_another_place(tmp_path):
     chex.assert_trees_all_equal(resumed.params, fitted("device").params)
 
 
+@pytest.mark.slow
 def test_experts():
     recipe = Recipe(epochs=2, batch=8, rate=0.05)
     device, host = (
@@ -101,6 +103,7 @@ def test_experts():
     assert device.manifest["experts"]["0"]["accuracy"] == host.manifest["experts"]["0"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_the_whole_set_with_a_hold_out():
     baseline = Baseline("short", RECIPE, "standardize")
     device, host = (
@@ -118,6 +121,7 @@ def test_parts_are_read_in_order_and_one_ahead():
     assert read == [0, 1, 2] and not list(reading.ahead(print, []))
 
 
+@pytest.mark.slow
 def test_a_witness(monkeypatch):
     train = ddjax.prepare(ddjax.synthetic(3, N // 3, SHAPE), ddjax.NoiseSpec("symmetric", rate=0.3)).train
 

@@ -55,6 +55,7 @@ def numbers(row):
     return {name: row[name] for name in ("last_acc", "students", "confusion", "noise_checksum", "student_rate")}
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
     out, together = tmp_path / "out", tmp_path / "together"
     board = tmp_path / "board" if importlib.util.find_spec("tensorboardX") else None
@@ -183,7 +184,8 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
     assert keeping.folder(fleet).exists() == (failed == fleet)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 10])
 def test_a_killed_sweep_ends_with_the_same_rows(config, tmp_path, kills):
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
     assert sweep(config=config, out=calm, workers=1, quiet=True) == 0

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from ddjax.distillers import DISTILLERS
 from experiments.running.config import method_config
 from experiments.sweeping.grid import Grid, cells
@@ -9,6 +11,7 @@ from experiments.sweeping.presets import LEARNED, PRESETS
 from experiments.sweeping.run import groups
 
 
+@pytest.mark.slow
 def test_every_preset_spans_cells_whose_settings_can_be_read():
     for name, preset in PRESETS.items():
         found = cells(*preset)

@@ -215,6 +215,7 @@ def test_padding_does_not_move_batch_statistics():
     assert all((a != b).all() for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(first), strict=True))
 
 
+@pytest.mark.slow
 def test_predict_covers_the_rest():
     params, images = MODEL.init(jax.random.key(0)), examples(11).images
     expected = jax.jit(MODEL.apply)(params, images)

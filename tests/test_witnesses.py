@@ -16,8 +16,9 @@ from ddjax.types import TrainSet
 
 QUICK = {"network": "mlp", "width": 64, "plain_epochs": 100, "flip": False}
 
-FOUND = [("ridge@ridge", 0.97), ("plain", 0.9), ("cross_validated", 0.85), ("aum", 0.85)]
-FOUND += [("simifeat", 0.85), ("plain@ridge", 0.95), ("elr@folds", 0.8)]
+FOUND = [("plain", 0.9), ("plain@ridge", 0.95)]
+SLOW = [("ridge@ridge", 0.97), ("cross_validated", 0.85), ("aum", 0.85), ("simifeat", 0.85), ("elr@folds", 0.8)]
+FOUND += [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,7 @@ def test_every_witness_finds_wrong_digits(noisy, method, least):
     assert np.isfinite(report.suspicion).all() and report.method == method
 
 
+@pytest.mark.slow
 def test_the_default_is_quick_on_few_images_and_says_why(noisy, caplog):
     images, given, clean = noisy
     with caplog.at_level("INFO", "ddjax.denoising"):
