@@ -10,7 +10,7 @@ from sklearn.datasets import load_wine
 
 import ddjax
 from ddjax.denoising import feature_blocks, prototypes, registry
-from ddjax.denoising.witness import FeatureSet
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.evaluation.detection import detection
 from ddjax.kernels.infinite import mlp_kernel
 from ddjax.noise import transition

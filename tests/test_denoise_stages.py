@@ -8,8 +8,8 @@ import pytest
 from ddjax import preprocess, run
 from ddjax.denoising import distilling, networks, training
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.registry import choose_witness
-from ddjax.denoising.witness import Plan, Request
+from ddjax.denoising.predictor import Plan, Request
+from ddjax.denoising.registry import choose_predictor
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
@@ -82,10 +82,10 @@ def test_other_judges_are_announced(monkeypatch, method, place, trains, stage):
     events = []
     report, work = recorded(events)
     monkeypatch.setattr(place, trains, work("training"))
-    witness, plan = choose_witness(method), Plan(method, plain_epochs=20, folds=3, network="mlp", width=4)
+    predictor, plan = choose_predictor(method), Plan(method, plain_epochs=20, folds=3, network="mlp", width=4)
     with pytest.raises(Stopped):
-        witness.predict(Request(small_set(), plan, Stages(None), {"data": ""}, choose_witness, report))
-    assert events == [stage, "training"] and stage[0] == witness.stage
+        predictor.predict(Request(small_set(), plan, Stages(None), {"data": ""}, choose_predictor, report))
+    assert events == [stage, "training"] and stage[0] == predictor.stage
 
 
 def test_what_precedes_a_distillation_is_announced(monkeypatch):

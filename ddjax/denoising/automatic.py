@@ -1,4 +1,4 @@
-"""The default witness of `denoise`: the best that was measured for the size and kind of the input."""
+"""The default predictor of `denoise`: the best that was measured for the size and kind of the input."""
 
 import collections
 import dataclasses
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ddjax.denoising.combining import parts_of
 from ddjax.denoising.costs import Cost, judging, seconds
 from ddjax.denoising.patches import FEW
+from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Predictions, Predictor, Request
 from ddjax.denoising.training import NETWORK
-from ddjax.denoising.witness import FEATURES, IMAGES, FeatureSet, Predictions, Request, Witness
 from ddjax.timing import in_time
 from ddjax.types import TrainSet
 
@@ -17,14 +17,14 @@ log = logging.getLogger("ddjax.denoising")
 
 
 class Choice(NamedTuple):
-    """The witnesses that `auto` takes and why. The first one is quick, and the last one decides."""
+    """The predictors that `auto` takes and why. The first one is quick, and the last one decides."""
 
     methods: tuple[str, ...]
     why: str
 
 
 def chosen(data: TrainSet | FeatureSet) -> Choice:
-    """The witnesses for data of this kind and size."""
+    """The predictors for data of this kind and size."""
     if isinstance(data, FeatureSet):
         return Choice(("prototypes",), "features need no network")
     n = len(data.labels)
@@ -36,7 +36,7 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
         )
     return Choice(
         ("ridge", "plain*3+ridge"),
-        f"{n} images teach networks, which err elsewhere than the ridge regression that is asked with them",
+        f"{n} images teach networks, which err elsewhere than the ridge regression that is used with them",
     )
 
 
@@ -65,7 +65,7 @@ def _predict(request: Request) -> Predictions:
     spent = forecast(request, choice.methods)
     after = ["" if spent is None else f", about {in_time(spent[i])}" for i in range(len(choice.methods))]
     parts = [method + time for method, time in zip(choice.methods, after, strict=True)]
-    log.info("auto asks %s: %s", "; then ".join(parts), choice.why)
+    log.info("auto uses %s: %s", "; then ".join(parts), choice.why)
     for method in choice.methods:
         predicted = request.predict(method)
         if request.early and method != choice.methods[-1]:
@@ -73,4 +73,4 @@ def _predict(request: Request) -> Predictions:
     return predicted
 
 
-AUTO = Witness(_predict, (IMAGES, FEATURES), ("plain_epochs", *NETWORK))
+AUTO = Predictor(_predict, (IMAGES, FEATURES), ("plain_epochs", *NETWORK))

@@ -1,7 +1,7 @@
-"""Witnesses made of others: ensembles, cross-validation by a rule, and training on corrected labels.
+"""Predictors made of others: ensembles, cross-validation by a rule, and training on corrected labels.
 
-A name is a sum of parts, `plain*3+ridge`. `*3` takes a witness three times, with different seeds. `elr@folds` trains by
-the rule in cross-validation. `plain@ridge` trains on the labels as `ridge` corrects them; `plain@(plain*3)` is
+A name is a sum of parts, `plain*3+ridge`. `*3` takes a predictor three times, with different seeds. `elr@folds` trains
+by the rule in cross-validation. `plain@ridge` trains on the labels as `ridge` corrects them; `plain@(plain*3)` is
 self-training after an ensemble.
 """
 
@@ -17,9 +17,9 @@ from jaxtyping import Float
 
 from ddjax.denoising.costs import Cost, judging
 from ddjax.denoising.judging import judge
+from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.proximity import cost_of_ridge, given_features, left_out_logs
 from ddjax.denoising.training import NETWORK, cost_of_training, log_predictions, preprocessed, trained
-from ddjax.denoising.witness import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Request, Witness
 from ddjax.types import TrainSet
 
 _SUM = re.compile(r"\+(?![^()]*\))")  # a plus sign outside of parentheses
@@ -68,8 +68,8 @@ def of_one_scale(members: Sequence[Float[np.ndarray, "_ n k"]]) -> Float[np.ndar
     return np.stack(scaled).astype(np.float32)
 
 
-def ensemble(parts: Sequence[Part], witnesses: Sequence[Witness]) -> Witness:
-    """The witness whose members are those of all parts, on one scale."""
+def ensemble(parts: Sequence[Part], predictors: Sequence[Predictor]) -> Predictor:
+    """The predictor whose members are those of all parts, on one scale."""
 
     def predict(request: Request) -> Predictions:
         predicted = [
@@ -84,20 +84,20 @@ def ensemble(parts: Sequence[Part], witnesses: Sequence[Witness]) -> Witness:
         return Predictions(of_one_scale([one.members for one in predicted]), seconds=seconds)
 
     def check(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
-        for part, witness in zip(parts, witnesses, strict=True):
-            if witness.check:
-                witness.check(data, dataclasses.replace(plan, method=part.name), class_names)
+        for part, predictor in zip(parts, predictors, strict=True):
+            if predictor.check:
+                predictor.check(data, dataclasses.replace(plan, method=part.name), class_names)
 
     def cost(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
         total = Cost()
-        for part, witness in zip(parts, witnesses, strict=True):
-            if witness.cost:
-                total += witness.cost(data, dataclasses.replace(plan, method=part.name)).times(part.count)
+        for part, predictor in zip(parts, predictors, strict=True):
+            if predictor.cost:
+                total += predictor.cost(data, dataclasses.replace(plan, method=part.name)).times(part.count)
         return total
 
-    takes = tuple(kind for kind in witnesses[0].takes if all(kind in witness.takes for witness in witnesses))
-    decides = tuple(dict.fromkeys([*(each for witness in witnesses for each in witness.decides), "seed"]))
-    return Witness(predict, takes, decides, check, cost=cost if all(witness.cost for witness in witnesses) else None)
+    takes = tuple(kind for kind in predictors[0].takes if all(kind in one.takes for one in predictors))
+    decides = tuple(dict.fromkeys([*(name for one in predictors for name in one.decides), "seed"]))
+    return Predictor(predict, takes, decides, check, cost=cost if all(one.cost for one in predictors) else None)
 
 
 def _learn_plainly(request: Request, targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "s n k"]:
@@ -115,8 +115,8 @@ LEARNING = {"plain": cost_of_training, "ridge": cost_of_ridge}
 TAKEN = {"plain": (IMAGES,), "ridge": (IMAGES, FEATURES)}
 
 
-def corrected(name: str, teacher: str, first: Witness) -> Witness:
-    """The witness `name@teacher`: it learns from the posterior of the true class that the witness `first` gives."""
+def corrected(name: str, teacher: str, first: Predictor) -> Predictor:
+    """The predictor `name@teacher`: it learns from the posterior of the true class that the predictor `first` gives."""
     learn = LEARNERS[name]
 
     def predict(request: Request) -> Predictions:
@@ -139,4 +139,4 @@ def corrected(name: str, teacher: str, first: Witness) -> Witness:
 
     takes = tuple(kind for kind in first.takes if kind in TAKEN[name])
     decides = tuple(dict.fromkeys([*first.decides, "plain_epochs", *NETWORK]))
-    return Witness(predict, takes, decides, check, cost=cost if first.cost else None)
+    return Predictor(predict, takes, decides, check, cost=cost if first.cost else None)

@@ -1,4 +1,4 @@
-"""How long a witness takes, from shapes, counted operations and the measured speed of this machine."""
+"""How long a predictor takes, from shapes, counted operations and the measured speed of this machine."""
 
 import functools
 from typing import NamedTuple
@@ -14,7 +14,7 @@ GRADIENT = 3  # forward passes that a gradient costs
 ELEMENT = 200  # operations per logit for exp, log and sums; two busy cores judge 50,000 images of 100 classes in 25 s
 EIGEN = 30  # n^3 operations of an eigendecomposition, at the speed of a product
 _NETWORK = 0.8  # speed of a network over that of a matrix product
-_COMPILE = {"cpu": 6.0}  # seconds for the programs of a witness, on a machine of the usual speed
+_COMPILE = {"cpu": 6.0}  # seconds for the programs of a predictor, on a machine of the usual speed
 _COMPILE_ELSEWHERE = 20.0
 _USUAL = 100e9  # operations per second of two cores
 _SIDE = 1536

@@ -11,12 +11,12 @@ from ddjax.data.identical import first_rows
 from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import SCORES, choose_score, judge
 from ddjax.denoising.keeping import Stages
+from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request
 from ddjax.denoising.progress import Report, begun
-from ddjax.denoising.registry import DEFAULTS, WITNESSES, choose_witness
+from ddjax.denoising.registry import DEFAULTS, PREDICTORS, choose_predictor
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.tables import PRED_PROBS, is_file, read_labels, read_matrix
 from ddjax.denoising.vectors import feature_set, predictions
-from ddjax.denoising.witness import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
 from ddjax.names import choose, unknown
@@ -88,7 +88,7 @@ def denoise(
       keep: a directory for finished stages. A run with the same data and settings continues from there.
       report: called with (stage, done, total, newest metrics); before each stage with 0 done and no metrics. The total
         is 0 if it is unknown.
-      early: called with the report of each quick witness that auto asks before slower ones.
+      early: called with the report of each quick predictor that auto runs before slower ones.
 
     Returns:
       Scores, flags and suggestions for every label.
@@ -142,15 +142,15 @@ def denoise(
     )
     digest = array_digest(seen, given)
     same_as = np.arange(len(given)) if data is None else first_rows(seen)
-    witness = None if data is None else choose_witness(method)
+    predictor = None if data is None else choose_predictor(method)
 
     def judged(predicted: Predictions) -> DenoiseReport:
         begun(report, "judge")
         start = time.monotonic()
         found = judge(predicted.members, given, precision=precision)
         found = found._replace(scores=found.scores | dict(predicted.scores))
-        if witness and witness.judge:
-            found = witness.judge(found, predicted.members, given)
+        if predictor and predictor.judge:
+            found = predictor.judge(found, predicted.members, given)
         made = DenoiseReport(
             ids=ids,
             same_as=same_as,
@@ -172,14 +172,14 @@ def denoise(
         )
         return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))
 
-    if witness is None:
+    if predictor is None:
         return judged(Predictions(seen))
-    if options and witness.config is None:
+    if options and predictor.config is None:
         raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
-    if witness.check:
-        witness.check(data, plan, class_names)
+    if predictor.check:
+        predictor.check(data, plan, class_names)
     tell = early and (lambda predicted: early(judged(predicted)))
-    return judged(Request(data, plan, Stages(keep), {"data": digest}, choose_witness, report, tell).predict(method))
+    return judged(Request(data, plan, Stages(keep), {"data": digest}, choose_predictor, report, tell).predict(method))
 
 
 def _only(**doors: Any) -> str:
@@ -208,8 +208,8 @@ def check_names(
     if kind == PREDICTIONS:
         if method != DEFAULTS[kind]:
             raise ValueError(f"method={method!r} makes predictions; leave it out beside pred_probs")
-    elif kind not in (takes := choose_witness(method).takes):
-        known = [name for name, other in WITNESSES.items() if kind in other.takes]
+    elif kind not in (takes := choose_predictor(method).takes):
+        known = [name for name, other in PREDICTORS.items() if kind in other.takes]
         raise ValueError(
             f"method={method!r} judges {' and '.join(takes)}, not {kind}; for {kind} use {', '.join(known)}"
             + (", or a distiller" if kind == IMAGES else "")

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.denoising.vectors import blocks
-from ddjax.denoising.witness import FeatureSet
 
 BLOCK = 2**26  # bytes of features in a block
 CLIP = 10.0  # standard deviations; a table may have outliers

@@ -30,7 +30,7 @@ YOUNG = 0.1  # share of the plain recipe's epochs: by then most right labels are
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """The networks of a witness, and what follows their training.
+    """The networks of a predictor, and what follows their training.
 
     Attributes:
       model: the architecture.

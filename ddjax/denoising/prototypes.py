@@ -25,8 +25,8 @@ from ddjax import ranges
 from ddjax.denoising.costs import GRADIENT, Cost
 from ddjax.denoising.feature_blocks import BLOCK, Block, Scale, block_of, drawn, measured
 from ddjax.denoising.feature_kernels import KERNELS, Kernel
+from ddjax.denoising.predictor import FEATURES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.progress import Report, begun
-from ddjax.denoising.witness import FEATURES, FeatureSet, Plan, Predictions, Request, Witness
 from ddjax.execution.options import Report as Progress
 from ddjax.kernels import factor, matmul_highest, relative, solve
 from ddjax.names import choose, few
@@ -245,6 +245,6 @@ def _cost(data: FeatureSet, plan: Plan) -> Cost:
     return Cost(flop, 2).times(len(config.kernels.split("+")))
 
 
-WITNESS = Witness(
+PREDICTOR = Predictor(
     _predictions, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig, cost=_cost
 )

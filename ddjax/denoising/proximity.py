@@ -1,4 +1,4 @@
-"""Witnesses in feature space: ridge regression on all other examples, and votes of the nearest ones.
+"""Predictors in feature space: ridge regression on all other examples, and votes of the nearest ones.
 
 Features are given, or made of images: those of typical patches for the regression, those of a network that is trained
 on the given labels for the votes.
@@ -17,9 +17,9 @@ from ddjax.augment import AUGMENTATIONS
 from ddjax.denoising import costs
 from ddjax.denoising.costs import Cost
 from ddjax.denoising.patches import cost_of_image, features_of, patch_features
+from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.progress import begun
 from ddjax.denoising.training import NETWORK, cost_of_training, network_for, preprocessed, trained
-from ddjax.denoising.witness import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Request, Witness
 from ddjax.kernels import matmul_highest
 from ddjax.kernels.left_out import left_out
 from ddjax.preprocess import one_hot
@@ -177,9 +177,9 @@ def _cost_of_votes(rounds: int, data: TrainSet | FeatureSet, plan: Plan) -> Cost
 
 _SHORT = ("plain_epochs", *NETWORK)
 IN_FEATURE_SPACE = {
-    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=cost_of_ridge),
+    "ridge": Predictor(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=cost_of_ridge),
     **{
-        name: Witness(
+        name: Predictor(
             functools.partial(_voting, rounds),
             (IMAGES, FEATURES),
             _SHORT,

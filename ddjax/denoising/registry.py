@@ -1,4 +1,4 @@
-"""The witnesses by name. Every distiller is one: its students judge."""
+"""The predictors by name. Every distiller is one: its students judge."""
 
 import dataclasses
 import time
@@ -12,9 +12,9 @@ from ddjax.denoising.automatic import AUTO
 from ddjax.denoising.combining import LEARNERS, corrected, ensemble, parts_of
 from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
 from ddjax.denoising.networks import predict_students
+from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Predictor, Request
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
 from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, network_for, networks
-from ddjax.denoising.witness import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request, Witness
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
@@ -22,8 +22,8 @@ from ddjax.names import choose
 from ddjax.types import Method, TrainSet
 
 
-def distillation(name: str, method: Method) -> Witness:
-    """The witness of a distiller: students that learn from the distilled images alone."""
+def distillation(name: str, method: Method) -> Predictor:
+    """The predictor of a distiller: students that learn from the distilled images alone."""
 
     def config_of(data: TrainSet, plan: Plan) -> object:
         width = width_for(tuple(data.images.shape[1:]), plan.width)
@@ -53,43 +53,43 @@ def distillation(name: str, method: Method) -> Witness:
         return Predictions(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
 
     decides = ("ipc", "options", "students", "epochs", *NETWORK)
-    return Witness(
+    return Predictor(
         predict, (IMAGES,), decides, check, distilled=lambda request: distil(request)[0], config=method.config
     )
 
 
-WITNESSES: Mapping[str, Witness] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.WITNESS}
+PREDICTORS: Mapping[str, Predictor] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.PREDICTOR}
 
 
 # the method for each kind of input, if none is named
 DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
 
 
-def choose_witness(name: str) -> Witness:
-    """A witness by its name.
+def choose_predictor(name: str) -> Predictor:
+    """A predictor by its name.
 
     Args:
-      name: of a witness or a distiller, module:ATTRIBUTE of one, or a combination (see `ddjax.denoising.combining`).
+      name: of a predictor or a distiller, module:ATTRIBUTE of one, or a combination (see `ddjax.denoising.combining`).
 
     Raises:
       ValueError: the name is unknown.
 
     Example:
-      >>> choose_witness("plain*2+ridge").takes
+      >>> choose_predictor("plain*2+ridge").takes
       ('images',)
     """
     parts = parts_of(name)
     if len(parts) > 1 or parts[0].count > 1:
-        return ensemble(parts, [choose_witness(part.name) for part in parts])
+        return ensemble(parts, [choose_predictor(part.name) for part in parts])
     alone = parts[0].name
     base, _, other = alone.partition("@")
     other = other.removeprefix("(").removesuffix(")")
     if other == "folds":
-        rules = {"plain", *(each for each, witness in TRAINED.items() if witness is RULE)}
+        rules = {"plain", *(each for each, predictor in TRAINED.items() if predictor is RULE)}
         choose(dict.fromkeys(rules), base, "rule")
         return by_rule_in_folds(base)
     if other:
         choose(LEARNERS, base, "method that learns from soft labels")
-        return corrected(base, other, choose_witness(other))
-    found = choose({**WITNESSES, **DISTILLERS}, alone, "method")
-    return found if isinstance(found, Witness) else distillation(alone, found)
+        return corrected(base, other, choose_predictor(other))
+    found = choose({**PREDICTORS, **DISTILLERS}, alone, "method")
+    return found if isinstance(found, Predictor) else distillation(alone, found)

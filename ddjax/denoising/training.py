@@ -1,4 +1,4 @@
-"""Witnesses that are networks trained on the given labels of all images, plainly or by a robust rule."""
+"""Predictors that are networks trained on the given labels of all images, plainly or by a robust rule."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from ddjax.denoising.networks import (
     short_recipe,
     young_recipe,
 )
-from ddjax.denoising.witness import IMAGES, FeatureSet, Plan, Predictions, Request, Witness
+from ddjax.denoising.predictor import IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models import build_sized
 from ddjax.names import choose
@@ -53,7 +53,7 @@ def network_for(data: TrainSet, plan: Plan) -> Model:
 
 
 def networks(request: Request, count: int, epochs: int | None) -> Networks:
-    """The networks of a witness."""
+    """The networks of a predictor."""
     plan = request.plan
     return Networks(
         network_for(request.data, plan), plan.seed, count, epochs, plan.flip, request.report, request.checkpoints
@@ -203,10 +203,10 @@ _SHORT, _FOLDS = ("plain_epochs", *NETWORK), ("plain_epochs", "folds", *NETWORK)
 
 def _trainer(
     stage: str, predict: Callable[[Request], Predictions], decides: tuple[str, ...], cost: Any, **more: Any
-) -> Witness:
-    """A witness that trains networks on images."""
+) -> Predictor:
+    """A predictor that trains networks on images."""
     check = enough_for_folds if "folds" in decides else None
-    return Witness(_timed(stage, predict), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
+    return Predictor(_timed(stage, predict), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
 
 
 RULE = _trainer("networks", _by_rule, _SHORT, _cost_of_rule)
@@ -218,7 +218,7 @@ TRAINED = {name: RULE for name, published in RULES.items() if not published.data
 }
 
 
-def by_rule_in_folds(name: str) -> Witness:
+def by_rule_in_folds(name: str) -> Predictor:
     """Cross-validated training by a robust rule."""
 
     def predict(request: Request) -> Predictions:

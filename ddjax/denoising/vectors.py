@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ddjax.denoising.inputs import class_numbers, one_each
-from ddjax.denoising.witness import FeatureSet
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.names import briefly
 
 BLOCK = 2**24  # bytes that are read at a time

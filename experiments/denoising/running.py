@@ -48,12 +48,12 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
 
 
 def ranked(settings: Settings, task: Task, report: DenoiseReport) -> None:
-    """Write the ranking and the page of a quick witness, until slower ones replace them."""
+    """Write the ranking and the page of a quick predictor, until slower ones replace them."""
     out = output_of(settings, task.name)
     writing.write_labels(report, out / "labels.csv")
     page = write_gallery(report, task, settings, out)
     log.info(
-        "first ranking: %d labels are flagged; %s shows them; slower witnesses refine it", report.flagged.sum(), page
+        "first ranking: %d labels are flagged; %s shows them; slower predictors refine it", report.flagged.sum(), page
     )
 
 

@@ -1,6 +1,6 @@
-"""Witnesses: methods that predict the class of every example from the given labels, and the records they exchange.
+"""Predictors: methods that predict the class of every example from the given labels, and the records they exchange.
 
-A new one is a `Witness` in `registry.WITNESSES`. A witness that needs another one, such as an ensemble, calls
+A new one is a `Predictor` in `registry.PREDICTORS`. A predictor that needs another one, such as an ensemble, calls
 `Request.predict`.
 """
 
@@ -35,7 +35,7 @@ class FeatureSet(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The arguments of `ddjax.denoise` that a witness may read; they are described there."""
+    """The arguments of `ddjax.denoise` that a predictor may read; they are described there."""
 
     method: str
     ipc: int = 10
@@ -53,7 +53,7 @@ class Plan:
 
 
 class Predictions(NamedTuple):
-    """The predictions of a witness.
+    """The predictions of a predictor.
 
     Attributes:
       members: logits or log-probabilities of each member, finite.
@@ -70,16 +70,16 @@ class Predictions(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The input of a witness.
+    """The input of a predictor.
 
     Attributes:
       data: examples with their given labels; images are in pixels.
       plan: the arguments of `ddjax.denoise`.
       stages: what is kept on disk.
       decides: everything that decides the predictions, as JSON; the key under which it is kept.
-      choose: finds a witness by name.
+      choose: finds a predictor by name.
       report: receives the progress of the stages.
-      early: receives predictions that those of a slower witness will replace.
+      early: receives predictions that those of a slower predictor will replace.
       known: the predictions so far, which are not made again.
     """
 
@@ -87,29 +87,29 @@ class Request:
     plan: Plan
     stages: Stages
     decides: Mapping[str, Any]
-    choose: Callable[[str], "Witness"]
+    choose: Callable[[str], "Predictor"]
     report: Report | None = None
     early: Callable[[Predictions], None] | None = None
     known: dict[str, "Predictions"] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Checkpoints | None:
-        """Checkpoints of this witness while it is not finished."""
+        """Checkpoints of this predictor while it is not finished."""
         return self.stages.checkpoints("logits", self.decides)
 
     def predict(self, method: str, **changes: Any) -> Predictions:
-        """The predictions of another witness for the same data, made now or taken from an earlier run.
+        """The predictions of another predictor for the same data, made now or taken from an earlier run.
 
         Args:
-          method: the name of the witness.
+          method: the name of the predictor.
           **changes: fields of the plan that differ.
 
         Raises:
           ValueError: the predictions are not finite.
         """
-        plan, witness = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
+        plan, predictor = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
         decides = {"data": self.decides["data"], "method": method}
-        decides |= {name: getattr(plan, name) for name in witness.decides}
+        decides |= {name: getattr(plan, name) for name in predictor.decides}
         key = fingerprint(decides)
         if key in self.known:
             return self.known[key]
@@ -117,7 +117,7 @@ class Request:
 
         def make() -> dict[str, np.ndarray]:
             start = time.monotonic()
-            predicted = witness.predict(request)
+            predicted = predictor.predict(request)
             if not np.isfinite(predicted.members).all():
                 raise ValueError(
                     "the networks' predictions are not finite: they diverged; lower the rate or other options"
@@ -129,7 +129,7 @@ class Request:
             return arrays | {_SECONDS + name: np.float64(each) for name, each in seconds.items()}
 
         kept = self.stages.arrays("logits", decides, make)
-        distilled = fresh[0].distilled if fresh else witness.distilled(request) if witness.distilled else None
+        distilled = fresh[0].distilled if fresh else predictor.distilled(request) if predictor.distilled else None
         self.known[key] = Predictions(
             kept["predictions"],
             {name.removeprefix(_SCORE): values for name, values in kept.items() if name.startswith(_SCORE)},
@@ -139,7 +139,7 @@ class Request:
         return self.known[key]
 
 
-class Witness(NamedTuple):
+class Predictor(NamedTuple):
     """A source of predictions.
 
     Attributes:
