@@ -42,7 +42,6 @@ NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what deci
 _TINY = 1e-12
 
 Predict = Callable[[Request], Predictions]
-CostOf = Callable[[TrainSet, Plan], Cost]
 
 
 def network_for(data: TrainSet, plan: Plan) -> Model:
