@@ -46,8 +46,7 @@ def checkup(
     from experiments.accelerator.page import page
 
     for section in only:
-        if section not in plan.SECTIONS:
-            raise names.unknown("section", section, plan.SECTIONS)
+        names.check_known("section", section, plan.SECTIONS)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
     out.mkdir(parents=True, exist_ok=True)
     (out / "log.txt").write_text("")

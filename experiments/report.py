@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.ranges import Natural
 from ddjax.storage.files import replacing
 from experiments.display.cli import main
@@ -46,8 +46,7 @@ def report(
       ValueError: no row can be used, or a format is unknown.
     """
     for kind in formats:
-        if kind not in export.FORMATS:
-            raise unknown("format", kind, export.FORMATS)
+        check_known("format", kind, export.FORMATS)
     rows = read_rows(where)
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)

@@ -19,7 +19,7 @@ from ddjax.denoising.tables import PRED_PROBS, is_file, read_labels, read_matrix
 from ddjax.denoising.vectors import feature_set, predictions
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
-from ddjax.names import choose, unknown
+from ddjax.names import check_known, choose
 from ddjax.ranges import Count, PositiveShare, Seed, checked
 from ddjax.storage.files import array_digest
 
@@ -215,5 +215,4 @@ def check_names(
             + (", or a distiller" if kind == IMAGES else "")
         )
     sizes(network or choose(PROTOCOLS, protocol, "protocol").network, width, depth)
-    if score not in SCORES:
-        raise unknown("score", score, SCORES)
+    check_known("score", score, SCORES)

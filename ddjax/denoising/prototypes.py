@@ -29,7 +29,7 @@ from ddjax.denoising.predictor import FEATURES, FeatureSet, Plan, Predictions, P
 from ddjax.denoising.progress import Report, begun
 from ddjax.execution.options import Report as Progress
 from ddjax.kernels import factor, matmul_highest, relative, solve
-from ddjax.names import choose, few
+from ddjax.names import check_known, choose, few
 from ddjax.preprocess import centered
 from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.robust.held_out import stratified_folds
@@ -215,8 +215,7 @@ def config_of(plan: Plan) -> PrototypesConfig:
     """The settings from the arguments of `ddjax.denoise`."""
     fields = {field.name for field in dataclasses.fields(PrototypesConfig)} - {"ipc"}
     for option in plan.options:
-        if option not in fields:
-            raise ranges.unknown(f"option of method {plan.method!r}", option, sorted(fields))
+        check_known(f"option of method {plan.method!r}", option, sorted(fields))
     return PrototypesConfig(ipc=plan.ipc, **plan.options)
 
 

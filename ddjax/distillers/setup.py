@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ddjax import checks
 from ddjax.models import build_sized
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.types import Distiller, Feed, Method, Model, PRNGKey, TrainSet
 
 
@@ -72,8 +72,7 @@ def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
     """
     known = [field.name for field in dataclasses.fields(method.config)]
     for name in fields:
-        if name not in known:
-            raise unknown("field of the method's configuration", name, known)
+        check_known("field of the method's configuration", name, known)
     if config is None:
         return method.config(**fields)
     checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")

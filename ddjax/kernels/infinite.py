@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ddjax.kernels import tangent
 from ddjax.kernels.gram import Kernel, blocked
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.precision import policy
 
 KINDS = ("ntk", "nngp")
@@ -57,8 +57,7 @@ def convnet(
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
-    if parameterization not in PARAMETERIZATIONS:
-        raise unknown("parameterization", parameterization, PARAMETERIZATIONS)
+    check_known("parameterization", parameterization, PARAMETERIZATIONS)
     stax = tangent.load().stax
     style = {"W_std": w_std, "b_std": b_std, "parameterization": parameterization}
     layers = []
@@ -93,8 +92,7 @@ def convnet_kernel(
     Raises:
       ValueError: the kind is unknown; when called, the images are too small for the depth.
     """
-    if kind not in KINDS:
-        raise unknown("kind of kernel", kind, KINDS)
+    check_known("kind of kernel", kind, KINDS)
     network = convnet(depth, **options)
 
     def kernel(x: Float[Array, "n h w c"], y: Float[Array, "m h w c"]) -> Float[Array, "n m"]:
@@ -133,8 +131,7 @@ def mlp_kernel(kind: str, depth: int) -> Kernel:
       >>> mlp_kernel("nngp", 1)(x, x).shape
       (2, 2)
     """
-    if kind not in KINDS:
-        raise unknown("kind of kernel", kind, KINDS)
+    check_known("kind of kernel", kind, KINDS)
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
     stax = tangent.load().stax

@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec
 
 from ddjax.backend import target
 from ddjax.execution.devices import PARTS, mesh_of
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.rows import Images
 from ddjax.training.batches import Examples
 
@@ -27,8 +27,7 @@ def settled(how: str) -> str:
     Raises:
       ValueError: `how` is unknown.
     """
-    if how not in HOWS:
-        raise unknown("how", how, HOWS)
+    check_known("how", how, HOWS)
     return how if how != "auto" else "map" if target() == "cpu" else "vmap"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import default
@@ -145,8 +145,7 @@ def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> 
     """The table, if its keys are fields of the dataclass `kind`; else a ValueError that names the key."""
     known = [field.name for field in dataclasses.fields(kind)]
     for name in table:
-        if name not in known:
-            raise unknown(f"setting in {path}", name, known)
+        check_known(f"setting in {path}", name, known)
     return table
 
 
