@@ -58,17 +58,17 @@ class Timer:
     """Seconds since it was made: all of them, and the steady ones, without compiling."""
 
     def __init__(self) -> None:
-        """Start."""
+        """Start the clock."""
         self._start, self._compiled = time.monotonic(), compiling()
 
     @property
     def seconds(self) -> float:
-        """All of them."""
+        """All seconds since the start."""
         return time.monotonic() - self._start
 
     @property
     def steady(self) -> float:
-        """Those in which nothing was compiled."""
+        """The seconds since the start in which nothing was compiled."""
         return max(0.0, self.seconds - (compiling() - self._compiled))
 
 
@@ -82,7 +82,7 @@ def in_time(seconds: float | int) -> str:
 
 @contextlib.contextmanager
 def ledger() -> Iterator[dict[str, Share]]:
-    """Collects what work within it is charged as shared, by name."""
+    """Collect the shared work that is charged in this block, by name."""
     found: dict[str, Share] = {}
     token = _ledger.set(found)
     try:
@@ -92,7 +92,7 @@ def ledger() -> Iterator[dict[str, Share]]:
 
 
 def charge(name: str, share: Share) -> None:
-    """Say that the work at hand used something that several runs share; nothing happens where nobody collects it."""
+    """Record that the current work used something that several runs share. Without a `ledger` nothing happens."""
     found = _ledger.get()
     if found is not None:
         found[name] = share

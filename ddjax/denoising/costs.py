@@ -27,7 +27,7 @@ class Cost(NamedTuple):
     programs: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
-        """Both in turn."""
+        """The cost of both, one after the other."""
         return Cost(self.flop + other.flop, self.programs + other.programs)
 
     def times(self, count: int) -> "Cost":

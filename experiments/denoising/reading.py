@@ -1,4 +1,4 @@
-"""What the command judges: examples with given labels, and their images, features or predictions."""
+"""Inputs of the command: examples with given labels, and their images, features or predictions."""
 
 import pathlib
 from typing import Any, NamedTuple

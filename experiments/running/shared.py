@@ -1,4 +1,4 @@
-"""What the cells of a process share and make once: data, given labels, fitted preprocessings, distilled sets."""
+"""Values that the cells of a process share: data, given labels, fitted preprocessings, distilled sets."""
 
 import collections
 import dataclasses
