@@ -30,6 +30,7 @@ def noisy(labels=GIVEN):
     return ddjax.TrainSet(images=train.images, labels=jnp.asarray(labels), ids=train.ids, num_classes=K, space="toy")
 
 
+@pytest.mark.slow
 def test_small_losses_are_those_of_right_labels():
     np.testing.assert_array_equal(cleaning.small_losses(SURE[None], GIVEN), ~WRONG)
 

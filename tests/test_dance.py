@@ -162,6 +162,7 @@ def test_invalid_settings_are_refused(fields, words):
         DanceConfig(**fields)
 
 
+@pytest.mark.slow
 def test_small_images_are_plain_and_large_ones_mosaics():
     def sizes(config, side):
         params = jax.eval_shape(dance.network(config, (side, side, 3), 2).init, jax.random.key(0))

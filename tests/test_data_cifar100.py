@@ -55,7 +55,7 @@ def shared(root):
 @pytest.mark.parametrize(
     ("dataset", "noise", "classes"),
     [
-        ("cifar100", "noisy100", 100),
+        pytest.param("cifar100", "noisy100", 100, marks=pytest.mark.slow),
         ("cifar100", "asymmetric", 100),
         ("cifar100_coarse", "noisy100_coarse", 20),
     ],

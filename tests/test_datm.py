@@ -169,6 +169,7 @@ def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
     assert len(set(log["start"].tolist())) > 1
 
 
+@pytest.mark.slow
 def test_a_run_has_its_own_experts_unless_a_seed_is_shared(case, monkeypatch):
     """The same for all sizes with one key, others with another key; a given seed is everyone's."""
     asked = []

@@ -71,6 +71,7 @@ def test_a_training_set_whose_networks_diverge_leaves_the_others_unchanged(ready
     assert good.at == same.at == alone.at
 
 
+@pytest.mark.slow
 def test_a_second_stage_is_not_trained_from_networks_that_diverged(ready):
     train, _, model = toy(ready)
     examples = Examples(train.images * 1e30, jax.nn.one_hot(train.labels, 2))

@@ -13,6 +13,7 @@ TINY = {"steps": 3, "width": 4, "batch": 6}
 test_contract = testing.contract(dm.METHOD, dm.DmConfig(augment="color_crop_flip", **TINY))
 
 
+@pytest.mark.slow
 def test_a_step_is_one_of_momentum_sgd_on_mean_features():
     config = dm.DmConfig(ipc=2, rate=0.1, augment="flip", **{**TINY, "batch": 8})
     case = testing.Case(dm.METHOD, config)

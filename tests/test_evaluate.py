@@ -131,6 +131,7 @@ def test_soft_and_learned_labels_train_too(ready, distilled):
     assert np.mean(evaluate(regression, ready.test, protocol=squared, model=MODEL).last) > 0.8
 
 
+@pytest.mark.slow
 def test_an_external_rcig_support_is_scored_unchanged(ready):
     # arrays as a published checkpoint holds them: whitened images, labels whose rows do not sum to zero, mirrored
     transform = preprocess.fit("rcig", np.repeat(ready.train.images, 3, axis=3))

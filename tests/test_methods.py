@@ -21,7 +21,7 @@ from experiments.sweeping.grid import Grid, cells
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
 
 
-SLOW = ("cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
+RULES = ("coteaching", "cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,8 @@ def test_methods_without_a_size_have_one_cell():
     ]
 
 
-@pytest.mark.parametrize("method", ["coteaching", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", RULES)
 def test_rules_make_rows_like_the_others(row_of, method):
     pytest.importorskip("cleanlab")
     row = row_of(method=method, holdout=0.2)
@@ -168,6 +169,7 @@ def test_the_known_matrix_is_the_noises_own(shared):
         rules.known_matrix(human, ready)
 
 
+@pytest.mark.slow
 def test_a_long_tail_shows_in_counts_and_recall(row_of):
     from experiments.reporting.cells import gather
     from experiments.reporting.tables import recalls

@@ -23,6 +23,7 @@ TINY = {
 test_contract = pytest.mark.slow(testing.contract(datm.MTT, **TINY))
 
 
+@pytest.mark.slow
 def test_labels_stay_hard_and_the_average_is_the_result():
     case = test_contract.case()
     state = case.looped()

@@ -179,6 +179,7 @@ def command(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_command(tmp_path):
     picture = tmp_path / "noise.png"
     done = command("--dataset", "tiny_imagenet", "--rate", "0.2", "--json", "--plot", str(picture))

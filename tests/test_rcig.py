@@ -61,6 +61,7 @@ def check_pool(config, model, state, new):
     return ages[1]
 
 
+@pytest.mark.slow
 def test_steps_train_one_network_each_and_lower_the_loss():
     fields = {"pool_size": 3, "max_online": 5, "flip": False, "batch": 24, "image_rate": 0.03}
     config = rcig.RcigConfig(**{**TINY, **fields})

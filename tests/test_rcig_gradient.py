@@ -131,6 +131,7 @@ def both_parts(config, support=None):
     return compiled_gradient(config)(tiny.support() if support is None else support)
 
 
+@pytest.mark.slow
 def test_unrolled_and_implicit_agree_on_the_labels_at_convergence():
     def inner(labels):
         support = Support(**{**vars(tiny.support()), "labels": labels})

@@ -196,6 +196,7 @@ def counting(model, calls):
     return model._replace(apply=counted(model.apply), features=counted(model.features))
 
 
+@pytest.mark.slow
 def test_a_second_cross_validation_traces_nothing():
     calls = []
     model = counting(MODEL, calls)
@@ -208,6 +209,7 @@ def test_a_second_cross_validation_traces_nothing():
     assert calls == [] and said == [(1, 4), (2, 4), (3, 4), (4, 4)]  # epochs of both folds
 
 
+@pytest.mark.slow
 def test_a_second_early_stopped_prediction_traces_nothing():
     calls = []
     model = counting(MODEL, calls)

@@ -54,6 +54,7 @@ def fitted(place, recipe=RECIPE, count=2, **more):
     return fit(network(), recipe, examples(place), keys, watch=watch, every=1, **more)
 
 
+@pytest.mark.slow
 def test_plain_training_and_its_accuracies(tmp_path):
     device, host = (fitted(place, watched=True) for place in ("device", "host"))
     chex.assert_trees_all_equal(device.params, host.params)

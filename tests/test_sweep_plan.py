@@ -56,7 +56,9 @@ def test_students_see_each_cell_of_an_automatic_mosaic():
     assert copies("rcig", DISTILLERS["rcig"].config(), (32, 32, 3)) == 2
 
 
-@pytest.mark.parametrize(("machine", "days"), [("h200", (3, 40)), ("cpu2", (1000, 10_000))])
+@pytest.mark.parametrize(
+    ("machine", "days"), [("h200", (3, 40)), pytest.param("cpu2", (1000, 10_000), marks=pytest.mark.slow)]
+)
 def test_the_study_of_cifar10_has_a_believable_plan(machine, days, tmp_path, capsys):
     assert sweep("cifar10", out=tmp_path, dry_run=True, machine=machine) == 0
     lines = capsys.readouterr().out.splitlines()
