@@ -24,12 +24,6 @@ ddjax.DenoiseReport.load reads. SIGTERM and Ctrl-C save the run and exit with st
 def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Read the data, judge their labels, write the files and print a summary.
 
-    Args:
-      settings: from the command line.
-
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a setting or the data are wrong; nothing has been trained.
     """

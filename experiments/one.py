@@ -6,7 +6,6 @@ Example: python -m experiments.one --dataset digits --noise symmetric --rate 0.4
 import contextlib
 import dataclasses
 import pathlib
-import shlex
 import sys
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import tyro
 from ddjax import ranges, stopping
 from ddjax.ranges import NonNegative
 from experiments.display.cli import (
+    as_repeated,
     fail,
     flags,
     join_hosts,
@@ -70,12 +70,6 @@ class Settings(Experiment):
 def one(settings: Settings) -> int:
     """Run the experiment, write its files and print its scores; only the first of several hosts writes and prints.
 
-    Args:
-      settings: from the command line.
-
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a setting is wrong; nothing has been trained.
     """
@@ -92,7 +86,7 @@ def one(settings: Settings) -> int:
     from experiments.display.board import Board
     from experiments.display.progress import View
     from experiments.running.checkpointing import Keeping
-    from experiments.running.methods import read
+    from experiments.running.methods import parse
     from experiments.running.run import run
     from experiments.running.shared import Shared
 
@@ -100,7 +94,7 @@ def one(settings: Settings) -> int:
     if not quiet:
         show_log()
     experiment = settings.settled()
-    settable = {field.name for field in dataclasses.fields(read(experiment.method).method.config)}
+    settable = {field.name for field in dataclasses.fields(parse(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
@@ -124,7 +118,7 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
     from ddjax.storage.rows import append, to_line
     from experiments.display import figures, tables
 
-    outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
+    outcome.row["command"] = as_repeated("one")
     if outcome.distilled is not None:
         saving.save_distilled(outcome.distilled, folder / "distilled")
     if outcome.log:

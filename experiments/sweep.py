@@ -4,12 +4,11 @@ Example: python -m experiments.sweep --preset demo --out runs/demo
 """
 
 import pathlib
-import shlex
 import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import main, make_deterministic, with_huge_pages
+from experiments.display.cli import as_repeated, main, make_deterministic, with_huge_pages
 
 RELOAD = 15  # seconds after which a browser loads the page of a running sweep again
 
@@ -53,7 +52,7 @@ def sweep(
 
     Args:
       preset: grid to run: demo, photographs, photographs_tail, photographs_networks,
-        figure2, figure4, figure5, tier_a or long_tail.
+        figure2, figure4, figure5, cifar10 or long_tail.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
@@ -115,9 +114,8 @@ def sweep(
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs
-    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
-    store = Store(out, command, data_dir, save_every)
+    store = Store(out, as_repeated("sweep"), data_dir, save_every)
     later = set()
     if most is not None:
         later = set([cell for cell in wanted if not store.done(cell)][most:])

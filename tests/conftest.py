@@ -53,6 +53,13 @@ def compiled(request):
 
 
 @pytest.fixture
+def double():
+    """Double precision."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache directory of this test's own."""
     monkeypatch.setenv("DDJAX_CACHE", str(tmp_path / "cache"))

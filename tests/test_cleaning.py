@@ -8,7 +8,7 @@ import pytest
 import ddjax
 from ddjax.denoising import cleaning, diversion
 from ddjax.denoising.cleaning import WRAPPERS, Cleaned, apply
-from ddjax.denoising.witnesses import Networks
+from ddjax.denoising.networks import Networks
 from ddjax.models import build
 from ddjax.testing import toy_train
 from experiments.running.config import Experiment

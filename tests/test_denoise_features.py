@@ -5,11 +5,12 @@ import csv
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reports import read_csv
 from sklearn.datasets import load_wine
 
 import ddjax
 from ddjax.denoising import feature_blocks, prototypes, registry
-from ddjax.denoising.asking import FeatureSet
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.evaluation.detection import detection
 from ddjax.kernels.infinite import mlp_kernel
 from ddjax.noise import transition
@@ -121,8 +122,7 @@ def test_the_command_reads_files(wine, tmp_path, capsys):
     settings = command.Settings(**files, method=METHOD, out=tmp_path / "out")
     assert command.denoise(settings) == 0
     assert "judged by prototypes" in capsys.readouterr().out
-    with open(tmp_path / "out" / "cleaned.csv", newline="") as file:
-        cleaned = list(csv.DictReader(file))
+    cleaned = read_csv(tmp_path / "out" / "cleaned.csv")
     after = np.mean([row["label"] == names[label] for row, label in zip(cleaned, truth, strict=True)])
     assert after > (given == truth).mean() + 0.1 and cleaned[3]["text"] == "tastes of 3"
     page = (tmp_path / "out" / "gallery.html").read_text()

@@ -87,8 +87,8 @@ def test_a_cell_of_a_rule_that_diverges_fails_alone(monkeypatch):
         return cell.number, {}
 
     monkeypatch.setattr(full, "_by_rule", by_rule)
-    asked = mock.Mock(relabel=None, rule="elr")
-    first, second, third = full.train_on_all([mock.Mock(asked=asked, number=i) for i in range(3)], None, None)
+    parsed = mock.Mock(relabel=None, rule="elr")
+    first, second, third = full.train_on_all([mock.Mock(parsed=parsed, number=i) for i in range(3)], None, None)
     assert (first, third) == ((0, {}), (2, {})) and isinstance(second, Diverged)
 
 

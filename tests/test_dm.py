@@ -7,6 +7,7 @@ import pytest
 
 from ddjax import testing
 from ddjax.distillers import dance, dm
+from ddjax.distillers.datm.config import MttConfig
 
 TINY = {"steps": 3, "width": 4, "batch": 6}
 test_contract = testing.contract(dm.METHOD, dm.DmConfig(augment="color_crop_flip", **TINY))
@@ -41,3 +42,12 @@ def test_idc_is_the_mosaic_without_the_two_views():
     assert not jnp.array_equal(batch.encoder["head"]["kernel"], case.batch(1).encoder["head"]["kernel"])
     state, metrics = jax.jit(case.distiller.step)(case.state(), batch)
     assert float(metrics["calibration"]) == 0 and case.distiller.extract(state).factor == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [*((dm.DmConfig, name) for name in ("optimiser", "encoder", "start")), (MttConfig, "expert_recipe")],
+)
+def test_other_defaults_keep_the_names_that_a_field_may_have(kind, field):
+    with pytest.raises(ValueError, match=f"unknown {field} 'x'"):
+        kind(**{field: "x"})

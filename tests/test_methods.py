@@ -8,11 +8,12 @@ import pytest
 
 from ddjax.models import build
 from ddjax.robust import make_rule
+from ddjax.training import Recipe
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
 from experiments.running import rules
 from experiments.running.config import Experiment, method_config
-from experiments.running.methods import names, read, sized
+from experiments.running.methods import names, parse, sized
 from experiments.running.run import run
 from experiments.running.shared import Shared
 from experiments.sweeping.grid import Grid, cells
@@ -40,12 +41,12 @@ def row_of(shared):
 
 
 def test_names_are_read():
-    assert read("elr") == read("robust:elr") and read("elr").rule == "elr" and not sized("elr")
-    assert read("forward_known").known and read("forward_known").rule == "forward"
-    assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").on_all and sized("rcig+relabel")
-    assert read("prune+dance").wrapper == "prune" and not read("prune+dance").on_all
-    assert read("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not read("dance").wrapper
-    assert read("cleanlab").weights == "cleanlab" and read("full").rule is None
+    assert parse("elr") == parse("robust:elr") and parse("elr").rule == "elr" and not sized("elr")
+    assert parse("forward_known").known and parse("forward_known").rule == "forward"
+    assert parse("rcig+relabel").relabel == "rcig" and parse("rcig+relabel").on_all and sized("rcig+relabel")
+    assert parse("prune+dance").wrapper == "prune" and not parse("prune+dance").on_all
+    assert parse("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not parse("dance").wrapper
+    assert parse("cleanlab").weights == "cleanlab" and parse("full").rule is None
     assert {"elr", "rcig", "cleanlab", "coteaching"} <= set(names())
     for wrong, words in [
         ("elrr", "Did you mean 'elr'"),
@@ -56,11 +57,11 @@ def test_names_are_read():
         ("weighted", "unknown method"),
     ]:
         with pytest.raises(ValueError, match=words):
-            read(wrong)
+            parse(wrong)
 
 
 def test_settings_of_a_rule_are_options():
-    config = read("elr").method.config
+    config = parse("elr").method.config
     found = method_config(config, Experiment(method="elr", options=("strength=1", "momentum=0.5")))
     assert (found.strength, found.momentum) == (1.0, 0.5)
     with pytest.raises(ValueError, match="Did you mean 'momentum'"):
@@ -123,9 +124,9 @@ def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
 
     ready = make_ready(Experiment(method="oracle", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
-    oracle = ready._replace(asked=read("oracle"))
+    oracle = ready._replace(parsed=parse("oracle"))
     np.testing.assert_array_equal(rules.weights(oracle, None, None, shared), given == clean)
-    chance = rules.weights(ready._replace(asked=read("random_prune")), None, None, shared)
+    chance = rules.weights(ready._replace(parsed=parse("random_prune")), None, None, shared)
     assert chance.sum() == (given == clean).sum() and (chance != (given == clean)).any()
 
 
@@ -137,9 +138,9 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
-    assert [rules.held_out(ready, None, each, shared) for each in (plain, again, other)] == [1, 1, 2]
+    assert [rules.held_out(ready, Recipe(1, 8, 0.1), each, shared) for each in (plain, again, other)] == [1, 1, 2]
     elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
-    assert rules.held_out(elsewhere, None, plain, shared) == 3
+    assert rules.held_out(elsewhere, Recipe(1, 8, 0.1), plain, shared) == 3
 
 
 def test_rows_of_a_hold_out_keep_their_own_data():

@@ -18,12 +18,6 @@ Z = np.array([[2.0, 0.0, -1.0]])
 T = np.array([[0.8, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.9]])
 
 
-@pytest.fixture
-def double():
-    with jax.enable_x64(True):
-        yield
-
-
 def at_one(loss, *settings):
     return float(jax.jit(lambda z, y: loss(z, y, *settings))(jnp.asarray(Z), jnp.array([[0.0, 1.0, 0.0]]))[0])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from ddjax.denoising.witnesses import Networks, predict_early_stopped
+from ddjax.denoising.networks import Networks, predict_early_stopped
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.robust import make_rule

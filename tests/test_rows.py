@@ -13,7 +13,7 @@ import ddjax
 from ddjax import machine, preprocess, rows
 from ddjax.distillers import DISTILLERS
 from ddjax.distillers.setup import set_up
-from ddjax.execution import asking
+from ddjax.execution import proxies
 from ddjax.execution.distill import distill
 from ddjax.execution.fleet import init_members
 from ddjax.execution.options import RunOptions
@@ -148,7 +148,7 @@ def test_what_cannot_be_read_says_so(pixels):
     with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[\(slice"):
         host[:, ::-1]
     with pytest.raises(TypeError, match="a compiled program cannot read them"):
-        asking.away(host)[0]
+        proxies.with_proxies(host)[0]
     with pytest.raises(ValueError, match="only uint8 pixels are stored as bytes; got float32"):
         preprocess.stored(of_spec(pixels, "unit"), np.zeros((1, 8, 8, 3), np.float32))
 

@@ -123,7 +123,7 @@ def test_parts_are_read_in_order_and_one_ahead():
 
 
 @pytest.mark.slow
-def test_a_witness(monkeypatch):
+def test_a_predictor(monkeypatch):
     train = ddjax.prepare(ddjax.synthetic(3, N // 3, SHAPE), ddjax.NoiseSpec("symmetric", rate=0.3)).train
 
     def report():

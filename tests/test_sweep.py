@@ -151,14 +151,15 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
         assert mine == [cell]
 
 
-def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path):
+def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     store, rows = Store(tmp_path), [{"fingerprint": "first"}, {"fingerprint": "second"}]
 
-    def breaks(folder):
+    def breaks(distilled, path):
         raise RuntimeError("disk")
 
+    monkeypatch.setattr("experiments.sweeping.store.save_distilled", breaks)
     with pytest.raises(RuntimeError, match="disk"):
-        store.write(rows, [lambda folder: None, breaks])
+        store.write(rows, [ValueError("diverged"), Outcome({}, "digits", {}, "a set", None, {})])
     assert not list(store.runs.iterdir())
     store.write(rows)
     assert set(rows_of(tmp_path)) == {"first", "second"}

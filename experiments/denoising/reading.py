@@ -1,4 +1,4 @@
-"""What the command judges: examples with given labels, and their images, features or predictions."""
+"""Inputs of the command: examples with given labels, and their images, features or predictions."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -53,12 +53,6 @@ class Task(NamedTuple):
 
 def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) -> Task:
     """Read everything that the settings name.
-
-    Args:
-      settings: of the command, checked.
-      options: of the method.
-      rate: of the noise that is added.
-      view: says what is read.
 
     Raises:
       ValueError: a file cannot be read, or the files do not match each other.

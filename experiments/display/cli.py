@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Collection
@@ -46,6 +47,11 @@ def program() -> str:
     """The running command as typed, for the usage line of `--help`."""
     spec = sys.modules["__main__"].__spec__
     return f"python -m {spec.name}" if spec else sys.argv[0]
+
+
+def as_repeated(name: str) -> str:
+    """The running command `experiments.NAME` with its arguments, for the rows that it writes."""
+    return shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
 
 
 def flags(command: Any) -> set[str]:

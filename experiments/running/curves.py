@@ -42,7 +42,7 @@ def curves(cells: list[Experiment], at: Sequence[float], shared: Shared, view: V
     """
     with jax.default_matmul_precision(cells[0].precision):
         ready = [make_ready(cell, shared) for cell in cells]
-        if ready[0].asked.on_all:
+        if ready[0].parsed.on_all:
             scored = [intact(outcome)[0].curves for outcome in score_full(ready, shared, view)]
             return [
                 {"epochs": [*range(1, len(curve["test_acc"][0]) + 1)]}

@@ -19,7 +19,7 @@ from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules.transition import estimate_transition, invertible
 from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
-from experiments.running.config import NO_FLIP, Experiment, method_config
+from experiments.running.config import Experiment, method_config
 from experiments.running.nested import nested_trainer
 from experiments.running.shared import Ready, Shared, preprocessed
 
@@ -43,27 +43,27 @@ class Needs(NamedTuple):
 
 def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
     """The rule of a cell's method with its settings and data."""
-    asked, experiment = cell.asked, cell.experiment
-    assert asked.rule is not None
-    config = method_config(asked.method.config, experiment)
+    parsed, experiment = cell.parsed, cell.experiment
+    assert parsed.rule is not None
+    config = method_config(parsed.method.config, experiment)
     named = [option.partition("=")[0] for option in experiment.options]
     settings = {name: getattr(config, name) for name in named}
-    if (name := RATES.get(asked.rule)) and name not in settings:
+    if (name := RATES.get(parsed.rule)) and name not in settings:
         settings[name] = min(float(cell.prepared.noise["used_effective_rate"]), MOST[name])
-    if asked.rule == "ill" and experiment.dataset not in NO_FLIP:
+    if parsed.rule == "ill" and experiment.flip:
         settings.setdefault("strong", "dance_eval")
     data, by_row = None, False
-    if asked.weights:
+    if parsed.weights:
         data, by_row = jnp.asarray(weights(cell, recipe, model, shared), jnp.float32), True
-    elif asked.rule in ("forward", "backward"):
-        matrix = known_matrix(experiment, cell) if asked.known else estimated_matrix(cell, recipe, model, shared)
-        data = jnp.asarray(invertible(matrix) if asked.rule == "backward" else matrix, jnp.float32)
-    elif asked.rule == "kd":
+    elif parsed.rule in ("forward", "backward"):
+        matrix = known_matrix(experiment, cell) if parsed.known else estimated_matrix(cell, recipe, model, shared)
+        data = jnp.asarray(invertible(matrix) if parsed.rule == "backward" else matrix, jnp.float32)
+    elif parsed.rule == "kd":
         logits = np.log(np.maximum(held_out(cell, recipe, model, shared), _TINY))
         data, by_row = {"logits": jnp.asarray(logits, jnp.float32)}, True
-    if asked.rule in NESTED:
+    if parsed.rule in NESTED:
         return Needs(None, settings, None, False)
-    return Needs(make_rule(asked.rule, recipe.epochs, **settings), settings, data, by_row)
+    return Needs(make_rule(parsed.rule, recipe.epochs, **settings), settings, data, by_row)
 
 
 def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
@@ -92,7 +92,7 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
     key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
-    kept = shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
+    kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
         held_out_probabilities,
         model,
@@ -124,9 +124,9 @@ def weights(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[
     """
     given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
     right = given == clean
-    if cell.asked.weights == "oracle":
+    if cell.parsed.weights == "oracle":
         return right.astype(np.float32)
-    if cell.asked.weights == "random_prune":
+    if cell.parsed.weights == "random_prune":
         return np.random.default_rng(cell.experiment.seed).permutation(right).astype(np.float32)
     keep = ~pruned(cell, recipe, model, shared)
     from cleanlab.count import compute_confident_joint

@@ -11,8 +11,8 @@ from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
-from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment
-from experiments.running.methods import read
+from experiments.running.config import BASELINE_OF, Experiment
+from experiments.running.methods import parse
 from experiments.running.shared import network
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.operations import distillation
@@ -57,7 +57,7 @@ def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cos
     shape = shape_of(cell, data_dir)
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
-    stored = 0 if read(cell.method).on_all else cell.ipc * shape.classes
+    stored = 0 if parse(cell.method).on_all else cell.ipc * shape.classes
     disk = ROW_BYTES + stored * (math.prod(shape.image) + shape.classes) * FLOAT
     if (made := distillation(cell, shape, machine)) is None:
         return Cost(None, disk, 0.0)
@@ -93,7 +93,7 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
     protocol = PROTOCOLS[cell.protocol]
-    recipe = adapted(protocol.recipe(m), flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
+    recipe = adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if len(protocol.rates) > 1:

@@ -1,6 +1,5 @@
 """Executors of cells: one or several processes on this machine, tasks of a Ray cluster, or Slurm jobs."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from experiments.sweeping.store import Store
 OF_A_WORKER = 2 * GIB  # upper bound on the memory of a process with small images
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class Where:
     """The executor and its settings, as in the options of `experiments.sweep`."""
 
@@ -36,8 +35,7 @@ class Where:
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
-        ranges.fields(self)
+        """Check that the number of processes has a meaning."""
         if self.workers is not None and self.executor != "here":
             raise ValueError(f"--workers is only for --executor here; leave it out with --executor {self.executor}")
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from ddjax.storage.rows import hardware
-from experiments.display.progress import in_time
+from ddjax.timing import in_time
 from experiments.running.config import Experiment
 from experiments.running.methods import sized
 from experiments.running.run import alike
