@@ -157,7 +157,9 @@ def run_method(
             outcomes[i] = member
             if not isinstance(member, Diverged):
                 state, log = member
-                made = dataclasses.replace(setups[0].distiller.extract(state), preprocess=transforms[i])
+                made = setups[0].distiller.extract(state)
+                images = trains[i].images[made.images] if made.images.ndim == 1 else made.images  # selected rows
+                made = dataclasses.replace(made, images=images, preprocess=transforms[i])
                 outcomes[i] = Outcome(made, log, 0.0, 0.0, shared)
         jax.block_until_ready([each.distilled.images for each in outcomes if isinstance(each, Outcome)])
         here = sum(share.here for shared in shares for share in shared.values())

@@ -27,6 +27,7 @@ from ddjax.noise import human
 from ddjax.ranges import Count
 from ddjax.storage import files
 from experiments.display import cli
+from experiments.display.progress import View
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Check:
             for field in dataclasses.fields(self)
             if field.name not in ("name", "json", "cache_dir", "verify")
         }
-        with warnings.catch_warnings(record=True) as caught:
-            loaded = loading.load(self.name, **options, cache_dir=self.cache_dir, verify=self.verify)
+        with warnings.catch_warnings(record=True) as caught, View().reading(self.name) as report:
+            more = {"cache_dir": self.cache_dir, "verify": self.verify, "report": report}
+            loaded = loading.load(self.name, **options, **more)
         for warning in caught:
             print(f"warning: {warning.message}", file=sys.stderr)
         place = loading.cache_place(loading.locate(self.name, **{**options, "download": False}), self.cache_dir)

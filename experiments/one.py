@@ -47,9 +47,8 @@ class Settings(Experiment):
             JAX_NUM_PROCESSES and JAX_PROCESS_ID.
         save_every: seconds between checkpoints; 0 saves at every opportunity.
         fresh: start again, without the checkpoints of an interrupted run.
-        images: where the training images are kept, as bytes: on the device, on the host (in the memory-mapped cache),
-            or "auto" for the device if they take at most a quarter of its memory. The place is printed; the results
-            are the same.
+        images: where training images are kept, as bytes: on the device, on the host, or "auto" for the device if they
+            take at most a quarter of its memory. The place is printed; the results are the same.
         deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
     """
 

@@ -41,6 +41,7 @@ def sweep(
     data_dir: str | None = None,
     save_every: NonNegative = 60.0,
     fresh: bool = False,
+    images: Literal["auto", "device", "host"] = "auto",
     deterministic: bool = False,
 ) -> int:
     """Run the missing cells of a grid, then write the report.
@@ -80,6 +81,8 @@ def sweep(
       data_dir: TFDS directory, if it is not the default.
       save_every: seconds between checkpoints of a cell; 0 saves at every opportunity.
       fresh: start unfinished cells again, without their checkpoints.
+      images: where training images are kept, as bytes: on the device, on the host, or "auto" for the device if they
+        take at most a quarter of its memory. The place is printed; the results are the same.
       deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
 
     Returns:
@@ -116,7 +119,7 @@ def sweep(
         pieces(cell)  # reports a wrong name or option before the first cell runs
     use_data_dir(data_dir)
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
-    store = Store(out, as_repeated("sweep"), save_every)
+    store = Store(out, as_repeated("sweep"), save_every, images)
     later = set()
     if most is not None:
         later = set([cell for cell in wanted if not store.done(cell)][most:])
@@ -137,6 +140,11 @@ def sweep(
         remove(store.keeping().root)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     view = View(quiet, Board(tensorboard) if tensorboard else None)
+    if executor == "here" and not quiet:
+        with view.log():  # of images that are decoded
+            lines = planning.places([cell for cell in cells if not store.done(cell)], images, data_dir)
+        for line in lines:
+            view.say(line)
     early = Early(cells, store, lambda more: report(store.root, quiet=quiet or view.live or not more, reload=RELOAD))
 
     def landed() -> None:

@@ -9,9 +9,10 @@ from image_files import pets, save, write_csv
 from PIL import Image
 
 from ddjax.data import load
-from ddjax.data.images import decode_files, fit_square
+from ddjax.data.images import decode_files
 from ddjax.data.source import walk
 from ddjax.data.validate import held_out
+from ddjax.decoding import fit_square
 
 
 @pytest.fixture

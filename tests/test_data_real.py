@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_data_tfds import in_order, md5_order
 
-from ddjax.data import load, stream
+from ddjax.data import load
 from ddjax.data.tfds import prepared, tensorflow_datasets
 from ddjax.storage import files
 
@@ -28,7 +28,8 @@ def real(name):
 
 def undecoded(name):
     skip = {"image": tensorflow_datasets().decode.SkipDecoding()}
-    return stream.as_dataset(name, read_config=in_order(), decoders=skip)
+    builder = tensorflow_datasets().builder_from_directory(prepared(name, files.data_dir()))
+    return builder.as_dataset(split="train", read_config=in_order(), decoders=skip)
 
 
 def checksum(labels):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_data_tiny_imagenet import PARTIAL, WNIDS, published
 
-from ddjax.data import load, stream, tfds_known, with_noise
+from ddjax.data import load, mapped, tfds_known, with_noise
 from ddjax.data.tfds import canonical_ids, prepare, prepared, tensorflow_datasets
 from ddjax.storage import files
 
@@ -72,6 +72,23 @@ def test_ids_are_scattered_into_place(root, cache):
     assert dataset.test_images[:, 0, 0, 0].tolist() == list(range(6))
     assert dataset.test_labels.tolist() == [0, 1, 0, 1, 0, 1]
     assert dataset.class_names == ("a", "b")
+
+
+def test_a_large_set_is_read_into_a_file(root, cache, monkeypatch):
+    small = [load(f"tfds:{name}", data_dir=root, image_size=size) for name, size in SMALL]
+    monkeypatch.setattr(mapped, "LARGE", 0)
+    shown = []
+    for (name, size), before in zip(SMALL, small, strict=True):
+        more = {"image_size": size, "cache_dir": cache / "other", "report": lambda *counts: shown.append(counts)}
+        dataset = load(f"tfds:{name}", data_dir=root, **more)
+        for field in ("images", "labels", "ids", "test_images", "test_labels", "keys"):
+            np.testing.assert_array_equal(getattr(dataset, field), getattr(before, field))
+        assert dataset.provenance == before.provenance
+    assert shown[0] == (50, 50) and shown[-1] == (4, 4)
+    assert [path.suffix for path in (cache / "other" / "reading").iterdir()] == [".lock"] * len(SMALL)
+
+
+SMALL = [("shuffled", None), ("odd", 4)]
 
 
 def test_slices_keep_their_ids(root, cache):
@@ -202,15 +219,16 @@ def test_tiny_imagenet_builder_agrees_with_the_folder(tmp_path, cache, monkeypat
     assert abs(ours.images.astype(int) - theirs.images).max() <= 4  # two JPEG decoders
     assert theirs.keys[:2].tolist() == ["train_000000", "train_000001"]
     assert not theirs.canonical
-    stored = stream.as_dataset("tfds:tiny_imagenet", data_dir=tmp_path, read_config=in_order())
+    builder = tensorflow_datasets().builder_from_directory(prepared("tiny_imagenet", tmp_path))
+    stored = builder.as_dataset(split="train", read_config=in_order())
     written = [int(i.decode()[-6:]) for i in stored.map(lambda e: e["id"]).as_numpy_iterator()]
     assert written == md5_order(400).tolist()
 
 
 def test_a_tfds_stream_with_noise(root):
     noise = np.random.default_rng(1).integers(0, 9, 50)
-    source = stream.as_dataset("tfds:shuffled", data_dir=root, shuffle_files=True).shuffle(50, seed=0)
-    noisy = with_noise(source, noise).batch(8)
+    builder = tensorflow_datasets().builder_from_directory(prepared("shuffled", root))
+    noisy = with_noise(builder.as_dataset(split="train", shuffle_files=True).shuffle(50, seed=0), noise).batch(8)
     pairs = [(e["image"][:, 0, 0, 0], e["label"]) for e in noisy.as_numpy_iterator()]
     for pixel, label in pairs:
         np.testing.assert_array_equal(noise[pixel], label)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddjax.data.images import ORIENTATION, DifferentSizes, decode_files
+from ddjax.data.images import DifferentSizes, decode_files
+from ddjax.decoding import ORIENTATION
 
 
 def photograph(orientation, size=(6, 4)):

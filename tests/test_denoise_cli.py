@@ -216,8 +216,8 @@ def test_ten_thousand_classes_of_one_image_are_counted(tmp_path):
 def test_arguments_are_shown_as_flags():
     names = cli.flags(command.denoise)
     assert {"image_size", "ipc", "data_dir"} < names
-    said = "seed=-1, image_size=32. precision=0.5; images= and network='a b', flip=True or flip=False; xseed=1"
-    wanted = "--seed -1, --image-size 32. --precision 0.5; images= and --network 'a b', --flip or --no-flip; xseed=1"
+    said = "seed=-1, xseed=1, image_size=32. data= network='a b', images=\"host\", flip=True or flip=False"
+    wanted = "--seed -1, xseed=1, --image-size 32. data= --network 'a b', --images \"host\", --flip or --no-flip"
     assert cli.as_typed(said, names) == wanted
     assert cli.flags(data.main) >= {"image_size", "labels", "json"}
     assert "data" not in names and "name" not in cli.flags(data.main)  # positional

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # a package may import those of a smaller number, and its own files; neighbours do not know each other
 LAYER = {
     **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
-    **dict.fromkeys(["ranges", "backend"], 1),
+    **dict.fromkeys(["ranges", "backend", "decoding"], 1),
     **dict.fromkeys(["types", "storage", "precision", "rows"], 2),
     **dict.fromkeys(["checks", "machine"], 3),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),

@@ -54,6 +54,17 @@ def test_a_live_display_has_a_text_above_its_bars_and_a_log_has_none(monkeypatch
         assert "line 3" not in text
 
 
+def test_reading_is_shown_from_its_first_report_on(monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    log = io.StringIO()
+    with View(stream=log).reading("pets"):
+        pass
+    assert not log.getvalue()
+    with View(stream=log).reading("pets") as report:
+        report(7, 120)
+    assert "reading pets: 7/120" in log.getvalue()
+
+
 def test_a_log_gets_a_line_now_and_then(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

@@ -133,12 +133,24 @@ def test_run_method_keeps_pixels_where_it_is_told(pixels, monkeypatch, caplog):
     monkeypatch.setattr(machine, "memory", lambda: 4 * pixels.images.size - 1)
     with caplog.at_level(logging.INFO, "ddjax.images"):
         host = outcome()
-    assert "images: on the host (auto), 72 of 8 x 8 x 3" in caplog.text
+    assert "images: on the host, 72 of 8 x 8 x 3" in caplog.text
     same((device.distilled, device.log), (host.distilled, host.log))
     with pytest.raises(ValueError, match="unknown place of images 'gpu'; known: auto, device, host"):
         outcome(images="gpu")
-    with pytest.raises(ValueError, match='from the host: keep them on the device, with images="device"'):
-        ddjax.run_method("random", pixels, jax.random.key(0), images="host")
+
+
+@pytest.mark.parametrize("name", ["random", "herding", "kcenter"])
+def test_a_selection_takes_the_same_images_in_either_place(pixels, name):
+    device, host = (
+        ddjax.run_method(name, pixels, jax.random.key(0), ipc=2, feature_epochs=1, images=place)
+        for place in ("device", "host")
+    )
+    same((device.distilled, device.log), (host.distilled, host.log))
+
+
+def test_a_selection_by_pixels_says_that_it_needs_all_of_them(pixels):
+    with pytest.raises(ValueError, match='72 images on the host are all images as floats: take features="trained"'):
+        ddjax.run_method("herding", pixels, jax.random.key(0), features="pixels", images="host")
 
 
 def test_what_cannot_be_read_says_so(pixels):

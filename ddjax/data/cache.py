@@ -4,21 +4,28 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import re
 import tempfile
+import time
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
 from ddjax.data.dataset import Dataset
-from ddjax.data.source import Source
+from ddjax.data.source import Source, Work
 from ddjax.storage import manifest
-from ddjax.storage.files import replacing_folder
+from ddjax.storage.files import remove, replacing_folder
+from ddjax.storage.locks import alone
 
 KIND = manifest.Kind("ddjax-dataset", 3, "a cached data set")  # the schema also counts changes of the decoding
 MANIFEST = "manifest.json"
+EVERY = 5.0  # seconds between lines about the progress
+
+log = logging.getLogger("ddjax.data")
 
 
 def place(source: Source, root: pathlib.Path) -> pathlib.Path:
@@ -28,11 +35,23 @@ def place(source: Source, root: pathlib.Path) -> pathlib.Path:
     return root / "datasets" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
-def fetch(source: Source, root: pathlib.Path, *, verify: bool = False) -> Dataset:
+def fetch(
+    source: Source, root: pathlib.Path, *, verify: bool = False, report: Callable[[int, int], None] | None = None
+) -> Dataset:
     """Open the cached data set of `source`, or read the source and store it in the cache.
 
-    `verify` compares SHA-256, and not only file sizes. A damaged entry is named in a warning and written again. If the
-    cache cannot be written, a warning says so and the arrays stay in memory.
+    A damaged entry is named in a warning and written again. If the cache cannot be written, a warning says so and the
+    arrays stay in memory.
+
+    Args:
+      source: the data set.
+      root: the cache directory. Large sets are read in its folder `reading`; what an interrupted call left there is
+        used.
+      verify: whether SHA-256 is compared, and not only file sizes.
+      report: receives the numbers of files that are read, and of all files; by default they are logged.
+
+    Returns:
+      The data set.
     """
     folder = place(source, root)
     if folder.exists():
@@ -41,14 +60,39 @@ def fetch(source: Source, root: pathlib.Path, *, verify: bool = False) -> Datase
         except ValueError as error:
             warnings.warn(f"damaged cache {folder} is made again: {error}", stacklevel=3)
             _discard(folder)
-    dataset = source.read()
-    try:
-        store(dataset, folder)
-        return load(folder)
-    except (OSError, ValueError) as error:
-        remark = f"{dataset.name} is not cached and stays in memory; writing into {folder.parent} failed: {error}"
-        warnings.warn(remark, stacklevel=3)
+    work = Work(root / "reading" / folder.name, report or _Logged(source.name))
+    with contextlib.ExitStack() as turn:
+        try:
+            turn.enter_context(alone(work.folder.with_suffix(".lock"), f"reading {source.name}", wait=True))
+        except OSError:  # `store` says that the cache cannot be written
+            work = None
+        if folder.exists():  # another process has stored it meanwhile
+            return load(folder)
+        dataset = source.read(work)
+        try:
+            store(dataset, folder)
+            dataset = load(folder)
+        except (OSError, ValueError) as error:
+            remark = f"{dataset.name} is not cached and stays in memory; writing into {folder.parent} failed: {error}"
+            warnings.warn(remark, stacklevel=3)
+        if work:
+            remove(work.folder)  # arrays that are mapped from there stay
         return dataset
+
+
+class _Logged:
+    """A report that logs a line from time to time."""
+
+    def __init__(self, name: str):
+        """Start to measure the time."""
+        self.name, self.start, self.spoke = name, time.monotonic(), time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Log the numbers and the remaining time, unless the last line is recent."""
+        now = time.monotonic()
+        if now - self.spoke > EVERY:
+            self.spoke, left = now, (now - self.start) / max(done, 1) * (total - done)
+            log.info("reading %s: %d of %d files, %.0f s left", self.name, done, total, left)
 
 
 def _discard(folder: pathlib.Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from ddjax.data.dataset import Dataset
 from ddjax.data.identical import labelled_twice
 from ddjax.data.images import DECODER, EXTENSIONS, decode_files, differing_sizes
-from ddjax.data.source import Source, is_hidden, leads_back, listing_digest, walk
+from ddjax.data.mapped import taken
+from ddjax.data.source import Source, Work, is_hidden, leads_back, listing_digest, walk
 from ddjax.data.validate import assemble, held_out, small_classes
 from ddjax.names import few
 
@@ -45,7 +46,7 @@ def folder_source(root: pathlib.Path, *, image_size: int | None, strict: bool) -
         "image_size": image_size,
         "strict": strict,
     }
-    return Source(root.name or "folder", identity, lambda: _read(root, train, test, image_size, strict))
+    return Source(root.name or "folder", identity, lambda work=None: _read(root, train, test, image_size, strict, work))
 
 
 def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tuple[list[File], list[File] | None]:
@@ -123,7 +124,12 @@ def _listing(root: pathlib.Path, part: pathlib.Path, problems: list[str]) -> lis
 
 
 def _read(
-    root: pathlib.Path, train: list[File], test: list[File] | None, image_size: int | None, strict: bool
+    root: pathlib.Path,
+    train: list[File],
+    test: list[File] | None,
+    image_size: int | None,
+    strict: bool,
+    work: Work | None,
 ) -> Dataset:
     files = [*train, *(test or [])]
     if test is None:
@@ -132,7 +138,7 @@ def _read(
     else:
         is_test = np.arange(len(files)) >= len(train)
         split = "test set in its own folder"
-    decoded = decode_files([f.path for f in files], _reader(root), image_size=image_size, strict=strict)
+    decoded = decode_files([f.path for f in files], root, image_size=image_size, strict=strict, work=work)
     class_names = sorted({f.label for f in train})
     number = {name: c for c, name in enumerate(class_names)}
     labels = np.array([number[f.label] for f in files])[decoded.kept]
@@ -142,11 +148,11 @@ def _read(
         raise ValueError(f"{root}: {len(ids)} images are too few to hold out a test set; add {root}/test/CLASS/*")
     return assemble(
         root.name or "folder",
-        images=decoded.images[~is_test],
+        images=taken(decoded.images, ~is_test),
         labels=labels[~is_test],
         ids=ids[~is_test],
         keys=[files[i].path for i in ids[~is_test]],
-        test_images=decoded.images[is_test],
+        test_images=taken(decoded.images, is_test),
         test_labels=labels[is_test],
         class_names=class_names,
         canonical=not decoded.skipped,

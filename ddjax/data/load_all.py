@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.data import folder, npz, tables
+from ddjax.data import cache, folder, npz, processes, tables
 from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.loading import load
+from ddjax.data.source import Source, Work, listing_digest
 from ddjax.data.validate import class_labels, numbered, pixels, small_classes
 from ddjax.storage.arrays import npz_headers, read_npz
+from ddjax.storage.files import array_digest, cache_dir
+
+Report = Callable[[int, int], None] | None
 
 
 def load_all(
@@ -21,18 +25,20 @@ def load_all(
     image_size: int | None = None,
     data_dir: str | os.PathLike | None = None,
     least: int = 1,
+    report: Report = None,
 ) -> Dataset:
     """Load all images of a folder, .npz or .csv as the training set, with an empty test set.
 
     A folder contributes its `train` and `test` parts, a .csv all rows, and an .npz only the training arrays. Unreadable
     files are skipped, regardless of their number, and listed in provenance["skipped"]. Ids are those of `load`. A named
-    set is loaded by `load`, with its test set.
+    set is loaded by `load`, with its test set. Many image files are decoded once into the cache, fewer ones each time.
 
     Args:
       name: a path, or a name as for `load`.
       image_size: side to which the central square of every image is resized; without it all must have one size.
       data_dir: the TFDS directory.
       least: smallest number of images in a class of a folder, .npz or .csv.
+      report: as for `load`.
 
     Returns:
       The data set.
@@ -49,28 +55,27 @@ def load_all(
     """
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
-        return _folder(path, image_size, least)
+        return _folder(path, image_size, least, report)
     if path.suffix == ".csv" and path.is_file():
-        return _csv(path, image_size, least)
+        return _csv(path, image_size, least, report)
     if path.suffix == ".npz" and path.is_file():
         return _npz(path, least)
-    return load(name, image_size=image_size, data_dir=data_dir)
+    return load(name, image_size=image_size, data_dir=data_dir, report=report)
 
 
-def _folder(root: pathlib.Path, image_size: int | None, least: int) -> Dataset:
+def _folder(root: pathlib.Path, image_size: int | None, least: int, report: Report) -> Dataset:
     train, test = folder.listings(root, image_size, least)
     files = [*train, *(test or [])]
     names, labels = np.unique([file.label for file in files], return_inverse=True)
-    return _decoded(
-        root.name, [f.path for f in files], labels, names.tolist(), lambda p: (root / p).read_bytes(), image_size
-    )
+    paths = [file.path for file in files]
+    return _decoded(root.name, root, paths, labels, names.tolist(), image_size, report)
 
 
-def _csv(path: pathlib.Path, image_size: int | None, least: int) -> Dataset:
+def _csv(path: pathlib.Path, image_size: int | None, least: int, report: Report) -> Dataset:
     rows = tables.csv_rows(path)
     labels, names = tables.class_numbers(rows, path)
     _check_sizes(path, labels, names, least)
-    return _decoded(path.stem, rows.paths, labels, names, lambda file: (path.parent / file).read_bytes(), image_size)
+    return _decoded(path.stem, path.parent, rows.paths, labels, names, image_size, report)
 
 
 def _check_sizes(path: pathlib.Path, labels: np.ndarray, names: Sequence[str], least: int) -> None:
@@ -80,23 +85,32 @@ def _check_sizes(path: pathlib.Path, labels: np.ndarray, names: Sequence[str], l
 
 def _decoded(
     name: str,
+    root: pathlib.Path,
     files: list[str],
     labels: np.ndarray,
     class_names: Sequence[str],
-    read: Callable[[str], bytes],
     image_size: int | None,
+    report: Report,
 ) -> Dataset:
-    decoded = decode_files(files, read, image_size=image_size, most_skipped=1.0)
-    ids = np.flatnonzero(decoded.kept)
-    return _dataset(
-        name,
-        decoded.images,
-        labels[ids],
-        class_names,
-        ids=ids,
-        keys=[files[i] for i in ids],
-        provenance={"decoder": DECODER, "skipped": decoded.skipped, "image_size": image_size},
-    )
+    def read(work: Work | None = None) -> Dataset:
+        decoded = decode_files(files, root, image_size=image_size, most_skipped=1.0, work=work)
+        ids = np.flatnonzero(decoded.kept)
+        return _dataset(
+            name,
+            decoded.images,
+            labels[ids],
+            class_names,
+            ids=ids,
+            keys=[files[i] for i in ids],
+            provenance={"decoder": DECODER, "skipped": decoded.skipped, "image_size": image_size},
+        )
+
+    if len(files) < processes.MANY:
+        return read()
+    there = [(file, (root / file).stat()) for file in files if (root / file).exists()]
+    given = array_digest(np.asarray(files, np.str_), labels, np.asarray(class_names, np.str_))
+    same = {"path": str(root.resolve()), "files": listing_digest(there), "image_size": image_size, "given": given}
+    return cache.fetch(Source(name, {"kind": "all", **same}, read), cache_dir(), report=report)
 
 
 def _npz(path: pathlib.Path, least: int) -> Dataset:

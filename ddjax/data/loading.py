@@ -3,6 +3,7 @@
 import os
 import pathlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from ddjax import names
@@ -37,6 +38,7 @@ def load(
     strict: bool = False,
     download: bool = False,
     verify: bool = False,
+    report: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Load a data set by name or path, in canonical order. It is decoded once and memory-mapped afterwards.
 
@@ -55,6 +57,8 @@ def load(
       strict: whether an unreadable image file is an error. Otherwise up to 1 % are skipped, with a warning.
       download: whether TFDS may download and prepare the set. Nothing is downloaded otherwise.
       verify: whether SHA-256 of the cached arrays is compared, or only their sizes.
+      report: receives the numbers of files that are read, and of all files, while many of them are decoded for the
+        first time. By default the progress is logged.
 
     Returns:
       The data set.
@@ -78,7 +82,7 @@ def load(
         strict=strict,
         download=download,
     )
-    dataset = cache.fetch(source, _cache(cache_dir), verify=verify) if source.identity else source.read()
+    dataset = cache.fetch(source, _cache(cache_dir), verify=verify, report=report) if source.identity else source.read()
     for remark in remarks(dataset):
         warnings.warn(remark, stacklevel=3)  # skips the wrapper of `checked`
     return dataset

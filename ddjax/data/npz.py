@@ -40,7 +40,7 @@ def npz_source(path: pathlib.Path) -> Source:
     By default the id of an example is its row. Without test arrays, a fifth of the rows is held out
     (`validate.held_out`), and the ids of the training examples have gaps.
     """
-    return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda: _read_npz(path))
+    return Source(path.stem, {"kind": "npz", "sha256": sha256(path)}, lambda work=None: _read_npz(path))
 
 
 def npz_keys(path: pathlib.Path, headers: Mapping[str, Header]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,12 +11,19 @@ from ddjax.data.dataset import Dataset
 Entry = tuple[str, os.stat_result]  # path relative to the listed folder, with forward slashes
 
 
+class Work(NamedTuple):
+    """Where a large data set is read into arrays in files."""
+
+    folder: pathlib.Path  # made when it is needed; what an interrupted reading left there is continued
+    report: Callable[[int, int], None]  # receives the numbers of files that are read, and of all files
+
+
 class Source(NamedTuple):
     """A data set that has been found but not read."""
 
     name: str
     identity: dict[str, Any]  # JSON of everything that determines the arrays; empty if they are not cached
-    read: Callable[[], Dataset]
+    read: Callable[..., Dataset]  # (work = None) -> the data; without a `Work` all arrays are in memory
 
 
 def walk(root: str | os.PathLike, prefix: str = "", loops: list[str] | None = None) -> Iterator[Entry]:

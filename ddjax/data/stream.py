@@ -1,36 +1,10 @@
-"""tf.data pipelines: TFDS streams, and label noise in them, joined by example id."""
+"""Label noise in tf.data pipelines, joined by example id."""
 
-import os
-import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
-from ddjax.data.tfds import prepared, tensorflow_datasets
-from ddjax.data.tfds_known import ALIASES, missing_message
-from ddjax.storage import files
-
-
-def as_dataset(name: str, *, split: str = "train", data_dir: str | os.PathLike | None = None, **options: Any) -> Any:
-    """Open a prepared TFDS set as a `tf.data.Dataset` of dicts with `id`, `image`, `label`. Downloads nothing.
-
-    Args:
-      name: as for `ddjax.load`.
-      split: a TFDS split.
-      data_dir: the TFDS directory.
-      **options: of `builder.as_dataset`: `shuffle_files`, `read_config`, `decoders`, ...
-
-    Raises:
-      FileNotFoundError: the set is not prepared.
-    """
-    root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
-    name, _ = ALIASES.get(name, (name.removeprefix("tfds:"), ""))
-    folder = prepared(name, root)
-    if folder is None:
-        raise FileNotFoundError(missing_message(name, root))
-    return tensorflow_datasets().builder_from_directory(folder).as_dataset(split=split, **options)
 
 
 def with_noise(

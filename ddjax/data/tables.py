@@ -10,8 +10,9 @@ from jaxtyping import Int
 from ddjax.data.dataset import Dataset
 from ddjax.data.identical import labelled_twice
 from ddjax.data.images import DECODER, decode_files
+from ddjax.data.mapped import taken
 from ddjax.data.npz import ROW_SPLIT
-from ddjax.data.source import Source, listing_digest
+from ddjax.data.source import Source, Work, listing_digest
 from ddjax.data.validate import assemble, held_out, numbered
 from ddjax.names import few
 from ddjax.storage.delimited import Row, check_width, read_rows
@@ -55,7 +56,7 @@ def csv_source(path: pathlib.Path, *, image_size: int | None, strict: bool) -> S
         "image_size": image_size,
         "strict": strict,
     }
-    return Source(path.stem, identity, lambda: _read_csv(path, rows, image_size, strict))
+    return Source(path.stem, identity, lambda work=None: _read_csv(path, rows, image_size, strict, work))
 
 
 def csv_table(path: pathlib.Path) -> tuple[list[str], str, list[Row]]:
@@ -133,7 +134,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_csv(path: pathlib.Path, rows: Listed, image_size: int | None, strict: bool) -> Dataset:
+def _read_csv(path: pathlib.Path, rows: Listed, image_size: int | None, strict: bool, work: Work | None) -> Dataset:
     names = rows.paths
     numbers, class_names = class_numbers(rows, path)
     is_test = held_out([f"row_{i}" for i in range(len(names))])
@@ -144,17 +145,17 @@ def _read_csv(path: pathlib.Path, rows: Listed, image_size: int | None, strict: 
             f"{path}: of {len(names)} rows, {is_test.sum()} are in the test set; add rows, or a column split with both "
             "train and test"
         )
-    decoded = decode_files(names, lambda name: (path.parent / name).read_bytes(), image_size=image_size, strict=strict)
+    decoded = decode_files(names, path.parent, image_size=image_size, strict=strict, work=work)
     conflicts = labelled_twice(decoded, names, [class_names[c] for c in numbers])
     ids = np.arange(len(names))[decoded.kept]
     numbers, is_test = numbers[decoded.kept], is_test[decoded.kept]
     return assemble(
         path.stem,
-        images=decoded.images[~is_test],
+        images=taken(decoded.images, ~is_test),
         labels=numbers[~is_test],
         ids=ids[~is_test],
         keys=[names[i] for i in ids[~is_test]],
-        test_images=decoded.images[is_test],
+        test_images=taken(decoded.images, is_test),
         test_labels=numbers[is_test],
         class_names=class_names,
         canonical=not decoded.skipped,

@@ -1,24 +1,27 @@
 """TFDS image-classification sets as arrays with stable ids.
 
 Only this file, `stream` and `tiny_imagenet_builder` import TensorFlow, and only when data are read. Finding a prepared
-set and opening its cached arrays needs neither TensorFlow nor TFDS.
+set and opening its cached arrays needs neither TensorFlow nor TFDS. A set is read once, as a stream; many images are
+written into a file, and taken from there in the order of their ids.
 """
 
 import contextlib
 import json
 import pathlib
 import re
+import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ddjax.data.dataset import Dataset
-from ddjax.data.images import fit_square
-from ddjax.data.source import Source, listing_digest, walk
+from ddjax.data.mapped import empty, taken
+from ddjax.data.source import Source, Work, listing_digest, walk
 from ddjax.data.tfds_known import MINIMUM_VERSION, PUBLISHED_SIZE, check_human_labels, missing_message
 from ddjax.data.tiny_imagenet import TEST, TRAIN, partial_warning
 from ddjax.data.validate import assemble
+from ddjax.decoding import fit_square
 
 ID = re.compile(r"[a-z]+_(\d+)")
 
@@ -100,7 +103,7 @@ def tfds_source(
     _check_splits(folder, {"train_split": train_split, "test_split": test_split})
     options = {"labels": labels, "train_split": train_split, "test_split": test_split, "image_size": image_size}
     identity = {"kind": "tfds", "name": plain, "version": folder.name, "files": listing_digest(walk(folder)), **options}
-    return Source(shown, identity, lambda: _read(plain, shown, folder, **options))
+    return Source(shown, identity, lambda work=None: _read(plain, shown, folder, work, **options))
 
 
 def _check_splits(folder: pathlib.Path, wanted: dict[str, str]) -> None:
@@ -125,6 +128,7 @@ def _read(
     name: str,
     shown: str,
     folder: pathlib.Path,
+    work: Work | None,
     *,
     labels: str,
     train_split: str,
@@ -132,6 +136,8 @@ def _read(
     image_size: int | None,
 ) -> Dataset:
     tfds = tensorflow_datasets()
+    import tensorflow as tf
+
     builder = tfds.builder_from_directory(folder)
     features = builder.info.features
     class_features = sorted(k for k, f in features.items() if isinstance(f, tfds.features.ClassLabel))
@@ -140,11 +146,11 @@ def _read(
             f"{name} has class-label features {class_features} among {sorted(features)}; an image feature and the one "
             f"that labels= names ({labels!r}) are needed"
         )
-    train = _read_split(tfds, builder, train_split, class_features, image_size)
-    test = _read_split(tfds, builder, test_split, class_features, image_size)
+    train = _read_split(builder, train_split, class_features, image_size, work)
+    test = _read_split(builder, test_split, class_features, image_size, work)
     ids = canonical_ids(train.keys, f"{name} {train_split}", complete=train_split in builder.info.splits)
     test_ids = canonical_ids(test.keys, f"{name} {test_split}", complete=test_split in builder.info.splits)
-    test_order = slice(None) if test_ids is None else np.argsort(test_ids)
+    test_order = np.arange(len(test.keys)) if test_ids is None else np.argsort(test_ids)
     # human labels exist only for training images: the test split has -1 there, and its clean labels are in "label"
     test_feature = "label" if (test.labels[labels] == -1).all() else labels
     # a human label feature stores only the number of classes; the class names are at "label"
@@ -157,14 +163,14 @@ def _read(
         ids=ids,
         keys=train.keys,
         extra_labels={k: v for k, v in train.labels.items() if k != labels},
-        test_images=test.images[test_order],
+        test_images=taken(test.images, test_order),
         test_labels=test.labels[test_feature][test_order],
         class_names=features[named].names,
         canonical=ids is not None and train_split == "train" and len(ids) == PUBLISHED_SIZE.get(name),
         provenance={
             "source": f"TFDS {builder.info.full_name}",
             "version": folder.name,
-            "decoder": f"TensorFlow {_tensorflow_version()}",
+            "decoder": f"TensorFlow {tf.__version__}",
             "split": f"{train_split} / {test_split}",
             "labels": labels,
             "id": "the id feature" if ids is not None else "position in reading order",
@@ -176,12 +182,6 @@ def _read(
 
 def _partial(name: str, *splits: Split) -> bool:
     return name == "tiny_imagenet" and sum(len(split.keys) for split in splits) < TRAIN + TEST
-
-
-def _tensorflow_version() -> str:
-    import tensorflow as tf
-
-    return tf.__version__
 
 
 def canonical_ids(keys: np.ndarray, what: str, *, complete: bool) -> np.ndarray | None:
@@ -205,13 +205,14 @@ def canonical_ids(keys: np.ndarray, what: str, *, complete: bool) -> np.ndarray 
     return ids
 
 
-def _read_split(tfds: Any, builder: Any, split: str, class_features: list[str], image_size: int | None) -> Split:
+def _read_split(builder: Any, split: str, labels: list[str], image_size: int | None, work: Work | None) -> Split:
     import tensorflow as tf
 
+    tfds = tensorflow_datasets()
     key = "id" if "id" in builder.info.features else "tfds_id"
     config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, add_tfds_id=key == "tfds_id")
-    stream = builder.as_dataset(split=split, read_config=config, shuffle_files=False)
-    stream = stream.map(lambda example: {k: example[k] for k in ("image", key, *class_features)})
+    stream = builder.as_dataset(split=split, read_config=config)
+    stream = stream.map(lambda example: {k: example[k] for k in ("image", key, *labels)})
     count = builder.info.splits[split].num_examples
     shape = builder.info.features["image"].shape
     if None in shape and image_size is None:
@@ -219,7 +220,8 @@ def _read_split(tfds: Any, builder: Any, split: str, class_features: list[str], 
             f"images of {builder.info.full_name} differ in size; use image_size=32, for example, to crop and resize all"
         )
     resize = image_size is not None and shape[:2] != (image_size, image_size)
-    images = np.empty((count, image_size, image_size, shape[2]) if resize else (count, *shape), np.uint8)
+    shape = (count, image_size, image_size, shape[2]) if resize else (count, *shape)
+    images = empty(shape, work and work.folder / f"{secrets.token_hex(8)}.npy")
     parts: list[Mapping[str, np.ndarray]] = []
     row = 0
     try:
@@ -229,13 +231,15 @@ def _read_split(tfds: Any, builder: Any, split: str, class_features: list[str], 
                 images[row : row + len(block)] = _fit(block, image_size) if resize else block
             row += len(block)
             parts.append(batch)
+            if work:
+                work.report(row, count)
     except tf.errors.OpError as error:
         raise ValueError(f"{builder.data_path} is damaged, delete it and prepare it again: {error.message}") from error
     if row != count:
         raise ValueError(f"{builder.data_path} holds {row} examples of {split} instead of {count}: prepare it again")
     keys = np.concatenate([part[key] for part in parts])
     keys = np.array([k.decode() if isinstance(k, bytes) else str(k) for k in keys], np.str_)
-    return Split(images, {k: np.concatenate([part[k] for part in parts]) for k in class_features}, keys)
+    return Split(images, {k: np.concatenate([part[k] for part in parts]) for k in labels}, keys)
 
 
 def _fit(block: np.ndarray, size: int) -> np.ndarray:

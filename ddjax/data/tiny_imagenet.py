@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
-from ddjax.data.source import Entry, Source, listing_digest, walk
+from ddjax.data.source import Entry, Source, Work, listing_digest, walk
 from ddjax.data.validate import assemble
 from ddjax.storage.files import manual_dir
 
@@ -102,7 +102,7 @@ def tiny_imagenet_source(data_dir: pathlib.Path, *, strict: bool) -> Source:
     numbering.
     """
     place, identity = find(manual_dir(data_dir))
-    return Source("tiny_imagenet", {**identity, "strict": strict}, lambda: _read(place, strict))
+    return Source("tiny_imagenet", {**identity, "strict": strict}, lambda work=None: _read(place, strict, work))
 
 
 def partial_warning(train: int, test: int) -> str:
@@ -113,10 +113,11 @@ def partial_warning(train: int, test: int) -> str:
     )
 
 
-def _read(place: pathlib.Path, strict: bool) -> Dataset:
+def _read(place: pathlib.Path, strict: bool, work: Work | None) -> Dataset:
     published = listing(place)
     files = [*published.train, *published.test]
-    decoded = decode_files([name for name, _ in files], published.read, strict=strict, grey=False)
+    read = place if place.is_dir() else published.read
+    decoded = decode_files([name for name, _ in files], read, strict=strict, grey=False, work=work)
     labels = np.array([c for _, c in files])
     split = len(published.train)
     ids = np.flatnonzero(decoded.kept[:split])

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32
 
 from ddjax.data.dataset import Dataset
+from ddjax.data.mapped import taken
 from ddjax.names import few
 from ddjax.storage.files import array_digest
 
@@ -202,7 +203,7 @@ def assemble(
     keys = None if keys is None else np.asarray(keys, np.str_)
     if (np.diff(ids) < 0).any():
         order = np.argsort(ids)
-        images, labels, ids = images[order], labels[order], ids[order]
+        images, labels, ids = taken(images, order), labels[order], ids[order]
         keys = None if keys is None else keys[order]
         extra_labels = {k: v[order] for k, v in extra_labels.items()}
     return Dataset(

@@ -2,6 +2,8 @@
 
 A rule scores every image given the images selected so far, and the best image of each class is taken. Classes are
 those of the given labels; clean labels are not available here.
+
+Images on the host are represented by their row numbers, which `run_method` replaces by the selected images.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ from ddjax.ranges import Count
 from ddjax.rows import HostRows, by_rows
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
+from ddjax.training.predict import by_blocks
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
@@ -58,7 +61,7 @@ class Candidates(NamedTuple):
 class SelectionState:
     """The selection so far. Slot `c * ipc + t` holds the image selected for class c in step t."""
 
-    images: Any  # float32 [m h w c]
+    images: Any  # float32 [m h w c], or int32 [m] row numbers
     ids: Any  # int32 [m]
     taken: Any  # bool [n]
     memory: Any  # the rule's own
@@ -187,24 +190,26 @@ def prepare(
     """All candidates with their features, as the start and as the batch of every step."""
     repeats = config.short_class == "repeat"
     check_class_sizes(train.labels, train.num_classes, 1 if repeats else config.ipc, TOO_FEW)
-    if isinstance(train.images, HostRows):
-        raise ValueError(
-            f"a selection from {len(train.images)} images takes those that its scores choose, so they cannot be read "
-            'ahead from the host: keep them on the device, with images="device"'
-        )
-    train = dataclasses.replace(train, images=by_rows(train.images))
+    images = by_rows(train.images)
+    on_host = isinstance(images, HostRows)
     if not needs_features:
         features = jnp.zeros((len(train.ids), 0), jnp.float32)
     elif config.features == "trained":
         recipe = Recipe(epochs=config.feature_epochs, batch=128, rate=0.01, momentum=0.9, weight_decay=5e-4)
         targets = one_hot(jnp.asarray(train.labels), train.num_classes)
-        fitted = fit(model, recipe, Examples(train.images, targets), key[None])
+        fitted = fit(model, recipe, Examples(images, targets), key[None])
         all_finite(fitted.params, fitted.loss, "networks that compute features")
         params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
-        features = _features(model)(params, train.images)
+        features = jnp.asarray(by_blocks(functools.partial(_features(model), params), images))
+    elif on_host:
+        raise ValueError(
+            f'features="pixels" of {len(images)} images on the host are all images as floats: take features="trained", '
+            'or keep the images on the device with images="device"'
+        )
     else:
-        features = jnp.asarray(train.images).reshape(len(train.ids), -1)
-    candidates = Candidates(train, features)
+        features = jnp.asarray(images).reshape(len(train.ids), -1)
+    rows = jnp.arange(len(train.ids), dtype=jnp.int32)
+    candidates = Candidates(dataclasses.replace(train, images=rows if on_host else images), features)
     return candidates, Feed(candidates, all_candidates)
 
 

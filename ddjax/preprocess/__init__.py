@@ -3,6 +3,8 @@
 from ddjax.preprocess.fitting import fit as fit
 from ddjax.preprocess.lookup import Place as Place
 from ddjax.preprocess.lookup import check_place as check_place
+from ddjax.preprocess.lookup import chosen as chosen
+from ddjax.preprocess.lookup import placing as placing
 from ddjax.preprocess.lookup import stored as stored
 from ddjax.preprocess.specs import SPECS as SPECS
 from ddjax.preprocess.specs import Spec as Spec

@@ -1,6 +1,9 @@
 """Images stored as bytes, with a preprocessing that is applied to the rows that are asked for."""
 
+import contextlib
+import contextvars
 import logging
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
@@ -20,6 +23,8 @@ Place = Literal["auto", "device", "host"]
 PLACES = ("auto", "device", "host")
 FEWEST = 64  # rows of a product by the whitening: with fewer, a CPU adds in another order
 SHARE = 0.25  # largest part of a device's memory that the images of a training set may take
+
+_auto: contextvars.ContextVar[str] = contextvars.ContextVar("auto", default="auto")
 
 
 @record()
@@ -68,14 +73,47 @@ def check_place(place: str) -> None:
     check_known("place of images", place, PLACES)
 
 
+@contextlib.contextmanager
+def placing(place: str) -> Iterator[None]:
+    """Within the block, the place "auto" means this place.
+
+    Args:
+      place: "device", "host" or "auto".
+
+    Raises:
+      ValueError: the place is unknown.
+
+    Example:
+      >>> with placing("host"):
+      ...     chosen("auto", 1)
+      'host'
+    """
+    check_place(place)
+    token = _auto.set(place)
+    try:
+        yield
+    finally:
+        _auto.reset(token)
+
+
+def chosen(place: str, size: int) -> str:
+    """The place of images of `size` bytes: for "auto" the device, if they take at most a quarter of its memory."""
+    check_place(place)
+    place = _auto.get() if place == "auto" else place
+    if place != "auto":
+        return place
+    memory = machine.memory()
+    return "device" if memory is None or size <= SHARE * memory else "host"
+
+
 def stored(p: Preprocess, images: Shaped[Any, "n h w c"], place: str = "auto") -> Rows | HostRows:
     """Keep images as bytes. They are preprocessed when rows of them are asked for, `images[rows]`.
 
     Args:
       p: the transform.
       images: uint8 pixels, perhaps memory-mapped.
-      place: "device", "host", or "auto" for the device if the images take at most a quarter of its memory. The place is
-        logged. Results do not depend on it.
+      place: "device", "host", or "auto" for the device if the images take at most a quarter of its memory (see also
+        `placing`). The place is logged. Results do not depend on it.
 
     Returns:
       The images.
@@ -88,23 +126,20 @@ def stored(p: Preprocess, images: Shaped[Any, "n h w c"], place: str = "auto") -
       >>> images[np.array([0])].shape
       (1, 1, 1, 1)
     """
-    check_place(place)
+    there = chosen(place, images.size)
     if images.dtype != np.uint8:
         raise ValueError(f"only uint8 pixels are stored as bytes; got {images.dtype}{list(images.shape)}")
     check(p, images.shape)
-    size, memory = images.size, machine.memory()
-    fits = memory is None or size <= SHARE * memory
-    chosen = ("device" if fits else "host") if place == "auto" else place
-    known = "unknown" if memory is None else f"{memory / 2**30:.1f} GiB"
+    memory = machine.memory()
     log.info(
-        "images: %s, %d of %s, %.3f GiB of bytes (memory of the device: %s)",
-        f"on the {chosen}" + (" (auto)" if place == "auto" else ""),
+        "images: on the %s, %d of %s, %.3f GiB of bytes (memory of the device: %s)",
+        there,
         len(images),
         " x ".join(map(str, images.shape[1:])),
-        size / 2**30,
-        known,
+        images.size / 2**30,
+        "unknown" if memory is None else f"{memory / 2**30:.1f} GiB",
     )
     transform = lookup(p, tuple(images.shape[1:]))
-    if chosen == "device":
+    if there == "device":
         return Rows(pixels=jnp.asarray(images), transform=transform)
     return HostRows(np.asarray(images), transform)

@@ -128,11 +128,14 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
     if settings.image_column or settings.label_column:
         raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
     fewest = least(settings, options)
-    try:
-        return load_all(settings.data, image_size=size, least=fewest)
-    except DifferentSizes:
-        view.say(f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N")
-        return load_all(settings.data, image_size=SIDE, least=fewest)
+    with view.reading(settings.data) as report:
+        try:
+            return load_all(settings.data, image_size=size, least=fewest, report=report)
+        except DifferentSizes:
+            view.say(
+                f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N"
+            )
+            return load_all(settings.data, image_size=SIDE, least=fewest, report=report)
 
 
 def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:

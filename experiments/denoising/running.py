@@ -7,6 +7,7 @@ from typing import Any
 
 from ddjax.denoising import DenoiseReport
 from ddjax.denoising import denoise as find
+from ddjax.preprocess import placing
 from ddjax.storage.files import replacing
 from ddjax.storage.rows import commit, fingerprint, hardware, to_line, versions
 from experiments.denoising import comparing, writing
@@ -36,7 +37,7 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
         shape = Shape(len(task.given), 0, tuple(task.evidence["images"].shape[1:]), len(task.class_names))
         expected = forecast(settings, methods, options, more["flip"], shape, here())
     more |= {"labels": task.given, **task.evidence}
-    with staged(settings.quiet, expected) as tell:
+    with staged(settings.quiet, expected) as tell, placing(settings.images):
         named = {} if settings.kind == "pred_probs" else {"method": settings.judge}
         more["report"] = tell
         asked = {"ipc": settings.ipc, "options": options, "score": settings.score}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -59,6 +59,8 @@ class Settings:
       export: also write the findings for labelstudio, fiftyone, cleanlab or hf; several, separated by spaces.
       quiet: print errors only.
       data_dir: TFDS directory, if it is not the default.
+      images: where training images are kept, as bytes: on the device, on the host, or "auto" for the device if they
+        take at most a quarter of its memory. The place is printed; the results are the same.
       deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
     """
 
@@ -98,6 +100,7 @@ class Settings:
     export: tuple[str, ...] = ()
     quiet: bool = False
     data_dir: str | None = None
+    images: Literal["auto", "device", "host"] = "auto"
     deterministic: bool = False
 
     @property

@@ -78,7 +78,7 @@ def as_typed(words: str, names: Collection[str]) -> str:
 
     if not names:
         return words
-    name, value = "|".join(map(re.escape, names)), r"-?\w+(?:\.\w+)?|'[^']*'|"
+    name, value = "|".join(map(re.escape, names)), r"""-?\w+(?:\.\w+)?|'[^']*'|"[^"]*"|"""
     return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
 
 

@@ -40,6 +40,19 @@ class View:
 
             yield report
 
+    @contextlib.contextmanager
+    def reading(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A task that is shown from its first report on: image files may have been decoded before."""
+        with contextlib.ExitStack() as shown:
+            tasks: list[Report] = []
+
+            def report(done: int, total: int) -> None:
+                if not tasks:
+                    tasks.append(shown.enter_context(self.task(f"reading {what}")))
+                tasks[0](done, total, {})
+
+            yield report
+
     def say(self, words: str) -> None:
         """Print a line: above the live display, in the log, or in the output of the notebook."""
         if self.quiet:

@@ -11,6 +11,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import FullScores, Scores
 from ddjax.execution.guard import Diverged, attempted, intact
 from ddjax.precision import default, policy
+from ddjax.preprocess import placing
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.board import name_of
 from experiments.display.progress import View
@@ -61,7 +62,7 @@ def run(
         more = f"-and-{len(cells) - 1}-more" if len(cells) > 1 else ""  # metrics are means over cells
         view.board.begin(name_of({**vars(cells[0]), "fingerprint": fingerprint(cells[0])}) + more)
     start = time.monotonic()
-    with policy(cells[0].precision or default()):
+    with policy(cells[0].precision or default()), placing(shared.images):
         ready = [make_ready(cell, shared) for cell in cells]
         results = train_on_all(ready, shared, view) if ready[0].parsed.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)

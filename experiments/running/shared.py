@@ -48,7 +48,7 @@ class Shared:
           mesh: shards a distillation over several devices.
           sets: finds a distilled set that was made before, by its name: (the set, its log, its seconds).
           keeping: where checkpoints are stored. Without it an interrupted run starts again.
-          images: where training images are kept as bytes: "device", "host" or "auto"; see `preprocess.stored`.
+          images: where training images are kept as bytes: "device", "host" or "auto"; see `preprocess.placing`.
         """
         self.images = images
         self.mesh, self.sets, self.keeping = mesh, sets, keeping
@@ -165,7 +165,7 @@ def full_recipe(ready: Ready) -> Recipe:
 def preprocessed(ready: Ready, shared: Shared) -> Prepared:
     """The cell's data in its space; cells with the same images share the arrays."""
     key = (ready.experiment.dataset, ready.experiment.limit, ready.experiment.imbalance, ready.transform.fingerprint)
-    placed = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform, shared.images))
+    placed = shared.once("images", key, lambda: to_space(ready.prepared, ready.transform, "auto"))
     place = {"images": placed.train.images, "space": placed.train.space}
     tests = {"images": placed.test.images, "space": placed.test.space}
     prepared = ready.prepared
@@ -181,7 +181,7 @@ def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
     """
     clean = prepare(dataset, NoiseSpec())
     transform = preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)
-    train = to_space(clean, transform).train
+    train = to_space(clean.train, transform, "auto")
     model = network(experiment, "convnet", dataset.image_shape, dataset.num_classes)
     examples = Examples(train.images, preprocess.one_hot(train.labels, dataset.num_classes))
     recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)

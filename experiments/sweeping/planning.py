@@ -1,15 +1,17 @@
 """Plan of a sweep: predicted time, memory and disk space of each cell, and totals."""
 
+import math
 import statistics
 from collections import defaultdict
 from typing import Any, NamedTuple
 
+from ddjax.preprocess import chosen
 from ddjax.storage.rows import hardware
 from ddjax.timing import in_time
 from experiments.running.config import Experiment
 from experiments.running.methods import sized
 from experiments.running.run import alike
-from experiments.sweeping.cost import cost, fleet_memory
+from experiments.sweeping.cost import cost, fleet_memory, shape_of
 from experiments.sweeping.machines import Machine
 from experiments.sweeping.run import groups
 from experiments.sweeping.store import Store
@@ -127,6 +129,17 @@ def _totals(made: Plan, store: Store) -> list[str]:
     if peak > made.machine.memory:
         lines.append("that is more memory than there is: fewer cells side by side (--no-fleet), or smaller batches")
     return lines
+
+
+def places(cells: list[Experiment], images: str, data_dir: str | None = None) -> list[str]:
+    """A line for the images of each data set, with the place where they are kept on this machine."""
+    sizes: dict[str, int] = {}
+    for cell in {(cell.dataset, cell.limit, cell.imbalance): cell for cell in cells}.values():
+        shape = shape_of(cell, data_dir)
+        sizes[cell.dataset] = max(sizes.get(cell.dataset, 0), shape.train * math.prod(shape.image))
+    return [
+        f"images of {name}: on the {chosen(images, size)}, {in_bytes(size)} of bytes" for name, size in sizes.items()
+    ]
 
 
 def in_bytes(size: float | None) -> str:

@@ -37,11 +37,13 @@ class Store:
       root: the directory, which the first run creates if it is missing.
       command: written into rows.
       save_every: seconds between checkpoints of a cell.
+      images: where training images are kept: "device", "host" or "auto".
     """
 
     root: pathlib.Path
     command: str = ""
     save_every: float = SECONDS
+    images: str = "auto"
 
     @property
     def runs(self) -> pathlib.Path:
@@ -50,7 +52,7 @@ class Store:
 
     def shared(self) -> Shared:
         """A new cache for cells that run in this process."""
-        return Shared(sets=self.distilled, keeping=self.keeping())
+        return Shared(sets=self.distilled, keeping=self.keeping(), images=self.images)
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
