@@ -17,7 +17,7 @@ from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
-from experiments.display.cli import as_repeated, main
+from experiments.display.cli import as_repeated, main, use_data_dir
 from experiments.display.progress import View
 from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import distill_cells
@@ -47,13 +47,13 @@ class Settings(Experiment):
     data_dir: str | None = None
 
 
-def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | None = None) -> dict[str, Any]:
+def attacked(experiment: Experiment, shadows: int, view: View) -> dict[str, Any]:
     """The row of an attack, with the column `membership`: train all shadow models, and attack each by the others.
 
     Raises:
       ValueError: the method distils nothing, or the number of shadows is odd or below eight.
     """
-    cell = make_ready(experiment, Shared(data_dir))
+    cell = make_ready(experiment, Shared())
     if cell.parsed.on_all and experiment.method != "full":
         raise ValueError(f"method {experiment.method!r} distils nothing: an attack takes a distiller, random or full")
     train, test = cell.prepared.train, cell.prepared.test
@@ -62,7 +62,7 @@ def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | N
     with view.task("shadow models") as report:
         for number, mask in enumerate(halves):
             shadow = half(cell, mask, APART * experiment.seed + number)
-            logits, right = answers(shadow, train, test, data_dir)
+            logits, right = answers(shadow, train, test)
             scores.append(membership.log_odds(logits, np.asarray(train.labels)).mean(axis=0))
             accuracies.append(right)
             report(number + 1, shadows, {"accuracy": right})
@@ -94,9 +94,9 @@ def half(cell: Ready, mask: np.ndarray, seed: int) -> Ready:
     return cell._replace(experiment=experiment, config=config, prepared=prepared._replace(train=train, audit=audit))
 
 
-def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np.ndarray, float]:
+def answers(cell: Ready, pool: Any, test: Any) -> tuple[np.ndarray, float]:
     """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
-    experiment, shared = cell.experiment, Shared(data_dir)  # not shared: its keys do not tell halves apart
+    experiment, shared = cell.experiment, Shared()  # not shared: its keys do not tell halves apart
     made = (
         everything(cell, shared) if cell.parsed.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
     )
@@ -128,8 +128,9 @@ def everything(cell: Ready, shared: Shared) -> DistilledSet:
 
 def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Attack, write the row, and print the result."""
+    use_data_dir(settings.data_dir)
     view = View(settings.quiet)
-    row = attacked(settings.settled(), settings.shadows, view, settings.data_dir)
+    row = attacked(settings.settled(), settings.shadows, view)
     append(settings.out, row | {"command": as_repeated("membership")})
     found = row["membership"]
     print(

@@ -21,6 +21,7 @@ from experiments.display.cli import (
     make_deterministic,
     program,
     show_log,
+    use_data_dir,
     with_huge_pages,
 )
 from experiments.running.config import Experiment, from_file
@@ -74,6 +75,7 @@ def one(settings: Settings) -> int:
       ValueError: a setting is wrong; nothing has been trained.
     """
     ranges.fields(settings)
+    use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()
     import jax
@@ -104,7 +106,7 @@ def one(settings: Settings) -> int:
     keeping = Keeping(folder / "unfinished", settings.save_every, settings.fresh)
     lock = settings.out / f".{name}.lock"
     with alone(lock, f"the run in {folder}") if jax.process_index() == 0 else contextlib.nullcontext():
-        shared = Shared(settings.data_dir, mesh=mesh, keeping=keeping, images=settings.images)
+        shared = Shared(mesh=mesh, keeping=keeping, images=settings.images)
         outcome = run(experiment, shared=shared, view=view)
         if jax.process_index() == 0:
             write(settings, outcome, folder)

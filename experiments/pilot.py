@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from ddjax.ranges import Count, Natural, Seed, checked
-from experiments.display.cli import as_repeated, main, with_huge_pages
+from experiments.display.cli import as_repeated, main, use_data_dir, with_huge_pages
 
 AT = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # shares of a method's steps at which its set is scored
 NOISES = (("clean", 0.0), ("symmetric", 0.4))
@@ -71,7 +71,8 @@ def pilot(
     made = {cell: pieces(cell) for cell in grids.cells(*grid)}
     cells = [cell for cell, parts in made.items() if parts.parsed.on_all or hasattr(parts.config, "steps")]
     out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
-    shared = Shared(data_dir)
+    use_data_dir(data_dir)
+    shared = Shared()
     for group in groups(cells, fleet=True):
         timer = Timer()
         for cell, curve in zip(group, curves(group, AT, shared, View(quiet)), strict=True):

@@ -21,7 +21,7 @@ from ddjax.ranges import Count, Seed
 from ddjax.ranges import fields as check_fields
 from ddjax.storage.files import sha256
 from ddjax.storage.rows import append, fingerprint
-from experiments.display.cli import as_repeated, main
+from experiments.display.cli import as_repeated, main, use_data_dir
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import row_of
@@ -86,7 +86,8 @@ def scored(settings: Settings, view: View) -> list[dict[str, Any]]:
     networks = settings.architectures or (None,)
     for name in protocols:
         names.choose(PROTOCOLS, name, "protocol")
-    shared, digest, rows = Shared(settings.data_dir), sha256(settings.file), []
+    use_data_dir(settings.data_dir)
+    shared, digest, rows = Shared(), sha256(settings.file), []
     for protocol in protocols:
         for network in networks:
             experiment = Experiment(

@@ -8,7 +8,7 @@ import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import as_repeated, main, make_deterministic, with_huge_pages
+from experiments.display.cli import as_repeated, main, make_deterministic, use_data_dir, with_huge_pages
 
 RELOAD = 15  # seconds after which a browser loads the page of a running sweep again
 
@@ -114,8 +114,9 @@ def sweep(
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs
+    use_data_dir(data_dir)
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
-    store = Store(out, as_repeated("sweep"), data_dir, save_every)
+    store = Store(out, as_repeated("sweep"), save_every)
     later = set()
     if most is not None:
         later = set([cell for cell in wanted if not store.done(cell)][most:])
@@ -124,7 +125,7 @@ def sweep(
     if dry_run:
         device = machines.machine(machine)
         together = device.together if fleet is None else fleet
-        print(planning.listing(planning.plan(rounds, store, device, together, data_dir), store))
+        print(planning.listing(planning.plan(rounds, store, device, together), store))
         if effect is not None:
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
             kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if cell.method != "full"}

@@ -127,12 +127,12 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
         return huggingface.load(folder, image_size=size, **columns)
     if settings.image_column or settings.label_column:
         raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
-    more = {"data_dir": settings.data_dir, "least": least(settings, options)}
+    fewest = least(settings, options)
     try:
-        return load_all(settings.data, image_size=size, **more)
+        return load_all(settings.data, image_size=size, least=fewest)
     except DifferentSizes:
         view.say(f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N")
-        return load_all(settings.data, image_size=SIDE, **more)
+        return load_all(settings.data, image_size=SIDE, least=fewest)
 
 
 def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import logging
 import os
+import pathlib
 import platform
 import re
 import shlex
@@ -89,6 +90,12 @@ def make_deterministic() -> None:
     """
     flags = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+
+
+def use_data_dir(folder: str | None) -> None:
+    """Make `folder` the TFDS directory of this process and of those that it starts; None leaves the default."""
+    if folder is not None:
+        os.environ["TFDS_DATA_DIR"] = str(pathlib.Path(folder).expanduser().absolute())
 
 
 def show_log() -> None:

@@ -35,7 +35,6 @@ class Shared:
 
     def __init__(
         self,
-        data_dir: str | None = None,
         keep: int = 4,
         mesh: Mesh | None = None,
         sets: Callable[[str], tuple | None] = lambda name: None,
@@ -45,7 +44,6 @@ class Shared:
         """Start with an empty cache.
 
         Args:
-          data_dir: the directory of data sets.
           keep: number of values to keep of each kind.
           mesh: shards a distillation over several devices.
           sets: finds a distilled set that was made before, by its name: (the set, its log, its seconds).
@@ -53,7 +51,7 @@ class Shared:
           images: where training images are kept as bytes: "device", "host" or "auto"; see `preprocess.stored`.
         """
         self.images = images
-        self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
+        self.mesh, self.sets, self.keeping = mesh, sets, keeping
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 
@@ -137,7 +135,7 @@ def pieces(experiment: Experiment) -> Pieces:
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     """Choose the parts and prepare the data. Parts that do not fit together are an error before anything is trained."""
     parsed, protocol, baseline, noise, config, space = pieces(experiment)
-    dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset, data_dir=shared.data_dir))
+    dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset))
     pictures = (experiment.dataset, experiment.limit, experiment.imbalance)
 
     def given() -> Prepared:

@@ -69,7 +69,7 @@ def execute(
         parts = bundles(groups(missing, False))
         start = on_processes(workers)
     else:
-        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine, store.data_dir)]
+        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine)]
         parts = bundles(apart)
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
@@ -90,12 +90,12 @@ def usual_workers(cells: list[Experiment]) -> int:
 
 
 def _groups_elsewhere(
-    missing: list[Experiment], where: Where, fleet: bool | None, machine: str | None, data_dir: str | None
+    missing: list[Experiment], where: Where, fleet: bool | None, machine: str | None
 ) -> list[list[Experiment]]:
     need = {cell.method: resources_of(cell.method, where.resources) for cell in missing}
     room = MACHINES[machine].memory if machine in MACHINES else math.inf
     parts = []
     for method in need:  # by default a fleet if its job has an accelerator
         together = bool(need[method].gpus or need[method].tpus) if fleet is None else fleet
-        parts += groups([cell for cell in missing if cell.method == method], together, room, data_dir)
+        parts += groups([cell for cell in missing if cell.method == method], together, room)
     return parts

@@ -18,9 +18,7 @@ from experiments.sweeping.machines import device_memory
 from experiments.sweeping.store import NAMED, Store
 
 
-def groups(
-    cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
-) -> list[list[Experiment]]:
+def groups(cells: list[Experiment], fleet: bool, room: float = math.inf) -> list[list[Experiment]]:
     """Groups of cells of one round that run as one program, in the order of their first cells.
 
     If `fleet`, cells that differ only in labels and seeds are a group, else each cell is one. A fleet that needs more
@@ -33,7 +31,7 @@ def groups(
     for cell in cells:
         kinds.setdefault(alike(cell), []).append(cell)
     for group in kinds.values():
-        most = len(group) if room == math.inf else members_that_fit(group[0], room, data_dir)
+        most = len(group) if room == math.inf else members_that_fit(group[0], room)
         parts = -(-len(group) // most)
         found += [group[i * len(group) // parts : (i + 1) * len(group) // parts] for i in range(parts)]
     return found
@@ -61,7 +59,7 @@ def run_missing(
     total = sum(map(len, rounds))
     present = total - sum(map(len, missing))
     with view.task("cells") as report:
-        for bundle in bundles([group for part in missing for group in groups(part, fleet, room, store.data_dir)]):
+        for bundle in bundles([group for part in missing for group in groups(part, fleet, room)]):
             with store.claimed([cell for group in bundle for cell in group]) as mine:
                 for group in bundle:
                     failed += run_group([cell for cell in group if cell in mine], store, shared, view)

@@ -36,13 +36,11 @@ class Store:
     Attributes:
       root: the directory, which the first run creates if it is missing.
       command: written into rows.
-      data_dir: the TFDS directory.
       save_every: seconds between checkpoints of a cell.
     """
 
     root: pathlib.Path
     command: str = ""
-    data_dir: str | None = None
     save_every: float = SECONDS
 
     @property
@@ -52,7 +50,7 @@ class Store:
 
     def shared(self) -> Shared:
         """A new cache for cells that run in this process."""
-        return Shared(self.data_dir, sets=self.distilled, keeping=self.keeping())
+        return Shared(sets=self.distilled, keeping=self.keeping())
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
