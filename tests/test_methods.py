@@ -8,7 +8,6 @@ import pytest
 
 from ddjax.models import build
 from ddjax.robust import make_rule
-from ddjax.training import Recipe
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
 from experiments.running import rules
@@ -115,7 +114,7 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
     probabilities = 0.9 * np.eye(10)[clean] + 0.01
     monkeypatch.setattr(rules, "held_out", lambda *args: probabilities)
     monkeypatch.setattr(rules, "pruned", lambda *args: given != clean)
-    found = rules.weights(ready, None, None, shared)
+    found = rules.weights(ready, shared)
     np.testing.assert_array_equal(found == 0, given != clean)
 
 
@@ -125,8 +124,8 @@ def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
     ready = make_ready(Experiment(method="oracle", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
     oracle = ready._replace(parsed=parse("oracle"))
-    np.testing.assert_array_equal(rules.weights(oracle, None, None, shared), given == clean)
-    chance = rules.weights(ready._replace(parsed=parse("random_prune")), None, None, shared)
+    np.testing.assert_array_equal(rules.weights(oracle, shared), given == clean)
+    chance = rules.weights(ready._replace(parsed=parse("random_prune")), shared)
     assert chance.sum() == (given == clean).sum() and (chance != (given == clean)).any()
 
 
@@ -136,11 +135,13 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
+    elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
     plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
-    assert [rules.held_out(ready, Recipe(1, 8, 0.1), each, shared) for each in (plain, again, other)] == [1, 1, 2]
-    elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
-    assert rules.held_out(elsewhere, Recipe(1, 8, 0.1), plain, shared) == 3
+    cases = [(ready, plain), (ready, again), (ready, other), (elsewhere, plain)]
+    networks = iter(network for _, network in cases)
+    monkeypatch.setattr("experiments.running.shared.network", lambda *unused: next(networks))
+    assert [rules.held_out(cell, shared) for cell, _ in cases] == [1, 1, 2, 3]
 
 
 def test_rows_of_a_hold_out_keep_their_own_data():
@@ -162,11 +163,11 @@ def test_the_known_matrix_is_the_noises_own(shared):
     from experiments.running.shared import make_ready
 
     ready = make_ready(Experiment(method="forward_known", rate=0.3, **TINY).settled(), shared)
-    matrix = rules.known_matrix(ready.experiment, ready)
+    matrix = rules.known_matrix(ready)
     np.testing.assert_allclose(np.diag(matrix), 0.7)
-    human = dataclasses.replace(ready.experiment, noise="worst")
+    human = ready._replace(experiment=dataclasses.replace(ready.experiment, noise="worst"))
     with pytest.raises(ValueError, match="no known transition matrix"):
-        rules.known_matrix(human, ready)
+        rules.known_matrix(human)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from experiments.display.progress import View
 from experiments.running.distilling import distill_cells
 from experiments.running.rules import RATES, needs, trainer
 from experiments.running.scoring import Part, score_full
-from experiments.running.shared import Ready, Shared, full_recipe, make_ready
+from experiments.running.shared import Ready, Shared, make_ready
 
 PRECISION = 0.8  # of the flags in a row; the labels are corrected by the most probable class
 
@@ -31,7 +31,7 @@ def train_on_all(cells: list[Ready], shared: Shared, view: View) -> list[tuple[F
 
 def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]:
     start = time.monotonic()
-    given = needs(cell, full_recipe(cell), cell.network(cell.baseline.network), shared)
+    given = needs(cell, shared)
     before = time.monotonic() - start
     scores, part = intact(score_full([cell], shared, view, trainer(given))[0])
     # the row lists inputs that a practitioner would not know

@@ -151,11 +151,9 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
-    method = parse("random").method
+    parsed = parse("random")
     chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
-    other = cell._replace(
-        experiment=chance, parsed=parse("random"), method=method, config=method_config(method.config, chance)
-    )
+    other = cell._replace(experiment=chance, parsed=parsed, config=method_config(parsed.method.config, chance))
     random = intact(distill_cells([other], shared, view)[0]).distilled
     random = labelled_by(cell.network(baseline.network), expert, random, distilled)
     result = dd_ranking(

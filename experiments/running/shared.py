@@ -76,13 +76,17 @@ class Ready(NamedTuple):
     experiment: Experiment
     parsed: Parsed
     protocol: Protocol
-    method: Method
     baseline: Baseline
-    config: Any
+    config: Any  # of the method
     dataset: Dataset
     prepared: Prepared
     transform: Preprocess
     space_s: float  # seconds that fitting it took
+
+    @property
+    def method(self) -> Method:
+        """The distiller; for training on all images that of the whole set."""
+        return self.parsed.method
 
     def network(self, name: str) -> Model:
         """The network `name` of a protocol or baseline, or the experiment's, for the images of the cell."""
@@ -153,7 +157,7 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     transform, space_s = shared.once("space", (*pictures, space), fitted)
     used = baseline.network if parsed.on_all else protocol.network
     network(experiment, used, dataset.image_shape, dataset.num_classes)  # an architecture that does not fit is an error
-    return Ready(experiment, parsed, protocol, parsed.method, baseline, config, dataset, prepared, transform, space_s)
+    return Ready(experiment, parsed, protocol, baseline, config, dataset, prepared, transform, space_s)
 
 
 def full_recipe(ready: Ready) -> Recipe:

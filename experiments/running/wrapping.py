@@ -9,7 +9,7 @@ from ddjax.denoising.networks import Networks
 from ddjax.types import TrainSet
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
+from experiments.running.shared import Ready, Shared, preprocessed
 
 NETWORKS = 3  # that a wrapper trains and stops early
 
@@ -26,11 +26,10 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     A distilled set does not depend on how it is scored, so the networks of a wrapper train for their own epochs.
     """
     experiment, train, name = cell.experiment, preprocessed(cell, shared).train, cell.parsed.wrapper
-    model = cell.network(cell.baseline.network)
     if name == PRUNE:
-        return cleaning.kept(train, ~pruned(cell, full_recipe(cell), model, shared))
+        return cleaning.kept(train, ~pruned(cell, shared))
     assert name is not None
-    kept = shared.checkpoints([cell], "cleaning")
+    model, kept = cell.network(cell.baseline.network), shared.checkpoints([cell], "cleaning")
     networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint)
     key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, model.spec)
