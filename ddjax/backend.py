@@ -9,7 +9,7 @@ import contextlib
 
 import jax
 
-from ddjax.names import unknown
+from ddjax.names import check_known
 
 PLATFORMS = ("cpu", "gpu", "tpu")
 FEW = 500  # steps of a program that does not repay a long compilation
@@ -63,8 +63,7 @@ def targeting(platform: str) -> contextlib.AbstractContextManager:
       >>> "stablehlo.convolution" in program.mlir_module()
       True
     """
-    if platform not in PLATFORMS:
-        raise unknown("platform", platform, PLATFORMS)
+    check_known("platform", platform, PLATFORMS)
     return _named(platform)
 
 

@@ -79,42 +79,42 @@ def labels(array: Any, argument: str, count: int, classes: int) -> None:
         raise ValueError(f"{argument} must lie in 0..{classes - 1} for {classes} classes; got {host[row]} at row {row}")
 
 
-def train_set(train: Any, argument: str = "train") -> None:
-    """Check that the argument is a consistent training set."""
-    kind(train, TrainSet, argument, "ddjax.prepare makes one: its `train`")
-    images(train.images, f"{argument}.images", train.space)
-    labels(train.labels, f"{argument}.labels", len(train.images), train.num_classes)
+def train_set(train: Any) -> None:
+    """Check that `train` is a consistent training set."""
+    kind(train, TrainSet, "train", "ddjax.prepare makes one: its `train`")
+    images(train.images, "train.images", train.space)
+    labels(train.labels, "train.labels", len(train.images), train.num_classes)
     if getattr(train.ids, "shape", None) != (len(train.images),):
-        raise ValueError(f"{argument}.ids must name each of {len(train.images)} images; got {_briefly(train.ids)}")
+        raise ValueError(f"train.ids must name each of {len(train.images)} images; got {_briefly(train.ids)}")
 
 
-def learnable(train: Any, argument: str = "train") -> None:
-    """Check that the argument is a training set that networks can be trained on."""
-    train_set(train, argument)
+def learnable(train: Any) -> None:
+    """Check that `train` is a training set that networks can be trained on."""
+    train_set(train)
     if train.space == PIXELS:
         raise ValueError(
-            f"{argument} must be in the space of a preprocessing; got raw pixels. Convert it first, with "
-            "ddjax.to_space or preprocess.apply"
+            "train must be in the space of a preprocessing; got raw pixels. Convert it first, with ddjax.to_space or "
+            "preprocess.apply"
         )
 
 
-def test_set(test: Any, argument: str = "test") -> None:
-    """Check that the argument is a consistent test set."""
-    kind(test, TestSet, argument, "ddjax.prepare makes one: its `test`")
-    images(test.images, f"{argument}.images", test.space)
-    labels(test.labels, f"{argument}.labels", len(test.images), test.num_classes)
+def test_set(test: Any) -> None:
+    """Check that `test` is a consistent test set."""
+    kind(test, TestSet, "test", "ddjax.prepare makes one: its `test`")
+    images(test.images, "test.images", test.space)
+    labels(test.labels, "test.labels", len(test.images), test.num_classes)
 
 
-def audit(value: Any, train: TrainSet | None, argument: str = "audit") -> None:
+def audit(value: Any, train: TrainSet | None) -> None:
     """Check that `value` has the clean labels of exactly the examples of `train`, or is None."""
     if value is None:
         return
-    kind(value, Audit, argument, "ddjax.prepare makes one: its `audit`")
+    kind(value, Audit, "audit", "ddjax.prepare makes one: its `audit`")
     if train is None:
-        raise ValueError(f"{argument} holds the clean labels of train: pass train= with it, or leave it out")
+        raise ValueError("audit holds the clean labels of train: pass train= with it, or leave it out")
     if not np.array_equal(np.asarray(train.ids), np.asarray(value.ids)):
-        raise ValueError(f"{argument}.ids are not train.ids: both must name the same examples in the same order")
-    labels(value.labels, f"{argument}.labels", len(train.ids), value.num_classes)
+        raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
+    labels(value.labels, "audit.labels", len(train.ids), value.num_classes)
 
 
 def same_classes(**counts: int) -> None:

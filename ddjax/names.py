@@ -2,7 +2,7 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -17,6 +17,12 @@ def unknown(what: str, name: object, known: Iterable[str]) -> ValueError:
     close = difflib.get_close_matches(str(name), known, n=1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
     return ValueError(f"unknown {what} {name!r}; known: {', '.join(known)}.{guess}")
+
+
+def check_known(what: str, name: object, known: Collection[str]) -> None:
+    """Raise the error of `unknown` for a name that is not in `known`."""
+    if name not in known:
+        raise unknown(what, name, known)
 
 
 def choose(table: Mapping[str, Any], name: str, what: str) -> Any:

@@ -1,8 +1,8 @@
-"""Ranges of numbers in type annotations, and checks of values against annotations.
+"""Ranges of numbers and choices of names in type annotations, and checks of values against annotations.
 
-`Count` is an integer of at least 1, and `Annotated[float, Range(0, 1)]` a number from 0 to 1. A settings dataclass
-calls `fields` in its `__post_init__`; a function is decorated with `checked`. Images, labels and data sets are checked
-by `ddjax.checks`.
+`Count` is an integer of at least 1, `Annotated[float, Range(0, 1)]` a number from 0 to 1, and
+`Annotated[str, ("a", "b")]` one of two names. A class of settings is decorated with `settings`, a function with
+`checked`. Images, labels and data sets are checked by `ddjax.checks`.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -95,12 +95,14 @@ def check(value: Any, wanted: Any, argument: str) -> None:
     """
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is Annotated:
-        base, marks = inner[0], [mark for mark in inner[1:] if isinstance(mark, Range)]
-        if marks and base in (int, float):
-            for mark in marks:
-                (_check_int if base is int else _check_float)(value, argument, mark)
-        else:
+        base, marks = inner[0], [mark for mark in inner[1:] if isinstance(mark, Range | tuple)]
+        if not marks:
             check(value, base, argument)
+        for mark in marks:
+            if isinstance(mark, Range):
+                (_check_int if base is int else _check_float)(value, argument, mark)
+            elif value not in mark:
+                raise unknown(argument, value, mark)
     elif origin in (typing.Union, types.UnionType):
         _one_of(value, inner, argument)
     elif origin is Literal:
@@ -130,6 +132,35 @@ def fields(record: Any, of: str = "") -> None:
     """Check each field of a dataclass against its annotation."""
     for name, wanted in annotations(type(record)).items():
         check(getattr(record, name), wanted, f"{of}{name}")
+
+
+@dataclass_transform(frozen_default=True)
+def settings(of: str = "") -> Callable[[type[T]], type[T]]:
+    """Decorator: a frozen dataclass that checks its fields against their annotations, then calls its `__post_init__`.
+
+    Args:
+      of: what the names of the fields begin with in messages.
+
+    Example:
+      >>> @settings("noise.")
+      ... class Noise:
+      ...     rate: Share = 0.4
+      >>> Noise(rate=2)
+      Traceback (most recent call last):
+      ValueError: noise.rate must be a finite number from 0 to 1; got 2
+    """
+
+    def wrap(kind: type[T]) -> type[T]:
+        further = getattr(kind, "__post_init__", lambda self: None)
+
+        def check_all(self: T) -> None:
+            fields(self, of)
+            further(self)
+
+        kind.__post_init__ = check_all
+        return dataclasses.dataclass(frozen=True)(kind)
+
+    return wrap
 
 
 @functools.cache
@@ -162,30 +193,6 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return wrapper
-
-
-def check_int(value: Any, argument: str, least: int = 1, most: float | int = math.inf) -> int:
-    """Check that `value` is an integer from `least` to `most`.
-
-    Args:
-      value: of any type. Booleans and floats are refused.
-      argument: its name, for the message.
-      least: the smallest integer allowed.
-      most: the largest integer allowed.
-
-    Raises:
-      ValueError: it is not an integer, or is out of range.
-
-    Example:
-      >>> check_int(np.int64(3), "folds", 2)
-      3
-    """
-    return _check_int(value, argument, Range(least, most))
-
-
-def check_float(value: Any, argument: str, low: float | int, high: float | int = math.inf) -> float:
-    """Check that `value` is a finite number from `low` to `high`; see `check_int`."""
-    return _check_float(value, argument, Range(low, high))
 
 
 def _check_int(value: Any, argument: str, within: Range) -> int:
@@ -238,5 +245,5 @@ def _sequence(value: Any, kind: type, inner: tuple[Any, ...], argument: str) -> 
 
 
 def _checkable(hint: Any) -> bool:
-    """Whether the annotation contains a range or a boolean."""
-    return hint is bool or isinstance(hint, Range) or any(map(_checkable, typing.get_args(hint)))
+    """Whether the annotation contains a range, names or a boolean."""
+    return hint is bool or isinstance(hint, Range | tuple) or any(map(_checkable, typing.get_args(hint)))

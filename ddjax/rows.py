@@ -1,7 +1,7 @@
 """Images that are stored as bytes: rows of them are preprocessed when they are asked for.
 
 `images[rows]` gives floats in the space of a method, for images on the device (`Rows`) and on the host (`HostRows`)
-alike. A compiled program cannot read the host; `execution.asking` divides a function that would have to.
+alike. A compiled program cannot read the host; `execution.proxies` divides a function that would have to.
 """
 
 import dataclasses

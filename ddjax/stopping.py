@@ -22,18 +22,18 @@ class Stopped(SystemExit):
     """The process ends because of a signal. It is not an `Exception`, so no handler of errors catches it."""
 
 
-class _Asked:
+class _Request:
     """The signal that this process has received, if any."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.deferring = 0  # number of active blocks that call `asked()` themselves
+        self.deferring = 0  # number of active blocks that call `requested()` themselves
 
 
-_now = _Asked()
+_now = _Request()
 
 
-def asked() -> bool:
+def requested() -> bool:
     """Whether a signal has asked this process to end."""
     return _now.signal is not None
 
@@ -46,7 +46,7 @@ def stop(what: str) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """In this block signals are deferred; its code calls `asked()` whenever it can save its state."""
+    """In this block signals are deferred; its code calls `requested()` whenever it can save its state."""
     _now.deferring += 1
     try:
         yield

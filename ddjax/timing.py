@@ -58,23 +58,31 @@ class Timer:
     """Seconds since it was made: all of them, and the steady ones, without compiling."""
 
     def __init__(self) -> None:
-        """Start."""
+        """Start the clock."""
         self._start, self._compiled = time.monotonic(), compiling()
 
     @property
     def seconds(self) -> float:
-        """All of them."""
+        """All seconds since the start."""
         return time.monotonic() - self._start
 
     @property
     def steady(self) -> float:
-        """Those in which nothing was compiled."""
+        """The seconds since the start in which nothing was compiled."""
         return max(0.0, self.seconds - (compiling() - self._compiled))
+
+
+def in_time(seconds: float | int) -> str:
+    """Seconds as text, in a suitable unit."""
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 @contextlib.contextmanager
 def ledger() -> Iterator[dict[str, Share]]:
-    """Collects what work within it is charged as shared, by name."""
+    """Collect the shared work that is charged in this block, by name."""
     found: dict[str, Share] = {}
     token = _ledger.set(found)
     try:
@@ -84,7 +92,7 @@ def ledger() -> Iterator[dict[str, Share]]:
 
 
 def charge(name: str, share: Share) -> None:
-    """Say that the work at hand used something that several runs share; nothing happens where nobody collects it."""
+    """Record that the current work used something that several runs share. Without a `ledger` nothing happens."""
     found = _ledger.get()
     if found is not None:
         found[name] = share

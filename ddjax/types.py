@@ -4,6 +4,7 @@ Letters for axes, in every file: n training examples, m distilled images, b exam
 p members of a pool, s students; h, w, c are height, width and channels of an image.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -95,18 +96,13 @@ class Distiller(NamedTuple):
     extract: Callable[[Any], "Any"]  # state -> DistilledSet
 
 
-def steps_of(config: Any) -> int:
-    """The field `steps` of a method's configuration."""
-    return config.steps
-
-
 class Method(NamedTuple):
     """A distiller and everything that an experiment needs to run it. A fork adds a method by defining one."""
 
     config: type  # a frozen dataclass whose defaults run
     prepare: Callable[..., tuple[Any, Feed]]  # (config, train, model, key) -> (start of init, feed)
     build: Callable[..., Distiller]  # (config, model) -> distiller
-    steps: Callable[[Any], int] = steps_of  # config -> number of steps of a complete run
+    steps: Callable[[Any], int] = operator.attrgetter("steps")  # config -> number of steps of a complete run
     model: Callable[..., Model] | None = None  # (config, image_shape, num_classes) -> network for distilling
     space: str | None = None  # its published preprocessing; None for that of the protocol
     split: tuple[str, ...] = ()  # fields of a batch whose leading axis `execution.mesh` may split over devices

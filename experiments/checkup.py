@@ -5,14 +5,12 @@ Example: python -m experiments.checkup --out checkup --images cifar10.npz
 
 import os
 import pathlib
-import shlex
-import sys
 import time
 from typing import Any
 
 from ddjax.ranges import Positive, checked
 from experiments.accelerator.jobs import FAILED, SKIPPED
-from experiments.display.cli import main
+from experiments.display.cli import as_repeated, main
 
 
 @checked
@@ -48,13 +46,12 @@ def checkup(
     from experiments.accelerator.page import page
 
     for section in only:
-        if section not in plan.SECTIONS:
-            raise names.unknown("section", section, plan.SECTIONS)
+        names.check_known("section", section, plan.SECTIONS)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
     out.mkdir(parents=True, exist_ok=True)
     (out / "log.txt").write_text("")
     clock, rows = Clock(budget), []
-    made = {"command": shlex.join(["python", "-m", "experiments.checkup", *sys.argv[1:]]), "commit": commit()}
+    made = {"command": as_repeated("checkup"), "commit": commit()}
     facts: dict[str, Any] = dict(made)
 
     def done(result: Result) -> None:

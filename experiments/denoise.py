@@ -11,7 +11,7 @@ import tyro
 
 from ddjax import ranges
 from experiments.denoising.settings import Settings, check, method_options
-from experiments.display.cli import main, make_deterministic, with_huge_pages
+from experiments.display.cli import main, make_deterministic, use_data_dir, with_huge_pages
 
 DESCRIPTION = """Judge every label of images, of features, or of predictions.
 
@@ -24,16 +24,11 @@ ddjax.DenoiseReport.load reads. SIGTERM and Ctrl-C save the run and exit with st
 def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Read the data, judge their labels, write the files and print a summary.
 
-    Args:
-      settings: from the command line.
-
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a setting or the data are wrong; nothing has been trained.
     """
     ranges.fields(settings)
+    use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()
     from experiments.denoising import running

@@ -5,7 +5,6 @@ Example: python -m experiments.membership --dataset digits --rate 0.4 --method d
 
 import dataclasses
 import pathlib
-import sys
 from typing import Annotated, Any
 
 import jax.numpy as jnp
@@ -13,14 +12,14 @@ import numpy as np
 import tyro
 
 from ddjax.data import to_space
-from ddjax.denoising.witnesses import Networks, students_of
+from ddjax.denoising.networks import Networks, students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
-from experiments.display.cli import main
+from experiments.display.cli import as_repeated, main, use_data_dir
 from experiments.display.progress import View
-from experiments.running.config import NO_FLIP, Experiment, method_config
+from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import distill_cells
 from experiments.running.run import settings_of
 from experiments.running.shared import Ready, Shared, make_ready, preprocessed
@@ -48,14 +47,14 @@ class Settings(Experiment):
     data_dir: str | None = None
 
 
-def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | None = None) -> dict[str, Any]:
+def attacked(experiment: Experiment, shadows: int, view: View) -> dict[str, Any]:
     """The row of an attack, with the column `membership`: train all shadow models, and attack each by the others.
 
     Raises:
       ValueError: the method distils nothing, or the number of shadows is odd or below eight.
     """
-    cell = make_ready(experiment, Shared(data_dir))
-    if cell.asked.on_all and experiment.method != "full":
+    cell = make_ready(experiment, Shared())
+    if cell.parsed.on_all and experiment.method != "full":
         raise ValueError(f"method {experiment.method!r} distils nothing: an attack takes a distiller, random or full")
     train, test = cell.prepared.train, cell.prepared.test
     halves = membership.halves(len(train.labels), shadows, experiment.seed)
@@ -63,7 +62,7 @@ def attacked(experiment: Experiment, shadows: int, view: View, data_dir: str | N
     with view.task("shadow models") as report:
         for number, mask in enumerate(halves):
             shadow = half(cell, mask, APART * experiment.seed + number)
-            logits, right = answers(shadow, train, test, data_dir)
+            logits, right = answers(shadow, train, test)
             scores.append(membership.log_odds(logits, np.asarray(train.labels)).mean(axis=0))
             accuracies.append(right)
             report(number + 1, shadows, {"accuracy": right})
@@ -95,11 +94,11 @@ def half(cell: Ready, mask: np.ndarray, seed: int) -> Ready:
     return cell._replace(experiment=experiment, config=config, prepared=prepared._replace(train=train, audit=audit))
 
 
-def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np.ndarray, float]:
+def answers(cell: Ready, pool: Any, test: Any) -> tuple[np.ndarray, float]:
     """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
-    experiment, shared = cell.experiment, Shared(data_dir)  # not shared: its keys do not tell halves apart
+    experiment, shared = cell.experiment, Shared()  # not shared: its keys do not tell halves apart
     made = (
-        everything(cell, shared) if cell.asked.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
+        everything(cell, shared) if cell.parsed.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
     )
     model = cell.network(cell.protocol.network)
     networks = Networks(
@@ -107,7 +106,7 @@ def answers(cell: Ready, pool: Any, test: Any, data_dir: str | None) -> tuple[np
         experiment.seed,
         experiment.students or cell.protocol.students,
         experiment.epochs,
-        experiment.dataset not in NO_FLIP,
+        experiment.flip,
     )
     params, transform = students_of(made, cell.prepared.train, cell.protocol, networks)
     tested = np.asarray(stacked_logits(model, params, to_space(test, transform).images)).argmax(axis=-1)
@@ -129,9 +128,10 @@ def everything(cell: Ready, shared: Shared) -> DistilledSet:
 
 def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Attack, write the row, and print the result."""
+    use_data_dir(settings.data_dir)
     view = View(settings.quiet)
-    row = attacked(settings.settled(), settings.shadows, view, settings.data_dir)
-    append(settings.out, row | {"command": " ".join(["python", "-m", "experiments.membership", *sys.argv[1:]])})
+    row = attacked(settings.settled(), settings.shadows, view)
+    append(settings.out, row | {"command": as_repeated("membership")})
     found = row["membership"]
     print(
         f"AUC {found['auc']:.3f}, {100 * found['tpr_at_1']:.1f} % found at 1 % false alarms, accuracy "

@@ -6,7 +6,6 @@ Example: python -m experiments.one --dataset digits --noise symmetric --rate 0.4
 import contextlib
 import dataclasses
 import pathlib
-import shlex
 import sys
 from typing import Any, Literal
 
@@ -15,12 +14,14 @@ import tyro
 from ddjax import ranges, stopping
 from ddjax.ranges import NonNegative
 from experiments.display.cli import (
+    as_repeated,
     fail,
     flags,
     join_hosts,
     make_deterministic,
     program,
     show_log,
+    use_data_dir,
     with_huge_pages,
 )
 from experiments.running.config import Experiment, from_file
@@ -69,16 +70,11 @@ class Settings(Experiment):
 def one(settings: Settings) -> int:
     """Run the experiment, write its files and print its scores; only the first of several hosts writes and prints.
 
-    Args:
-      settings: from the command line.
-
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a setting is wrong; nothing has been trained.
     """
     ranges.fields(settings)
+    use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()
     import jax
@@ -91,7 +87,7 @@ def one(settings: Settings) -> int:
     from experiments.display.board import Board
     from experiments.display.progress import View
     from experiments.running.checkpointing import Keeping
-    from experiments.running.methods import read
+    from experiments.running.methods import parse
     from experiments.running.run import run
     from experiments.running.shared import Shared
 
@@ -99,7 +95,7 @@ def one(settings: Settings) -> int:
     if not quiet:
         show_log()
     experiment = settings.settled()
-    settable = {field.name for field in dataclasses.fields(read(experiment.method).method.config)}
+    settable = {field.name for field in dataclasses.fields(parse(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
@@ -109,7 +105,7 @@ def one(settings: Settings) -> int:
     keeping = Keeping(folder / "unfinished", settings.save_every, settings.fresh)
     lock = settings.out / f".{name}.lock"
     with alone(lock, f"the run in {folder}") if jax.process_index() == 0 else contextlib.nullcontext():
-        shared = Shared(settings.data_dir, mesh=mesh, keeping=keeping, images=settings.images)
+        shared = Shared(mesh=mesh, keeping=keeping, images=settings.images)
         outcome = run(experiment, shared=shared, view=view)
         if jax.process_index() == 0:
             write(settings, outcome, folder)
@@ -123,7 +119,7 @@ def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:
     from ddjax.storage.rows import append, to_line
     from experiments.display import figures, tables
 
-    outcome.row["command"] = shlex.join(["python", "-m", "experiments.one", *sys.argv[1:]])
+    outcome.row["command"] = as_repeated("one")
     if outcome.distilled is not None:
         saving.save_distilled(outcome.distilled, folder / "distilled")
     if outcome.log:

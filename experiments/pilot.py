@@ -5,12 +5,10 @@ Example: python -m experiments.pilot --preset photographs --ipc 10
 
 import dataclasses
 import pathlib
-import shlex
-import sys
 from typing import Any
 
 from ddjax.ranges import Count, Natural, Seed, checked
-from experiments.display.cli import main, with_huge_pages
+from experiments.display.cli import as_repeated, main, use_data_dir, with_huge_pages
 
 AT = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # shares of a method's steps at which its set is scored
 NOISES = (("clean", 0.0), ("symmetric", 0.4))
@@ -48,9 +46,6 @@ def pilot(
       data_dir: directory of NAME.npz files or of TFDS, if it is not the default.
       quiet: print no progress.
 
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: a name or number is wrong, or the grid has the seed; nothing has run.
     """
@@ -73,17 +68,19 @@ def pilot(
     whole = grids.narrowed(whole, methods=methods, ipc=ipc)
     grid = [dataclasses.replace(one, seeds=(seed,), noises=NOISES) for one in whole]
     grid = [one if limit is None else grids.limited(one, limit) for one in grid]
-    cells = [cell for cell in grids.cells(*grid) if pieces(cell).asked.on_all or _moves(cell)]
+    made = {cell: pieces(cell) for cell in grids.cells(*grid)}
+    cells = [cell for cell, parts in made.items() if parts.parsed.on_all or hasattr(parts.config, "steps")]
     out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
-    shared, command = Shared(data_dir), shlex.join(["python", "-m", "experiments.pilot", *sys.argv[1:]])
+    use_data_dir(data_dir)
+    shared = Shared()
     for group in groups(cells, fleet=True):
         timer = Timer()
         for cell, curve in zip(group, curves(group, AT, shared, View(quiet)), strict=True):
             row = {
                 **{name: getattr(cell, name) for name in ("dataset", "noise", "rate", "method", "seed")},
                 "ipc": cell.ipc if sized(cell.method) else None,
-                "baseline": pieces(cell).baseline.name,
-                "augment": pieces(cell).baseline.recipe.augment,
+                "baseline": made[cell].baseline.name,
+                "augment": made[cell].baseline.recipe.augment,
                 "curve": curve,
                 "seconds": round(timer.seconds / len(group), 1),
                 "steady_s": round(timer.steady / len(group), 1),
@@ -91,7 +88,7 @@ def pilot(
                 "fingerprint": fingerprint(cell),
                 "hardware": hardware(),
                 "commit": commit(),
-                "command": command,
+                "command": as_repeated("pilot"),
             }
             append(out / FILE, row)
             print(verdict(row), flush=True)
@@ -100,13 +97,6 @@ def pilot(
         file.write(standalone(panels(rows)))
     print(f"{len(rows)} curves are in {out / FILE}, and drawn in {out / 'curves.svg'}")
     return 0
-
-
-def _moves(cell: Any) -> bool:
-    """Whether the method has a number of steps; a selection has none."""
-    from experiments.running.shared import pieces
-
-    return hasattr(pieces(cell).config, "steps")
 
 
 def verdict(row: dict[str, Any]) -> str:

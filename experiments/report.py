@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.ranges import Natural
 from ddjax.storage.files import replacing
 from experiments.display.cli import main
@@ -42,15 +42,11 @@ def report(
       quiet: print only rows that are left out; otherwise also the accuracies and a summary of the verdicts.
       reload: seconds after which a browser loads the page again, for rows that are still being made; 0: never.
 
-    Returns:
-      The exit status, 0.
-
     Raises:
       ValueError: no row can be used, or a format is unknown.
     """
     for kind in formats:
-        if kind not in export.FORMATS:
-            raise unknown("format", kind, export.FORMATS)
+        check_known("format", kind, export.FORMATS)
     rows = read_rows(where)
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)

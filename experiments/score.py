@@ -6,8 +6,6 @@ python -m experiments.score checkpoint_15000 --format rcig --flip True --archite
 
 import dataclasses
 import pathlib
-import shlex
-import sys
 import time
 from typing import Annotated, Any
 
@@ -23,7 +21,7 @@ from ddjax.ranges import Count, Seed
 from ddjax.ranges import fields as check_fields
 from ddjax.storage.files import sha256
 from ddjax.storage.rows import append, fingerprint
-from experiments.display.cli import main
+from experiments.display.cli import as_repeated, main, use_data_dir
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import row_of
@@ -75,13 +73,6 @@ class Settings(Facts):
 def scored(settings: Settings, view: View) -> list[dict[str, Any]]:
     """Score the set once for each protocol and architecture.
 
-    Args:
-      settings: the file and how it is scored.
-      view: shows progress.
-
-    Returns:
-      The rows.
-
     Raises:
       ValueError: the file cannot be read, does not fit the data set, or leaves a fact open that was not given.
     """
@@ -95,7 +86,8 @@ def scored(settings: Settings, view: View) -> list[dict[str, Any]]:
     networks = settings.architectures or (None,)
     for name in protocols:
         names.choose(PROTOCOLS, name, "protocol")
-    shared, digest, rows = Shared(settings.data_dir), sha256(settings.file), []
+    use_data_dir(settings.data_dir)
+    shared, digest, rows = Shared(), sha256(settings.file), []
     for protocol in protocols:
         for network in networks:
             experiment = Experiment(
@@ -146,7 +138,7 @@ def _row(
 def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Score the set, write the rows, and print the accuracies."""
     rows = scored(settings, View(settings.quiet))
-    command = shlex.join(["python", "-m", "experiments.score", *sys.argv[1:]])
+    command = as_repeated("score")
     for row in rows:
         append(settings.out, row | {"command": command})
         network = row["config"]["network"] or PROTOCOLS[row["protocol"]].network

@@ -4,12 +4,11 @@ Example: python -m experiments.sweep --preset demo --out runs/demo
 """
 
 import pathlib
-import shlex
 import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import main, make_deterministic, with_huge_pages
+from experiments.display.cli import as_repeated, main, make_deterministic, use_data_dir, with_huge_pages
 
 RELOAD = 15  # seconds after which a browser loads the page of a running sweep again
 
@@ -54,7 +53,7 @@ def sweep(
 
     Args:
       preset: grid to run: demo, photographs, photographs_tail, photographs_networks,
-        figure2, figure4, figure5, tier_a or long_tail.
+        figure2, figure4, figure5, cifar10 or long_tail.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
@@ -118,9 +117,9 @@ def sweep(
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs
-    command = shlex.join(["python", "-m", "experiments.sweep", *sys.argv[1:]])
+    use_data_dir(data_dir)
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
-    store = Store(out, command, data_dir, save_every, images)
+    store = Store(out, as_repeated("sweep"), save_every, images)
     later = set()
     if most is not None:
         later = set([cell for cell in wanted if not store.done(cell)][most:])
@@ -129,7 +128,7 @@ def sweep(
     if dry_run:
         device = machines.machine(machine)
         together = device.together if fleet is None else fleet
-        print(planning.listing(planning.plan(rounds, store, device, together, data_dir), store))
+        print(planning.listing(planning.plan(rounds, store, device, together), store))
         if effect is not None:
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
             kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if cell.method != "full"}

@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+# Programs without the lines of Python that each operation comes from are lowered and compiled about 5 % faster.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+os.environ.setdefault("JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS", "false")
 
 import chex
 import jax
@@ -47,6 +50,13 @@ def _fresh_trace_counter():
 @pytest.fixture(params=["eager", "jit"])
 def compiled(request):
     return jax.jit if request.param == "jit" else (lambda function: function)
+
+
+@pytest.fixture
+def double():
+    """Double precision."""
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture

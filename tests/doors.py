@@ -78,8 +78,10 @@ class Things:
         return self.ddjax.denoise(self.dataset.images, self.dataset.labels if labels is None else labels, **more)
 
     def distiller(self, method, train=None, **fields):
-        method, train = self.ddjax.DISTILLERS[method], train or self.ready.train
-        return method.prepare(method.config(**fields), train, self.model, self.jax.random.key(0))
+        from ddjax.distillers.setup import set_up
+
+        method, key = self.ddjax.DISTILLERS[method]._replace(model=None), self.jax.random.key(0)
+        return set_up(method, method.config(**fields), train or self.ready.train, key, self.model)
 
     def npz(self, **changes):
         n = self.np.arange(40)

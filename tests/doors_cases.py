@@ -109,7 +109,7 @@ NAMES = [
     ("mean 'standardize'", lambda t: t.preprocess.fit("standardise", t.dataset.images)),
     ("Did you mean 'convnet'", lambda t: t.ddjax.build("convnett", (8, 8, 1), 3)),
     ("Did you mean 'width'", lambda t: t.ddjax.build("convnet", (8, 8, 1), 3, widht=4)),
-    ("unknown loss 'ce'", lambda t: t.ddjax.Recipe(epochs=1, batch=1, rate=0.1, loss="ce")),
+    ("unknown recipe.loss 'ce'", lambda t: t.ddjax.Recipe(epochs=1, batch=1, rate=0.1, loss="ce")),
     ("unknown method 'dancee'.*'dance'", lambda t: t.denoise(method="dancee")),
     ("unknown score 'x'", lambda t: t.denoise(score="x")),
     ("unknown how 'pmap'", lambda t: t.ddjax.RunOptions(how="pmap")),

@@ -140,7 +140,7 @@ def outside(hint):
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is bool:
         return BOOLEAN
-    if origin is Annotated:
+    if origin is Annotated and isinstance(inner[1], Range):
         base, within = inner[0], inner[1]
         step = 1 if base is int else 0.1
         low = [within.low] if within.above else [within.low - step]

@@ -35,6 +35,7 @@ def test_shapes_of_other_sizes(name, shape):
     assert out.shape == (3, *shape) and out.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_compiled_or_not_and_padded_or_not():
     augment = dsa()
     out = jax.jit(augment)(jax.random.key(0), images_of())

@@ -73,7 +73,9 @@ def test_each_platform_has_its_own_convolution(platform):
     assert (count, wide) == ((1, 0) if platform == "cpu" else (1, 1))  # a CPU filters wide maps by products
 
 
-@pytest.mark.parametrize("case", UNSTRIDED)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if "wide" in case else case for case in UNSTRIDED]
+)
 def test_both_ways_agree(case):
     x, kernel, _, padding = arguments(case)
     padding = PADDINGS.get(padding, padding)
@@ -157,6 +159,7 @@ fit(build("mlp", (2, 2, 1), 2, depth=1, width=4), Recipe(epochs=1, batch=2, rate
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("enabled", ["true", "false"])
 def test_loops_keep_compiled_programs(tmp_path, enabled):
     wanted = {

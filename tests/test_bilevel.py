@@ -8,12 +8,7 @@ import pytest
 from ddjax import bilevel
 
 N, D, K, RIDGE = 7, 5, 2, 0.3
-
-
-@pytest.fixture(autouse=True)
-def _double():
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def data():

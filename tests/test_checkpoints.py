@@ -222,9 +222,9 @@ def test_half_written_checkpoints_are_removed(tmp_path, whole):
 
 
 def test_a_stopped_run_saves_its_state(tmp_path, whole, monkeypatch, capsys):
-    kept, asked = Checkpoints(tmp_path / "run", CONFIG, seconds=1000.0), iter([False, False, True])
+    kept, requested = Checkpoints(tmp_path / "run", CONFIG, seconds=1000.0), iter([False, False, True])
     with monkeypatch.context() as patch:
-        patch.setattr(stopping, "asked", lambda: next(asked))
+        patch.setattr(stopping, "requested", lambda: next(requested))
         with pytest.raises(stopping.Stopped) as ended:
             options = RunOptions(checkpoints=kept)
             distill(adder.ADDER, adder.feed(), adder.state(), steps=STEPS, chunk=2, options=options)

@@ -24,6 +24,7 @@ def test_rows_come_from_lines_of_json_and_a_failure_adds_its_reason():
     assert last[jobs.FAILED] == "status 1: it broke" and "words" in result.output
 
 
+@pytest.mark.slow
 def test_a_job_that_hangs_is_stopped_with_its_children_and_keeps_its_rows(monkeypatch):
     monkeypatch.setattr(jobs, "LEAST", 0.1)
     code = (

@@ -8,7 +8,7 @@ import pytest
 import ddjax
 from ddjax.denoising import cleaning, diversion
 from ddjax.denoising.cleaning import WRAPPERS, Cleaned, apply
-from ddjax.denoising.witnesses import Networks
+from ddjax.denoising.networks import Networks
 from ddjax.models import build
 from ddjax.testing import toy_train
 from experiments.running.config import Experiment
@@ -30,6 +30,7 @@ def noisy(labels=GIVEN):
     return ddjax.TrainSet(images=train.images, labels=jnp.asarray(labels), ids=train.ids, num_classes=K, space="toy")
 
 
+@pytest.mark.slow
 def test_small_losses_are_those_of_right_labels():
     np.testing.assert_array_equal(cleaning.small_losses(SURE[None], GIVEN), ~WRONG)
 
@@ -63,7 +64,10 @@ def test_a_set_of_which_every_label_is_trusted_stays_itself():
         apply(train, Cleaned(np.arange(2), np.array([0, 1])))
 
 
-@pytest.mark.parametrize("name", WRAPPERS)
+QUICK = ("relabel", "soft_label")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in WRAPPERS])
 def test_wrappers_remove_wrong_labels(name):
     """One label in five is wrong; of those that are kept, fewer than one in twenty may be."""
     train = noisy()
@@ -73,6 +77,7 @@ def test_wrappers_remove_wrong_labels(name):
     assert np.mean(labels != TRUTH[rows]) < 0.05
 
 
+@pytest.mark.slow
 def test_a_wrapper_that_trusts_every_label_is_its_method(monkeypatch, cache):
     common = {
         "dataset": "digits",

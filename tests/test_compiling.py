@@ -11,7 +11,7 @@ from experiments.benchmarks.programs import METHODS, every
 
 PROGRAMS = dict(every())
 GIB = 16  # of a v5e core
-LIGHT = ("datm init", "dance step", "kip conjugate step", "rule elr train")  # quick to lower, and each of another kind
+LIGHT = ("datm init", "kip conjugate step")  # quick to lower, and each of another kind
 
 
 def of(name, platform, cores=1):

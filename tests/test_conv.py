@@ -122,7 +122,8 @@ def test_finite_differences(case):
 
 BATCHED = [
     *itertools.product(["3x3", "colours"], [(0, None), (None, 0), (0, 0)]),
-    *itertools.product(["many images"], [(None, 0), (0, 0)]),
+    pytest.param("many images", (None, 0), marks=pytest.mark.slow),
+    pytest.param("many images", (0, 0), marks=pytest.mark.slow),
     ("wide, odd sides", (0, 0)),
     ("to colours", (None, 0)),
     ("to colours", (0, 0)),

@@ -49,6 +49,7 @@ def test_a_pass_over_a_class_repeats_nothing():
         assert all(len(set(one)) == len(one) for one in passes) and (passes[0] != passes[1]).any()
 
 
+@pytest.mark.slow
 def test_a_step_draws_a_pair_and_all_of_a_small_class(case):
     pool = case.feed.data.networks
     encoder, judge = feeds.drawn_pair(pool, jax.random.key(0))
@@ -161,6 +162,7 @@ def test_invalid_settings_are_refused(fields, words):
         DanceConfig(**fields)
 
 
+@pytest.mark.slow
 def test_small_images_are_plain_and_large_ones_mosaics():
     def sizes(config, side):
         params = jax.eval_shape(dance.network(config, (side, side, 3), 2).init, jax.random.key(0))

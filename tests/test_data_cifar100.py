@@ -7,8 +7,10 @@ from torch_files import torch_zip
 
 from ddjax import load
 from ddjax.noise import transition
-from ddjax.noise.human import LENGTH
+from ddjax.noise.human import FILES, LENGTH
 from ddjax.noise.taxonomy import CIFAR100_COARSE
+from ddjax.storage.files import manual_dir
+from experiments.display.cli import use_data_dir
 from experiments.running.config import Experiment
 from experiments.running.run import run
 from experiments.running.shared import Shared
@@ -43,28 +45,32 @@ def root(tmp_path_factory):
         "clean_coarse_label": CIFAR100_COARSE[FINE],
         "noisy_coarse_label": CIFAR100_COARSE[ASKED],
     }
-    (root / "CIFAR-100_human.pt").write_bytes(torch_zip(table))
+    file = manual_dir(root) / FILES["cifar100"]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(torch_zip(table))
     return root
 
 
 @pytest.fixture(scope="module")
-def shared(root):
-    return Shared(str(root))
+def shared():
+    return Shared()
 
 
 @pytest.mark.parametrize(
     ("dataset", "noise", "classes"),
     [
-        ("cifar100", "noisy100", 100),
+        pytest.param("cifar100", "noisy100", 100, marks=pytest.mark.slow),
         ("cifar100", "asymmetric", 100),
         ("cifar100_coarse", "noisy100_coarse", 20),
     ],
 )
-def test_the_study_runs_on_every_kind_of_label(root, shared, cache, dataset, noise, classes):
-    people = noise.startswith("noisy")
-    file = {"labels_file": str(root / "CIFAR-100_human.pt")} if people else {"rate": 0.2}
+def test_the_study_runs_on_every_kind_of_label(root, shared, cache, monkeypatch, dataset, noise, classes):
+    """One folder has the images and, among its manual downloads, the labels by people."""
+    monkeypatch.setenv("TFDS_DATA_DIR", "nowhere")
+    use_data_dir(str(root))
+    rate = {} if noise.startswith("noisy") else {"rate": 0.2}
     small = {"width": 4, "depth": 1, "epochs": 1, "students": 1, "ipc": 1, "protocol": "quick"}
-    row = run(Experiment(dataset=dataset, noise=noise, method="random", **file, **small).settled(), shared=shared).row
+    row = run(Experiment(dataset=dataset, noise=noise, method="random", **rate, **small).settled(), shared=shared).row
     assert (row["dataset"], len(row["recall"]), row["train_images"]) == (dataset, classes, COUNT)
     wrong = {
         "noisy100": (ASKED != FINE)[:COUNT].mean(),

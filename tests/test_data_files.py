@@ -158,12 +158,6 @@ def test_a_file_that_a_link_brings_into_two_classes_is_reported(folder, tmp_path
         load(write_csv(folder, rows))
 
 
-def test_a_dangling_link_is_a_damaged_file(folder, cache):
-    (folder / "cat" / "gone.png").symlink_to(folder / "nowhere.png")
-    with pytest.warns(UserWarning, match=r"cat/gone\.png: FileNotFoundError"):
-        load(folder)
-
-
 def test_folder_faults(folder, tmp_path, cache):
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match=r"class folders of .*pets without an image .*: 'empty'; fill or remove"):

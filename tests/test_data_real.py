@@ -6,19 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from test_data_tfds import in_order, md5_order
 
 from ddjax.data import load
 from ddjax.data.tfds import prepared, tensorflow_datasets
 from ddjax.storage import files
-
-
-def md5_order(count, split="train"):
-    """TFDS's write order for keys that are running integers."""
-    return np.argsort([int(hashlib.md5(f"{split}{i}".encode()).hexdigest(), 16) for i in range(count)])
-
-
-def in_order():
-    return tensorflow_datasets().ReadConfig(interleave_cycle_length=1)
 
 
 def order_file():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_data_tiny_imagenet import PARTIAL, WNIDS, published
 
-from ddjax.data import load, mapped, tfds_known
+from ddjax.data import load, mapped, tfds_known, with_noise
 from ddjax.data.tfds import canonical_ids, prepare, prepared, tensorflow_datasets
 from ddjax.storage import files
 
@@ -223,3 +223,13 @@ def test_tiny_imagenet_builder_agrees_with_the_folder(tmp_path, cache, monkeypat
     stored = builder.as_dataset(split="train", read_config=in_order())
     written = [int(i.decode()[-6:]) for i in stored.map(lambda e: e["id"]).as_numpy_iterator()]
     assert written == md5_order(400).tolist()
+
+
+def test_a_tfds_stream_with_noise(root):
+    noise = np.random.default_rng(1).integers(0, 9, 50)
+    builder = tensorflow_datasets().builder_from_directory(prepared("shuffled", root))
+    noisy = with_noise(builder.as_dataset(split="train", shuffle_files=True).shuffle(50, seed=0), noise).batch(8)
+    pairs = [(e["image"][:, 0, 0, 0], e["label"]) for e in noisy.as_numpy_iterator()]
+    for pixel, label in pairs:
+        np.testing.assert_array_equal(noise[pixel], label)
+    assert sum(len(label) for _, label in pairs) == 50

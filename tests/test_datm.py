@@ -102,6 +102,8 @@ def test_sums_of_label_logits_are_conserved(case):
     np.testing.assert_allclose(after.learned.labels.sum(1), before.learned.labels.sum(1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"micro_batch": 2}, {"hypergradient": "adjoint"}, {"remat": "dots"}], ids=str)
 def test_how_a_step_is_computed_changes_nothing(case, fields):
     _, plain, _ = stepped(case)
@@ -109,6 +111,7 @@ def test_how_a_step_is_computed_changes_nothing(case, fields):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), plain.learned, other.learned)
 
 
+@pytest.mark.slow
 def test_tesla_has_the_same_loss_and_another_gradient(case):
     _, plain, metrics = stepped(case)
     _, other, teslas = stepped(case, hypergradient="tesla_replay")
@@ -116,6 +119,7 @@ def test_tesla_has_the_same_loss_and_another_gradient(case):
     assert not np.allclose(plain.learned.images, other.learned.images, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_softplus_step_size_starts_equal_and_follows_the_chain_rule(case):
     before, after, metrics = stepped(case, positive_step_size=True)
     plain, moved, _ = stepped(case)
@@ -133,6 +137,7 @@ def test_segments_are_averaged_over_those_accepted():
     np.testing.assert_array_equal((none.images, none.labels), 0)
 
 
+@pytest.mark.slow
 def test_several_segments_and_chunks_of_the_set_learn():
     fields = {**TINY, "steps": 30, "segments": 2, "inner_batch": 3, "early_last_start": 2, "growth_steps": 10}
     case = testing.Case(datm.METHOD, datm.DatmConfig(**fields))
@@ -141,6 +146,7 @@ def test_several_segments_and_chunks_of_the_set_learn():
     assert np.mean(log["loss"][-8:]) < np.mean(log["loss"][:8])
 
 
+@pytest.mark.slow
 def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
     def step(state, batch):
         added = batch.starts[0, :3] + 2 * batch.targets[0, :3] + jax.random.uniform(batch.op_key)
@@ -163,6 +169,7 @@ def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
     assert len(set(log["start"].tolist())) > 1
 
 
+@pytest.mark.slow
 def test_a_run_has_its_own_experts_unless_a_seed_is_shared(case, monkeypatch):
     """The same for all sizes with one key, others with another key; a given seed is everyone's."""
     asked = []

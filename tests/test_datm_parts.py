@@ -114,7 +114,11 @@ def shapes(steps):
 
 
 @pytest.mark.parametrize(
-    ("hypergradient", "remat", "micro"), [("exact", "nothing", 0), ("exact", "dots", 0), ("adjoint", "nothing", 16)]
+    ("hypergradient", "remat", "micro"),
+    [
+        ("exact", "nothing", 0),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("exact", "dots", 0), ("adjoint", "nothing", 16)]),
+    ],
 )
 def test_the_predicted_peak_is_within_a_factor_of_two(hypergradient, remat, micro):
     way = datm_memory.Way(hypergradient, remat, 64 // (micro or 64))
@@ -123,6 +127,7 @@ def test_the_predicted_peak_is_within_a_factor_of_two(hypergradient, remat, micr
     assert found / 2 < predicted < 2 * found, (found, predicted)
 
 
+@pytest.mark.slow
 def test_under_remat_a_further_step_costs_its_weights():
     # parameters, gathered batch, and the drawn augmentation, which is small
     growth = (compiled_bytes(40, "exact", "nothing", 0) - compiled_bytes(12, "exact", "nothing", 0)) / 28

@@ -75,6 +75,7 @@ def test_a_report_comes_back_as_it_was(found, tmp_path):
         DenoiseReport.load(tmp_path / "kept")
 
 
+@pytest.mark.slow
 def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
     root, report = found
     images, given, _ = noisy
@@ -96,6 +97,7 @@ def test_finished_stages_are_not_done_again(found, noisy, monkeypatch):
         ddjax.denoise(images, np.roll(given, 1), keep=root, **QUICK)
 
 
+@pytest.mark.slow
 def test_right_labels_are_left_alone():
     """Measured: no flag among 1442 digits at width 16, 3 students."""
     images, given, _ = digits(limit=None)
@@ -103,7 +105,9 @@ def test_right_labels_are_left_alone():
     assert report.flagged.mean() < 0.005 and report.noise_rate < 0.02
 
 
-@pytest.mark.parametrize(("method", "epochs"), [("cleanlab", 20), ("small_loss", 100)])
+@pytest.mark.parametrize(
+    ("method", "epochs"), [pytest.param("cleanlab", 20, marks=pytest.mark.slow), ("small_loss", 100)]
+)
 def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     images, given, clean = noisy
     pytest.importorskip("cleanlab")
@@ -117,6 +121,7 @@ def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     assert report.distilled is None and report.seconds.keys() >= {"judge"}
 
 
+@pytest.mark.slow
 def test_cleanlab_itself_flags():
     from ddjax.denoising.judging import judge, through_cleanlab
 
@@ -133,16 +138,9 @@ def test_cleanlab_itself_flags():
 def test_what_cannot_be_read_is_said(noisy):
     images, given, _ = noisy
     for wrong, words in [
-        ({"score": "margn"}, "Did you mean 'margin'"),
-        ({"method": "rcigg"}, "Did you mean 'rcig'"),
-        ({"precision": 0.0}, "precision must be a finite number above 0 and at most 1; got 0.0"),
         ({"options": {"featurs": "pixels"}}, "Did you mean 'features'"),
         ({"ids": ["one"]}, "ids must have an entry for each of .* examples; got 1"),
         ({"class_names": ["a", "b"]}, "holds class 9"),
     ]:
         with pytest.raises(ValueError, match=words):
             ddjax.denoise(images, given, **(QUICK | wrong))
-    with pytest.raises(ValueError, match="one for each image"):
-        ddjax.denoise(images, given[:3], **QUICK)
-    with pytest.raises(ValueError, match="two classes or more"):
-        ddjax.denoise(images, np.zeros(len(given), int), **QUICK)

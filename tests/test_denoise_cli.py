@@ -1,6 +1,5 @@
 """The denoiser as a new user meets it: a folder of pictures, some of them broken, one command, a page."""
 
-import csv
 import json
 import os
 import re
@@ -10,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from reports import read_csv
 
 import ddjax
 from ddjax.data import load_all
@@ -26,11 +26,6 @@ QUICK |= {"protocol": "quick", "plain_epochs": 30, "ipc": 8, "options": ("featur
 
 def run(data, out, **fields):
     return command.denoise(command.Settings(data=str(data), out=out, **(QUICK | fields)))
-
-
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +48,7 @@ def cleaned(tmp_path_factory):
 
 def test_every_image_has_a_line(cleaned):
     root, truth = cleaned
-    lines = read(root / "out" / "labels.csv")
+    lines = read_csv(root / "out" / "labels.csv")
     assert {line["id"] for line in lines} == truth.keys()
     assert [int(line["rank"]) for line in lines] == list(range(300))
     flagged = [line for line in lines if line["flagged"] == "yes"]
@@ -64,7 +59,7 @@ def test_every_image_has_a_line(cleaned):
 
 def test_the_cleaned_labels_load_and_are_better(cleaned):
     root, truth = cleaned
-    lines = read(root / "out" / "cleaned.csv")
+    lines = read_csv(root / "out" / "cleaned.csv")
     after = np.mean([truth[line["path"].removeprefix("../pictures/")] == line["label"] for line in lines])
     before = np.mean([name.split("/")[0] == label for name, label in truth.items()])
     assert after > before + 0.05
@@ -137,7 +132,7 @@ def test_the_page_in_a_browser(cleaned):
             page.keyboard.press(key)
         with page.expect_download() as saved:
             page.click("#save")
-        rows = read(saved.value.path())
+        rows = read_csv(saved.value.path())
         assert [row["decision"] for row in rows] == ["accept", "accept"]
         assert page.locator("#decided").inner_text() == "2 decided"
         page.check("#only")
@@ -149,6 +144,7 @@ def test_the_page_in_a_browser(cleaned):
     assert said == []
 
 
+@pytest.mark.slow
 def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monkeypatch):
     pytest.importorskip("cleanlab")
     monkeypatch.setattr(sys, "argv", ["denoise", "digits"])
@@ -165,7 +161,7 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     assert 'id="reliability"' in (tmp_path / "gallery.html").read_text()
     assert rows[0]["auroc"] > 0.75
     assert len({row["fingerprint"] for row in rows}) == 3
-    assert len(read(tmp_path / "cleaned.csv")) == 300
+    assert len(read_csv(tmp_path / "cleaned.csv")) == 300
 
 
 def test_mistakes_are_said():

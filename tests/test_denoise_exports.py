@@ -1,18 +1,17 @@
 """Findings handed over to other tools, and decisions of a person applied."""
 
 import csv
-import dataclasses
 import json
 import xml.etree.ElementTree
 
 import numpy as np
 import pandas
 import pytest
+import reports
 from PIL import Image
 
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
-from ddjax.denoising import DenoiseReport
 from experiments.denoising.decisions import decided
 from experiments.denoising.exports import EXPORTS, Found
 from experiments.denoising.reading import Task
@@ -27,25 +26,7 @@ def report_on(given, ids, names):
     truth = np.full((n, k), 0.1 / k, np.float32)
     truth[np.arange(n), (given + 1) % k] += np.where(flagged, 0.8, 0.1)
     truth[np.arange(n), given] += 0.9 - np.where(flagged, 0.8, 0.1)
-    made = DenoiseReport(
-        ids=np.asarray(ids),
-        same_as=np.arange(n),
-        given=given,
-        suggested=given,
-        suspicion=wrong,
-        wrong=wrong,
-        truth=truth,
-        flagged=flagged,
-        scores={"loss": wrong},
-        class_names=names,
-        score="loss",
-        method="by hand",
-        expected_precision=0.9,
-        noise_rate=0.3,
-        seconds={},
-        settings={},
-    )
-    return dataclasses.replace(made, suggested=np.where(flagged, made.likeliest_other, given))
+    return reports.report_on(ids, given, wrong, truth, names)
 
 
 @pytest.fixture(scope="module")

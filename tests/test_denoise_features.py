@@ -5,11 +5,12 @@ import csv
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reports import read_csv
 from sklearn.datasets import load_wine
 
 import ddjax
 from ddjax.denoising import feature_blocks, prototypes, registry
-from ddjax.denoising.asking import FeatureSet
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.evaluation.detection import detection
 from ddjax.kernels.infinite import mlp_kernel
 from ddjax.noise import transition
@@ -39,6 +40,8 @@ def test_wrong_labels_of_a_table_are_found(found, wine):
     assert found.method == "prototypes" and abs(found.noise_rate - said["noise_rate"]) < 0.05
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"kernels": "rbf", "steps": 60}, {"kernels": "linear+ntk", "steps": 50}])
 def test_other_kernels(wine, options):
     features, given, truth = wine
@@ -65,6 +68,7 @@ def test_nobody_judges_what_it_learned_from(wine):
     assert (np.asarray(learned[0].points[1]) != np.asarray(learned[1].points[1])).any()
 
 
+@pytest.mark.slow
 def test_blocks_are_read_from_a_mapped_file(wine, tmp_path, monkeypatch):
     features, given, _ = wine
     np.save(tmp_path / "x.npy", features.astype(np.float32))
@@ -84,6 +88,7 @@ def test_the_scale_of_the_columns(wine):
     assert scale.deviation[-1] == 1 and np.abs(scale(features)).max() <= feature_blocks.CLIP
 
 
+@pytest.mark.slow
 def test_the_kernel_of_a_multilayer_perceptron_is_that_of_its_formula():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3)), jnp.float32)
     base = 2 * (x @ x.T) / 3 + 0.01
@@ -117,8 +122,7 @@ def test_the_command_reads_files(wine, tmp_path, capsys):
     settings = command.Settings(**files, method=METHOD, out=tmp_path / "out")
     assert command.denoise(settings) == 0
     assert "judged by prototypes" in capsys.readouterr().out
-    with open(tmp_path / "out" / "cleaned.csv", newline="") as file:
-        cleaned = list(csv.DictReader(file))
+    cleaned = read_csv(tmp_path / "out" / "cleaned.csv")
     after = np.mean([row["label"] == names[label] for row, label in zip(cleaned, truth, strict=True)])
     assert after > (given == truth).mean() + 0.1 and cleaned[3]["text"] == "tastes of 3"
     page = (tmp_path / "out" / "gallery.html").read_text()

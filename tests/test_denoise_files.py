@@ -1,10 +1,10 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
+import reports
 from PIL import Image
 
 from ddjax.data import load_all
@@ -17,34 +17,12 @@ from experiments.denoising.reading import Task
 from experiments.denoising.settings import Settings
 
 
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def report_on(dataset, flagged, suggested):
-    n, k = len(dataset.labels), dataset.num_classes
     given = np.asarray(dataset.labels)
-    suspicion = flagged.astype(float)
-    truth = np.eye(k)[np.where(flagged, suggested, given)]
-    return DenoiseReport(
-        ids=np.arange(n).astype(str) if dataset.keys is None else dataset.keys,
-        same_as=first_rows(dataset.images),
-        given=given,
-        suggested=np.where(flagged, suggested, given),
-        suspicion=suspicion,
-        wrong=suspicion,
-        truth=truth,
-        flagged=flagged,
-        scores={"loss": suspicion},
-        class_names=dataset.class_names,
-        score="loss",
-        method="by hand",
-        expected_precision=1.0,
-        noise_rate=0.1,
-        seconds={},
-        settings={},
-    )
+    ids = np.arange(len(given)).astype(str) if dataset.keys is None else dataset.keys
+    truth = np.eye(dataset.num_classes)[np.where(flagged, suggested, given)]
+    same_as = first_rows(dataset.images)
+    return reports.report_on(ids, given, flagged.astype(float), truth, dataset.class_names, same_as=same_as)
 
 
 def judged_from(path, dataset):
@@ -77,7 +55,7 @@ def test_a_csv_comes_back_with_its_columns(tmp_path):
     assert len(dataset.images) == 6 and dataset.provenance["skipped"][0].startswith("gone.png: FileNotFoundError")
     report = report_on(dataset, np.arange(6) == 4, np.zeros(6, int))
     path = writing.write_cleaned(report, *judged_from(tmp_path / "in" / "labels.csv", dataset), tmp_path / "out")
-    rows = read(path)
+    rows = reports.read_csv(path)
     assert [row["label"] for row in rows] == ["dog", "cat", "dog", "cat", "cat", "cat", "cat"]
     assert [row["who"] for row in rows] == ["ann"] * 6 + ["bob"] and rows[0]["path"] == "../in/0.png"
     assert load_all(path).labels.tolist() == [1, 0, 1, 0, 0, 0]
@@ -123,7 +101,7 @@ def test_pictures_with_several_labels_are_listed(tmp_path):
     ]
     assert "identical examples with several labels: 2, the first 1 of them" in report.report(most=1)
     writing.write_conflicts(report, tmp_path / "conflicts.csv")
-    rows = [list(row.values()) for row in read(tmp_path / "conflicts.csv")]
+    rows = [list(row.values()) for row in reports.read_csv(tmp_path / "conflicts.csv")]
     assert rows == [
         ["1", "cat/1.png", "cat"],
         ["1", "cat/link.png", "cat"],
@@ -140,7 +118,11 @@ def test_pictures_with_several_labels_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("door", "methods"), [("features", ["prototypes", "ridge", "knn"]), ("pred_probs", ["pred_probs", "argmax"])]
+    ("door", "methods"),
+    [
+        pytest.param("features", ["prototypes", "ridge", "knn"], marks=pytest.mark.slow),
+        ("pred_probs", ["pred_probs", "argmax"]),
+    ],
 )
 def test_noise_is_added_to_labels_from_a_file(tmp_path, capsys, door, methods):
     rng = np.random.default_rng(0)

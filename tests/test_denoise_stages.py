@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ddjax import preprocess, run
-from ddjax.denoising import distilling, training, witnesses
-from ddjax.denoising.asking import Plan, Question
+from ddjax.denoising import distilling, networks, training
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.registry import choose_witness
+from ddjax.denoising.predictor import Plan, Request
+from ddjax.denoising.registry import choose_predictor
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
@@ -46,7 +46,7 @@ def recorded(events):
 def asked(events, epochs, **more):
     report, _ = recorded(events)
     model = build("mlp", (2, 2, 1), 2, depth=1, width=4)
-    return witnesses.Networks(model, count=2, epochs=epochs, report=report, **more)
+    return networks.Networks(model, count=2, epochs=epochs, report=report, **more)
 
 
 def small_set():
@@ -58,8 +58,8 @@ def small_set():
 def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
     events, train = [], small_set()
     _, work = recorded(events)
-    monkeypatch.setattr(witnesses, "chosen_rates", work("search", [0.01]))
-    monkeypatch.setattr(witnesses, "fit", work("training"))
+    monkeypatch.setattr(networks, "chosen_rates", work("search", [0.01]))
+    monkeypatch.setattr(networks, "fit", work("training"))
     transform = preprocess.fit("standardize", train.images)
     images = preprocess.apply(transform, train.images[:2])
     labels = np.arange(2, dtype=np.int32)
@@ -67,7 +67,7 @@ def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
         images=images, labels=labels, num_classes=2, space=transform.fingerprint, preprocess=transform
     )
     with pytest.raises(Stopped):
-        witnesses.predict_students(distilled, train, PROTOCOLS["common"], asked(events, 7))
+        networks.predict_students(distilled, train, PROTOCOLS["common"], asked(events, 7))
     assert events == [("rates", 0, 7), "search", ("students", 0, 7), "training"]
 
 
@@ -75,17 +75,17 @@ def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
     ("method", "place", "trains", "stage"),
     [
         ("cleanlab", training, "held_out_probabilities", ("folds", 0, 60)),
-        ("small_loss", witnesses, "fit", ("networks", 0, 2)),
+        ("small_loss", networks, "fit", ("networks", 0, 2)),
     ],
 )
 def test_other_judges_are_announced(monkeypatch, method, place, trains, stage):
     events = []
     report, work = recorded(events)
     monkeypatch.setattr(place, trains, work("training"))
-    witness, plan = choose_witness(method), Plan(method, plain_epochs=20, folds=3, network="mlp", width=4)
+    predictor, plan = choose_predictor(method), Plan(method, plain_epochs=20, folds=3, network="mlp", width=4)
     with pytest.raises(Stopped):
-        witness.ask(Question(small_set(), plan, Stages(None), {"data": ""}, choose_witness, report))
-    assert events == [stage, "training"] and stage[0] == witness.stage
+        predictor.predict(Request(small_set(), plan, Stages(None), {"data": ""}, choose_predictor, report))
+    assert events == [stage, "training"] and stage[0] == predictor.stage
 
 
 def test_what_precedes_a_distillation_is_announced(monkeypatch):

@@ -36,6 +36,7 @@ def toy(ready):
     return train, test, build("mlp", train.images.shape[1:], 2, width=4)
 
 
+@pytest.mark.slow
 @pytest.mark.faults(6, "students, networks or experts that diverge", "no score: the error names them")
 def test_networks_that_diverge_have_no_score(ready, tmp_path):
     train, test, model = toy(ready)
@@ -70,6 +71,7 @@ def test_a_training_set_whose_networks_diverge_leaves_the_others_unchanged(ready
     assert good.at == same.at == alone.at
 
 
+@pytest.mark.slow
 def test_a_second_stage_is_not_trained_from_networks_that_diverged(ready):
     train, _, model = toy(ready)
     examples = Examples(train.images * 1e30, jax.nn.one_hot(train.labels, 2))
@@ -85,11 +87,12 @@ def test_a_cell_of_a_rule_that_diverges_fails_alone(monkeypatch):
         return cell.number, {}
 
     monkeypatch.setattr(full, "_by_rule", by_rule)
-    asked = mock.Mock(relabel=None, rule="elr")
-    first, second, third = full.train_on_all([mock.Mock(asked=asked, number=i) for i in range(3)], None, None)
+    parsed = mock.Mock(relabel=None, rule="elr")
+    first, second, third = full.train_on_all([mock.Mock(parsed=parsed, number=i) for i in range(3)], None, None)
     assert (first, third) == ((0, {}), (2, {})) and isinstance(second, Diverged)
 
 
+@pytest.mark.slow
 @pytest.mark.faults(6, "one of several distilled sets makes its students diverge", "the other sets keep their scores")
 def test_a_distilled_set_whose_students_diverge_leaves_the_others_unchanged(ready):
     train, test, _ = toy(ready)

@@ -3,14 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddjax import testing
 from ddjax.distillers import dance, dm
+from ddjax.distillers.datm.config import MttConfig
 
 TINY = {"steps": 3, "width": 4, "batch": 6}
 test_contract = testing.contract(dm.METHOD, dm.DmConfig(augment="color_crop_flip", **TINY))
 
 
+@pytest.mark.slow
 def test_a_step_is_one_of_momentum_sgd_on_mean_features():
     config = dm.DmConfig(ipc=2, rate=0.1, augment="flip", **{**TINY, "batch": 8})
     case = testing.Case(dm.METHOD, config)
@@ -30,6 +33,7 @@ def test_a_step_is_one_of_momentum_sgd_on_mean_features():
         assert min(float(jnp.abs(after.moving.images[label] - x).max()) for x in candidates) < 1e-5
 
 
+@pytest.mark.slow
 def test_idc_is_the_mosaic_without_the_two_views():
     config = dm.DmConfig(ipc=1, factor=2, start="mix", **TINY)
     case = testing.Case(dm.METHOD, config)
@@ -38,3 +42,12 @@ def test_idc_is_the_mosaic_without_the_two_views():
     assert not jnp.array_equal(batch.encoder["head"]["kernel"], case.batch(1).encoder["head"]["kernel"])
     state, metrics = jax.jit(case.distiller.step)(case.state(), batch)
     assert float(metrics["calibration"]) == 0 and case.distiller.extract(state).factor == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [*((dm.DmConfig, name) for name in ("optimiser", "encoder", "start")), (MttConfig, "expert_recipe")],
+)
+def test_other_defaults_keep_the_names_that_a_field_may_have(kind, field):
+    with pytest.raises(ValueError, match=f"unknown {field} 'x'"):
+        kind(**{field: "x"})

@@ -6,9 +6,9 @@ import json
 import jax.numpy as jnp
 import numpy as np
 from report_study import Outline, confusion, row, saved_set, seeds
+from reports import report_on
 
 from ddjax import preprocess
-from ddjax.denoising import DenoiseReport
 from ddjax.distilled import DistilledSet
 from experiments.denoising.gallery import gallery
 from experiments.report import report
@@ -67,33 +67,27 @@ def found(name):
     n, k, rng = 12, 3, np.random.default_rng(0)
     images = rng.integers(0, 256, (n, 6, 6, 3)).astype(np.uint8)
     transform = preprocess.fit("standardize", images)
-    given = np.arange(n) % k
-    made = DenoiseReport(
-        ids=np.array([name(f"{i}.png") for i in range(n)]),
+    distilled = DistilledSet(
+        images=preprocess.apply(transform, images[:k]),
+        labels=jnp.arange(k),
+        num_classes=k,
+        space=transform.fingerprint,
+        preprocess=transform,
+    )
+    made = report_on(
+        [name(f"{i}.png") for i in range(n)],
+        np.arange(n) % k,
+        rng.random(n),
+        rng.random((n, k)),
+        [name(f"class {c}") for c in range(k)],
         same_as=np.arange(n) // 2,
-        given=given,
-        suggested=(given + np.arange(n) % 2) % k,
-        suspicion=rng.random(n),
-        wrong=rng.random(n),
-        truth=rng.random((n, k)),
-        flagged=np.arange(n) % 2 == 1,
-        scores={"loss": rng.random(n)},
-        class_names=tuple(name(f"class {c}") for c in range(k)),
         score=name("posterior"),
         method=name("dance"),
-        expected_precision=0.8,
-        noise_rate=0.3,
-        seconds={},
-        settings={},
-        distilled=DistilledSet(
-            images=preprocess.apply(transform, images[:k]),
-            labels=jnp.arange(k),
-            num_classes=k,
-            space=transform.fingerprint,
-            preprocess=transform,
-        ),
+        distilled=distilled,
     )
-    return gallery(made, images, None, name("Suspicious labels"), [name("broken.png: not an image")], 12, given[::-1])
+    return gallery(
+        made, images, None, name("Suspicious labels"), [name("broken.png: not an image")], 12, made.given[::-1]
+    )
 
 
 def test_the_gallery_escapes_file_names_class_names_and_reasons():

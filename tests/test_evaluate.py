@@ -53,6 +53,7 @@ def test_students_learn_and_are_measured(ready, distilled):
     assert other.last != scores.last
 
 
+@pytest.mark.slow
 def test_membership_shows_in_confidence(ready, distilled):
     members = dataclasses.replace(ready.test, images=ready.train.images, labels=ready.train.labels)
     longer = dataclasses.replace(QUICK, recipe=lambda m: Recipe(epochs=200, batch=32, rate=0.05, momentum=0.9))
@@ -111,6 +112,7 @@ def test_the_learned_rate_is_used_where_the_protocol_says_so(ready, distilled):
     assert evaluate(distilled, ready.test, protocol=with_it, model=MODEL).rate == pytest.approx(0.05)
 
 
+@pytest.mark.slow
 def test_soft_and_learned_labels_train_too(ready, distilled):
     logits = dataclasses.replace(
         distilled, labels=5.0 * jax.nn.one_hot(distilled.labels, 3), label_kind="logits", flip=True
@@ -129,6 +131,7 @@ def test_soft_and_learned_labels_train_too(ready, distilled):
     assert np.mean(evaluate(regression, ready.test, protocol=squared, model=MODEL).last) > 0.8
 
 
+@pytest.mark.slow
 def test_an_external_rcig_support_is_scored_unchanged(ready):
     # arrays as a published checkpoint holds them: whitened images, labels whose rows do not sum to zero, mirrored
     transform = preprocess.fit("rcig", np.repeat(ready.train.images, 3, axis=3))

@@ -56,6 +56,7 @@ def test_one_trains_on_the_full_set(tmp_path, capsys):
     assert len(list(tmp_path.glob("digits-full-*/curves.png"))) == 1
 
 
+@pytest.mark.slow
 def test_dd_ranking_compares_with_random_and_full(tmp_path, capsys):
     fields = {"method": "herding", "ipc": 2, "protocol": "dd-ranking", "students": 1, "options": ("features=pixels",)}
     row, printed = run(quick(tmp_path, **fields), capsys)
@@ -63,6 +64,7 @@ def test_dd_ranking_compares_with_random_and_full(tmp_path, capsys):
     assert row["last_acc"] == row["accuracies"]["synthetic"] and "HLR" in printed
 
 
+@pytest.mark.slow
 def test_noise_that_looks_at_the_images(tmp_path, capsys):
     for kind in ("part_dependent", "pmd"):
         row, _ = run(quick(tmp_path, method="full", noise=kind, rate=0.3), capsys)
@@ -111,6 +113,7 @@ def test_percentages():
     assert tables.percent(None) == "-" and tables.percent(0.5) == "50.0 %"
 
 
+@pytest.mark.slow
 def test_a_learned_method_leaves_its_log(tmp_path, capsys):
     wishes = ("pool_size=2", "batch=32", "inner_rate=1e-3", "hinv_rate=1e-2")
     settings = quick(tmp_path, method="rcig", ipc=1, depth=1, steps=3, epochs=2, protocol="rcig", options=wishes)

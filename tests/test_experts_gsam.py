@@ -69,6 +69,7 @@ def test_direction_is_the_equations(settings):
         np.testing.assert_allclose(found, transcribed(flat, w, settings), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_step_of_the_trainer_descends_it():
     recipe = Recipe(epochs=1, batch=7, rate=0.5, sharpness=SETTINGS[0])
     examples, w, unravel, _, flat = problem()

@@ -1,6 +1,5 @@
 """A sweep with cells that fail in every way, launched twice at once, and on a disk that fills up."""
 
-import json
 import signal
 import subprocess
 import time
@@ -8,6 +7,7 @@ import time
 import processes
 import pytest
 from processes import ended
+from test_sweep import rows_of
 
 TOML = """
 methods = ["random", "faults_methods:HUNGRY", "faults_methods:NAN", "faults_methods:DEADLY"]
@@ -29,10 +29,6 @@ def launch(tmp_path, tmp_path_factory):
     own = processes.compiled(tmp_path_factory) | {"DDJAX_CACHE": tmp_path / "cache", "FAULTS_MARK": tmp_path / "mark"}
     command = ["-m", "experiments.sweep", "--config", tmp_path / "grid.toml", "--quiet", "--workers", "1"]
     return lambda out, *words: processes.start(*command, "--out", out, *words, **own)
-
-
-def rows_of(out):
-    return {path.parent.name: json.loads(path.read_text()) for path in out.glob("runs/*/row.json")}
 
 
 def scores(out):

@@ -57,6 +57,7 @@ def test_a_fleet_is_its_members(name):
     same_as_alone(name)
 
 
+@pytest.mark.slow
 def test_a_fleet_whose_trajectories_are_on_the_device(cache):
     first, second = same_as_alone("datm")
     assert not np.allclose(first.learned.images, second.learned.images)

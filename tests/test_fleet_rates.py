@@ -19,6 +19,7 @@ def draw(networks, key):
     return networks, networks
 
 
+@pytest.mark.slow
 def test_members_with_classes_of_other_sizes_have_the_batches_that_they_have_alone():
     train = toy_train(per_class=9)
     labels = np.array(train.labels)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddjax import testing
 from ddjax.distillers import frepo
@@ -34,6 +35,7 @@ def test_labels_are_scaled_by_the_number_of_classes():
     np.testing.assert_allclose(jnp.diag(rows), (1 - 1 / 40) / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_first_ages_are_staggered_and_old_networks_replaced():
     case = Case(frepo.METHOD, frepo.FrepoConfig(**{**TINY, "norm": "batch"}))
     state = case.state()

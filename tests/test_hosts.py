@@ -1,27 +1,24 @@
 """Two hosts of one run resume from the same step and train the same experts: process 0 decides and sends arrays."""
 
 import json
-import os
-import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 
 import adder
+import processes
 import pytest
 
 from ddjax.execution.distill import distill
 from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 
-HERE = pathlib.Path(__file__).parent
-
 
 def damaged(folder):
     (max(folder.glob("step-*")) / "checkpoint.npz").write_bytes(b"x")
 
 
+@pytest.mark.slow
 @pytest.mark.faults(4, "a checkpoint damaged on one of two hosts", "both go on from what the first host has intact")
 def test_two_hosts_resume_from_the_same_step(tmp_path):
     kept = Checkpoints(tmp_path / "follower" / "host0", {}, seconds=0.0)
@@ -30,14 +27,11 @@ def test_two_hosts_resume_from_the_same_step(tmp_path):
         shutil.copytree(kept.folder, tmp_path / name)
     damaged(tmp_path / "follower" / "host1")
     damaged(tmp_path / "first" / "host0")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    quick = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parent), "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
+    address = f"127.0.0.1:{processes.free_port()}"
     hosts = [
         subprocess.Popen(
-            [sys.executable, str(HERE / "hosts_problem.py"), address, str(number), str(tmp_path)],
-            env=os.environ | quick,
+            [sys.executable, str(processes.HERE / "hosts_problem.py"), address, str(number), str(tmp_path)],
+            env=processes.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

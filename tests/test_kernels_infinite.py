@@ -12,6 +12,7 @@ def images(n, seed=0, side=8, channels=3):
     return jax.random.normal(jax.random.key(seed), (n, side, side, channels))
 
 
+@pytest.mark.slow
 def test_mean_kernels_of_networks_are_the_infinite_ones():
     """Both kernels of 256 networks average to the infinite-width ones; they scatter by 23 and 30 % at this width."""
     style = {"width": 16, "width_growth": 2}
@@ -30,6 +31,7 @@ def test_mean_kernels_of_networks_are_the_infinite_ones():
         assert float(jnp.linalg.norm(kernels.mean(0) - expected) / jnp.linalg.norm(expected)) < 0.05
 
 
+@pytest.mark.slow
 def test_blocks_make_the_whole_and_differentiate():
     style = {"parameterization": "ntk", "w_std": 2**0.5, "b_std": 0.1}
     x = images(3, side=4)
@@ -50,6 +52,7 @@ def test_rows_at_a_time_follow_from_the_memory(monkeypatch):
     assert seen == [5]
 
 
+@pytest.mark.slow
 def test_grey_digits_are_padded_as_our_network_pads_them():
     x = images(1, side=28, channels=1)
     padded = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))

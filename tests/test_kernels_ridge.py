@@ -28,7 +28,10 @@ def test_products_ask_for_full_precision():
     assert jnp.array_equal(matmul_highest(rows(3), rows(2).T), gram(rows(3), rows(2)))
 
 
-@pytest.mark.parametrize(("n", "block", "columns"), [(7, 3, None), (6, 3, 2), (5, 9, 9), (7, 1, 4), (1, 1, 1)])
+REST = [pytest.param(*case, marks=pytest.mark.slow) for case in [(6, 3, 2), (1, 1, 1)]]
+
+
+@pytest.mark.parametrize(("n", "block", "columns"), [(7, 3, None), (5, 9, 9), (7, 1, 4), *REST])
 def test_blocks_make_the_whole(n, block, columns):
     seen = []
 

@@ -108,6 +108,7 @@ def test_the_mean_over_outputs(mlp):
     assert jnp.allclose(jax.jit(lambda p: finite.ntk(apply, p, x, y))(params), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_head_kernel_adds_the_conjugate_kernel_to_the_body(convnet):
     model, params = convnet
     x, y = images(3), images(2, 1)

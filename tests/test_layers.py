@@ -25,7 +25,7 @@ LAYER = {
 }
 # a package -> the only files that may import it
 DOORS = {
-    "tensorflow": ["ddjax/data/tfds.py"],
+    "tensorflow": ["ddjax/data/tfds.py", "ddjax/data/stream.py"],
     "tensorflow_datasets": ["ddjax/data/tfds.py", "ddjax/data/tiny_imagenet_builder.py"],
     "neural_tangents": [],  # only `kernels.tangent.load` loads it, by importlib: an import statement fails on newer JAX
     "flax": ["ddjax/models/", "ddjax/distilled/released.py", "experiments/benchmarks/plain.py"],

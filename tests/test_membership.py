@@ -96,6 +96,7 @@ def test_invalid_arguments_are_refused(make, words):
         make()
 
 
+@pytest.mark.slow
 def test_memorising_networks_are_detected_and_untrained_ones_are_not():
     """Random labels, which can only be learned by heart; all shadow models as one program."""
     rng, n, shadows = np.random.default_rng(0), 40, 8
@@ -118,6 +119,7 @@ def test_memorising_networks_are_detected_and_untrained_ones_are_not():
 SMALL = {"limit": 200, "width": 4, "epochs": 2, "students": 1, "rate": 0.4, "ipc": 1}
 
 
+@pytest.mark.slow
 def test_a_shadow_model_sees_its_half_and_is_asked_about_all():
     cell = make_ready(Experiment(method="full", **SMALL), Shared())
     mask = membership.halves(200, 8, 0)[3]

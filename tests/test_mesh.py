@@ -1,7 +1,6 @@
 """One run over several devices gives the numbers of one device; eight devices are simulated in a process of its own."""
 
 import json
-import socket
 from unittest import mock
 
 import jax
@@ -41,9 +40,7 @@ def finished(out):
 
 @pytest.mark.slow
 def test_two_hosts_give_the_set_of_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = processes.free_port()
     words = ["-m", "experiments.one", "--method", "dance", "--ipc", "1", "--limit", "150", "--quiet"]
     words += ["--width", "2", "--depth", "1", "--epochs", "2", "--students", "1", "--protocol", "dance"]
     words += ["--options", "batch=4", "pool_epochs=1", "members=2", "factor=1", "rate=1"]

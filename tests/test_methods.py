@@ -12,7 +12,7 @@ from experiments.display import tables
 from experiments.reporting.rows import read_rows
 from experiments.running import rules
 from experiments.running.config import Experiment, method_config
-from experiments.running.methods import names, read, sized
+from experiments.running.methods import names, parse, sized
 from experiments.running.run import run
 from experiments.running.shared import Shared
 from experiments.sweeping.grid import Grid, cells
@@ -20,7 +20,7 @@ from experiments.sweeping.grid import Grid, cells
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
 
 
-SLOW = ("cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
+RULES = ("coteaching", "cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +40,12 @@ def row_of(shared):
 
 
 def test_names_are_read():
-    assert read("elr") == read("robust:elr") and read("elr").rule == "elr" and not sized("elr")
-    assert read("forward_known").known and read("forward_known").rule == "forward"
-    assert read("rcig+relabel").relabel == "rcig" and read("rcig+relabel").on_all and sized("rcig+relabel")
-    assert read("prune+dance").wrapper == "prune" and not read("prune+dance").on_all
-    assert read("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not read("dance").wrapper
-    assert read("cleanlab").weights == "cleanlab" and read("full").rule is None
+    assert parse("elr") == parse("robust:elr") and parse("elr").rule == "elr" and not sized("elr")
+    assert parse("forward_known").known and parse("forward_known").rule == "forward"
+    assert parse("rcig+relabel").relabel == "rcig" and parse("rcig+relabel").on_all and sized("rcig+relabel")
+    assert parse("prune+dance").wrapper == "prune" and not parse("prune+dance").on_all
+    assert parse("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not parse("dance").wrapper
+    assert parse("cleanlab").weights == "cleanlab" and parse("full").rule is None
     assert {"elr", "rcig", "cleanlab", "coteaching"} <= set(names())
     for wrong, words in [
         ("elrr", "Did you mean 'elr'"),
@@ -56,11 +56,11 @@ def test_names_are_read():
         ("weighted", "unknown method"),
     ]:
         with pytest.raises(ValueError, match=words):
-            read(wrong)
+            parse(wrong)
 
 
 def test_settings_of_a_rule_are_options():
-    config = read("elr").method.config
+    config = parse("elr").method.config
     found = method_config(config, Experiment(method="elr", options=("strength=1", "momentum=0.5")))
     assert (found.strength, found.momentum) == (1.0, 0.5)
     with pytest.raises(ValueError, match="Did you mean 'momentum'"):
@@ -78,7 +78,8 @@ def test_methods_without_a_size_have_one_cell():
     ]
 
 
-@pytest.mark.parametrize("method", ["coteaching", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", RULES)
 def test_rules_make_rows_like_the_others(row_of, method):
     pytest.importorskip("cleanlab")
     row = row_of(method=method, holdout=0.2)
@@ -90,12 +91,14 @@ def test_rules_make_rows_like_the_others(row_of, method):
     assert method in tables.describe(row)
 
 
+@pytest.mark.slow
 def test_distil_then_clean(row_of):
     row = row_of(method="random+relabel", noise="symmetric", ipc=1)
     assert row["ipc"] == 1 and row["relabelling"]["noise_rate"] == pytest.approx(row["effective_rate"])
     assert "labels corrected first" in tables.describe(row)
 
 
+@pytest.mark.slow
 def test_clean_then_distil(row_of):
     pytest.importorskip("cleanlab")
     row = row_of(method="prune+random", ipc=1, limit=300)
@@ -111,7 +114,7 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
     probabilities = 0.9 * np.eye(10)[clean] + 0.01
     monkeypatch.setattr(rules, "held_out", lambda *args: probabilities)
     monkeypatch.setattr(rules, "pruned", lambda *args: given != clean)
-    found = rules.weights(ready, None, None, shared)
+    found = rules.weights(ready, shared)
     np.testing.assert_array_equal(found == 0, given != clean)
 
 
@@ -120,9 +123,9 @@ def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
 
     ready = make_ready(Experiment(method="oracle", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
-    oracle = ready._replace(asked=read("oracle"))
-    np.testing.assert_array_equal(rules.weights(oracle, None, None, shared), given == clean)
-    chance = rules.weights(ready._replace(asked=read("random_prune")), None, None, shared)
+    oracle = ready._replace(parsed=parse("oracle"))
+    np.testing.assert_array_equal(rules.weights(oracle, shared), given == clean)
+    chance = rules.weights(ready._replace(parsed=parse("random_prune")), shared)
     assert chance.sum() == (given == clean).sum() and (chance != (given == clean)).any()
 
 
@@ -132,11 +135,13 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
+    elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
     plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
-    assert [rules.held_out(ready, None, each, shared) for each in (plain, again, other)] == [1, 1, 2]
-    elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
-    assert rules.held_out(elsewhere, None, plain, shared) == 3
+    cases = [(ready, plain), (ready, again), (ready, other), (elsewhere, plain)]
+    networks = iter(network for _, network in cases)
+    monkeypatch.setattr("experiments.running.shared.network", lambda *unused: next(networks))
+    assert [rules.held_out(cell, shared) for cell, _ in cases] == [1, 1, 2, 3]
 
 
 def test_rows_of_a_hold_out_keep_their_own_data():
@@ -158,13 +163,14 @@ def test_the_known_matrix_is_the_noises_own(shared):
     from experiments.running.shared import make_ready
 
     ready = make_ready(Experiment(method="forward_known", rate=0.3, **TINY).settled(), shared)
-    matrix = rules.known_matrix(ready.experiment, ready)
+    matrix = rules.known_matrix(ready)
     np.testing.assert_allclose(np.diag(matrix), 0.7)
-    human = dataclasses.replace(ready.experiment, noise="worst")
+    human = ready._replace(experiment=dataclasses.replace(ready.experiment, noise="worst"))
     with pytest.raises(ValueError, match="no known transition matrix"):
-        rules.known_matrix(human, ready)
+        rules.known_matrix(human)
 
 
+@pytest.mark.slow
 def test_a_long_tail_shows_in_counts_and_recall(row_of):
     from experiments.reporting.cells import gather
     from experiments.reporting.tables import recalls
@@ -176,6 +182,7 @@ def test_a_long_tail_shows_in_counts_and_recall(row_of):
     assert recalls(gather([{**row, "recall": [0.5] * 30}])) == []
 
 
+@pytest.mark.slow
 def test_the_report_takes_them_beside_distillers(row_of, tmp_path):
     from ddjax.storage.rows import append
     from experiments.report import report

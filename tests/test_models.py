@@ -127,6 +127,7 @@ def test_grey_28_is_padded_to_32():
         close(jax.jit(model.features)(params, images), jax.jit(wide.features)(params, jnp.asarray(padded)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "same"), [(32, True), (64, False)])
 def test_vgg_keeps_a_corner_or_the_mean(side, same):
     shape, images = (side, side, 3), images_of((side, side, 3))

@@ -5,22 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import close, images_of, ones
 
 from ddjax.models import layers
 from ddjax.models.convolution.conv import conv2d
 from ddjax.models.networks.resnet import Block
-
-
-def images_of(shape, n=2, seed=1):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=(n, *shape)), jnp.float32)
-
-
-def ones(n):
-    return jnp.asarray(np.ones(n, np.float32))
-
-
-def close(a, b, tolerance=1e-5):
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 class TestNorms:

@@ -1,6 +1,7 @@
 """MTT keeps the contract: hard labels, plain experts, no gate."""
 
 import numpy as np
+import pytest
 
 from ddjax import testing
 from ddjax.distillers import datm
@@ -19,9 +20,10 @@ TINY = {
     "inner_batch": 3,
     "average_decay": 0.5,
 }
-test_contract = testing.contract(datm.MTT, **TINY)
+test_contract = pytest.mark.slow(testing.contract(datm.MTT, **TINY))
 
 
+@pytest.mark.slow
 def test_labels_stay_hard_and_the_average_is_the_result():
     case = test_contract.case()
     state = case.looped()

@@ -18,8 +18,8 @@ from ddjax.testing import toy_train
 
 QUICK = {"steps": 4, "width": 4, "depth": 2, "batch": 6, "members": 1, "pool_epochs": 1, "keep_pool": False}
 QUICK["augment"] = "color_flip"  # compiles in half the time
-test_contract = testing.contract(
-    DISTILLERS["ncfm"], ipc=2, factor=2, sampler="learned", frequencies=320, patience=1, **QUICK
+test_contract = pytest.mark.slow(
+    testing.contract(DISTILLERS["ncfm"], ipc=2, factor=2, sampler="learned", frequencies=320, patience=1, **QUICK)
 )
 
 
@@ -88,6 +88,7 @@ def test_images_take_the_steps_of_adamw():
     np.testing.assert_allclose(moving.images, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_sampling_network_ascends_the_distance():
     config = NcfmConfig(sampler="learned", frequencies=64, weight_decay=0.0)
     one, other = (x.astype(jnp.float32) for x in (features(0), features(1, 4)))
@@ -106,6 +107,7 @@ def test_the_sampling_network_ascends_the_distance():
     assert frequencies(NcfmConfig(frequencies=64), {}, jax.random.key(1), 5).shape == (64, 5)
 
 
+@pytest.mark.slow
 def test_distilling_lowers_the_distance():
     """Images of noise approach the characteristic function of their class; measured: from 71 to 50."""
     few = {"steps": 20, "batch": 16, "calibrations": 0, "frequencies": 320}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ddjax.noise.corrupt import CHUNK, SAMPLERS, corrupt
 from ddjax.noise.imbalance import long_tail, long_tail_counts
 from ddjax.noise.labels import checksum
-from ddjax.noise.orders import corrupt_in_order, md5_order, published_order, read_order, tfds_order
+from ddjax.noise.orders import corrupt_in_order, md5_order, published_order, tfds_order
 from ddjax.noise.transition import matrix, symmetric
 
 SYMMETRIC = symmetric(0.5, 10)
@@ -146,16 +146,6 @@ def test_published_order_files():
         if not (manual_dir() / name).exists():
             pytest.skip(f"{name} is not in TFDS's manual folder")
         np.testing.assert_array_equal(published_order(dataset), np.load(manual_dir() / name))
-
-
-def test_read_order_interleaves_shards():
-    np.testing.assert_array_equal(read_order(100, 1), np.arange(100))
-    two = read_order(100, 2, block=16)
-    assert two[:48].tolist() == [*range(16), *range(50, 66), *range(16, 32)]
-    assert two[-4:].tolist() == [48, 49, 98, 99]
-    assert sorted(read_order(103, 4).tolist()) == list(range(103))
-    with pytest.raises(ValueError, match="1 to 16 shards"):
-        read_order(100, 32)
 
 
 @BOTH

@@ -142,7 +142,7 @@ def test_a_fork_names_its_own():
     [
         ({"kind": "symetric"}, "unknown noise kind 'symetric'.*'symmetric'"),
         ({"sampler": "numpy_legac"}, r"unknown sampler 'numpy_legac'.*'numpy_legacy'"),
-        ({"order": "imagefolder"}, "unknown noise order"),
+        ({"order": "imagefolder"}, "unknown order"),
         ({"kind": "clean", "rate": 0.2}, "'clean' has its own rate"),
         ({"kind": "worst", "rate": 0.4}, "'worst' has its own rate"),
         ({"kind": "custom"}, "matrix_file goes with kind 'custom'"),
@@ -179,6 +179,7 @@ def command(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_command(tmp_path):
     picture = tmp_path / "noise.png"
     done = command("--dataset", "tiny_imagenet", "--rate", "0.2", "--json", "--plot", str(picture))

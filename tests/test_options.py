@@ -8,7 +8,7 @@ import pytest
 
 from ddjax.ranges import Count, Range, Share, checked, fields
 from experiments.running.config import Experiment, method_config
-from experiments.running.methods import read
+from experiments.running.methods import parse
 from experiments.running.options import BOOLEANS, read_options
 from experiments.sweeping.grid import Grid, cells, from_file
 
@@ -90,13 +90,13 @@ def test_anything_else_is_an_error_that_names_what_is_accepted(options, words):
 @pytest.mark.parametrize("text", BOOLEANS)
 def test_every_spelling_of_a_boolean_reaches_the_configuration(text):
     config = method_config(
-        read("datm").method.config, Experiment(dataset="cifar10", method="datm", options=(f"flip={text}",))
+        parse("datm").method.config, Experiment(dataset="cifar10", method="datm", options=(f"flip={text}",))
     )
     assert config.flip is BOOLEANS[text]
 
 
 def test_options_do_not_contradict_the_experiment():
-    kind = read("dance").method.config
+    kind = parse("dance").method.config
     with pytest.raises(ValueError, match="option ipc=3 stands beside ipc=10"):
         method_config(kind, Experiment(method="dance", options=("ipc=3",)))
     with pytest.raises(ValueError, match="option steps=3 stands beside steps=5"):

@@ -28,6 +28,7 @@ limit = 100
 """
 
 
+@pytest.mark.slow
 def test_a_set_on_the_way_is_that_of_a_run_of_so_many_steps():
     few = {"steps": 4, "options": ("batch=8", "augment=flip")}
     cells = [Experiment(**CELL, rate=rate, **few).settled() for rate in (0.0, 0.4)]
@@ -40,6 +41,7 @@ def test_a_set_on_the_way_is_that_of_a_run_of_so_many_steps():
     assert moved[0] == 0 and moved[1] > 0 and moved[2] > 0
 
 
+@pytest.mark.slow
 def test_the_pilot_draws_full_training_and_leaves_out_selections(tmp_path, capsys):
     (tmp_path / "grid.toml").write_text(TOML)
     assert pilot(config=tmp_path / "grid.toml", out=tmp_path / "out", quiet=True) == 0

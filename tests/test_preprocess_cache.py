@@ -5,17 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
+from test_preprocess import random_images
 
 from ddjax import preprocess
 from ddjax.preprocess import SPECS, Spec, fit, fitting
-
-
-def random_images(n=200, shape=(2, 2, 3), seed=0):
-    """Correlated pixels, so that the covariance has a spectrum to speak of."""
-    rng = np.random.default_rng(seed)
-    d = int(np.prod(shape))
-    mixed = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) * 20 + 128
-    return np.clip(mixed, 0, 255).astype(np.uint8).reshape(n, *shape)
 
 
 def test_fingerprints_name_the_space(cache):

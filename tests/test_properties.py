@@ -146,7 +146,7 @@ def distilled_sets(draw):
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(distilled_sets(), st.booleans())
 def test_distilled_sets_come_back_as_they_were(made, embed):
     with tempfile.TemporaryDirectory() as folder:

@@ -61,6 +61,7 @@ def check_pool(config, model, state, new):
     return ages[1]
 
 
+@pytest.mark.slow
 def test_steps_train_one_network_each_and_lower_the_loss():
     fields = {"pool_size": 3, "max_online": 5, "flip": False, "batch": 24, "image_rate": 0.03}
     config = rcig.RcigConfig(**{**TINY, **fields})
@@ -108,6 +109,8 @@ def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
     assert int(pool.renew(first, 3, member).age) == 0 and int(pool.renew(first, 4, member).age) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -123,6 +126,7 @@ def test_variants_run(fields):
     assert np.any(np.asarray(state.support.images != case.start.support.images))
 
 
+@pytest.mark.slow
 def test_grey_digits_without_flips():
     train = dataclasses.replace(toy_train(channels=1), space="grey")
     config = rcig.RcigConfig(**{**TINY, "flip": False, "inner_rate": 0.0, "hinv_rate": 0.0})

@@ -131,6 +131,7 @@ def both_parts(config, support=None):
     return compiled_gradient(config)(tiny.support() if support is None else support)
 
 
+@pytest.mark.slow
 def test_unrolled_and_implicit_agree_on_the_labels_at_convergence():
     def inner(labels):
         support = Support(**{**vars(tiny.support()), "labels": labels})
@@ -156,6 +157,7 @@ def test_unrolled_and_implicit_agree_on_the_labels_at_convergence():
     np.testing.assert_allclose(unrolled, tiny.implicit_part().labels, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_unrolled_gradient_is_the_derivative_of_the_steps_taken():
     config = tiny.with_config(hypergradient="unrolled", inner_steps=3)
     support = tiny.support()
@@ -174,6 +176,7 @@ def test_the_unrolled_gradient_is_the_derivative_of_the_steps_taken():
     np.testing.assert_allclose(along(found.direct, direction) + along(found.indirect, direction), difference, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_all_rows_as_subsets_are_the_full_gradient():
     rows = jnp.arange(M)[::-1], jnp.arange(B)[::-1]
     t = tiny.exact_minimum()
@@ -192,6 +195,7 @@ def test_all_rows_as_subsets_are_the_full_gradient():
     np.testing.assert_allclose(tiny.flat(part), -tiny.flat(tiny.implicit_part()), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_values_are_of_all_rows_and_gradients_of_some():
     whole = both_parts(tiny.CONFIG)
     rows = {"direct_support": 3, "direct_batch": 5, "implicit_rows": 3, "hinv_rows": 3}
@@ -203,6 +207,7 @@ def test_values_are_of_all_rows_and_gradients_of_some():
     assert not np.any(few.direct.labels) and not np.any(few.indirect.labels)  # they were not to be learned
 
 
+@pytest.mark.slow
 def test_flips_and_order_do_not_matter():
     config = tiny.with_config(flip=True)
     support = tiny.support()

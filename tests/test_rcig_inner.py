@@ -143,6 +143,7 @@ def test_maps_in_blocks_and_of_some_rows_are_the_same_map(with_kernel):
     )
 
 
+@pytest.mark.slow
 def test_all_rows_as_a_subset_change_nothing_and_few_leave_the_value():
     problem, t = tiny.problem(), tiny.tangent(0)
     value, gradient = rcig_inner.loss_and_gradient(problem, t)

@@ -24,7 +24,7 @@ QUICK = {
     "keep_pool": False,
     "augment": "color_flip",  # compiles in half the time
 }
-test_contract = testing.contract(DISTILLERS["rdc_reconstructed"], copies=2, warmup=1, **QUICK)
+test_contract = pytest.mark.slow(testing.contract(DISTILLERS["rdc_reconstructed"], copies=2, warmup=1, **QUICK))
 
 
 def test_the_contrast_by_its_definition():
@@ -46,6 +46,7 @@ def test_the_contrast_by_its_definition():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_without_the_contrast_it_is_dance():
     train, key = toy_train(), jax.random.key(0)
     config = RdcConfig(contrast=0.0, warmup=1, **QUICK)
@@ -61,6 +62,7 @@ def test_without_the_contrast_it_is_dance():
     )
 
 
+@pytest.mark.slow
 def test_partners_are_images_whose_labels_are_likely_right():
     train = toy_train(per_class=40)
     wrong = np.arange(120) % 6 == 0

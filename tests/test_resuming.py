@@ -47,6 +47,7 @@ def same(found, whole):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+@pytest.mark.slow
 def test_networks(tmp_path):
     kept = Checkpoints(tmp_path / "run", {}, seconds=0.0)
 

@@ -45,6 +45,7 @@ def test_a_network_is_divided_by_the_losses_of_its_peer():
     assert found[1, :20].max() > 0.5  # the losses of the first network do not separate these labels
 
 
+@pytest.mark.slow
 def test_mixing_leaves_rows_that_pad_the_batch_out():
     images = jax.random.normal(jax.random.key(5), (2, 4, 2, 2, 1)).at[:, 3].set(jnp.nan)
     targets, present = probabilities(1, 2, 4, K), jnp.array([1.0, 1, 1, 0])
@@ -91,6 +92,7 @@ def after_an_epoch(rule):
     return jax.jit(trainer.epoch)(state, EXAMPLES, CLOCK)[0]
 
 
+@pytest.mark.slow
 def test_the_warm_up_is_plain_training_of_two_networks():
     found = after_an_epoch(dividemix(warmup=5.0)).params
     expected = after_an_epoch(plain()._replace(nets=2, loss=both_plain)).params
@@ -105,6 +107,7 @@ def both_plain(outputs, batch, tables, extra):
     )
 
 
+@pytest.mark.slow
 def test_when_every_label_is_trusted_the_labels_stay_and_no_guess_is_used():
     rule = dividemix(warmup=0.0, ramp=0.0)
     batch = Batch(

@@ -18,12 +18,6 @@ Z = np.array([[2.0, 0.0, -1.0]])
 T = np.array([[0.8, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.9]])
 
 
-@pytest.fixture
-def double():
-    with jax.enable_x64(True):
-        yield
-
-
 def at_one(loss, *settings):
     return float(jax.jit(lambda z, y: loss(z, y, *settings))(jnp.asarray(Z), jnp.array([[0.0, 1.0, 0.0]]))[0])
 
@@ -75,6 +69,7 @@ def test_generalised_gradient_is_finite_where_the_label_is_impossible():
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_forward_correction(double):
     z, label = jnp.asarray(Z), jnp.array([1])
     found, gradient = jax.value_and_grad(lambda z: transition.forward_loss(z, label, jnp.asarray(T))[0])(z)
@@ -191,6 +186,7 @@ def test_forgetting_ramps_up():
     assert float(selection.kept_share(jnp.int32(0), 0.4, 0.0)) == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 def test_coteaching_exchanges_choices():
     logits = jax.random.normal(jax.random.key(0), (2, 1, 8, 3))
     each = selection.coteaching(0.5, 0.0).loss(Outputs(logits, None), seen(8), {}, {})

@@ -52,6 +52,7 @@ def test_every_row_is_predicted_by_a_network_that_did_not_learn_from_it():
     )
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_best_epoch():
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3

@@ -38,6 +38,7 @@ def test_nested_widths_have_the_published_distribution(spread, mean, first, tail
     assert shares[first - 1 :].sum() == pytest.approx(tail, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_thinning_is_a_mask_on_the_features():
     params, images = MODEL.init(jax.random.key(0)), normal(1, 5, 2, 2, 1)
     kernel = params["head"]["kernel"]
@@ -124,6 +125,7 @@ def test_echo_keeps_a_share_of_each_class():
         assert set(np.asarray(values)[kept & (labels == k)]) == set(np.sort(inside)[: int(0.72 * len(inside) + 1e-6)])
 
 
+@pytest.mark.slow
 def test_prototype_scores_follow_a_permutation_of_classes():
     directions, prototypes, bias, order = normal(9, 5, 4), normal(10, 3, 4), normal(11, 3), jnp.array([2, 0, 1])
     scores = cpc.class_scores(directions, prototypes, bias)
@@ -153,6 +155,7 @@ def test_overlap_and_divergence(one, two):
         assert float(dynamics.divergence(*numbers)) == pytest.approx(integral, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_dynamics_of_a_confident_network_are_finite():
     # three passes that differ by a rounding in one row alone: measured by that, it is as far as can be from its group
     losses = jnp.full((3, 8), 200.0).at[:, 0].set(jnp.array([1.0, 1.0, 1.0 + 2**-23]))
@@ -179,6 +182,7 @@ def test_weights_of_one_visit_count_in_full():
     assert findings.flagged.any() and (findings.flagged == (findings.weight < 0.5)).all()
 
 
+@pytest.mark.slow
 def test_dynamics_of_groups():
     logits, labels = normal(13, 3, 6, 2), jnp.array([0, 0, 0, 1, 1, 1])
     features = jax.jit(dynamics.features)

@@ -27,7 +27,7 @@ DATA = {
 # rules that differ from "ce" by one function of a row's logits, which has tests of its own
 ROW_LOSSES = {"label_smoothing", "bootstrap", "bootstrap_hard", "gce", "sce", "active_passive"}
 # between them they use every hook of the trainer but a strong view
-QUICK = ("cpc_reconstructed", "dividemix", "nested_coteaching", "pls", "storm")
+QUICK = ("cpc_reconstructed", "dividemix", "nested_coteaching")
 EARLY = {
     "pls": {"warmup": 1.0},
     "lsa": {"warmup": 1.0},
@@ -82,6 +82,7 @@ def noisy():
     )
 
 
+@pytest.mark.slow
 def test_early_learning_regularisation_keeps_every_class_in_a_short_run():
     """ELR needs predictions of earlier epochs. A momentum scaled to the length of the run (0.7 ** 7.5) forgot them."""
     rng = np.random.default_rng(0)

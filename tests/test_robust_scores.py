@@ -35,6 +35,7 @@ def random_problem(n=300, k=4, seed=0):
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), given, truth
 
 
+@pytest.mark.slow
 def test_mixture_fit():
     with jax.enable_x64(True):
         values = jnp.asarray(two_groups())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from ddjax.denoising.witnesses import Networks, predict_early_stopped
+from ddjax.denoising.networks import Networks, predict_early_stopped
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.robust import make_rule
@@ -96,6 +96,7 @@ def test_plain_rule_is_the_plain_fit():
     assert not np.allclose(second["head"]["bias"], expected.params["head"]["bias"][1])
 
 
+@pytest.mark.slow
 def test_two_networks_start_apart_and_answer_together():
     found = fit(MODEL, RECIPE, EXAMPLES, keys(1), rule=coteaching(0.3), watch=WATCH)
     pair = jax.tree.map(lambda x: x[0], found.params)
@@ -107,6 +108,7 @@ def test_two_networks_start_apart_and_answer_together():
     assert found.findings.flagged.sum() == 3
 
 
+@pytest.mark.slow
 def test_weights_are_learned_through_the_step():
     """d meta / d weight_i of a plain step is - rate <meta gradient, gradient_i - weighted mean> / sum of weights."""
 
@@ -194,6 +196,7 @@ def counting(model, calls):
     return model._replace(apply=counted(model.apply), features=counted(model.features))
 
 
+@pytest.mark.slow
 def test_a_second_cross_validation_traces_nothing():
     calls = []
     model = counting(MODEL, calls)
@@ -206,6 +209,7 @@ def test_a_second_cross_validation_traces_nothing():
     assert calls == [] and said == [(1, 4), (2, 4), (3, 4), (4, 4)]  # epochs of both folds
 
 
+@pytest.mark.slow
 def test_a_second_early_stopped_prediction_traces_nothing():
     calls = []
     model = counting(MODEL, calls)

@@ -13,7 +13,7 @@ import ddjax
 from ddjax import machine, preprocess, rows
 from ddjax.distillers import DISTILLERS
 from ddjax.distillers.setup import set_up
-from ddjax.execution import asking
+from ddjax.execution import proxies
 from ddjax.execution.distill import distill
 from ddjax.execution.fleet import init_members
 from ddjax.execution.options import RunOptions
@@ -94,7 +94,9 @@ def test_a_method_has_the_same_bits_with_images_on_the_device_and_on_the_host(pi
         same((state, log), run(ready(name, placed(pixels, None, spec))))
 
 
-@pytest.mark.parametrize("name", ["dance", "datm", slow("rdc_reconstructed")])
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dance", "datm", "rdc_reconstructed"])
 def test_a_method_trains_its_networks_on_images_in_either_place(pixels, name):
     device, host = (
         ddjax.run_method(name, pixels, jax.random.key(0), images=place, **TRAINED[name]) for place in ("device", "host")
@@ -109,6 +111,7 @@ def test_a_run_continues_in_another_place(pixels, tmp_path):
     same(run(second, options=kept), run(second))
 
 
+@pytest.mark.slow
 def test_members_with_other_labels_read_their_own_rows(pixels):
     def together(place):
         train = placed(pixels, place)
@@ -121,6 +124,7 @@ def test_members_with_other_labels_read_their_own_rows(pixels):
     same(together("device"), together("host"))
 
 
+@pytest.mark.slow
 def test_run_method_keeps_pixels_where_it_is_told(pixels, monkeypatch, caplog):
     def outcome(**place):
         return ddjax.run_method("dm", pixels, jax.random.key(0), **METHODS["dm"], **place)
@@ -156,7 +160,7 @@ def test_what_cannot_be_read_says_so(pixels):
     with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[\(slice"):
         host[:, ::-1]
     with pytest.raises(TypeError, match="a compiled program cannot read them"):
-        asking.away(host)[0]
+        proxies.with_proxies(host)[0]
     with pytest.raises(ValueError, match="only uint8 pixels are stored as bytes; got float32"):
         preprocess.stored(of_spec(pixels, "unit"), np.zeros((1, 8, 8, 3), np.float32))
 

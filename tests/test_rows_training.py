@@ -54,6 +54,7 @@ def fitted(place, recipe=RECIPE, count=2, **more):
     return fit(network(), recipe, examples(place), keys, watch=watch, every=1, **more)
 
 
+@pytest.mark.slow
 def test_plain_training_and_its_accuracies(tmp_path):
     device, host = (fitted(place, watched=True) for place in ("device", "host"))
     chex.assert_trees_all_equal(device.params, host.params)
@@ -67,7 +68,8 @@ def test_plain_training_and_its_accuracies(tmp_path):
         chex.assert_trees_all_equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["dividemix", pytest.param("storm", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dividemix", "storm"])
 def test_a_robust_rule(name):
     recipe = Recipe(epochs=2, batch=8, rate=0.05, augment="crop_flip")
     rule = make_rule(name, 2, **({"warmup": 1.0} if name == "dividemix" else {}))
@@ -91,6 +93,7 @@ def test_training_continues_in_another_place(tmp_path):
     chex.assert_trees_all_equal(resumed.params, fitted("device").params)
 
 
+@pytest.mark.slow
 def test_experts():
     recipe = Recipe(epochs=2, batch=8, rate=0.05)
     device, host = (
@@ -101,6 +104,7 @@ def test_experts():
     assert device.manifest["experts"]["0"]["accuracy"] == host.manifest["experts"]["0"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_the_whole_set_with_a_hold_out():
     baseline = Baseline("short", RECIPE, "standardize")
     device, host = (
@@ -118,7 +122,8 @@ def test_parts_are_read_in_order_and_one_ahead():
     assert read == [0, 1, 2] and not list(reading.ahead(print, []))
 
 
-def test_a_witness(monkeypatch):
+@pytest.mark.slow
+def test_a_predictor(monkeypatch):
     train = ddjax.prepare(ddjax.synthetic(3, N // 3, SHAPE), ddjax.NoiseSpec("symmetric", rate=0.3)).train
 
     def report():

@@ -67,6 +67,7 @@ def test_run_method_is_the_recipe(data, by_hand):
     assert reports[0] == (0, 3) and reports[-1] == (3, 3)
 
 
+@pytest.mark.slow
 def test_a_method_is_a_name_a_record_or_an_attribute_and_a_config_takes_fields(data, by_hand):
     config = METHOD.config(**QUICK)
     ways = [
@@ -97,6 +98,7 @@ def test_a_list_runs_as_a_fleet(data, by_hand):
     np.testing.assert_array_equal(one.distilled.images, by_hand(0)[0].images)
 
 
+@pytest.mark.slow
 def test_a_mesh_runs_members_in_turn_each_with_its_checkpoints(data, by_hand, tmp_path):
     method = METHOD._replace(split=("images",))
     kept = Checkpoints(tmp_path / "run", {}, seconds=0.0)
@@ -106,6 +108,7 @@ def test_a_mesh_runs_members_in_turn_each_with_its_checkpoints(data, by_hand, tm
         np.testing.assert_allclose(outcome.distilled.images, by_hand(seed)[0].images, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
     other = dataclasses.replace(data.train, ids=data.train.ids[::-1].copy())
 

@@ -166,6 +166,7 @@ def test_a_score_is_that_of_evaluate(tmp_path, cache):
     assert row["students"] == scores.last and row["method"] == "released_rcig" and row["ipc"] == 1
 
 
+@pytest.mark.slow
 def test_protocols_and_architectures(tmp_path, cache):
     path, facts = written(tmp_path, "dance")
     settings = command.Settings(
@@ -178,6 +179,7 @@ def test_protocols_and_architectures(tmp_path, cache):
         command.scored(command.Settings(file=path, format="dance", protocol=("mine",), **facts), View(quiet=True))
 
 
+@pytest.mark.slow
 def test_a_set_that_ddjax_saved_needs_no_facts(tmp_path, cache):
     data = ddjax.prepare(ddjax.load("digits"), ddjax.NoiseSpec("clean"), limit=100)
     transform = fit(SPECS["standardize"], data.train.images)

@@ -153,6 +153,7 @@ def test_rounded_products_are_another_program():
         assert program(variant("as published"), SHAPE) != exact
 
 
+@pytest.mark.slow
 def test_networks_of_equal_shapes_do_not_share_experts(tmp_path):
     def trained(activation):
         model = from_linen(written_by_a_fork(activation), SHAPE)
@@ -198,6 +199,7 @@ def test_versions_and_backend_decide_the_bits(monkeypatch, name, value):
 NAMES = ("as published", "batch norm of another momentum", "softplus")
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_key():
     here = [str(specification(variant(name), SHAPE)) for name in NAMES]
     here.append(str(specification(from_linen(written_by_a_fork(nn.gelu), SHAPE), SHAPE)))

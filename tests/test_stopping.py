@@ -21,20 +21,20 @@ def test_a_signal_ends_what_keeps_nothing(capsys, exits):
     with pytest.raises(stopping.Stopped) as ended, stopping.in_order():
         os.kill(os.getpid(), signal.SIGTERM)
     assert ended.value.code == 75 and "stopped by SIGTERM: no computation with checkpoints" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGTERM) is before and not stopping.asked() and not exits
+    assert signal.getsignal(signal.SIGTERM) is before and not stopping.requested() and not exits
 
 
 def test_a_signal_waits_for_code_that_looks(exits):
     with stopping.in_order():
         with stopping.deferred():
             os.kill(os.getpid(), signal.SIGINT)
-            assert stopping.asked()
+            assert stopping.requested()
             os.kill(os.getpid(), signal.SIGTERM)  # as a parent passes it on
             assert not exits
             os.kill(os.getpid(), signal.SIGINT)  # out of patience
             assert exits == [130]
-        assert stopping.asked()
-    assert not stopping.asked()
+        assert stopping.requested()
+    assert not stopping.requested()
 
 
 def test_a_computation_that_exceeds_the_grace_is_ended(monkeypatch, capsys, exits):

@@ -55,6 +55,7 @@ def numbers(row):
     return {name: row[name] for name in ("last_acc", "students", "confusion", "noise_checksum", "student_rate")}
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tmp_path, capsys):
     out, together = tmp_path / "out", tmp_path / "together"
     board = tmp_path / "board" if importlib.util.find_spec("tensorboardX") else None
@@ -150,14 +151,15 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
         assert mine == [cell]
 
 
-def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path):
+def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     store, rows = Store(tmp_path), [{"fingerprint": "first"}, {"fingerprint": "second"}]
 
-    def breaks(folder):
+    def breaks(distilled, path):
         raise RuntimeError("disk")
 
+    monkeypatch.setattr("experiments.sweeping.store.save_distilled", breaks)
     with pytest.raises(RuntimeError, match="disk"):
-        store.write(rows, [lambda folder: None, breaks])
+        store.write(rows, [ValueError("diverged"), Outcome({}, "digits", {}, "a set", None, {})])
     assert not list(store.runs.iterdir())
     store.write(rows)
     assert set(rows_of(tmp_path)) == {"first", "second"}
@@ -183,7 +185,8 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
     assert keeping.folder(fleet).exists() == (failed == fleet)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [2, 10])
 def test_a_killed_sweep_ends_with_the_same_rows(config, tmp_path, kills):
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"
     assert sweep(config=config, out=calm, workers=1, quiet=True) == 0

@@ -7,8 +7,8 @@ import pytest
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.storage.rows import fingerprint, hardware
+from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
-from experiments.display.progress import in_time
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
@@ -56,9 +56,11 @@ def test_students_see_each_cell_of_an_automatic_mosaic():
     assert copies("rcig", DISTILLERS["rcig"].config(), (32, 32, 3)) == 2
 
 
-@pytest.mark.parametrize(("machine", "days"), [("h200", (3, 40)), ("cpu2", (1000, 10_000))])
-def test_tier_a_has_a_believable_plan(machine, days, tmp_path, capsys):
-    assert sweep("tier_a", out=tmp_path, dry_run=True, machine=machine) == 0
+@pytest.mark.parametrize(
+    ("machine", "days"), [("h200", (3, 40)), pytest.param("cpu2", (1000, 10_000), marks=pytest.mark.slow)]
+)
+def test_the_study_of_cifar10_has_a_believable_plan(machine, days, tmp_path, capsys):
+    assert sweep("cifar10", out=tmp_path, dry_run=True, machine=machine) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum("~" in line and "cifar10" in line for line in lines) == 243
     whole = next(line for line in lines if line.startswith("in all "))
@@ -90,7 +92,7 @@ def test_a_method_without_a_formula_is_unknown(tmp_path):
 
 
 def test_a_fleet_is_cut_to_what_fits():
-    found = [cell for cell in cells(*PRESETS["tier_a"]) if cell.method == "datm" and cell.ipc == 50]
+    found = [cell for cell in cells(*PRESETS["cifar10"]) if cell.method == "datm" and cell.ipc == 50]
     assert [len(group) for group in groups(found, fleet=True)] == [27]
     cut = groups(found, fleet=True, room=40e9)
     assert 1 < members_that_fit(found[0], 40e9) < 27

@@ -178,6 +178,7 @@ def test_fit_runs_every_epoch_once(epochs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3), first, state.params)
 
 
+@pytest.mark.slow
 def test_a_look_after_the_last_epoch_can_be_left_out():
     data, watch = examples(), {"seen": (examples().images, {"acc": jnp.arange(10) % 3})}
     with_it, without = (
@@ -187,6 +188,7 @@ def test_a_look_after_the_last_epoch_can_be_left_out():
     np.testing.assert_array_equal(without.seen["acc"], with_it.seen["acc"][:, :1])
 
 
+@pytest.mark.slow
 def test_a_second_fit_compiles_nothing(caplog):
     def compilations(seed, rates):
         caplog.clear()
@@ -215,6 +217,7 @@ def test_padding_does_not_move_batch_statistics():
     assert all((a != b).all() for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(first), strict=True))
 
 
+@pytest.mark.slow
 def test_predict_covers_the_rest():
     params, images = MODEL.init(jax.random.key(0)), examples(11).images
     expected = jax.jit(MODEL.apply)(params, images)

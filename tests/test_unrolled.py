@@ -112,6 +112,7 @@ def test_finite_differences(which):
     np.testing.assert_allclose(slope, entry, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_tesla_is_the_literal_formula():
     # v = (2 / D)(rate (target - start) + rate^2 sum g), pulled through each g_t at weights held constant
     theta, target, learned, rate, items = problem()

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from ddjax.augment.ops import Size, brightness, contrast, saturation, uniform, zero_box
 from ddjax.augment.sampling import bilinear, centred
 from ddjax.augment.strategies import Augment
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.types import Images, PRNGKey
 
 
@@ -137,8 +137,7 @@ def rcig_augment(ops: Sequence[str] = ("flip", "color", "crop", "rotate", "trans
     """
     ops = tuple(ops)
     for name in ops:
-        if name not in _NAMES:
-            raise unknown("operation", name, _NAMES)
+        check_known("operation", name, _NAMES)
     if not ops or len(set(ops)) < len(ops):
         raise ValueError(f"ops must name at least one operation, and each once; got {ops}")
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ddjax.augment.ops import OPS, Size, crop
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.types import Images, PRNGKey
 
 Augment = Callable[..., Images]  # (key, images, op_key=None) -> images
@@ -33,8 +33,7 @@ def parse(strategy: str) -> tuple[str, ...]:
     """
     names = tuple(strategy.split("_"))
     for name in names:
-        if name not in OPS:
-            raise unknown(f"operation in strategy {strategy!r}:", name, OPS)
+        check_known(f"operation in strategy {strategy!r}:", name, OPS)
     if len(set(names)) < len(names):
         raise ValueError(f"strategy {strategy!r} names an operation twice")
     return names

@@ -9,6 +9,7 @@ from ddjax.data.loading import load as load
 from ddjax.data.prepare import Prepared as Prepared
 from ddjax.data.prepare import prepare as prepare
 from ddjax.data.prepare import to_space as to_space
+from ddjax.data.stream import with_noise as with_noise
 from ddjax.data.synthetic import synthetic as synthetic
 from ddjax.data.tiny_imagenet import published_numbering as published_numbering
 from ddjax.data.validate import assemble as assemble

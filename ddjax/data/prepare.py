@@ -9,7 +9,7 @@ from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
-from ddjax.ranges import Count, Range, check_int, checked
+from ddjax.ranges import Count, Range, check, checked
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
 
 
@@ -57,9 +57,10 @@ def prepare(
     checks.kind(dataset, Dataset, "dataset", "ddjax.load and ddjax.synthetic make one")
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
-        dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, smallest_class(dataset))])
+        head = int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())  # all classes have it
+        dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, head)])
     if limit is not None:
-        check_int(limit, "limit", 1, len(dataset.images))
+        check(limit, Annotated[int, Range(1, len(dataset.images))], "limit")
     given, record = corrupt(
         noise,
         dataset.labels,
@@ -81,11 +82,6 @@ def prepare(
         TestSet(images=kept.test_images, labels=kept.test_labels, num_classes=k),
         record,
     )
-
-
-def smallest_class(dataset: Dataset) -> int:
-    """The size of the smallest class, which is the largest possible head of a long tail."""
-    return int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())
 
 
 Data = TypeVar("Data", Prepared, TrainSet, TestSet)

@@ -1,8 +1,8 @@
 """TFDS image-classification sets as arrays with stable ids.
 
-Only this file and `tiny_imagenet_builder` import TensorFlow, and only when data are read. Finding a prepared set and
-opening its cached arrays needs neither TensorFlow nor TFDS. A set is read once, as a stream; many images are written
-into a file, and taken from there in the order of their ids.
+Only this file, `stream` and `tiny_imagenet_builder` import TensorFlow, and only when data are read. Finding a prepared
+set and opening its cached arrays needs neither TensorFlow nor TFDS. A set is read once, as a stream; many images are
+written into a file, and taken from there in the order of their ids.
 """
 
 import contextlib

@@ -4,5 +4,5 @@ from ddjax.denoising.denoiser import denoise as denoise
 from ddjax.denoising.judging import SCORES as SCORES
 from ddjax.denoising.judging import Judgement as Judgement
 from ddjax.denoising.judging import judge as judge
-from ddjax.denoising.registry import WITNESSES as WITNESSES
+from ddjax.denoising.registry import PREDICTORS as PREDICTORS
 from ddjax.denoising.report import DenoiseReport as DenoiseReport

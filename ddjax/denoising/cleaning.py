@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from ddjax.denoising.diversion import diverted
 from ddjax.denoising.judging import Judgement, judge
-from ddjax.denoising.witnesses import Networks, predict_early_stopped
+from ddjax.denoising.networks import Networks, predict_early_stopped
 from ddjax.robust.mixture import clean_probability
 from ddjax.rows import part_of
 from ddjax.training.losses import cross_entropy

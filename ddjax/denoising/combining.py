@@ -1,7 +1,7 @@
-"""Witnesses made of others: ensembles, cross-validation by a rule, and training on corrected labels.
+"""Predictors made of others: ensembles, cross-validation by a rule, and training on corrected labels.
 
-A name is a sum of parts, `plain*3+ridge`. `*3` asks a witness three times, with different seeds. `elr@folds` trains by
-the rule in cross-validation. `plain@ridge` trains on the labels as `ridge` corrects them; `plain@(plain*3)` is
+A name is a sum of parts, `plain*3+ridge`. `*3` takes a predictor three times, with different seeds. `elr@folds` trains
+by the rule in cross-validation. `plain@ridge` trains on the labels as `ridge` corrects them; `plain@(plain*3)` is
 self-training after an ensemble.
 """
 
@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.costs import Cost, judging
 from ddjax.denoising.judging import judge
+from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.proximity import cost_of_ridge, given_features, left_out_logs
 from ddjax.denoising.training import NETWORK, cost_of_training, log_predictions, preprocessed, trained
 from ddjax.types import TrainSet
@@ -28,7 +28,7 @@ _SEEDS = 1000  # between the seeds of the members of an ensemble
 
 _AFTER = 100  # between the seeds of a teacher and of what it teaches
 
-Learner = Callable[[Question, Float[np.ndarray, "n k"]], Float[np.ndarray, "s n k"]]
+Learner = Callable[[Request, Float[np.ndarray, "n k"]], Float[np.ndarray, "s n k"]]
 
 
 class Part(NamedTuple):
@@ -68,46 +68,46 @@ def of_one_scale(members: Sequence[Float[np.ndarray, "_ n k"]]) -> Float[np.ndar
     return np.stack(scaled).astype(np.float32)
 
 
-def ensemble(parts: Sequence[Part], witnesses: Sequence[Witness]) -> Witness:
-    """The witness that asks all parts and hands on what they say, on one scale."""
+def ensemble(parts: Sequence[Part], predictors: Sequence[Predictor]) -> Predictor:
+    """The predictor whose members are those of all parts, on one scale."""
 
-    def ask(question: Question) -> Testimony:
-        said = [
-            question.consult(part.name, seed=question.plan.seed + _SEEDS * number)
+    def predict(request: Request) -> Predictions:
+        predicted = [
+            request.predict(part.name, seed=request.plan.seed + _SEEDS * number)
             for part in parts
             for number in range(part.count)
         ]
         seconds: dict[str, float] = {}
-        for one in said:
+        for one in predicted:
             for stage, spent in one.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
-        return Testimony(of_one_scale([one.predictions for one in said]), seconds=seconds)
+        return Predictions(of_one_scale([one.members for one in predicted]), seconds=seconds)
 
     def check(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
-        for part, witness in zip(parts, witnesses, strict=True):
-            if witness.check:
-                witness.check(data, dataclasses.replace(plan, method=part.name), class_names)
+        for part, predictor in zip(parts, predictors, strict=True):
+            if predictor.check:
+                predictor.check(data, dataclasses.replace(plan, method=part.name), class_names)
 
     def cost(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
         total = Cost()
-        for part, witness in zip(parts, witnesses, strict=True):
-            if witness.cost:
-                total += witness.cost(data, dataclasses.replace(plan, method=part.name)).times(part.count)
+        for part, predictor in zip(parts, predictors, strict=True):
+            if predictor.cost:
+                total += predictor.cost(data, dataclasses.replace(plan, method=part.name)).times(part.count)
         return total
 
-    takes = tuple(kind for kind in witnesses[0].takes if all(kind in witness.takes for witness in witnesses))
-    decides = tuple(dict.fromkeys([*(each for witness in witnesses for each in witness.decides), "seed"]))
-    return Witness(ask, takes, decides, check, cost=cost if all(witness.cost for witness in witnesses) else None)
+    takes = tuple(kind for kind in predictors[0].takes if all(kind in one.takes for one in predictors))
+    decides = tuple(dict.fromkeys([*(name for one in predictors for name in one.decides), "seed"]))
+    return Predictor(predict, takes, decides, check, cost=cost if all(one.cost for one in predictors) else None)
 
 
-def _learn_plainly(question: Question, targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "s n k"]:
-    train = preprocessed(question.data)
-    fitted, _ = trained(question, train, jnp.asarray(targets))
-    return log_predictions(fitted, train.images, question.plan.flip)
+def _learn_plainly(request: Request, targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "s n k"]:
+    train = preprocessed(request.data)
+    fitted, _ = trained(request, train, jnp.asarray(targets))
+    return log_predictions(fitted, train.images, request.plan.flip)
 
 
-def _learn_by_ridge(question: Question, targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "s n k"]:
-    return left_out_logs(given_features(question), targets, np.asarray(question.data.labels))[None]
+def _learn_by_ridge(request: Request, targets: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "s n k"]:
+    return left_out_logs(given_features(request), targets, np.asarray(request.data.labels))[None]
 
 
 LEARNERS: Mapping[str, Learner] = {"plain": _learn_plainly, "ridge": _learn_by_ridge}
@@ -115,27 +115,18 @@ LEARNING = {"plain": cost_of_training, "ridge": cost_of_ridge}
 TAKEN = {"plain": (IMAGES,), "ridge": (IMAGES, FEATURES)}
 
 
-def corrected(name: str, teacher: str, first: Witness) -> Witness:
-    """A witness that learns from the labels as another one corrects them: from its posterior of the true class.
-
-    Args:
-      name: of the learner.
-      teacher: the name of the other witness.
-      first: the other witness.
-
-    Returns:
-      The witness.
-    """
+def corrected(name: str, teacher: str, first: Predictor) -> Predictor:
+    """The predictor `name@teacher`: it learns from the posterior of the true class that the predictor `first` gives."""
     learn = LEARNERS[name]
 
-    def ask(question: Question) -> Testimony:
-        labels = np.asarray(question.data.labels)
-        said = question.consult(teacher)
+    def predict(request: Request) -> Predictions:
+        labels = np.asarray(request.data.labels)
+        predicted = request.predict(teacher)
         start = time.monotonic()
-        truth = judge(said.predictions, labels).truth
-        plan = dataclasses.replace(question.plan, method=name, seed=question.plan.seed + _AFTER)
-        members = learn(dataclasses.replace(question, plan=plan), truth)
-        return Testimony(members, seconds={**said.seconds, "corrected": time.monotonic() - start})
+        truth = judge(predicted.members, labels).truth
+        plan = dataclasses.replace(request.plan, method=name, seed=request.plan.seed + _AFTER)
+        members = learn(dataclasses.replace(request, plan=plan), truth)
+        return Predictions(members, seconds={**predicted.seconds, "corrected": time.monotonic() - start})
 
     def check(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
         if first.check:
@@ -148,4 +139,4 @@ def corrected(name: str, teacher: str, first: Witness) -> Witness:
 
     takes = tuple(kind for kind in first.takes if kind in TAKEN[name])
     decides = tuple(dict.fromkeys([*first.decides, "plain_epochs", *NETWORK]))
-    return Witness(ask, takes, decides, check, cost=cost if first.cost else None)
+    return Predictor(predict, takes, decides, check, cost=cost if first.cost else None)

@@ -1,13 +1,9 @@
-"""How long a witness takes, from shapes, counted operations and the measured speed of this machine."""
+"""How long a predictor takes, from shapes, counted operations and the measured speed of this machine."""
 
 import functools
-import statistics
-import time
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-
+from ddjax import machine
 from ddjax.backend import target
 from ddjax.denoising import likelihood
 from ddjax.denoising.judging import PASSES
@@ -18,7 +14,7 @@ GRADIENT = 3  # forward passes that a gradient costs
 ELEMENT = 200  # operations per logit for exp, log and sums; two busy cores judge 50,000 images of 100 classes in 25 s
 EIGEN = 30  # n^3 operations of an eigendecomposition, at the speed of a product
 _NETWORK = 0.8  # speed of a network over that of a matrix product
-_COMPILE = {"cpu": 6.0}  # seconds for the programs of a witness, on a machine of the usual speed
+_COMPILE = {"cpu": 6.0}  # seconds for the programs of a predictor, on a machine of the usual speed
 _COMPILE_ELSEWHERE = 20.0
 _USUAL = 100e9  # operations per second of two cores
 _SIDE = 1536
@@ -31,7 +27,7 @@ class Cost(NamedTuple):
     programs: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
-        """Both in turn."""
+        """The cost of both, one after the other."""
         return Cost(self.flop + other.flop, self.programs + other.programs)
 
     def times(self, count: int) -> "Cost":
@@ -61,19 +57,4 @@ def seconds(cost: Cost) -> float:
 @functools.cache
 def measured_rate() -> float:
     """Operations per second of a float32 matrix product, measured once in about a second."""
-    product = jax.jit(lambda a: a @ a)
-    a = jnp.ones((_SIDE, _SIDE))
-    product(a).block_until_ready()
-    spent = []
-    for _ in range(5):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        spent.append(time.perf_counter() - start)
-    return 2 * _SIDE**3 / statistics.median(spent)
-
-
-def in_words(spent: float) -> str:
-    """Seconds or minutes, to two digits."""
-    if spent < 100:
-        return f"{max(1, round(spent))} s"
-    return f"{spent / 60:.0f} min" if spent >= 600 else f"{spent / 60:.1f} min"
+    return machine.rate("float32", _SIDE)

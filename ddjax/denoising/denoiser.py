@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from ddjax.data.identical import first_rows
-from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS, Plan, Question, Testimony
 from ddjax.denoising.inputs import training_set
 from ddjax.denoising.judging import SCORES, choose_score, judge
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.registry import DEFAULTS, WITNESSES, choose_witness
+from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request
+from ddjax.denoising.progress import Report, begun
+from ddjax.denoising.registry import DEFAULTS, PREDICTORS, choose_predictor
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.tables import PRED_PROBS, is_file, read_labels, read_matrix
-from ddjax.denoising.telling import Report, begun
 from ddjax.denoising.vectors import feature_set, predictions
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
-from ddjax.names import choose, unknown
+from ddjax.names import check_known, choose
 from ddjax.ranges import Count, PositiveShare, Seed, checked
 from ddjax.storage.files import array_digest
 
@@ -88,7 +88,7 @@ def denoise(
       keep: a directory for finished stages. A run with the same data and settings continues from there.
       report: called with (stage, done, total, newest metrics); before each stage with 0 done and no metrics. The total
         is 0 if it is unknown.
-      early: called with the report of each quick witness that auto asks before slower ones.
+      early: called with the report of each quick predictor that auto runs before slower ones.
 
     Returns:
       Scores, flags and suggestions for every label.
@@ -142,15 +142,15 @@ def denoise(
     )
     digest = array_digest(seen, given)
     same_as = np.arange(len(given)) if data is None else first_rows(seen)
-    witness = None if data is None else choose_witness(method)
+    predictor = None if data is None else choose_predictor(method)
 
-    def judged(said: Testimony) -> DenoiseReport:
+    def judged(predicted: Predictions) -> DenoiseReport:
         begun(report, "judge")
         start = time.monotonic()
-        found = judge(said.predictions, given, precision=precision)
-        found = found._replace(scores=found.scores | dict(said.scores))
-        if witness and witness.judge:
-            found = witness.judge(found, said.predictions, given)
+        found = judge(predicted.members, given, precision=precision)
+        found = found._replace(scores=found.scores | dict(predicted.scores))
+        if predictor and predictor.judge:
+            found = predictor.judge(found, predicted.members, given)
         made = DenoiseReport(
             ids=ids,
             same_as=same_as,
@@ -166,20 +166,20 @@ def denoise(
             method=method,
             expected_precision=found.expected_precision,
             noise_rate=found.noise_rate,
-            seconds={**said.seconds, "judge": time.monotonic() - start},
+            seconds={**predicted.seconds, "judge": time.monotonic() - start},
             settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
-            distilled=said.distilled,
+            distilled=predicted.distilled,
         )
         return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))
 
-    if witness is None:
-        return judged(Testimony(seen))
-    if options and witness.config is None:
+    if predictor is None:
+        return judged(Predictions(seen))
+    if options and predictor.config is None:
         raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
-    if witness.check:
-        witness.check(data, plan, class_names)
-    tell = early and (lambda said: early(judged(said)))
-    return judged(Question(data, plan, Stages(keep), {"data": digest}, choose_witness, report, tell).consult(method))
+    if predictor.check:
+        predictor.check(data, plan, class_names)
+    tell = early and (lambda predicted: early(judged(predicted)))
+    return judged(Request(data, plan, Stages(keep), {"data": digest}, choose_predictor, report, tell).predict(method))
 
 
 def _only(**doors: Any) -> str:
@@ -208,12 +208,11 @@ def check_names(
     if kind == PREDICTIONS:
         if method != DEFAULTS[kind]:
             raise ValueError(f"method={method!r} makes predictions; leave it out beside pred_probs")
-    elif kind not in (takes := choose_witness(method).takes):
-        known = [name for name, other in WITNESSES.items() if kind in other.takes]
+    elif kind not in (takes := choose_predictor(method).takes):
+        known = [name for name, other in PREDICTORS.items() if kind in other.takes]
         raise ValueError(
             f"method={method!r} judges {' and '.join(takes)}, not {kind}; for {kind} use {', '.join(known)}"
             + (", or a distiller" if kind == IMAGES else "")
         )
     sizes(network or choose(PROTOCOLS, protocol, "protocol").network, width, depth)
-    if score not in SCORES:
-        raise unknown("score", score, SCORES)
+    check_known("score", score, SCORES)

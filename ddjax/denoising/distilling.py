@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 
-from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.progress import Report, begun
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.execution.options import RunOptions
 from ddjax.models.sizes import auto_width
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.run import run_method
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.types import Method, Model, TrainSet
@@ -41,8 +41,7 @@ def configured(method: Method, name: str, ipc: int, options: Mapping[str, Any], 
     """
     fields = {field.name for field in dataclasses.fields(method.config)}
     for option in options:
-        if option not in fields:
-            raise unknown(f"option of method {name!r}", option, sorted(fields))
+        check_known(f"option of method {name!r}", option, sorted(fields))
     if "ipc" in options:
         raise ValueError(f"options hold ipc={options['ipc']}, which is an argument of its own: pass ipc= alone")
     chosen: dict[str, Any] = {"ipc": ipc, **SHORT.get(name, {})}

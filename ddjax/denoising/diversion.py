@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.denoising.witnesses import Networks, young_recipe
+from ddjax.denoising.networks import Networks, young_recipe
 from ddjax.preprocess import one_hot
 from ddjax.robust import make_rule
 from ddjax.robust.mixture import clean_probability

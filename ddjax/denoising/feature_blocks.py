@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax.denoising.asking import FeatureSet
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.denoising.vectors import blocks
 
 BLOCK = 2**26  # bytes of features in a block

@@ -1,4 +1,4 @@
-"""What `denoise` is given: images and labels of a user's own, checked and numbered before any work."""
+"""Inputs of `denoise`: a user's images and labels, checked and numbered before any work."""
 
 import collections
 import numbers

@@ -22,7 +22,7 @@ KIND = manifest.Kind("ddjax-denoise-stage", 1, "a stage of denoising")
 
 
 class Stages:
-    """What is kept under a directory; without one, nothing is."""
+    """Results of stages, stored in a directory; without a directory nothing is stored."""
 
     def __init__(self, root: str | pathlib.Path | None):
         """A directory that the first stage makes, or None."""
@@ -69,12 +69,12 @@ class Stages:
         return made, seconds
 
     def finished(self, name: str, decides: Mapping[str, Any]) -> None:
-        """A stage is whole: its checkpoints have done their work."""
+        """Remove the checkpoints of a finished stage."""
         if unfinished := self.checkpoints(name, decides):
             unfinished.clear()
 
     def checkpoints(self, name: str, decides: Mapping[str, Any]) -> Checkpoints | None:
-        """Those of a stage that is not finished."""
+        """The checkpoints of an unfinished stage."""
         place = self.place(f"unfinished-{name}", decides)
         return None if place is None else Checkpoints(place, {**decides, "versions": versions()})
 

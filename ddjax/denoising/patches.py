@@ -37,9 +37,7 @@ class Dictionary(NamedTuple):
     atoms: Float[Array, "a d"]
 
 
-def patch_features(
-    images: np.ndarray, seed: int, *, flip: bool = True, atoms: int = ATOMS, grid: int | None = None
-) -> Float[np.ndarray, "n f"]:
+def patch_features(images: np.ndarray, seed: int, *, flip: bool = True, atoms: int = ATOMS) -> Float[np.ndarray, "n f"]:
     """Features of all images.
 
     Args:
@@ -47,15 +45,15 @@ def patch_features(
       seed: of the patches that are looked at.
       flip: average over an image and its mirror image.
       atoms: number of typical patches.
-      grid: cells along each side, over which similarities are averaged; None for 3, or 2 with many images.
 
     Returns:
-      2 atoms grid^2 features for each image.
+      2 atoms grid^2 features for each image; similarities are averaged over a grid of 3 x 3 cells, or 2 x 2 with many
+      images.
     """
     images = shrunk(np.asarray(images))
     size = patch_size(images.shape[1:3])
     dictionary = learned(jax.random.key(seed), jnp.asarray(_sampled(images, size, seed)), atoms)
-    grid = _grid(len(images), images.shape[1:3], grid)
+    grid = _grid(len(images), images.shape[1:3])
     parts = []
     for first in range(0, len(images), _AT_ONCE):
         part = jnp.asarray(images[first : first + _AT_ONCE])
@@ -81,20 +79,20 @@ def patch_size(sides: tuple[int, ...]) -> int:
     return max(2, min(6, round(min(sides) * 6 / 32) + 1, min(sides)))
 
 
-def features_of(n: int, image: tuple[int, ...], atoms: int = ATOMS) -> int:
+def features_of(n: int, image: tuple[int, ...]) -> int:
     """The number of features of each of n images [h w c]."""
-    return 2 * atoms * _grid(n, _sides(image), None) ** 2
+    return 2 * ATOMS * _grid(n, _sides(image)) ** 2
 
 
-def _grid(n: int, sides: tuple[int, ...], asked: int | None) -> int:
-    return min(asked or (3 if n < FEW else 2), min(sides) - patch_size(sides) + 1)
+def _grid(n: int, sides: tuple[int, ...]) -> int:
+    return min(3 if n < FEW else 2, min(sides) - patch_size(sides) + 1)
 
 
-def cost_of_image(image: tuple[int, ...], atoms: int = ATOMS) -> float:
+def cost_of_image(image: tuple[int, ...]) -> float:
     """Operations for the features of an image [h w c], without its mirror image."""
     sides = _sides(image)
     size, d = patch_size(sides), patch_size(sides) ** 2 * image[2]
-    return (sides[0] - size + 1) * (sides[1] - size + 1) * (2.0 * d * (d + atoms) + _SIMILARITY * atoms)
+    return (sides[0] - size + 1) * (sides[1] - size + 1) * (2.0 * d * (d + ATOMS) + _SIMILARITY * ATOMS)
 
 
 def _sides(image: tuple[int, ...]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +22,14 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import ranges
-from ddjax.denoising.asking import FEATURES, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.costs import GRADIENT, Cost
 from ddjax.denoising.feature_blocks import BLOCK, Block, Scale, block_of, drawn, measured
 from ddjax.denoising.feature_kernels import KERNELS, Kernel
-from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.predictor import FEATURES, FeatureSet, Plan, Predictions, Predictor, Request
+from ddjax.denoising.progress import Report, begun
 from ddjax.execution.options import Report as Progress
 from ddjax.kernels import factor, matmul_highest, relative, solve
-from ddjax.names import choose, few
+from ddjax.names import check_known, choose, few
 from ddjax.preprocess import centered
 from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.robust.held_out import stratified_folds
@@ -40,7 +40,7 @@ PATIENCE = 25  # steps between two reports
 _STEEPNESS = 1.0  # logarithm of the inverse temperature at the start
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class PrototypesConfig:
     """Settings of the distillation in feature space.
 
@@ -61,8 +61,7 @@ class PrototypesConfig:
     ridge: Positive = 1e-3
 
     def __post_init__(self) -> None:
-        """Raise a ValueError for a field outside its range, or an unknown kernel."""
-        ranges.fields(self)
+        """Raise a ValueError for an unknown kernel."""
         for name in self.kernels.split("+"):
             choose(KERNELS, name, "kernel")
 
@@ -216,14 +215,13 @@ def config_of(plan: Plan) -> PrototypesConfig:
     """The settings from the arguments of `ddjax.denoise`."""
     fields = {field.name for field in dataclasses.fields(PrototypesConfig)} - {"ipc"}
     for option in plan.options:
-        if option not in fields:
-            raise ranges.unknown(f"option of method {plan.method!r}", option, sorted(fields))
+        check_known(f"option of method {plan.method!r}", option, sorted(fields))
     return PrototypesConfig(ipc=plan.ipc, **plan.options)
 
 
 def _check(data: FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
     config_of(plan)
-    ranges.check_int(plan.folds, "folds", 2, len(data.labels))
+    ranges.check(plan.folds, Annotated[int, ranges.Range(2, len(data.labels))], "folds")
     counts = np.bincount(data.labels, minlength=data.num_classes)
     if alone := [class_names[c] for c in np.flatnonzero(counts < 2)]:
         raise ValueError(
@@ -231,11 +229,11 @@ def _check(data: FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
         )
 
 
-def _ask(question: Question) -> Testimony:
-    start, plan, config = time.monotonic(), question.plan, config_of(question.plan)
-    how = {"folds": plan.folds, "seed": plan.seed, "report": question.report}
-    members = [predict(question.data, config, kernel, **how) for kernel in config.kernels.split("+")]
-    return Testimony(np.stack(members), seconds={"prototypes": time.monotonic() - start})
+def _predictions(request: Request) -> Predictions:
+    start, plan, config = time.monotonic(), request.plan, config_of(request.plan)
+    how = {"folds": plan.folds, "seed": plan.seed, "report": request.report}
+    members = [predict(request.data, config, kernel, **how) for kernel in config.kernels.split("+")]
+    return Predictions(np.stack(members), seconds={"prototypes": time.monotonic() - start})
 
 
 def _cost(data: FeatureSet, plan: Plan) -> Cost:
@@ -246,4 +244,6 @@ def _cost(data: FeatureSet, plan: Plan) -> Cost:
     return Cost(flop, 2).times(len(config.kernels.split("+")))
 
 
-WITNESS = Witness(_ask, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig, cost=_cost)
+PREDICTOR = Predictor(
+    _predictions, (FEATURES,), ("ipc", "options", "folds", "seed"), _check, config=PrototypesConfig, cost=_cost
+)

@@ -1,4 +1,4 @@
-"""Witnesses in feature space: ridge regression on all other examples, and votes of the nearest ones.
+"""Predictors in feature space: ridge regression on all other examples, and votes of the nearest ones.
 
 Features are given, or made of images: those of typical patches for the regression, those of a network that is trained
 on the given labels for the votes.
@@ -15,10 +15,10 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.augment import AUGMENTATIONS
 from ddjax.denoising import costs
-from ddjax.denoising.asking import FEATURES, IMAGES, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.costs import Cost
 from ddjax.denoising.patches import cost_of_image, features_of, patch_features
-from ddjax.denoising.telling import begun
+from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
+from ddjax.denoising.progress import begun
 from ddjax.denoising.training import NETWORK, cost_of_training, network_for, preprocessed, trained
 from ddjax.kernels import matmul_highest
 from ddjax.kernels.left_out import left_out
@@ -35,12 +35,12 @@ _LOG_SHARPNESS = (-5.0, 8.0)
 _TINY = 1e-12
 
 
-def given_features(question: Question) -> Any:
-    """The features of a question; for images those of typical patches, the stage "patches"."""
-    data, plan = question.data, question.plan
+def given_features(request: Request) -> Any:
+    """The features of a request; for images those of typical patches, the stage "patches"."""
+    data, plan = request.data, request.plan
     if isinstance(data, FeatureSet):
         return data.features
-    begun(question.report, "patches")
+    begun(request.report, "patches")
     return patch_features(data.images, plan.seed, flip=plan.flip)
 
 
@@ -110,16 +110,16 @@ def _shares(near: Array, known: Array, labels: Array, asked: Array, rows: Array,
     return jnp.mean(labels[jax.lax.top_k(cosines, count)[1]], axis=1)
 
 
-def _ridge(question: Question) -> Testimony:
-    start, data = time.monotonic(), question.data
+def _ridge(request: Request) -> Predictions:
+    start, data = time.monotonic(), request.data
     labels = np.asarray(data.labels)
-    logs = left_out_logs(given_features(question), np.asarray(one_hot(jnp.asarray(labels), data.num_classes)), labels)
-    return Testimony(logs[None], seconds={"ridge": time.monotonic() - start})
+    logs = left_out_logs(given_features(request), np.asarray(one_hot(jnp.asarray(labels), data.num_classes)), labels)
+    return Predictions(logs[None], seconds={"ridge": time.monotonic() - start})
 
 
-def _voting(rounds: int, question: Question) -> Testimony:
+def _voting(rounds: int, request: Request) -> Predictions:
     """Votes on features, which for images are those of a network in `rounds` rounds of augmentation."""
-    start, data, plan = time.monotonic(), question.data, question.plan
+    start, data, plan = time.monotonic(), request.data, request.plan
     labels = np.asarray(data.labels)
 
     def vote(features: Any) -> Float[np.ndarray, "n k"]:
@@ -129,7 +129,7 @@ def _voting(rounds: int, question: Question) -> Testimony:
         each = [vote(data.features)]
     else:
         train = preprocessed(data)
-        fitted, recipe = trained(question, train)
+        fitted, recipe = trained(request, train)
         params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
         augment = AUGMENTATIONS[recipe.augment]() if rounds > 1 else None
         key = jax.random.key(plan.seed)
@@ -150,7 +150,7 @@ def _voting(rounds: int, question: Question) -> Testimony:
     # the smallest share that votes can have is 1 / count; a class without votes counts as half a vote
     logs = np.log(np.maximum(shares, 0.5 / (NEIGHBOURS * len(each)))).astype(np.float32)
     scores = {"votes": (against + doubt / (2 * len(each))).astype(np.float32)}
-    return Testimony(logs[None], scores, {"neighbours": time.monotonic() - start})
+    return Predictions(logs[None], scores, {"neighbours": time.monotonic() - start})
 
 
 def cost_of_ridge(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
@@ -177,9 +177,9 @@ def _cost_of_votes(rounds: int, data: TrainSet | FeatureSet, plan: Plan) -> Cost
 
 _SHORT = ("plain_epochs", *NETWORK)
 IN_FEATURE_SPACE = {
-    "ridge": Witness(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=cost_of_ridge),
+    "ridge": Predictor(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=cost_of_ridge),
     **{
-        name: Witness(
+        name: Predictor(
             functools.partial(_voting, rounds),
             (IMAGES, FEATURES),
             _SHORT,

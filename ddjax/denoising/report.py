@@ -1,4 +1,4 @@
-"""What was found out about the labels of a training set, as one record that can be kept."""
+"""The findings about the labels of a training set, as one record that can be saved."""
 
 import dataclasses
 import pathlib

@@ -1,8 +1,8 @@
-"""Witnesses that are networks trained on the given labels of all images, plainly or by a robust rule."""
+"""Predictors that are networks trained on the given labels of all images, plainly or by a robust rule."""
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,10 @@ from jaxtyping import Array, Float
 from ddjax import preprocess
 from ddjax.data import to_space
 from ddjax.denoising import costs
-from ddjax.denoising.asking import IMAGES, FeatureSet, Plan, Question, Testimony, Witness
 from ddjax.denoising.costs import Cost
 from ddjax.denoising.distilling import WIDTH
 from ddjax.denoising.judging import through_cleanlab
-from ddjax.denoising.witnesses import (
+from ddjax.denoising.networks import (
     Networks,
     given,
     plain_recipe,
@@ -24,10 +23,11 @@ from ddjax.denoising.witnesses import (
     short_recipe,
     young_recipe,
 )
+from ddjax.denoising.predictor import IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models import build_sized
 from ddjax.names import choose
-from ddjax.ranges import check_int
+from ddjax.ranges import Range, check
 from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules import early
@@ -41,8 +41,7 @@ from ddjax.types import Model, TrainSet
 NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what decides any network and its training
 _TINY = 1e-12
 
-Ask = Callable[[Question], Testimony]
-CostOf = Callable[[TrainSet, Plan], Cost]
+Predict = Callable[[Request], Predictions]
 
 
 def network_for(data: TrainSet, plan: Plan) -> Model:
@@ -52,11 +51,11 @@ def network_for(data: TrainSet, plan: Plan) -> Model:
     return build_sized(name, shape, data.num_classes, width=plan.width, depth=plan.depth, usual=WIDTH)
 
 
-def networks(question: Question, count: int, epochs: int | None) -> Networks:
-    """Networks that answer a question."""
-    plan = question.plan
+def networks(request: Request, count: int, epochs: int | None) -> Networks:
+    """The networks of a predictor."""
+    plan = request.plan
     return Networks(
-        network_for(question.data, plan), plan.seed, count, epochs, plan.flip, question.report, question.checkpoints
+        network_for(request.data, plan), plan.seed, count, epochs, plan.flip, request.report, request.checkpoints
     )
 
 
@@ -66,7 +65,7 @@ def preprocessed(data: TrainSet) -> TrainSet:
 
 
 def trained(
-    question: Question,
+    request: Request,
     train: TrainSet,
     targets: Float[Array, "n k"] | None = None,
     rule: Rule = PLAIN,
@@ -76,20 +75,17 @@ def trained(
     """Networks trained for a short time with augmentation; the stage "networks".
 
     Args:
-      question: has the plan.
+      request: has the plan.
       train: preprocessed images.
       targets: soft labels; None takes the given ones.
       rule: how they are trained.
       data: the rule's data.
       count: number of networks.
 
-    Returns:
-      The trained networks and their recipe.
-
     Raises:
       Diverged: a network diverged.
     """
-    how = networks(question, count, question.plan.plain_epochs)
+    how = networks(request, count, request.plan.plain_epochs)
     recipe, examples = short_recipe(len(train.labels), how.epochs), given(train)
     if targets is not None:
         examples = examples._replace(targets=targets)
@@ -106,60 +102,60 @@ def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "
     return np.asarray(sum(jax.nn.log_softmax(jnp.asarray(each)) for each in logits) / len(views))
 
 
-def _timed(stage: str, ask: Ask) -> Ask:
+def _timed(stage: str, predict: Predict) -> Predict:
     """The same with the time of its only stage."""
 
-    def timed(question: Question) -> Testimony:
+    def timed(request: Request) -> Predictions:
         start = time.monotonic()
-        said = ask(question)
-        return said._replace(seconds={stage: time.monotonic() - start})
+        predicted = predict(request)
+        return predicted._replace(seconds={stage: time.monotonic() - start})
 
     return timed
 
 
-def _in_folds(question: Question, recipe: Recipe, rule: Rule = PLAIN) -> Testimony:
+def _in_folds(request: Request, recipe: Recipe, rule: Rule = PLAIN) -> Predictions:
     """Predictions for each image by a network of the other folds; the stage "folds"."""
-    train, plan = preprocessed(question.data), question.plan
-    how = networks(question, 1, recipe.epochs)
+    train, plan = preprocessed(request.data), request.plan
+    how = networks(request, 1, recipe.epochs)
     options = how.options("folds", plan.folds * recipe.epochs)
     key, more = jax.random.key(plan.seed), {"folds": plan.folds, "seed": plan.seed}
     examples = given(train)
     probabilities = held_out_probabilities(how.model, recipe, examples, key, **more, rule=rule, options=options)
-    return Testimony(_logs(probabilities)[None])
+    return Predictions(_logs(probabilities)[None])
 
 
-def _folds(question: Question) -> Testimony:
-    return _in_folds(question, plain_recipe(question.plan.plain_epochs, question.plan.flip))
+def _folds(request: Request) -> Predictions:
+    return _in_folds(request, plain_recipe(request.plan.plain_epochs, request.plan.flip))
 
 
-def _young(question: Question) -> Testimony:
-    how = networks(question, question.plan.students, question.plan.plain_epochs)
-    return Testimony(predict_early_stopped(preprocessed(question.data), how))
+def _young(request: Request) -> Predictions:
+    how = networks(request, request.plan.students, request.plan.plain_epochs)
+    return Predictions(predict_early_stopped(preprocessed(request.data), how))
 
 
-def _plain(question: Question) -> Testimony:
-    train = preprocessed(question.data)
-    fitted, _ = trained(question, train)
-    return Testimony(log_predictions(fitted, train.images, question.plan.flip))
+def _plain(request: Request) -> Predictions:
+    train = preprocessed(request.data)
+    fitted, _ = trained(request, train)
+    return Predictions(log_predictions(fitted, train.images, request.plan.flip))
 
 
-def _stopped(question: Question) -> Testimony:
-    train, plan = preprocessed(question.data), question.plan
+def _stopped(request: Request) -> Predictions:
+    train, plan = preprocessed(request.data), request.plan
     parts = early.parts(np.asarray(train.labels), plan.folds, plan.seed)
-    fitted, _ = trained(question, train, rule=early.early_stopped(), data=parts, count=plan.folds)
+    fitted, _ = trained(request, train, rule=early.early_stopped(), data=parts, count=plan.folds)
     held = 1 - np.asarray(parts.train + parts.stop)
     probabilities = np.einsum("fn,fnk->nk", held, np.asarray(fitted.findings.relabel))
-    return Testimony(_logs(probabilities)[None])
+    return Predictions(_logs(probabilities)[None])
 
 
-def _by_rule(question: Question) -> Testimony:
-    train, name = preprocessed(question.data), question.plan.method
-    rule = make_rule(name, short_recipe(len(train.labels), question.plan.plain_epochs).epochs)
-    fitted, _ = trained(question, train, rule=rule)
+def _by_rule(request: Request) -> Predictions:
+    train, name = preprocessed(request.data), request.plan.method
+    rule = make_rule(name, short_recipe(len(train.labels), request.plan.plain_epochs).epochs)
+    fitted, _ = trained(request, train, rule=rule)
     scores = {name: np.asarray(fitted.findings.suspicion[0], np.float32)}
     if name in ("aum", "mean_margin"):
-        return Testimony(_logs(fitted.findings.relabel), scores)
-    return Testimony(log_predictions(fitted, train.images, question.plan.flip), scores)
+        return Predictions(_logs(fitted.findings.relabel), scores)
+    return Predictions(log_predictions(fitted, train.images, request.plan.flip), scores)
 
 
 def _logs(probabilities: Any) -> Float[np.ndarray, "*s n k"]:
@@ -168,7 +164,7 @@ def _logs(probabilities: Any) -> Float[np.ndarray, "*s n k"]:
 
 def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
     """Raise a ValueError if there are more folds than examples."""
-    check_int(plan.folds, "folds", 2, len(data.labels))
+    check(plan.folds, Annotated[int, Range(2, len(data.labels))], "folds")
 
 
 def cost_of_training(data: TrainSet, plan: Plan) -> Cost:
@@ -205,11 +201,11 @@ _SHORT, _FOLDS = ("plain_epochs", *NETWORK), ("plain_epochs", "folds", *NETWORK)
 
 
 def _trainer(
-    stage: str, ask: Callable[[Question], Testimony], decides: tuple[str, ...], cost: Any, **more: Any
-) -> Witness:
-    """A witness that trains networks on images."""
+    stage: str, predict: Callable[[Request], Predictions], decides: tuple[str, ...], cost: Any, **more: Any
+) -> Predictor:
+    """A predictor that trains networks on images."""
     check = enough_for_folds if "folds" in decides else None
-    return Witness(_timed(stage, ask), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
+    return Predictor(_timed(stage, predict), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
 
 
 RULE = _trainer("networks", _by_rule, _SHORT, _cost_of_rule)
@@ -221,11 +217,11 @@ TRAINED = {name: RULE for name, published in RULES.items() if not published.data
 }
 
 
-def by_rule_in_folds(name: str) -> Witness:
+def by_rule_in_folds(name: str) -> Predictor:
     """Cross-validated training by a robust rule."""
 
-    def ask(question: Question) -> Testimony:
-        recipe = short_recipe(len(question.data.labels), question.plan.plain_epochs)
-        return _in_folds(question, recipe, PLAIN if name == "plain" else make_rule(name, recipe.epochs))
+    def predict(request: Request) -> Predictions:
+        recipe = short_recipe(len(request.data.labels), request.plan.plain_epochs)
+        return _in_folds(request, recipe, PLAIN if name == "plain" else make_rule(name, recipe.epochs))
 
-    return _trainer("folds", ask, _FOLDS, _cost_of_folds)
+    return _trainer("folds", predict, _FOLDS, _cost_of_folds)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ddjax.denoising.asking import FeatureSet
 from ddjax.denoising.inputs import class_numbers, one_each
+from ddjax.denoising.predictor import FeatureSet
 from ddjax.names import briefly
 
 BLOCK = 2**24  # bytes that are read at a time

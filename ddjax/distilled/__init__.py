@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.distilled import decode
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.preprocess import Preprocess, invert, one_hot
 from ddjax.trees import record
 
@@ -49,8 +49,7 @@ def check(distilled: DistilledSet) -> DistilledSet:
       ValueError: a field is wrong; the message names it.
     """
     images, labels, kind = distilled.images, distilled.labels, distilled.label_kind
-    if kind not in LABEL_KINDS:
-        raise unknown("label_kind", kind, LABEL_KINDS)
+    check_known("label_kind", kind, LABEL_KINDS)
     if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"images must be floats of shape [m h w c]; got {images.dtype}{list(images.shape)}")
     shape = (len(images),) if kind == "hard" else (len(images), distilled.num_classes)

@@ -20,9 +20,6 @@ def cells(images: Float[Array, "m h w c"], factor: int) -> Float[Array, "mff h w
       images: mosaics.
       factor: cells along a side.
 
-    Returns:
-      The cells.
-
     Example:
       >>> cells(jnp.zeros((2, 4, 4, 1)), 2).shape
       (8, 4, 4, 1)

@@ -4,10 +4,9 @@ A released file holds images and labels. It does not say the preprocessing of it
 open: `FORMATS` lists what, and `read_released` asks for it.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,15 +15,14 @@ from flax import serialization
 from ddjax.distilled import LABEL_KINDS, DistilledSet, check
 from ddjax.names import choose, unknown
 from ddjax.preprocess import Preprocess, apply
-from ddjax.ranges import Count, Positive
-from ddjax.ranges import fields as check_fields
+from ddjax.ranges import Count, Positive, settings
 from ddjax.storage.arrays import read_npz
 from ddjax.storage.pickles import guarded, read_torch
 
 _WHAT, _HDF5 = "distilled set", b"\x89HDF"
 
 
-@dataclasses.dataclass(frozen=True)
+@settings()
 class Facts:
     """What a released file may not say. None is unknown.
 
@@ -37,16 +35,10 @@ class Facts:
     """
 
     space: str | None = None
-    label_kind: str | None = None
+    label_kind: Annotated[str, tuple(LABEL_KINDS)] | None = None
     factor: Count | None = None
     flip: bool | None = None
     step_size: Positive | None = None
-
-    def __post_init__(self) -> None:
-        """Check types, ranges and the label kind."""
-        check_fields(self)
-        if self.label_kind is not None and self.label_kind not in LABEL_KINDS:
-            raise unknown("label_kind", self.label_kind, LABEL_KINDS)
 
 
 class Released(NamedTuple):

@@ -1,28 +1,9 @@
 """The methods by name. A fork adds one file that defines a `Method`, and names it `module:METHOD`."""
 
-import functools
-from typing import Any
-
-from ddjax import checks
 from ddjax.distillers import dance, datm, dm, frepo, full, kip, ncfm, rcig, rdc, selection
-from ddjax.ranges import check_int
-from ddjax.types import Feed, Method, TrainSet
+from ddjax.types import Method
 
-
-def checked(method: Method) -> Method:
-    """The method with checks of its training set and of `ipc` before `prepare`."""
-
-    @functools.wraps(method.prepare)
-    def prepare(config: Any, train: TrainSet, *rest: Any, **more: Any) -> tuple[Any, Feed]:
-        checks.learnable(train)
-        if method is not full.METHOD:  # it has no use for `ipc`
-            check_int(config.ipc, "ipc")
-        return method.prepare(config, train, *rest, **more)
-
-    return method._replace(prepare=prepare)
-
-
-_METHODS: dict[str, Method] = {
+DISTILLERS: dict[str, Method] = {
     "random": selection.method("random"),
     "herding": selection.method("herding"),
     "kcenter": selection.method("kcenter"),
@@ -37,4 +18,3 @@ _METHODS: dict[str, Method] = {
     "ncfm": ncfm.METHOD,
     "rdc_reconstructed": rdc.METHOD,
 }
-DISTILLERS: dict[str, Method] = {name: checked(method) for name, method in _METHODS.items()}

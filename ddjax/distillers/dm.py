@@ -8,7 +8,7 @@ without clamping. With `factor=2, start="mix"` this is IDC's mosaic without DANC
 import dataclasses
 
 from ddjax.distillers import dance
-from ddjax.distillers.dance.config import DanceConfig
+from ddjax.distillers.dance.config import DanceConfig, Encoder, FirstImages, Optimiser
 from ddjax.ranges import Count, Natural, NonNegative
 
 
@@ -20,13 +20,13 @@ class DmConfig(DanceConfig):
     factor: Natural = 1
     batch: Count = 256
     rate: NonNegative = 1.0
-    optimiser: str = "whole"
-    encoder: str = "random"
+    optimiser: Optimiser = "whole"
+    encoder: Encoder = "random"
     calibrations: Natural = 0
     augment: str = "color_crop_cutout_flip_scale_rotate"
     one_operation: bool = True
     unit_box: bool = False
-    start: str = "random"
+    start: FirstImages = "random"
 
 
 METHOD = dance.METHOD._replace(config=DmConfig)

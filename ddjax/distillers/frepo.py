@@ -27,7 +27,7 @@ from ddjax.trees import Stacked, record
 from ddjax.types import Distiller, Feed, Images, Method, Metrics, Model, Params, PRNGKey, TrainSet
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class FrepoConfig:
     """Settings of FRePo; the defaults are the published ones.
 
@@ -67,10 +67,6 @@ class FrepoConfig:
     max_online: Count = 100
     start: str = "real"
     float64_solve: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError for a field outside its range."""
-        ranges.fields(self)
 
 
 @record()

@@ -13,15 +13,11 @@ from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class FullConfig:
     """No settings. Every method has `ipc`; this one ignores it."""
 
     ipc: Natural = 0
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError if `ipc` is not a number of images."""
-        ranges.fields(self)
 
 
 @record()
@@ -49,14 +45,14 @@ def build(config: FullConfig, model: Model) -> Distiller:
     return Distiller(init, step, extract)
 
 
-def in_full(train: TrainSet) -> TrainSet:
-    """The training set with its images as floats."""
-    return dataclasses.replace(train, images=jnp.asarray(train.images))
+def prepare(config: FullConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[TrainSet, Feed]:
+    """The training set with its images as floats, and a feed of no batches."""
+    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), lambda data, step: data)
 
 
 METHOD = Method(
     config=FullConfig,
-    prepare=lambda config, train, model, key: (in_full(train), Feed((), lambda data, step: data)),
+    prepare=prepare,
     build=build,
     steps=lambda config: 0,
 )

@@ -30,7 +30,7 @@ the contract of methods. Without a `METHOD`, the function alone is an option of 
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -45,16 +45,14 @@ from ddjax.kernels import relative, ridge_predict
 from ddjax.kernels.finite import conjugate
 from ddjax.kernels.gram import Kernel
 from ddjax.kernels.infinite import convnet_kernel
-from ddjax.names import choose, unknown
+from ddjax.names import choose
 from ddjax.preprocess import centered
 from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
-SOLVES = ("float64", "float32")
 
-
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class KernelConfig:
     """Settings of every kernel distiller; the defaults of rate, ridge and labels are those of the published code."""
 
@@ -64,13 +62,7 @@ class KernelConfig:
     rate: NonNegative = 0.04  # of Adam
     ridge: Positive = 1e-6  # in units of the kernel's mean diagonal
     learn_labels: bool = False
-    solve: str = "float64"  # precision of the solve; float32 is too low for the default ridge
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError for a field outside its range, or an unknown `solve`."""
-        ranges.fields(self)
-        if self.solve not in SOLVES:
-            raise unknown("solve", self.solve, SOLVES)
+    solve: Annotated[str, ("float64", "float32")] = "float64"  # of the solve; float32 is too low for the default ridge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,8 +159,6 @@ def predict(
 
 def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[DistilledSet, Feed]:
     """The first distilled set, real images with centred labels, and a feed of real batches."""
-    if not jnp.issubdtype(train.images.dtype, jnp.floating):
-        raise ValueError(f"images must be floats; got {train.images.dtype}: apply a preprocessing first")
     start_key, feed_key = jax.random.split(key)
     return start_set(start_key, train, config.ipc, targets=centered), image_batches(train, config.batch, feed_key)
 

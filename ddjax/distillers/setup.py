@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ddjax import checks
 from ddjax.models import build_sized
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.types import Distiller, Feed, Method, Model, PRNGKey, TrainSet
 
 
@@ -31,6 +31,9 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
     Returns:
       Everything that a run needs but its key.
 
+    Raises:
+      ValueError: the images are raw pixels, or the method cannot use them.
+
     Example:
       >>> import jax
       >>> from ddjax.distillers import DISTILLERS
@@ -40,6 +43,7 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
       >>> setup.distiller.extract(setup.distiller.init(jax.random.key(1), setup.start)).images.shape
       (3, 8, 8, 3)
     """
+    checks.learnable(train)
     model = network(method, config, train, model)
     start, feed = method.prepare(config, train, model, key)
     return Setup(_built(method, config, model), start, feed, method.steps(config))
@@ -68,8 +72,7 @@ def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
     """
     known = [field.name for field in dataclasses.fields(method.config)]
     for name in fields:
-        if name not in known:
-            raise unknown("field of the method's configuration", name, known)
+        check_known("field of the method's configuration", name, known)
     if config is None:
         return method.config(**fields)
     checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")

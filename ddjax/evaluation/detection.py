@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from ddjax.evaluation.measures import auc
 
 NAN = float("nan")
+BINS = 10  # of a reliability curve
 
 
 def detection(
@@ -87,11 +88,11 @@ class Reliability(NamedTuple):
         return float((self.count * np.abs(self.promised - self.true)).sum() / self.count.sum())
 
 
-def reliability(probability: Float[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"], bins: int = 10) -> Reliability:
+def reliability(probability: Float[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"]) -> Reliability:
     """The reliability curve of the probability that a label is wrong, in bins of equal width."""
-    place = np.minimum((np.asarray(probability, float) * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
+    place = np.minimum((np.asarray(probability, float) * BINS).astype(int), BINS - 1)
+    count = np.bincount(place, minlength=BINS)
     filled = np.flatnonzero(count)
-    promised = np.bincount(place, weights=probability, minlength=bins)[filled] / count[filled]
-    true = np.bincount(place, weights=wrong, minlength=bins)[filled] / count[filled]
+    promised = np.bincount(place, weights=probability, minlength=BINS)[filled] / count[filled]
+    true = np.bincount(place, weights=wrong, minlength=BINS)[filled] / count[filled]
     return Reliability(promised, true, count[filled])

@@ -4,14 +4,14 @@ Many models are trained on random halves of a pool of examples. For each example
 trained on it and of the others are modelled by two normal distributions, and the attack compares their likelihoods.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
 
 from ddjax.evaluation.measures import auc
-from ddjax.ranges import check_int
+from ddjax.ranges import Count, Range, check
 
 FEWEST = 8  # shadow models; with fewer, the two distributions cannot be estimated
 OWN_VARIANCE = 64  # number of shadow models from which each example has its own variances, as published
@@ -38,8 +38,8 @@ def halves(n: int, shadows: int, seed: int) -> Bool[np.ndarray, "s n"]:
     Raises:
       ValueError: the number of shadows is odd or below eight.
     """
-    check_int(n, "n")
-    check_int(shadows, "shadows", FEWEST)
+    check(n, Count, "n")
+    check(shadows, Annotated[int, Range(FEWEST)], "shadows")
     if shadows % 2:
         raise ValueError(f"shadows must be even, so that each example is in half of them; got {shadows}")
     first = np.random.default_rng(seed).random((shadows // 2, n)).argsort(axis=1).argsort(axis=1) < n // 2

@@ -45,14 +45,14 @@ def normalised(score: float) -> float:
     return (math.exp(score) - math.exp(-1)) / (math.exp(1) - math.exp(-1))
 
 
-def label_robust_score(ior: float, hlr: float, weight: float = 0.5) -> float:
-    """LRS: `weight` on `ior`, the rest on minus `hlr`."""
-    return normalised(weight * ior - (1 - weight) * hlr)
+def label_robust_score(ior: float, hlr: float) -> float:
+    """LRS: half of `ior`, half of minus `hlr`."""
+    return normalised(0.5 * ior - 0.5 * hlr)
 
 
-def augmentation_robust_score(with_augmentation: float, without: float, weight: float = 0.5) -> float:
+def augmentation_robust_score(with_augmentation: float, without: float) -> float:
     """ARS from `ior` with and without augmentation."""
-    return normalised(weight * with_augmentation + (1 - weight) * without)
+    return normalised(0.5 * with_augmentation + 0.5 * without)
 
 
 def hardened(distilled: DistilledSet) -> DistilledSet:

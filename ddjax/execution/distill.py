@@ -10,7 +10,7 @@ from ddjax.execution.guard import SKIPPED, Diverged, attempted, broken, guarded,
 from ddjax.execution.loop import Log, run_guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.execution.reading import read_ahead
-from ddjax.ranges import check_int
+from ddjax.ranges import Natural, check
 from ddjax.storage.compiled import keep_compiled
 from ddjax.types import Distiller, Feed
 
@@ -90,7 +90,7 @@ def distill(
     """
     keep_compiled()
     for name, count in {"steps": steps, "first": first, "chunk": chunk}.items():
-        check_int(count, name, 0)
+        check(count, Natural, name)
     more = {"steps": steps, "first": first, "chunk": chunk, "options": options}
     if isinstance(feed, list):
         if len(feed) > 1:

@@ -12,7 +12,7 @@ from ddjax.storage.checkpoints import Checkpoints
 Report = Callable[[int, int, dict[str, float]], None]  # (steps or epochs done, total, newest metrics)
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class RunOptions:
     """Options of `distill`, `run_method`, `fit`, `evaluate` and `train_full`.
 
@@ -36,10 +36,6 @@ class RunOptions:
     checkpoints: Checkpoints | None = None
     how: Literal["auto", "map", "vmap"] = "auto"
     patience: Count = PATIENCE
-
-    def __post_init__(self) -> None:
-        """Refuse values of a wrong type or out of range."""
-        ranges.fields(self)
 
     def part(self, name: str) -> "RunOptions":
         """The options of a part of the computation, whose checkpoints have a folder of their own."""

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ddjax.execution import asking
+from ddjax.execution import proxies
 from ddjax.rows import HostRows
 from ddjax.trees import record
 from ddjax.types import Feed
@@ -32,8 +32,8 @@ class Fetched:
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
-    """A feed's function with the images of its step at hand. Equal functions give equal ones, and one program."""
+class ReadAhead:
+    """A feed's function that receives the images of its step. Equal functions give equal ones, and one program."""
 
     at: Callable[[Any, Int[Array, ""]], Any]
 
@@ -41,16 +41,16 @@ class Given:
         """The batch of a step."""
         known, fetched = data
         pixels = jax.tree.map(lambda leaf: leaf[step - fetched.first], fetched.pixels)
-        return self.at(asking.answering(known, pixels), step)
+        return self.at(proxies.supplied(known, pixels), step)
 
 
 @functools.lru_cache(maxsize=32)
-def _asked(at: Callable) -> Callable:
-    """The rows that the steps ask for, as a compiled function of (data, steps, value of all pixels)."""
+def _requests(at: Callable) -> Callable:
+    """The rows that the steps request, as a compiled function of (data, steps, value of all pixels)."""
 
     def of_steps(known: Any, steps: Int[Array, "n"], fill: Float[Array, ""]) -> list[list[Array]]:
         def one(step: Int[Array, ""]) -> list[list[Array]]:
-            data, lists = asking.asking(known, fill)
+            data, lists = proxies.recorded(known, fill)
             at(data, step)
             return lists
 
@@ -71,11 +71,11 @@ def read_ahead(feed: Feed) -> Feed:
     Raises:
       ValueError: the rows depend on the images.
     """
-    sets = asking.on_host(feed.data)
+    sets = proxies.on_host(feed.data)
     if not sets:
         return feed
-    known, asked = asking.away(feed.data), _asked(feed.at)
-    blank, other = (asked(known, jnp.arange(1), jnp.float32(fill)) for fill in (0, 1))
+    known, requests = proxies.with_proxies(feed.data), _requests(feed.at)
+    blank, other = (requests(known, jnp.arange(1), jnp.float32(fill)) for fill in (0, 1))
     if not jax.tree.all(jax.tree.map(jnp.array_equal, blank, other)):
         raise ValueError(
             "the rows that a step asks for depend on the images, so they cannot be read ahead from the host: keep the "
@@ -85,10 +85,10 @@ def read_ahead(feed: Feed) -> Feed:
     size = sum(count * int(np.prod(part.shape[1:])) for part, count in zip(sets, counts, strict=True))  # of one step
 
     def fetch(first: int, count: int) -> Fetched:
-        numbers = asked(known, jnp.arange(first, first + count), jnp.float32(0))
+        numbers = requests(known, jnp.arange(first, first + count), jnp.float32(0))
         return Fetched(pixels=_read(sets, jax.device_get(numbers)), first=jnp.int32(first))
 
-    return Feed(known, Given(feed.at), fetch, max(1, CHUNK_BYTES // max(1, size)))
+    return Feed(known, ReadAhead(feed.at), fetch, max(1, CHUNK_BYTES // max(1, size)))
 
 
 def ahead(read: Callable[[Any], Any], parts: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

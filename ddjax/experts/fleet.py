@@ -13,9 +13,9 @@ from jaxtyping import Array
 
 from ddjax import trees
 from ddjax.backend import compiler_options
-from ddjax.execution.asking import on_host
 from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.execution.proxies import on_host
 from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
 from ddjax.storage.compiled import keep_compiled
 from ddjax.storage.rows import fingerprint
@@ -51,7 +51,7 @@ class Expert(NamedTuple):
     seconds: float  # that its training took, without compiling; a group's are divided among its members
 
 
-class Programs(NamedTuple):
+class ExpertPrograms(NamedTuple):
     """The compiled functions that train a group; states and results have a leading axis of experts."""
 
     start: Callable[[Array, Array], TrainState]  # keys, rates
@@ -143,7 +143,7 @@ def _numbered(snapshots: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=16)
-def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -> Programs:
+def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -> ExpertPrograms:
     """The compiled functions of a group. They are cached, so a second fleet of the same shapes compiles nothing."""
     trainer = make_trainer(model, recipe)
 
@@ -170,7 +170,7 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
         start = starter(trainer, compiler_options(1))
         return trees.stack([start(keys[i], rates[i]) for i in range(len(keys))])
 
-    return Programs(
+    return ExpertPrograms(
         start_each if how == "map" and devices == 1 else jax.jit(lambda keys, rates: start_all((keys, rates))),
         jax.jit(over_devices(advance, how, devices, 4), donate_argnums=0),
         jax.jit(over_devices(judge, how, devices, 1)),

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ddjax.backend import target
 from ddjax.models import specification
-from ddjax.names import unknown
+from ddjax.names import check_known, unknown
 from ddjax.precision import asked
 from ddjax.rows import as_stored
 from ddjax.storage.files import array_digest
@@ -69,8 +69,7 @@ def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
 
 def check(train: TrainSet, storage: str) -> None:
     """Raise a ValueError for a training set of raw pixels or an unknown storage dtype."""
-    if storage not in STORAGES:
-        raise unknown("storage", storage, STORAGES)
+    check_known("storage", storage, STORAGES)
     if train.space == PIXELS:
         raise ValueError(
             "trajectories() takes images in the space of a preprocessing; got raw pixels. "

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from ddjax.kernels import tangent
 from ddjax.kernels.gram import Kernel, blocked
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.precision import policy
 
 KINDS = ("ntk", "nngp")
@@ -57,8 +57,7 @@ def convnet(
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
-    if parameterization not in PARAMETERIZATIONS:
-        raise unknown("parameterization", parameterization, PARAMETERIZATIONS)
+    check_known("parameterization", parameterization, PARAMETERIZATIONS)
     stax = tangent.load().stax
     style = {"W_std": w_std, "b_std": b_std, "parameterization": parameterization}
     layers = []
@@ -93,8 +92,7 @@ def convnet_kernel(
     Raises:
       ValueError: the kind is unknown; when called, the images are too small for the depth.
     """
-    if kind not in KINDS:
-        raise unknown("kind of kernel", kind, KINDS)
+    check_known("kind of kernel", kind, KINDS)
     network = convnet(depth, **options)
 
     def kernel(x: Float[Array, "n h w c"], y: Float[Array, "m h w c"]) -> Float[Array, "n m"]:
@@ -113,14 +111,14 @@ def convnet_kernel(
     return kernel
 
 
-def mlp_kernel(kind: str, depth: int, *, w_std: float = 2**0.5, b_std: float = 0.1) -> Kernel:
+def mlp_kernel(kind: str, depth: int) -> Kernel:
     """The infinite-width kernel of `depth` hidden layers with ReLU and a linear layer, in the "ntk" parameterisation.
+
+    The standard deviation of weights is sqrt(2 / fan in), that of biases 0.1.
 
     Args:
       kind: "ntk" (all layers are trained) or "nngp" (only the last layer is trained).
       depth: number of hidden layers.
-      w_std: standard deviation of the weights, in units of 1 / sqrt(fan in).
-      b_std: standard deviation of the biases.
 
     Returns:
       A function (x [n d], y [m d]) -> [n m].
@@ -133,12 +131,11 @@ def mlp_kernel(kind: str, depth: int, *, w_std: float = 2**0.5, b_std: float = 0
       >>> mlp_kernel("nngp", 1)(x, x).shape
       (2, 2)
     """
-    if kind not in KINDS:
-        raise unknown("kind of kernel", kind, KINDS)
+    check_known("kind of kernel", kind, KINDS)
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
     stax = tangent.load().stax
-    dense = functools.partial(stax.Dense, 1, W_std=w_std, b_std=b_std)  # no kernel depends on the width
+    dense = functools.partial(stax.Dense, 1, W_std=2**0.5, b_std=0.1)  # no kernel depends on the width
     network = Stax(*stax.serial(*[layer for _ in range(depth) for layer in (dense(), stax.Relu())], dense()))
     return lambda x, y: network.kernel(x, y, kind)
 

@@ -42,8 +42,7 @@ class NetworkSpec:
         del image_shape  # our modules read it from their first images
         wanted = ranges.annotations(self.module) | ranges.annotations(Style)
         for option, value in options.items():
-            if option not in self.options():
-                raise names.unknown(f"option of {self.module.__name__}", option, self.options())
+            names.check_known(f"option of {self.module.__name__}", option, self.options())
             ranges.check(value, wanted[option], f"option {option} of {self.module.__name__}")
         chosen = {**self.defaults, **options}
         base = next(field.default for field in dataclasses.fields(self.module) if field.name == "style")

@@ -27,9 +27,6 @@ def auto_width(image_shape: tuple[int, ...], width: int | None, large: W) -> int
       width: what was asked for; 0 or None choose by image size.
       large: the width for images that are not small.
 
-    Returns:
-      The number of channels.
-
     Example:
       >>> auto_width((8, 8, 1), 0, 128), auto_width((32, 32, 3), 0, 128), auto_width((32, 32, 3), 64, 128)
       (32, 128, 64)

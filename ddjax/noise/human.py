@@ -96,8 +96,7 @@ def clean_labels(dataset: str, path: str | pathlib.Path | None = None) -> Int32[
       FileNotFoundError: there is no label file.
       ValueError: the data set is unknown, or the file is damaged.
     """
-    if dataset not in FILES:
-        raise names.unknown("data set with published human labels", dataset, FILES)
+    names.check_known("data set with published human labels", dataset, FILES)
     path = pathlib.Path(path) if path else default_file(dataset)
     content = _content(path, dataset)
     if isinstance(content, dict):

@@ -58,29 +58,6 @@ def published_order(dataset: str) -> Int[np.ndarray, "50000"]:
     return order
 
 
-def read_order(n: int, shards: int, block: int = 16) -> Int[np.ndarray, "n"]:
-    """The write position of each example in a default TFDS read, which takes `block` examples from each shard in turn.
-
-    `md5_order(keys)[read_order(n, shards)]` is the reading order. TFDS reads up to 16 shards in parallel; with more it
-    opens a shard whenever another one ends, which this function does not cover.
-
-    Raises:
-      ValueError: there are more than 16 shards.
-    """
-    if not 1 <= shards <= 16:
-        raise ValueError(f"read_order covers 1 to 16 shards, which TFDS reads side by side; got shards={shards}")
-    ends = [round(n * (shard / shards)) for shard in range(1, shards + 1)]
-    starts = np.array([0, *ends[:-1]])
-    written = np.arange(n)
-    shard = np.searchsorted(ends, written, side="right")
-    return np.lexsort((written, shard, (written - starts[shard]) // block))
-
-
-def tiny_reference_keys(wnids: Iterable[str]) -> list[str]:
-    """The keys of the training images in the reference TFDS builder of Tiny-ImageNet, by class as in `wnids`."""
-    return [f"{wnid}/{wnid}_{number}.JPEG" for wnid in wnids for number in range(500)]
-
-
 @checked
 def corrupt_in_order(
     labels: Any,

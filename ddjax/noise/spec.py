@@ -1,9 +1,8 @@
 """One specification for all kinds of label noise, and one function that applies it and records the result."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +11,12 @@ from jaxtyping import Int32
 
 from ddjax import names, ranges
 from ddjax.noise import human, instance, transition
-from ddjax.noise.corrupt import SAMPLERS
 from ddjax.noise.labels import as_ids, as_labels, checksum, class_counts
 from ddjax.noise.orders import corrupt_in_order, md5_order
 from ddjax.ranges import Seed, Share
 
-ORDERS = ("original", "tfds")
 
-
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class NoiseSpec:
     """Kind, rate and seed of label noise.
 
@@ -41,18 +37,14 @@ class NoiseSpec:
     kind: str = "clean"
     rate: Share = 0.0
     seed: Seed = 0
-    sampler: str = "numpy_legacy"
-    order: str = "original"
+    sampler: Annotated[str, ("numpy_legacy", "jax")] = "numpy_legacy"
+    order: Annotated[str, ("original", "tfds")] = "original"
     labels_file: str | None = None
     matrix_file: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the fields."""
-        ranges.fields(self)
+        """Check the kind, and the fields that depend on it."""
         names.choose(KINDS, self.kind, "noise kind")
-        names.choose(SAMPLERS, self.sampler, "sampler")
-        if self.order not in ORDERS:
-            raise names.unknown("noise order", self.order, ORDERS)
         if self.rate and self.kind in RATELESS:
             raise ValueError(f"noise kind {self.kind!r} has its own rate; leave rate at 0 instead of {self.rate}")
         if (self.kind == "custom") != (self.matrix_file is not None):

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from ddjax import names
 from ddjax.noise.labels import as_labels, confusion
 from ddjax.noise.taxonomy import CIFAR10_CONFUSED, CIFAR10_PAIRS, CIFAR100_SUPERCLASSES, DIGITS_CONFUSED, MOUSE
-from ddjax.ranges import check_float
+from ddjax.ranges import Share, check
 from ddjax.storage.arrays import read_npy
 from ddjax.storage.delimited import read_rows
 
@@ -23,7 +23,8 @@ Matrix = Float[np.ndarray, "k k"]
 
 def checked_rate(rate: float) -> float:
     """`rate` as a float; a ValueError if it is not a number from 0 to 1."""
-    return check_float(rate, "rate", 0, 1)
+    check(rate, Share, "rate")
+    return float(rate)
 
 
 def checked_matrix(matrix: Any, num_classes: int | None = None, what: str = "matrix") -> Matrix:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped, UInt8
 
 from ddjax import machine
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.preprocess.transform import Preprocess, before_whitening, check, whitened
 from ddjax.rows import HostRows, Rows
 from ddjax.trees import record
@@ -54,13 +54,6 @@ class Lookup:
 def lookup(p: Preprocess, shape: tuple[int, ...]) -> Lookup:
     """The transform as a table.
 
-    Args:
-      p: the transform.
-      shape: of the images, [h w c].
-
-    Returns:
-      A transform of bytes.
-
     Example:
       >>> bytes_to_unit = lookup(Preprocess(name="unit", fingerprint="unit:0"), (1, 1, 1))
       >>> bytes_to_unit(jnp.full((1, 1, 1, 1), 255, jnp.uint8)).item()
@@ -77,8 +70,7 @@ _before_whitening = jax.jit(before_whitening)
 
 def check_place(place: str) -> None:
     """Raise a ValueError for an unknown place of images."""
-    if place not in PLACES:
-        raise unknown("place of images", place, PLACES)
+    check_known("place of images", place, PLACES)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,9 @@
 """Preprocessings by name, and the channel constants of published methods."""
 
-import dataclasses
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from ddjax import ranges
-from ddjax.names import unknown
 from ddjax.ranges import NonNegative
-
-STANDARDIZE = ("none", "per_image_std", "pixel_std", "fit")
-ZCA = ("none", "absolute", "relative")
 
 
 class Channels(NamedTuple):
@@ -53,7 +48,7 @@ ALIASES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class Spec:
     """The steps of a preprocessing. Pixels are scaled to 0..1, then standardised, then whitened.
 
@@ -73,18 +68,10 @@ class Spec:
     """
 
     name: str
-    standardize: str = "none"
-    zca: str = "none"
+    standardize: Annotated[str, ("none", "per_image_std", "pixel_std", "fit")] = "none"
+    zca: Annotated[str, ("none", "absolute", "relative")] = "none"
     eps: NonNegative = 0.1
     grey_zca: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        ranges.fields(self)
-        if self.standardize not in STANDARDIZE:
-            raise unknown("standardize", self.standardize, STANDARDIZE)
-        if self.zca not in ZCA:
-            raise unknown("zca", self.zca, ZCA)
 
 
 SPECS = {

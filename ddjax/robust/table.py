@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ddjax.names import choose, unknown
+from ddjax.names import check_known, choose
 from ddjax.ranges import Count, checked
 from ddjax.robust.rules import (
     cpc,
@@ -118,6 +118,5 @@ def make_rule(name: str, epochs: Count | None = None, **settings: Any) -> Rule:
     published = choose(RULES, name, "robust rule")
     known = list(inspect.signature(published.make).parameters)
     for setting in settings:
-        if setting not in known:
-            raise unknown(f"setting of rule {name!r}", setting, known)
+        check_known(f"setting of rule {name!r}", setting, known)
     return published.make(**(published.settings_for(epochs or published.epochs) | settings))

@@ -31,9 +31,6 @@ def guarded(path: pathlib.Path, what: str, reader: Callable[[pathlib.Path], Any]
       what: it should be, for the error message, such as "label file".
       reader: of the file.
 
-    Returns:
-      What the reader returns.
-
     Raises:
       OSError: the file cannot be read.
       ValueError: the file is damaged, or is not what it should be.

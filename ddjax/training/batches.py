@@ -71,9 +71,6 @@ def make_batch(
       present: 0 for rows that only pad the batch.
       clock: the epoch, and the key of batch-wide operations.
       number: of the step.
-
-    Returns:
-      The batch.
     """
     images, targets = examples.images[rows], examples.targets[rows]
     labels = jnp.argmax(targets, axis=1)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax.execution.asking import on_disk
 from ddjax.execution.options import RunOptions
+from ddjax.execution.proxies import as_arrays
 from ddjax.storage.checkpoints import checkpoint_scope, digest, maybe_checkpoint
 from ddjax.training.recipe import Recipe
 from ddjax.types import Metrics
@@ -73,7 +73,7 @@ def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
     return {
         "recipe": dataclasses.asdict(recipe),
         "every": every,
-        "arrays": [digest(on_disk(array)) for array in arrays],
+        "arrays": [digest(as_arrays(array)) for array in arrays],
     }
 
 

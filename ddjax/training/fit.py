@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from ddjax import trees
 from ddjax.backend import compiler_options
-from ddjax.execution.asking import away, on_host
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
+from ddjax.execution.proxies import on_host, with_proxies
 from ddjax.ranges import Count, checked
 from ddjax.rows import by_rows
 from ddjax.storage.compiled import keep_compiled
@@ -113,7 +113,7 @@ def fit(
 
     states, course = in_blocks(
         block,
-        start(keys, rates, data, params, away(examples)),
+        start(keys, rates, data, params, with_proxies(examples)),
         recipe.epochs,
         every,
         final,

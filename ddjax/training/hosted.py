@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax.execution.asking import answering, away
+from ddjax.execution.proxies import supplied, with_proxies
 from ddjax.execution.reading import CHUNK_BYTES, ahead
 from ddjax.rows import HostRows
 from ddjax.training.batches import Clock, Examples, TrainState
-from ddjax.training.members import Watch, members_own, over_devices
+from ddjax.training.members import Watch, with_examples
 from ddjax.training.networks import chunks_of, joined, outputs_of
 from ddjax.training.predict import accuracies, accuracy, stacked_logits
 from ddjax.training.rule import Findings
@@ -24,11 +24,11 @@ from ddjax.training.trainer import Trainer
 from ddjax.types import Metrics, PRNGKey
 
 
-class Programs(NamedTuple):
+class EpochPrograms(NamedTuple):
     """The compiled parts of an epoch; states, rows, pixels and losses have a leading axis of members."""
 
     begin: Callable
-    asked: Callable
+    requests: Callable
     advance: Callable
     mean: Callable
     outputs: Callable
@@ -37,16 +37,16 @@ class Programs(NamedTuple):
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[str, float], ...]) -> Programs:
+def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[str, float], ...]) -> EpochPrograms:
     rule, recipe, augment = trainer.rule, trainer.recipe, trainer.recipe.augment
 
     def begin(state: TrainState, given: None, known: Examples, epoch: Array) -> Any:
         return trainer.begin(state, len(known.images), epoch)
 
-    def asked(key: PRNGKey, own: Array, known: Examples, first: Array, epoch: Array) -> list[Array]:
+    def requests(key: PRNGKey, own: Array, known: Examples, first: Array, epoch: Array) -> list[Array]:
         n = len(known.images)
         numbers = epoch * recipe.steps_per_epoch(n) + first + jnp.arange(len(own))
-        return jax.vmap(lambda rows, number: trainer.asked(key, n, rows, number))(own, numbers)
+        return jax.vmap(lambda rows, number: trainer.requested(key, n, rows, number))(own, numbers)
 
     def advance(
         state: TrainState, given: Any, known: Examples, first: Array, count: Array, epoch: Array, shared: Array
@@ -55,7 +55,7 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 
         def body(i: Array, carry: tuple[TrainState, Array]) -> tuple[TrainState, Array]:
             state, losses = carry
-            examples = answering(known, [[each[i] for each in pixels]])
+            examples = supplied(known, [[each[i] for each in pixels]])
             state, loss = trainer.one(state, examples, first + i, own[i], present[i], Clock(epoch, shared))
             return state, losses.at[i].set(loss)
 
@@ -74,24 +74,19 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 
     def of_members(function: Callable, how: str, shared: int, donate: bool = False) -> Callable:
         """The program of `function(state, given, examples, *shared)` over members, which may have own examples."""
+        over = with_examples(lambda own, known, _, *shared: function(*own, known, *shared), how, devices, shared)
 
         def run(states: Any, given: Any, known: Examples, *constants: Any) -> Any:
-            own, rest, join = members_own(known, {})
-
-            def member(mine: Any, rest: Any, *constants: Any) -> Any:
-                state, given, own = mine
-                return function(state, given, join(own, rest)[0], *constants)
-
-            return over_devices(member, how, devices, 1 + shared)((states, given, own), rest, *constants)
+            return over((states, given), known, {}, *constants)
 
         return jax.jit(run, compiler_options=dict(compiling), donate_argnums=0 if donate else ())
 
     def outputs_with(views: int) -> Callable:
         return of_members(lambda *arguments: outputs(*arguments, views), how, 2)
 
-    return Programs(
+    return EpochPrograms(
         of_members(begin, "map", 1),
-        of_members(asked, "map", 2),
+        of_members(requests, "map", 2),
         of_members(advance, how, 4, donate=True),
         jax.jit(lambda losses: jax.lax.map(jnp.mean, losses)),
         functools.lru_cache(outputs_with),
@@ -104,15 +99,10 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 def _watching(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[str, float], ...]) -> Callable:
     """The compiled accuracies on images that are on the device."""
 
-    def run(params: Any, known: Examples, watch: Watch) -> Metrics:
-        own, rest, join = members_own(known, watch)
+    def of_one(params: Any, known: Examples, watch: Watch) -> Metrics:
+        return accuracies(trainer.predictor(), params, watch)
 
-        def member(pair: Any, rest: Any) -> Metrics:
-            return accuracies(trainer.predictor(), pair[0], join(pair[1], rest)[1])
-
-        return over_devices(member, how, devices, 1)((params, own), rest)
-
-    return jax.jit(run, compiler_options=dict(compiling))
+    return jax.jit(with_examples(of_one, how, devices, 0), compiler_options=dict(compiling))
 
 
 @jax.jit
@@ -132,7 +122,7 @@ class Hosted:
         compiling: tuple[tuple[str, float], ...] = (),
     ):
         """Compile nothing yet."""
-        self.trainer, self.images, self.known = trainer, examples.images, away(examples)
+        self.trainer, self.images, self.known = trainer, examples.images, with_proxies(examples)
         self.how = how, devices, compiling
         self.programs = _programs(trainer, *self.how)
 
@@ -153,10 +143,10 @@ class Hosted:
 
         def read(first: int) -> Any:
             mine = part(own, first)
-            asked = [mine]
+            requests = [mine]
             if asks > 1:
-                asked = jax.device_get(programs.asked(keys, mine, self.known, jnp.int32(first), epoch))
-            return [jnp.asarray(self.images.read(each)) for each in asked], mine, part(present, first)
+                requests = jax.device_get(programs.requests(keys, mine, self.known, jnp.int32(first), epoch))
+            return [jnp.asarray(self.images.read(each)) for each in requests], mine, part(present, first)
 
         losses = []
         for first, given in ahead(read, range(0, steps, at_once)):

@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec
 
 from ddjax.backend import target
 from ddjax.execution.devices import PARTS, mesh_of
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.rows import Images
 from ddjax.training.batches import Examples
 
@@ -24,14 +24,10 @@ def settled(how: str) -> str:
       how: one of both, or "auto": "map" on a CPU, where vectorising gains nothing and holds the activations of all
         members at once, and "vmap" elsewhere.
 
-    Returns:
-      "map" or "vmap".
-
     Raises:
       ValueError: `how` is unknown.
     """
-    if how not in HOWS:
-        raise unknown("how", how, HOWS)
+    check_known("how", how, HOWS)
     return how if how != "auto" else "map" if target() == "cpu" else "vmap"
 
 
@@ -79,6 +75,26 @@ def over_devices(function: Callable, how: str, devices: int, shared: int) -> Cal
         return own
     mesh, split, replicated = mesh_of(jax.local_devices()[:devices]), PartitionSpec(PARTS), PartitionSpec()
     return jax.shard_map(own, mesh=mesh, in_specs=(split, *[replicated] * shared), out_specs=split, check_vma=False)
+
+
+def with_examples(function: Callable, how: str, devices: int, shared: int) -> Callable:
+    """`function(own, examples, watch, *shared)` over members, each with its own examples where it has some.
+
+    Args:
+      function: of the arrays of one member, its examples and watched images, and `shared` further arguments.
+      how, devices: see `over_devices`.
+      shared: number of further arguments, which are the same for all members.
+    """
+
+    def run(own: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
+        mine, rest, join = members_own(examples, watch)
+
+        def member(pair: tuple[Any, list[Any]], rest: list[Any], *constants: Any) -> Any:
+            return function(pair[0], *join(pair[1], rest), *constants)
+
+        return over_devices(member, how, devices, 1 + shared)((own, mine), rest, *constants)
+
+    return run
 
 
 def members_own(examples: Examples, watch: Watch) -> tuple[list[Any], list[Any], Callable]:

@@ -36,14 +36,6 @@ def forward(
 ) -> tuple[Outputs, Params]:
     """Training pass of all networks over all views, which share one batch's running statistics.
 
-    Args:
-      model: the architecture of each network.
-      rule: the training rule.
-      params: of one network, or stacked for several.
-      batch: the images in all views.
-      tables: the rule's memory.
-      key: for `rule.mask`.
-
     Returns:
       The outputs, and the parameters with updated running statistics.
     """
@@ -114,9 +106,6 @@ def statistics(
       targets: [n k], one-hot rows of the given labels.
       key: for the augmentation.
       views: number of augmented views.
-
-    Returns:
-      The statistics.
     """
 
     def chunk(rows: Array) -> Any:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ddjax.backend import compiler_options
 from ddjax.training.batches import Clock, Examples, TrainState
-from ddjax.training.members import Watch, members_own, over_devices
+from ddjax.training.members import Watch, with_examples
 from ddjax.training.networks import initialiser
 from ddjax.training.predict import accuracies
 from ddjax.training.rule import Findings
@@ -69,28 +69,15 @@ def programs(trainer: Trainer, every: int, final: bool, how: str, devices: int, 
     """The programs of a group, cached: a second fit of the same shapes compiles nothing."""
     train, finish = _functions(trainer, every, final)
 
-    def for_members(function: Callable, how: str, shared: int) -> Callable:
-        """`function(state, examples, watch, *shared)` over members, each with its own examples where it has some."""
-
-        def run(states: Any, examples: Examples, watch: Watch, *constants: Any) -> Any:
-            own, rest, join = members_own(examples, watch)
-
-            def member(pair: tuple[Any, list[Any]], rest: list[Any], *constants: Any) -> Any:
-                return function(pair[0], *join(pair[1], rest), *constants)
-
-            return over_devices(member, how, devices, 1 + shared)((states, own), rest, *constants)
-
-        return run
-
     def start(first: tuple[Array, Array, Any, Any], examples: Examples, watch: Watch) -> TrainState:
         key, rate, data, params = first
         return trainer.init(key, rate, examples, data, params)
 
-    start_all, finish_all = for_members(start, "map", 0), for_members(finish, how, 0)
+    start_all, finish_all = with_examples(start, "map", devices, 0), with_examples(finish, how, devices, 0)
     jit = functools.partial(jax.jit, compiler_options=dict(compiling))
     return Programs(
         jit(lambda keys, rates, data, params, examples: start_all((keys, rates, data, params), examples, {})),
-        jit(for_members(train, how, 2), donate_argnums=0),
+        jit(with_examples(train, how, devices, 2), donate_argnums=0),
         jit(lambda states, examples: finish_all(states, examples, {})),
     )
 

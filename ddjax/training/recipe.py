@@ -1,20 +1,15 @@
 """A training recipe as a value: all settings of the trainer, without data or networks."""
 
-import dataclasses
+from typing import Annotated
 
 from ddjax import ranges
 from ddjax.augment import AUGMENTATIONS
-from ddjax.names import choose, unknown
+from ddjax.names import choose
 from ddjax.ranges import Count, Natural, NonNegative, Positive, Share
-from ddjax.training.losses import LOSSES
 from ddjax.training.sharpness import Sharpness
 
-OPTIMISERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "drops", "warmup_cosine")
-ORDERS = ("epochs", "draws")
 
-
-@dataclasses.dataclass(frozen=True)
+@ranges.settings("recipe.")
 class Recipe:
     """Settings of a training.
 
@@ -33,12 +28,12 @@ class Recipe:
     epochs: Count
     batch: Count
     rate: Positive
-    optimiser: str = "sgd"
+    optimiser: Annotated[str, ("sgd", "adam", "adamw")] = "sgd"
     momentum: Share = 0.0
     weight_decay: NonNegative = (
         0.0  # coupled: added to the gradient before momentum, on all parameters; adamw: after it
     )
-    schedule: str = "constant"
+    schedule: Annotated[str, ("constant", "drops", "warmup_cosine")] = "constant"
     drop_epochs: tuple[
         Natural, ...
     ] = ()  # schedule "drops": the rate is multiplied by `drop` at the start of each of these
@@ -46,19 +41,15 @@ class Recipe:
     reset_at_drops: bool = False  # reset the optimiser state, and so its momentum, at each drop
     warmup_steps: Natural = 0  # schedule "warmup_cosine": linear from 0, then a cosine to `floor` times the rate
     floor: Share = 0.0
-    loss: str = "cross_entropy"
+    loss: Annotated[str, ("cross_entropy", "squared_error")] = "cross_entropy"
     augment: str = "none"
     cutmix: Share = 0.0  # probability per batch
     sharpness: Sharpness | None = None
-    order: str = "epochs"
+    order: Annotated[str, ("epochs", "draws")] = "epochs"
     draws: Count = 100
 
     def __post_init__(self) -> None:
-        """Check names and ranges before anything is compiled."""
-        ranges.fields(self, "recipe.")
-        for name, known in [("optimiser", OPTIMISERS), ("schedule", SCHEDULES), ("order", ORDERS), ("loss", LOSSES)]:
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
+        """Check the name of the augmentation, which may be that of a fork."""
         choose(AUGMENTATIONS, self.augment, "augmentation")
 
     def steps_per_epoch(self, n: int) -> int:

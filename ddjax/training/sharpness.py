@@ -1,6 +1,5 @@
 """GSAM: the gradient at a perturbed point, corrected to reduce the surrogate gap (Zhuang et al., 2022)."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,17 +13,13 @@ from ddjax.ranges import NonNegative
 _TINY = 1e-12
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings("sharpness.")
 class Sharpness:
     """Settings of GSAM: radius `rho` (relative to weights if `adaptive`) and weight `alpha` of the orthogonal part."""
 
     rho: NonNegative = 0.01
     alpha: NonNegative = 0.3
     adaptive: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        ranges.fields(self, "sharpness.")
 
 
 def gsam_gradient(gradient: Callable[[Any], Any], params: Any, first: Any, settings: Sharpness) -> Any:

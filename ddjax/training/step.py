@@ -83,8 +83,8 @@ class Steps:
         extra = jax.tree.map(lambda p, u: p - extra_rate * u, state.extra, extra_updates)
         return TrainState(params, opt_state, state.rate, state.key, tables, extra, extra_state), value
 
-    def asked(self, key: PRNGKey, n: int, rows: Int[Array, "b"], number: Int[Array, ""]) -> list[Int[Array, "b"]]:
-        """The rows whose images a step asks for, in order, when its batch has these rows."""
+    def requested(self, key: PRNGKey, n: int, rows: Int[Array, "b"], number: Int[Array, ""]) -> list[Int[Array, "b"]]:
+        """The rows whose images a step requests, in order, when its batch has these rows."""
         if self.rule.meta is None:
             return [rows]
         rows_key, _ = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, Stream.META), number))

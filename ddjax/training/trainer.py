@@ -42,9 +42,6 @@ class Trainer(Steps):
           examples: the training set, which a rule with tables or extra parameters needs.
           data: the rule's data.
           params: initial parameters in place of new ones.
-
-        Returns:
-          The state.
         """
         init_key, own_key = jax.random.split(key)
         if params is None:

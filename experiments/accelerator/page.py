@@ -30,10 +30,6 @@ of runs side by side.""",
 def page(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The page.
 
-    Args:
-      facts: about the machine, as name and value.
-      rows: of all jobs.
-
     Returns:
       Markdown.
     """

@@ -32,7 +32,7 @@ def dance_step(settings: Settings) -> Iterator[Entry]:
 
 
 class First(NamedTuple):
-    """A DANCE distiller with its first state and batch."""
+    """A distiller of DANCE's kind with its first state and batch."""
 
     config: DanceConfig
     model: Model
@@ -42,16 +42,16 @@ class First(NamedTuple):
     batch: Any
 
 
-def first(settings: Settings, ipc: int) -> First:
+def first(settings: Settings, ipc: int, kind: type = DanceConfig, build: Any = dance.build, **fields: Any) -> First:
     """Random data, two random networks, and images drawn from the data."""
-    config = DanceConfig(ipc=ipc, width=settings.width, batch=settings.batch or 128, start="random")
+    config = kind(ipc=ipc, width=settings.width, batch=settings.batch or 128, start="random", **fields)
     model = dance.network(config, (32, 32, 3), CLASSES)
     train = random_set(CLASSES * max(2 * config.batch, ipc))
     pool = jax.vmap(model.init)(jax.random.split(jax.random.key(0), 2))
     start = dance.first_images(config, train, jax.random.key(1))
     networks = dance_feed.Pool(initial=pool, trained=pool)
     feed = dance_feed.class_batches(train, config.batch, networks, dance_feed.drawn_pair, jax.random.key(2))
-    distiller = dance.build(config, model)
+    distiller = build(config, model)
     batch = jax.jit(feed.at)(feed.data, jnp.int32(0))
     return First(config, model, distiller, start, distiller.init(jax.random.key(3), start), batch)
 

@@ -43,7 +43,7 @@ class Call:
     moved: float | None = None  # bytes that it moves, as XLA counts them; None for a program with loops
 
     def __call__(self) -> Any:
-        """Run it."""
+        """Run the program and wait for its result."""
         return self.run()
 
 

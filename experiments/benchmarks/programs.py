@@ -115,13 +115,13 @@ def _experts() -> dict[str, Program]:
     # a group of a device, trained for a block of epochs
     how, count = ("map", 1) if target() == "cpu" else ("vmap", fleet.SIDE_BY_SIDE)
     model, recipe = build("convnet", SHAPE, CLASSES), RECIPES["datm"]
-    start, advance, judge = fleet.programs(model, recipe, how, 1, jnp.float32)
-    states = jax.eval_shape(start, a_key(count), floats(count))
+    made = fleet.programs(model, recipe, how, 1, jnp.float32)
+    states = jax.eval_shape(made.start, a_key(count), floats(count))
     examples = Examples(floats(TRAIN, *SHAPE), floats(TRAIN, CLASSES))
     return {
-        "start": Program(start, (a_key(count), floats(count))),
-        "train": Program(advance, (states, examples, ints(), ints(), a_key()), True),
-        "judge": Program(judge, (states, examples)),
+        "start": Program(made.start, (a_key(count), floats(count))),
+        "train": Program(made.advance, (states, examples, ints(), ints(), a_key()), True),
+        "judge": Program(made.judge, (states, examples)),
     }
 
 

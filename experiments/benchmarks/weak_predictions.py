@@ -12,7 +12,7 @@ import tyro
 from jaxtyping import Float, Int
 
 from experiments.benchmarks.judging import FOLDS
-from experiments.display.cli import main
+from experiments.display.cli import main, use_data_dir
 
 CHANNELS = (
     ("right", 0.0),
@@ -77,14 +77,14 @@ def digits() -> Made:
             yield f"digits-{name}-{kind}{rate:g}", probabilities, given, truth
 
 
-def cifar(first: int, count: int, data_dir: str | None) -> Made:
+def cifar(first: int, count: int) -> Made:
     """The denoiser's `ridge` with half of its patches, on the training images from `first`."""
     from ddjax.data import load_all, prepare
     from ddjax.denoising.patches import patch_features
     from ddjax.denoising.proximity import left_out_logs
     from ddjax.noise import NoiseSpec
 
-    data, rows = load_all("cifar10", data_dir=data_dir), slice(first, first + count)
+    data, rows = load_all("cifar10"), slice(first, first + count)
     truth = np.asarray(data.labels)[rows]
     features = patch_features(np.asarray(data.images)[rows], 0, atoms=ATOMS)
     labels = {f"{kind}{rate:g}": given_labels(truth, kind, rate, i + 100) for i, (kind, rate) in enumerate(CHANNELS)}
@@ -104,8 +104,9 @@ def write(
       cifar_rows: first image and number of images of CIFAR-10 with CIFAR-10N; by default the digits are written.
       data_dir: TFDS directory, if it is not the default.
     """
+    use_data_dir(data_dir)
     out.mkdir(parents=True, exist_ok=True)
-    for name, probabilities, given, truth in cifar(*cifar_rows, data_dir) if cifar_rows else digits():
+    for name, probabilities, given, truth in cifar(*cifar_rows) if cifar_rows else digits():
         made = {"given": given.astype(np.int32), "truth": truth.astype(np.int32)}
         np.savez(out / f"{name}.npz", pred_probs=probabilities.astype(np.float32), **made)
 

@@ -91,7 +91,7 @@ def embedded(
                 with replacing(clock, "w") as file:
                     json.dump(rows.stop, file)
                 show(rows.stop, count, {})
-                if stopping.asked():
+                if stopping.requested():
                     stopping.stop(f"the features of {rows.stop} of {count} images are kept")
         part.replace(whole)
         clock.unlink()

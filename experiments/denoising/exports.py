@@ -20,7 +20,7 @@ LOCAL = "/data/local-files/?d="  # the address of a file below LABEL_STUDIO_LOCA
 
 
 class Found(NamedTuple):
-    """What is exported."""
+    """A report, the examples that it is about, and the settings of the command."""
 
     report: DenoiseReport
     task: Task

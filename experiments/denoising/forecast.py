@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.denoising.asking import FEATURES, IMAGES, Plan
 from ddjax.denoising.costs import judging, seconds
 from ddjax.denoising.distilling import WIDTH, configured, width_for
-from ddjax.denoising.registry import choose_witness
+from ddjax.denoising.predictor import FEATURES, IMAGES, Plan
+from ddjax.denoising.registry import choose_predictor
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted
@@ -60,10 +60,10 @@ def forecast(
     expected: dict[str, float | None] = {"judge": seconds(judging(n, k))}
     works: dict[str, Work] = {}
     for name in methods:
-        witness = choose_witness(name)
-        if witness.cost and witness.stage:
-            spent = seconds(witness.cost(data, dataclasses.replace(plan, method=name)))
-            expected[witness.stage] = None if witness.stage in expected else spent
+        predictor = choose_predictor(name)
+        if predictor.cost and predictor.stage:
+            spent = seconds(predictor.cost(data, dataclasses.replace(plan, method=name)))
+            expected[predictor.stage] = None if predictor.stage in expected else spent
         elif name in DISTILLERS or ":" in name:
             method = choose(DISTILLERS, name, "method")
             config = configured(method, name, settings.ipc, options, width, flip)

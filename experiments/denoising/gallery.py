@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jinja2
 import numpy as np
 from jaxtyping import Int
 from markupsafe import Markup
@@ -17,8 +16,8 @@ from ddjax.denoising import DenoiseReport
 from ddjax.distilled import DistilledSet, pixels
 from ddjax.evaluation.detection import reliability
 from ddjax.storage.files import array_digest
-from experiments.display.sheets import mosaic
-from experiments.reporting.page import style
+from experiments.display.sheets import mosaic, rows_by_class
+from experiments.reporting.page import style, templates
 from experiments.reporting.svg import Line, plot
 
 HERE = pathlib.Path(__file__).parent
@@ -46,42 +45,38 @@ def gallery(
       skipped: files that could not be read, with the reason.
       most: largest number of suspicious examples.
       clean: true labels; with them the page shows the calibration of the probabilities.
-
-    Returns:
-      The page as text.
     """
     shown, flagged = report.order()[:most], report.flagged
     pairs = collections.Counter(sorted(zip(report.given[flagged], report.suggested[flagged], strict=True)))
     sheet = None if report.distilled is None else _sheet(report.distilled)
     pictures = None if images is None else (lambda row: _uri(images[row]))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("gallery.html").render(
-        title=title,
-        run=array_digest(report.given, report.truth),
-        report=report,
-        names=report.class_names,
-        skipped=skipped,
-        count=int(flagged.sum()),
-        total=len(report.given),
-        present=sorted({int(c) for c in report.given[shown]}),
-        others=report.likeliest_other,
-        cards=[(row, pictures and pictures(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown],
-        conflicts=[(rows, pictures and pictures(rows[0])) for rows in report.conflicts[:most]],
-        pairs=pairs.most_common(PAIRS),
-        calibration=None if clean is None else calibration(report, clean),
-        sheet=sheet,
-        grow=1 if sheet is None else max(1, 480 // sheet.shape[1]),
-        side=SIDE,
-        classes=CLASSES,
-        png=png,
-        style=Markup(style() + (HERE / "gallery.css").read_text()),
-        script=Markup((HERE / "gallery.js").read_text()),
+    return (
+        templates(HERE)
+        .get_template("gallery.html")
+        .render(
+            title=title,
+            run=array_digest(report.given, report.truth),
+            report=report,
+            names=report.class_names,
+            skipped=skipped,
+            count=int(flagged.sum()),
+            total=len(report.given),
+            present=sorted({int(c) for c in report.given[shown]}),
+            others=report.likeliest_other,
+            cards=[
+                (row, pictures and pictures(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown
+            ],
+            conflicts=[(rows, pictures and pictures(rows[0])) for rows in report.conflicts[:most]],
+            pairs=pairs.most_common(PAIRS),
+            calibration=None if clean is None else calibration(report, clean),
+            sheet=sheet,
+            grow=1 if sheet is None else max(1, 480 // sheet.shape[1]),
+            side=SIDE,
+            classes=CLASSES,
+            png=png,
+            style=Markup(style() + (HERE / "gallery.css").read_text()),
+            script=Markup((HERE / "gallery.js").read_text()),
+        )
     )
 
 
@@ -111,9 +106,7 @@ def calibration(report: DenoiseReport, clean: Int[np.ndarray, "n"]) -> Calibrati
 
 def _sheet(made: DistilledSet) -> np.ndarray:
     """Distilled images as one picture, a row per class."""
-    labels = np.asarray(made.labels)
-    classes = labels if labels.ndim == 1 else labels.argmax(axis=1)
-    rows = [np.flatnonzero(classes == c)[:PER_CLASS] for c in range(min(made.num_classes, CLASSES))]
+    rows = rows_by_class(made, range(min(made.num_classes, CLASSES)), PER_CLASS)
     return mosaic(np.clip(np.asarray(pixels(made)), 0, 1), [row for row in rows if len(row)])
 
 

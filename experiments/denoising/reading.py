@@ -1,4 +1,4 @@
-"""What the command judges: examples with given labels, and their images, features or predictions."""
+"""Inputs of the command: examples with given labels, and their images, features or predictions."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -53,12 +53,6 @@ class Task(NamedTuple):
 
 def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) -> Task:
     """Read everything that the settings name.
-
-    Args:
-      settings: of the command, checked.
-      options: of the method.
-      rate: of the noise that is added.
-      view: says what is read.
 
     Raises:
       ValueError: a file cannot be read, or the files do not match each other.
@@ -133,16 +127,15 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
         return huggingface.load(folder, image_size=size, **columns)
     if settings.image_column or settings.label_column:
         raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
-    more = {"data_dir": settings.data_dir, "least": least(settings, options)}
+    fewest = least(settings, options)
     with view.reading(settings.data) as report:
-        more["report"] = report
         try:
-            return load_all(settings.data, image_size=size, **more)
+            return load_all(settings.data, image_size=size, least=fewest, report=report)
         except DifferentSizes:
             view.say(
                 f"images differ in size: all are cropped and resized to {SIDE} x {SIDE}; --image-size N chooses N x N"
             )
-            return load_all(settings.data, image_size=SIDE, **more)
+            return load_all(settings.data, image_size=SIDE, least=fewest, report=report)
 
 
 def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:

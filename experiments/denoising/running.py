@@ -3,8 +3,6 @@
 import functools
 import logging
 import pathlib
-import shlex
-import sys
 from typing import Any
 
 from ddjax.denoising import DenoiseReport
@@ -19,6 +17,7 @@ from experiments.denoising.gallery import gallery
 from experiments.denoising.reading import Task, kept_in, output_of
 from experiments.denoising.settings import Settings
 from experiments.denoising.stages import staged
+from experiments.display.cli import as_repeated
 from experiments.running.config import NO_FLIP
 from experiments.sweeping.machines import here
 from experiments.sweeping.work import Shape
@@ -50,12 +49,12 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
 
 
 def ranked(settings: Settings, task: Task, report: DenoiseReport) -> None:
-    """Write the ranking and the page of a quick witness, until slower ones replace them."""
+    """Write the ranking and the page of a quick predictor, until slower ones replace them."""
     out = output_of(settings, task.name)
     writing.write_labels(report, out / "labels.csv")
     page = write_gallery(report, task, settings, out)
     log.info(
-        "first ranking: %d labels are flagged; %s shows them; slower witnesses refine it", report.flagged.sum(), page
+        "first ranking: %d labels are flagged; %s shows them; slower predictors refine it", report.flagged.sum(), page
     )
 
 
@@ -88,7 +87,7 @@ def measure(reports: list[DenoiseReport], task: Task, rate: float, settings: Set
     common = {"dataset": task.name, "noise": settings.noise, "rate": rate, "noise_seed": settings.noise_seed}
     common |= {"seed": settings.seed, "images": len(clean), "limit": settings.limit, "imbalance": settings.imbalance}
     made = {"hardware": hardware(), "commit": commit(), "versions": versions()}
-    made["command"] = shlex.join(["python", "-m", "experiments.denoise", *sys.argv[1:]])
+    made["command"] = as_repeated("denoise")
     with replacing(out / "detection.jsonl", "w") as file:
         for row, report in zip(rows, reports, strict=True):
             decides = common | {"settings": report.settings, "score": report.score}

@@ -106,7 +106,7 @@ class Settings:
     @property
     def kind(self) -> str:
         """What is judged: images, features or pred_probs."""
-        from ddjax.denoising.asking import FEATURES, IMAGES, PREDICTIONS
+        from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS
 
         if self.pred_probs is not None:
             return PREDICTIONS
@@ -122,14 +122,14 @@ class Settings:
 
 def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     """The options, parsed by the types of the method's configuration, and the noise rate."""
-    from ddjax.denoising.asking import PREDICTIONS
-    from ddjax.denoising.registry import choose_witness
+    from ddjax.denoising.predictor import PREDICTIONS
+    from ddjax.denoising.registry import choose_predictor
     from experiments.running.config import Experiment, method_config
 
     same = ("noise", "rate", "ipc", "steps", "options")
     asked = Experiment(**{name: getattr(settings, name) for name in same}, method=settings.judge)
     rate = asked.settled().rate or 0.0
-    kind = None if settings.kind == PREDICTIONS else choose_witness(settings.judge).config
+    kind = None if settings.kind == PREDICTIONS else choose_predictor(settings.judge).config
     if kind is None:
         if settings.options or settings.steps is not None:
             raise ValueError(f"--method {settings.judge} does not distil: leave --options and --steps out")
@@ -148,8 +148,8 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
 
 def least(settings: Settings, options: dict[str, Any]) -> int:
     """Smallest number of images per class in the files; 1 if labels are changed or images left out afterwards."""
-    from ddjax.denoising.asking import IMAGES
     from ddjax.denoising.distilling import WIDTH, configured, least_images
+    from ddjax.denoising.predictor import IMAGES
     from ddjax.distillers import DISTILLERS
     from ddjax.names import choose
 

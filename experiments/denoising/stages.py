@@ -3,9 +3,10 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from ddjax.denoising.telling import Report
+from ddjax.denoising.progress import Report
+from ddjax.timing import in_time
 from experiments.denoising.reading import Task
-from experiments.display.progress import View, in_time
+from experiments.display.progress import View
 
 # stage -> title and unit
 STAGES = {

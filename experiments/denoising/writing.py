@@ -35,12 +35,6 @@ def write_cleaned(report: DenoiseReport, task: Task, settings: Settings, folder:
     column and, if it lists images, paths relative to the copy. A folder becomes such a .csv file. Anything else becomes
     a .csv file of ids and labels.
 
-    Args:
-      report: of the denoiser.
-      task: what was judged.
-      settings: of the command.
-      folder: of the copy.
-
     Returns:
       The path of the copy.
     """

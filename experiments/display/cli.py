@@ -4,8 +4,10 @@ import dataclasses
 import errno
 import logging
 import os
+import pathlib
 import platform
 import re
+import shlex
 import sys
 import typing
 from collections.abc import Callable, Collection
@@ -48,6 +50,11 @@ def program() -> str:
     return f"python -m {spec.name}" if spec else sys.argv[0]
 
 
+def as_repeated(name: str) -> str:
+    """The running command `experiments.NAME` with its arguments, for the rows that it writes."""
+    return shlex.join(["python", "-m", f"experiments.{name}", *sys.argv[1:]])
+
+
 def flags(command: Any) -> set[str]:
     """The names of a command's flags: its parameters, and the fields of dataclass parameters, without positionals."""
     import tyro
@@ -83,6 +90,12 @@ def make_deterministic() -> None:
     """
     flags = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+
+
+def use_data_dir(folder: str | None) -> None:
+    """Make `folder` the TFDS directory of this process and of those that it starts; None leaves the default."""
+    if folder is not None:
+        os.environ["TFDS_DATA_DIR"] = str(pathlib.Path(folder).expanduser().absolute())
 
 
 def show_log() -> None:

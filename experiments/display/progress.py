@@ -214,14 +214,6 @@ class Pace:
         return count / seconds if count > 0 and seconds > 0 else None
 
 
-def in_time(seconds: float) -> str:
-    """Seconds as text, in a suitable unit."""
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
 def in_words(rate: float | None) -> str:
     """The rate as text, empty if it is unknown."""
     if rate is None:

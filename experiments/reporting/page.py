@@ -17,13 +17,15 @@ from experiments.reporting.svg import STYLE, colours, variables
 from experiments.reporting.verdicts import effect_in_short, effect_of, lacks
 
 HERE = pathlib.Path(__file__).parent / "templates"
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(HERE),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+
+def templates(folder: pathlib.Path) -> jinja2.Environment:
+    """Return the templates of a folder, which escape values and refuse unknown names."""
+    blocks = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(folder), autoescape=True, **blocks)
+
+
+TEMPLATES = templates(HERE)
 TEMPLATES.tests["below_published"] = fails_clean
 TEMPLATES.globals |= {
     **{function.__name__: function for function in (effect_of, effect_in_short, lacks, tables.facts, tables.described)},

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 340, 250
+WIDTH, HEIGHT, COLUMNS = 340, 250, 3
 TITLE = 45  # characters that fit into a title; longer titles are compressed
 LEFT, TOP, BOTTOM = 40, 42, 38
 # Each series of a panel has its own colour and its own marker, so that colour is not needed to identify it.
@@ -54,9 +54,9 @@ def colours() -> str:
     )
 
 
-def standalone(panels: Sequence[str], columns: int = 3) -> str:
+def standalone(panels: Sequence[str]) -> str:
     """Return the panels in a grid, as one SVG file with styles."""
-    columns = max(1, min(columns, len(panels)))
+    columns = max(1, min(COLUMNS, len(panels)))
     heights = [float(panel.split('viewBox="0 0 ')[1].split('"')[0].split()[1]) for panel in panels]
     rows = [heights[i : i + columns] for i in range(0, len(panels), columns)]
     tops = [sum(max(row) for row in rows[:i]) for i in range(len(rows) + 1)]

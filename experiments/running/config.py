@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
 from ddjax.precision import default
@@ -108,6 +108,11 @@ class Experiment:
         filled = {"rate": rate, "precision": self.precision or default()}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
+    @property
+    def flip(self) -> bool:
+        """Whether training may flip images."""
+        return self.dataset not in NO_FLIP
+
     def without(self, names: Collection[str]) -> "Experiment":
         """The same with the defaults of these fields."""
         fields = dataclasses.fields(Experiment)
@@ -140,8 +145,7 @@ def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> 
     """The table, if its keys are fields of the dataclass `kind`; else a ValueError that names the key."""
     known = [field.name for field in dataclasses.fields(kind)]
     for name in table:
-        if name not in known:
-            raise unknown(f"setting in {path}", name, known)
+        check_known(f"setting in {path}", name, known)
     return table
 
 
@@ -168,7 +172,7 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
-    if "flip" in fields and experiment.dataset in NO_FLIP:
+    if "flip" in fields and not experiment.flip:
         chosen["flip"] = False
     return start(**(chosen | options))
 

@@ -17,7 +17,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.distilling import seen
 from experiments.running.scoring import score_full, score_students
-from experiments.running.shared import Ready, Shared, make_ready, network
+from experiments.running.shared import Ready, Shared, make_ready
 
 Curve = dict[str, list[float]]  # column -> a value at each step or epoch
 
@@ -42,7 +42,7 @@ def curves(cells: list[Experiment], at: Sequence[float], shared: Shared, view: V
     """
     with jax.default_matmul_precision(cells[0].precision):
         ready = [make_ready(cell, shared) for cell in cells]
-        if ready[0].asked.on_all:
+        if ready[0].parsed.on_all:
             scored = [intact(outcome)[0].curves for outcome in score_full(ready, shared, view)]
             return [
                 {"epochs": [*range(1, len(curve["test_acc"][0]) + 1)]}
@@ -65,8 +65,7 @@ def snapshots(cells: list[Ready], stops: Sequence[int], shared: Shared) -> list[
     first = cells[0]
     trains = [seen(cell, shared) for cell in cells]
     keys = [jax.random.split(jax.random.key(cell.experiment.seed)) for cell in cells]
-    shape, k = trains[0].images.shape[1:], trains[0].num_classes
-    model = None if first.method.model else network(first.experiment, first.protocol.network, shape, k)
+    model = None if first.method.model else first.network(first.protocol.network)
     setups = [
         set_up(first.method, first.config, train, key, model) for train, (key, _) in zip(trains, keys, strict=True)
     ]

@@ -44,7 +44,7 @@ def distill_cells(cells: list[Ready], shared: Shared, view: View) -> list[Distil
     missing = {key: cell for key, cell in zip(keys, cells, strict=True) if not known[key]}
     if missing:
         left = list(missing.values())
-        if left[0].asked.wrapper:  # cleaned sets differ in size
+        if left[0].parsed.wrapper:  # cleaned sets differ in size
             made = [attempted(lambda cell=cell: intact(_distill([cell], shared, view)[0])) for cell in left]
         else:
             made = _distill(left, shared, view)
@@ -74,9 +74,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
             transform=first.transform,
             model=None if own else first.network(first.protocol.network),
             mesh=shared.mesh,
-            options=RunOptions(
-                report, shared.keeping and shared.keeping.checkpoints(cells, "distil", network=network_of)
-            ),
+            options=RunOptions(report, shared.checkpoints(cells, "distil", network=network_of)),
         )
     return [
         outcome

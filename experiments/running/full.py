@@ -6,46 +6,45 @@ import time
 import numpy as np
 
 from ddjax.denoising.judging import judge
-from ddjax.denoising.witnesses import Networks, predict_students
+from ddjax.denoising.networks import Networks, predict_students
 from ddjax.evaluation import FullScores
 from ddjax.evaluation.detection import detection
 from ddjax.execution.guard import Diverged, attempted, intact
 from experiments.display.progress import View
-from experiments.running.config import NO_FLIP
 from experiments.running.distilling import distill_cells
 from experiments.running.rules import RATES, needs, trainer
 from experiments.running.scoring import Part, score_full
-from experiments.running.shared import Ready, Shared, full_recipe, make_ready
+from experiments.running.shared import Ready, Shared, make_ready
 
 PRECISION = 0.8  # of the flags in a row; the labels are corrected by the most probable class
 
 
 def train_on_all(cells: list[Ready], shared: Shared, view: View) -> list[tuple[FullScores, Part] | Diverged]:
     """Scores of cells of one method. Plain training is one program for all cells; other methods run one by one."""
-    asked = cells[0].asked
-    if asked.relabel:
+    parsed = cells[0].parsed
+    if parsed.relabel:
         return [attempted(_relabelled, cell, shared, view) for cell in cells]
-    if asked.rule:
+    if parsed.rule:
         return [attempted(_by_rule, cell, shared, view) for cell in cells]
     return score_full(cells, shared, view)
 
 
 def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]:
     start = time.monotonic()
-    given = needs(cell, full_recipe(cell), cell.network(cell.baseline.network), shared)
+    given = needs(cell, shared)
     before = time.monotonic() - start
     scores, part = intact(score_full([cell], shared, view, trainer(given))[0])
     # the row lists inputs that a practitioner would not know
-    told = ["clean labels"] if cell.asked.weights in ("oracle", "random_prune") else []
-    told += ["transition matrix"] if cell.asked.known else []
-    told += ["noise rate"] if RATES.get(cell.asked.rule or "") in given.settings else []
+    told = ["clean labels"] if cell.parsed.weights in ("oracle", "random_prune") else []
+    told += ["transition matrix"] if cell.parsed.known else []
+    told += ["noise rate"] if RATES.get(cell.parsed.rule or "") in given.settings else []
     return scores, part | {"rule_settings": given.settings, "told": told, "prepare_s": round(before, 2)}
 
 
 def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]:
-    assert cell.asked.relabel is not None
+    assert cell.parsed.relabel is not None
     experiment, start = cell.experiment, time.monotonic()
-    inner = make_ready(dataclasses.replace(experiment, method=cell.asked.relabel), shared)
+    inner = make_ready(dataclasses.replace(experiment, method=cell.parsed.relabel), shared)
     made = intact(distill_cells([inner], shared, view)[0])
     train, epochs = cell.prepared.train, experiment.epochs
     if epochs is not None:  # these are epochs of training on all images; those of students are scaled alike
@@ -57,9 +56,9 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             experiment.seed,
             inner.protocol.students,
             epochs,
-            experiment.dataset not in NO_FLIP,
+            experiment.flip,
             lambda stage, *progress: report(*progress),
-            shared.keeping and shared.keeping.checkpoints([cell], "correcting"),
+            shared.checkpoints([cell], "correcting"),
         )
         logits = predict_students(made.distilled, train, inner.protocol, students)
     given, clean = np.asarray(train.labels), np.asarray(cell.prepared.audit.labels)

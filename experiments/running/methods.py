@@ -32,7 +32,7 @@ BEFORE = (PRUNE, *WRAPPERS)  # what may stand before METHOD and a plus
 _ALONE = "weighted"  # needs weights, so it is only used by `cleanlab` and the controls
 
 
-class Asked(NamedTuple):
+class Parsed(NamedTuple):
     """A parsed name. Without a rule networks are trained plainly."""
 
     method: Method  # the distiller; for training on all images that of the whole set
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 
 
 @functools.cache
-def read(name: str) -> Asked:
+def parse(name: str) -> Parsed:
     """Parse a method's name.
 
     Raises:
@@ -55,24 +55,24 @@ def read(name: str) -> Asked:
     full = DISTILLERS["full"]
     wrapper, plus, inner = name.partition("+")
     if plus and wrapper in BEFORE:
-        return Asked(_distiller(inner, name), False, True, wrapper=wrapper)
+        return Parsed(_distiller(inner, name), False, True, wrapper=wrapper)
     if name.endswith(RELABEL):
         inner = name.removesuffix(RELABEL)
-        return Asked(_distiller(inner, name), True, True, relabel=inner)
+        return Parsed(_distiller(inner, name), True, True, relabel=inner)
     if name == "full":
-        return Asked(full, True, False)
+        return Parsed(full, True, False)
     if name in ("cleanlab", *CONTROLS):
-        return Asked(full, True, False, rule=_ALONE, weights=name)
+        return Parsed(full, True, False, rule=_ALONE, weights=name)
     rule = name.removeprefix("robust:")
     known = rule in KNOWN
     rule = KNOWN.get(rule, rule)
     if rule in RULES and rule != _ALONE:
-        return Asked(full._replace(config=_options(rule)), True, False, rule=rule, known=known)
+        return Parsed(full._replace(config=_options(rule)), True, False, rule=rule, known=known)
     if name.startswith("robust:"):
         raise unknown("robust rule", rule, [each for each in RULES if each != _ALONE])
     if name not in DISTILLERS and ":" not in name:
         raise unknown("method", name, names())
-    return Asked(choose(DISTILLERS, name, "method"), False, True)
+    return Parsed(choose(DISTILLERS, name, "method"), False, True)
 
 
 def names() -> list[str]:
@@ -91,7 +91,7 @@ def names() -> list[str]:
 
 def sized(name: str) -> bool:
     """Whether the method has a number of images per class."""
-    return read(name).sized
+    return parse(name).sized
 
 
 def _distiller(name: str, combined: str) -> Method:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from ddjax import ranges
-from ddjax.names import unknown
+from ddjax.names import check_known
 
 BOOLEANS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
@@ -31,8 +31,7 @@ def read_options(kind: type, options: Sequence[str], method: str) -> dict[str, A
         name, equals, text = option.partition("=")
         if not equals:
             raise ValueError(f"an option is name=value; got {option!r}")
-        if name not in wanted:
-            raise unknown(f"option of method {method!r}", name, wanted)
+        check_known(f"option of method {method!r}", name, wanted)
         if name in found:
             raise ValueError(f"option {name} is given twice, as {found[name]!r} and {text!r}: leave one out")
         found[name] = read_value(text, wanted[name], f"option {name}")
@@ -57,8 +56,7 @@ def read_value(text: str, wanted: Any, argument: str) -> Any:
         return _first_of(text, inner, argument)
     if origin is Literal:
         known = {str(value): value for value in inner}
-        if text not in known:
-            raise unknown(argument, text, known)
+        check_known(argument, text, known)
         return known[text]
     if origin is tuple:
         parts = text.split(",") if text else []

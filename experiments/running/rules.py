@@ -19,9 +19,9 @@ from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules.transition import estimate_transition, invertible
 from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
-from experiments.running.config import NO_FLIP, Experiment, method_config
+from experiments.running.config import method_config
 from experiments.running.nested import nested_trainer
-from experiments.running.shared import Ready, Shared, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 FOLDS = 5
 ANCHORS = 0.97  # the published quantile of anchor images; 1 for a hundred classes or more
@@ -41,29 +41,29 @@ class Needs(NamedTuple):
     by_row: bool  # whether the data have a row for each image
 
 
-def needs(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Needs:
+def needs(cell: Ready, shared: Shared) -> Needs:
     """The rule of a cell's method with its settings and data."""
-    asked, experiment = cell.asked, cell.experiment
-    assert asked.rule is not None
-    config = method_config(asked.method.config, experiment)
+    parsed, experiment = cell.parsed, cell.experiment
+    assert parsed.rule is not None
+    config = method_config(parsed.method.config, experiment)
     named = [option.partition("=")[0] for option in experiment.options]
     settings = {name: getattr(config, name) for name in named}
-    if (name := RATES.get(asked.rule)) and name not in settings:
+    if (name := RATES.get(parsed.rule)) and name not in settings:
         settings[name] = min(float(cell.prepared.noise["used_effective_rate"]), MOST[name])
-    if asked.rule == "ill" and experiment.dataset not in NO_FLIP:
+    if parsed.rule == "ill" and experiment.flip:
         settings.setdefault("strong", "dance_eval")
     data, by_row = None, False
-    if asked.weights:
-        data, by_row = jnp.asarray(weights(cell, recipe, model, shared), jnp.float32), True
-    elif asked.rule in ("forward", "backward"):
-        matrix = known_matrix(experiment, cell) if asked.known else estimated_matrix(cell, recipe, model, shared)
-        data = jnp.asarray(invertible(matrix) if asked.rule == "backward" else matrix, jnp.float32)
-    elif asked.rule == "kd":
-        logits = np.log(np.maximum(held_out(cell, recipe, model, shared), _TINY))
+    if parsed.weights:
+        data, by_row = jnp.asarray(weights(cell, shared), jnp.float32), True
+    elif parsed.rule in ("forward", "backward"):
+        matrix = known_matrix(cell) if parsed.known else estimated_matrix(cell, shared)
+        data = jnp.asarray(invertible(matrix) if parsed.rule == "backward" else matrix, jnp.float32)
+    elif parsed.rule == "kd":
+        logits = np.log(np.maximum(held_out(cell, shared), _TINY))
         data, by_row = {"logits": jnp.asarray(logits, jnp.float32)}, True
-    if asked.rule in NESTED:
+    if parsed.rule in NESTED:
         return Needs(None, settings, None, False)
-    return Needs(make_rule(asked.rule, recipe.epochs, **settings), settings, data, by_row)
+    return Needs(make_rule(parsed.rule, full_recipe(cell).epochs, **settings), settings, data, by_row)
 
 
 def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
@@ -85,14 +85,14 @@ def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
     return on
 
 
-def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n k"]:
+def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
     """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
-    train = preprocessed(cell, shared).train
+    recipe, model, train = full_recipe(cell), cell.network(cell.baseline.network), preprocessed(cell, shared).train
     experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
     key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
-    kept = shared.keeping and shared.keeping.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
+    kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
         held_out_probabilities,
         model,
@@ -106,46 +106,47 @@ def held_out(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float
     return shared.once("held_out", key, made)
 
 
-def pruned(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Bool[np.ndarray, "n"]:
+def pruned(cell: Ready, shared: Shared) -> Bool[np.ndarray, "n"]:
     """The labels that cleanlab prunes by default."""
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise ValueError(f"method {cell.experiment.method!r} needs cleanlab: pip install -e '.[denoise]'") from error
     labels = np.asarray(cell.prepared.train.labels)
-    probabilities, labels = confident.checked(held_out(cell, recipe, model, shared), labels)
+    probabilities, labels = confident.checked(held_out(cell, shared), labels)
     return find_label_issues(labels, probabilities, n_jobs=1)
 
 
-def weights(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "n"]:
+def weights(cell: Ready, shared: Shared) -> Float[np.ndarray, "n"]:
     """A weight for each image: 0 if cleanlab, the oracle or a random choice drops it.
 
     For cleanlab, kept images are weighted by class with 1 / P(given = k | true = k), like in its CleanLearning.
     """
     given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
     right = given == clean
-    if cell.asked.weights == "oracle":
+    if cell.parsed.weights == "oracle":
         return right.astype(np.float32)
-    if cell.asked.weights == "random_prune":
+    if cell.parsed.weights == "random_prune":
         return np.random.default_rng(cell.experiment.seed).permutation(right).astype(np.float32)
-    keep = ~pruned(cell, recipe, model, shared)
+    keep = ~pruned(cell, shared)
     from cleanlab.count import compute_confident_joint
 
-    probabilities, _ = confident.checked(held_out(cell, recipe, model, shared), given)
+    probabilities, _ = confident.checked(held_out(cell, shared), given)
     counts = confident.calibrated(compute_confident_joint(given, probabilities, calibrate=False), given)
     return keep * confident.class_weights(counts)[given]
 
 
-def estimated_matrix(cell: Ready, recipe: Recipe, model: Model, shared: Shared) -> Float[np.ndarray, "k k"]:
+def estimated_matrix(cell: Ready, shared: Shared) -> Float[np.ndarray, "k k"]:
     """The transition matrix, estimated from anchor images by cross-validated predictions."""
-    probabilities = held_out(cell, recipe, model, shared)
+    probabilities = held_out(cell, shared)
     return estimate_transition(probabilities, ANCHORS if probabilities.shape[1] < 100 else 1.0)
 
 
-def known_matrix(experiment: Experiment, cell: Ready) -> Float[np.ndarray, "k k"]:
+def known_matrix(cell: Ready) -> Float[np.ndarray, "k k"]:
     """The transition matrix that generated the labels."""
+    experiment, dataset = cell.experiment, cell.dataset
     try:
-        kind, k = experiment.noise, cell.dataset.num_classes
-        return np.asarray(transition.matrix(kind, experiment.rate or 0.0, k, dataset=cell.dataset.name))
+        found = transition.matrix(experiment.noise, experiment.rate or 0.0, dataset.num_classes, dataset=dataset.name)
+        return np.asarray(found)
     except ValueError as error:
         raise ValueError(f"noise {experiment.noise!r} has no known transition matrix: {error}") from error

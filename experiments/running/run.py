@@ -17,7 +17,7 @@ from experiments.display.board import name_of
 from experiments.display.progress import View
 from experiments.running.classes import by_class
 from experiments.running.config import Experiment, drawn
-from experiments.running.distilling import Distillation, distill_cells, set_of
+from experiments.running.distilling import distill_cells, set_of
 from experiments.running.full import train_on_all
 from experiments.running.scoring import ranking, score_students
 from experiments.running.shared import Ready, Shared, make_ready, pieces
@@ -64,7 +64,7 @@ def run(
     start = time.monotonic()
     with policy(cells[0].precision or default()), placing(shared.images):
         ready = [make_ready(cell, shared) for cell in cells]
-        results = train_on_all(ready, shared, view) if ready[0].asked.on_all else _score_sets(ready, shared, view)
+        results = train_on_all(ready, shared, view) if ready[0].parsed.on_all else _score_sets(ready, shared, view)
     seconds = (time.monotonic() - start) / len(cells)
     outcomes = [
         result if isinstance(result, Diverged) else _outcome(cell, result, seconds)
@@ -92,7 +92,9 @@ def _score_sets(ready: list[Ready], shared: Shared, view: View) -> list[Any]:
             results[i] = outcome
         else:
             scores, part = outcome
-            results[i] = scores, part | _spent(ready[i], made), made.distilled, made.log
+            steps = ready[i].method.steps(ready[i].config)
+            spent = {**made.spent, "distill_steps": steps, "set": set_of(ready[i])}
+            results[i] = scores, part | spent, made.distilled, made.log
     return results
 
 
@@ -100,10 +102,6 @@ def _outcome(cell: Ready, result: tuple, seconds: float) -> Outcome:
     scores, part, *made = result
     distilled, log = made or (None, {})
     return Outcome(row_of(cell, part, seconds), cell.dataset, cell.prepared.noise, distilled, scores, log)
-
-
-def _spent(cell: Ready, made: Distillation) -> dict[str, Any]:
-    return {**made.spent, "distill_steps": cell.method.steps(cell.config), "set": set_of(cell)}
 
 
 def alike(experiment: Experiment) -> Experiment:
@@ -143,7 +141,7 @@ def settings_of(cell: Ready) -> dict[str, Any]:
         "effective_rate": noise["used_effective_rate"],
         "noise_checksum": noise["checksum"],
         "method": experiment.method,
-        "ipc": experiment.ipc if cell.asked.sized else None,
+        "ipc": experiment.ipc if cell.parsed.sized else None,
         "seed": experiment.seed,
         "seeds": seeds_of(cell),
         "hardware": hardware(),
@@ -158,7 +156,7 @@ def row_of(cell: Ready, part: dict[str, Any], seconds: float) -> dict[str, Any]:
     given, clean = np.asarray(cell.prepared.train.labels), np.asarray(cell.prepared.audit.labels)
     return {
         **settings_of(cell),
-        "protocol": cell.baseline.name if cell.asked.on_all else cell.protocol.name,
+        "protocol": cell.baseline.name if cell.parsed.on_all else cell.protocol.name,
         **part,
         **by_class(part["confusion"], given, clean, cell.dataset.class_names),
         "space": cell.transform.fingerprint,

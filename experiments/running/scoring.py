@@ -16,9 +16,9 @@ from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
 from experiments.display.progress import View
-from experiments.running.config import BASELINE_OF, NO_FLIP, method_config
+from experiments.running.config import BASELINE_OF, method_config
 from experiments.running.distilling import distill_cells
-from experiments.running.methods import read
+from experiments.running.methods import parse
 from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 Part = dict[str, Any]  # the columns of a row about a score
@@ -45,7 +45,7 @@ def score_full(
     train, test = data[0].train, data[0].test
     trains = [part.train if labels is None else dataclasses.replace(part.train, labels=labels) for part in data]
     name = first.baseline.name if experiment.method == "full" else f"{experiment.method}, {first.baseline.name}"
-    kept = shared.keeping and shared.keeping.checkpoints(cells, "networks", corrected=labels is not None)
+    kept = shared.checkpoints(cells, "networks", corrected=labels is not None)
     with view.task(f"{name} on {len(train.labels)} images") as report:
         outcomes = train_full(
             dataclasses.replace(first.baseline, recipe=recipe),
@@ -101,7 +101,7 @@ def score_students(
 ) -> list[tuple[Scores, Part] | Diverged]:
     """Score the distilled set of each cell with fresh students; a set with a diverged student has its error instead."""
     protocol, experiment, timer = cells[0].protocol, cells[0].experiment, Timer()
-    kept = shared.keeping and shared.keeping.checkpoints(cells, "students")
+    kept = shared.checkpoints(cells, "students")
     with view.task(f"students, protocol {protocol.name}") as report:
         outcomes = evaluate(
             sets,
@@ -113,7 +113,7 @@ def score_students(
             train=[cell.prepared.train for cell in cells],
             audit=[cell.prepared.audit for cell in cells],
             epochs=experiment.epochs,
-            flip=experiment.dataset not in NO_FLIP,
+            flip=experiment.flip,
             options=RunOptions(report, kept),
         )
     trials = len(protocol.rates) if len(protocol.rates) > 1 else 0
@@ -147,15 +147,13 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
     # training on all images does not depend on the method
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
-    everything = cell._replace(experiment=common, asked=read("full"), baseline=baseline)
+    everything = cell._replace(experiment=common, parsed=parse("full"), baseline=baseline)
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
-    method = read("random").method
+    parsed = parse("random")
     chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
-    other = cell._replace(
-        experiment=chance, asked=read("random"), method=method, config=method_config(method.config, chance)
-    )
+    other = cell._replace(experiment=chance, parsed=parsed, config=method_config(parsed.method.config, chance))
     random = intact(distill_cells([other], shared, view)[0]).distilled
     random = labelled_by(cell.network(baseline.network), expert, random, distilled)
     result = dd_ranking(
@@ -169,8 +167,8 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
         students=experiment.students,
         model=cell.network(cell.protocol.network),
         epochs=experiment.epochs,
-        flip=experiment.dataset not in NO_FLIP,
-        options=RunOptions(checkpoints=shared.keeping and shared.keeping.checkpoints([cell], "ranking")),
+        flip=experiment.flip,
+        options=RunOptions(checkpoints=shared.checkpoints([cell], "ranking")),
     )
     scores = {name: getattr(result, name) for name in ("hlr", "ior", "lrs", "ars")}
     return result.scores, columns(result.scores, distilled) | scores | {"accuracies": result.accuracies}

@@ -1,4 +1,4 @@
-"""What the cells of a process share and make once: data, given labels, fitted preprocessings, distilled sets."""
+"""Values that the cells of a process share: data, given labels, fitted preprocessings, distilled sets."""
 
 import collections
 import dataclasses
@@ -19,12 +19,13 @@ from ddjax.names import choose
 from ddjax.noise import NoiseSpec
 from ddjax.precision import POLICIES, default
 from ddjax.preprocess import Preprocess
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
-from experiments.running.config import BASELINE_OF, NO_FLIP, SPACE_OF, Experiment, method_config
-from experiments.running.methods import Asked, read
+from experiments.running.config import BASELINE_OF, SPACE_OF, Experiment, method_config
+from experiments.running.methods import Parsed, parse
 
 T = TypeVar("T")
 
@@ -34,7 +35,6 @@ class Shared:
 
     def __init__(
         self,
-        data_dir: str | None = None,
         keep: int = 4,
         mesh: Mesh | None = None,
         sets: Callable[[str], tuple | None] = lambda name: None,
@@ -44,7 +44,6 @@ class Shared:
         """Start with an empty cache.
 
         Args:
-          data_dir: the directory of data sets.
           keep: number of values to keep of each kind.
           mesh: shards a distillation over several devices.
           sets: finds a distilled set that was made before, by its name: (the set, its log, its seconds).
@@ -52,7 +51,7 @@ class Shared:
           images: where training images are kept as bytes: "device", "host" or "auto"; see `preprocess.placing`.
         """
         self.images = images
-        self.data_dir, self.mesh, self.sets, self.keeping = data_dir, mesh, sets, keeping
+        self.mesh, self.sets, self.keeping = mesh, sets, keeping
         self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 
@@ -66,20 +65,28 @@ class Shared:
             kept.popitem(last=False)
         return kept[key]
 
+    def checkpoints(self, cells: list["Ready"], stage: str, **more: Any) -> Checkpoints | None:
+        """The checkpoints of a stage of the cells, where some are stored; see `Keeping.checkpoints`."""
+        return self.keeping and self.keeping.checkpoints(cells, stage, **more)
+
 
 class Ready(NamedTuple):
     """A cell with its parts chosen and its data prepared, in pixels."""
 
     experiment: Experiment
-    asked: Asked
+    parsed: Parsed
     protocol: Protocol
-    method: Method
     baseline: Baseline
-    config: Any
+    config: Any  # of the method
     dataset: Dataset
     prepared: Prepared
     transform: Preprocess
     space_s: float  # seconds that fitting it took
+
+    @property
+    def method(self) -> Method:
+        """The distiller; for training on all images that of the whole set."""
+        return self.parsed.method
 
     def network(self, name: str) -> Model:
         """The network `name` of a protocol or baseline, or the experiment's, for the images of the cell."""
@@ -89,7 +96,7 @@ class Ready(NamedTuple):
 class Pieces(NamedTuple):
     """The objects that the names and numbers of an experiment refer to."""
 
-    asked: Asked
+    parsed: Parsed
     protocol: Protocol
     baseline: Baseline
     noise: NoiseSpec
@@ -104,11 +111,13 @@ def pieces(experiment: Experiment) -> Pieces:
       ValueError: a name is unknown, an option is unknown or out of range, or the network has no width or depth.
     """
     protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
-    asked = read(experiment.method)
+    parsed = parse(experiment.method)
     baseline = choose(BASELINES, experiment.baseline or BASELINE_OF[protocol.name], "baseline")
-    space = experiment.preprocess or (baseline.space if asked.on_all else asked.method.space or SPACE_OF[protocol.name])
+    space = experiment.preprocess or (
+        baseline.space if parsed.on_all else parsed.method.space or SPACE_OF[protocol.name]
+    )
     choose(preprocess.SPECS, space, "preprocessing")
-    used = baseline.network if asked.on_all else protocol.network
+    used = baseline.network if parsed.on_all else protocol.network
     sizes(experiment.network or used, experiment.width, experiment.depth)
     choose(POLICIES, experiment.precision or default(), "precision")
     noise = NoiseSpec(
@@ -120,13 +129,13 @@ def pieces(experiment: Experiment) -> Pieces:
         labels_file=experiment.labels_file,
         matrix_file=experiment.matrix_file,
     )
-    return Pieces(asked, protocol, baseline, noise, method_config(asked.method.config, experiment), space)
+    return Pieces(parsed, protocol, baseline, noise, method_config(parsed.method.config, experiment), space)
 
 
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     """Choose the parts and prepare the data. Parts that do not fit together are an error before anything is trained."""
-    asked, protocol, baseline, noise, config, space = pieces(experiment)
-    dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset, data_dir=shared.data_dir))
+    parsed, protocol, baseline, noise, config, space = pieces(experiment)
+    dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset))
     pictures = (experiment.dataset, experiment.limit, experiment.imbalance)
 
     def given() -> Prepared:
@@ -146,15 +155,15 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
         return preprocess.fit(space, images, dataset.name), timer.steady
 
     transform, space_s = shared.once("space", (*pictures, space), fitted)
-    used = baseline.network if asked.on_all else protocol.network
+    used = baseline.network if parsed.on_all else protocol.network
     network(experiment, used, dataset.image_shape, dataset.num_classes)  # an architecture that does not fit is an error
-    return Ready(experiment, asked, protocol, asked.method, baseline, config, dataset, prepared, transform, space_s)
+    return Ready(experiment, parsed, protocol, baseline, config, dataset, prepared, transform, space_s)
 
 
 def full_recipe(ready: Ready) -> Recipe:
     """The baseline's recipe with the experiment's epochs, and without flips where they change the meaning."""
     experiment = ready.experiment
-    return adapted(ready.baseline.recipe, flip=experiment.dataset not in NO_FLIP, epochs=experiment.epochs)
+    return adapted(ready.baseline.recipe, flip=experiment.flip, epochs=experiment.epochs)
 
 
 def preprocessed(ready: Ready, shared: Shared) -> Prepared:

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from ddjax.denoising import cleaning
-from ddjax.denoising.witnesses import Networks
+from ddjax.denoising.networks import Networks
 from ddjax.types import TrainSet
-from experiments.running.config import NO_FLIP
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
+from experiments.running.shared import Ready, Shared, preprocessed
 
 NETWORKS = 3  # that a wrapper trains and stops early
 
@@ -18,7 +17,7 @@ NETWORKS = 3  # that a wrapper trains and stops early
 def seen(cell: Ready, shared: Shared) -> TrainSet:
     """The training set of the distiller: all images, or what a wrapper makes of them."""
     train = preprocessed(cell, shared).train
-    return train if cell.asked.wrapper is None else cleaning.apply(train, cleaned(cell, shared))
+    return train if cell.parsed.wrapper is None else cleaning.apply(train, cleaned(cell, shared))
 
 
 def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
@@ -26,14 +25,12 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
 
     A distilled set does not depend on how it is scored, so the networks of a wrapper train for their own epochs.
     """
-    experiment, train, name = cell.experiment, preprocessed(cell, shared).train, cell.asked.wrapper
-    model = cell.network(cell.baseline.network)
+    experiment, train, name = cell.experiment, preprocessed(cell, shared).train, cell.parsed.wrapper
     if name == PRUNE:
-        return cleaning.kept(train, ~pruned(cell, full_recipe(cell), model, shared))
+        return cleaning.kept(train, ~pruned(cell, shared))
     assert name is not None
-    kept = shared.keeping and shared.keeping.checkpoints([cell], "cleaning")
-    flip = experiment.dataset not in NO_FLIP
-    networks = Networks(model, experiment.seed, NETWORKS, flip=flip, checkpoints=kept)
+    model, kept = cell.network(cell.baseline.network), shared.checkpoints([cell], "cleaning")
+    networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint)
     key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, model.spec)
     return shared.once("cleaned", key, lambda: cleaning.WRAPPERS[name](train, networks))
@@ -41,7 +38,7 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
 
 def about(cell: Ready, shared: Shared) -> dict[str, Any]:
     """The column of a wrapper: the share of images that it keeps, and the share of wrong labels among them."""
-    if cell.asked.wrapper is None:
+    if cell.parsed.wrapper is None:
         return {}
     rows, labels = cleaned(cell, shared)
     clean = np.asarray(cell.prepared.audit.labels)

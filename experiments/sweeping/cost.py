@@ -11,8 +11,8 @@ from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
-from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment
-from experiments.running.methods import read
+from experiments.running.config import BASELINE_OF, Experiment
+from experiments.running.methods import parse
 from experiments.running.shared import network
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.operations import distillation
@@ -39,12 +39,12 @@ class Cost(NamedTuple):
     common: tuple[Common, ...] = ()
 
 
-def shape_of(cell: Experiment, data_dir: str | None = None) -> Shape:
+def shape_of(cell: Experiment) -> Shape:
     """Shape of the cell's training data, after limit and imbalance."""
     if cell.dataset in SHAPES:
         shape = Shape(*SHAPES[cell.dataset])
     else:
-        found = load(cell.dataset, data_dir=data_dir)
+        found = load(cell.dataset)
         shape = Shape(len(found.labels), len(found.test_labels), tuple(found.image_shape), found.num_classes)
     n, k = min(cell.limit or shape.train, shape.train), shape.classes
     if cell.imbalance:
@@ -52,12 +52,12 @@ def shape_of(cell: Experiment, data_dir: str | None = None) -> Shape:
     return shape._replace(train=n)
 
 
-def cost(cell: Experiment, machine: Machine, data_dir: str | None = None) -> Cost:
+def cost(cell: Experiment, machine: Machine) -> Cost:
     """Cost of a cell on a machine, which decides how much runs in parallel."""
-    shape = shape_of(cell, data_dir)
+    shape = shape_of(cell)
     if cell.method == "full":
         return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
-    stored = 0 if read(cell.method).on_all else cell.ipc * shape.classes
+    stored = 0 if parse(cell.method).on_all else cell.ipc * shape.classes
     disk = ROW_BYTES + stored * (math.prod(shape.image) + shape.classes) * FLOAT
     if (made := distillation(cell, shape, machine)) is None:
         return Cost(None, disk, 0.0)
@@ -72,9 +72,9 @@ def fleet_memory(known: Cost, members: int) -> float | None:
     return max([together, *(part.work.memory for part in known.common)])
 
 
-def members_that_fit(cell: Experiment, room: float, data_dir: str | None = None) -> int:
+def members_that_fit(cell: Experiment, room: float) -> int:
     """Number of cells like this one that fit into `room` bytes with a fifth to spare; at least 1."""
-    known = cost(cell, MACHINES["h200"], data_dir)
+    known = cost(cell, MACHINES["h200"])
     if known.work is None:
         return 1
     return max(1, int((0.8 * room - known.data) / (known.work.memory - known.data)))
@@ -93,7 +93,7 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
     protocol = PROTOCOLS[cell.protocol]
-    recipe = adapted(protocol.recipe(m), flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
+    recipe = adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if len(protocol.rates) > 1:

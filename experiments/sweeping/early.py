@@ -1,4 +1,4 @@
-"""What a sweep that still runs shows: its table, and a report when a whole seed is there and again as cells land."""
+"""Output of a running sweep: its table, and a report once a seed is complete and again as further cells finish."""
 
 import dataclasses
 import pathlib
@@ -15,7 +15,7 @@ AGAIN = 60.0  # seconds between two reports, so that they take a small part of t
 
 @dataclasses.dataclass
 class Early:
-    """Calls `write` after cells have landed, from the moment on when all cells of some seed are done.
+    """Calls `write` as cells finish, once all cells of some seed are done.
 
     Attributes:
       cells: of the sweep.

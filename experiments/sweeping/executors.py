@@ -1,6 +1,5 @@
 """Executors of cells: one or several processes on this machine, tasks of a Ray cluster, or Slurm jobs."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from experiments.sweeping.store import Store
 OF_A_WORKER = 2 * GIB  # upper bound on the memory of a process with small images
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class Where:
     """The executor and its settings, as in the options of `experiments.sweep`."""
 
@@ -36,8 +35,7 @@ class Where:
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the settings."""
-        ranges.fields(self)
+        """Check that the number of processes has a meaning."""
         if self.workers is not None and self.executor != "here":
             raise ValueError(f"--workers is only for --executor here; leave it out with --executor {self.executor}")
 
@@ -71,7 +69,7 @@ def execute(
         parts = bundles(groups(missing, False))
         start = on_processes(workers)
     else:
-        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine, store.data_dir)]
+        apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine)]
         parts = bundles(apart)
         if where.executor == "ray":
             start = on_ray(where.address, where.resources, where.retries)
@@ -92,12 +90,12 @@ def usual_workers(cells: list[Experiment]) -> int:
 
 
 def _groups_elsewhere(
-    missing: list[Experiment], where: Where, fleet: bool | None, machine: str | None, data_dir: str | None
+    missing: list[Experiment], where: Where, fleet: bool | None, machine: str | None
 ) -> list[list[Experiment]]:
     need = {cell.method: resources_of(cell.method, where.resources) for cell in missing}
     room = MACHINES[machine].memory if machine in MACHINES else math.inf
     parts = []
     for method in need:  # by default a fleet if its job has an accelerator
         together = bool(need[method].gpus or need[method].tpus) if fleet is None else fleet
-        parts += groups([cell for cell in missing if cell.method == method], together, room, data_dir)
+        parts += groups([cell for cell in missing if cell.method == method], together, room)
     return parts

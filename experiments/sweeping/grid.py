@@ -9,12 +9,12 @@ from typing import Any
 from ddjax import ranges
 from ddjax.ranges import Count, Seed, Share
 from experiments.running.config import BASELINE_OF, Experiment, drawn, known_settings, read_toml
-from experiments.running.methods import read, sized
+from experiments.running.methods import parse, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class Grid:
     """All combinations of its axes.
 
@@ -35,10 +35,6 @@ class Grid:
     protocols: tuple[str, ...] = ("common",)
     everywhere: Settings = dataclasses.field(default_factory=dict)
     of_method: Mapping[str, Mapping[int, Settings]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check the axes."""
-        ranges.fields(self)
 
 
 def cells(*grids: Grid) -> list[Experiment]:
@@ -73,7 +69,7 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
                 for protocol in grid.protocols:  # innermost, because protocols share a distilled set
-                    if read(method).on_all and protocol != first[protocol]:
+                    if parse(method).on_all and protocol != first[protocol]:
                         continue
                     cell = Experiment(
                         dataset=dataset,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ddjax import ranges
-from ddjax.names import unknown
+from ddjax.names import check_known
 from ddjax.ranges import NonNegative, Positive
 from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import fingerprint
@@ -27,7 +27,7 @@ from experiments.sweeping.store import FAILED, Store
 CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings("resource ")
 class Resources:
     """Resources of a job.
 
@@ -41,10 +41,6 @@ class Resources:
     tpus: NonNegative = 0
     memory: NonNegative = 0
     hours: Positive = 24
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        ranges.fields(self, "resource ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +106,7 @@ def resources_of(method: str, given: Iterable[str]) -> Resources:
     for word in sorted(given, key=lambda word: ":" in word):
         place, _, setting = word.rpartition(":")
         name, _, value = setting.partition("=")
-        if name not in known:
-            raise unknown("resource", name, known)
+        check_known("resource", name, known)
         try:
             number = float(value)
         except ValueError as error:

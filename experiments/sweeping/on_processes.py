@@ -29,7 +29,7 @@ def on_processes(count: int) -> Callable[[list[Job]], Iterator[Ended | None]]:
             try:
                 yield from _run(workers, list(jobs))
             finally:
-                if stopping.asked():  # the pools wait until the workers have saved their checkpoints
+                if stopping.requested():  # the pools wait until the workers have saved their checkpoints
                     for process in multiprocessing.active_children():
                         process.terminate()
 

@@ -11,8 +11,8 @@ from ddjax.evaluation.protocols import adapted
 from ddjax.names import choose
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
-from experiments.running.config import BASELINE_OF, NO_FLIP, Experiment, method_config
-from experiments.running.methods import read
+from experiments.running.config import BASELINE_OF, Experiment, method_config
+from experiments.running.methods import parse
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
@@ -52,11 +52,11 @@ class Distillation(NamedTuple):
 
 def distillation(cell: Experiment, shape: Shape, machine: Machine) -> Distillation | None:
     """Of a cell on a machine; None for a method without a formula, such as robust rules and cleaning methods."""
-    asked, protocol = read(cell.method), choose(PROTOCOLS, cell.protocol, "protocol")
-    if asked.on_all or asked.wrapper or cell.method not in FORMULAS:
+    parsed, protocol = parse(cell.method), choose(PROTOCOLS, cell.protocol, "protocol")
+    if parsed.on_all or parsed.wrapper or cell.method not in FORMULAS:
         return None
-    config = method_config(asked.method.config, cell)
-    own = asked.method.model(config, shape.image, shape.classes) if asked.method.model else None
+    config = method_config(parsed.method.config, cell)
+    own = parsed.method.model(config, shape.image, shape.classes) if parsed.method.model else None
     model = own or network(cell, protocol.network, shape.image, shape.classes)
     images = cell.ipc * shape.classes * copies(cell.method, config, shape.image)
     return Distillation(*FORMULAS[cell.method](cell, config, model, shape, machine), images)
@@ -70,5 +70,5 @@ def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
 
 
 def _trained(cell: Experiment, recipe: Recipe, name: str, shape: Shape, n: int) -> float:
-    recipe = adapted(recipe, flip=cell.dataset not in NO_FLIP, epochs=cell.epochs)
+    recipe = adapted(recipe, flip=cell.flip, epochs=cell.epochs)
     return training(recipe, network(cell, name, shape.image, shape.classes), shape, n, 0, 1, ANY).flop

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ddjax.preprocess import chosen
 from ddjax.storage.rows import hardware
-from experiments.display.progress import in_time
+from ddjax.timing import in_time
 from experiments.running.config import Experiment
 from experiments.running.methods import sized
 from experiments.running.run import alike
@@ -43,9 +43,7 @@ def kind(cell: Experiment) -> tuple:
     return cell.dataset, cell.method, cell.ipc, cell.protocol
 
 
-def plan(
-    rounds: list[list[Experiment]], store: Store, machine: Machine, fleet: bool, data_dir: str | None = None
-) -> Plan:
+def plan(rounds: list[list[Experiment]], store: Store, machine: Machine, fleet: bool) -> Plan:
     """Predict the cells of all rounds by formula, or by the mean of rows of the same kind if this machine has some.
 
     Measured rows include the shared work, so a kind with rows adds no shared work.
@@ -57,10 +55,10 @@ def plan(
         if machine.name == "here" and row and row["status"] == "done" and row["hardware"] == hardware():
             took[kind(cell)].append(row["seconds"])
     estimates, common, missing = [], {}, []
-    together = [group for part in rounds for group in groups(part, fleet, machine.memory, data_dir)]
+    together = [group for part in rounds for group in groups(part, fleet, machine.memory)]
     sizes = {cell: len(group) for group in together for cell in group}
     for cell in cells:
-        members, known = sizes[cell], cost(cell, machine, data_dir)
+        members, known = sizes[cell], cost(cell, machine)
         rate = machine.rate(cell.precision)
         seconds = None if known.work is None else known.work.flop / rate + known.work.passes * machine.pass_s / members
         measured = bool(took[kind(cell)])

@@ -149,7 +149,7 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
         study("cifar10", (CLEAN, *HUMAN), (500, 1000), ("random", "datm")),
         study("cifar100", (CLEAN, ("noisy100", 0.0)), (1, 10, 50)),
     ),
-    "tier_a": (study("cifar10", (CLEAN, *SYMMETRIC, *ASYMMETRIC[:2], HUMAN[0], HUMAN[-1]), (10, 50)),),
+    "cifar10": (study("cifar10", STUDIED, (10, 50)),),
     "long_tail": (
         Grid(
             ("cifar10",),

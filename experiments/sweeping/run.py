@@ -1,20 +1,16 @@
 """Run the missing cells of a directory."""
 
-import functools
 import math
-import pathlib
 import sys
 import time
-import traceback
 from collections.abc import Callable
 
-from ddjax.distilled import saving
 from ddjax.execution.guard import Diverged
 from ddjax.storage.rows import commit, fingerprint, hardware, versions
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
 from experiments.running.config import Experiment
-from experiments.running.methods import read
+from experiments.running.methods import parse
 from experiments.running.run import Outcome, alike, run
 from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
@@ -22,9 +18,7 @@ from experiments.sweeping.machines import device_memory
 from experiments.sweeping.store import NAMED, Store
 
 
-def groups(
-    cells: list[Experiment], fleet: bool, room: float = math.inf, data_dir: str | None = None
-) -> list[list[Experiment]]:
+def groups(cells: list[Experiment], fleet: bool, room: float = math.inf) -> list[list[Experiment]]:
     """Groups of cells of one round that run as one program, in the order of their first cells.
 
     If `fleet`, cells that differ only in labels and seeds are a group, else each cell is one. A fleet that needs more
@@ -37,7 +31,7 @@ def groups(
     for cell in cells:
         kinds.setdefault(alike(cell), []).append(cell)
     for group in kinds.values():
-        most = len(group) if room == math.inf else members_that_fit(group[0], room, data_dir)
+        most = len(group) if room == math.inf else members_that_fit(group[0], room)
         parts = -(-len(group) // most)
         found += [group[i * len(group) // parts : (i + 1) * len(group) // parts] for i in range(parts)]
     return found
@@ -47,7 +41,7 @@ def bundles(parts: list[list[Experiment]]) -> list[list[list[Experiment]]]:
     """Join groups that score the same distilled sets by different protocols, so that one process distils them once."""
     found: dict[tuple, list[list[Experiment]]] = {}
     for group in parts:
-        on_all = read(group[0].method).on_all
+        on_all = parse(group[0].method).on_all
         found.setdefault(tuple(group if on_all else map(unscored, group)), []).append(group)
     return list(found.values())
 
@@ -65,7 +59,7 @@ def run_missing(
     total = sum(map(len, rounds))
     present = total - sum(map(len, missing))
     with view.task("cells") as report:
-        for bundle in bundles([group for part in missing for group in groups(part, fleet, room, store.data_dir)]):
+        for bundle in bundles([group for part in missing for group in groups(part, fleet, room)]):
             with store.claimed([cell for group in bundle for cell in group]) as mine:
                 for group in bundle:
                     failed += run_group([cell for cell in group if cell in mine], store, shared, view)
@@ -105,30 +99,19 @@ def run_group(cells: list[Experiment], store: Store, shared: Shared, view: View 
                 keeping.finished(cells)
             return failed
         outcomes = [error]
-    seconds, failed, rows, leave = round((time.monotonic() - start) / len(cells), 2), [], [], []
+    seconds, failed, rows = round((time.monotonic() - start) / len(cells), 2), [], []
     for cell, outcome in zip(cells, outcomes, strict=True):
         if isinstance(outcome, Outcome):
             row = {"status": "done", **outcome.row, "seconds": seconds}
-            leave.append(functools.partial(_leave_set, outcome))
         else:
             failed.append(cell)
             print(f"failed: {cell.method} on {cell.dataset}, {cell.noise} {cell.rate}: {outcome}", file=sys.stderr)
             row = failure(cell, outcome, seconds)
-            leave.append(functools.partial(_leave_traceback, outcome))
         rows.append(row | {"command": store.command})
-    store.write(rows, leave)
+    store.write(rows, outcomes)
     if keeping and len(failed) < len(cells):
         keeping.finished(cells)
     return failed
-
-
-def _leave_set(outcome: Outcome, folder: pathlib.Path) -> None:
-    if outcome.distilled is not None:
-        saving.save_distilled(outcome.distilled, folder / "distilled")
-
-
-def _leave_traceback(error: Exception, folder: pathlib.Path) -> None:
-    (folder / "traceback.txt").write_text("".join(traceback.format_exception(error)))
 
 
 def failure(cell: Experiment, error: Exception, seconds: float) -> dict:

@@ -6,17 +6,19 @@ import itertools
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ddjax.distilled import DistilledSet
-from ddjax.distilled.saving import load_distilled
+from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.storage.checkpoints import SECONDS
 from ddjax.storage.files import replacing, replacing_folder, tidied
 from ddjax.storage.locks import Held, alone
 from ddjax.storage.rows import fingerprint, to_line
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
+from experiments.running.run import Outcome
 from experiments.running.shared import Shared
 
 log = logging.getLogger("ddjax.sweep")
@@ -34,14 +36,12 @@ class Store:
     Attributes:
       root: the directory, which the first run creates if it is missing.
       command: written into rows.
-      data_dir: the TFDS directory.
       save_every: seconds between checkpoints of a cell.
       images: where training images are kept: "device", "host" or "auto".
     """
 
     root: pathlib.Path
     command: str = ""
-    data_dir: str | None = None
     save_every: float = SECONDS
     images: str = "auto"
 
@@ -52,7 +52,7 @@ class Store:
 
     def shared(self) -> Shared:
         """A new cache for cells that run in this process."""
-        return Shared(self.data_dir, sets=self.distilled, keeping=self.keeping(), images=self.images)
+        return Shared(sets=self.distilled, keeping=self.keeping(), images=self.images)
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
@@ -79,16 +79,18 @@ class Store:
         """Checkpoints of unfinished cells."""
         return Keeping(self.root / "unfinished", self.save_every, wait=True)
 
-    def write(self, rows: Sequence[dict[str, Any]], leave: Sequence[Callable[[pathlib.Path], None]] = ()) -> None:
-        """Write rows, each into a folder of its own, which the function in `leave` may add files to.
+    def write(self, rows: Sequence[dict[str, Any]], outcomes: Sequence[Outcome | Exception] = ()) -> None:
+        """Write rows, each into a folder of its own, with the distilled set of an outcome or the traceback of an error.
 
         All folders are complete before the first one appears, so cells that ran as one program are written together.
         """
         with contextlib.ExitStack() as folders:
-            for row, fill in itertools.zip_longest(rows, leave):
+            for row, outcome in itertools.zip_longest(rows, outcomes):
                 aside = folders.enter_context(replacing_folder(self.runs / row["fingerprint"]))
-                if fill:
-                    fill(aside)
+                if isinstance(outcome, Exception):
+                    (aside / "traceback.txt").write_text("".join(traceback.format_exception(outcome)))
+                elif outcome and outcome.distilled is not None:
+                    save_distilled(outcome.distilled, aside / "distilled")
                 (aside / ROW).write_text(to_line(row) + "\n")
         for row in rows:
             if row.get("set"):

@@ -77,6 +77,7 @@ def test_one_run_with_nothing_of_the_librarys_own(tmp_path, capsys):
     assert row["effective_rate"] == pytest.approx(0.2) and row["distill_steps"] == 5
 
 
+@pytest.mark.slow
 def test_a_name_is_found_from_the_folder_the_command_runs_in():
     here = pathlib.Path(__file__).parent
     command = [sys.executable, "-m", "experiments.noise", "--dataset", "digits", "--kind", "my_fork.noise:faint"]

@@ -1,22 +1,20 @@
 """Settings of DANCE."""
 
 import dataclasses
+from typing import Annotated
 
 from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
-from ddjax.distilled.decode import FORMATIONS
 from ddjax.models.sizes import is_small
-from ddjax.names import unknown
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare
 
-STARTS = ("mix", "random", "noise")
-ORDERS = ("drawn", "first")
-OPTIMISERS = ("per_class", "whole")
-ENCODERS = ("between", "random")
+Optimiser = Annotated[str, ("per_class", "whole")]
+Encoder = Annotated[str, ("between", "random")]
+FirstImages = Annotated[str, ("mix", "random", "noise")]
 SMALL_FACTOR, FACTOR = 1, 2  # cells of small images would show nothing
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class DanceConfig:
     """Settings of DANCE; the defaults are those published for images of up to 64 pixels.
 
@@ -58,19 +56,19 @@ class DanceConfig:
     width: Natural = 0
     depth: Natural = 0
     factor: Natural = 0
-    formation: str = "single"
+    formation: Annotated[str, ("single", "multi", "bound")] = "single"
     batch: Count = 128
     cap: Count = 200
     rate: NonNegative = 0.0
     momentum: PartialShare = 0.5
-    optimiser: str = "per_class"
-    encoder: str = "between"
+    optimiser: Optimiser = "per_class"
+    encoder: Encoder = "between"
     calibrations: Natural = 1
     augment: str = "color_crop_cutout"
     one_operation: bool = False
     unit_box: bool = True
-    start: str = "mix"
-    start_order: str = "drawn"
+    start: FirstImages = "mix"
+    start_order: Annotated[str, ("drawn", "first")] = "drawn"
     members: Count = 5
     pool_epochs: Natural = 0
     keep_pool: bool = True
@@ -79,16 +77,6 @@ class DanceConfig:
 
     def __post_init__(self) -> None:
         """Raise a ValueError for settings that cannot run, before anything is compiled."""
-        ranges.fields(self)
-        for name, known in (
-            ("optimiser", OPTIMISERS),
-            ("encoder", ENCODERS),
-            ("start", STARTS),
-            ("start_order", ORDERS),
-            ("formation", FORMATIONS),
-        ):
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
         if self.encoder == "random" and self.calibrations:
             raise ValueError(
                 f"calibrations={self.calibrations} needs trained networks, and encoder='random' has none: "

@@ -66,9 +66,6 @@ def class_rows(key: PRNGKey, train: TrainSet, count: int, order: str = "drawn") 
       count: rows per class. A class with fewer rows gives all of them and repeats some at random.
       order: "drawn" (at random, without replacement) or "first".
 
-    Returns:
-      Row numbers.
-
     Raises:
       ValueError: a class has no images.
     """

@@ -4,23 +4,21 @@ import dataclasses
 from typing import Annotated
 
 from ddjax import ranges
-from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm.schedule import Schedule
 from ddjax.distillers.datm.settings import settings
 from ddjax.experts import RECIPES
-from ddjax.names import choose, unknown
+from ddjax.names import choose
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range
 from ddjax.training import Recipe
 
-STARTS = ("correct", "real", "noise")
-SHORT = ("error", "real")
-KEEPS = ("all", "window")
 EPOCH_STEPS = 90  # minimal number of an expert's steps per epoch if its batch size is automatic
 LEAST_BATCH = 16
+ExpertRecipe = Annotated[str, tuple(RECIPES)]
+FirstImages = Annotated[str, ("correct", "real", "noise")]
 Threshold = Annotated[float, Range(0, above=True, infinite=True)]
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class DatmConfig:
     """Settings of DATM; the defaults suit small images within minutes on a CPU.
 
@@ -73,7 +71,7 @@ class DatmConfig:
     width: Natural = 0
     depth: Natural = 0
     flip: bool = True
-    expert_recipe: str = "datm"
+    expert_recipe: ExpertRecipe = "datm"
     experts: Count = 4
     expert_epochs: Count = 30
     expert_batch: Natural = 0
@@ -81,7 +79,7 @@ class DatmConfig:
     expert_seed: Annotated[int, Range(-1, 2**32 - 1)] = -1
     storage: str = "float32"
     store: bool = True
-    keep: str = "all"
+    keep: Annotated[str, ("all", "window")] = "all"
     inner_steps: Count = 40
     inner_batch: Natural = 0
     match_epochs: Count = 8
@@ -100,27 +98,16 @@ class DatmConfig:
     learn_labels: bool = True
     threshold: Threshold = 1.0
     average_decay: PartialShare = 0.0
-    start: str = "correct"
-    short_class: str = "error"
-    hypergradient: str = "exact"
-    remat: str = "nothing"
+    start: FirstImages = "correct"
+    short_class: Annotated[str, ("error", "real")] = "error"
+    hypergradient: Annotated[str, ("exact", "adjoint", "tesla", "tesla_replay")] = "exact"
+    remat: Annotated[str, ("nothing", "dots", "everything")] = "nothing"
     segments: Count = 1
     micro_batch: Natural = 0
     memory: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         """Raise a ValueError for settings that cannot run, before anything is compiled."""
-        ranges.fields(self)
-        for name, known in (
-            ("expert_recipe", RECIPES),
-            ("start", STARTS),
-            ("short_class", SHORT),
-            ("keep", KEEPS),
-            ("hypergradient", HYPERGRADIENTS),
-            ("remat", REMATS),
-        ):
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
         earliest = min(self.early_last_start, self.last_start) if self.growth_steps else self.last_start
         if self.first_start >= earliest:
             raise ValueError(
@@ -189,11 +176,11 @@ class MttConfig(DatmConfig):
     FTD (2211.11004) is this with expert_recipe="ftd" and an average_decay such as 0.999.
     """
 
-    expert_recipe: str = "mtt"
+    expert_recipe: ExpertRecipe = "mtt"
     growth_steps: Natural = 0
     learn_labels: bool = False
     threshold: Threshold = float("inf")
-    start: str = "real"
+    start: FirstImages = "real"
 
 
 def published(name: str, ipc: int) -> DatmConfig:

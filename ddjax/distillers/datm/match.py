@@ -75,13 +75,6 @@ def match(config: DatmConfig, model: Model, learned: Learned, key: PRNGKey, batc
     The loss is the squared distance between the ends of student and expert, divided by that between the student's start
     and the expert's end.
 
-    Args:
-      config: the settings.
-      model: the network.
-      learned: images, labels and step size.
-      key: decides batches and augmentations.
-      batch: the segments.
-
     Returns:
       Values and gradients with a leading axis of segments; `end` is empty.
     """

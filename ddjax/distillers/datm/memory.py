@@ -93,9 +93,6 @@ def fitted(shapes: Shapes, way: Way, gib: float) -> Way:
       way: the configured way, which is the cheapest.
       gib: the bound in GiB; 0 sets no bound.
 
-    Returns:
-      The way to take.
-
     Raises:
       ValueError: no way fits.
     """

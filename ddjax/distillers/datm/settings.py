@@ -91,9 +91,6 @@ def settings(name: str, ipc: int) -> dict[str, Any]:
       name: the data set, or data set and noise.
       ipc: images per class.
 
-    Returns:
-      Values by field name.
-
     Raises:
       ValueError: nothing was published under this name, or not for this number of images.
     """

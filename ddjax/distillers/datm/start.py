@@ -104,13 +104,6 @@ def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, exper
     Learned labels start at logits of experts: for images that experts predict as labelled, the mean over the experts
     that are right; for real images, those of the first expert. Other labels are one-hot rows of the given classes.
 
-    Args:
-      config: the settings.
-      key: decides which images are drawn.
-      train: the training set.
-      model: the network of the experts.
-      experts: their trajectories.
-
     Returns:
       Images and labels.
 

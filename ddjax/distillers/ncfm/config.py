@@ -1,15 +1,13 @@
 """Settings of NCFM."""
 
-import dataclasses
+from typing import Annotated
 
+from ddjax import ranges
 from ddjax.distillers.dance.config import DanceConfig
-from ddjax.names import unknown
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive
 
-SAMPLERS = ("gaussian", "learned")
 
-
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class NcfmConfig(DanceConfig):
     """The fields of DANCE, and those below; the defaults are published for CIFAR-10.
 
@@ -34,7 +32,7 @@ class NcfmConfig(DanceConfig):
     cap: Count = 10_000
     members: Count = 20
     frequencies: Count = 4096
-    sampler: str = "gaussian"
+    sampler: Annotated[str, ("gaussian", "learned")] = "gaussian"
     amplitude: NonNegative = 0.5
     phase: NonNegative = 0.5
     scale: Positive = 300.0
@@ -45,8 +43,6 @@ class NcfmConfig(DanceConfig):
     def __post_init__(self) -> None:
         """Raise a ValueError for settings that cannot run, before anything is compiled."""
         super().__post_init__()
-        if self.sampler not in SAMPLERS:
-            raise unknown("sampler", self.sampler, SAMPLERS)
         if not self.amplitude + self.phase:
             raise ValueError("amplitude=0 and phase=0 match nothing; give one of them a positive weight")
 

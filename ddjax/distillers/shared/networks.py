@@ -22,9 +22,6 @@ def convnet(
       depth: number of blocks; 0 derives it from the side of the images.
       **options: other options of the network.
 
-    Returns:
-      The network.
-
     Raises:
       ValueError: the depth does not fit the images, or an option is unknown.
     """

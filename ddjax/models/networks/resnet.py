@@ -81,8 +81,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Maps, present: Present = None) -> Output:
         """[n h w c] -> logits [n k] and pooled features [n d]."""
-        if self.pooling not in ("mean", "flatten"):
-            raise names.unknown("pooling", self.pooling, ("mean", "flatten"))
+        names.check_known("pooling", self.pooling, ("mean", "flatten"))
         width = self.width or (32 if x.shape[1:] == (32, 32, 3) else 64)
         size, stride, pool = names.choose(STEMS, self.stem, "stem")(x, self.averaged)
         x = layers.Conv(width, size, stride, use_bias=False, scheme=self.style.init, name="stem_conv")(x)

@@ -29,8 +29,7 @@ class VGG11(nn.Module):
     @nn.compact
     def __call__(self, x: Maps, present: Present = None) -> Output:
         """[n h w c] -> logits [n k] and the pooled last maps [n d]."""
-        if self.last not in ("corner", "mean"):
-            raise names.unknown("last", self.last, ("corner", "mean"))
+        names.check_known("last", self.last, ("corner", "mean"))
         padding, i = layers.stem_padding(x, 1), 0
         for stage in WIDTHS:
             for width in stage:

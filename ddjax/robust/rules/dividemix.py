@@ -80,9 +80,6 @@ def dividemix(
       alpha: of the Beta distribution of the mixed shares.
       penalty: weight of the negative entropy of predictions in the warm-up; 1 is published for asymmetric noise.
 
-    Returns:
-      The rule.
-
     Raises:
       ValueError: a setting is out of range.
     """

@@ -242,7 +242,7 @@ def maybe_checkpoint(
     Raises:
       Stopped: a signal asked the process to end.
     """
-    stop, due = agreed(stopping.asked(), checkpoints is not None and checkpoints.due())
+    stop, due = agreed(stopping.requested(), checkpoints is not None and checkpoints.due())
     kept = checkpoints is not None and (stop or due or broken) and checkpoints.save(step, state, history())
     if stop:
         stopping.stop(done + (", and kept" if kept else ""))

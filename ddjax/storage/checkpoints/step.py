@@ -42,9 +42,9 @@ def digest(tree: Any) -> str:
     return array_digest(*(_host(leaf) for leaf in jax.tree.leaves(tree)))
 
 
-def differences(there: Any, here: Any, name: str = "") -> list[str]:
+def differences(there: Any, here: Any) -> list[str]:
     """The first differences between two configurations, as `key: there -> here`."""
-    lines = [f"{key}: {old} -> {new}" for key, old, new in _differing(there, here, name)]
+    lines = [f"{key}: {old} -> {new}" for key, old, new in _differing(there, here, "")]
     return lines if len(lines) <= LISTED else [*lines[:LISTED], f"and {len(lines) - LISTED} more"]
 
 

@@ -1,7 +1,7 @@
-"""What a witness is asked, and what it says: the interface between `denoise` and the witnesses.
+"""Predictors: methods that predict the class of every example from the given labels, and the records they exchange.
 
-A witness makes predictions for every example from the given labels. A new one is a `Witness` in `registry.WITNESSES`.
-A witness that needs another one, such as an ensemble, calls `Question.consult`.
+A new one is a `Predictor` in `registry.PREDICTORS`. A predictor that needs another one, such as an ensemble, calls
+`Request.predict`.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from ddjax.denoising.costs import Cost
 from ddjax.denoising.judging import Judgement
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.telling import Report
+from ddjax.denoising.progress import Report
 from ddjax.distilled import DistilledSet
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.storage.rows import fingerprint
@@ -35,7 +35,7 @@ class FeatureSet(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The arguments of `ddjax.denoise` that a witness may read; they are described there."""
+    """The arguments of `ddjax.denoise` that a predictor may read; they are described there."""
 
     method: str
     ipc: int = 10
@@ -52,117 +52,114 @@ class Plan:
     seed: int = 0
 
 
-class Testimony(NamedTuple):
-    """What a witness says.
+class Predictions(NamedTuple):
+    """The predictions of a predictor.
 
     Attributes:
-      predictions: logits or log-probabilities of each member, finite.
+      members: logits or log-probabilities of each member, finite.
       scores: scores of its own by name; larger is more suspicious.
       seconds: wall time by stage.
       distilled: the distilled set that the members learned from, if there is one.
     """
 
-    predictions: Float[np.ndarray, "s n k"]
+    members: Float[np.ndarray, "s n k"]
     scores: Mapping[str, Float[np.ndarray, "n"]] = {}
     seconds: Mapping[str, float] = {}
     distilled: DistilledSet | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-    """What a witness is asked.
+class Request:
+    """The input of a predictor.
 
     Attributes:
       data: examples with their given labels; images are in pixels.
       plan: the arguments of `ddjax.denoise`.
       stages: what is kept on disk.
-      decides: everything that decides the testimony, as JSON; the key under which it is kept.
-      choose: finds a witness by name.
+      decides: everything that decides the predictions, as JSON; the key under which it is kept.
+      choose: finds a predictor by name.
       report: receives the progress of the stages.
-      early: receives a testimony that a slower one will replace.
-      heard: the testimonies so far, which are not asked for again.
+      early: receives predictions that those of a slower predictor will replace.
+      known: the predictions so far, which are not made again.
     """
 
     data: TrainSet | FeatureSet
     plan: Plan
     stages: Stages
     decides: Mapping[str, Any]
-    choose: Callable[[str], "Witness"]
+    choose: Callable[[str], "Predictor"]
     report: Report | None = None
-    early: Callable[[Testimony], None] | None = None
-    heard: dict[str, "Testimony"] = dataclasses.field(default_factory=dict)
+    early: Callable[[Predictions], None] | None = None
+    known: dict[str, "Predictions"] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Checkpoints | None:
-        """Checkpoints of this witness while it is not finished."""
+        """Checkpoints of this predictor while it is not finished."""
         return self.stages.checkpoints("logits", self.decides)
 
-    def consult(self, method: str, **changes: Any) -> Testimony:
-        """Ask another witness about the same data, or take its answer from an earlier run.
+    def predict(self, method: str, **changes: Any) -> Predictions:
+        """The predictions of another predictor for the same data, made now or taken from an earlier run.
 
         Args:
-          method: the name of the witness.
+          method: the name of the predictor.
           **changes: fields of the plan that differ.
-
-        Returns:
-          Its testimony.
 
         Raises:
           ValueError: the predictions are not finite.
         """
-        plan, witness = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
+        plan, predictor = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
         decides = {"data": self.decides["data"], "method": method}
-        decides |= {name: getattr(plan, name) for name in witness.decides}
+        decides |= {name: getattr(plan, name) for name in predictor.decides}
         key = fingerprint(decides)
-        if key in self.heard:
-            return self.heard[key]
-        asked, fresh = dataclasses.replace(self, plan=plan, decides=decides), []
+        if key in self.known:
+            return self.known[key]
+        request, fresh = dataclasses.replace(self, plan=plan, decides=decides), []
 
         def make() -> dict[str, np.ndarray]:
             start = time.monotonic()
-            said = witness.ask(asked)
-            if not np.isfinite(said.predictions).all():
+            predicted = predictor.predict(request)
+            if not np.isfinite(predicted.members).all():
                 raise ValueError(
                     "the networks' predictions are not finite: they diverged; lower the rate or other options"
                 )
-            fresh.append(said)
-            seconds = said.seconds or {method: time.monotonic() - start}
-            arrays = {"predictions": said.predictions}
-            arrays |= {_SCORE + name: values for name, values in said.scores.items()}
+            fresh.append(predicted)
+            seconds = predicted.seconds or {method: time.monotonic() - start}
+            arrays = {"predictions": predicted.members}
+            arrays |= {_SCORE + name: values for name, values in predicted.scores.items()}
             return arrays | {_SECONDS + name: np.float64(each) for name, each in seconds.items()}
 
         kept = self.stages.arrays("logits", decides, make)
-        distilled = fresh[0].distilled if fresh else witness.distilled(asked) if witness.distilled else None
-        self.heard[key] = Testimony(
+        distilled = fresh[0].distilled if fresh else predictor.distilled(request) if predictor.distilled else None
+        self.known[key] = Predictions(
             kept["predictions"],
             {name.removeprefix(_SCORE): values for name, values in kept.items() if name.startswith(_SCORE)},
             {name.removeprefix(_SECONDS): float(v) for name, v in kept.items() if name.startswith(_SECONDS)},
             distilled,
         )
-        return self.heard[key]
+        return self.known[key]
 
 
-class Witness(NamedTuple):
+class Predictor(NamedTuple):
     """A source of predictions.
 
     Attributes:
-      ask: answers a question.
+      predict: makes the predictions.
       takes: the kinds of input that it can judge, of IMAGES and FEATURES.
-      decides: the fields of `Plan` that decide its answer, without the method.
+      decides: the fields of `Plan` that decide its predictions, without the method.
       check: raises a ValueError for data or a plan that it cannot use, before any work.
       judge: replaces the judgement of its predictions; cleanlab has filters of its own.
-      distilled: the distilled set of a kept testimony, if it has one.
+      distilled: the distilled set of predictions that are kept, if there is one.
       config: the dataclass whose fields `Plan.options` may set.
-      cost: what an answer costs, where it can be counted.
+      cost: of its predictions, where it can be counted.
       stage: the stage that it announces, if it is the only one.
     """
 
-    ask: Callable[[Question], Testimony]
+    predict: Callable[[Request], Predictions]
     takes: tuple[str, ...]
     decides: tuple[str, ...]
     check: Callable[[TrainSet | FeatureSet, Plan, tuple[str, ...]], None] | None = None
     judge: Callable[[Judgement, Float[np.ndarray, "s n k"], Int[np.ndarray, "n"]], Judgement] | None = None
-    distilled: Callable[[Question], DistilledSet] | None = None
+    distilled: Callable[[Request], DistilledSet] | None = None
     config: type | None = None
     cost: Callable[[TrainSet | FeatureSet, Plan], Cost] | None = None
     stage: str | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.data import to_space
-from ddjax.denoising.telling import Report, begun
+from ddjax.denoising.progress import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, adapted
@@ -30,7 +30,7 @@ YOUNG = 0.1  # share of the plain recipe's epochs: by then most right labels are
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """The networks of a witness, and what follows their training.
+    """The networks of a predictor, and what follows their training.
 
     Attributes:
       model: the architecture.
@@ -109,9 +109,6 @@ def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarr
     Args:
       train: the images to judge, preprocessed, with their given labels.
       networks: trained for a tenth of the plain recipe, or of `epochs`.
-
-    Returns:
-      A member for each network.
     """
     recipe = young_recipe(networks.epochs, networks.flip)
     fitted = fit(
