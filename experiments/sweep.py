@@ -142,7 +142,7 @@ def sweep(
     view = View(quiet, Board(tensorboard) if tensorboard else None)
     if executor == "here" and not quiet:
         with view.log():  # of images that are decoded
-            lines = planning.places([cell for cell in cells if not store.done(cell)], images, data_dir)
+            lines = planning.places([cell for cell in cells if not store.done(cell)], images)
         for line in lines:
             view.say(line)
     early = Early(cells, store, lambda more: report(store.root, quiet=quiet or view.live or not more, reload=RELOAD))

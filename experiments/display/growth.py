@@ -83,7 +83,9 @@ def exponents(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str,
 
 def row_of(rows: Sequence[dict[str, Any]], stage: str, name: str, size: Sequence[int]) -> dict[str, Any]:
     """The row of a stage of a method at a size."""
-    return next(row for row in rows if (row["stage"], row["method"], *(row[a] for a in AXES)) == (stage, name, *size))
+    return next(
+        row for row in rows if (row["stage"], row["method"], *(row[part] for part in WORDS)) == (stage, name, *size)
+    )
 
 
 def write(rows: tyro.conf.Positional[pathlib.Path]) -> None:

@@ -131,12 +131,12 @@ def _totals(made: Plan, store: Store) -> list[str]:
     return lines
 
 
-def places(cells: list[Experiment], images: str, data_dir: str | None = None) -> list[str]:
+def places(cells: list[Experiment], images: str) -> list[str]:
     """A line for the images of each data set, with the place where they are kept on this machine."""
     sizes: dict[str, int] = {}
     for cell in {(cell.dataset, cell.limit, cell.imbalance): cell for cell in cells}.values():
         try:
-            shape = shape_of(cell, data_dir)
+            shape = shape_of(cell)
         except (OSError, ValueError, ImportError):  # its cells fail, and say why
             continue
         sizes[cell.dataset] = max(sizes.get(cell.dataset, 0), shape.train * math.prod(shape.image))
