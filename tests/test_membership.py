@@ -129,7 +129,7 @@ def test_a_shadow_model_sees_its_half_and_is_asked_about_all():
     np.testing.assert_array_equal(shadow.prepared.train.images, np.asarray(pool.images)[mask])
     np.testing.assert_array_equal(shadow.prepared.audit.labels, np.asarray(cell.prepared.audit.labels)[mask])
     assert shadow.experiment.seed == 17 and seen.images.shape == (100, 8, 8, 1)
-    logits, accuracy = command.answers(shadow, pool, cell.prepared.test, None)
+    logits, accuracy = command.answers(shadow, pool, cell.prepared.test)
     assert logits.shape == (1, 200, 10) and np.isfinite(logits).all() and 0 <= accuracy <= 1
 
 
