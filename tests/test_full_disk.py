@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ddjax.distilled import DistilledSet
-from ddjax.distilled.saving import save_distilled
 from experiments import one
 from experiments.display import cli, figures
 from experiments.sweeping.store import Store
@@ -34,13 +33,11 @@ def test_a_full_disk_at_the_end_of_a_run_names_the_file_and_the_way_out(tmp_path
     outcome = mock.Mock(row={"epochs": 2, "noise": "clean", "rate": 0, "dataset": "d", "protocol": "p", "moments": {}})
     outcome.row["train_images"] = 3
     outcome.scores.curves = {key: np.zeros((1, 2)) for key in ("given_acc", "clean_acc", "test_acc")}
-    distilled = DistilledSet(images=jnp.zeros((2, 4, 4, 1)), labels=jnp.arange(2), num_classes=2, space="s")
+    outcome.distilled = DistilledSet(images=jnp.zeros((2, 4, 4, 1)), labels=jnp.arange(2), num_classes=2, space="s")
     writers = {
         "log.csv": lambda path: one.write_log({"loss": np.zeros(2)}, path),
         "curves.png": lambda path: figures.curves(outcome, path),
-        "distilled.npz": lambda path: Store(tmp_path).write(
-            [{"fingerprint": "f"}], [lambda folder: save_distilled(distilled, folder / "distilled")]
-        ),
+        "distilled.npz": lambda path: Store(tmp_path).write([{"fingerprint": "f"}], [outcome]),
     }
     opened = os.fdopen
 

@@ -10,6 +10,7 @@ from experiments.display import growth as picture
 SIZES = {"images": [growth.Size(24, 2, 1), growth.Size(48, 2, 1)]}
 
 
+@pytest.mark.slow
 def test_each_stage_has_a_row_at_each_size(monkeypatch, capsys, tmp_path):
     small = growth.PROBLEMS["imagenet"]._replace(axes=SIZES, shape=(16, 16, 3))
     monkeypatch.setitem(growth.PROBLEMS, "imagenet", small)
