@@ -99,11 +99,19 @@ def _stack_of_stacks(bind: Callable[..., Array], arrays: Sequence[Array], batche
     return y.reshape(outer, inner, *y.shape[1:])
 
 
+def _compiled(program: Callable[..., Array]) -> Callable[..., Array]:
+    def run(*arrays: Array, **options: Any) -> Array:
+        with jax.disable_jit(False):  # the compiled program is the only definition of a primitive's value
+            return program(*arrays, **options)
+
+    return run
+
+
 for primitive, name, abstract in (
     (convolution_p, "convolve", _abstract_convolution),
     (kernel_gradient_p, "kernel_gradient", _abstract_kernel_gradient),
 ):
-    primitive.def_impl(jax.jit(primitive.bind, static_argnames=("padding", "precision")))
+    primitive.def_impl(_compiled(jax.jit(primitive.bind, static_argnames=("padding", "precision"))))
     primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(getattr(cpu, name), multiple_results=False), platform="cpu")
     for platform in ("gpu", "tpu"):
