@@ -71,6 +71,11 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def reader(root: pathlib.Path) -> Callable[[str], bytes]:
+    """A function that returns the bytes of a file, whose name is relative to `root`."""
+    return lambda name: (root / name).read_bytes()
+
+
 def decode_into(
     images: UInt8[np.ndarray, "n h w 3"],
     names: Sequence[str],
@@ -111,7 +116,7 @@ def work(folder: pathlib.Path, first: int, step: int) -> None:
     images = np.load(folder / ARRAY, mmap_mode="r+")
     for begin in left[first::step]:
         rows = range(begin, min(begin + task["at_once"], len(names)))
-        part = decode_into(images, names, rows, lambda name: (root / name).read_bytes(), task["image_size"])
+        part = decode_into(images, names, rows, reader(root), task["image_size"])
         images.flush()  # a line is printed for what is on the disk
         print(json.dumps([begin, *part]), flush=True)
 

@@ -41,6 +41,16 @@ PUBLISHED = {
 }
 
 
+def cores() -> int:
+    """The number of processor cores that this process may use.
+
+    Example:
+      >>> cores() >= 1
+      True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory() -> int | None:
     """Bytes of memory of the default device, which on a CPU is that of the machine; None if it cannot be asked.
 

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from ddjax.data.images import DECODER, EXTENSIONS, decode_files, differing_sizes
 from ddjax.data.mapped import taken
 from ddjax.data.source import Source, Work, is_hidden, leads_back, listing_digest, walk
 from ddjax.data.validate import assemble, held_out, small_classes
+from ddjax.decoding import reader
 from ddjax.names import few
 
 TRAIN = ("train", "training")
@@ -77,7 +77,7 @@ def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tupl
     names, numbers = np.unique([f.label for f in files], return_inverse=True)
     if files and (problem := small_classes(numbers, names.tolist(), least)):
         problems.append(problem)
-    if problems and image_size is None and (problem := differing_sizes([f.path for f in files], _reader(root))):
+    if problems and image_size is None and (problem := differing_sizes([f.path for f in files], reader(root))):
         problems.append(problem)
     if problems:
         raise ValueError("\n- ".join([f"{root} cannot be read as it is:", *problems]))
@@ -98,10 +98,6 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _reader(root: pathlib.Path) -> Callable[[str], bytes]:
-    return lambda path: (root / path).read_bytes()
 
 
 def _listing(root: pathlib.Path, part: pathlib.Path, problems: list[str]) -> list[File]:

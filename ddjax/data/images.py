@@ -14,7 +14,7 @@ from PIL import Image
 from ddjax.data import processes
 from ddjax.data.mapped import empty, taken
 from ddjax.data.source import Work
-from ddjax.decoding import FORMATS, ORIENTATION, decode_into, decoded, quiet
+from ddjax.decoding import FORMATS, ORIENTATION, decode_into, decoded, quiet, reader
 from ddjax.names import few
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
@@ -79,7 +79,7 @@ def decode_files(
       ValueError: images differ in size, none can be read, or too many cannot be read.
       RuntimeError: a process died.
     """
-    reading = read if callable(read) else (lambda name: (read / name).read_bytes())
+    reading = read if callable(read) else reader(read)
     shape = _first_shape(names, reading, image_size)
     if work and not callable(read) and len(names) >= processes.MANY:
         images, parts = processes.decode_by_processes(names, read, image_size, shape, work)
@@ -93,8 +93,8 @@ def decode_files(
                 raise DifferentSizes(differing_sizes(names, reading))
             skipped |= dict(part.skipped)
             grey &= part.grey
-            if part.skipped:
-                _check_skipped([skipped[row] for row in sorted(skipped)], len(names), strict, most_skipped)
+            if part.skipped and (strict or len(skipped) > most_skipped * len(names)):
+                raise ValueError(_too_many([skipped[row] for row in sorted(skipped)], len(names), strict, most_skipped))
     messages = [skipped[row] for row in sorted(skipped)]
     kept = np.ones(len(names), bool)
     kept[list(skipped)] = False
@@ -114,10 +114,9 @@ def _first_shape(names: Sequence[str], read: Callable[[str], bytes], image_size:
     return 0, 0
 
 
-def _check_skipped(skipped: list[str], total: int, strict: bool, most: float) -> None:
-    if strict or len(skipped) > most * total:
-        raise ValueError(
-            f"{len(skipped)} of {total} image files cannot be read ({'; '.join(skipped[-3:])}); repair or remove them. "
-            + ("With strict=False up to" if strict else "Up to")
-            + f" {MAX_SKIPPED if strict else most:.0%} of the files may be unreadable and are skipped"
-        )
+def _too_many(skipped: list[str], total: int, strict: bool, most: float) -> str:
+    return (
+        f"{len(skipped)} of {total} image files cannot be read ({'; '.join(skipped[-3:])}); repair or remove them. "
+        + ("With strict=False up to" if strict else "Up to")
+        + f" {MAX_SKIPPED if strict else most:.0%} of the files may be unreadable and are skipped"
+    )

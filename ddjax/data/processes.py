@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 
 from ddjax.data.source import Work
 from ddjax.decoding import ARRAY, LEFT, TASK, Part
+from ddjax.machine import cores
 from ddjax.storage.files import remove, replacing
 
 MANY = 2000  # files for which starting processes pays
@@ -85,8 +86,7 @@ def _lines(folder: pathlib.Path, most: int) -> Generator[str, None, None]:
     Raises:
       RuntimeError: a process died.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(cores, most)
+    count = min(cores(), most)
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     # in a session of their own, so that Ctrl-C ends this process alone, which then ends the others
     common: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": paths, "start_new_session": True}

@@ -12,6 +12,7 @@ from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
 from ddjax.data.source import Entry, Source, Work, listing_digest, walk
 from ddjax.data.validate import assemble
+from ddjax.decoding import reader
 from ddjax.storage.files import manual_dir
 
 NAME = "tiny-imagenet-200"
@@ -66,7 +67,7 @@ def _files(folder: pathlib.Path) -> list[Entry]:
 def listing(place: pathlib.Path) -> Listing:
     """List the files in the published folder or zip."""
     if place.is_dir():
-        return _order([name for name, _ in _files(place)], lambda name: (place / name).read_bytes(), place)
+        return _order([name for name, _ in _files(place)], reader(place), place)
     archive = zipfile.ZipFile(place)
     names = [name.removeprefix(f"{NAME}/") for name in archive.namelist()]
     return _order(names, lambda name: archive.read(f"{NAME}/{name}"), place)

@@ -9,8 +9,6 @@ import ctypes
 import gc
 import json
 import pathlib
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -30,7 +28,7 @@ from ddjax.rows import by_rows
 from ddjax.storage.files import cache_dir
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import TrainSet
-from experiments.benchmarks.measure import Entry, Settings, entry
+from experiments.benchmarks.measure import Entry, Settings, elsewhere
 from experiments.benchmarks.memory import Watched, spent, written
 
 
@@ -100,11 +98,7 @@ def measured(problem: str, settings: Settings) -> Iterator[Entry]:
     """
     folder = str(settings.files or cache_dir() / "bench")
     for name in (DATA, *METHODS):
-        script = "import sys; from experiments.benchmarks.growth import alone; alone(*sys.argv[1:])"
-        command = [sys.executable, "-c", script, problem, name, folder]
-        for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
-            found = json.loads(line)
-            yield entry(found.pop("name"), found.pop("seconds")) | found
+        yield from elsewhere(__name__, problem, name, folder)
 
 
 def alone(problem: str, name: str, folder: str) -> None:

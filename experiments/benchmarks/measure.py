@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import json
 import pathlib
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -106,6 +108,15 @@ def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: i
         if (moved := getattr(calls[name], "moved", None)) is not None:
             more["bandwidth_fraction"] = moved / own / bandwidth()
         yield entry(name, own, gflop, fraction, **more, **({"ratio": ratio} if i else {}))
+
+
+def elsewhere(module: str, *words: str) -> Iterator[Entry]:
+    """The rows that `alone(*words)` of a module prints as JSON, in a process of its own."""
+    script = f"import sys; from {module} import alone; alone(*sys.argv[1:])"
+    command = [sys.executable, "-c", script, *words]
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
+        found = json.loads(line)
+        yield entry(found.pop("name"), found.pop("seconds")) | found
 
 
 def entry(name: str, seconds: float, gflop: float | None = None, fraction: float | None = None, **more: Any) -> Entry:

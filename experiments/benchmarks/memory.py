@@ -6,8 +6,6 @@ Both parts take steps of DM and train a network, each with few channels, so that
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +27,7 @@ from ddjax.rows import by_rows, part_of
 from ddjax.storage.files import cache_dir
 from ddjax.training import Examples, Recipe, fit
 from ddjax.types import TrainSet
-from experiments.benchmarks.measure import Entry, Settings, entry
+from experiments.benchmarks.measure import Entry, Settings, elsewhere, entry
 
 SHAPE, CLASSES = (32, 32, 3), 10
 BOTH, MANY, SLICE = 10_000, 1_000_000, 20_000  # images that fit in every place, on disk, and of a slice of an epoch
@@ -57,7 +55,8 @@ def memory(settings: Settings) -> Iterator[Entry]:
             yield entry(title, seconds, images_per_s=count / seconds, **ratio)
     if settings.parts:
         folder = settings.files or cache_dir() / "bench"
-        yield from on_disk(settings, written(folder, MANY))
+        file = written(folder, MANY)
+        yield from elsewhere(__name__, str(file), str(settings.width), str(settings.batch or 64))
 
 
 def spent(call: Callable[[], Any]) -> float:
@@ -124,15 +123,6 @@ def trained(settings: Settings, train: TrainSet) -> Callable[[], int]:
 
 
 WORK: dict[str, Callable[[Settings, TrainSet], Callable[[], int]]] = {"dm": distilled, "epoch": trained}
-
-
-def on_disk(settings: Settings, file: pathlib.Path) -> Iterator[Entry]:
-    """Measure a process of its own with images on the host."""
-    script = "import sys; from experiments.benchmarks.memory import alone; alone(*sys.argv[1:])"
-    command = [sys.executable, "-c", script, str(file), str(settings.width), str(settings.batch or 64)]
-    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
-        found = json.loads(line)
-        yield entry(found.pop("name"), found.pop("seconds")) | found
 
 
 class Watched:

@@ -55,12 +55,7 @@ def _panel(
     x = [getattr(size, axis) for size in sizes]
     low = None
     for i, (stage, method) in enumerate(names):
-        mine = {
-            (row["images"], row["classes"], row["ipc"]): row[value]
-            for row in rows
-            if (row["stage"], row["method"]) == (stage, method)
-        }
-        y = [mine[tuple(size)] for size in sizes]
+        y = [row_of(rows, stage, method, size)[value] for size in sizes]
         low = min(y[0], low or y[0])
         words = stage if len(stages) > 1 else method
         panel.plot(x, y, color=f"C{i}", marker="o", markersize=3, linewidth=1.2, label=words)

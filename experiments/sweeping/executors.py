@@ -1,12 +1,12 @@
 """Executors of cells: one or several processes on this machine, tasks of a Ray cluster, or Slurm jobs."""
 
 import math
-import os
 from collections.abc import Callable
 from typing import Literal
 
 from ddjax import ranges
 from ddjax.backend import target
+from ddjax.machine import cores
 from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural
 from experiments.display.progress import View
@@ -85,8 +85,7 @@ def usual_workers(cells: list[Experiment]) -> int:
     small = {name for name, (_, _, image, _) in SHAPES.items() if is_small(image)}
     if target() != "cpu" or any(cell.dataset not in small for cell in cells):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, len(cells), int(device_memory() / OF_A_WORKER)))
+    return max(1, min(cores(), len(cells), int(device_memory() / OF_A_WORKER)))
 
 
 def _groups_elsewhere(
