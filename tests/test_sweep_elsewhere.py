@@ -32,7 +32,7 @@ epochs = 2
 students = 1
 limit = 150
 [of_method.kcenter.0]
-options = ["nonsense=1"]
+depth = 9
 """
 CLUSTER = """
 import os, subprocess, sys
@@ -167,7 +167,7 @@ def ran(tmp_path, command):
     environment = plain | {"PYTHONPATH": root, "DDJAX_CACHE": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command(words), env=environment, capture_output=True, text=True, timeout=300)
     rows = {path.parent.name: json.loads(path.read_text()) for path in out.glob("runs/*/row.json")}
-    assert done.returncode == 1, done.stderr  # kcenter's option is nonsense
+    assert done.returncode == 1, done.stderr  # 9 blocks do not fit small images
     assert sweep(config=config, out=tmp_path / "here", workers=1, quiet=True) == 1
     mine = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "here").glob("runs/*/row.json")}
     assert rows.keys() == mine.keys() and len(rows) == 4
@@ -177,7 +177,7 @@ def ran(tmp_path, command):
             assert row["last_acc"] == pytest.approx(mine[name]["last_acc"], abs=0.02)
             assert row["noise_checksum"] == mine[name]["noise_checksum"]
         else:
-            assert "nonsense" in row["reason"]
+            assert "depth 9 does not fit" in row["reason"]
     return done
 
 
