@@ -61,7 +61,7 @@ def shared():
     [
         pytest.param("cifar100", "noisy100", 100, marks=pytest.mark.slow),
         ("cifar100", "asymmetric", 100),
-        ("cifar100_coarse", "noisy100_coarse", 20),
+        pytest.param("cifar100_coarse", "noisy100_coarse", 20, marks=pytest.mark.slow),
     ],
 )
 def test_the_study_runs_on_every_kind_of_label(root, shared, cache, monkeypatch, dataset, noise, classes):

@@ -11,6 +11,7 @@ import pytest
 from experiments.notebook import begin
 
 
+@pytest.mark.slow
 def test_one_two_and_eight_devices_agree():
     found = processes.answer(processes.HERE / "devices_problem.py", **processes.devices(8))
     assert found["devices"] == 8 and found["moved"] > 1e-3 and found["apart"] > 1e-4

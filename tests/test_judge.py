@@ -144,7 +144,7 @@ def test_a_wanted_error_is_met():
 
 
 @pytest.mark.parametrize("freedom", ["logits", "one-hot"])
-@pytest.mark.parametrize(("n", "k"), [(4, 3), (300, 2)])
+@pytest.mark.parametrize(("n", "k"), [(4, 3), pytest.param(300, 2, marks=pytest.mark.slow)])
 def test_degenerate_predictions_have_a_finite_answer(n, k, freedom):
     rng = np.random.default_rng(0)
     predictions = rng.standard_normal((n, k))

@@ -75,6 +75,7 @@ def accuracy(case, kernel, distilled):
     return float(jnp.mean(jnp.argmax(scores, 1) == test.labels))
 
 
+@pytest.mark.slow
 def test_learning_pays_on_unseen_images():
     """Ridge regression from 3 images that began as noise."""
     case = testing.Case(kip.kernel_method(rbf), kip.KernelConfig(ipc=1, steps=60, batch=12, learn_labels=True))

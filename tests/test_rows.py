@@ -139,7 +139,7 @@ def test_run_method_keeps_pixels_where_it_is_told(pixels, monkeypatch, caplog):
         outcome(images="gpu")
 
 
-@pytest.mark.parametrize("name", ["random", "herding", "kcenter"])
+@pytest.mark.parametrize("name", ["random", *map(slow, ("herding", "kcenter"))])
 def test_a_selection_takes_the_same_images_in_either_place(pixels, name):
     device, host = (
         ddjax.run_method(name, pixels, jax.random.key(0), ipc=2, feature_epochs=1, images=place)

@@ -89,6 +89,7 @@ def test_images_in_a_space_stay_there(data):
     assert alone.distilled.space == attached.distilled.space == transform.fingerprint
 
 
+@pytest.mark.slow
 def test_a_list_runs_as_a_fleet(data, by_hand):
     outcomes = ddjax.run_method("dm", [data.train, shifted(data.train, 1)], [key(0), key(1)], **QUICK)
     for outcome, member in zip(outcomes, [(0, 0), (1, 1)], strict=True):

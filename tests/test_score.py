@@ -151,6 +151,7 @@ SMALL = {"dataset": "digits", "students": 1, "epochs": 10, "width": 4, "depth": 
 SMALLEST = SMALL | {"epochs": 1, "width": None, "depth": None}
 
 
+@pytest.mark.slow
 def test_a_score_is_that_of_evaluate(tmp_path, cache):
     path, facts = written(tmp_path, "rcig")
     settings = command.Settings(

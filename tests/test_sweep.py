@@ -75,6 +75,7 @@ def test_a_sweep_runs_what_is_missing_and_side_by_side_gives_the_same(config, tm
         assert row["last_acc"] == pytest.approx(rows_of(out)[name]["last_acc"], abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_path, monkeypatch):
     text = config.read_text().replace('["random"]', '["random", "full"]').replace("seeds = [0, 1]", "seeds = [0]")
     text = text.replace("[everywhere]", '[everywhere]\npreprocess = "standardize"')  # random has no space of its own

@@ -148,6 +148,7 @@ def test_momentum_is_fresh_at_a_drop():
     jax.tree.map(np.testing.assert_array_equal, after.params, clean.params)
 
 
+@pytest.mark.slow
 def test_side_by_side_is_one_by_one():
     data = examples()
     settings = recipe(epochs=2, augment="dsa", cutmix=0.5)
