@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from report_study import CLASSES, row
 
-from experiments.reporting.claims import Study, outcome
+from experiments.reporting.claims import Study, outcome, refuted
 from experiments.reporting.inference import LEVEL, POWER, effect_size
 from experiments.reporting.verdicts import CLAIMS
 
@@ -129,6 +129,14 @@ def test_the_error_rate_of_many_comparisons_is_at_most_the_level():
         rows += source.curve({0.6: 0.0}, dataset=f"set{ipc}")
     found = judged("C6", rows)
     assert np.mean(found == -1) <= WRONG and np.mean(found == 1) <= WRONG
+
+
+def test_two_references_do_not_double_the_error_rate():
+    """Without an advantage over two epochs that differ, one of two tests alone fails in more studies than the level."""
+    study = Study.of(Source(8).curve({0.6: 0.0}, sd=0.1 * SD))
+    findings = {moment: CLAIM["C6"].judge(study, moment) for moment in ("last", "picked")}
+    either = np.any([outcome(each) == -1 for each in findings.values()], axis=0)
+    assert np.mean(refuted(findings)) <= WRONG < np.mean(either)
 
 
 def test_random_variation_is_not_growth():

@@ -14,6 +14,7 @@ from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of,
 from experiments.reporting.inference import Number
 from experiments.running.config import Experiment, method_config
 
+THIRDS = 3  # C7: parts of the classes, by size
 NEARLY = 0.95  # C10: share of a method's maximum accuracy that counts as reached
 
 
@@ -25,7 +26,9 @@ def rare_classes_lose(study: Study, moment: str) -> list[Finding]:
             continue
         ours, theirs = cell.contrast(head_less_tail), full.contrast(head_less_tail) if full else None
         if ours is None or theirs is None:
-            findings.append(Finding(scope_in(cell), missing="the column recall of both sides"))
+            findings.append(
+                Finding(scope_in(cell), missing="the column recall of both sides, for three classes or more")
+            )
             continue
 
         def say(effect: Estimate, ours: Contrast = ours, theirs: Contrast = theirs) -> str:
@@ -36,10 +39,10 @@ def rare_classes_lose(study: Study, moment: str) -> list[Finding]:
 
 
 def head_less_tail(row: dict[str, Any]) -> Number | None:
-    """Return the recall of the head third of the classes minus that of the tail third."""
-    if row.get("recall") is None:
+    """Return the recall of the head third of the classes minus that of the tail third; None below three classes."""
+    if row.get("recall") is None or len(row["recall"]) < THIRDS:
         return None
-    head, _, tail = np.array_split(np.array(row["recall"], float), 3)
+    head, _, tail = np.array_split(np.array(row["recall"], float), THIRDS)
     return np.nanmean(head, axis=0) - np.nanmean(tail, axis=0)
 
 
@@ -130,7 +133,7 @@ def filtering_start(study: Study, moment: str) -> list[Finding]:
     """P3: initial images that experts predict as their given class are better than any real images."""
     starts: dict[tuple, dict[str, Cell]] = defaultdict(dict)
     for cell in study.cells:
-        if cell.method == "datm" and cell.setting.rate:
+        if cell.method == "datm" and cell.setting.noisy:
             config = cell.rows[0]["config"]
             chosen = dict(option.split("=", 1) for option in config.get("options", ()))
             begun = started_from(config)

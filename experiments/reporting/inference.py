@@ -12,6 +12,7 @@ from scipy import optimize, special, stats
 
 LEVEL = 0.025  # one-sided, for all comparisons of a claim together
 POWER = 0.8
+SEEDS = 3  # minimum for a test: two values do not estimate a standard deviation well enough
 MAX_SEEDS = 1000  # required numbers of seeds above this are not reported
 
 Number = float | Float[np.ndarray, "..."]
@@ -98,7 +99,7 @@ def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEV
     """Return the number of seeds that a comparison needs to detect an effect, given the observed spread.
 
     Returns:
-      The number of seeds on each side, at least 2; None if it is above `MAX_SEEDS` or cannot be computed.
+      The number of seeds on each side, at least `SEEDS`; None if it is above `MAX_SEEDS` or cannot be computed.
 
     Example:
       >>> seeds_needed(0.02, se=0.01, df=4.0, n=3)
@@ -112,7 +113,7 @@ def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEV
 
     if not enough(MAX_SEEDS):
         return None
-    low, high = 1, MAX_SEEDS
+    low, high = SEEDS - 1, MAX_SEEDS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
