@@ -131,9 +131,7 @@ def sweep(
         print(planning.listing(planning.plan(rounds, store, device, together), store))
         if effect is not None:
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
-            kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if cell.method != "full"}
-            number = len({seed for grid in whole for seed in grid.seeds})
-            print("\n".join(planned_seeds(done, effect, number, max(1, len(kinds)))))
+            print("\n".join(planned_seeds(done, cells, effect)))
         return 0
     store.plan(wanted)
     if fresh:
