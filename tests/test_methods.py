@@ -12,9 +12,10 @@ from experiments.display import tables
 from experiments.reporting.rows import read_rows
 from experiments.running import rules
 from experiments.running.config import Experiment, method_config
+from experiments.running.distilling import set_of
 from experiments.running.methods import names, parse, sized
 from experiments.running.run import run
-from experiments.running.shared import Shared
+from experiments.running.shared import Shared, make_ready
 from experiments.sweeping.grid import Grid, cells
 
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
@@ -105,9 +106,19 @@ def test_clean_then_distil(row_of):
     assert row["images"] == 10 and row["train_images"] == 300 and row["ipc"] == 1
 
 
-def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
-    from experiments.running.shared import make_ready
+def test_a_cleaned_set_belongs_to_what_cleaned_it(shared):
+    """cleanlab's networks train by the recipe of the baseline; those of other wrappers and plain sets do not."""
 
+    def named(method, **more):
+        cell = Experiment(**TINY | {"method": method, "preprocess": "standardize"} | more).settled()
+        return set_of(make_ready(cell, shared))
+
+    for method, same in (("random", True), ("relabel+random", True), ("prune+random", False)):
+        assert (named(method) == named(method, epochs=3)) == (named(method) == named(method, protocol="common")) == same
+    assert named("relabel+random") != named("relabel+random", baseline="B-RCIG*")
+
+
+def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
     pytest.importorskip("cleanlab")
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
@@ -119,8 +130,6 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
 
 
 def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
-    from experiments.running.shared import make_ready
-
     ready = make_ready(Experiment(method="oracle", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
     oracle = ready._replace(parsed=parse("oracle"))
@@ -130,8 +139,6 @@ def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
 
 
 def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeypatch):
-    from experiments.running.shared import make_ready
-
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
@@ -160,8 +167,6 @@ def test_rows_of_a_hold_out_keep_their_own_data():
 
 
 def test_the_known_matrix_is_the_noises_own(shared):
-    from experiments.running.shared import make_ready
-
     ready = make_ready(Experiment(method="forward_known", rate=0.3, **TINY).settled(), shared)
     matrix = rules.known_matrix(ready)
     np.testing.assert_allclose(np.diag(matrix), 0.7)
