@@ -17,7 +17,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
-from experiments.sweeping.executors import Where, usual_workers
+from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
 from experiments.sweeping.store import Store
 
@@ -56,6 +56,8 @@ def test_resources_are_read_in_words():
         resources_of("rcig", ("gpu=1",))
     with pytest.raises(ValueError, match="NAME=NUMBER"):
         resources_of("rcig", ("gpus=many",))
+    with pytest.raises(ValueError, match="Did you mean 'rcig'"):
+        resources_of("rcig", ("rcgi:gpus=1",))
 
 
 def test_parameters_of_slurm_jobs():
@@ -154,6 +156,13 @@ def test_workers_are_for_small_images(monkeypatch):
     assert usual_workers([quick(0), dataclasses.replace(quick(1), dataset="cifar10")]) == 1
     with pytest.raises(ValueError, match="leave it out with --executor ray"):
         Where(executor="ray", workers=2)
+
+
+def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):
+    more = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
+    assert execute([[]], Store(tmp_path), Where(workers=2), **more) == []
+    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet"):
+        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **more | {"fleet": True})
 
 
 def ran(tmp_path, command):

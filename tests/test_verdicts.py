@@ -142,6 +142,12 @@ def test_initialisations_are_compared_at_otherwise_equal_settings():
     assert next(one for one in found if one.status == HOLDS).effect == pytest.approx(0.1)
 
 
+def test_rows_of_a_release_with_other_options_are_no_error():
+    rows = seeds(0.5, method="datm", options=("renamed=1",)) + seeds(0.5, method="full")
+    for name in ("P3", "C8"):
+        assert judged(name, rows).status["last"] == UNDECIDED
+
+
 def test_two_seeds_decide_nothing():
     rows = curve({0.2: -0.1, 0.4: 0.1, 0.6: 0.2, 0.8: 0.3})
     found = judged("C1", [r for r in rows if r["seed"] < 2])

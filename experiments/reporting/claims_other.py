@@ -122,20 +122,26 @@ def large_sets_absorb(study: Study, moment: str) -> list[Finding]:
     return findings
 
 
-def started_from(config: dict[str, Any]) -> str:
-    """Return the option `start` of a DATM run, also if a published setting determines it."""
+def started_from(config: dict[str, Any]) -> str | None:
+    """Return the option `start` of a DATM run, also if a published setting determines it.
+
+    It is None for a run of another release with other options.
+    """
     known = {field.name for field in dataclasses.fields(Experiment)}
     given = {name: value for name, value in config.items() if name in known}
-    return method_config(DatmConfig, Experiment(**given)).start
+    try:
+        return method_config(DatmConfig, Experiment(**given)).start
+    except ValueError:
+        return None
 
 
 def filtering_start(study: Study, moment: str) -> list[Finding]:
     """P3: initial images that experts predict as their given class are better than any real images."""
-    starts: dict[tuple, dict[str, Cell]] = defaultdict(dict)
+    starts: dict[tuple, dict[str | None, Cell]] = defaultdict(dict)
     for cell in study.cells:
         if cell.method == "datm" and cell.setting.noisy:
             config = cell.rows[0]["config"]
-            chosen = dict(option.split("=", 1) for option in config.get("options", ()))
+            chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
             begun = started_from(config)
             chosen.pop("start", None)
             others = variant({**config, "options": [f"{name}={value}" for name, value in sorted(chosen.items())]})

@@ -58,13 +58,13 @@ def execute(
     missing = [cell for part in left for cell in part]
     if where.executor == "here":
         together = target() != "cpu" if fleet is None else fleet
-        alone = together or view.board is not None or not missing
+        alone = together or view.board is not None
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
             raise ValueError(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
-        if workers == 1:
+        if workers == 1 or not missing:
             return run_missing(rounds, store, together, view, landed)
         parts = bundles(groups(missing, False))
         start = on_processes(workers)
