@@ -71,9 +71,11 @@ def noisier_needs_more(study: Study, moment: str) -> list[Finding]:
 
 
 def size_needed(cells: list[Cell]) -> Contrast | None:
-    """Return log10 of the size that reaches 95 % of the maximum accuracy, by seed; None below three sizes.
+    """Return log10 of the size that reaches 95 % of the maximum accuracy; None below three sizes.
 
-    Between measured sizes, the accuracy is interpolated linearly in the logarithm of the size.
+    Between measured sizes, the accuracy is interpolated linearly in the logarithm of the size. The mean is the size of
+    the mean curve, and the spread is that of the curves of single seeds. The mean of their sizes would be biased: where
+    a curve is flat, noise raises its maximum and moves the size.
     """
     if len(cells) < 3:
         return None
@@ -83,7 +85,9 @@ def size_needed(cells: list[Cell]) -> Contrast | None:
     if not seeds:
         return None
     accuracy = np.array([[rows[seed]["last_acc"] for seed in seeds] for rows in by_seed], float)
-    values = _reached(np.log10([cell.ipc for cell in cells]), accuracy)
+    sizes = np.log10([cell.ipc for cell in cells])
+    values = _reached(sizes, accuracy)
+    values = values + _reached(sizes, accuracy.mean(axis=1, keepdims=True)) - values.mean(axis=0)
     draws = dataclasses.replace(cells[0], rows=tuple(by_seed[0][seed] for seed in seeds)).sample("seed")
     names = tuple(rows[seed]["fingerprint"] for rows in by_seed for seed in seeds)
     return mean_of(Sample(values, draws.draws if draws else None, names))
