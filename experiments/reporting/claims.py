@@ -137,16 +137,21 @@ def tested(
     return Finding(scope, effect, holds, fails, lambda: say(effect), missing, bound=bound)
 
 
-def decisions(findings: Sequence[Finding]) -> np.ndarray:
-    """Return 1 (holds), -1 (fails) or 0 (undecided) for each finding, with Holm's correction over all tested ones."""
+def corrected(findings: Sequence[Finding]) -> np.ndarray:
+    """Return p values [2, f, ...] of the claim and of its opposite, by Holm over all tested findings; 1 for others."""
     shape = np.broadcast_shapes(*(np.shape(one.holds) for one in findings), *(np.shape(one.fails) for one in findings))
-    codes = np.zeros((len(findings), *shape), int)
+    p = np.ones((2, len(findings), *shape))
     family = [i for i, one in enumerate(findings) if one.tested]
-    if family:
-        sides = [
-            holm([np.broadcast_to(getattr(findings[i], side), shape) for i in family]) for side in ("holds", "fails")
-        ]
-        codes[family] = (sides[0] <= LEVEL).astype(int) - (sides[1] <= LEVEL)
+    for side, name in enumerate(("holds", "fails")):
+        if family:
+            p[side, family] = holm([np.broadcast_to(getattr(findings[i], name), shape) for i in family])
+    return p
+
+
+def decisions(findings: Sequence[Finding]) -> np.ndarray:
+    """Return 1 (holds), -1 (fails) or 0 (undecided) for each finding, by its corrected p values."""
+    holds, fails = corrected(findings) <= LEVEL
+    codes = holds.astype(int) - fails
     for i, one in enumerate(findings):
         if one.exact:
             codes[i] = next(code for code, name in CODES.items() if name == one.exact)
@@ -181,18 +186,15 @@ def decide(findings: Sequence[Finding]) -> list[Decided]:
     """Return the findings that apply, with corrected p values, statuses and missing evidence."""
     if not findings:
         return []
-    codes = decisions(findings)
-    family = [one for one in findings if one.tested]
-    sides = [holm([getattr(one, side) for one in family]) for side in ("holds", "fails")] if family else [[], []]
-    adjusted = {id(one): (float(up), float(down)) for one, up, down in zip(family, *sides, strict=True)}
+    family = max(1, sum(one.tested for one in findings))
     return [
-        _decided(one, CODES[int(code)], adjusted.get(id(one)), max(1, len(family)))
-        for one, code in zip(findings, codes, strict=True)
+        _decided(one, CODES[int(code)], float(p), family)
+        for one, code, p in zip(findings, decisions(findings), corrected(findings).min(axis=0), strict=True)
         if one.applies
     ]
 
 
-def _decided(one: Finding, status: str, p: tuple[float, float] | None, family: int) -> Decided:
+def _decided(one: Finding, status: str, p: float, family: int) -> Decided:
     effect, words = one.effect, one.say()
     if effect is None:
         return Decided(one.scope, status, words, missing=one.missing)
@@ -202,9 +204,9 @@ def _decided(one: Finding, status: str, p: tuple[float, float] | None, family: i
     if status == UNDECIDED and not missing:
         missing = _lack(effect, one.bound, family)
     mean, se = float(effect.mean), None if effect.se is None else float(effect.se)
-    silent = p is None or bool(missing and one.missing) or effect.n < SEEDS
-    side = None if silent else min(p)
-    return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, side, seen, effect.paired)
+    silent = not one.tested or bool(missing and one.missing) or effect.n < SEEDS
+    shown = None if silent else p
+    return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, shown, seen, effect.paired)
 
 
 def _lack(effect: Estimate, bound: float, family: int) -> str:

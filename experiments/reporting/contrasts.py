@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.reporting.inference import SEEDS, Number, p_above, p_below, satterthwaite
+from experiments.reporting.inference import SEEDS, Number, p_above, satterthwaite
 
 
 class Estimate(NamedTuple):
@@ -30,8 +30,7 @@ class Estimate(NamedTuple):
 
     def below(self, bound: float = 0.0) -> Number:
         """Return the p value of "the effect is below the bound"; 1 with fewer than `SEEDS` seeds."""
-        few = self.se is None or self.n < SEEDS
-        return np.ones(np.shape(self.mean)) if few else p_below(self.mean, self.se, self.df, bound)
+        return self._replace(mean=-self.mean).above(-bound)
 
 
 class Sample(NamedTuple):

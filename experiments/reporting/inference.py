@@ -48,11 +48,6 @@ def p_above(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
     return np.where((se > 0) & np.isfinite(p), p, 1.0)
 
 
-def p_below(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
-    """Return the one-sided p value of the t test that an effect is below `bound`; see `p_above`."""
-    return p_above(-np.asarray(mean), se, df, -bound)
-
-
 def holm(p: Sequence[Number]) -> Float[np.ndarray, "m ..."]:
     """Return the p values of a family of tests, adjusted by Holm's method (1979).
 
