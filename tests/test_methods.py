@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from ddjax.models import build
 from ddjax.robust import make_rule
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
-from experiments.running import rules
+from experiments.running import full, rules
 from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import set_of
 from experiments.running.methods import names, parse, sized
@@ -97,6 +98,18 @@ def test_distil_then_clean(row_of):
     row = row_of(method="random+relabel", noise="symmetric", ipc=1)
     assert row["ipc"] == 1 and row["relabelling"]["noise_rate"] == pytest.approx(row["effective_rate"])
     assert "labels corrected first" in tables.describe(row)
+
+
+@pytest.mark.parametrize(("options", "told"), [((), ["noise rate"]), (("forget=0.2",), [])])
+def test_a_share_of_wrong_labels_that_the_user_gives_is_not_told(monkeypatch, options, told):
+    monkeypatch.setattr(full, "score_full", lambda *args: [(None, {})])
+    monkeypatch.setattr(full, "needs", lambda *args: rules.Needs(None, {"forget": 0.2}, None, False))
+    cell = mock.Mock(parsed=parse("coteaching"), experiment=Experiment(method="coteaching", options=options))
+    assert full._by_rule(cell, None, None)[1]["told"] == told
+
+
+def test_no_cells_have_no_outcomes():
+    assert run([]) == []
 
 
 @pytest.mark.slow

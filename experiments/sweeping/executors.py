@@ -35,9 +35,14 @@ class Where:
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the number of processes has a meaning."""
-        if self.workers is not None and self.executor != "here":
-            raise ValueError(f"--workers is only for --executor here; leave it out with --executor {self.executor}")
+        """Refuse options of another executor."""
+        users = {"workers": ("here",), "address": ("ray",), "slurm": ("slurm",), "resources": ("ray", "slurm")}
+        for name, executors in users.items():
+            if getattr(self, name) and self.executor not in executors:
+                words = " or ".join(executors)
+                raise ValueError(
+                    f"--{name} is only for --executor {words}; leave it out with --executor {self.executor}"
+                )
 
 
 def execute(
