@@ -9,7 +9,7 @@ from verdicts_cases import CASES, absorbed, curve, tail
 from experiments.reporting.cells import compare, gather
 from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Study
 from experiments.reporting.figures import by_class_size
-from experiments.reporting.inference import LEVEL
+from experiments.reporting.inference import LEVEL, effect_size
 from experiments.reporting.verdicts import CLAIMS, as_text, judge, verdict
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
@@ -77,6 +77,13 @@ def test_the_needed_seeds_count_from_the_margin():
     (edge,) = (one for one in judged("C3", absorbed(0.28, 0.3)).findings["last"] if "predicted" in one.scope)
     assert equal.status == edge.status == UNDECIDED and abs(equal.effect) < 1e-9
     assert equal.missing.split(" seeds")[0].isdigit() and edge.missing.startswith("more than 1000 seeds")
+
+
+def test_power_is_that_of_one_test_among_several():
+    """With two sizes, C6 tests each at half the level."""
+    rows = curve({0.6: 0.0}) + [r for r in curve({0.6: -0.1}, ipc=1) if r["method"] == "toy"]
+    one, two = (judged("C6", given).findings["last"][0].detectable for given in (curve({0.6: 0.0}), rows))
+    assert two / one == pytest.approx(effect_size(4.0, LEVEL / 2) / effect_size(4.0))
 
 
 def test_the_largest_advantage_is_shown_where_none_is_expected():

@@ -35,6 +35,7 @@ class Finding(NamedTuple):
     applies: bool | np.ndarray = True  # whether the claim applies to this comparison
     exact: str = ""  # status that follows from counts without a test
     bound: float = 0.0  # of the effect, between the claim and its opposite
+    among: int = 1  # number of tests of which one must be significant (Bonferroni)
 
     @property
     def tested(self) -> bool:
@@ -186,37 +187,37 @@ def decide(findings: Sequence[Finding]) -> list[Decided]:
     """Return the findings that apply, with corrected p values, statuses and missing evidence."""
     if not findings:
         return []
-    family = max(1, sum(one.tested for one in findings))
+    level = LEVEL / max(1, sum(one.tested for one in findings))
     return [
-        _decided(one, CODES[int(code)], float(p), family)
+        _decided(one, CODES[int(code)], float(p), level / one.among)
         for one, code, p in zip(findings, decisions(findings), corrected(findings).min(axis=0), strict=True)
         if one.applies
     ]
 
 
-def _decided(one: Finding, status: str, p: float, family: int) -> Decided:
+def _decided(one: Finding, status: str, p: float, level: float) -> Decided:
     effect, words = one.effect, one.say()
     if effect is None:
         return Decided(one.scope, status, words, missing=one.missing)
     seen, missing = None, one.missing if status == UNDECIDED else ""
     if effect.se and effect.n >= SEEDS:
-        seen = detectable(float(effect.se), float(effect.df), LEVEL / family)
+        seen = detectable(float(effect.se), float(effect.df), level)
     if status == UNDECIDED and not missing:
-        missing = _lack(effect, one.bound, family)
+        missing = _lack(effect, one.bound, level)
     mean, se = float(effect.mean), None if effect.se is None else float(effect.se)
     silent = not one.tested or bool(missing and one.missing) or effect.n < SEEDS
     shown = None if silent else p
     return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, shown, seen, effect.paired)
 
 
-def _lack(effect: Estimate, bound: float, family: int) -> str:
+def _lack(effect: Estimate, bound: float, level: float) -> str:
     """Return the evidence that an undecided comparison needs."""
     if effect.n < SEEDS:
         return f"{SEEDS - effect.n} more seed(s): {effect.n} of {SEEDS}"
     if not effect.se:
         return "seeds with different results: without spread there is no standard error"
     distance = float(effect.mean) - bound
-    needed = seeds_needed(distance, float(effect.se), float(effect.df), effect.n, LEVEL / family)
+    needed = seeds_needed(distance, float(effect.se), float(effect.df), effect.n, level)
     if needed is None:
         return "more than 1000 seeds, if the observed difference is the true one"
     return f"{max(needed, effect.n + 1)} seeds in total, if the observed difference is the true one"

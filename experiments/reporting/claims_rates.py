@@ -172,7 +172,7 @@ def few_samples(study: Study, moment: str) -> list[Finding]:
             findings.append(Finding(scope, sizes[shown], say=say, missing=missing))
             continue
         ahead, behind = some([one.above() for one in small.values()]), every([one.below() for one in small.values()])
-        findings.append(Finding(scope, sizes[shown], ahead, behind, say))
+        findings.append(Finding(scope, sizes[shown], ahead, behind, say, among=len(small)))
     return findings
 
 
