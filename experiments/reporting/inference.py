@@ -79,18 +79,18 @@ def some(p: Sequence[Number]) -> Number:
 
 
 @functools.lru_cache(maxsize=4096)
-def effect_size(df: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the effect, in standard errors, that a one-sided t test detects with the given power (noncentral t)."""
+def effect_size(df: float, level: float = LEVEL) -> float:
+    """Return the effect, in standard errors, that a one-sided t test detects with power `POWER` (noncentral t)."""
     critical = stats.t.isf(level, df)
-    return optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 0.0, 3.0 * critical + 10.0)
+    return optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - POWER, 0.0, 3.0 * critical + 10.0)
 
 
-def detectable(se: float, df: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the smallest true effect that a t test with this standard error detects with the given power."""
-    return se * effect_size(round(float(df), 2), level, power)
+def detectable(se: float, df: float, level: float = LEVEL) -> float:
+    """Return the smallest true effect that a t test with this standard error detects with power `POWER`."""
+    return se * effect_size(round(float(df), 2), level)
 
 
-def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEVEL, power: float = POWER) -> int | None:
+def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEVEL) -> int | None:
     """Return the number of seeds that a comparison needs to detect an effect, given the observed spread.
 
     Returns:
@@ -104,7 +104,7 @@ def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEV
         return None
 
     def enough(seeds: int) -> bool:
-        return detectable(se * np.sqrt(n / seeds), df * (seeds - 1) / (n - 1), level, power) <= abs(effect)
+        return detectable(se * np.sqrt(n / seeds), df * (seeds - 1) / (n - 1), level) <= abs(effect)
 
     if not enough(MAX_SEEDS):
         return None
