@@ -16,7 +16,7 @@ from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import set_of
 from experiments.running.methods import names, parse, sized
 from experiments.running.run import run
-from experiments.running.shared import Shared, make_ready
+from experiments.running.shared import Shared, make_ready, pieces
 from experiments.sweeping.grid import Grid, cells
 
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
@@ -122,9 +122,13 @@ def test_clean_then_distil(row_of):
 def test_a_cleaned_set_belongs_to_what_cleaned_it(shared):
     """cleanlab's networks train by the recipe of the baseline; those of other wrappers and plain sets do not."""
 
+    ready = make_ready(Experiment(method="full", **TINY).settled(), shared)
+
     def named(method, **more):
-        cell = Experiment(**TINY | {"method": method, "preprocess": "standardize"} | more).settled()
-        return set_of(make_ready(cell, shared))
+        cell = Experiment(**TINY | {"method": method} | more).settled()
+        chosen = pieces(cell)
+        parts = {name: getattr(chosen, name) for name in ("parsed", "protocol", "baseline", "config")}
+        return set_of(ready._replace(experiment=cell, **parts))
 
     for method, same in (("random", True), ("relabel+random", True), ("prune+random", False)):
         assert (named(method) == named(method, epochs=3)) == (named(method) == named(method, protocol="common")) == same
