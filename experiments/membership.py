@@ -15,6 +15,7 @@ from ddjax.data import to_space
 from ddjax.denoising.networks import Networks, students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
+from ddjax.execution.guard import intact
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
 from experiments.display.cli import as_repeated, main, use_data_dir
@@ -98,7 +99,9 @@ def answers(cell: Ready, pool: Any, test: Any) -> tuple[np.ndarray, float]:
     """Logits [s n k] of the cell's students for the whole pool, and their accuracy on test images."""
     experiment, shared = cell.experiment, Shared()  # not shared: its keys do not tell halves apart
     made = (
-        everything(cell, shared) if cell.parsed.on_all else distill_cells([cell], shared, View(quiet=True))[0].distilled
+        everything(cell, shared)
+        if cell.parsed.on_all
+        else intact(distill_cells([cell], shared, View(quiet=True))[0]).distilled
     )
     model = cell.network(cell.protocol.network)
     networks = Networks(

@@ -144,6 +144,7 @@ def write_log(log: dict[str, Any], path: pathlib.Path) -> None:
 
 def _settings_from_file(arguments: list[str]) -> tuple[Settings, list[str]]:
     """Read the defaults from the file of `--config FILE`, and return them with the other arguments."""
+    arguments = [part for one in arguments for part in (one.split("=", 1) if one.startswith("--config=") else [one])]
     if "--config" not in arguments:
         return Settings(), arguments
     at = arguments.index("--config")

@@ -108,6 +108,9 @@ def sweep(
 
     if effect is not None and not dry_run:
         raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
+    where = executors.Where(executor, workers, address, resources, retries, slurm)
+    if machine is not None:
+        choose(machines.MACHINES, machine, "machine")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
     if limit is not None:
         whole = tuple(grids.limited(grid, limit) for grid in whole)
@@ -131,14 +134,11 @@ def sweep(
         print(planning.listing(planning.plan(rounds, store, device, together), store))
         if effect is not None:
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
-            kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if cell.method != "full"}
-            number = len({seed for grid in whole for seed in grid.seeds})
-            print("\n".join(planned_seeds(done, effect, number, max(1, len(kinds)))))
+            print("\n".join(planned_seeds(done, cells, effect)))
         return 0
     store.plan(wanted)
     if fresh:
         remove(store.keeping().root)
-    where = executors.Where(executor, workers, address, resources, retries, slurm)
     view = View(quiet, Board(tensorboard) if tensorboard else None)
     if executor == "here" and not quiet:
         with view.log():  # of images that are decoded

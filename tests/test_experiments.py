@@ -83,11 +83,12 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
     file = tmp_path / "settings.toml"
     file.write_text('method = "random"\nipc = 5\noptions = ["features=pixels"]\n')
     monkeypatch.setattr(one, "one", lambda settings: seen.append(settings) or 0)
-    monkeypatch.setattr(sys, "argv", ["one", "--config", str(file), "--ipc", "7"])
-    seen = []
-    with pytest.raises(SystemExit):
-        one.command()
-    assert (seen[0].method, seen[0].ipc, seen[0].options) == ("random", 7, ("features=pixels",))
+    for words in (["--config", str(file)], [f"--config={file}"]):
+        seen = []
+        monkeypatch.setattr(sys, "argv", ["one", *words, "--ipc", "7"])
+        with pytest.raises(SystemExit):
+            one.command()
+        assert (seen[0].method, seen[0].ipc, seen[0].options) == ("random", 7, ("features=pixels",))
     file.write_text('mthod = "random"\n')
     with pytest.raises(ValueError, match="Did you mean 'method'"):
         from_file(file)

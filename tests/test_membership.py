@@ -1,6 +1,7 @@
 """The likelihood-ratio attack finds what it should, and nothing where there is nothing."""
 
 import json
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from scipy import stats
 
 from ddjax.evaluation import membership
 from ddjax.evaluation.measures import auc
+from ddjax.execution.guard import Diverged
 from ddjax.models import build
 from ddjax.training import Examples, Recipe, fit, predict
 from experiments import membership as command
@@ -26,6 +28,13 @@ def simulated(gain, shadows=64, n=400, spread=1.0):
     inside = membership.halves(n, shadows, 0)
     level = 5 * rng.normal(size=n)
     return level + gain * inside + spread * rng.normal(size=(shadows, n)), inside
+
+
+def test_a_shadow_that_diverges_says_so(monkeypatch):
+    monkeypatch.setattr(command, "distill_cells", lambda *args: [Diverged("NaN in the images")])
+    cell = mock.Mock(parsed=mock.Mock(on_all=False))
+    with pytest.raises(Diverged, match="NaN in the images"):
+        command.answers(cell, None, None)
 
 
 def test_every_example_is_in_half_of_the_shadows():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from ddjax.models import build
 from ddjax.robust import make_rule
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
-from experiments.running import rules
+from experiments.running import full, rules
 from experiments.running.config import Experiment, method_config
+from experiments.running.distilling import set_of
 from experiments.running.methods import names, parse, sized
 from experiments.running.run import run
-from experiments.running.shared import Shared
+from experiments.running.shared import Shared, make_ready, pieces
 from experiments.sweeping.grid import Grid, cells
 
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
@@ -98,6 +100,18 @@ def test_distil_then_clean(row_of):
     assert "labels corrected first" in tables.describe(row)
 
 
+@pytest.mark.parametrize(("options", "told"), [((), ["noise rate"]), (("forget=0.2",), [])])
+def test_a_share_of_wrong_labels_that_the_user_gives_is_not_told(monkeypatch, options, told):
+    monkeypatch.setattr(full, "score_full", lambda *args: [(None, {})])
+    monkeypatch.setattr(full, "needs", lambda *args: rules.Needs(None, {"forget": 0.2}, None, False))
+    cell = mock.Mock(parsed=parse("coteaching"), experiment=Experiment(method="coteaching", options=options))
+    assert full._by_rule(cell, None, None)[1]["told"] == told
+
+
+def test_no_cells_have_no_outcomes():
+    assert run([]) == []
+
+
 @pytest.mark.slow
 def test_clean_then_distil(row_of):
     pytest.importorskip("cleanlab")
@@ -105,9 +119,23 @@ def test_clean_then_distil(row_of):
     assert row["images"] == 10 and row["train_images"] == 300 and row["ipc"] == 1
 
 
-def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
-    from experiments.running.shared import make_ready
+def test_a_cleaned_set_belongs_to_what_cleaned_it(shared):
+    """cleanlab's networks train by the recipe of the baseline; those of other wrappers and plain sets do not."""
 
+    ready = make_ready(Experiment(method="full", **TINY).settled(), shared)
+
+    def named(method, **more):
+        cell = Experiment(**TINY | {"method": method} | more).settled()
+        chosen = pieces(cell)
+        parts = {name: getattr(chosen, name) for name in ("parsed", "protocol", "baseline", "config")}
+        return set_of(ready._replace(experiment=cell, **parts))
+
+    for method, same in (("random", True), ("relabel+random", True), ("prune+random", False)):
+        assert (named(method) == named(method, epochs=3)) == (named(method) == named(method, protocol="common")) == same
+    assert named("relabel+random") != named("relabel+random", baseline="B-RCIG*")
+
+
+def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared, monkeypatch):
     pytest.importorskip("cleanlab")
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
@@ -119,8 +147,6 @@ def test_a_pruned_image_has_no_weight_and_class_weights_follow_the_counts(shared
 
 
 def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
-    from experiments.running.shared import make_ready
-
     ready = make_ready(Experiment(method="oracle", **TINY).settled(), shared)
     given, clean = (np.asarray(part.labels) for part in (ready.prepared.train, ready.prepared.audit))
     oracle = ready._replace(parsed=parse("oracle"))
@@ -130,8 +156,6 @@ def test_the_oracle_drops_wrong_labels_and_chance_as_many(shared):
 
 
 def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeypatch):
-    from experiments.running.shared import make_ready
-
     calls = []
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
@@ -160,8 +184,6 @@ def test_rows_of_a_hold_out_keep_their_own_data():
 
 
 def test_the_known_matrix_is_the_noises_own(shared):
-    from experiments.running.shared import make_ready
-
     ready = make_ready(Experiment(method="forward_known", rate=0.3, **TINY).settled(), shared)
     matrix = rules.known_matrix(ready)
     np.testing.assert_allclose(np.diag(matrix), 0.7)

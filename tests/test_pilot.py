@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from ddjax.precision import asked
 from experiments.display.progress import View
 from experiments.pilot import panels, pilot, thinned, verdict
+from experiments.running import curves
 from experiments.running.config import Experiment
 from experiments.running.curves import snapshots
 from experiments.running.distilling import distill_cells
@@ -53,6 +55,15 @@ def test_the_pilot_draws_full_training_and_leaves_out_selections(tmp_path, capsy
     assert "not memorised" in capsys.readouterr().out and (tmp_path / "out" / "curves.svg").exists()
     with pytest.raises(ValueError, match="--seed 0 is a seed of the grid"):
         pilot(config=tmp_path / "grid.toml", out=tmp_path / "out", seed=0)
+
+
+def test_curves_have_the_precision_of_the_sweep(monkeypatch):
+    seen = []
+    monkeypatch.setattr(curves, "make_ready", lambda *args: 1 / seen.append(asked()))
+    for precision in ("bfloat16_3x", None):
+        with pytest.raises(TypeError):
+            curves.curves([Experiment(precision=precision)], (1.0,), Shared(), View(quiet=True))
+    assert seen == ["bfloat16_3x", "float32"]
 
 
 ROW = {

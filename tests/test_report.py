@@ -130,15 +130,17 @@ def test_tables_contain_each_run_and_each_cell(sweep):
 
 
 def test_the_page_lists_missing_runs_of_the_plan(tmp_path, capsys):
-    there, absent = [row(0.5, seed=s) for s in (0, 1)], [row(0.5, ipc=50, seed=s) for s in (0, 1, 2)]
+    there = [row(0.5, "dm", seed=s) for s in (0, 1)]
+    absent = [row(0.5, method, ipc=50, seed=s) for method in ("dm", "full") for s in (0, 1, 2)]
     for made in there:
         append(tmp_path / "results.jsonl", made)
     cells = [Experiment(**{**made["config"], "options": ()}) for made in (*there, *absent)]
     Store(tmp_path).plan(cells)
     assert report(tmp_path) == 0
     text = (tmp_path / "report" / "report.html").read_text()
-    assert "Of 5 planned runs" in text and "symmetric 0.4: toy, 50 per class, common: 3 seeds" in text
-    assert "5 runs are planned: 3 are missing, 0 failed; 0 of 3 seeds are complete" in capsys.readouterr().out
+    assert "Of 8 planned runs" in text and "symmetric 0.4: dm, 50 per class, common: 3 seeds" in text
+    assert "symmetric 0.4: full, common: 3 seeds" in text
+    assert "8 runs are planned: 6 are missing, 0 failed; 0 of 3 seeds are complete" in capsys.readouterr().out
     assert 'id="missing"' in text and not Outline(text).open
 
 

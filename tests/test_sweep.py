@@ -12,6 +12,7 @@ import time
 from unittest import mock
 
 import pytest
+from report_study import saved_set
 
 from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
@@ -132,6 +133,13 @@ def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "unfinished").exists()
 
 
+def test_a_stored_set_comes_with_its_cost_and_what_its_wrapper_did(tmp_path):
+    spent = {"distill_s": 1.0, "skipped": 0, "cleaning": {"kept": 0.9, "wrong": 0.1}}
+    Store(tmp_path).write([{"fingerprint": "a", "set": "b", "last_acc": 0.5, **spent}])
+    saved_set(tmp_path / "runs" / "a" / "distilled")
+    assert Store(tmp_path).distilled("b")[2] == spent and Store(tmp_path).distilled("c") is None
+
+
 def test_checkpoints_of_a_failed_cell_outlive_the_next_one(tmp_path):
     keeping = Keeping(tmp_path / "unfinished")
     failed, done = Experiment(seed=1), Experiment(seed=2)
@@ -222,6 +230,10 @@ def test_a_grid_is_narrowed_by_its_axes(config):
     assert len(cells(grid)) == 4
     assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
     assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
+    for ipc in (10, 50):  # the grid of full training has no number of images per class
+        alone = cells(*narrowed(PRESETS["photographs"], methods=("full", "dm"), ipc=(ipc,)))
+        assert {cell.ipc for cell in alone if cell.method == "dm"} == {ipc}
+        assert sum(cell.method == "full" for cell in alone) == 2 * 9 * 3
     with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
         narrowed([grid], rates=(0.3,))
     config.write_text("[everywhere]\nwidht = 4")

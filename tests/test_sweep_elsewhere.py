@@ -17,7 +17,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
-from experiments.sweeping.executors import Where, usual_workers
+from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
 from experiments.sweeping.store import Store
 
@@ -56,6 +56,8 @@ def test_resources_are_read_in_words():
         resources_of("rcig", ("gpu=1",))
     with pytest.raises(ValueError, match="NAME=NUMBER"):
         resources_of("rcig", ("gpus=many",))
+    with pytest.raises(ValueError, match="Did you mean 'rcig'"):
+        resources_of("rcig", ("rcgi:gpus=1",))
 
 
 def test_parameters_of_slurm_jobs():
@@ -152,8 +154,29 @@ def test_workers_are_for_small_images(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     assert usual_workers([quick(seed) for seed in range(3)]) == 2 and usual_workers([quick(0)]) == 1
     assert usual_workers([quick(0), dataclasses.replace(quick(1), dataset="cifar10")]) == 1
-    with pytest.raises(ValueError, match="leave it out with --executor ray"):
-        Where(executor="ray", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"executor": "ray", "workers": 2}, "--workers is only for --executor here; leave it out with --executor ray"),
+        ({"executor": "ray", "slurm": ("partition=gpu",)}, "--slurm is only for --executor slurm"),
+        ({"executor": "slurm", "address": "auto"}, "--address is only for --executor ray"),
+        ({"resources": ("gpus=1",)}, "--resources is only for --executor ray or slurm"),
+        ({"executor": "slurm", "machine": "h20"}, "unknown machine 'h20'"),
+    ],
+)
+def test_options_of_another_executor_are_refused(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        sweep(out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):
+    more = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
+    assert execute([[]], Store(tmp_path), Where(workers=2), **more) == []
+    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet"):
+        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **more | {"fleet": True})
 
 
 def ran(tmp_path, command):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ddjax.distillers import DISTILLERS
-from experiments.running.config import method_config
+from experiments.running.config import Experiment, method_config
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.presets import LEARNED, PRESETS
 from experiments.sweeping.run import groups
@@ -46,6 +46,11 @@ def test_presets_run_what_was_published():
 def test_settings_of_a_method_and_of_its_size():
     grid = Grid(methods=("dance",), seeds=(0,), of_method={"dance": {0: {"steps": 9, "width": 4}, 10: {"steps": 5}}})
     assert [(cell.ipc, cell.steps, cell.width) for cell in cells(grid)] == [(1, 9, 4), (10, 5, 4)]
+
+
+@pytest.mark.parametrize("name", ["mnist", "tfds:mnist", "tfds:mnist:3.0.1", "tfds:svhn_cropped"])
+def test_images_that_a_mirror_changes_are_not_flipped(name):
+    assert not Experiment(dataset=name).flip and Experiment(dataset=name.replace("n", "k", 1)).flip
 
 
 def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():

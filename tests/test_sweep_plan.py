@@ -3,12 +3,14 @@
 import jax
 import numpy as np
 import pytest
+from report_study import row
 
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.storage.rows import fingerprint, hardware
 from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
+from experiments.reporting.inference import seeds_needed
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
@@ -18,7 +20,7 @@ from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.operations import copies
 from experiments.sweeping.presets import PRESETS
 from experiments.sweeping.run import groups
-from experiments.sweeping.seeds import planned_seeds, spreads
+from experiments.sweeping.seeds import planned_seeds
 from experiments.sweeping.store import Store
 
 CPU, H200 = MACHINES["cpu2"], MACHINES["h200"]
@@ -112,19 +114,27 @@ def test_units_of_time_and_size():
 
 
 def test_seeds_are_planned_for_an_effect(tmp_path, capsys):
-    """By the spread of the rows, until the effect is one that the test finds."""
-    rng = np.random.default_rng(0)
-    rows = [
-        {"dataset": "digits", "method": m, "ipc": i, "protocol": "common", "noise": n, "rate": 0.4, "last_acc": a}
-        for m, i, spread in (("dance", 10, 0.02), ("full", None, 0.01))
-        for n in ("symmetric", "asymmetric")
-        for a in 0.5 + spread * rng.normal(size=5)
-    ]
-    found = spreads(rows)
-    assert found["digits", "dance", 10][1] == 8 and 0.01 < found["digits", "dance", 10][0] < 0.04
-    large, small = (int(planned_seeds(rows, effect, 3, 1)[1].split()[3]) for effect in (0.05, 0.02))
-    assert 3 <= large < small
-    assert int(planned_seeds(rows, 0.05, 3, 18)[1].split()[3]) > large
-    assert "unknown" in planned_seeds(rows[:1], 0.02, 3, 1)[1]
+    """The plan uses the test of the report. Other networks and selections of images do not change it."""
+    grid = [Experiment(method="dance"), Experiment(method="random"), Experiment(method="full")]
+
+    def rows(draw, **more):
+        spreads = (("dance", (-0.02, 0.0, 0.02)), ("full", (-0.01, 0.01, 0.0)))
+        return [
+            row(0.5 + d, m, noise=noise, seed=seed, noise_seed=draw * seed, **more)
+            for noise in ("symmetric", "asymmetric")
+            for m, spread in spreads
+            for seed, d in enumerate(spread)
+        ]
+
+    def seeds(rows, effect, cells=grid):
+        return int(planned_seeds(rows, cells, effect)[1].split()[3])
+
+    own, shared = rows(draw=1), rows(draw=0)
+    assert seeds(own, 0.03) == seeds_needed(0.03, np.std([-0.01, -0.01, 0.02], ddof=1) / np.sqrt(3), 2, 3)
+    assert seeds(shared, 0.03) == seeds_needed(0.03, np.sqrt(0.0005 / 3), 0.0005**2 / (0.0004**2 + 0.0001**2) * 2, 3)
+    assert 3 <= seeds(own, 0.05) < seeds(own, 0.02) < seeds(own, 0.02, [*grid, Experiment(method="dance", ipc=1)])
+    wide = [one | {"last_acc": one["last_acc"] + 0.2} for one in rows(draw=1, network="resnet18")]
+    assert [line.split()[-2] for line in planned_seeds(own + wide, grid, 0.03)[1:]] == ["1.7", "1.7"]
+    assert "1 comparison;" in planned_seeds(own, grid, 0.03)[0] and "unknown" in planned_seeds(own[:1], grid, 0.02)[1]
     assert sweep(methods=("random", "full"), out=tmp_path, dry_run=True, machine="cpu2", effect=0.02) == 0
     assert "difference of 2 points" in capsys.readouterr().out

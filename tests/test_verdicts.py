@@ -4,11 +4,12 @@ import math
 
 import pytest
 from report_study import row, seeds
-from verdicts_cases import CASES, curve
+from verdicts_cases import CASES, absorbed, curve, tail
 
 from experiments.reporting.cells import compare, gather
 from experiments.reporting.claims import FAILS, HOLDS, UNDECIDED, Study
-from experiments.reporting.inference import LEVEL
+from experiments.reporting.figures import by_class_size
+from experiments.reporting.inference import LEVEL, effect_size
 from experiments.reporting.verdicts import CLAIMS, as_text, judge, verdict
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
@@ -67,6 +68,54 @@ def test_an_undecided_comparison_states_its_detectable_effect_and_the_seeds_it_n
     assert judged("C2", enough).status["last"] == HOLDS
 
 
+def test_the_needed_seeds_count_from_the_margin():
+    """Equal shares are 2 points from the margin; a difference at the margin is never decided."""
+    spread = [
+        r | {"absorbed": r["absorbed"] + 0.02 * r["seed"]} if r.get("absorbed") else r for r in absorbed(0.3, 0.3)
+    ]
+    (equal,) = (one for one in judged("C3", spread).findings["last"] if "predicted" in one.scope)
+    (edge,) = (one for one in judged("C3", absorbed(0.28, 0.3)).findings["last"] if "predicted" in one.scope)
+    assert equal.status == edge.status == UNDECIDED and abs(equal.effect) < 1e-9
+    assert equal.missing.split(" seeds")[0].isdigit() and edge.missing.startswith("more than 1000 seeds")
+
+
+def test_power_is_that_of_one_test_among_several():
+    """With two sizes, C6 tests each at half the level."""
+    rows = curve({0.6: 0.0}) + [r for r in curve({0.6: -0.1}, ipc=1) if r["method"] == "toy"]
+    one, two = (judged("C6", given).findings["last"][0].detectable for given in (curve({0.6: 0.0}), rows))
+    assert two / one == pytest.approx(effect_size(4.0, LEVEL / 2) / effect_size(4.0))
+
+
+def test_the_largest_advantage_is_shown_where_none_is_expected():
+    """The advantage at 0.8 is below zero. The claim needs more seeds for the one at 0.6."""
+    (one,) = judged("C4", curve({0.6: -0.01, 0.8: -0.5}, "asymmetric", dataset="cifar100")).findings["last"]
+    assert one.status == UNDECIDED and one.effect == pytest.approx(-0.01)
+
+
+def test_a_claim_fails_only_if_both_references_together_refute_it():
+    """A loss against one epoch at a level of 1.8 % is not significant over two epochs."""
+    lost = seeds(0.6, method="full", rate=0.6, best=0.6, picked=0.575) + seeds(0.575, rate=0.6)
+    found = judged("C6", lost)
+    assert LEVEL / 2 < found.findings["last"][0].p < LEVEL
+    assert found.status["last"] == FAILS and found.status["picked"] == UNDECIDED and found.headline == UNDECIDED
+
+
+def test_a_wrapped_selection_is_no_distiller():
+    rows = [{**r, "method": "prune+random"} if r["method"] == "toy" else r for r in curve({0.6: 0.3})]
+    assert not judged("C6", rows).findings["last"]
+
+
+def test_human_labels_are_noisy():
+    (one,) = judged("P2", curve({0.0: 0.1}, "worst", stop=0.1)).findings["last"]
+    assert one.status == HOLDS and one.scope == "digits, worst"
+
+
+def test_labels_of_another_matrix_are_no_baseline():
+    rows = curve({0.0: 0.1}, "custom")
+    other = [r | {"config": r["config"] | {"matrix_file": "b.npy"}} if r["method"] == "toy" else r for r in rows]
+    assert compare(gather(rows))[0].baseline and not compare(gather(other))[0].baseline
+
+
 def drawn(rows, noise_seed):
     """Return the rows with another noise draw for each seed."""
     return [r | {"config": r["config"] | {"noise_seed": noise_seed(r["seed"])}} for r in rows]
@@ -100,6 +149,12 @@ def test_initialisations_are_compared_at_otherwise_equal_settings():
     assert next(one for one in found if one.status == HOLDS).effect == pytest.approx(0.1)
 
 
+def test_rows_of_a_release_with_other_options_are_no_error():
+    rows = seeds(0.5, method="datm", options=("renamed=1",)) + seeds(0.5, method="full")
+    for name in ("P3", "C8"):
+        assert judged(name, rows).status["last"] == UNDECIDED
+
+
 def test_two_seeds_decide_nothing():
     rows = curve({0.2: -0.1, 0.4: 0.1, 0.6: 0.2, 0.8: 0.3})
     found = judged("C1", [r for r in rows if r["seed"] < 2])
@@ -113,6 +168,12 @@ def test_an_advantage_over_the_last_epoch_is_not_one_over_the_picked_epoch():
         rows += seeds(0.5, method="full", rate=rate, best=0.9, picked=0.85) + seeds(0.7, rate=rate)
     assert judged("C1", rows).status == {"last": HOLDS, "best": FAILS, "picked": FAILS}
     assert judged("C1", rows).headline == FAILS
+
+
+def test_two_classes_have_no_head_and_tail():
+    rows = [r | {"recall": r["recall"][::8], "class_names": ["a", "b"]} for r in tail(0.3, 0.5)]
+    (one,) = judged("C7", rows).findings["last"]
+    assert one.effect is None and not by_class_size(gather(rows))
 
 
 def test_selections_are_not_distillers():

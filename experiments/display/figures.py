@@ -52,7 +52,7 @@ def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
         if "picked" in row["moments"]:
             picked = float(np.mean(row["moments"]["picked"]["epoch"]))
             axes.axvline(picked, color=PICK, linestyle="--", linewidth=1.4, label="epoch picked on noisy hold-out")
-        wrong = f" noise, {100 * row['effective_rate']:.0f} % of labels wrong" if row["rate"] else ""
+        wrong = f" noise, {100 * row['effective_rate']:.0f} % of labels wrong" if row["effective_rate"] else ""
         axes.set(xlabel="epoch", ylabel="accuracy (%)", xlim=(0, row["epochs"] + 1), ylim=(0, 102))
         title = f"{row['dataset']}: {row['protocol']} on {row['train_images']} images, {row['noise']}{wrong}"
         axes.set_title(title, loc="left")

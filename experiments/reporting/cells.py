@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddjax.noise.spec import RATELESS
 from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
 from experiments.reporting.seeding import draw_of
 from experiments.running.config import BASELINE_OF, Experiment
@@ -36,6 +37,11 @@ class Setting(NamedTuple):
         if self.imbalance:
             parts.append(f"long tail {self.imbalance:g}")
         return ", ".join(parts)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether some labels may be wrong. Human labels have no rate."""
+        return self.noise != "clean" and (bool(self.rate) or self.noise in RATELESS)
 
     @property
     def labels(self) -> str:
@@ -82,7 +88,8 @@ class Cell:
     @property
     def learns(self) -> bool:
         """Return whether the method is a distiller: neither training on everything nor a selection."""
-        return self.method not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
+        distiller = self.method.split("+")[-1]  # a wrapper such as prune+ cleans the labels first
+        return distiller not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
 
     @property
     def name(self) -> str:
@@ -155,8 +162,12 @@ def compare(cells: list[Cell]) -> list[Compared]:
     full = defaultdict(list)
     for cell in cells:
         if cell.method == "full":
-            full[cell.setting].append(cell)
-    return [_compared(cell, full[cell.setting]) for cell in cells if cell.method != "full"]
+            full[_labels(cell)].append(cell)
+    return [_compared(cell, full[_labels(cell)]) for cell in cells if cell.method != "full"]
+
+
+def _labels(cell: Cell) -> tuple:
+    return cell.setting, cell.rows[0]["config"].get("matrix_file")
 
 
 def _compared(cell: Cell, candidates: list[Cell]) -> Compared:

@@ -4,14 +4,14 @@ A finding tests one hypothesis and its opposite. The p values of a claim's findi
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.reporting.cells import Cell, Compared, compare, gather
-from experiments.reporting.contrasts import SEEDS, Contrast, Estimate
-from experiments.reporting.inference import LEVEL, Number, detectable, holm, seeds_needed
+from experiments.reporting.contrasts import Contrast, Estimate
+from experiments.reporting.inference import LEVEL, SEEDS, Number, detectable, holm, seeds_needed
 from experiments.reporting.seeding import shared
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
@@ -34,6 +34,8 @@ class Finding(NamedTuple):
     missing: str = ""  # rows that the decision needs
     applies: bool | np.ndarray = True  # whether the claim applies to this comparison
     exact: str = ""  # status that follows from counts without a test
+    bound: float = 0.0  # of the effect, between the claim and its opposite
+    among: int = 1  # number of tests of which one must be significant (Bonferroni)
 
     @property
     def tested(self) -> bool:
@@ -81,12 +83,13 @@ class Verdict(NamedTuple):
     findings: dict[str, list[Decided]]
     status: dict[str, str]
     words: str
+    refuted: bool  # whether the claim fails over the references together; see `refuted`
     shared: tuple[str, ...] = ()  # randomness that seeds share; its variance is not in the standard errors
 
     @property
     def headline(self) -> str:
-        """Return the status over all references. The best epoch on test images alone cannot make a claim fail."""
-        if FAILS in (self.status["last"], self.status.get("picked")):
+        """Return the status over all references."""
+        if self.refuted:
             return FAILS
         return HOLDS if set(self.status.values()) == {HOLDS} else UNDECIDED
 
@@ -131,19 +134,25 @@ def tested(
 ) -> Finding:
     """Return the finding for "the effect is above the bound"; the opposite is "below the bound"."""
     effect = contrast.estimate()
-    return Finding(scope, effect, effect.above(bound), effect.below(bound), lambda: say(effect), missing)
+    holds, fails = effect.above(bound), effect.below(bound)
+    return Finding(scope, effect, holds, fails, lambda: say(effect), missing, bound=bound)
+
+
+def corrected(findings: Sequence[Finding]) -> np.ndarray:
+    """Return p values [2, f, ...] of the claim and of its opposite, by Holm over all tested findings; 1 for others."""
+    shape = np.broadcast_shapes(*(np.shape(one.holds) for one in findings), *(np.shape(one.fails) for one in findings))
+    p = np.ones((2, len(findings), *shape))
+    family = [i for i, one in enumerate(findings) if one.tested]
+    for side, name in enumerate(("holds", "fails")):
+        if family:
+            p[side, family] = holm([np.broadcast_to(getattr(findings[i], name), shape) for i in family])
+    return p
 
 
 def decisions(findings: Sequence[Finding]) -> np.ndarray:
-    """Return 1 (holds), -1 (fails) or 0 (undecided) for each finding, with Holm's correction over all tested ones."""
-    shape = np.broadcast_shapes(*(np.shape(one.holds) for one in findings), *(np.shape(one.fails) for one in findings))
-    codes = np.zeros((len(findings), *shape), int)
-    family = [i for i, one in enumerate(findings) if one.tested]
-    if family:
-        sides = [
-            holm([np.broadcast_to(getattr(findings[i], side), shape) for i in family]) for side in ("holds", "fails")
-        ]
-        codes[family] = (sides[0] <= LEVEL).astype(int) - (sides[1] <= LEVEL)
+    """Return 1 (holds), -1 (fails) or 0 (undecided) for each finding, by its corrected p values."""
+    holds, fails = corrected(findings) <= LEVEL
+    codes = holds.astype(int) - fails
     for i, one in enumerate(findings):
         if one.exact:
             codes[i] = next(code for code, name in CODES.items() if name == one.exact)
@@ -161,43 +170,54 @@ def outcome(findings: Sequence[Finding]) -> np.ndarray:
     return np.where(fails, -1, holds.astype(int))
 
 
+def refuted(findings: Mapping[str, Sequence[Finding]]) -> np.ndarray:
+    """Return whether a claim fails against the last or the picked epoch, whose comparisons are corrected together.
+
+    The best epoch on test images cannot make a claim fail. A test that does not depend on the reference counts once.
+    """
+    together = {
+        (one.scope, np.asarray(one.holds).tobytes(), np.asarray(one.fails).tobytes()): one
+        for moment in ("last", "picked")
+        for one in findings.get(moment, ())
+    }
+    return outcome([*together.values()]) == -1
+
+
 def decide(findings: Sequence[Finding]) -> list[Decided]:
     """Return the findings that apply, with corrected p values, statuses and missing evidence."""
     if not findings:
         return []
-    codes = decisions(findings)
-    family = [one for one in findings if one.tested]
-    sides = [holm([getattr(one, side) for one in family]) for side in ("holds", "fails")] if family else [[], []]
-    adjusted = {id(one): (float(up), float(down)) for one, up, down in zip(family, *sides, strict=True)}
+    level = LEVEL / max(1, sum(one.tested for one in findings))
     return [
-        _decided(one, CODES[int(code)], adjusted.get(id(one)), max(1, len(family)))
-        for one, code in zip(findings, codes, strict=True)
+        _decided(one, CODES[int(code)], float(p), level / one.among)
+        for one, code, p in zip(findings, decisions(findings), corrected(findings).min(axis=0), strict=True)
         if one.applies
     ]
 
 
-def _decided(one: Finding, status: str, p: tuple[float, float] | None, family: int) -> Decided:
+def _decided(one: Finding, status: str, p: float, level: float) -> Decided:
     effect, words = one.effect, one.say()
     if effect is None:
         return Decided(one.scope, status, words, missing=one.missing)
     seen, missing = None, one.missing if status == UNDECIDED else ""
     if effect.se and effect.n >= SEEDS:
-        seen = detectable(float(effect.se), float(effect.df), LEVEL / family)
+        seen = detectable(float(effect.se), float(effect.df), level)
     if status == UNDECIDED and not missing:
-        missing = _lack(effect, family)
+        missing = _lack(effect, one.bound, level)
     mean, se = float(effect.mean), None if effect.se is None else float(effect.se)
-    silent = p is None or bool(missing and one.missing) or effect.n < SEEDS
-    side = None if silent else min(p)
-    return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, side, seen, effect.paired)
+    silent = not one.tested or bool(missing and one.missing) or effect.n < SEEDS
+    shown = None if silent else p
+    return Decided(one.scope, status, words, mean, se, effect.n, effect.rows, missing, shown, seen, effect.paired)
 
 
-def _lack(effect: Estimate, family: int) -> str:
+def _lack(effect: Estimate, bound: float, level: float) -> str:
     """Return the evidence that an undecided comparison needs."""
     if effect.n < SEEDS:
         return f"{SEEDS - effect.n} more seed(s): {effect.n} of {SEEDS}"
     if not effect.se:
         return "seeds with different results: without spread there is no standard error"
-    needed = seeds_needed(float(effect.mean), float(effect.se), float(effect.df), effect.n, LEVEL / family)
+    distance = float(effect.mean) - bound
+    needed = seeds_needed(distance, float(effect.se), float(effect.df), effect.n, level)
     if needed is None:
         return "more than 1000 seeds, if the observed difference is the true one"
     return f"{max(needed, effect.n + 1)} seeds in total, if the observed difference is the true one"

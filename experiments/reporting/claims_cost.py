@@ -55,11 +55,9 @@ def operations_of(row: dict[str, Any]) -> Operations | None:
         return Operations(**row["operations"]) if row["operations"] else None
     known = {field.name for field in dataclasses.fields(Experiment)}
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in row["config"].items() if name in known}
-    cell = Experiment(**given)
-    if cell.dataset not in SHAPES:
-        return None
     try:
-        return operations(cell, shape_of(cell))
+        cell = Experiment(**given)
+        return operations(cell, shape_of(cell)) if cell.dataset in SHAPES else None
     except ValueError:  # method or option of another release or a fork
         return None
 

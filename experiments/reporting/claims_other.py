@@ -14,6 +14,7 @@ from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of,
 from experiments.reporting.inference import Number
 from experiments.running.config import Experiment, method_config
 
+THIRDS = 3  # C7: parts of the classes, by size
 NEARLY = 0.95  # C10: share of a method's maximum accuracy that counts as reached
 
 
@@ -25,7 +26,9 @@ def rare_classes_lose(study: Study, moment: str) -> list[Finding]:
             continue
         ours, theirs = cell.contrast(head_less_tail), full.contrast(head_less_tail) if full else None
         if ours is None or theirs is None:
-            findings.append(Finding(scope_in(cell), missing="the column recall of both sides"))
+            findings.append(
+                Finding(scope_in(cell), missing="the column recall of both sides, for three classes or more")
+            )
             continue
 
         def say(effect: Estimate, ours: Contrast = ours, theirs: Contrast = theirs) -> str:
@@ -36,10 +39,10 @@ def rare_classes_lose(study: Study, moment: str) -> list[Finding]:
 
 
 def head_less_tail(row: dict[str, Any]) -> Number | None:
-    """Return the recall of the head third of the classes minus that of the tail third."""
-    if row.get("recall") is None:
+    """Return the recall of the head third of the classes minus that of the tail third; None below three classes."""
+    if row.get("recall") is None or len(row["recall"]) < THIRDS:
         return None
-    head, _, tail = np.array_split(np.array(row["recall"], float), 3)
+    head, _, tail = np.array_split(np.array(row["recall"], float), THIRDS)
     return np.nanmean(head, axis=0) - np.nanmean(tail, axis=0)
 
 
@@ -68,9 +71,11 @@ def noisier_needs_more(study: Study, moment: str) -> list[Finding]:
 
 
 def size_needed(cells: list[Cell]) -> Contrast | None:
-    """Return log10 of the size that reaches 95 % of the maximum accuracy, by seed; None below three sizes.
+    """Return log10 of the size that reaches 95 % of the maximum accuracy; None below three sizes.
 
-    Between measured sizes, the accuracy is interpolated linearly in the logarithm of the size.
+    Between measured sizes, the accuracy is interpolated linearly in the logarithm of the size. The mean is the size of
+    the mean curve, and the spread is that of the curves of single seeds. The mean of their sizes would be biased: where
+    a curve is flat, noise raises its maximum and moves the size.
     """
     if len(cells) < 3:
         return None
@@ -80,7 +85,9 @@ def size_needed(cells: list[Cell]) -> Contrast | None:
     if not seeds:
         return None
     accuracy = np.array([[rows[seed]["last_acc"] for seed in seeds] for rows in by_seed], float)
-    values = _reached(np.log10([cell.ipc for cell in cells]), accuracy)
+    sizes = np.log10([cell.ipc for cell in cells])
+    values = _reached(sizes, accuracy)
+    values = values + _reached(sizes, accuracy.mean(axis=1, keepdims=True)) - values.mean(axis=0)
     draws = dataclasses.replace(cells[0], rows=tuple(by_seed[0][seed] for seed in seeds)).sample("seed")
     names = tuple(rows[seed]["fingerprint"] for rows in by_seed for seed in seeds)
     return mean_of(Sample(values, draws.draws if draws else None, names))
@@ -119,20 +126,26 @@ def large_sets_absorb(study: Study, moment: str) -> list[Finding]:
     return findings
 
 
-def started_from(config: dict[str, Any]) -> str:
-    """Return the option `start` of a DATM run, also if a published setting determines it."""
+def started_from(config: dict[str, Any]) -> str | None:
+    """Return the option `start` of a DATM run, also if a published setting determines it.
+
+    It is None for a run of another release with other options.
+    """
     known = {field.name for field in dataclasses.fields(Experiment)}
     given = {name: value for name, value in config.items() if name in known}
-    return method_config(DatmConfig, Experiment(**given)).start
+    try:
+        return method_config(DatmConfig, Experiment(**given)).start
+    except ValueError:
+        return None
 
 
 def filtering_start(study: Study, moment: str) -> list[Finding]:
     """P3: initial images that experts predict as their given class are better than any real images."""
-    starts: dict[tuple, dict[str, Cell]] = defaultdict(dict)
+    starts: dict[tuple, dict[str | None, Cell]] = defaultdict(dict)
     for cell in study.cells:
-        if cell.method == "datm" and cell.setting.rate:
+        if cell.method == "datm" and cell.setting.noisy:
             config = cell.rows[0]["config"]
-            chosen = dict(option.split("=", 1) for option in config.get("options", ()))
+            chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
             begun = started_from(config)
             chosen.pop("start", None)
             others = variant({**config, "options": [f"{name}={value}" for name, value in sorted(chosen.items())]})

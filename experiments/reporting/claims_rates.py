@@ -122,7 +122,8 @@ def limited_on_cifar100(study: Study, moment: str) -> list[Finding]:
             findings.append(Finding(scope, last, say=_listing(gains), missing=lacking((0.6, 0.8), gains)))
             continue
         behind, ahead = every([one.below() for one in high.values()]), some([one.above() for one in high.values()])
-        findings.append(Finding(scope, high[max(high)], behind, ahead, _listing(gains)))
+        largest = max(high.values(), key=lambda one: float(np.mean(one.mean)))
+        findings.append(Finding(scope, largest, behind, ahead, _listing(gains)))
     return findings
 
 
@@ -171,7 +172,7 @@ def few_samples(study: Study, moment: str) -> list[Finding]:
             findings.append(Finding(scope, sizes[shown], say=say, missing=missing))
             continue
         ahead, behind = some([one.above() for one in small.values()]), every([one.below() for one in small.values()])
-        findings.append(Finding(scope, sizes[shown], ahead, behind, say))
+        findings.append(Finding(scope, sizes[shown], ahead, behind, say, among=len(small)))
     return findings
 
 
@@ -182,7 +183,7 @@ def early_stopping(study: Study, moment: str) -> list[Finding]:
     """
     by_full: dict[tuple[str, ...], list] = defaultdict(list)
     for one in study.compared:
-        if one.cell.learns and one.baseline is not None and one.cell.setting.rate and "last" in one.gains:
+        if one.cell.learns and one.baseline is not None and one.cell.setting.noisy and "last" in one.gains:
             by_full[tuple(row["fingerprint"] for row in one.baseline.rows)].append(one)
     findings = []
     for members in by_full.values():

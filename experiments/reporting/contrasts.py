@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.reporting.inference import Number, p_above, p_below, satterthwaite
-
-SEEDS = 3  # minimum for a test: two values do not estimate a standard deviation well enough
+from experiments.reporting.inference import SEEDS, Number, p_above, satterthwaite
 
 
 class Estimate(NamedTuple):
@@ -32,8 +30,7 @@ class Estimate(NamedTuple):
 
     def below(self, bound: float = 0.0) -> Number:
         """Return the p value of "the effect is below the bound"; 1 with fewer than `SEEDS` seeds."""
-        few = self.se is None or self.n < SEEDS
-        return np.ones(np.shape(self.mean)) if few else p_below(self.mean, self.se, self.df, bound)
+        return self._replace(mean=-self.mean).above(-bound)
 
 
 class Sample(NamedTuple):
@@ -71,7 +68,11 @@ class Contrast(NamedTuple):
         return Contrast(tuple((factor * weight, sample) for weight, sample in self.terms))
 
     def estimate(self) -> Estimate:
-        """Return the sum with its standard error. The weights of a sample that occurs twice are added."""
+        """Return the sum with its standard error. The weights of a sample that occurs twice are added.
+
+        Satterthwaite's degrees of freedom reject too often if a small sample varies more than a large one. Samples of
+        different sizes therefore have the degrees of freedom of the smallest one, which is conservative.
+        """
         merged: dict[tuple, tuple[float, Sample]] = {}
         for weight, sample in self.terms:
             key = sample.rows, np.asarray(sample.values).tobytes()
@@ -89,7 +90,12 @@ class Contrast(NamedTuple):
         if n < 2:
             return Estimate(_plain(sum(means)), None, n, rows, paired=bool(shared))
         variances = [np.var(part, axis=0, ddof=1) / len(part) for part in parts]
-        df = satterthwaite(variances, [len(part) - 1 for part in parts])
+        sizes = [len(part) for part in parts]
+        df = (
+            satterthwaite(variances, [n - 1 for n in sizes])
+            if len(set(sizes)) == 1
+            else np.full(np.shape(variances[0]), n - 1.0)
+        )
         return Estimate(_plain(sum(means)), _plain(np.sqrt(sum(variances))), n, rows, _plain(df), bool(shared))
 
 

@@ -186,7 +186,7 @@ def wrong_labels(cells: Sequence[Cell]) -> list[str]:
         corrected, memorised = (
             cell.of(lambda row, n=n: (row.get("denoising") or {}).get(n)) for n in (WRONG[0], WRONG[2])
         )
-        if cell.setting.rate and corrected and memorised:
+        if cell.setting.noisy and corrected and memorised:
             shares = 100 * corrected.mean, 100 * (1 - corrected.mean - memorised.mean), 100 * memorised.mean
             name = "all, last epoch" if cell.method == "full" else cell.name
             groups[cell.setting].append(Parts(name, shares))
@@ -197,7 +197,7 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
     """Return a panel per long-tailed set: recall of the head, medium and tail third of its classes."""
     groups: dict[Setting, list[Cell]] = defaultdict(list)
     for cell in cells:
-        if cell.setting.imbalance and all(row.get("recall") for row in cell.rows):
+        if cell.setting.imbalance and all(len(row.get("recall") or ()) >= 3 for row in cell.rows):
             groups[cell.setting].append(cell)
     panels = []
     for setting, members in groups.items():

@@ -12,6 +12,7 @@ from scipy import optimize, special, stats
 
 LEVEL = 0.025  # one-sided, for all comparisons of a claim together
 POWER = 0.8
+SEEDS = 3  # minimum for a test: two values do not estimate a standard deviation well enough
 MAX_SEEDS = 1000  # required numbers of seeds above this are not reported
 
 Number = float | Float[np.ndarray, "..."]
@@ -47,11 +48,6 @@ def p_above(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
     return np.where((se > 0) & np.isfinite(p), p, 1.0)
 
 
-def p_below(mean: Number, se: Number, df: Number, bound: float = 0.0) -> Number:
-    """Return the one-sided p value of the t test that an effect is below `bound`; see `p_above`."""
-    return p_above(-np.asarray(mean), se, df, -bound)
-
-
 def holm(p: Sequence[Number]) -> Float[np.ndarray, "m ..."]:
     """Return the p values of a family of tests, adjusted by Holm's method (1979).
 
@@ -83,22 +79,22 @@ def some(p: Sequence[Number]) -> Number:
 
 
 @functools.lru_cache(maxsize=4096)
-def effect_size(df: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the effect, in standard errors, that a one-sided t test detects with the given power (noncentral t)."""
+def effect_size(df: float, level: float = LEVEL) -> float:
+    """Return the effect, in standard errors, that a one-sided t test detects with power `POWER` (noncentral t)."""
     critical = stats.t.isf(level, df)
-    return optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 0.0, 3.0 * critical + 10.0)
+    return optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - POWER, 0.0, 3.0 * critical + 10.0)
 
 
-def detectable(se: float, df: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the smallest true effect that a t test with this standard error detects with the given power."""
-    return se * effect_size(round(float(df), 2), level, power)
+def detectable(se: float, df: float, level: float = LEVEL) -> float:
+    """Return the smallest true effect that a t test with this standard error detects with power `POWER`."""
+    return se * effect_size(round(float(df), 2), level)
 
 
-def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEVEL, power: float = POWER) -> int | None:
+def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEVEL) -> int | None:
     """Return the number of seeds that a comparison needs to detect an effect, given the observed spread.
 
     Returns:
-      The number of seeds on each side, at least 2; None if it is above `MAX_SEEDS` or cannot be computed.
+      The number of seeds on each side, at least `SEEDS`; None if it is above `MAX_SEEDS` or cannot be computed.
 
     Example:
       >>> seeds_needed(0.02, se=0.01, df=4.0, n=3)
@@ -108,11 +104,11 @@ def seeds_needed(effect: float, se: float, df: float, n: int, level: float = LEV
         return None
 
     def enough(seeds: int) -> bool:
-        return detectable(se * np.sqrt(n / seeds), df * (seeds - 1) / (n - 1), level, power) <= abs(effect)
+        return detectable(se * np.sqrt(n / seeds), df * (seeds - 1) / (n - 1), level) <= abs(effect)
 
     if not enough(MAX_SEEDS):
         return None
-    low, high = 1, MAX_SEEDS
+    low, high = SEEDS - 1, MAX_SEEDS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -4,7 +4,8 @@ from scipy import stats
 
 from experiments.reporting.cells import Compared
 from experiments.reporting.claims import Study
-from experiments.reporting.contrasts import SEEDS, Estimate
+from experiments.reporting.contrasts import Estimate
+from experiments.reporting.inference import SEEDS
 
 # one sentence per method
 METHODS = {
@@ -70,7 +71,7 @@ def _main(study: Study) -> tuple[object, list[Compared]]:
     groups: dict = {}
     for one in study.compared:
         setting = one.cell.setting
-        if one.cell.learns and one.baseline is not None and setting.noise != "clean" and not setting.imbalance:
+        if one.cell.learns and one.baseline is not None and setting.noisy and not setting.imbalance:
             groups.setdefault(setting, []).append(one)
     if not groups:
         return None, []

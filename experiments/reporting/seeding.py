@@ -20,9 +20,9 @@ def seeds_of(row: dict[str, Any]) -> dict[str, int]:
         return row["seeds"]
     config = row["config"]
     sources = {"augmentation": 0}
-    if drawn(config["noise"], config.get("rate")):
+    if drawn(row["noise"], row["rate"]):
         sources["noise"] = config.get("noise_seed", 0)
-    if config["method"].split("+")[-1] in EXPERTS:
+    if row["method"].split("+")[-1] in EXPERTS:
         chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
         sources["experts"] = int(chosen.get("expert_seed", 0))
     return sources

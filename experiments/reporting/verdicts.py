@@ -13,6 +13,7 @@ from experiments.reporting.claims import (
     Verdict,
     decide,
     outcome,
+    refuted,
 )
 from experiments.reporting.claims_table import CLAIMS
 from experiments.reporting.inference import POWER
@@ -30,7 +31,7 @@ def verdict(claim: Claim, study: Study) -> Verdict:
     status = {moment: CODES[int(outcome(each))] for moment, each in findings.items()}
     decided = {moment: decide(each) for moment, each in findings.items()}
     used = [row for one in decided["last"] if one.se is not None for row in one.rows]
-    return Verdict(claim, decided, status, _words(claim, decided["last"]), study.shared(used))
+    return Verdict(claim, decided, status, _words(claim, decided["last"]), bool(refuted(findings)), study.shared(used))
 
 
 def _words(claim: Claim, findings: list[Decided]) -> str:

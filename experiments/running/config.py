@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
@@ -111,7 +112,8 @@ class Experiment:
     @property
     def flip(self) -> bool:
         """Whether training may flip images."""
-        return self.dataset not in NO_FLIP
+        found = re.fullmatch(r"tfds:(\w+).*", self.dataset)
+        return (found[1] if found else self.dataset) not in NO_FLIP
 
     def without(self, names: Collection[str]) -> "Experiment":
         """The same with the defaults of these fields."""

@@ -13,6 +13,7 @@ from ddjax.distillers.setup import set_up
 from ddjax.execution.distill import distill
 from ddjax.execution.fleet import init_members
 from ddjax.execution.guard import intact
+from ddjax.precision import default, policy
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.distilling import seen
@@ -40,7 +41,7 @@ def curves(cells: list[Experiment], at: Sequence[float], shared: Shared, view: V
     Raises:
       Diverged: a run diverged.
     """
-    with jax.default_matmul_precision(cells[0].precision):
+    with policy(cells[0].precision or default()):
         ready = [make_ready(cell, shared) for cell in cells]
         if ready[0].parsed.on_all:
             scored = [intact(outcome)[0].curves for outcome in score_full(ready, shared, view)]

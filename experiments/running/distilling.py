@@ -15,7 +15,7 @@ from ddjax.storage.rows import fingerprint
 from experiments.display.progress import View
 from experiments.running.checkpointing import unscored
 from experiments.running.shared import Ready, Shared
-from experiments.running.wrapping import about, seen
+from experiments.running.wrapping import about, cleaner, seen
 
 KEPT = 64  # number of distilled sets kept in memory for other protocols; they are small
 
@@ -57,7 +57,7 @@ def set_of(cell: Ready) -> str:
     """The name of a distilled set: a fingerprint of everything that it depends on."""
     plain, own = unscored(cell.experiment), cell.method.model is not None
     network_of = None if own else cell.protocol.network
-    return fingerprint([dataclasses.asdict(plain), cell.transform.fingerprint, network_of])
+    return fingerprint([dataclasses.asdict(plain), cell.transform.fingerprint, network_of, *cleaner(cell)])
 
 
 def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillation | Diverged]:
@@ -65,6 +65,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
     trains = [seen(cell, shared) for cell in cells]
     own = first.method.model is not None
     network_of = None if own else [first.protocol.network, experiment.network]
+    more = {"cleaner": cleaner(first)} if first.parsed.wrapper else {}
     with view.task(f"{experiment.method}, {experiment.ipc} images per class") as report:
         made = run_method(
             first.method,
@@ -74,7 +75,7 @@ def _distill(cells: list[Ready], shared: Shared, view: View) -> list[Distillatio
             transform=first.transform,
             model=None if own else first.network(first.protocol.network),
             mesh=shared.mesh,
-            options=RunOptions(report, shared.checkpoints(cells, "distil", network=network_of)),
+            options=RunOptions(report, shared.checkpoints(cells, "distil", network=network_of, **more)),
         )
     return [
         outcome

@@ -37,7 +37,8 @@ def _by_rule(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Part]
     # the row lists inputs that a practitioner would not know
     told = ["clean labels"] if cell.parsed.weights in ("oracle", "random_prune") else []
     told += ["transition matrix"] if cell.parsed.known else []
-    told += ["noise rate"] if RATES.get(cell.parsed.rule or "") in given.settings else []
+    chosen = {option.partition("=")[0] for option in cell.experiment.options}
+    told += ["noise rate"] if RATES.get(cell.parsed.rule or "") in given.settings.keys() - chosen else []
     return scores, part | {"rule_settings": given.settings, "told": told, "prepare_s": round(before, 2)}
 
 

@@ -52,6 +52,8 @@ def run(
       ValueError: the cells differ in other settings, or a setting is wrong.
       Diverged: a single cell diverged.
     """
+    if experiment == []:
+        return []
     cells = experiment if isinstance(experiment, list) else [experiment]
     shared, view = shared or Shared(), view or View(quiet=True)
     for cell in cells:

@@ -35,7 +35,6 @@ class Shared:
 
     def __init__(
         self,
-        keep: int = 4,
         mesh: Mesh | None = None,
         sets: Callable[[str], tuple | None] = lambda name: None,
         keeping: Keeping | None = None,
@@ -44,7 +43,6 @@ class Shared:
         """Start with an empty cache.
 
         Args:
-          keep: number of values to keep of each kind.
           mesh: shards a distillation over several devices.
           sets: finds a distilled set that was made before, by its name: (the set, its log, its seconds).
           keeping: where checkpoints are stored. Without it an interrupted run starts again.
@@ -52,16 +50,15 @@ class Shared:
         """
         self.images = images
         self.mesh, self.sets, self.keeping = mesh, sets, keeping
-        self.keep = keep
         self._kept: dict[str, collections.OrderedDict[Hashable, Any]] = {}
 
-    def once(self, kind: str, key: Hashable, make: Callable[[], T], keep: int = 0) -> T:
-        """The cached value for this key, or the result of `make`; `keep` replaces the number of values of this kind."""
+    def once(self, kind: str, key: Hashable, make: Callable[[], T], keep: int = 4) -> T:
+        """The cached value for this key, or the result of `make`; `keep` is the number of values of this kind."""
         kept = self._kept.setdefault(kind, collections.OrderedDict())
         if key not in kept:
             kept[key] = make()
         kept.move_to_end(key)
-        while len(kept) > (keep or self.keep):
+        while len(kept) > keep:
             kept.popitem(last=False)
         return kept[key]
 

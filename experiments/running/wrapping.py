@@ -1,5 +1,6 @@
 """Wrappers of a distiller: what it sees of the training set, and what the wrapper did to the labels."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from ddjax.denoising.networks import Networks
 from ddjax.types import TrainSet
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
 
 NETWORKS = 3  # that a wrapper trains and stops early
 
@@ -23,7 +24,7 @@ def seen(cell: Ready, shared: Shared) -> TrainSet:
 def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     """The rows and labels that a wrapper keeps; methods with equal data, labels and seed share them.
 
-    A distilled set does not depend on how it is scored, so the networks of a wrapper train for their own epochs.
+    The networks of a wrapper train for their own epochs, those of cleanlab for the baseline's; see `cleaner`.
     """
     experiment, train, name = cell.experiment, preprocessed(cell, shared).train, cell.parsed.wrapper
     if name == PRUNE:
@@ -34,6 +35,15 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint)
     key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, model.spec)
     return shared.once("cleaned", key, lambda: cleaning.WRAPPERS[name](train, networks))
+
+
+def cleaner(cell: Ready) -> list[Any]:
+    """What the networks of a wrapper depend on besides the distiller's settings: the baseline, and for cleanlab its
+    recipe. Empty without a wrapper.
+    """
+    if cell.parsed.wrapper is None:
+        return []
+    return [cell.baseline.network, dataclasses.asdict(full_recipe(cell)) if cell.parsed.wrapper == PRUNE else None]
 
 
 def about(cell: Ready, shared: Shared) -> dict[str, Any]:

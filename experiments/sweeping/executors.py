@@ -35,9 +35,14 @@ class Where:
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the number of processes has a meaning."""
-        if self.workers is not None and self.executor != "here":
-            raise ValueError(f"--workers is only for --executor here; leave it out with --executor {self.executor}")
+        """Refuse options of another executor."""
+        users = {"workers": ("here",), "address": ("ray",), "slurm": ("slurm",), "resources": ("ray", "slurm")}
+        for name, executors in users.items():
+            if getattr(self, name) and self.executor not in executors:
+                words = " or ".join(executors)
+                raise ValueError(
+                    f"--{name} is only for --executor {words}; leave it out with --executor {self.executor}"
+                )
 
 
 def execute(
@@ -58,13 +63,13 @@ def execute(
     missing = [cell for part in left for cell in part]
     if where.executor == "here":
         together = target() != "cpu" if fleet is None else fleet
-        alone = together or view.board is not None or not missing
+        alone = together or view.board is not None
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
             raise ValueError(
                 f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
             )
-        if workers == 1:
+        if workers == 1 or not missing:
             return run_missing(rounds, store, together, view, landed)
         parts = bundles(groups(missing, False))
         start = on_processes(workers)

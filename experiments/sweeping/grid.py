@@ -95,6 +95,8 @@ def _first_with_baseline_of(protocols: tuple[str, ...]) -> dict[str, str]:
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
     """Restrict grids to values of their axes; `rates` are those of the noises, and an empty axis keeps all.
 
+    Methods without images per class, such as training on all images, stay at every `ipc`.
+
     Raises:
       ValueError: no grid has a value.
     """
@@ -107,7 +109,7 @@ def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
                 "for another grid, write a TOML file (--config)"
             )
         grids = [_kept(grid, name, wanted) for grid in grids] if wanted else grids
-        grids = [grid for grid in grids if _values(grid, name)]
+        grids = [grid for grid in grids if _values(grid, name) and grid.methods]
     return tuple(grids)
 
 
@@ -123,7 +125,10 @@ def _values(grid: Grid, axis: str) -> tuple:
 def _kept(grid: Grid, axis: str, wanted: tuple) -> Grid:
     if axis == "rates":
         return dataclasses.replace(grid, noises=tuple(noise for noise in grid.noises if noise[1] in wanted))
-    return dataclasses.replace(grid, **{axis: tuple(value for value in getattr(grid, axis) if value in wanted)})
+    kept = tuple(value for value in getattr(grid, axis) if value in wanted)
+    if axis == "ipc" and not kept:
+        return dataclasses.replace(grid, methods=tuple(method for method in grid.methods if not sized(method)))
+    return dataclasses.replace(grid, **{axis: kept})
 
 
 def from_file(path: pathlib.Path) -> Grid:

@@ -19,6 +19,7 @@ from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import fingerprint
 from experiments.display.progress import View
 from experiments.running.config import Experiment
+from experiments.running.methods import parse
 from experiments.running.shared import Shared
 from experiments.sweeping.run import failure, run_group, standing
 from experiments.sweeping.store import FAILED, Store
@@ -105,6 +106,8 @@ def resources_of(method: str, given: Iterable[str]) -> Resources:
     chosen, known = {}, {field.name: field for field in dataclasses.fields(Resources)}
     for word in sorted(given, key=lambda word: ":" in word):
         place, _, setting = word.rpartition(":")
+        if place:
+            parse(place)  # reports an unknown method
         name, _, value = setting.partition("=")
         check_known("resource", name, known)
         try:

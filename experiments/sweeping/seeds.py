@@ -1,54 +1,48 @@
-"""How many seeds a grid takes for a difference that is to be found, going by the spread of the rows that are there."""
+"""Number of seeds with which a grid detects a given difference, from the spread of existing rows."""
 
-import statistics
+import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from experiments.reporting.inference import LEVEL, POWER, satterthwaite, seeds_needed
-
-SIDES = tuple[str, str, int | None]  # data set, method, images per class
-
-
-def spreads(rows: Iterable[dict[str, Any]]) -> dict[SIDES, tuple[float, int]]:
-    """Standard deviation of the accuracy from seed to seed, pooled over the noises of a kind of cell, and its df."""
-    groups: dict[tuple, list[float]] = defaultdict(list)
-    for row in rows:
-        groups[(row["dataset"], row["method"], row["ipc"]), row["protocol"], row["noise"], row["rate"]].append(
-            row["last_acc"]
-        )
-    pooled: dict[SIDES, list[list[float]]] = defaultdict(list)
-    for (kind, *_), values in groups.items():
-        if len(values) > 1:
-            pooled[kind].append(values)
-    found = {}
-    for kind, cells in pooled.items():
-        df = sum(len(values) - 1 for values in cells)
-        squares = sum(statistics.variance(values) * (len(values) - 1) for values in cells)
-        found[kind] = (float(np.sqrt(squares / df)), df)
-    return found
+from experiments.reporting.cells import SELECTIONS, compare, gather
+from experiments.reporting.contrasts import Estimate
+from experiments.reporting.inference import LEVEL, POWER, seeds_needed
+from experiments.running.config import Experiment
+from experiments.running.methods import parse
 
 
-def planned_seeds(rows: Iterable[dict[str, Any]], effect: float, seeds: int, comparisons: int) -> list[str]:
-    """Lines of a plan: for each kind of distilled set, the seeds that detect `effect` against training on everything.
+def planned_seeds(rows: Iterable[dict[str, Any]], cells: Sequence[Experiment], effect: float) -> list[str]:
+    """Return the lines of a plan: for each kind of distilled set, the seeds that detect `effect` beside the full set.
 
-    `seeds` is their present number, and `comparisons` that of a claim, for Holm's correction.
+    The test is that of the report: paired by draw where both sides have the same draws, else Welch's test. Variances
+    are pooled over the kinds of noise.
+
+    Args:
+      rows: existing rows, two seeds or more.
+      cells: of the grid; the number of kinds of distilled sets is that of the comparisons of a claim.
+      effect: difference of two accuracies.
     """
-    known = spreads(rows)
+    kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if _distils(cell.method)}
+    comparisons, seeds = max(1, len(kinds)), len({cell.seed for cell in cells})
     head = (
         f"seeds that find a difference of {100 * effect:g} points beside the full set with {100 * POWER:.0f} % power, "
         f"one-sided level {100 * LEVEL:g} % over {comparisons} comparison{'s' * (comparisons > 1)}; there are {seeds}:"
     )
+    found: dict[tuple, list[Estimate]] = defaultdict(list)
+    for one in compare(gather(rows)):
+        gain = one.deltas.get("last")
+        if one.cell.learns and gain is not None and gain.se:
+            found[one.cell.setting.data, one.cell.series, one.cell.ipc].append(gain)
     lines = []
-    for (dataset, method, ipc), (ours, _) in known.items():
-        full = known.get((dataset, "full", None))
-        if method == "full" or full is None or not ours + full[0]:
-            continue
-        variances = [ours**2 / 2, full[0] ** 2 / 2]  # of two seeds, from where it is scaled
-        df = float(satterthwaite(variances, [1, 1]))
-        needed = seeds_needed(effect, float(np.sqrt(sum(variances))), df, 2, LEVEL / comparisons)
-        spread = f"deviation {100 * ours:.1f} and {100 * full[0]:.1f} points"
-        lines.append(f"  {dataset:14} {method:8} {ipc:>4} {needed or 'over 1000':>9} ({spread})")
+    for (data, series, ipc), gains in found.items():
+        deviation = math.sqrt(sum(one.df * one.n * one.se**2 for one in gains) / sum(one.df for one in gains))
+        df = min(one.df / (one.n - 1) for one in gains)  # of two seeds, from where it is scaled
+        needed = seeds_needed(effect, deviation / math.sqrt(2), df, 2, LEVEL / comparisons)
+        spread = f"standard deviation of the difference {100 * deviation:.1f} points"
+        lines.append(f"  {data:14} {series:8} {ipc:>4} {needed or 'over 1000':>9} ({spread})")
     return [head, *(lines or ["  unknown: it takes rows of two seeds of a distilled set and of the full set"])]
+
+
+def _distils(method: str) -> bool:
+    return not parse(method).on_all and method.split("+")[-1] not in SELECTIONS

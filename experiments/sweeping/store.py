@@ -18,6 +18,7 @@ from ddjax.storage.locks import Held, alone
 from ddjax.storage.rows import fingerprint, to_line
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
+from experiments.running.methods import sized
 from experiments.running.run import Outcome
 from experiments.running.shared import Shared
 
@@ -25,7 +26,8 @@ log = logging.getLogger("ddjax.sweep")
 
 FAILED = ("failed", "failed_nan")  # status of a row without a score; failed_nan: the run diverged
 ROW, PLAN = "row.json", "plan.json"
-SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s", "skipped")  # columns of the cost of a distilled set
+# columns of the cost of a distilled set, and of its wrapper
+SPENT = ("distill_s", "distill_steady_s", "shared_s", "space_s", "skipped", "cleaning")
 NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "protocol")  # columns of the plan
 
 
@@ -56,7 +58,11 @@ class Store:
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
-        plan = [{"fingerprint": fingerprint(cell), **{name: getattr(cell, name) for name in NAMED}} for cell in cells]
+        plan = [
+            {name: getattr(cell, name) for name in NAMED}
+            | {"fingerprint": fingerprint(cell), "ipc": cell.ipc if sized(cell.method) else None}
+            for cell in cells
+        ]
         with replacing(self.root / PLAN, "w") as file:
             json.dump(plan, file)
 
