@@ -83,17 +83,17 @@ def bench(
     Args:
         names: benchmarks: gemm, conv, precision, import, train, evaluate, ...; a wrong name lists all.
         json: print each row as one JSON line as soon as it is measured.
-        width: channels of the networks.
+        width: channels of the networks; those of growth and imagenet are fixed.
         batch: images per step; None for those of the benchmark.
         repeats: timed calls per benchmark.
-        ipc: distilled images per class of the benchmark rcig.
-        native: also measure XLA's convolution.
+        ipc: distilled images per class of the benchmarks rcig, precision and fleet_...; others have their own.
+        native: the benchmark conv also measures XLA's convolution and a plain Flax network.
         parts: also measure the parts of each step.
         precision: of matrix products; by default that of the platform.
-        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge; or the
-            directory of the images of the benchmark memory, by default in the cache.
+        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmarks judge and
+            features; or of the images of memory, growth and imagenet, by default in the cache.
         platform: cpu, cuda or tpu, for which the benchmark compile compiles.
-        only: the benchmark compile takes the programs in whose names these words are.
+        only: the benchmark compile takes the programs whose names contain these words.
 
     Raises:
         ValueError: a benchmark is unknown.

@@ -84,7 +84,21 @@ def test_every_section_has_jobs_on_every_platform(tmp_path, backend):
     assert [job.name for job in plan.jobs(None, tmp_path, backend, False, ("tests",))] == ["pytest -m gpu"]
 
 
-def test_benchmarks_exist(tmp_path):
+def test_the_default_precision_comes_first():
+    from ddjax.precision import DEFAULTS
+
+    assert {backend: names[0] for backend, names in plan.PRECISIONS.items()} == DEFAULTS
+
+
+def test_a_second_check_up_does_not_find_the_cells_of_the_first(tmp_path):
+    next(plan.cells(None, tmp_path, False))
+    (tmp_path / "cells-0/runs/old").mkdir(parents=True)
+    (tmp_path / "cells-0/runs/old/row.json").write_text('{"status": "done"}')
+    job = next(plan.cells(None, tmp_path, False))
+    assert job.rows("") == []
+
+
+def test_benchmarks_exist():
     from experiments.benchmarks import BENCHMARKS
 
     names = {"pytorch", "gemm", *plan.STEPS, *(f"fleet_{name}" for name in plan.FLEETS)}

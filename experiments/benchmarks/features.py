@@ -36,7 +36,7 @@ def features(settings: Settings) -> Iterator[Entry]:
     A file holds `truth`, and `features`, which get the same noises, or `pred_probs` and `given`. The features are then
     the log-probabilities, and a second row has the judgement of the probabilities themselves.
     """
-    for path in sorted(settings.files.glob("*.npz")) if settings.files else []:
+    for path in judging.files_in(settings.files) if settings.files else []:
         yield from _of_file(path)
     for name in TABLES:
         yield from _noisy(name, *_table(name))
