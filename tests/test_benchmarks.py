@@ -15,7 +15,8 @@ from experiments.benchmarks.measure import Settings, elsewhere, entry
 TOY = """
 import json, os, sys
 def alone(word):
-    print(json.dumps({"name": word, "seconds": 1.0, "precision": os.environ["JAX_DEFAULT_MATMUL_PRECISION"]}), flush=True)
+    found = {"name": word, "seconds": 1.0, "precision": os.environ["JAX_DEFAULT_MATMUL_PRECISION"]}
+    print(json.dumps(found), flush=True)
     sys.exit("no memory is left")
 """
 
