@@ -13,6 +13,7 @@ faults cost as much as the arithmetic of a narrow network; `GLIBC_TUNABLES= pyth
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import sys
@@ -103,15 +104,18 @@ def bench(
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
     settings = Settings(width, batch, repeats, ipc, native, files, parts, platform, only)
-    entries = []
+    entries: list[Entry] = []
     with policy(precision) if precision else contextlib.nullcontext():
-        for function in functions:
-            for entry in function(settings):
+        try:
+            for entry in itertools.chain.from_iterable(function(settings) for function in functions):
                 entries.append(entry)
                 if json:
                     print(to_line(entry | circumstances()), flush=True)
-        if not json:
-            show(entries, settings)
+        finally:  # also after an error or a signal
+            if entries and not json:
+                show(entries, settings)
+    if not entries:
+        print("nothing was measured", file=sys.stderr)
 
 
 def circumstances() -> dict[str, str | bool]:
@@ -142,7 +146,7 @@ def show(entries: list[dict], settings: object) -> None:
         table.add_row(entry["name"], *("" if number is None else format(number, form) for number, form in numbers))
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
-    console.print(f"backend: {entries[0]['backend']}" if entries else "nothing was measured")
+    console.print(f"backend: {entries[0]['backend']}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pytest
 
 from ddjax.backend import targeting
 from ddjax.precision import policy
-from experiments.benchmarks import features, judging, pytorch
+from experiments.bench import bench
+from experiments.benchmarks import BENCHMARKS, features, judging, pytorch
 from experiments.benchmarks.measure import Settings, elsewhere, entry
 
 TOY = """
@@ -30,6 +31,17 @@ def test_a_process_of_its_own_has_the_precision_and_says_why_it_fails(tmp_path, 
         with pytest.raises(subprocess.CalledProcessError, match="toy_benchmark"):
             next(rows)
     assert (row["name"], row["precision"]) == ("first", "high") and "no memory is left" in capfd.readouterr().err
+
+
+def test_what_was_measured_before_an_error_is_shown(monkeypatch, capsys):
+    def broken(settings):
+        yield entry("first row", 0.5)
+        raise ValueError("it broke")
+
+    monkeypatch.setitem(BENCHMARKS, "broken", broken)
+    with pytest.raises(ValueError, match="it broke"):
+        bench(("broken",))
+    assert "first row" in capsys.readouterr().out
 
 
 def test_means_leave_out_what_right_labels_do_not_define():
