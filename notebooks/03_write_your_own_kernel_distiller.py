@@ -144,6 +144,6 @@ plt.show()
 # %% [markdown]
 # ## The same from the command line
 #
-# Save the function as `my_fork.py` in your working folder. Then
+# Save the cell of the kernel and its `METHOD` as `my_fork.py` in your working folder. Then
 # `python -m experiments.one --method my_fork:METHOD --ipc 2` runs it, and sweeps and reports accept it too. The page
 # "Add your own" of the documentation shows a method that is not a kernel regression. It is also one file.

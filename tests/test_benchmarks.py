@@ -47,7 +47,7 @@ def test_what_was_measured_before_an_error_is_shown(monkeypatch, capsys):
 def test_means_leave_out_what_right_labels_do_not_define():
     def rows(f1, flagged):
         found = zip(("ddjax", "argmax", "cleanlab both"), f1, flagged, strict=True)
-        return [entry("", 1.0, method=method, f1=each, flagged=share) for method, each, share in found]
+        return [entry("", 1.0, method=method, f1=each, flagged=share, peak_mib=None) for method, each, share in found]
 
     made = list(judging.means(rows((0.8, 0.5, 0.6), (0.2, 0.4, 0.3)) + rows([np.nan] * 3, (0.0, 0.1, 0.02)), 2))
     assert [row["f1"] for row in made] == [0.8, 0.5, 0.6, 0.6]

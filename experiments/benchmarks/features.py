@@ -77,4 +77,4 @@ def _row(case: Case, door: str = "features") -> Entry:
     measures = detection(found.suspicion, found.flagged, found.cleaned, case.given, case.truth)
     more = {"promised": found.expected_precision, "estimated_rate": found.noise_rate, "cpu_s": spent}
     shown = case.name if door == "features" else f"  {door}"
-    return entry(shown, seconds, case=case.name, method=found.method, **measures, **more) | {"peak_mib": None}
+    return entry(shown, seconds, case=case.name, method=found.method, peak_mib=None, **measures, **more)

@@ -138,4 +138,4 @@ def _row(
 def _named(name: str, method: str, seconds: float, measures: dict[str, float]) -> Entry:
     """A line of the table: the name of the case for ddjax, under it the other methods."""
     shown = name if method == "ddjax" else f"  {method}"
-    return entry(shown, seconds, case=name, method=method, **measures) | {"peak_mib": None}
+    return entry(shown, seconds, case=name, method=method, peak_mib=None, **measures)
