@@ -78,7 +78,7 @@ METHOD.config()
 #
 # Every method of the library must satisfy the contract: one trace, a scan equals a loop, `vmap` equals `map`, a resumed
 # run equals an uninterrupted one, two runs agree bit for bit, and the program contains no large constants. In a fork,
-# one line of a test file checks this: `test_matern = ddjax.testing.contract(METHOD, ipc=1)`.
+# one line of a test file checks this: `test_matern = testing.contract(METHOD, ipc=1)`.
 
 # %%
 from ddjax import testing

@@ -122,6 +122,7 @@ def elsewhere(module: str, *words: str) -> Iterator[Entry]:
     script = f"import sys; from {module} import alone; alone(*sys.argv[1:])"
     command = [sys.executable, "-c", script, *words]
     own = os.environ | {"JAX_DEFAULT_MATMUL_PRECISION": POLICIES[asked()]}
+    own["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # this process may hold most of the accelerator's memory
     with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             found = json.loads(line)
