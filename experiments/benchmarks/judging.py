@@ -31,8 +31,11 @@ def judged(settings: Settings) -> Iterator[Entry]:
     if settings.files is None:
         raise ValueError("judge reads .npz files of pred_probs, given and truth: add --files DIR")
     paths = files_in(settings.files)
-    entries = [row for path in paths for row in compared(path.stem, load(path))]
-    yield from entries
+    entries = []
+    for path in paths:
+        for row in compared(path.stem, load(path)):
+            entries.append(row)
+            yield row
     yield from means(entries, len(paths))
     yield from compared("clean digits", clean_digits())
 
