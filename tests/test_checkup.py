@@ -111,11 +111,11 @@ def test_the_grids_hold_a_cell_of_each_method_whose_settings_are_understood(tmp_
     from experiments.sweeping import grid
 
     found = []
-    for job in plan.cells("some set.npz", tmp_path, False):
+    for job in plan.cells("some 😀 set.npz", tmp_path, False):
         path = job.command[job.command.index("--config") + 1]
         for cell in grid.cells(grid.from_file(pathlib.Path(path))):
             pieces(cell)
-            assert cell.dataset == "some set.npz" and cell.rate == 0.4
+            assert cell.dataset == "some 😀 set.npz" and cell.rate == 0.4
             found.append(cell.method)
     assert {"rcig", "datm", "dance", "full"} <= set(found) <= {*DISTILLERS, "full"}
 

@@ -179,9 +179,10 @@ def cells(images: str | None, out: pathlib.Path, quick: bool) -> Iterator[Job]:
 
 def as_toml(values: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Settings as TOML; numbers, strings and lists are written as in JSON."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
-    for title, own in tables.items():
-        lines += ["", f"[{title}]", *(f"{name} = {json.dumps(value)}" for name, value in own.items())]
+    lines = []
+    for title, own in {"": values, **tables}.items():
+        lines += ["", f"[{title}]"] if title else []
+        lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
     return "\n".join(lines) + "\n"
 
 
