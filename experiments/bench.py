@@ -13,6 +13,7 @@ faults cost as much as the arithmetic of a narrow network; `GLIBC_TUNABLES= pyth
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import sys
@@ -83,17 +84,17 @@ def bench(
     Args:
         names: benchmarks: gemm, conv, precision, import, train, evaluate, ...; a wrong name lists all.
         json: print each row as one JSON line as soon as it is measured.
-        width: channels of the networks.
+        width: channels of the networks; those of growth and imagenet are fixed.
         batch: images per step; None for those of the benchmark.
         repeats: timed calls per benchmark.
-        ipc: distilled images per class of the benchmark rcig.
-        native: also measure XLA's convolution.
+        ipc: distilled images per class of the benchmarks rcig, precision and fleet_...; others have their own.
+        native: the benchmark conv also measures XLA's convolution and a plain Flax network.
         parts: also measure the parts of each step.
         precision: of matrix products; by default that of the platform.
-        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmark judge; or the
-            directory of the images of the benchmark memory, by default in the cache.
+        files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmarks judge and
+            features; or of the images of memory, growth and imagenet, by default in the cache.
         platform: cpu, cuda or tpu, for which the benchmark compile compiles.
-        only: the benchmark compile takes the programs in whose names these words are.
+        only: the benchmark compile takes the programs whose names contain these words.
 
     Raises:
         ValueError: a benchmark is unknown.
@@ -103,15 +104,18 @@ def bench(
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
     settings = Settings(width, batch, repeats, ipc, native, files, parts, platform, only)
-    entries = []
+    entries: list[Entry] = []
     with policy(precision) if precision else contextlib.nullcontext():
-        for function in functions:
-            for entry in function(settings):
+        try:
+            for entry in itertools.chain.from_iterable(function(settings) for function in functions):
                 entries.append(entry)
                 if json:
                     print(to_line(entry | circumstances()), flush=True)
-        if not json:
-            show(entries, settings)
+        finally:  # also after an error or a signal
+            if entries and not json:
+                show(entries, settings)
+    if not entries:
+        print("nothing was measured", file=sys.stderr)
 
 
 def circumstances() -> dict[str, str | bool]:
@@ -142,7 +146,7 @@ def show(entries: list[dict], settings: object) -> None:
         table.add_row(entry["name"], *("" if number is None else format(number, form) for number, form in numbers))
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
-    console.print(f"backend: {entries[0]['backend']}" if entries else "nothing was measured")
+    console.print(f"backend: {entries[0]['backend']}")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def checkup(
     (out / "log.txt").write_text("")
     clock, rows = Clock(budget), []
     made = {"command": as_repeated("checkup"), "commit": commit()}
-    facts: dict[str, Any] = dict(made)
+    facts: dict[str, Any] = made | {"started": time.strftime("%Y-%m-%d %H:%M", time.gmtime())}
 
     def done(result: Result) -> None:
         rows.extend(row | made for row in result.rows)
@@ -71,7 +71,6 @@ def checkup(
         facts |= {
             name: found[name] for name in ("hardware", "backend", "cores", "python", "jax", "jaxlib", "flax", "numpy")
         }
-    facts["started"] = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     done(first)
     if found is not None:
         jobs = plan.jobs(images, out, found["backend"], quick, only)

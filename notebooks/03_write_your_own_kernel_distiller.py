@@ -78,7 +78,7 @@ METHOD.config()
 #
 # Every method of the library must satisfy the contract: one trace, a scan equals a loop, `vmap` equals `map`, a resumed
 # run equals an uninterrupted one, two runs agree bit for bit, and the program contains no large constants. In a fork,
-# one line of a test file checks this: `test_matern = ddjax.testing.contract(METHOD, ipc=1)`.
+# one line of a test file checks this: `test_matern = testing.contract(METHOD, ipc=1)`.
 
 # %%
 from ddjax import testing
@@ -144,6 +144,6 @@ plt.show()
 # %% [markdown]
 # ## The same from the command line
 #
-# Save the function as `my_fork.py` in your working folder. Then
+# Save the cell of the kernel and its `METHOD` as `my_fork.py` in your working folder. Then
 # `python -m experiments.one --method my_fork:METHOD --ipc 2` runs it, and sweeps and reports accept it too. The page
 # "Add your own" of the documentation shows a method that is not a kernel regression. It is also one file.

@@ -84,7 +84,21 @@ def test_every_section_has_jobs_on_every_platform(tmp_path, backend):
     assert [job.name for job in plan.jobs(None, tmp_path, backend, False, ("tests",))] == ["pytest -m gpu"]
 
 
-def test_benchmarks_exist(tmp_path):
+def test_the_default_precision_comes_first():
+    from ddjax.precision import DEFAULTS
+
+    assert {backend: names[0] for backend, names in plan.PRECISIONS.items()} == DEFAULTS
+
+
+def test_a_second_check_up_does_not_find_the_cells_of_the_first(tmp_path):
+    next(plan.cells(None, tmp_path, False))
+    (tmp_path / "cells-0/runs/old").mkdir(parents=True)
+    (tmp_path / "cells-0/runs/old/row.json").write_text('{"status": "done"}')
+    job = next(plan.cells(None, tmp_path, False))
+    assert job.rows("") == []
+
+
+def test_benchmarks_exist():
     from experiments.benchmarks import BENCHMARKS
 
     names = {"pytorch", "gemm", *plan.STEPS, *(f"fleet_{name}" for name in plan.FLEETS)}
@@ -97,11 +111,11 @@ def test_the_grids_hold_a_cell_of_each_method_whose_settings_are_understood(tmp_
     from experiments.sweeping import grid
 
     found = []
-    for job in plan.cells("some set.npz", tmp_path, False):
+    for job in plan.cells("some 😀 set.npz", tmp_path, False):
         path = job.command[job.command.index("--config") + 1]
         for cell in grid.cells(grid.from_file(pathlib.Path(path))):
             pieces(cell)
-            assert cell.dataset == "some set.npz" and cell.rate == 0.4
+            assert cell.dataset == "some 😀 set.npz" and cell.rate == 0.4
             found.append(cell.method)
     assert {"rcig", "datm", "dance", "full"} <= set(found) <= {*DISTILLERS, "full"}
 

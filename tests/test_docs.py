@@ -42,28 +42,36 @@ def test_python_on_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch, c
 
 
 def commands():
+    found = {}
     for path in WRITTEN:
-        for block in re.findall(r"```bash\n(.*?)```", path.read_text(), re.S):
+        text = path.read_text()
+        blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
+        if path.stem != "changelog":  # it names options that are gone
+            inline = re.findall(r"`(python\s+-m\s+experiments\.\w+\s[^`]+)`", re.sub("```.*?```", "", text, flags=re.S))
+            blocks += [" ".join(command.split()) for command in inline]
+        for block in blocks:
             for line in block.replace("\\\n", " ").splitlines():
                 for part in line.split("&&"):
                     words = shlex.split(part, comments=True)
                     words = words[next((i for i, word in enumerate(words) if "=" not in word), len(words)) :]
                     if words[:2] == ["python", "-m"] and words[2].startswith("experiments."):
-                        yield pytest.param(words[2], words[3:], id=f"{path.stem}: {shlex.join(words[2:])[:60]}")
+                        found.setdefault(tuple(words[2:]), path.stem)
+    return [pytest.param(words[0], words[1:], id=f"{page}: {shlex.join(words)[:60]}") for words, page in found.items()]
 
 
 def parsers():
-    from experiments import bench, checkup, data, denoise, noise, pilot, report, score, sweep
+    from experiments import bench, checkup, data, denoise, membership, noise, pilot, report, score, sweep
     from experiments.benchmarks import mails, weak_predictions
     from experiments.display import growth
 
     found = {"bench": bench.bench, "noise": noise.inspect, "report": report.report, "sweep": sweep.sweep}
     found |= {"checkup": checkup.checkup, "denoise": denoise.denoise, "data": data.main, "score": score.score}
     found |= {"benchmarks.mails": mails.write, "benchmarks.weak_predictions": weak_predictions.write}
-    return found | {"pilot": pilot.pilot, "display.growth": growth.write}
+    found |= {"membership": membership.membership_of, "pilot": pilot.pilot}
+    return found | {"display.growth": growth.write}
 
 
-@pytest.mark.parametrize(("module", "words"), list(commands()))
+@pytest.mark.parametrize(("module", "words"), commands())
 def test_commands_on_pages_are_understood(module, words, monkeypatch):
     from experiments import one
 
@@ -74,8 +82,28 @@ def test_commands_on_pages_are_understood(module, words, monkeypatch):
         default, words = one._settings_from_file(words)  # a file that is named is there
         tyro.cli(one.Settings, default=default, args=words)
         return
+    from experiments.benchmarks import BENCHMARKS
+    from experiments.sweeping.presets import PRESETS
+
     command = parsers()[module.removeprefix("experiments.")]
-    tyro.cli(functools.wraps(command)(lambda *values, **named: None), args=words)
+    named = tyro.cli(functools.wraps(command)(lambda *values, **named: named), args=words)
+    assert BENCHMARKS.keys() >= set(named.get("names", ())) and named.get("preset", "demo") in PRESETS
+
+
+def test_tables_of_names_are_complete():
+    from ddjax.distillers import DISTILLERS
+    from ddjax.evaluation import BASELINES, PROTOCOLS
+    from experiments import sweep
+    from experiments.running.methods import BEFORE, CONTROLS
+    from experiments.sweeping.presets import PRESETS
+
+    study, start = ((ROOT / f".docs/pages/{name}.md").read_text() for name in ("study", "start"))
+    wrapped = [f"{name}+dance" for name in BEFORE]
+    names = (*PRESETS, *PROTOCOLS, *BASELINES, *DISTILLERS, *CONTROLS, *wrapped)
+    assert not [name for name in names if f"`{name}`" not in study]
+    assert not [name for name in PRESETS if not re.search(rf"\b{name}\b", sweep.sweep.__doc__)]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert not [name for name in extras if f"`{name}`" not in start]
 
 
 def test_every_public_name_is_documented():

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ddjax.storage.files import remove
 from experiments.accelerator.jobs import FAILED, Job, Row
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -18,7 +19,7 @@ PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu", "cpu": "cpu"}  # backend -> pl
 # backend -> policies that differ there, the default first
 PRECISIONS = {
     "gpu": ("tensorfloat32", "float32"),
-    "tpu": ("bfloat16_3x", "bfloat16", "float32"),
+    "tpu": ("bfloat16", "bfloat16_3x", "float32"),
     "cpu": ("float32",),
 }
 MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes share the accelerator
@@ -166,7 +167,8 @@ def cells(images: str | None, out: pathlib.Path, quick: bool) -> Iterator[Job]:
         names = ["random"] if quick else list(own)
         tables = {"everywhere": everywhere} | {f"of_method.{name}.0": own[name] for name in names}
         folder = out / f"cells-{number}"
-        folder.mkdir(parents=True, exist_ok=True)
+        remove(folder)  # a sweep would not run the cells of an earlier check-up again
+        folder.mkdir(parents=True)
         (folder / "grid.toml").write_text(as_toml(axes | {"methods": names}, tables))
         command = [sys.executable, "-m", "experiments.sweep", "--config", str(folder / "grid.toml"), "--quiet"]
         command += ["--out", str(folder), "--workers", "1"]
@@ -177,9 +179,10 @@ def cells(images: str | None, out: pathlib.Path, quick: bool) -> Iterator[Job]:
 
 def as_toml(values: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Settings as TOML; numbers, strings and lists are written as in JSON."""
-    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
-    for title, own in tables.items():
-        lines += ["", f"[{title}]", *(f"{name} = {json.dumps(value)}" for name, value in own.items())]
+    lines = []
+    for title, own in {"": values, **tables}.items():
+        lines += ["", f"[{title}]"] if title else []
+        lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in own.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -36,7 +36,7 @@ def features(settings: Settings) -> Iterator[Entry]:
     A file holds `truth`, and `features`, which get the same noises, or `pred_probs` and `given`. The features are then
     the log-probabilities, and a second row has the judgement of the probabilities themselves.
     """
-    for path in sorted(settings.files.glob("*.npz")) if settings.files else []:
+    for path in judging.files_in(settings.files) if settings.files else []:
         yield from _of_file(path)
     for name in TABLES:
         yield from _noisy(name, *_table(name))
@@ -77,4 +77,4 @@ def _row(case: Case, door: str = "features") -> Entry:
     measures = detection(found.suspicion, found.flagged, found.cleaned, case.given, case.truth)
     more = {"promised": found.expected_precision, "estimated_rate": found.noise_rate, "cpu_s": spent}
     shown = case.name if door == "features" else f"  {door}"
-    return entry(shown, seconds, case=case.name, method=found.method, **measures, **more) | {"peak_mib": None}
+    return entry(shown, seconds, case=case.name, method=found.method, peak_mib=None, **measures, **more)

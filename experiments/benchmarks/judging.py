@@ -30,13 +30,21 @@ def judged(settings: Settings) -> Iterator[Entry]:
     """The rows of every file and of clean digits, then the means over the files."""
     if settings.files is None:
         raise ValueError("judge reads .npz files of pred_probs, given and truth: add --files DIR")
-    paths = sorted(settings.files.glob("*.npz"))
-    if not paths:
-        raise ValueError(f"--files {settings.files} holds no .npz file")
-    entries = [row for path in paths for row in compared(path.stem, load(path))]
-    yield from entries
+    paths = files_in(settings.files)
+    entries = []
+    for path in paths:
+        for row in compared(path.stem, load(path)):
+            entries.append(row)
+            yield row
     yield from means(entries, len(paths))
     yield from compared("clean digits", clean_digits())
+
+
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The .npz files of a folder; a ValueError if it holds none."""
+    if not (paths := sorted(folder.glob("*.npz"))):
+        raise ValueError(f"--files {folder} holds no .npz file")
+    return paths
 
 
 def load(path: pathlib.Path) -> Case:
@@ -80,18 +88,28 @@ def compared(name: str, case: Case) -> Iterator[Entry]:
 
 
 def means(entries: list[Entry], files: int) -> Iterator[Entry]:
-    """The mean of every measure for each method, and of the best other method of each file."""
+    """The mean of every measure for each method, and of the best other method of each file.
+
+    Measures that are undefined for a file, such as F1 where every label is right, are left out.
+    """
     ways = len(entries) // files
     for i in range(ways):
         yield _mean(files, entries[i]["method"].split()[0], entries[i::ways])
-    others = [max(entries[row + 1 : row + ways], key=lambda other: other["f1"]) for row in range(0, len(entries), ways)]
+    others = [_best(entries[row + 1 : row + ways]) for row in range(0, len(entries), ways)]
     yield _mean(files, "best other", others)
 
 
 def _mean(files: int, method: str, entries: list[Entry]) -> Entry:
     shared = [key for key, value in entries[0].items() if isinstance(value, float) and all(key in e for e in entries)]
-    made = {key: float(np.mean([e[key] for e in entries])) for key in shared}
+    known = {key: [e[key] for e in entries if not np.isnan(e[key])] for key in shared}
+    made = {key: float(np.mean(values)) if values else np.nan for key, values in known.items()}
     return _named(f"mean of {files}", method, made.pop("seconds"), made)
+
+
+def _best(rows: list[Entry]) -> Entry:
+    """The row of largest F1; where every label is right and no F1 is defined, that of fewest flags."""
+    right = np.isnan(rows[0]["f1"])
+    return min(rows, key=lambda row: row["flagged"]) if right else max(rows, key=lambda row: row["f1"])
 
 
 def _best_filter(name: str, case: Case, doubt: np.ndarray, find_label_issues: Callable[..., np.ndarray]) -> Entry:
@@ -104,9 +122,7 @@ def _best_filter(name: str, case: Case, doubt: np.ndarray, find_label_issues: Ca
         seconds = time.perf_counter() - start
         corrected = np.where(flagged, probabilities.argmax(axis=1), case.given)
         rows.append(_row(name, f"cleanlab {by}", case, seconds, doubt, flagged, corrected))
-    if (case.given == case.truth).all():
-        return min(rows, key=lambda row: row["flagged"])
-    return max(rows, key=lambda row: row["f1"])
+    return _best(rows)
 
 
 def _row(
@@ -125,4 +141,4 @@ def _row(
 def _named(name: str, method: str, seconds: float, measures: dict[str, float]) -> Entry:
     """A line of the table: the name of the case for ddjax, under it the other methods."""
     shown = name if method == "ddjax" else f"  {method}"
-    return entry(shown, seconds, case=name, method=method, **measures) | {"peak_mib": None}
+    return entry(shown, seconds, case=name, method=method, peak_mib=None, **measures)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 import resource
 import statistics
@@ -16,7 +17,7 @@ import jax
 
 from ddjax import machine
 from ddjax.backend import target
-from ddjax.precision import asked
+from ddjax.precision import POLICIES, asked
 
 Entry = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Settings:
     repeats: int = 5
     ipc: int = 1  # distilled images per class, for benchmarks without fixed sizes
     native: bool = False  # also measure XLA's convolution and a plain Flax network
-    files: pathlib.Path | None = None  # directory of predictions for the benchmark judge, or of images for memory
+    files: pathlib.Path | None = None  # directory of predictions or features, or of the images of memory and growth
     parts: bool = True  # also measure the parts of a step
     platform: str = "cpu"  # of the benchmark compile
     only: str = ""  # words in the names of its programs
@@ -111,12 +112,23 @@ def in_turn(calls: dict[str, Callable[[], Any]], gflop: float | None, repeats: i
 
 
 def elsewhere(module: str, *words: str) -> Iterator[Entry]:
-    """The rows that `alone(*words)` of a module prints as JSON, in a process of its own."""
+    """The rows that `alone(*words)` of a module prints as JSON, in a process of its own under the same precision.
+
+    Each row is there as soon as it is measured.
+
+    Raises:
+      CalledProcessError: the process failed; it has printed the reason.
+    """
     script = f"import sys; from {module} import alone; alone(*sys.argv[1:])"
     command = [sys.executable, "-c", script, *words]
-    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
-        found = json.loads(line)
-        yield entry(found.pop("name"), found.pop("seconds")) | found
+    own = os.environ | {"JAX_DEFAULT_MATMUL_PRECISION": POLICIES[asked()]}
+    own["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # this process may hold most of the accelerator's memory
+    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            found = json.loads(line)
+            yield entry(found.pop("name"), found.pop("seconds")) | found
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, module)
 
 
 def entry(name: str, seconds: float, gflop: float | None = None, fraction: float | None = None, **more: Any) -> Entry:

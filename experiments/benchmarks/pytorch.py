@@ -39,6 +39,8 @@ def against_pytorch(settings: Settings) -> Iterator[Entry]:
     except ImportError:
         return
     device = torch.device("cpu" if target() == "cpu" else "cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        return
     torch.backends.cudnn.benchmark = True
     fast = asked() != "float32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = fast

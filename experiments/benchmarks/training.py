@@ -1,6 +1,5 @@
 """Images per second of training and of test-time passes, on random data of CIFAR-10's shape."""
 
-import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,14 +10,14 @@ import optax
 from ddjax.models import build
 from ddjax.training import Clock, Examples, Recipe, make_trainer, predict
 from experiments.benchmarks.convolution import forward_gflop, problem
-from experiments.benchmarks.measure import Entry, Settings, compiled, entry, measure, times
+from experiments.benchmarks.measure import Entry, Settings, compiled, in_turn, measure
 from experiments.benchmarks.plain import plain_convnet
 
 STEPS = 3
 
 
 def train(settings: Settings) -> Iterator[Entry]:
-    """Measure an epoch of the trainer in turn with as many steps of plain Flax; ratio is the speed relative to Flax."""
+    """Measure an epoch of the trainer in turn with as many steps of plain Flax; ratio is Flax's time over ddjax's."""
     batch = settings.batch or 256
     count = STEPS * batch
     model = build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)
@@ -27,11 +26,9 @@ def train(settings: Settings) -> Iterator[Entry]:
     state = trainer.init(jax.random.key(0), jnp.float32(1e-2))
     clock = Clock(jnp.int32(0), jax.random.key(0))
     ours = compiled(trainer.epoch, state, Examples(images, targets), clock)
-    plain = flax_loop(settings.width, batch, images, targets)
-    own, theirs = (statistics.median(seconds) for seconds in times([ours, plain], settings.repeats))
-    gflop = 3 * forward_gflop(settings.width, count)
-    yield measure("train", ours, gflop, settings.repeats, images_per_s=count / own, ratio=theirs / own)
-    yield entry("flax_train", theirs, gflop, images_per_s=count / theirs)
+    calls = {"train": ours, "flax_train": flax_loop(settings.width, batch, images, targets)}
+    for row in in_turn(calls, 3 * forward_gflop(settings.width, count), settings.repeats):
+        yield row | {"images_per_s": count / row["seconds"]}
 
 
 def flax_loop(width: int, batch: int, images: Any, targets: Any) -> Any:
@@ -66,6 +63,5 @@ def evaluate(settings: Settings) -> Iterator[Entry]:
     model = build("convnet", (32, 32, 3), 10, width=settings.width, depth=3)
     params, images, _ = problem(model, count)
     call = compiled(lambda params, images: predict(model, params, images), params, images)
-    (seconds,) = times([call], settings.repeats)
-    gflop = forward_gflop(settings.width, count)
-    yield measure("evaluate", call, gflop, settings.repeats, images_per_s=count / statistics.median(seconds))
+    row = measure("evaluate", call, forward_gflop(settings.width, count), settings.repeats)
+    yield row | {"images_per_s": count / row["seconds"]}
