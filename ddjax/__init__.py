@@ -1,9 +1,10 @@
 """ddjax: dataset distillation under label noise, in pure JAX.
 
-Public names are loaded when they are first used, so that importing ddjax is fast.
+Public names and submodules are loaded when they are first used, so that importing ddjax is fast.
 """
 
 import importlib
+import importlib.util
 from typing import Any
 
 __version__ = "0.1.0.dev0"
@@ -33,6 +34,8 @@ __all__ = ["__version__", *sorted(_MODULE_OF)]
 def __getattr__(name: str) -> Any:
     if name in _MODULE_OF:
         return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    if importlib.util.find_spec(f"ddjax.{name}"):
+        return importlib.import_module(f"ddjax.{name}")
     raise AttributeError(f"module 'ddjax' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

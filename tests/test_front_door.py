@@ -19,7 +19,7 @@ def test_imports_load_no_heavy_library():
     heavy = "{'tensorflow', 'tensorflow_datasets', 'neural_tangents', 'flax', 'jax', 'sklearn', 'matplotlib'}"
     code = (
         f"import sys, ddjax; print(sorted({heavy} & set(sys.modules))); "
-        "[getattr(ddjax, name) for name in ddjax.__all__]; "
+        "[getattr(ddjax, name) for name in ddjax.__all__]; ddjax.testing.contract, ddjax.precision.policy; "
         "print(sorted({'tensorflow', 'tensorflow_datasets', 'neural_tangents'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["[]", "[]"]
