@@ -111,10 +111,10 @@ class Stacked:
         """Replace the member at `index`."""
         return Stacked(before=self.whole(), last=jnp.asarray(index, jnp.int32), changed=member)
 
-    def undone(self, condition: Any) -> "Stacked":
-        """Undo the last change if `condition` is true."""
-        old = take(self.before, self.last)
-        return Stacked(before=self.before, last=self.last, changed=where(condition, old, self.changed))
+    def undone(self, condition: Any, old: "Stacked") -> "Stacked":
+        """If `condition` is true, undo the change that was made since `old`, if there is one."""
+        member = where(self.last == old.last, old.changed, take(self.before, self.last))
+        return Stacked(before=self.before, last=self.last, changed=where(condition, member, self.changed))
 
     def whole(self) -> Any:
         """All members, as a stacked tree."""

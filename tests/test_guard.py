@@ -105,6 +105,17 @@ def test_the_changed_member_of_a_stack_is_checked_and_restored():
             testing.step_changes_one_member(case)
 
 
+def test_a_rejected_step_that_changes_no_member_keeps_the_change_before_it():
+    def step(state, batch):
+        pool = jax.lax.cond(state["step"] == 0, lambda old: old.put(1, jnp.float32(5)), lambda old: old, state["pool"])
+        return {"pool": pool, "sum": state["sum"] + batch["add"], "step": state["step"] + 1}, {}
+
+    start = {"pool": trees.Stacked.of(jnp.zeros(3)), "sum": jnp.float32(0), "step": jnp.int32(0)}
+    state, log = distill(Distiller(None, step, None), adder.feed((1,)), start, steps=3)
+    assert log[SKIPPED].tolist() == [0, 1, 0]
+    np.testing.assert_array_equal(state["pool"].whole(), [0, 5, 0])
+
+
 @pytest.mark.faults(6, "NaN in every update", "stopped after ten in a row, the last finite state kept, no result")
 def test_too_many_skipped_updates_end_the_run_with_the_last_finite_state(tmp_path):
     before = distill(adder.ADDER, adder.feed(), adder.state(), steps=3)[0]

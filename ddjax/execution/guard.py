@@ -161,7 +161,7 @@ def _selected(good: Bool[Array, ""], new: Any, old: Any) -> Any:
 
     def select(path: Any, after: Any, before: Any) -> Any:
         if _stacked(after):
-            return after.undone(~good)
+            return after.undone(~good, before)
         return after if is_key(after) or _counts(path) else jnp.where(good, after, before)
 
     return jax.tree_util.tree_map_with_path(select, new, old, is_leaf=_stacked)
