@@ -121,7 +121,9 @@ def apply(
     sorted_already = np.array_equal(ascending, np.arange(len(ids)))
 
     def sort(array):
-        return array if array is None or sorted_already else np.asarray(array)[ascending]
+        if array is None:
+            return None
+        return np.asarray(array) if sorted_already else np.asarray(array)[ascending]
 
     others = {name: sort(vector) for name, vector in (others or {}).items()}
     truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities), others)
