@@ -60,7 +60,7 @@ def run_guarded(
             for low, high in pace.slices(begin, min(begin + chunk, steps)):
                 held, metrics, at = run(held, data, jnp.int32(begin), jnp.int32(low), jnp.int32(high))
                 reached = int(at)  # below `high` if the run diverged
-                parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
+                parts.append({name: _plain(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))
                 done, ended = f"{reached} of {steps} steps are done", reached < high
@@ -68,6 +68,12 @@ def run_guarded(
                 if ended:
                     return held, joined(parts)
     return held, joined(parts)
+
+
+def _plain(values: jax.Array) -> np.ndarray:
+    """The values on the host, and bfloat16 as float32, because an .npz has no bfloat16."""
+    host = np.asarray(values)
+    return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
 
 
 def _newest(log: Log, held: Guarded) -> dict[str, float]:
