@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import adder
@@ -176,6 +177,11 @@ def test_a_full_disk_leaves_files_as_they_were(tmp_path, monkeypatch):
         file.write("new")
     with pytest.raises(OSError, match="No space left"), replacing_folder(tmp_path / "folder") as folder:
         (folder / "inner").write_text("new")
+    monkeypatch.undo()
+    rename = os.rename
+    monkeypatch.setattr("os.rename", lambda a, b: full_disk() if (a / "new").exists() else rename(a, b))
+    with pytest.raises(OSError, match="No space left"), replacing_folder(tmp_path / "folder") as folder:
+        (folder / "new").write_text("new")
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "inner").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 

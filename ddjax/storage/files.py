@@ -92,14 +92,16 @@ def replacing_folder(path: pathlib.Path, *, keep: bool = False) -> Iterator[path
         try:
             os.rename(aside, path)
         except OSError:
+            if old.exists():
+                os.rename(old, path)
             if not (keep and path.is_dir()):
                 raise
+        remove(old)
         sync(path.parent)
     except OSError as error:
         raise _unwritten(error, path) from error
     finally:
         remove(aside)  # renamed already if the block succeeded
-        remove(old)
 
 
 def sync(path: pathlib.Path) -> None:
