@@ -159,6 +159,8 @@ def test_what_cannot_be_read_says_so(pixels):
         np.asarray(host)
     with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[\(slice"):
         host[:, ::-1]
+    with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[array\(\[ True"):
+        host[np.arange(72) == 0]
     with pytest.raises(TypeError, match="a compiled program cannot read them"):
         proxies.with_proxies(host)[0]
     with pytest.raises(ValueError, match="only uint8 pixels are stored as bytes; got float32"):
