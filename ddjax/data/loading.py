@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ddjax import names
+from ddjax import checks, names
 from ddjax.data import cache
 from ddjax.data.dataset import Dataset
 from ddjax.data.digits import digits
@@ -83,6 +83,7 @@ def load(
         download=download,
     )
     dataset = cache.fetch(source, _cache(cache_dir), verify=verify, report=report) if source.identity else source.read()
+    checks.kind(dataset, Dataset, f"what {name!r} returns", "ddjax.data.assemble makes one")
     for remark in remarks(dataset):
         warnings.warn(remark, stacklevel=3)  # skips the wrapper of `checked`
     return dataset
@@ -114,6 +115,8 @@ def locate(
     if shown in ALIASES or shown.startswith("tfds:"):
         full_name, feature = ALIASES.get(shown, (shown.removeprefix("tfds:"), "label"))
         options["labels"] = labels or feature
+        plain = full_name.partition(":")[0]
+        shown = plain if shown not in ALIASES and plain in NAMES else shown  # noise and constants are known by name
         return tfds_source(full_name, shown, root, **options, image_size=image_size, download=download)
     _refuse(shown, {**given, "download": download}, "is for TFDS sets")
     if shown == "digits" or shown == "tiny_imagenet" or shown.endswith(".npz"):
