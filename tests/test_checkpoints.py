@@ -135,6 +135,8 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path):
     longer = adder.init(jax.random.key(0), jnp.zeros(4))
     with pytest.raises(Changed, match=r'state/total: \["float32", \[3\]\] -> \["float32", \[4\]\]'):
         distill(other, adder.feed(), longer, steps=4, options=RunOptions(checkpoints=kept))
+    with pytest.raises(Changed, match="run has 2 steps, and 1 were asked for: start anew"):
+        run(folder, steps=1)
     resealed(newest(folder) / MANIFEST, schema=99)
     with pytest.raises(Changed, match=r"schema 99; this version reads 2.*--fresh"):
         run(folder)

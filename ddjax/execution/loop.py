@@ -17,7 +17,7 @@ from ddjax.backend import compiler_options
 from ddjax.execution.guard import SKIPPED, Guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.execution.reading import ahead
-from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
+from ddjax.storage.checkpoints import Changed, checkpoint_scope, maybe_checkpoint
 from ddjax.types import Distiller, Feed, Metrics
 
 Log = dict[str, np.ndarray]  # metric name -> its value at each step
@@ -48,6 +48,9 @@ def run_guarded(
 
     Returns:
       The last state, and the metrics of every step. The run ends early if every member has diverged.
+
+    Raises:
+      Changed: the newest checkpoint cannot be continued, or is of a later step than `steps`.
     """
     chunk, report, checkpoints = chunk or max(1, -(-steps // 50)), options.report, options.checkpoints
     chunk = min(chunk, feed.most or chunk)
@@ -55,6 +58,8 @@ def run_guarded(
     pace, parts = Pace(chunk), []
     with checkpoint_scope(checkpoints):
         if checkpoints and (saved := checkpoints.newest(held)):
+            if saved.step > steps:
+                raise Changed(f"{checkpoints.folder} has {saved.step} steps, and {steps} were asked for: start anew")
             first, held, parts = saved.step, saved.state, [saved.history]
         for begin, data in _chunks(feed, first, steps, chunk):
             for low, high in pace.slices(begin, min(begin + chunk, steps)):
