@@ -89,6 +89,7 @@ def load(
     return dataset
 
 
+@checked
 def locate(
     name: str | os.PathLike,
     *,
@@ -105,8 +106,6 @@ def locate(
         raise ValueError(f"name must be one of {', '.join((*NAMES, *PATTERNS))}; got {name!r}")
     shown = os.fspath(name)
     root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size is the side of the images in pixels; got {image_size}")
     options = {"labels": labels, "train_split": train_split, "test_split": test_split}
     there = root / f"{shown}.npz"
     given = {"labels": labels is not None, "train_split": train_split != "train", "test_split": test_split != "test"}
