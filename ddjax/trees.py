@@ -61,6 +61,13 @@ def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
     return jax.random.wrap_key_data(made, impl=jax.random.key_impl(leaves[0])) if is_key(leaves[0]) else made
 
 
+def unshared(tree: T) -> T:
+    """The tree with copies of leaves that are the same array as an earlier leaf, so that all can be donated."""
+    leaves, structure = jax.tree.flatten(tree)
+    first = {id(leaf): i for i, leaf in reversed([*enumerate(leaves)])}
+    return structure.unflatten([leaf if first[id(leaf)] == i else leaf.copy() for i, leaf in enumerate(leaves)])
+
+
 def stack(trees: list[T]) -> T:
     """Stack trees to one tree whose leaves have a new leading axis.
 
