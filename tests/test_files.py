@@ -137,6 +137,12 @@ def test_an_npz_beyond_the_memory_of_the_machine_is_refused(tmp_path, monkeypatc
         load(path)
 
 
+def test_an_empty_variable_names_no_directory(monkeypatch):
+    for name, folder in [("DDJAX_CACHE", files.cache_dir), ("TFDS_DATA_DIR", files.data_dir)]:
+        monkeypatch.setenv(name, "")
+        assert folder().is_relative_to(pathlib.Path.home())
+
+
 def test_arrays_without_entries_have_a_digest():
     empty = [np.zeros(shape, dtype) for shape in ((0, 2), (2, 0), ()) for dtype in (float, jnp.bfloat16)]
     assert len(set(map(files.array_digest, empty))) == 6

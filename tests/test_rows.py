@@ -173,6 +173,16 @@ def test_what_cannot_be_read_says_so(pixels):
         read_ahead(Feed(host, at))
 
 
+def test_a_step_may_ask_for_a_slice(pixels):
+    def at(images, step):
+        return images[2:5] + step
+
+    for place in ("device", "host"):
+        feed = read_ahead(Feed(placed(pixels, place).images, at))
+        data = (feed.data, feed.fetch(4, 1)) if feed.fetch else feed.data
+        np.testing.assert_array_equal(feed.at(data, jnp.int32(4)), placed(pixels, "device").images[2:5] + 4)
+
+
 def test_pages_of_a_file_are_given_back(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "MAPPED_BYTES", 0)
     np.save(tmp_path / "images.npy", np.arange(64 * 3072, dtype=np.uint32).astype(np.uint8).reshape(64, 32, 32, 3))

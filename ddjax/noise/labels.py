@@ -1,4 +1,4 @@
-"""Checks, counts and checksums of label vectors."""
+"""Checks, checksums and confusions of label vectors."""
 
 import hashlib
 from typing import Any
@@ -48,11 +48,6 @@ def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
     if n and (ids.min() < 0 or ids.max() >= 2**32 or (np.diff(np.sort(ids)) == 0).any()):
         raise ValueError("ids must be canonical indices: none negative, none twice, all below 2**32")
     return ids
-
-
-def class_counts(labels: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "k"]:
-    """The number of examples of each label."""
-    return np.bincount(labels, minlength=num_classes)
 
 
 def checksum(labels: Int[np.ndarray, "n"], num_classes: int) -> str:

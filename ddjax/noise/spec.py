@@ -12,7 +12,7 @@ from jaxtyping import Int32
 from ddjax import names, ranges
 from ddjax.noise import human, instance, transition
 from ddjax.noise.corrupt import corrupt
-from ddjax.noise.labels import as_ids, as_labels, checksum, class_counts
+from ddjax.noise.labels import as_ids, as_labels, checksum
 from ddjax.noise.orders import md5_order
 from ddjax.ranges import Seed, Share
 
@@ -145,8 +145,8 @@ def apply(
             "sampler": None,
             "seed": None,
             "order": spec.order,
-            "clean_counts": class_counts(clean, num_classes).tolist(),
-            "given_counts": class_counts(given, num_classes).tolist(),
+            "clean_counts": np.bincount(clean, minlength=num_classes).tolist(),
+            "given_counts": np.bincount(given, minlength=num_classes).tolist(),
             **facts,
         },
     )
@@ -168,7 +168,7 @@ def _from_matrix(spec: NoiseSpec, truth: Truth, matrix: np.ndarray) -> tuple[Any
 
 
 def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
-    counts = class_counts(truth.labels, truth.num_classes)
+    counts = np.bincount(truth.labels, minlength=truth.num_classes)
     matrix = transition.matrix(spec.kind, spec.rate, truth.num_classes, truth.dataset, counts)
     return _from_matrix(spec, truth, matrix)
 
@@ -200,7 +200,7 @@ def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tupl
         clean, given = truth.labels, as_labels(own, truth.num_classes, f"labels {name!r} of {truth.dataset!r}")
     else:
         examples = {} if surrogate else {"clean": truth.labels, "ids": truth.ids}  # a surrogate counts all labels
-        given, clean, _ = human.human_labels(name, path=spec.labels_file, **examples)
+        given, clean = human.human_labels(name, path=spec.labels_file, **examples)
     return _from_matrix(spec, truth, transition.estimate(clean, given, truth.num_classes)) if surrogate else (given, {})
 
 

@@ -16,12 +16,12 @@ ASIDE = ".aside-"  # prefix of a temporary folder; a killed process leaves one b
 
 def cache_dir() -> pathlib.Path:
     """The directory of everything that can be computed again: `$DDJAX_CACHE`, or `~/.cache/ddjax`."""
-    return pathlib.Path(os.environ.get("DDJAX_CACHE", "~/.cache/ddjax")).expanduser()
+    return pathlib.Path(os.environ.get("DDJAX_CACHE") or "~/.cache/ddjax").expanduser()
 
 
 def data_dir() -> pathlib.Path:
     """The TFDS directory: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def manual_dir(root: pathlib.Path | None = None) -> pathlib.Path:
