@@ -64,7 +64,12 @@ def fetch(
             work = None
         if stored := _intact(folder, verify):  # another process has stored it meanwhile
             return stored
-        dataset = source.read(work)
+        try:
+            dataset = source.read(work)
+        except ValueError:  # an interrupted reading is continued, but not that of files which have to change
+            if work:
+                remove(work.folder)
+            raise
         try:
             store(dataset, folder)
             dataset = load(folder, verify=verify)
