@@ -55,11 +55,6 @@ def test_seeds(sampler):
     assert (draws[0] != draws[2]).any()
 
 
-@BOTH
-def test_rate_zero_changes_nothing(sampler):
-    np.testing.assert_array_equal(corrupt(LABELS, symmetric(0.0, 10), sampler=sampler), LABELS)
-
-
 @settings(deadline=None, max_examples=30)
 @given(st.permutations(range(40)), st.integers(1, 40))
 def test_keyed_labels_depend_on_the_id_alone(permutation, kept):
