@@ -1,5 +1,6 @@
 """Check this installation: versions, devices and their speed, data, caches, missing packages: `python -m ddjax`."""
 
+import contextlib
 import importlib.metadata
 import os
 import pathlib
@@ -132,15 +133,13 @@ def _caches() -> list[tuple[str, str]]:
     ]
 
 
-def _size(folder: pathlib.Path) -> str:
-    """The size of all files below a folder; files that disappear meanwhile do not count."""
+def _size(place: pathlib.Path) -> str:
+    """The size of a file, or of all files below a folder; files that disappear meanwhile do not count."""
+    below = [os.path.join(where, name) for where, _, names in os.walk(place) for name in names]
     total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(where, name)).st_size
-            except OSError:
-                continue
+    for path in [place] if place.is_file() else below:
+        with contextlib.suppress(OSError):
+            total += os.lstat(path).st_size
     return f"{total / 2**30:.1f} GiB" if total >= 2**30 else f"{total / 2**20:.0f} MiB"
 
 

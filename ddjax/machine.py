@@ -1,6 +1,7 @@
 """What this machine has and does: its memory, and its rates of matrix products and of memory."""
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Published(NamedTuple):
     memory: float  # bytes per second, in both directions together
 
 
-# how JAX's name of a device begins -> its data sheet; a longer name stands before a shorter one
+# the first words of JAX's name of a device -> its data sheet; a longer name stands before a shorter one
 PUBLISHED = {
     "NVIDIA H200": Published({"float32": 67e12, "tensorfloat32": 494e12, "bfloat16": 989e12}, 4800e9),
     "NVIDIA H100 PCIe": Published({"float32": 51e12, "tensorfloat32": 378e12, "bfloat16": 756e12}, 2000e9),
@@ -63,7 +64,7 @@ def memory() -> int | None:
             return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         except (AttributeError, ValueError):  # not available on every system
             return None
-    return (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")  # other processes' cannot be asked
 
 
 def published(kind: str | None = None) -> Published | None:
@@ -74,7 +75,7 @@ def published(kind: str | None = None) -> Published | None:
       67000000000000.0
     """
     kind = kind or jax.devices()[0].device_kind
-    return next((rates for name, rates in PUBLISHED.items() if kind.startswith(name)), None)
+    return next((rates for name, rates in PUBLISHED.items() if re.match(rf"{name}\b", kind)), None)
 
 
 def product(precision: str | None = None, side: int | None = None) -> tuple[Callable[[Array], Array], Array, int]:

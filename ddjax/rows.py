@@ -121,9 +121,9 @@ def by_row(rows: Any) -> Any:
     """`rows` if they are numbers or a slice of rows.
 
     Raises:
-      TypeError: they also cut the images.
+      TypeError: they also cut the images, or are a mask.
     """
-    if isinstance(rows, tuple) or rows is Ellipsis or rows is None:
+    if isinstance(rows, tuple) or rows is Ellipsis or rows is None or getattr(rows, "dtype", None) == np.bool_:
         raise TypeError(f"images stored as bytes are read by row, images[rows]; got images[{rows!r}]")
     return rows
 

@@ -61,6 +61,13 @@ def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
     return jax.random.wrap_key_data(made, impl=jax.random.key_impl(leaves[0])) if is_key(leaves[0]) else made
 
 
+def unshared(tree: T) -> T:
+    """The tree with copies of leaves that are the same array as an earlier leaf, so that all can be donated."""
+    leaves, structure = jax.tree.flatten(tree)
+    first = {id(leaf): i for i, leaf in reversed([*enumerate(leaves)])}
+    return structure.unflatten([leaf if first[id(leaf)] == i else leaf.copy() for i, leaf in enumerate(leaves)])
+
+
 def stack(trees: list[T]) -> T:
     """Stack trees to one tree whose leaves have a new leading axis.
 
@@ -111,10 +118,10 @@ class Stacked:
         """Replace the member at `index`."""
         return Stacked(before=self.whole(), last=jnp.asarray(index, jnp.int32), changed=member)
 
-    def undone(self, condition: Any) -> "Stacked":
-        """Undo the last change if `condition` is true."""
-        old = take(self.before, self.last)
-        return Stacked(before=self.before, last=self.last, changed=where(condition, old, self.changed))
+    def undone(self, condition: Any, old: "Stacked") -> "Stacked":
+        """If `condition` is true, undo the change that was made since `old`, if there is one."""
+        member = where(self.last == old.last, old.changed, take(self.before, self.last))
+        return Stacked(before=self.before, last=self.last, changed=where(condition, member, self.changed))
 
     def whole(self) -> Any:
         """All members, as a stacked tree."""

@@ -26,7 +26,8 @@ def step(state, batch):
     drawn = jax.random.normal(jax.random.fold_in(state.key, state.step), state.total.shape)
     total = state.total + drawn * 1e-2 + batch["add"]
     half = (state.half + total.astype(jnp.bfloat16)) / 2
-    return state.__class__(total=total, half=half, key=state.key, step=state.step + 1), {"sum": jnp.sum(total)}
+    after = state.__class__(total=total, half=half, key=state.key, step=state.step + 1)
+    return after, {"sum": jnp.sum(total), "half": half[0]}
 
 
 def extract(state):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import adder
@@ -134,6 +135,8 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path):
     longer = adder.init(jax.random.key(0), jnp.zeros(4))
     with pytest.raises(Changed, match=r'state/total: \["float32", \[3\]\] -> \["float32", \[4\]\]'):
         distill(other, adder.feed(), longer, steps=4, options=RunOptions(checkpoints=kept))
+    with pytest.raises(Changed, match="run has 2 steps, and 1 were asked for: start anew"):
+        run(folder, steps=1)
     resealed(newest(folder) / MANIFEST, schema=99)
     with pytest.raises(Changed, match=r"schema 99; this version reads 2.*--fresh"):
         run(folder)
@@ -176,6 +179,11 @@ def test_a_full_disk_leaves_files_as_they_were(tmp_path, monkeypatch):
         file.write("new")
     with pytest.raises(OSError, match="No space left"), replacing_folder(tmp_path / "folder") as folder:
         (folder / "inner").write_text("new")
+    monkeypatch.undo()
+    rename = os.rename
+    monkeypatch.setattr("os.rename", lambda a, b: full_disk() if (a / "new").exists() else rename(a, b))
+    with pytest.raises(OSError, match="No space left"), replacing_folder(tmp_path / "folder") as folder:
+        (folder / "new").write_text("new")
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "inner").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 

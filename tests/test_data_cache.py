@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -93,15 +94,25 @@ def test_damage_is_named_and_repaired(source, cache, case):
     assert [p.name for p in (cache / "datasets").iterdir()] == [entry(source).name]
 
 
-def test_verify_finds_a_flipped_bit(source, cache):
+def read_only(*_):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_verify_finds_a_flipped_bit(source, cache, monkeypatch):
     first = loading.locate(source).read()
     load(source)
     path = entry(source) / "images.npy"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", read_only)
+        for _ in range(2):  # the entry cannot be replaced
+            with pytest.warns(UserWarning, match=r"images\.npy differs from what was written"):
+                same(load(source, verify=True), first)
     with pytest.warns(UserWarning, match=r"images\.npy differs from what was written"):
         same(load(source, verify=True), first)
+    same(load(source, verify=True), first)  # a warning would be an error: the entry is whole again
 
 
 def test_an_unwritable_cache_is_said_and_survived(source, tmp_path):

@@ -6,6 +6,7 @@ from test_data_tfds import text, write
 from torch_files import torch_zip
 
 from ddjax import load
+from ddjax.data.loading import locate
 from ddjax.noise import transition
 from ddjax.noise.human import FILES, LENGTH
 from ddjax.noise.taxonomy import CIFAR100_COARSE
@@ -54,6 +55,12 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shared():
     return Shared()
+
+
+def test_a_known_set_has_one_name(root):
+    """Matrices, human labels and channel constants are looked up by it."""
+    for name in ("cifar100", "tfds:cifar100", "tfds:cifar100:3.0.2"):
+        assert locate(name, data_dir=root).name == "cifar100"
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ BAD = {  # others are in doors_cases.py
     "one-hot": ({"labels": np.eye(3)[np.arange(12) % 3]}, "argmax"),
     "length": ({"labels": np.arange(11) % 3}, r"\[11\], but there are 12 images"),
     "missing class": ({"labels": np.arange(12) % 3 * 2}, r"no training example for 2 of 5 classes \('1', '3'\)"),
+    "float extra labels": ({"extra_labels": {"worst": np.arange(12) / 5}}, "extra_labels 'worst' must hold integers"),
     "duplicate ids": ({"ids": np.arange(12) // 2}, r"duplicate ids: \[0, 1, 2, 3, 4\]"),
 }
 

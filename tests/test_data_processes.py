@@ -86,7 +86,7 @@ def test_other_files_are_decoded_anew(folder, tmp_path):
         assert array[:, 0, 0, 1].tolist() == [int(name[4:-4]) for name in chosen]
 
 
-def test_errors_are_those_of_one_process(folder, tmp_path):
+def test_errors_are_those_of_one_process(folder, cache):
     save(folder / "dog" / "7.png", (8, 8, 8), size=(3, 3))
     with pytest.raises(ValueError, match=r"119 of 6 x 6, 1 of other sizes: 'dog/7\.png' \(3 x 3\); use image_size=32"):
         load(folder)
@@ -94,6 +94,7 @@ def test_errors_are_those_of_one_process(folder, tmp_path):
         (folder / "cat" / f"{i}.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"\d of 120 image files cannot be read"):
         load(folder, image_size=4)
+    assert not [path for path in (cache / "reading").iterdir() if path.is_dir()]
 
 
 def test_a_process_that_dies_is_said(folder, tmp_path):

@@ -114,6 +114,13 @@ def test_odd_sizes_need_an_image_size(root, cache):
     assert load("tfds:odd", data_dir=root, image_size=5).images.shape == (4, 5, 5, 3)
 
 
+def test_pixels_of_more_than_a_byte_are_refused(tmp_path, cache):
+    rows = [{"image": np.full((6, 6, 3), 300, np.uint16), "label": i % 2} for i in range(4)]
+    write(tmp_path, "deep", {"train": rows, "test": rows}, image=lambda f: f.Image(shape=(6, 6, 3), dtype=np.uint16))
+    with pytest.raises(ValueError, match="images of deep are uint16, and only uint8 is read"):
+        load("tfds:deep", data_dir=tmp_path)
+
+
 def test_label_features_are_named(root, cache):
     with pytest.raises(ValueError, match=r"class-label features \['label'\].*'fine'"):
         load("tfds:shuffled", data_dir=root, labels="fine")
@@ -136,7 +143,7 @@ def test_newest_version_is_taken_as_a_number(tmp_path):
         (tmp_path / "set" / version / "dataset_info.json").write_text("{}")
     assert prepared("set", tmp_path).name == "3.0.10"
     assert prepared("set:3.0.2", tmp_path).name == "3.0.2"
-    assert prepared("set:4.0.0", tmp_path) is None
+    assert prepared("set:4.0.0", tmp_path) is prepared("set:newest", tmp_path) is None
 
 
 def test_damaged_records_are_said(root, cache, tmp_path):

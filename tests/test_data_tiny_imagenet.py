@@ -81,6 +81,10 @@ def test_the_zip_holds_the_same(root, cache, tmp_path):
     folder, zipped = load("tiny_imagenet", data_dir=root), load("tiny_imagenet", data_dir=other)
     assert folder.provenance["digest"] == zipped.provenance["digest"]
     assert folder.keys.tolist() == zipped.keys.tolist()
+    archive = files.manual_dir(other) / f"{NAME}.zip"
+    archive.write_bytes(archive.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"tiny-imagenet-200\.zip is damaged, fetch it again"):
+        load("tiny_imagenet", data_dir=other)
 
 
 def test_partial_copies_and_missing_ones_are_said(root, cache, tmp_path):

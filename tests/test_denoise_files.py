@@ -30,6 +30,13 @@ def judged_from(path, dataset):
     return task, Settings(data=str(path))
 
 
+def test_a_label_without_a_name_is_refused(tmp_path):
+    images, labels = np.zeros((6, 4, 4), np.uint8), np.array([0, 0, 1, 1, 5, 5])
+    np.savez(tmp_path / "mine.npz", images=images, labels=labels, class_names=["a", "b"])
+    with pytest.raises(ValueError, match="mine labels holds class 5, first at row 4, but there are 2 classes"):
+        load_all(tmp_path / "mine.npz", least=2)
+
+
 def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
     ids = np.array([7, 3, 5, 1, 9])
     arrays = {"x_train": np.zeros((5, 4, 4), np.uint8), "y_train": np.array([[0], [1], [0], [1], [0]]), "ids": ids}

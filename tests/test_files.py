@@ -9,6 +9,7 @@ import pathlib
 import resource
 import zipfile
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -134,6 +135,17 @@ def test_an_npz_beyond_the_memory_of_the_machine_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(npy, "_memory", lambda: 99_999)
     with pytest.raises(ValueError, match=r"a\.npz is not a readable .*: 'images': it takes 0\.0 GiB, and this machine"):
         load(path)
+
+
+def test_an_empty_variable_names_no_directory(monkeypatch):
+    for name, folder in [("DDJAX_CACHE", files.cache_dir), ("TFDS_DATA_DIR", files.data_dir)]:
+        monkeypatch.setenv(name, "")
+        assert folder().is_relative_to(pathlib.Path.home())
+
+
+def test_arrays_without_entries_have_a_digest():
+    empty = [np.zeros(shape, dtype) for shape in ((0, 2), (2, 0), ()) for dtype in (float, jnp.bfloat16)]
+    assert len(set(map(files.array_digest, empty))) == 6
 
 
 def test_only_the_named_arrays_are_read(tmp_path):

@@ -68,6 +68,7 @@ def test_the_step_after_a_rejected_update_draws_other_numbers_whatever_class_the
     [
         ({"total": jnp.zeros(3)}, "dict has no such field"),
         ({"inner": {"step": jnp.int32(0)}}, "dict has no such field"),
+        ({"step": 0}, "dict has 0"),
         ({"step": jnp.float32(0)}, r"dict has float32\[\]"),
         ({"step": jnp.zeros(2, jnp.int32)}, r"dict has int32\[2\]"),
     ],
@@ -75,6 +76,16 @@ def test_the_step_after_a_rejected_update_draws_other_numbers_whatever_class_the
 def test_a_state_without_a_counter_is_refused_before_any_step(state, words):
     with pytest.raises(ValueError, match=rf"a field step, int32 \[\], and {words}: start it as jnp.int32\(0\)"):
         distill(adder.ADDER._replace(step=None), adder.feed(), state, steps=1)
+
+
+def test_a_state_may_hold_an_array_twice():
+    def step(state, batch):
+        return {**state, "now": state["now"] + batch["add"], "step": state["step"] + 1}, {}
+
+    start, key = jnp.zeros(3), jax.random.key(0)
+    state = {"first": start, "now": start, "keys": [key, key], "step": jnp.int32(0)}
+    state, _ = distill(Distiller(None, step, None), adder.feed(), state, steps=2)
+    assert state["first"].tolist() == [0, 0, 0] and state["now"].tolist() == [3, 3, 3]
 
 
 def in_a_stack(spoiled_too):
@@ -103,6 +114,17 @@ def test_the_changed_member_of_a_stack_is_checked_and_restored():
         )
         with pytest.raises(AssertionError) if twice else contextlib.nullcontext():
             testing.step_changes_one_member(case)
+
+
+def test_a_rejected_step_that_changes_no_member_keeps_the_change_before_it():
+    def step(state, batch):
+        pool = jax.lax.cond(state["step"] == 0, lambda old: old.put(1, jnp.float32(5)), lambda old: old, state["pool"])
+        return {"pool": pool, "sum": state["sum"] + batch["add"], "step": state["step"] + 1}, {}
+
+    start = {"pool": trees.Stacked.of(jnp.zeros(3)), "sum": jnp.float32(0), "step": jnp.int32(0)}
+    state, log = distill(Distiller(None, step, None), adder.feed((1,)), start, steps=3)
+    assert log[SKIPPED].tolist() == [0, 1, 0]
+    np.testing.assert_array_equal(state["pool"].whole(), [0, 5, 0])
 
 
 @pytest.mark.faults(6, "NaN in every update", "stopped after ten in a row, the last finite state kept, no result")

@@ -1,5 +1,7 @@
 """Rates of a machine: the table of data sheets, and what is measured."""
 
+from unittest import mock
+
 import jax.numpy as jnp
 
 from ddjax import machine
@@ -10,7 +12,16 @@ def test_a_longer_name_is_found_before_a_shorter_one():
     for i, name in enumerate(names):
         assert machine.published(f"{name} with more") is machine.PUBLISHED[name], name
         assert not any(name.startswith(other) for other in names[:i])
-    assert machine.published("cpu") is None
+    assert machine.published("cpu") is machine.published("NVIDIA L40") is None
+
+
+def test_the_memory_is_that_of_a_device_of_this_process(monkeypatch):
+    there = mock.Mock(memory_stats=mock.Mock(side_effect=RuntimeError("only supported for addressable devices")))
+    here = mock.Mock(memory_stats=lambda: {"bytes_limit": 5})
+    monkeypatch.setattr(machine, "target", lambda: "gpu")
+    monkeypatch.setattr("jax.devices", lambda: [there, here])
+    monkeypatch.setattr("jax.local_devices", lambda: [here])
+    assert machine.memory() == 5
 
 
 def test_a_product_is_counted_and_timed():

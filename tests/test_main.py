@@ -32,7 +32,7 @@ def test_sizes_are_those_of_all_files(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "file").write_bytes(bytes(3 * 2**20))
     (tmp_path / "a" / "lost").symlink_to(tmp_path / "nothing")
-    assert main._size(tmp_path) == "3 MiB"
+    assert main._size(tmp_path) == main._size(tmp_path / "a" / "b" / "file") == "3 MiB"
 
 
 @pytest.mark.parametrize("installed", [True, False])

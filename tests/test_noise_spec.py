@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ddjax import noise
+from ddjax.data import prepare, synthetic
 from ddjax.noise import NoiseSpec, apply, human, transition
 from ddjax.noise.orders import published_order
 from ddjax.noise.spec import RATELESS
@@ -161,16 +162,25 @@ def test_missing_inputs_of_a_kind_are_named():
         apply(NoiseSpec("part_dependent", 0.2), CLEAN, IDS, 10)
     with pytest.raises(ValueError, match=r"probabilities"):
         apply(NoiseSpec("pmd", 0.9), CLEAN, IDS, 10, probabilities=SOFT[:, :5])
-    with pytest.raises(ValueError, match="none twice"):
-        apply(NoiseSpec("symmetric", 0.2), CLEAN, IDS * 0, 10)
+    for ids in (IDS * 0, IDS + 2**32):  # a key is made of 32 bits
+        with pytest.raises(ValueError, match=r"none twice, all below 2\*\*32"):
+            apply(NoiseSpec("symmetric", 0.2), CLEAN, ids, 10)
 
 
 def test_notes_of_image_dependent_kinds():
     pixels = (IMAGES * 255).astype(np.uint8)
     assert apply(NoiseSpec("part_dependent", 0.2), CLEAN, IDS, 10, images=pixels).record["pixels"] == "uint8 / 255"
-    record = apply(NoiseSpec("pmd:III", 0.9), CLEAN, IDS, 10, probabilities=SOFT).record
+    record = apply(NoiseSpec("pmd:III", 0.9), CLEAN, IDS, 10, probabilities=SOFT.tolist()).record
     assert record["factor"] > 0 and record["sampler"] == "jax"
     assert abs(record["effective_rate"] - 0.9) < 4 * np.sqrt(0.09 / N)
+
+
+def test_a_long_tail_takes_its_rows_of_the_predictions():
+    dataset, noise = synthetic(10, 60), NoiseSpec("pmd", 0.3)
+    teacher = (SOFT + np.eye(10)[dataset.labels]) / 2
+    data = prepare(dataset, noise, imbalance=10.0, probabilities=teacher)
+    clean, ids = data.audit.labels, data.audit.ids
+    np.testing.assert_array_equal(data.train.labels, apply(noise, clean, ids, 10, probabilities=teacher[ids]).labels)
 
 
 def command(*arguments):

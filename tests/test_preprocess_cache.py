@@ -32,6 +32,7 @@ def test_fingerprints_name_the_space(cache):
     assert len(set(distinct)) == len(distinct)
     assert fit("unit", images).fingerprint == fit("unit", others).fingerprint
     assert fit("dance", images, "cifar10").fingerprint == fit("dance", others, "cifar10_n").fingerprint
+    assert fit("dance", images, "cifar100").fingerprint == fit("dance", images, "cifar100_coarse").fingerprint
 
 
 def test_a_whitening_is_fitted_once(cache, monkeypatch):
@@ -80,6 +81,14 @@ def test_a_damaged_cache_is_named_and_replaced(damage, cache):
         again = fit("datm", images)
     np.testing.assert_array_equal(first.zca, again.zca)
     fit("datm", images)  # a warning would be an error: the file is whole again
+
+
+def test_an_unwritable_cache_is_said_and_survived(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("DDJAX_CACHE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="the whitening is not cached"):
+        fitted = fit("datm", random_images())
+    np.testing.assert_array_equal(fitted.zca, fit("datm", random_images(), cache=False).zca)
 
 
 def test_without_cache_nothing_is_written(cache):

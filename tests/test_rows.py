@@ -159,6 +159,8 @@ def test_what_cannot_be_read_says_so(pixels):
         np.asarray(host)
     with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[\(slice"):
         host[:, ::-1]
+    with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[array\(\[ True"):
+        host[np.arange(72) == 0]
     with pytest.raises(TypeError, match="a compiled program cannot read them"):
         proxies.with_proxies(host)[0]
     with pytest.raises(ValueError, match="only uint8 pixels are stored as bytes; got float32"):
@@ -169,6 +171,16 @@ def test_what_cannot_be_read_says_so(pixels):
 
     with pytest.raises(ValueError, match="rows that a step asks for depend on the images"):
         read_ahead(Feed(host, at))
+
+
+def test_a_step_may_ask_for_a_slice(pixels):
+    def at(images, step):
+        return images[2:5] + step
+
+    for place in ("device", "host"):
+        feed = read_ahead(Feed(placed(pixels, place).images, at))
+        data = (feed.data, feed.fetch(4, 1)) if feed.fetch else feed.data
+        np.testing.assert_array_equal(feed.at(data, jnp.int32(4)), placed(pixels, "device").images[2:5] + 4)
 
 
 def test_pages_of_a_file_are_given_back(tmp_path, monkeypatch):

@@ -54,24 +54,25 @@ def fetch(
       The data set.
     """
     folder = place(source, root)
-    if folder.exists():
-        try:
-            return load(folder, verify=verify)
-        except ValueError as error:
-            warnings.warn(f"damaged cache {folder} is made again: {error}", stacklevel=3)
-            _discard(folder)
+    if stored := _intact(folder, verify):
+        return stored
     work = Work(root / "reading" / folder.name, report or _Logged(source.name))
     with contextlib.ExitStack() as turn:
         try:
-            turn.enter_context(alone(work.folder.with_suffix(".lock"), f"reading {source.name}", wait=True))
+            turn.enter_context(alone(work.folder.with_name(f"{folder.name}.lock"), f"reading {source.name}", wait=True))
         except OSError:  # `store` says that the cache cannot be written
             work = None
-        if folder.exists():  # another process has stored it meanwhile
-            return load(folder)
-        dataset = source.read(work)
+        if stored := _intact(folder, verify):  # another process has stored it meanwhile
+            return stored
+        try:
+            dataset = source.read(work)
+        except ValueError:  # an interrupted reading is continued, but not that of files which have to change
+            if work:
+                remove(work.folder)
+            raise
         try:
             store(dataset, folder)
-            dataset = load(folder)
+            dataset = load(folder, verify=verify)
         except (OSError, ValueError) as error:
             remark = f"{dataset.name} is not cached and stays in memory; writing into {folder.parent} failed: {error}"
             warnings.warn(remark, stacklevel=3)
@@ -95,13 +96,20 @@ class _Logged:
             log.info("reading %s: %d of %d files, %.0f s left", self.name, done, total, left)
 
 
-def _discard(folder: pathlib.Path) -> None:
-    """Rename an entry, then remove it. Processes that mapped its files keep them."""
+def _intact(folder: pathlib.Path, verify: bool) -> Dataset | None:
+    """The stored data set, if there is one. A damaged entry is renamed, then removed, so mapped files remain."""
+    if not folder.exists():
+        return None
+    try:
+        return load(folder, verify=verify)
+    except ValueError as error:
+        warnings.warn(f"damaged cache {folder} is made again: {error}", stacklevel=4)
     with (
-        contextlib.suppress(OSError),  # if the entry cannot be renamed, `store` raises the error
+        contextlib.suppress(OSError),  # an entry that cannot be renamed stays, and the data set is not cached
         tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.old.") as aside,
     ):
         os.rename(folder, pathlib.Path(aside) / "entry")
+    return None
 
 
 def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:

@@ -117,15 +117,14 @@ def _npz(path: pathlib.Path, least: int) -> Dataset:
     keys = npz.npz_keys(path, npz_headers(path))
     arrays = read_npz(path, {*keys[:2], "ids", "class_names"})
     images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
-    labels = class_labels(arrays[keys[1]], len(images), None, f"{path.stem} labels")
-    named = arrays["class_names"].astype(str) if "class_names" in arrays else numbered(labels, f"{path.stem} labels")
-    _check_sizes(path, labels, list(named), least)
+    named = arrays["class_names"].astype(str).tolist() if "class_names" in arrays else None
+    labels = class_labels(arrays[keys[1]], len(images), named and len(named), f"{path.stem} labels")
+    named = named or numbered(labels, f"{path.stem} labels")
+    _check_sizes(path, labels, named, least)
     ids = class_labels(arrays.get("ids", np.arange(len(images))), len(images), None, f"{path.stem} ids")
     order = np.argsort(ids, kind="stable")
     rows = np.array([f"row_{i}" for i in range(len(images))])
-    return _dataset(
-        path.stem, images[order], labels[order], [str(c) for c in named], ids[order], rows[order], {"skipped": []}
-    )
+    return _dataset(path.stem, images[order], labels[order], named, ids[order], rows[order], {"skipped": []})
 
 
 def _dataset(

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ddjax import names
+from ddjax import checks, names
 from ddjax.data import cache
 from ddjax.data.dataset import Dataset
 from ddjax.data.digits import digits
@@ -83,11 +83,13 @@ def load(
         download=download,
     )
     dataset = cache.fetch(source, _cache(cache_dir), verify=verify, report=report) if source.identity else source.read()
+    checks.kind(dataset, Dataset, f"what {name!r} returns", "ddjax.data.assemble makes one")
     for remark in remarks(dataset):
         warnings.warn(remark, stacklevel=3)  # skips the wrapper of `checked`
     return dataset
 
 
+@checked
 def locate(
     name: str | os.PathLike,
     *,
@@ -104,8 +106,6 @@ def locate(
         raise ValueError(f"name must be one of {', '.join((*NAMES, *PATTERNS))}; got {name!r}")
     shown = os.fspath(name)
     root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size is the side of the images in pixels; got {image_size}")
     options = {"labels": labels, "train_split": train_split, "test_split": test_split}
     there = root / f"{shown}.npz"
     given = {"labels": labels is not None, "train_split": train_split != "train", "test_split": test_split != "test"}
@@ -114,6 +114,8 @@ def locate(
     if shown in ALIASES or shown.startswith("tfds:"):
         full_name, feature = ALIASES.get(shown, (shown.removeprefix("tfds:"), "label"))
         options["labels"] = labels or feature
+        plain = full_name.partition(":")[0]
+        shown = plain if shown not in ALIASES and plain in NAMES else shown  # noise and constants are known by name
         return tfds_source(full_name, shown, root, **options, image_size=image_size, download=download)
     _refuse(shown, {**given, "download": download}, "is for TFDS sets")
     if shown == "digits" or shown == "tiny_imagenet" or shown.endswith(".npz"):

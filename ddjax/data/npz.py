@@ -83,7 +83,7 @@ def _read_npz(path: pathlib.Path) -> Dataset:
     images, labels = arrays[keys[0]], arrays[keys[1]]
     ids = arrays.get("ids", np.arange(count))
     rows = np.array([f"row_{i}" for i in range(count)])
-    extra = {key.removeprefix(OTHER): arrays[key].reshape(count) for key in others}
+    extra = {key.removeprefix(OTHER): arrays[key] for key in others}
     test = [arrays.get(key) for key in keys[2:]]
     split = "test set in its own arrays"
     if test[0] is None:

@@ -40,7 +40,7 @@ def prepare(
         does not depend on `limit`.
       imbalance: ratio of the largest to the smallest class of a long-tailed subset. The subset is chosen by clean label
         before the noise is drawn.
-      probabilities: predictions of a teacher [n k], for margin-dependent noise.
+      probabilities: predictions of a teacher for all of `dataset` [n k], for margin-dependent noise.
 
     Returns:
       The training set with given labels, the clean labels, the test set, and a record of the noise.
@@ -58,7 +58,9 @@ def prepare(
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         head = int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())  # all classes have it
-        dataset = select(dataset, dataset.ids[long_tail(dataset.labels, imbalance, head)])
+        rows = long_tail(dataset.labels, imbalance, head)
+        dataset = select(dataset, dataset.ids[rows])
+        probabilities = None if probabilities is None else np.asarray(probabilities)[rows]
     if limit is not None:
         check(limit, Annotated[int, Range(1, len(dataset.images))], "limit")
     given, record = corrupt(

@@ -36,7 +36,7 @@ def prepared(name: str, data_dir: pathlib.Path) -> pathlib.Path | None:
         if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and (path / "dataset_info.json").is_file()
     ]
     if version:
-        versions = [v for v in versions if v == tuple(map(int, version.split(".")))]
+        versions = [v for v in versions if ".".join(map(str, v)) == version]
     return folder / ".".join(map(str, max(versions))) if versions else None
 
 
@@ -146,6 +146,8 @@ def _read(
             f"{name} has class-label features {class_features} among {sorted(features)}; an image feature and the one "
             f"that labels= names ({labels!r}) are needed"
         )
+    if features["image"].np_dtype != np.uint8:
+        raise ValueError(f"images of {name} are {np.dtype(features['image'].np_dtype)}, and only uint8 is read")
     train = _read_split(builder, train_split, class_features, image_size, work)
     test = _read_split(builder, test_split, class_features, image_size, work)
     ids = canonical_ids(train.keys, f"{name} {train_split}", complete=train_split in builder.info.splits)
@@ -156,6 +158,8 @@ def _read(
     # a human label feature stores only the number of classes; the class names are at "label"
     named = "label" if "label" in features and features["label"].num_classes == features[labels].num_classes else labels
     check_human_labels(name, train_split, train.labels)
+    counts = len(train.keys), len(test.keys)
+    partial = name == "tiny_imagenet" and sum(counts) < TRAIN + TEST
     return assemble(
         shown,
         images=train.images,
@@ -174,14 +178,10 @@ def _read(
             "split": f"{train_split} / {test_split}",
             "labels": labels,
             "id": "the id feature" if ids is not None else "position in reading order",
-            "partial": partial_warning(len(train.keys), len(test.keys)) if _partial(name, train, test) else None,
+            "partial": partial_warning(*counts) if partial else None,
             "image_size": image_size,
         },
     )
-
-
-def _partial(name: str, *splits: Split) -> bool:
-    return name == "tiny_imagenet" and sum(len(split.keys) for split in splits) < TRAIN + TEST
 
 
 def canonical_ids(keys: np.ndarray, what: str, *, complete: bool) -> np.ndarray | None:

@@ -65,10 +65,18 @@ def _files(folder: pathlib.Path) -> list[Entry]:
 
 
 def listing(place: pathlib.Path) -> Listing:
-    """List the files in the published folder or zip."""
+    """List the files in the published folder or zip.
+
+    Raises:
+      FileNotFoundError: it lacks a file.
+      ValueError: it is damaged, or its files do not belong together.
+    """
     if place.is_dir():
         return _order([name for name, _ in _files(place)], reader(place), place)
-    archive = zipfile.ZipFile(place)
+    try:
+        archive = zipfile.ZipFile(place)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{place} is damaged, fetch it again: {error}") from error
     names = [name.removeprefix(f"{NAME}/") for name in archive.namelist()]
     return _order(names, lambda name: archive.read(f"{NAME}/{name}"), place)
 

@@ -199,7 +199,9 @@ def assemble(
     unique, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"{name} has duplicate ids: {unique[counts > 1][:5].tolist()}; each example needs its own")
-    extra_labels = {k: np.asarray(v).astype(np.int32) for k, v in (extra_labels or {}).items()}
+    for other, vector in (extra_labels or {}).items():
+        check_labels(vector.shape, vector.dtype, len(images), f"{name} extra_labels {other!r}")
+    extra_labels = {k: v.reshape(len(images)).astype(np.int32) for k, v in (extra_labels or {}).items()}
     keys = None if keys is None else np.asarray(keys, np.str_)
     if (np.diff(ids) < 0).any():
         order = np.argsort(ids)

@@ -37,7 +37,7 @@ def bounded(m: int, factor: int, cap: int) -> list[tuple[int, int]]:
     """The images to decode at each factor so that at most `cap` result: [(factor, images), ...], descending."""
     room, left, done, plan = cap - m, m, 0, []
     for f in range(factor, 0, -1):
-        count = min(room // f**2, left) if f > 1 else left
+        count = max(0, min(room // f**2, left)) if f > 1 else left
         if count > 0:
             plan.append((f, count))
         left, done = left - count, done + count * f**2

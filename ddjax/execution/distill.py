@@ -96,7 +96,8 @@ def distill(
         if len(feed) > 1:
             return _members(distiller, feed, state, **more)
         return [attempted(lambda: distill(distiller, feed[0], trees.take(state, 0), **more))]
-    held, log = run_guarded(guarded(distiller, options.patience), read_ahead(feed), watch(state), **more)
+    state = watch(trees.unshared(state))
+    held, log = run_guarded(guarded(distiller, options.patience), read_ahead(feed), state, **more)
     if int(held.in_a_row) >= options.patience:
         raise broken("the distillation", first + len(log[SKIPPED]), steps, options.patience, held.state)
     return held.state, log

@@ -77,8 +77,9 @@ def counter(state: Any) -> Int[Array, ""]:
       ValueError: the state has no such leaf, or it is not an int32 scalar.
     """
     steps = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state) if _counts(path)]
-    if len(steps) != 1 or steps[0].shape != () or steps[0].dtype != jnp.int32:
-        what = f"{steps[0].dtype}{list(steps[0].shape)}" if steps else "no such field"
+    found = [f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else repr(leaf) for leaf in steps]
+    if found != ["int32[]"]:
+        what = found[0] if found else "no such field"
         raise ValueError(
             f"a distiller's state needs a field step, int32 [], and {type(state).__name__} has {what}: start it as "
             "jnp.int32(0) in init and return step + 1 from each step. A rejected update still raises step, "
@@ -161,7 +162,7 @@ def _selected(good: Bool[Array, ""], new: Any, old: Any) -> Any:
 
     def select(path: Any, after: Any, before: Any) -> Any:
         if _stacked(after):
-            return after.undone(~good)
+            return after.undone(~good, before)
         return after if is_key(after) or _counts(path) else jnp.where(good, after, before)
 
     return jax.tree_util.tree_map_with_path(select, new, old, is_leaf=_stacked)

@@ -17,7 +17,7 @@ from ddjax.backend import compiler_options
 from ddjax.execution.guard import SKIPPED, Guarded
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.execution.reading import ahead
-from ddjax.storage.checkpoints import checkpoint_scope, maybe_checkpoint
+from ddjax.storage.checkpoints import Changed, checkpoint_scope, maybe_checkpoint
 from ddjax.types import Distiller, Feed, Metrics
 
 Log = dict[str, np.ndarray]  # metric name -> its value at each step
@@ -48,6 +48,9 @@ def run_guarded(
 
     Returns:
       The last state, and the metrics of every step. The run ends early if every member has diverged.
+
+    Raises:
+      Changed: the newest checkpoint cannot be continued, or is of a later step than `steps`.
     """
     chunk, report, checkpoints = chunk or max(1, -(-steps // 50)), options.report, options.checkpoints
     chunk = min(chunk, feed.most or chunk)
@@ -55,12 +58,14 @@ def run_guarded(
     pace, parts = Pace(chunk), []
     with checkpoint_scope(checkpoints):
         if checkpoints and (saved := checkpoints.newest(held)):
+            if saved.step > steps:
+                raise Changed(f"{checkpoints.folder} has {saved.step} steps, and {steps} were asked for: start anew")
             first, held, parts = saved.step, saved.state, [saved.history]
         for begin, data in _chunks(feed, first, steps, chunk):
             for low, high in pace.slices(begin, min(begin + chunk, steps)):
                 held, metrics, at = run(held, data, jnp.int32(begin), jnp.int32(low), jnp.int32(high))
                 reached = int(at)  # below `high` if the run diverged
-                parts.append({name: np.asarray(x)[low - begin : reached - begin] for name, x in metrics.items()})
+                parts.append({name: _plain(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))
                 done, ended = f"{reached} of {steps} steps are done", reached < high
@@ -68,6 +73,12 @@ def run_guarded(
                 if ended:
                     return held, joined(parts)
     return held, joined(parts)
+
+
+def _plain(values: jax.Array) -> np.ndarray:
+    """The values on the host, and bfloat16 as float32, because an .npz has no bfloat16."""
+    host = np.asarray(values)
+    return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
 
 
 def _newest(log: Log, held: Guarded) -> dict[str, float]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ddjax.rows import HostRows, Images
+from ddjax.rows import HostRows, Images, by_row
 from ddjax.trees import record
 
 
@@ -31,7 +31,7 @@ class _Recorded(Images):
     requests: list[Array]
 
     def __getitem__(self, rows: Any) -> Array:
-        rows = jnp.asarray(rows)
+        rows = jnp.arange(len(self))[rows] if isinstance(by_row(rows), slice) else jnp.asarray(rows)
         self.requests.append(rows)
         return jnp.full((*rows.shape, *self.shape[1:]), self.fill, jnp.float32)
 

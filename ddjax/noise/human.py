@@ -47,7 +47,6 @@ class HumanLabels(NamedTuple):
 
     given: Int32[np.ndarray, "n"]
     clean: Int32[np.ndarray, "n"]
-    num_classes: int
 
 
 def human_labels(
@@ -79,7 +78,7 @@ def human_labels(
     truth = table[chosen.clean_key][ids]
     if clean is not None:
         _compare(as_labels(clean, chosen.num_classes, "clean"), truth, name, path)
-    return HumanLabels(table[chosen.key][ids], truth, chosen.num_classes)
+    return HumanLabels(table[chosen.key][ids], truth)
 
 
 def clean_labels(dataset: str, path: str | pathlib.Path | None = None) -> Int32[np.ndarray, "n"]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import numpy as np
 from jaxtyping import Int
 
-from ddjax.noise.labels import as_labels, class_counts
+from ddjax.noise.labels import as_labels
 from ddjax.ranges import Count, Range, Seed, checked
 
 Classes = Annotated[int, Range(2)]
@@ -51,7 +51,7 @@ def long_tail(
     if num_classes is None:
         num_classes = int(np.max(labels)) + 1
     labels = as_labels(labels, num_classes)
-    sizes = class_counts(labels, num_classes)
+    sizes = np.bincount(labels, minlength=num_classes)
     counts = long_tail_counts(num_classes, ratio, int(sizes.max()) if n_max is None else n_max)
     short = np.flatnonzero(counts > sizes)
     if short.size:

@@ -1,4 +1,4 @@
-"""Checks, counts and checksums of label vectors."""
+"""Checks, checksums and confusions of label vectors."""
 
 import hashlib
 from typing import Any
@@ -37,7 +37,7 @@ def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
     """Convert canonical indices to int64 [n]; None gives 0..n-1.
 
     Raises:
-      ValueError: an index is negative or repeated.
+      ValueError: an index is negative, repeated or too large.
     """
     if ids is None:
         return np.arange(n)
@@ -45,14 +45,9 @@ def as_ids(ids: Any, n: int) -> Int[np.ndarray, "n"]:
     if not np.issubdtype(ids.dtype, np.integer) or ids.shape != (n,):
         raise ValueError(f"ids must be integers of shape [{n}], one per label, got {ids.dtype} {list(ids.shape)}")
     ids = ids.astype(np.int64)
-    if n and (ids.min() < 0 or (np.diff(np.sort(ids)) == 0).any()):
-        raise ValueError("ids must be canonical indices: none negative, none twice")
+    if n and (ids.min() < 0 or ids.max() >= 2**32 or (np.diff(np.sort(ids)) == 0).any()):
+        raise ValueError("ids must be canonical indices: none negative, none twice, all below 2**32")
     return ids
-
-
-def class_counts(labels: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "k"]:
-    """The number of examples of each label."""
-    return np.bincount(labels, minlength=num_classes)
 
 
 def checksum(labels: Int[np.ndarray, "n"], num_classes: int) -> str:

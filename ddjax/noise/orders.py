@@ -5,14 +5,9 @@ TFDS writes examples sorted by the 128-bit MD5 of split name + key. The keys of 
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int32
-
-from ddjax.noise.corrupt import corrupt
-from ddjax.noise.labels import as_ids
-from ddjax.ranges import Seed, checked
+from jaxtyping import Int
 
 # Pairs of identical CIFAR-100 images that the publishers of CIFAR-100N, who matched by pixels, exchanged.
 CIFAR100_TWINS = (
@@ -56,27 +51,3 @@ def published_order(dataset: str) -> Int[np.ndarray, "50000"]:
             twin[[a, b]] = b, a
         order = twin[order]
     return order
-
-
-@checked
-def corrupt_in_order(
-    labels: Any,
-    matrix: Any,
-    order: Int[np.ndarray, "n"],
-    *,
-    sampler: str = "numpy_legacy",
-    seed: Seed = 0,
-    ids: Any = None,
-) -> Int32[np.ndarray, "n"]:
-    """Apply `corrupt` to the labels in another order, and return the result in the original order.
-
-    Raises:
-      ValueError: `order` is not a permutation.
-    """
-    labels = np.asarray(labels)
-    ids = as_ids(ids, len(labels))
-    if not np.array_equal(np.sort(order), np.arange(len(labels))):
-        raise ValueError(f"order must be a permutation of 0..{len(labels) - 1}, one entry per label")
-    given = np.empty(len(labels), np.int32)
-    given[order] = corrupt(labels[order], matrix, sampler=sampler, seed=seed, ids=ids[order])
-    return given

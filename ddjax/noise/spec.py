@@ -11,8 +11,9 @@ from jaxtyping import Int32
 
 from ddjax import names, ranges
 from ddjax.noise import human, instance, transition
-from ddjax.noise.labels import as_ids, as_labels, checksum, class_counts
-from ddjax.noise.orders import corrupt_in_order, md5_order
+from ddjax.noise.corrupt import corrupt
+from ddjax.noise.labels import as_ids, as_labels, checksum
+from ddjax.noise.orders import md5_order
 from ddjax.ranges import Seed, Share
 
 
@@ -121,14 +122,15 @@ def apply(
     sorted_already = np.array_equal(ascending, np.arange(len(ids)))
 
     def sort(array):
-        return array if array is None or sorted_already else np.asarray(array)[ascending]
+        if array is None:
+            return None
+        return np.asarray(array) if sorted_already else np.asarray(array)[ascending]
 
     others = {name: sort(vector) for name, vector in (others or {}).items()}
     truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities), others)
     drawn, facts = KINDS.get(spec.kind, _from_fork)(spec, truth)
     given = np.empty_like(clean)
     given[ascending] = drawn
-    drawing = md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
     flips = int(np.sum(given != clean))
     return Noisy(
         given,
@@ -139,12 +141,12 @@ def apply(
             "n": len(clean),
             "flips": flips,
             "checksum": checksum(drawn, num_classes),  # by ascending id
-            "checksum_in_order": checksum(drawn[drawing], num_classes),  # in the order of drawing
+            "checksum_in_order": checksum(drawn[_order(spec, truth)], num_classes),  # in the order of drawing
             "sampler": None,
             "seed": None,
             "order": spec.order,
-            "clean_counts": class_counts(clean, num_classes).tolist(),
-            "given_counts": class_counts(given, num_classes).tolist(),
+            "clean_counts": np.bincount(clean, minlength=num_classes).tolist(),
+            "given_counts": np.bincount(given, minlength=num_classes).tolist(),
             **facts,
         },
     )
@@ -154,14 +156,19 @@ def _unchanged(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     return truth.labels, {}
 
 
+def _order(spec: NoiseSpec, truth: Truth) -> Any:
+    """The rows in the order of drawing."""
+    return md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
+
+
 def _from_matrix(spec: NoiseSpec, truth: Truth, matrix: np.ndarray) -> tuple[Any, dict]:
-    order = md5_order(truth.ids.tolist()) if spec.order == "tfds" else np.arange(len(truth.ids))
-    drawn = corrupt_in_order(truth.labels, matrix, order, sampler=spec.sampler, seed=spec.seed, ids=truth.ids)
+    order, drawn = _order(spec, truth), np.empty_like(truth.labels)
+    drawn[order] = corrupt(truth.labels[order], matrix, sampler=spec.sampler, seed=spec.seed, ids=truth.ids[order])
     return drawn, {"sampler": spec.sampler, "seed": spec.seed}
 
 
 def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
-    counts = class_counts(truth.labels, truth.num_classes)
+    counts = np.bincount(truth.labels, minlength=truth.num_classes)
     matrix = transition.matrix(spec.kind, spec.rate, truth.num_classes, truth.dataset, counts)
     return _from_matrix(spec, truth, matrix)
 
@@ -189,14 +196,12 @@ def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tupl
             f"{truth.dataset!r} with {truth.num_classes}"
         )
     own = truth.others.get(name, truth.others.get(expected.key))
-    if not surrogate and own is not None and spec.labels_file is None:
-        return as_labels(own, truth.num_classes, f"labels {name!r} of {truth.dataset!r}"), {}
-    if not surrogate:
-        answers = human.human_labels(name, path=spec.labels_file, clean=truth.labels, ids=truth.ids)
-        return answers.given, {}
-    everyone = human.human_labels(name, path=spec.labels_file)
-    matrix = transition.estimate(everyone.clean, everyone.given, everyone.num_classes)
-    return _from_matrix(spec, truth, matrix)
+    if own is not None and spec.labels_file is None:
+        clean, given = truth.labels, as_labels(own, truth.num_classes, f"labels {name!r} of {truth.dataset!r}")
+    else:
+        examples = {} if surrogate else {"clean": truth.labels, "ids": truth.ids}  # a surrogate counts all labels
+        given, clean = human.human_labels(name, path=spec.labels_file, **examples)
+    return _from_matrix(spec, truth, transition.estimate(clean, given, truth.num_classes)) if surrogate else (given, {})
 
 
 def _part_dependent(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:

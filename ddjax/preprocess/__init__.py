@@ -1,7 +1,6 @@
 """Transforms of pixels to the space of a method and back, and of labels to targets."""
 
 from ddjax.preprocess.fitting import fit as fit
-from ddjax.preprocess.lookup import Place as Place
 from ddjax.preprocess.lookup import check_place as check_place
 from ddjax.preprocess.lookup import chosen as chosen
 from ddjax.preprocess.lookup import placing as placing

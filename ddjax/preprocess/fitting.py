@@ -87,11 +87,14 @@ def _whitening(images: np.ndarray, channels: Channels | None, spec: Spec) -> dic
 def _cached_whitening(digest: str, images: np.ndarray, channels: Channels | None, spec: Spec) -> dict[str, np.ndarray]:
     stem = cache_dir() / "preprocess" / digest
     if (arrays := _read(stem)) is None:
-        with alone(stem.with_suffix(".lock"), f"the whitening {stem}", wait=True):
-            if (arrays := _read(stem)) is None:  # another process may have fitted it before the lock
-                arrays = _whitening(images, channels, spec)
-                manifest.save(stem, KIND, arrays, {})
-    return arrays
+        try:
+            with alone(stem.with_suffix(".lock"), f"the whitening {stem}", wait=True):
+                if (arrays := _read(stem)) is None:  # another process may have fitted it before the lock
+                    arrays = _whitening(images, channels, spec)
+                    manifest.save(stem, KIND, arrays, {})
+        except OSError as error:
+            warnings.warn(f"the whitening is not cached; writing into {stem.parent} failed: {error}", stacklevel=3)
+    return _whitening(images, channels, spec) if arrays is None else arrays
 
 
 def _read(stem: pathlib.Path) -> dict[str, np.ndarray] | None:

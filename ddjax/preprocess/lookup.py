@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from ddjax.trees import record
 
 log = logging.getLogger("ddjax.images")
 
-Place = Literal["auto", "device", "host"]
 PLACES = ("auto", "device", "host")
 FEWEST = 64  # rows of a product by the whitening: with fewer, a CPU adds in another order
 SHARE = 0.25  # largest part of a device's memory that the images of a training set may take

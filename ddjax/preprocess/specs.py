@@ -43,6 +43,7 @@ CONSTANTS: dict[str, dict[str, Channels]] = {
 ALIASES = {
     "cifar10_n": "cifar10",
     "cifar100_n": "cifar100",
+    "cifar100_coarse": "cifar100",
     "svhn_cropped": "svhn",
     "caltech_birds2011": "cub_200_2011",
 }

@@ -16,12 +16,12 @@ ASIDE = ".aside-"  # prefix of a temporary folder; a killed process leaves one b
 
 def cache_dir() -> pathlib.Path:
     """The directory of everything that can be computed again: `$DDJAX_CACHE`, or `~/.cache/ddjax`."""
-    return pathlib.Path(os.environ.get("DDJAX_CACHE", "~/.cache/ddjax")).expanduser()
+    return pathlib.Path(os.environ.get("DDJAX_CACHE") or "~/.cache/ddjax").expanduser()
 
 
 def data_dir() -> pathlib.Path:
     """The TFDS directory: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def manual_dir(root: pathlib.Path | None = None) -> pathlib.Path:
@@ -92,14 +92,16 @@ def replacing_folder(path: pathlib.Path, *, keep: bool = False) -> Iterator[path
         try:
             os.rename(aside, path)
         except OSError:
+            if old.exists():
+                os.rename(old, path)
             if not (keep and path.is_dir()):
                 raise
+        remove(old)
         sync(path.parent)
     except OSError as error:
         raise _unwritten(error, path) from error
     finally:
         remove(aside)  # renamed already if the block succeeded
-        remove(old)
 
 
 def sync(path: pathlib.Path) -> None:
@@ -149,5 +151,5 @@ def array_digest(*arrays: np.ndarray) -> str:
     for array in arrays:
         array = np.ascontiguousarray(array)
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(memoryview(array).cast("B"))
+        digest.update(array.reshape(-1).view(np.uint8))
     return digest.hexdigest()[:16]

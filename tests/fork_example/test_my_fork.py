@@ -58,6 +58,8 @@ def test_a_data_set_by_its_function():
         ddjax.load("my_fork.data:bar")
     with pytest.raises(ValueError, match="image_size"):
         ddjax.load("my_fork.data:bars", image_size=8)
+    with pytest.raises(ValueError, match=r"what 'pathlib:Path' returns must be a Dataset; got PosixPath"):
+        ddjax.load("pathlib:Path")
 
 
 def test_one_run_with_nothing_of_the_librarys_own(tmp_path, capsys):
