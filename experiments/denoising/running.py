@@ -18,7 +18,7 @@ from experiments.denoising.reading import Task, kept_in, output_of
 from experiments.denoising.settings import Settings
 from experiments.denoising.stages import staged
 from experiments.display.cli import as_repeated
-from experiments.running.config import NO_FLIP
+from experiments.running.config import flips
 from experiments.sweeping.machines import here
 from experiments.sweeping.work import Shape
 
@@ -31,7 +31,7 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
     """The report of the method, and with --compare those of the other detectors."""
     more = {name: getattr(settings, name) for name in SAME}
     more |= {"ids": task.ids, "class_names": task.class_names, "keep": kept_in(settings, task.name)}
-    more["flip"] = settings.flip and settings.data not in NO_FLIP
+    more["flip"] = settings.flip and flips(settings.data)
     methods, expected = compared(settings.judge, settings.kind) if settings.compare else [settings.judge], {}
     if not settings.quiet and "images" in task.evidence and task.class_names:
         shape = Shape(len(task.given), 0, tuple(task.evidence["images"].shape[1:]), len(task.class_names))

@@ -36,6 +36,11 @@ SPACE_OF = {
 }
 
 
+def flips(dataset: str) -> bool:
+    """Whether training may flip the images of a data set; `tfds:NAME` is NAME."""
+    return re.sub(r"^tfds:(\w+).*", r"\1", dataset) not in NO_FLIP
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """A cell: the data, the noise, the method, and how its result is scored.
@@ -112,8 +117,7 @@ class Experiment:
     @property
     def flip(self) -> bool:
         """Whether training may flip images."""
-        found = re.fullmatch(r"tfds:(\w+).*", self.dataset)
-        return (found[1] if found else self.dataset) not in NO_FLIP
+        return flips(self.dataset)
 
     def without(self, names: Collection[str]) -> "Experiment":
         """The same with the defaults of these fields."""
