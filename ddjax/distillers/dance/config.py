@@ -12,6 +12,7 @@ Optimiser = Annotated[str, ("per_class", "whole")]
 Encoder = Annotated[str, ("between", "random")]
 FirstImages = Annotated[str, ("mix", "random", "noise")]
 SMALL_FACTOR, FACTOR = 1, 2  # cells of small images would show nothing
+BOUND = 128  # images of a class that students decode from the formation "bound", see `decode.plan`
 
 
 @ranges.settings()
@@ -82,8 +83,11 @@ class DanceConfig:
                 f"calibrations={self.calibrations} needs trained networks, and encoder='random' has none: "
                 "use encoder='between', or calibrations=0"
             )
-        if self.formation == "bound" and self.cap < self.ipc:
-            raise ValueError(f"formation 'bound' decodes at least ipc={self.ipc} images; cap={self.cap} is less")
+        if self.formation == "bound" and (most := min(self.cap, BOUND)) < self.ipc:
+            raise ValueError(
+                f"formation 'bound' decodes at least ipc={self.ipc} images of a class, and at most {most}: the smaller "
+                f"of cap={self.cap} and the {BOUND} that students take"
+            )
         self.augmentation()
 
     def image_rate(self) -> float:
