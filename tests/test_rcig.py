@@ -12,7 +12,7 @@ from ddjax import testing, trees
 from ddjax.distilled import DistilledSet, expand
 from ddjax.distillers import rcig
 from ddjax.distillers.shared import pool
-from ddjax.distillers.shared.start import rows_by_class, start_images
+from ddjax.distillers.shared.start import rows_by_class, start_set
 from ddjax.evaluation import PROTOCOLS, evaluate
 from ddjax.models import build
 from ddjax.preprocess import centered
@@ -110,7 +110,6 @@ def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -154,7 +153,7 @@ def test_prototypes_follow_given_labels():
     np.testing.assert_array_equal(np.sort(order[rows_by_class(jax.random.key(0), shuffled, 4)]), np.sort(rows))
     assert set(rows_by_class(jax.random.key(0), train, 2, first_rows=7)) <= set(range(7))
     assert {tuple(rows_by_class(jax.random.key(seed), train, 1)) for seed in range(4)} != {tuple(rows[::4])}
-    noise = start_images(jax.random.key(0), train, 2, "noise")
+    noise = start_set(jax.random.key(0), train, 2, "noise").images
     assert noise.shape == (6, 8, 8, 3) and 0.2 < float(noise.std()) < 0.4
 
 
@@ -164,7 +163,7 @@ def test_a_class_that_is_short_is_named():
     with pytest.raises(ValueError, match=r"given label: \[1\]"):
         rows_by_class(jax.random.key(0), train, 1)
     with pytest.raises(ValueError, match="noise"):
-        start_images(jax.random.key(0), train, 1, "zeros")
+        start_set(jax.random.key(0), train, 1, "zeros")
 
 
 def test_an_external_support_keeps_its_labels():
