@@ -44,6 +44,8 @@ def test_a_new_state_is_extracted_as_it_started():
     for slot in range(3):
         (row,) = np.flatnonzero(np.all(real == np.asarray(found.images[slot])[None], axis=(1, 2, 3)))
         assert labels[row] == slot
+    once, _ = case.step(case.state(), case.batch(0))
+    np.testing.assert_allclose(case.distiller.extract(once).images, once.support.images, rtol=1e-5)  # no bias
 
 
 def check_pool(config, model, state, new):

@@ -16,6 +16,5 @@ from ddjax.bilevel.linear import Solution as Solution
 from ddjax.bilevel.linear import Solve as Solve
 from ddjax.bilevel.linear import adam as adam
 from ddjax.bilevel.linear import conjugate_gradient as conjugate_gradient
-from ddjax.bilevel.linear import dense as dense
 from ddjax.bilevel.linear import dual_matrix as dual_matrix
 from ddjax.bilevel.linear import woodbury as woodbury

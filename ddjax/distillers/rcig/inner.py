@@ -50,12 +50,6 @@ def inner_problem(
     return InnerProblem(map, factor(gram(map.features, map.features), ridge, dtype), labels, ridge / labels.size)
 
 
-def loss(problem: InnerProblem, t: Tangent) -> Float[Array, ""]:
-    """The value L(t)."""
-    residual = problem.labels - problem.map.forward(t)
-    return 0.5 * problem.scale * (jnp.sum(residual * solve(problem.factor, residual)) + optax.tree.vdot(t, t))
-
-
 def loss_and_gradient(problem: InnerProblem, t: Tangent, rows: Array | None = None) -> tuple[Float[Array, ""], Tangent]:
     """L(t) over all rows, and its gradient ridge / (n k) (t - J^T a), in which J^T may be restricted to `rows`."""
     residual = problem.labels - problem.map.forward(t)
@@ -121,13 +115,6 @@ def descend(
 
     state = state if age is None else bilevel.aged(state, age)
     return bilevel.descend(value_and_gradient, start, steps, optimiser, state)
-
-
-def exact(problem: InnerProblem) -> Tangent:
-    """The exact minimum t = J^T (A x I_k + J J^T)^-1 vec(Y): a solve of n k rows, for small supports."""
-    dual = bilevel.dual_matrix(hessian(problem))
-    beta = jax.scipy.linalg.solve(dual, problem.labels.ravel(), assume_a="pos")
-    return problem.map.transpose(beta.reshape(problem.labels.shape))
 
 
 def draw_rows(key: PRNGKey, n: int, count: int) -> Rows | None:
