@@ -132,6 +132,8 @@ def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
         ({"key": [key(), key()]}, "key must be one value or a list of 1; got a list of 2"),
         ({"ipcs": 1}, "unknown field of the method's configuration 'ipcs'.*Did you mean 'ipc'"),
         ({"ipc": 0}, "ipc must be a whole number, at least 1"),
+        ({"train": []}, "got an empty list"),
+        ({"train": testing.toy_train(num_classes=1)}, "two classes or more apart; train.num_classes is 1"),
         ({"config": 3}, "config must be a DmConfig; got int 3"),
     ],
 )
