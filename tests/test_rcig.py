@@ -91,13 +91,6 @@ def test_a_step_that_is_not_compiled_agrees():
     chex.assert_trees_all_close(trees.raw(plain), trees.raw(compiled), rtol=1e-4, atol=1e-6)
 
 
-def test_pool_steps_are_drawn_from_one_to_fifteen():
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(400))
-    config = rcig.RcigConfig()
-    drawn = jax.vmap(lambda k: jax.random.randint(k, (), 1, config.pool_most_steps + 1))(keys)
-    assert int(drawn.min()) == 1 and int(drawn.max()) == 15
-
-
 def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
     model = build("convnet_rcig", (8, 8, 3), 3, width=4, depth=1, norm="batch")
     optimiser, train = rcig.optax.adam(1e-2), toy_train()
@@ -185,9 +178,7 @@ def test_an_external_support_keeps_its_labels():
     wide = expand(made)
     np.testing.assert_array_equal(wide.labels, np.concatenate([labels, labels]))
     np.testing.assert_array_equal(wide.images[3:], images[:, :, ::-1])
-    assert PROTOCOLS["rcig"].recipe(10).loss == "squared_error" and float(jnp.exp(0.342)) == pytest.approx(
-        1.41, abs=0.01
-    )
+    assert PROTOCOLS["rcig"].recipe(10).loss == "squared_error"
     with pytest.raises(ValueError, match="preprocess"):
         evaluate(
             made, TestSet(images=images, labels=np.arange(3), num_classes=3, space="toy"), protocol="rcig", epochs=1

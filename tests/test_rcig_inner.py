@@ -136,6 +136,8 @@ def test_maps_in_blocks_and_of_some_rows_are_the_same_map(with_kernel):
     np.testing.assert_allclose(back, tiny.flat(parts.transpose(r)), atol=1e-12)
     np.testing.assert_allclose(jnp.sum(whole.forward(t) * r), back @ tiny.flat(t), rtol=1e-10)
     rows = jnp.array([5, 1])
+    for some in (whole, parts):
+        np.testing.assert_allclose(some.forward(t, rows), whole.forward(t)[rows], atol=1e-12)
     masked = jnp.zeros_like(r).at[rows].set(r[rows])
     np.testing.assert_allclose(
         tiny.flat(whole.transpose(r[rows], rows)), tiny.flat(whole.transpose(masked)), atol=1e-12

@@ -34,8 +34,8 @@ class IdentityPlusGram(NamedTuple):
     """
 
     scale: Any  # []
-    forward: Callable[[Tree], Float[Array, "n k"]]
-    transpose: Callable[[Float[Array, "n k"]], Tree]
+    forward: Callable[..., Float[Array, "n k"]]
+    transpose: Callable[..., Tree]
     solve: Callable[[Float[Array, "n k"]], Float[Array, "n k"]]
     matrix: Any  # [n n]
     classes: int

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
+from ddjax.distilled.decode import FORMATIONS
 from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare
 
@@ -57,7 +58,7 @@ class DanceConfig:
     width: Natural = 0
     depth: Natural = 0
     factor: Natural = 0
-    formation: Annotated[str, ("single", "multi", "bound")] = "single"
+    formation: Annotated[str, FORMATIONS] = "single"
     batch: Count = 128
     cap: Count = 200
     rate: NonNegative = 0.0

@@ -76,8 +76,8 @@ def sampled(hessian: IdentityPlusGram, rows: Int[Array, "s"]) -> Callable[[Tange
     """v -> ridge / (n k) (v + J_S^T (A^-1)_SS J_S v) for the rows S of one step."""
 
     def product(v: Tangent) -> Tangent:
-        j_v = hessian.forward(v)
-        kept = jnp.zeros_like(j_v).at[rows].set(j_v[rows])
+        j_v = hessian.forward(v, rows)
+        kept = jnp.zeros((len(hessian.matrix), hessian.classes), j_v.dtype).at[rows].set(j_v)
         back = hessian.transpose(hessian.solve(kept)[rows], rows)
         return jax.tree.map(lambda a, b: hessian.scale * (a + b), v, back)
 
