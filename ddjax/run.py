@@ -137,6 +137,8 @@ def run_method(
     checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
     config = make_config(method, config, **fields)
     _check(trains, keys)
+    if len(trains) > 1 and not isinstance(key, list):
+        keys = list(map(jax.random.clone, keys))  # members that share a key do not reuse it by mistake
     preprocess.check_place(images)
     trains, transforms = _preprocessed(method, trains, transform, images)
     model = network(method, config, trains[0], model)

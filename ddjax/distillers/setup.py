@@ -45,9 +45,7 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
     """
     checks.learnable(train)
     if train.num_classes < 2:
-        raise ValueError(
-            f"a method tells classes apart and needs two or more; train.num_classes is {train.num_classes}"
-        )
+        raise ValueError(f"a method needs two classes or more; train.num_classes is {train.num_classes}")
     model = network(method, config, train, model)
     start, feed = method.prepare(config, train, model, key)
     return Setup(_built(method, config, model), start, feed, method.steps(config))
