@@ -82,6 +82,13 @@ def test_the_exact_minimum_is_one_and_descent_goes_there():
     assert float(late[-1] - value) < 1e-2 * float(late[0] - value)
 
 
+def test_an_old_counter_with_no_moments_shortens_the_first_step():
+    problem, start = tiny.problem(), rcig_tangent.origin(tiny.frozen())
+    first = jax.jit(lambda age: rcig_inner.descend(problem, start, 1e-3, 1, age=age).point["bias"])
+    for age, size in ((0, 1), (10, 0.48), (50, 0.71), (100, 0.98)):
+        np.testing.assert_allclose(jnp.abs(first(jnp.int32(age))), size * 1e-3, rtol=0.025)
+
+
 def test_predictions_at_the_minimum_are_those_of_the_total_kernel():
     problem, best = tiny.problem(), tiny.exact_minimum()
     j, j_b = tiny.jacobians()

@@ -2,7 +2,6 @@
 
 from ddjax.bilevel.descent import Descent as Descent
 from ddjax.bilevel.descent import adam_at as adam_at
-from ddjax.bilevel.descent import aged as aged
 from ddjax.bilevel.descent import descend as descend
 from ddjax.bilevel.implicit import Adjoint as Adjoint
 from ddjax.bilevel.implicit import Inner as Inner

@@ -113,7 +113,7 @@ def descend(
     def value_and_gradient(t: Tangent, step: Array) -> tuple[Array, Tangent]:
         return loss_and_gradient(problem, t, rows(step) if rows else None)
 
-    state = state if age is None else bilevel.aged(state, age)
+    state = state if age is None else optax.tree.set(state, count=age)
     return bilevel.descend(value_and_gradient, start, steps, optimiser, state)
 
 
