@@ -148,7 +148,9 @@ def test_prototypes_follow_given_labels():
     np.testing.assert_array_equal(np.sort(order[rows_by_class(jax.random.key(0), shuffled, 4)]), np.sort(rows))
     assert set(rows_by_class(jax.random.key(0), train, 2, first_rows=7)) <= set(range(7))
     assert {tuple(rows_by_class(jax.random.key(seed), train, 1)) for seed in range(4)} != {tuple(rows[::4])}
-    noise = start_set(jax.random.key(0), train, 2, "noise").images
+    with jax.enable_x64(True):
+        noise = start_set(jax.random.key(0), train, 2, "noise").images
+    assert noise.dtype == train.images.dtype
     assert noise.shape == (6, 8, 8, 3) and 0.2 < float(noise.std()) < 0.4
 
 

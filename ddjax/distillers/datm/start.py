@@ -122,7 +122,7 @@ def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, exper
     elif config.start == "real":
         images = by_rows(train.images)[rows_by_class(key, train, ipc)]
     else:
-        images = jax.random.normal(key, (len(classes), *train.images.shape[1:]))
+        images = jax.random.normal(key, (len(classes), *train.images.shape[1:]), train.images.dtype)
     if not config.learn_labels:
         labels = jax.nn.one_hot(classes, train.num_classes)
     elif config.start == "real":

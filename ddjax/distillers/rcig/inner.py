@@ -73,7 +73,7 @@ def hessian(problem: InnerProblem) -> IdentityPlusGram:
 
 
 def sampled(hessian: IdentityPlusGram, rows: Int[Array, "s"]) -> Callable[[Tangent], Tangent]:
-    """v -> ridge / (n k) (v + J_S^T (A^-1)_SS J_S v) for the rows S of one step."""
+    """v -> ridge / (n k) (v + J_S^T (A^-1)_SS J_S v) for the rows S of one step, by the products of a `TangentMap`."""
 
     def product(v: Tangent) -> Tangent:
         j_v = hessian.forward(v, rows)

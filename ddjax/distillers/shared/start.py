@@ -120,7 +120,7 @@ def start_set(
     check_known("start", start, STARTS)
     labels = slot_labels(train.num_classes, ipc)
     if start == "noise":
-        images = NOISE_SCALE * jax.random.normal(key, (len(labels), *train.images.shape[1:]))
+        images = NOISE_SCALE * jax.random.normal(key, (len(labels), *train.images.shape[1:]), train.images.dtype)
     else:
         images = by_rows(train.images)[rows_by_class(key, train, ipc, first_rows)]
     return DistilledSet(
