@@ -137,6 +137,8 @@ def run_method(
     checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
     config = make_config(method, config, **fields)
     _check(trains, keys)
+    if len(trains) > 1 and not isinstance(key, list):
+        keys = list(map(jax.random.clone, keys))  # members that share a key do not reuse it by mistake
     preprocess.check_place(images)
     trains, transforms = _preprocessed(method, trains, transform, images)
     model = network(method, config, trains[0], model)
@@ -158,8 +160,8 @@ def run_method(
             if not isinstance(member, Diverged):
                 state, log = member
                 made = setups[0].distiller.extract(state)
-                images = trains[i].images[made.images] if made.images.ndim == 1 else made.images  # selected rows
-                made = dataclasses.replace(made, images=images, preprocess=transforms[i])
+                chosen = trains[i].images[made.images] if made.images.ndim == 1 else made.images  # selected rows
+                made = dataclasses.replace(made, images=chosen, preprocess=transforms[i])
                 outcomes[i] = Outcome(made, log, 0.0, 0.0, shared)
         jax.block_until_ready([each.distilled.images for each in outcomes if isinstance(each, Outcome)])
         here = sum(share.here for shared in shares for share in shared.values())
@@ -171,6 +173,8 @@ def run_method(
 
 
 def _check(trains: list[TrainSet], keys: list[PRNGKey]) -> None:
+    if not trains:
+        raise ValueError("train must be a training set or a list of at least one; got an empty list")
     for train in trains:
         checks.train_set(train)
     for key in keys:

@@ -92,6 +92,12 @@ def _jacobian(images):
     return jax.jacrev(logits)(zero).reshape(len(images) * K, -1)
 
 
+def exact(problem):
+    """The minimum t = J^T (A x I_k + J J^T)^-1 vec(Y)."""
+    dual = bilevel.dual_matrix(rcig_inner.hessian(problem))
+    return problem.map.transpose(jnp.linalg.solve(dual, problem.labels.ravel()).reshape(problem.labels.shape))
+
+
 @functools.cache
 def solved():
     """The exact minimum, loss with g and direct gradient, H^-1 g, the implicit gradient, and both Jacobians."""
@@ -99,7 +105,7 @@ def solved():
     @jax.jit
     def run(support, batch):
         problem_ = problem(support)
-        t = rcig_inner.exact(problem_)
+        t = exact(problem_)
         parts = rcig_gradient.direct_gradient(CONFIG, frozen(), problem_, batch, t, support, jax.random.key(3))
         v = bilevel.woodbury()(rcig_inner.hessian(problem_), parts[1]).x
 

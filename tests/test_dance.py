@@ -100,8 +100,11 @@ def test_small_classes_are_topped_up_and_empty_ones_refused():
     shuffled = np.random.default_rng(1).permutation(24)
     moved = dataclasses.replace(train, **{n: getattr(train, n)[shuffled] for n in ("images", "labels", "ids")})
     assert (shuffled[starts.class_rows(jax.random.key(0), moved, 5)[2]] == rows[2]).all()
+    empty = dataclasses.replace(train, labels=jnp.maximum(train.labels, 1))
     with pytest.raises(ValueError, match=r"\[0\]"):
-        starts.class_rows(jax.random.key(0), dataclasses.replace(train, labels=jnp.maximum(train.labels, 1)), 5)
+        starts.class_rows(jax.random.key(0), empty, 5)
+    with pytest.raises(ValueError, match=r"\[0\]"):  # noise has nothing to match either
+        dance.first_images(DanceConfig(start="noise"), empty, jax.random.key(0))
 
 
 @pytest.mark.parametrize("start", ["mix", "random", "noise"])
@@ -154,7 +157,8 @@ def test_both_losses_fall(case):
         ({"start": "mixed"}, "'mix'"),
         ({"encoder": "random"}, "calibrations=1"),
         ({"augment": "color_blur"}, "blur"),
-        ({"formation": "bound", "ipc": 300}, "cap=200"),
+        ({"formation": "bound", "ipc": 300}, "at most 128.*cap=200"),
+        ({"formation": "bound", "ipc": 129}, "at most 128"),
     ],
 )
 def test_invalid_settings_are_refused(fields, words):

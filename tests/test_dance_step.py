@@ -9,8 +9,9 @@ import numpy as np
 import optax
 import pytest
 
+from ddjax.distilled import DistilledSet, expand
 from ddjax.distillers.dance.config import DanceConfig
-from ddjax.distillers.dance.start import Box, to_unit
+from ddjax.distillers.dance.start import Box, from_unit, to_unit
 from ddjax.distillers.dance.step import Moving, Views, advance, augmented, descend, drift, shown
 from ddjax.types import Model
 
@@ -182,6 +183,14 @@ def test_real_and_learned_images_share_their_augmentation():
     assert not jnp.array_equal(alone, augment(config, images[3:], jax.random.key(5)))
     unit = Box(low=jnp.zeros(3), high=jnp.ones(3))
     np.testing.assert_allclose(jax.jit(shown, static_argnums=0)(config, unit, images[3:], key), alone, atol=1e-6)
+
+
+def test_networks_see_the_cells_that_students_see():
+    config, key = settings(augment="cutout"), jax.random.key(4)
+    images, box = jax.random.uniform(jax.random.key(0), (2, 5, 5, 2)), jax.tree.map(jnp.asarray, BOX)  # 5 is padded
+    made = DistilledSet(images=from_unit(box, images), labels=jnp.zeros(2, int), num_classes=1, space="toy", factor=2)
+    found, students = shown(config, box, images, key), augmented(config, expand(made).images, key)
+    np.testing.assert_allclose(found, students, atol=1e-6)
 
 
 def test_the_inner_view_is_zero_on_the_real_images_themselves():

@@ -103,7 +103,6 @@ def test_sums_of_label_logits_are_conserved(case):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("fields", [{"micro_batch": 2}, {"hypergradient": "adjoint"}, {"remat": "dots"}], ids=str)
 def test_how_a_step_is_computed_changes_nothing(case, fields):
     _, plain, _ = stepped(case)

@@ -15,7 +15,8 @@ from ddjax.distillers import datm
 from ddjax.distillers.datm import memory as datm_memory
 from ddjax.distillers.datm.match import squared_distance, student
 from ddjax.distillers.datm.schedule import Schedule, batches
-from ddjax.distillers.datm.start import correct_rows, mean_of_right
+from ddjax.distillers.datm.start import begin, correct_rows, mean_of_right
+from ddjax.experts import Trajectories
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,14 @@ def test_labels_are_the_mean_of_experts_that_are_right():
     logits = jnp.array([[[2.0, 1], [0, 1], [3, 0]], [[4, 0], [1, 0], [5, 1]]])
     found = mean_of_right(logits, jnp.array([0, 1, 1]))
     np.testing.assert_allclose(found, [[3, 0.5], [0, 1], [4, 0.5]])  # for the last none is right: the mean of all
+
+
+def test_noise_has_deviation_one_and_hard_labels():
+    config = datm.MttConfig(ipc=8, start="noise")
+    experts = Trajectories(np.zeros((1, 1, 1)), (0,), {}, lambda flat: flat)  # no expert is asked
+    found = begin(config, jax.random.key(0), testing.toy_train(), MODEL, experts)
+    assert found.images.shape == (24, 8, 8, 3) and 0.95 < float(found.images.std()) < 1.05
+    np.testing.assert_array_equal(found.labels, np.eye(3)[np.repeat(np.arange(3), 8)])
 
 
 MODEL = datm.network(datm.DatmConfig(width=16, depth=2), (16, 16, 3), 4)

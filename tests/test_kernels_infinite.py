@@ -66,8 +66,8 @@ def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="nngp"):
         infinite.convnet_kernel("nngpp", 2)
     with pytest.raises(ValueError, match="standard"):
-        infinite.convnet(2, parameterization="mean field")
+        infinite.convnet_kernel("ntk", 2, parameterization="mean field")
     with pytest.raises(ValueError, match="depth must be at least 1"):
-        infinite.convnet(0)
+        infinite.convnet_kernel("ntk", 0)
     with pytest.raises(ValueError, match="halves the side 3 times"):
         infinite.convnet_kernel("ntk", 3)(images(1, side=4), images(1, side=4))

@@ -54,7 +54,6 @@ def test_a_kernel_is_named_like_any_other_thing(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ntk", "nngp"])
 def test_infinitely_wide_networks(kind):
     config = kip.KipConfig(kernel=kind, depth=1, ipc=1, steps=2, batch=4, block=2, rate=0.01)

@@ -9,7 +9,7 @@ from mesh_problem import CONFIGS
 from ddjax import targeting, testing
 from ddjax.distillers import DISTILLERS
 from ddjax.kernels import gram, ridge_predict
-from ddjax.kernels.infinite import convnet_kernel
+from ddjax.kernels.infinite import convnet_kernel, mlp_kernel
 from ddjax.models.convolution.conv import conv2d, product
 from ddjax.precision import DEFAULTS, POLICIES, asked, policy
 from experiments.running.config import Experiment
@@ -78,10 +78,11 @@ def test_no_product_of_a_step_is_left_to_the_backend(name):
     assert all(precision is not None for _, precision in found), found
 
 
-def test_kernels_of_infinite_networks_do_not_take_less():
-    kernel = convnet_kernel("ntk", 1)
+@pytest.mark.parametrize(("make", "shape"), [(convnet_kernel, (2, 4, 4, 1)), (mlp_kernel, (2, 3))])
+def test_kernels_of_infinite_networks_do_not_take_less(make, shape):
+    kernel = make("ntk", 1)
     with policy("bfloat16"), targeting("tpu"):
-        program = jax.make_jaxpr(jax.grad(lambda x: kernel(x, x).sum()))(jnp.ones((2, 4, 4, 1)))
+        program = jax.make_jaxpr(jax.grad(lambda x: kernel(x, x).sum()))(jnp.ones(shape))
     assert {precision for _, precision in products(program)} == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
 
 

@@ -12,7 +12,7 @@ from ddjax import testing, trees
 from ddjax.distilled import DistilledSet, expand
 from ddjax.distillers import rcig
 from ddjax.distillers.shared import pool
-from ddjax.distillers.shared.start import rows_by_class, start_images
+from ddjax.distillers.shared.start import rows_by_class, start_set
 from ddjax.evaluation import PROTOCOLS, evaluate
 from ddjax.models import build
 from ddjax.preprocess import centered
@@ -44,6 +44,8 @@ def test_a_new_state_is_extracted_as_it_started():
     for slot in range(3):
         (row,) = np.flatnonzero(np.all(real == np.asarray(found.images[slot])[None], axis=(1, 2, 3)))
         assert labels[row] == slot
+    once, _ = case.step(case.state(), case.batch(0))
+    np.testing.assert_allclose(case.distiller.extract(once).images, once.support.images, rtol=1e-5)  # no bias
 
 
 def check_pool(config, model, state, new):
@@ -89,13 +91,6 @@ def test_a_step_that_is_not_compiled_agrees():
     chex.assert_trees_all_close(trees.raw(plain), trees.raw(compiled), rtol=1e-4, atol=1e-6)
 
 
-def test_pool_steps_are_drawn_from_one_to_fifteen():
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(400))
-    config = rcig.RcigConfig()
-    drawn = jax.vmap(lambda k: jax.random.randint(k, (), 1, config.pool_most_steps + 1))(keys)
-    assert int(drawn.min()) == 1 and int(drawn.max()) == 15
-
-
 def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
     model = build("convnet_rcig", (8, 8, 3), 3, width=4, depth=1, norm="batch")
     optimiser, train = rcig.optax.adam(1e-2), toy_train()
@@ -109,7 +104,6 @@ def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
     assert int(pool.renew(first, 3, member).age) == 0 and int(pool.renew(first, 4, member).age) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
@@ -154,7 +148,9 @@ def test_prototypes_follow_given_labels():
     np.testing.assert_array_equal(np.sort(order[rows_by_class(jax.random.key(0), shuffled, 4)]), np.sort(rows))
     assert set(rows_by_class(jax.random.key(0), train, 2, first_rows=7)) <= set(range(7))
     assert {tuple(rows_by_class(jax.random.key(seed), train, 1)) for seed in range(4)} != {tuple(rows[::4])}
-    noise = start_images(jax.random.key(0), train, 2, "noise")
+    with jax.enable_x64(True):
+        noise = start_set(jax.random.key(0), train, 2, "noise").images
+    assert noise.dtype == train.images.dtype
     assert noise.shape == (6, 8, 8, 3) and 0.2 < float(noise.std()) < 0.4
 
 
@@ -164,7 +160,7 @@ def test_a_class_that_is_short_is_named():
     with pytest.raises(ValueError, match=r"given label: \[1\]"):
         rows_by_class(jax.random.key(0), train, 1)
     with pytest.raises(ValueError, match="noise"):
-        start_images(jax.random.key(0), train, 1, "zeros")
+        start_set(jax.random.key(0), train, 1, "zeros")
 
 
 def test_an_external_support_keeps_its_labels():
@@ -184,9 +180,7 @@ def test_an_external_support_keeps_its_labels():
     wide = expand(made)
     np.testing.assert_array_equal(wide.labels, np.concatenate([labels, labels]))
     np.testing.assert_array_equal(wide.images[3:], images[:, :, ::-1])
-    assert PROTOCOLS["rcig"].recipe(10).loss == "squared_error" and float(jnp.exp(0.342)) == pytest.approx(
-        1.41, abs=0.01
-    )
+    assert PROTOCOLS["rcig"].recipe(10).loss == "squared_error"
     with pytest.raises(ValueError, match="preprocess"):
         evaluate(
             made, TestSet(images=images, labels=np.arange(3), num_classes=3, space="toy"), protocol="rcig", epochs=1

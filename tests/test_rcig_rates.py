@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ddjax.distillers import rcig
-from ddjax.distillers.rcig import outer as rcig_outer
 from ddjax.distillers.rcig import rates as rcig_rates
 from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED, config_named, published
 
@@ -51,15 +50,6 @@ def test_the_first_window_has_51_entries():
     for step, seen in [(0, 1), (49, 2), (50, 0)]:
         rate = rcig_rates.adapt(rate, jnp.int32(0), jnp.int32(step))
         assert int(rate.seen) == seen
-
-
-def test_the_average_is_debiased():
-    tree, average = {"p": jnp.array([2.0, -1.0])}, rcig_outer.average_init({"p": jnp.zeros(2)})
-    for step in range(1, 6):
-        average = rcig_outer.average_add(average, tree, 0.99)
-        np.testing.assert_allclose(average.hidden["p"], (1 - 0.99**step) * tree["p"], rtol=1e-5)
-        value = rcig_outer.average_value(average, 0.99, {"p": jnp.zeros(2)})
-        np.testing.assert_allclose(value["p"], tree["p"], rtol=1e-5)
 
 
 def test_published_settings_are_data():

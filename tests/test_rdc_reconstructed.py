@@ -1,5 +1,7 @@
 """The contrast of RDC: its definition, its contract, and what it reduces to."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,10 @@ from ddjax import testing
 from ddjax.distillers import DISTILLERS, rdc
 from ddjax.distillers.dance import METHOD as DANCE
 from ddjax.distillers.dance.config import DanceConfig
+from ddjax.distillers.dance.feed import class_batches
 from ddjax.distillers.rdc import RdcConfig, supervised_contrast
 from ddjax.testing import toy_train
+from ddjax.types import Feed
 
 QUICK = {
     "ipc": 2,
@@ -44,6 +48,23 @@ def test_the_contrast_by_its_definition():
     assert float(supervised_contrast(apart, jnp.asarray(labels), 0.07)) < 0.5 < float(found)
     gradient = jax.grad(lambda x: supervised_contrast(x, jnp.asarray(labels), 0.07))(apart)
     assert np.isfinite(gradient).all()
+
+
+def test_feeds_with_other_selections_run_as_one_program():
+    train, key, feeds = toy_train(), jax.random.key(0), []
+    masks = [np.arange(24) < 3, np.arange(24) >= 10]
+    for mask in masks:
+        given = dataclasses.replace(train, labels=jnp.where(mask, 0, train.labels))
+        own = class_batches(given, 6, None, lambda networks, key: ((), ()), key)
+        data = rdc.RdcData(own=own.data, labels=given.labels, selected=jnp.asarray(mask), key=key)
+        feeds.append(Feed(data, rdc.RdcBatches(own.at, 6)))
+    assert feeds[0].at != feeds[1].at  # the largest classes differ
+    at = jax.jit(feeds[0].at.joined([feeds[1].at]))
+    for feed, mask, different in zip(feeds, masks, (3, 6), strict=True):
+        partners = np.asarray(at(feed.data, jnp.int32(0)).partners)
+        rows = [np.flatnonzero((np.asarray(train.images) == image).all((1, 2, 3)))[0] for image in partners]
+        assert mask[rows].all() and len(rows) == 6 and len(set(rows)) == different
+    assert at._cache_size() == 1
 
 
 @pytest.mark.slow

@@ -99,6 +99,13 @@ def test_a_list_runs_as_a_fleet(data, by_hand):
     np.testing.assert_array_equal(one.distilled.images, by_hand(0)[0].images)
 
 
+def test_the_whole_set_runs_as_a_fleet():
+    train = testing.toy_train()
+    outcomes = ddjax.run_method("full", [train, shifted(train, 1)], key())
+    for outcome, shift in zip(outcomes, (0, 1), strict=True):
+        np.testing.assert_array_equal(outcome.distilled.labels, np.roll(train.labels, shift))
+
+
 @pytest.mark.slow
 def test_a_mesh_runs_members_in_turn_each_with_its_checkpoints(data, by_hand, tmp_path):
     method = METHOD._replace(split=("images",))
@@ -133,6 +140,8 @@ def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
         ({"key": [key(), key()]}, "key must be one value or a list of 1; got a list of 2"),
         ({"ipcs": 1}, "unknown field of the method's configuration 'ipcs'.*Did you mean 'ipc'"),
         ({"ipc": 0}, "ipc must be a whole number, at least 1"),
+        ({"train": []}, "got an empty list"),
+        ({"train": testing.toy_train(num_classes=1)}, "needs two classes or more; train.num_classes is 1"),
         ({"config": 3}, "config must be a DmConfig; got int 3"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from ddjax.bilevel.descent import Descent as Descent
 from ddjax.bilevel.descent import adam_at as adam_at
-from ddjax.bilevel.descent import aged as aged
 from ddjax.bilevel.descent import descend as descend
 from ddjax.bilevel.implicit import Adjoint as Adjoint
 from ddjax.bilevel.implicit import Inner as Inner
@@ -16,6 +15,5 @@ from ddjax.bilevel.linear import Solution as Solution
 from ddjax.bilevel.linear import Solve as Solve
 from ddjax.bilevel.linear import adam as adam
 from ddjax.bilevel.linear import conjugate_gradient as conjugate_gradient
-from ddjax.bilevel.linear import dense as dense
 from ddjax.bilevel.linear import dual_matrix as dual_matrix
 from ddjax.bilevel.linear import woodbury as woodbury

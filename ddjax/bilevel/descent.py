@@ -22,18 +22,6 @@ def adam_at(rate: Float[Array, ""] | float) -> optax.GradientTransformation:
     return optax.chain(optax.scale_by_adam(), optax.scale(-rate))
 
 
-def aged(state: Tree, count: Int[Array, ""]) -> Tree:
-    """An optimiser state whose step counter is `count`, with unchanged moments."""
-
-    def is_adam(node: Any) -> bool:
-        return isinstance(node, optax.ScaleByAdamState)
-
-    def older(node: Any) -> Any:
-        return node._replace(count=count.astype(node.count.dtype)) if is_adam(node) else node
-
-    return jax.tree.map(older, state, is_leaf=is_adam)
-
-
 def descend(
     value_and_gradient: Callable[[Tree, Int[Array, ""]], tuple[Float[Array, ""], Tree]],
     start: Tree,

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from ddjax.bilevel import descent
@@ -35,8 +34,8 @@ class IdentityPlusGram(NamedTuple):
     """
 
     scale: Any  # []
-    forward: Callable[[Tree], Float[Array, "n k"]]
-    transpose: Callable[[Float[Array, "n k"]], Tree]
+    forward: Callable[..., Float[Array, "n k"]]
+    transpose: Callable[..., Tree]
     solve: Callable[[Float[Array, "n k"]], Float[Array, "n k"]]
     matrix: Any  # [n n]
     classes: int
@@ -108,17 +107,6 @@ def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
         start = (optax.tree.zeros_like(b), b, b, square)
         (x, *_), curve = jax.lax.scan(body, start, length=steps)
         return Solution(x, curve)
-
-    return solve
-
-
-def dense() -> Solve:
-    """The exact solution from the full matrix, built by products with unit vectors: for tests of small problems."""
-
-    def solve(matvec: Matvec, b: Tree) -> Solution:
-        flat, back = ravel_pytree(b)
-        columns = jax.vmap(lambda unit: ravel_pytree(matvec(back(unit)))[0])(jnp.eye(len(flat), dtype=flat.dtype))
-        return Solution(back(jnp.linalg.solve(columns, flat)), jnp.zeros(0, flat.dtype))
 
     return solve
 

@@ -6,7 +6,7 @@ the pool are trained on the distilled set, one step per visit. Source: Zhou et a
 
 import dataclasses
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ class FrepoConfig:
     pool_steps: Natural = 1
     pool_rows: Count = 1000
     max_online: Count = 100
-    start: str = "real"
+    start: Annotated[str, ("real", "noise")] = "real"
     float64_solve: bool = False
 
 

@@ -47,7 +47,12 @@ def build(config: FullConfig, model: Model) -> Distiller:
 
 def prepare(config: FullConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[TrainSet, Feed]:
     """The training set with its images as floats, and a feed of no batches."""
-    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), lambda data, step: data)
+    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), no_batch)
+
+
+def no_batch(data: Any, step: Any) -> Any:
+    """The batch of every step, one function for all members of a fleet."""
+    return data
 
 
 METHOD = Method(

@@ -165,10 +165,8 @@ def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -
 
 def build(config: KipConfig, model: Model) -> Distiller:
     """KIP with the kernel that `config` names."""
-    if config.kernel in KERNELS or ":" not in config.kernel:
-        return kernel_distiller(choose(KERNELS, config.kernel, "kernel")(config, model), config)
-    kernel = choose({}, config.kernel, "kernel")
-    return kernel_distiller(lambda key: kernel, config)
+    made = choose(KERNELS, config.kernel, "kernel")
+    return kernel_distiller(made(config, model) if config.kernel in KERNELS else lambda key: made, config)
 
 
 def kernel_method(kernel: Kernel) -> Method:

@@ -9,7 +9,8 @@ images; and all classes are contrasted at once, where the public code passes one
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ddjax.distillers import dance
 from ddjax.distillers.dance import DanceState, Start
 from ddjax.distillers.dance.config import DanceConfig
-from ddjax.distillers.dance.feed import ClassBatch
+from ddjax.distillers.dance.feed import ClassBatch, ClassBatches
 from ddjax.distillers.dance.step import Moving, Views, descend, shown
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.models.convolution.conv import product
@@ -29,10 +30,12 @@ from ddjax.ranges import Count, NonNegative, PartialShare, Positive, Share
 from ddjax.robust.mixture import clean_probability
 from ddjax.rows import by_rows
 from ddjax.training import Examples, fit, predict
+from ddjax.training.checking import all_finite
 from ddjax.training.losses import cross_entropy
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Images, Metrics, Model, PRNGKey, TrainSet
 
+log = logging.getLogger("ddjax.rdc")
 _CONTRAST, _PARTNERS = 7, 11  # streams of a step's key and of the feed's
 
 
@@ -67,11 +70,11 @@ class RdcBatch(NamedTuple):
 
 @record()
 class RdcData:
-    """DANCE's data, the labels, and the selected rows."""
+    """DANCE's data, the labels, and which rows are selected."""
 
     own: Any
-    labels: Any
-    rows: Any
+    labels: Any  # int32 [n]
+    selected: Any  # bool [n]
     key: Any
 
 
@@ -136,7 +139,9 @@ def selected(config: RdcConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
     """The labels that are right with the wanted probability, by a mixture on losses after the warm-up."""
     examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
     recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
-    params = jax.tree.map(lambda leaf: leaf[0], fit(model, recipe, examples, key[None]).params)
+    fitted = fit(model, recipe, examples, key[None])
+    all_finite(fitted.params, fitted.loss, "networks that judge labels")
+    params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
     losses = cross_entropy(predict(model, params, examples.images), examples.targets)
     return np.asarray(clean_probability(losses) >= config.confidence)
 
@@ -146,20 +151,35 @@ def prepare(config: RdcConfig, train: TrainSet, model: Model, key: PRNGKey) -> t
     own_key, select_key, feed_key = jax.random.split(key, 3)
     start, feed = dance.prepare(config, train, model, own_key)
     keep = selected(config, train, model, select_key)
-    rows = np.flatnonzero(keep) if keep.any() else np.arange(len(keep))
-    data = RdcData(own=feed.data, labels=jnp.asarray(train.labels), rows=jnp.asarray(rows), key=feed_key)
-    size = min(len(rows), config.batch)
-    return start, Feed(data, _at(feed.at, size))
+    if not keep.any():
+        log.warning("no label is right with probability %g: all images are partners of mixtures", config.confidence)
+        keep = np.ones_like(keep)
+    data = RdcData(own=feed.data, labels=jnp.asarray(train.labels), selected=jnp.asarray(keep), key=feed_key)
+    return start, Feed(data, RdcBatches(feed.at, min(len(keep), config.batch)))
 
 
-@functools.lru_cache(maxsize=32)  # one function per size, so that compiled programs are reused
-def _at(own: Callable[[Any, Array], ClassBatch], size: int) -> Callable[[RdcData, Array], RdcBatch]:
-    def at(data: RdcData, step: Int[Array, ""]) -> RdcBatch:
+@dataclasses.dataclass(frozen=True)
+class RdcBatches:
+    """The batch of a step, as a function of a feed's data. Equal sizes give equal functions, and one compiled program.
+
+    Attributes:
+      own: of DANCE's batch.
+      size: number of partners. Where fewer images are selected, they repeat.
+    """
+
+    own: ClassBatches
+    size: int
+
+    def __call__(self, data: RdcData, step: Int[Array, ""]) -> RdcBatch:
+        """DANCE's batch, and selected images drawn without replacement."""
         key = jax.random.fold_in(jax.random.fold_in(data.key, _PARTNERS), step)
-        rows = jax.random.choice(key, data.rows, (size,), replace=False)
-        return RdcBatch(own(data.own, step), data.own.images[rows], data.labels[rows])
+        score = jnp.where(data.selected, jax.random.uniform(key, data.selected.shape), 2)
+        rows = jnp.argsort(score)[jnp.arange(self.size) % data.selected.sum()]
+        return RdcBatch(self.own(data.own, step), data.own.images[rows], data.labels[rows])
 
-    return at
+    def joined(self, others: Sequence["RdcBatches"]) -> "RdcBatches":
+        """One function for the feeds of a fleet."""
+        return RdcBatches(self.own.joined([each.own for each in others]), self.size)
 
 
 METHOD = dance.METHOD._replace(config=RdcConfig, prepare=prepare, build=build, split=())

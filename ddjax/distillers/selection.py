@@ -9,16 +9,15 @@ Images on the host are represented by their row numbers, which `run_method` repl
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.shared.start import check_class_sizes, slot_labels, uniform_by_id
-from ddjax.names import unknown
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count
 from ddjax.rows import HostRows, by_rows
@@ -28,26 +27,24 @@ from ddjax.training.predict import by_blocks
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
-FEATURES = ("trained", "pixels")
-SHORT = ("error", "repeat")
 TOO_FEW = "lower ipc, or use images more than once with short_class='repeat'"
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings()
 class SelectionConfig:
-    """Images per class, and the features in which distances are measured."""
+    """Settings of every rule.
+
+    Attributes:
+      ipc: images per class.
+      features: in which distances are measured: the last layer of a network trained on the given labels, or pixels.
+      feature_epochs: of the training of that network.
+      short_class: a class with fewer than `ipc` images is an error, or its images repeat equally often.
+    """
 
     ipc: Count = 1
-    features: str = "trained"  # the last layer of a network trained on the given labels, or the pixels
+    features: Annotated[str, ("trained", "pixels")] = "trained"
     feature_epochs: Count = 20
-    short_class: str = "error"  # a class with fewer than ipc images: "error", or "repeat" them
-
-    def __post_init__(self) -> None:
-        """Raise a ValueError for a field outside its range, or an unknown name."""
-        ranges.fields(self)
-        for name, known in (("features", FEATURES), ("short_class", SHORT)):
-            if getattr(self, name) not in known:
-                raise unknown(name, getattr(self, name), known)
+    short_class: Annotated[str, ("error", "repeat")] = "error"
 
 
 class Candidates(NamedTuple):
@@ -62,8 +59,7 @@ class SelectionState:
     """The selection so far. Slot `c * ipc + t` holds the image selected for class c in step t."""
 
     images: Any  # float32 [m h w c], or int32 [m] row numbers
-    ids: Any  # int32 [m]
-    taken: Any  # bool [n]
+    taken: Any  # bool [n], images that are not selected again before all others of their class
     memory: Any  # the rule's own
     key: Any
     step: Any  # int32 []
@@ -133,15 +129,19 @@ RULES: dict[str, Rule] = {
 }
 
 
-def best_of_each_class(
-    scores: Float[Array, "n"], taken: Array, labels: Int[Array, "n"], num_classes: int
-) -> Int[Array, "k"]:
-    """The row with the largest score in each class among rows not taken. A class without rows left starts again."""
+def still_taken(taken: Bool[Array, "n"], labels: Int[Array, "n"], num_classes: int) -> Bool[Array, "n"]:
+    """The taken rows; a class whose rows are all taken starts again without any."""
     left = jax.ops.segment_sum((~taken).astype(jnp.int32), labels, num_classes)
-    open_ = ~taken | (left[labels] == 0)
-    scores = jnp.where(open_, scores, -jnp.inf)
+    return taken & (left[labels] > 0)
+
+
+def best_of_each_class(
+    scores: Float[Array, "n"], taken: Bool[Array, "n"], labels: Int[Array, "n"], num_classes: int
+) -> Int[Array, "k"]:
+    """The row with the largest score in each class among rows not taken."""
+    scores = jnp.where(taken, -jnp.inf, scores)
     top = jax.ops.segment_max(scores, labels, num_classes)
-    rows = jnp.where(open_ & (scores == top[labels]), jnp.arange(len(labels)), len(labels))
+    rows = jnp.where(~taken & (scores == top[labels]), jnp.arange(len(labels)), len(labels))
     return jax.ops.segment_min(rows, labels, num_classes)
 
 
@@ -153,7 +153,6 @@ def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
         images = jnp.zeros((m, *start.train.images.shape[1:]), start.train.images.dtype)
         return SelectionState(
             images=images,
-            ids=jnp.zeros(m, jnp.int32),
             taken=jnp.zeros(len(start.train.ids), bool),
             memory=rule.start(start),
             key=key,
@@ -164,13 +163,13 @@ def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
     def step(state: SelectionState, batch: Candidates) -> tuple[SelectionState, Metrics]:
         train, k = batch.train, batch.train.num_classes
         scores = rule.score(state.memory, batch, state.key, state.step)
-        rows = best_of_each_class(scores, state.taken, train.labels, k)
+        taken = still_taken(state.taken, train.labels, k)
+        rows = best_of_each_class(scores, taken, train.labels, k)
         slots = jnp.arange(k) * config.ipc + state.step
         new = dataclasses.replace(
             state,
             images=state.images.at[slots].set(train.images[rows]),
-            ids=state.ids.at[slots].set(train.ids[rows]),
-            taken=state.taken.at[rows].set(True),
+            taken=taken.at[rows].set(True),
             memory=rule.update(state.memory, batch, rows),
             step=state.step + 1,
         )

@@ -32,7 +32,7 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
       Everything that a run needs but its key.
 
     Raises:
-      ValueError: the images are raw pixels, or the method cannot use them.
+      ValueError: the images are raw pixels or of one class, or the method cannot use them.
 
     Example:
       >>> import jax
@@ -44,6 +44,8 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
       (3, 8, 8, 3)
     """
     checks.learnable(train)
+    if train.num_classes < 2:
+        raise ValueError(f"a method needs two classes or more; train.num_classes is {train.num_classes}")
     model = network(method, config, train, model)
     start, feed = method.prepare(config, train, model, key)
     return Setup(_built(method, config, model), start, feed, method.steps(config))

@@ -1,8 +1,7 @@
 """Kernels of the ConvNet and of the multilayer perceptron at infinite width, by neural-tangents."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -17,63 +16,20 @@ PARAMETERIZATIONS = ("standard", "ntk")
 COVARIANCES = 2**26  # pixel covariances held at a time, in floats: 256 MiB
 
 
-class Stax(NamedTuple):
-    """A network of neural-tangents: `init(key, input_shape)`, `apply(params, x)` and its infinite-width kernels."""
-
-    init: Callable[..., Any]
-    apply: Callable[..., Any]
-    kernel: Callable[..., Any]
-
-
-def convnet(
+def convnet_kernel(
+    kind: str,
     depth: int,
     *,
     width: int = 128,
     width_growth: int = 1,
-    num_classes: int = 10,
     parameterization: str = "standard",
     w_std: float = 1.0,
     b_std: float | None = 0.0,
     head: bool = True,
-) -> Stax:
-    """Blocks of 3x3 convolution, ReLU and 2x2 average pooling, then one linear layer, without norm.
-
-    Args:
-      depth: number of blocks.
-      width: channels of the first block; they only scale the NTK of the standard parameterisation.
-      width_growth: channels of a block divided by those of the block before.
-      num_classes: outputs; no kernel depends on it.
-      parameterization: "standard" or "ntk". "standard" with w_std=1 and b_std=0 is LeCun's initialisation, as in the
-        ConvNet with init="lecun" and norm="none"; "ntk" with w_std=sqrt(2) and b_std=0.1 is KIP's.
-      w_std: standard deviation of the weights, in units of 1 / sqrt(fan in).
-      b_std: standard deviation of the biases; with 0 they start at zero and are trained, with None there are none.
-      head: include the linear layer. Without it, the NNGP kernel times the number of features is the conjugate kernel.
-
-    Returns:
-      The network.
-
-    Raises:
-      ValueError: the depth is below 1, or the parameterisation is unknown.
-    """
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1; got {depth}")
-    check_known("parameterization", parameterization, PARAMETERIZATIONS)
-    stax = tangent.load().stax
-    style = {"W_std": w_std, "b_std": b_std, "parameterization": parameterization}
-    layers = []
-    for i in range(depth):
-        conv = stax.Conv(width * width_growth**i, (3, 3), padding="SAME", **style)
-        layers += [conv, stax.Relu(), stax.AvgPool((2, 2), (2, 2))]
-    layers.append(stax.Flatten())
-    if head:
-        layers.append(stax.Dense(num_classes, **style))
-    return Stax(*stax.serial(*layers))
-
-
-def convnet_kernel(
-    kind: str, depth: int, *, block: int | None = None, columns: int | None = None, **options: Any
+    block: int | None = None,
+    columns: int | None = None,
 ) -> Kernel:
-    """The infinite-width kernel of `convnet`.
+    """The infinite-width kernel of blocks of 3x3 convolution, ReLU and 2x2 average pooling, then one linear layer.
 
     Average pooling needs the covariance of every pair of pixels: h^2 w^2 floats for each pair of images, 16 KiB at 8x8
     and 4 MiB at 32x32, and several times that as workspace and for gradients. Grey 28x28 images are padded to 32x32,
@@ -82,18 +38,32 @@ def convnet_kernel(
     Args:
       kind: "ntk" (all layers are trained) or "nngp" (only the last layer is trained).
       depth: number of blocks.
+      width: channels of the first block; they only scale the NTK of the standard parameterisation.
+      width_growth: channels of a block divided by those of the block before.
+      parameterization: "standard" or "ntk". "standard" with w_std=1 and b_std=0 is LeCun's initialisation, as in the
+        ConvNet with init="lecun" and norm="none"; "ntk" with w_std=sqrt(2) and b_std=0.1 is KIP's.
+      w_std: standard deviation of the weights, in units of 1 / sqrt(fan in).
+      b_std: standard deviation of the biases; with 0 they start at zero and are trained, with None there are none.
+      head: include the linear layer. Without it, the NNGP kernel times the number of features is the conjugate kernel.
       block: rows of x per block; None derives it from `COVARIANCES`.
       columns: rows of y per block, for sets so large that one row of x against all of y does not fit.
-      **options: options of `convnet`.
 
     Returns:
       A function (x [n h w c], y [m h w c]) -> [n m].
 
     Raises:
-      ValueError: the kind is unknown; when called, the images are too small for the depth.
+      ValueError: the depth is below 1, or a name is unknown; when called, the images are too small for the depth.
     """
-    check_known("kind of kernel", kind, KINDS)
-    network = convnet(depth, **options)
+    _check(kind, depth)
+    check_known("parameterization", parameterization, PARAMETERIZATIONS)
+    stax = tangent.load().stax
+    style = {"W_std": w_std, "b_std": b_std, "parameterization": parameterization}
+    layers = []
+    for i in range(depth):
+        conv = stax.Conv(width * width_growth**i, (3, 3), padding="SAME", **style)
+        layers += [conv, stax.Relu(), stax.AvgPool((2, 2), (2, 2))]
+    layers += [stax.Flatten(), *([stax.Dense(1, **style)] if head else [])]  # no kernel depends on the outputs
+    pairs = _kernel(kind, layers)
 
     def kernel(x: Float[Array, "n h w c"], y: Float[Array, "m h w c"]) -> Float[Array, "n m"]:
         x, y = _padded(x), _padded(y)
@@ -105,8 +75,7 @@ def convnet_kernel(
             )
         at_once = min(len(y), columns or len(y))
         rows = block or max(1, COVARIANCES // (at_once * (h * w) ** 2))
-        with policy("float32"):  # neural-tangents leaves its products to the platform
-            return blocked(lambda a, b: network.kernel(a, b, kind), x, y, rows, columns)
+        return blocked(pairs, x, y, rows, columns)
 
     return kernel
 
@@ -131,13 +100,26 @@ def mlp_kernel(kind: str, depth: int) -> Kernel:
       >>> mlp_kernel("nngp", 1)(x, x).shape
       (2, 2)
     """
+    _check(kind, depth)
+    stax = tangent.load().stax
+    dense = functools.partial(stax.Dense, 1, W_std=2**0.5, b_std=0.1)  # no kernel depends on the width
+    return _kernel(kind, [*(layer for _ in range(depth) for layer in (dense(), stax.Relu())), dense()])
+
+
+def _check(kind: str, depth: int) -> None:
     check_known("kind of kernel", kind, KINDS)
     if depth < 1:
         raise ValueError(f"depth must be at least 1; got {depth}")
-    stax = tangent.load().stax
-    dense = functools.partial(stax.Dense, 1, W_std=2**0.5, b_std=0.1)  # no kernel depends on the width
-    network = Stax(*stax.serial(*[layer for _ in range(depth) for layer in (dense(), stax.Relu())], dense()))
-    return lambda x, y: network.kernel(x, y, kind)
+
+
+def _kernel(kind: str, layers: list[Any]) -> Kernel:
+    _, _, of_layers = tangent.load().stax.serial(*layers)
+
+    def kernel(x: Array, y: Array) -> Array:
+        with policy("float32"):  # neural-tangents leaves its products to the platform
+            return of_layers(x, y, kind)
+
+    return kernel
 
 
 def _padded(x: Array) -> Array:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from ddjax import ranges
 from ddjax.augment import DiffAug, diffaug
+from ddjax.distilled.decode import FORMATIONS
 from ddjax.models.sizes import is_small
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare
 
@@ -12,6 +13,7 @@ Optimiser = Annotated[str, ("per_class", "whole")]
 Encoder = Annotated[str, ("between", "random")]
 FirstImages = Annotated[str, ("mix", "random", "noise")]
 SMALL_FACTOR, FACTOR = 1, 2  # cells of small images would show nothing
+BOUND = 128  # images of a class that students decode from the formation "bound", see `decode.plan`
 
 
 @ranges.settings()
@@ -56,7 +58,7 @@ class DanceConfig:
     width: Natural = 0
     depth: Natural = 0
     factor: Natural = 0
-    formation: Annotated[str, ("single", "multi", "bound")] = "single"
+    formation: Annotated[str, FORMATIONS] = "single"
     batch: Count = 128
     cap: Count = 200
     rate: NonNegative = 0.0
@@ -82,8 +84,11 @@ class DanceConfig:
                 f"calibrations={self.calibrations} needs trained networks, and encoder='random' has none: "
                 "use encoder='between', or calibrations=0"
             )
-        if self.formation == "bound" and self.cap < self.ipc:
-            raise ValueError(f"formation 'bound' decodes at least ipc={self.ipc} images; cap={self.cap} is less")
+        if self.formation == "bound" and (most := min(self.cap, BOUND)) < self.ipc:
+            raise ValueError(
+                f"formation 'bound' decodes at least ipc={self.ipc} images of a class, and at most {most}: the smaller "
+                f"of cap={self.cap} and the {BOUND} that students take"
+            )
         self.augmentation()
 
     def image_rate(self) -> float:

@@ -102,12 +102,17 @@ def mosaic(images: Float[Array, "mff h w c"], factor: int) -> Float[Array, "m h 
 
 
 def start_images(config: DanceConfig, key: PRNGKey, train: TrainSet, box: Box) -> Float[Array, "k n h w c"]:
-    """The first images of each class, in the coordinates of the box."""
+    """The first images of each class, in the coordinates of the box.
+
+    Raises:
+      ValueError: a class has no images, or fewer than `config.ipc` and does not start from noise.
+    """
     shape = (train.num_classes, config.ipc, *train.images.shape[1:])
+    # also for noise: each class needs real images to match
+    check_class_sizes(train.labels, train.num_classes, 1 if config.start == "noise" else config.ipc)
     if config.start == "noise":
         noise = jax.random.normal(key, shape, train.images.dtype)
         return jnp.clip(noise / 4 + 0.5, 0, 1) if config.unit_box else noise
-    check_class_sizes(train.labels, train.num_classes, config.ipc)
     factor = config.factor_for(train.images.shape[1:]) if config.start == "mix" else 1
     rows = class_rows(key, train, config.ipc * factor**2, config.start_order)
     real = to_unit(box, train.images[rows.ravel()]).reshape(train.num_classes, -1, *shape[2:])

@@ -67,8 +67,9 @@ def drifts(config: DanceConfig, num_classes: int, label: Int[Array, ""]) -> tupl
 def shown(config: DanceConfig, box: Box, images: Images, key: PRNGKey) -> Float[Array, "m h w c"]:
     """One class's images as a network sees them: decoded, in the space of the real images, augmented."""
     factor = config.factor_for(images.shape[1:])
-    plain = decoded(jax.random.fold_in(key, _SUBSET), images, factor, config.formation, config.cap)
-    return augmented(config, from_unit(box, plain), key)
+    real = from_unit(box, images)  # before decoding, as for students: padding has the same value
+    plain = decoded(jax.random.fold_in(key, _SUBSET), real, factor, config.formation, config.cap)
+    return augmented(config, plain, key)
 
 
 def augmented(config: DanceConfig, images: Images, key: PRNGKey) -> Images:

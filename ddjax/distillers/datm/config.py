@@ -4,9 +4,11 @@ import dataclasses
 from typing import Annotated
 
 from ddjax import ranges
+from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm.schedule import Schedule
 from ddjax.distillers.datm.settings import settings
 from ddjax.experts import RECIPES
+from ddjax.experts.identity import STORAGES
 from ddjax.names import choose
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range
 from ddjax.training import Recipe
@@ -77,7 +79,7 @@ class DatmConfig:
     expert_batch: Natural = 0
     expert_rate: NonNegative = 0.0
     expert_seed: Annotated[int, Range(-1, 2**32 - 1)] = -1
-    storage: str = "float32"
+    storage: Annotated[str, STORAGES] = "float32"
     store: bool = True
     keep: Annotated[str, ("all", "window")] = "all"
     inner_steps: Count = 40
@@ -100,8 +102,8 @@ class DatmConfig:
     average_decay: PartialShare = 0.0
     start: FirstImages = "correct"
     short_class: Annotated[str, ("error", "real")] = "error"
-    hypergradient: Annotated[str, ("exact", "adjoint", "tesla", "tesla_replay")] = "exact"
-    remat: Annotated[str, ("nothing", "dots", "everything")] = "nothing"
+    hypergradient: Annotated[str, tuple(HYPERGRADIENTS)] = "exact"
+    remat: Annotated[str, tuple(REMATS)] = "nothing"
     segments: Count = 1
     micro_batch: Natural = 0
     memory: NonNegative = 0.0

@@ -14,8 +14,8 @@ from ddjax.distillers.datm.config import DatmConfig
 from ddjax.distillers.shared.start import (
     check_class_sizes,
     first_of_each_class,
+    rows_by_class,
     slot_labels,
-    start_images,
     uniform_by_id,
 )
 from ddjax.experts import Trajectories
@@ -101,8 +101,9 @@ class Start:
 def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, experts: Trajectories) -> Start:
     """Choose the first images by `config.start`, and their labels.
 
-    Learned labels start at logits of experts: for images that experts predict as labelled, the mean over the experts
-    that are right; for real images, those of the first expert. Other labels are one-hot rows of the given classes.
+    Noise is standard normal, as published. Learned labels start at logits of experts: for images that experts predict
+    as labelled, the mean over the experts that are right; for real images, those of the first expert. Other labels are
+    one-hot rows of the given classes.
 
     Returns:
       Images and labels.
@@ -118,8 +119,10 @@ def begin(config: DatmConfig, key: PRNGKey, train: TrainSet, model: Model, exper
             return np.asarray(jnp.argmax(logits, axis=1)) == np.asarray(train.labels)
 
         images = by_rows(train.images)[correct_rows(key, train, ipc, right, count, config.short_class)]
+    elif config.start == "real":
+        images = by_rows(train.images)[rows_by_class(key, train, ipc)]
     else:
-        images = start_images(key, train, ipc, config.start)
+        images = jax.random.normal(key, (len(classes), *train.images.shape[1:]), train.images.dtype)
     if not config.learn_labels:
         labels = jax.nn.one_hot(classes, train.num_classes)
     elif config.start == "real":

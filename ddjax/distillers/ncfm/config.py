@@ -1,13 +1,13 @@
 """Settings of NCFM."""
 
+import dataclasses
 from typing import Annotated
 
-from ddjax import ranges
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive
 
 
-@ranges.settings()
+@dataclasses.dataclass(frozen=True)
 class NcfmConfig(DanceConfig):
     """The fields of DANCE, and those below; the defaults are published for CIFAR-10.
 

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from ddjax import trees
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.rcig import gradient as gradients
 from ddjax.distillers.rcig import outer, rates
 from ddjax.distillers.rcig.config import RcigConfig
 from ddjax.distillers.rcig.gradient import RealBatch
-from ddjax.distillers.rcig.outer import Average, Support
+from ddjax.distillers.rcig.outer import Support
 from ddjax.distillers.rcig.rates import HINV_START, INNER_START, Rate, curve_class
 from ddjax.distillers.rcig.tangent import freeze
 from ddjax.distillers.shared import pool as pools
@@ -46,7 +47,7 @@ class RcigState:
 
     support: Support
     opt_state: Any
-    average: Average  # of the support; the result
+    average: Any  # of the support, a state of optax.ema; the result
     pool: Any  # trees.Stacked of pools.Member
     inner_rate: Rate
     hinv_rate: Rate
@@ -97,6 +98,7 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
 def build(config: RcigConfig, model: Model) -> Distiller:
     """The functions init, step and extract for a network."""
     optimiser, pool_optimiser = support_optimiser(config), optax.adam(config.pool_rate)
+    average = optax.ema(config.average_decay)
 
     @jax.jit  # one program when called alone; inlined inside other programs. The same holds for `step`
     def init(key: PRNGKey, start: Start) -> RcigState:
@@ -105,7 +107,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
         return RcigState(
             support=jax.tree.map(jnp.copy, start.support),
             opt_state=optimiser.init(start.support),
-            average=outer.average_init(start.support),
+            average=average.init(start.support),
             pool=pools.fill(pool_key, model, pool_optimiser, config.pool_size),
             inner_rate=rates.rate_init(inner),
             hinv_rate=rates.rate_init(hinv),
@@ -148,7 +150,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             state,
             support=support,
             opt_state=opt_state,
-            average=outer.average_add(state.average, support, config.average_decay),
+            average=average.update(support, state.average)[1],
             pool=state.pool.put(index, train(member, support, keys)),
             inner_rate=rates.adapt(state.inner_rate, inner_class, state.step),
             hinv_rate=rates.adapt(state.hinv_rate, hinv_class, state.step) if adaptable else state.hinv_rate,
@@ -160,13 +162,15 @@ def build(config: RcigConfig, model: Model) -> Distiller:
             "inner_class": inner_class.astype(jnp.float32),
             "hinv_class": jnp.asarray(hinv_class, jnp.float32),
             "inner_rate": state.inner_rate.value,
-            "direct_norm": outer.norm(parts.direct.images),
-            "indirect_norm": outer.norm(parts.indirect.images),
+            "direct_norm": optax.tree.norm(parts.direct.images),
+            "indirect_norm": optax.tree.norm(parts.indirect.images),
             "age": member.age.astype(jnp.float32),
         }
 
     def extract(state: RcigState) -> DistilledSet:
-        result = outer.average_value(state.average, config.average_decay, state.support)
+        count, decay = state.average.count, config.average_decay
+        mean = optax.tree.bias_correction(state.average.ema, decay, jnp.maximum(count, 1))
+        result = trees.where(count > 0, mean, state.support)
         return DistilledSet(
             images=result.images,
             labels=result.labels,

@@ -50,12 +50,6 @@ def inner_problem(
     return InnerProblem(map, factor(gram(map.features, map.features), ridge, dtype), labels, ridge / labels.size)
 
 
-def loss(problem: InnerProblem, t: Tangent) -> Float[Array, ""]:
-    """The value L(t)."""
-    residual = problem.labels - problem.map.forward(t)
-    return 0.5 * problem.scale * (jnp.sum(residual * solve(problem.factor, residual)) + optax.tree.vdot(t, t))
-
-
 def loss_and_gradient(problem: InnerProblem, t: Tangent, rows: Array | None = None) -> tuple[Float[Array, ""], Tangent]:
     """L(t) over all rows, and its gradient ridge / (n k) (t - J^T a), in which J^T may be restricted to `rows`."""
     residual = problem.labels - problem.map.forward(t)
@@ -79,11 +73,11 @@ def hessian(problem: InnerProblem) -> IdentityPlusGram:
 
 
 def sampled(hessian: IdentityPlusGram, rows: Int[Array, "s"]) -> Callable[[Tangent], Tangent]:
-    """v -> ridge / (n k) (v + J_S^T (A^-1)_SS J_S v) for the rows S of one step."""
+    """v -> ridge / (n k) (v + J_S^T (A^-1)_SS J_S v) for the rows S of one step, by the products of a `TangentMap`."""
 
     def product(v: Tangent) -> Tangent:
-        j_v = hessian.forward(v)
-        kept = jnp.zeros_like(j_v).at[rows].set(j_v[rows])
+        j_v = hessian.forward(v, rows)
+        kept = jnp.zeros((len(hessian.matrix), hessian.classes), j_v.dtype).at[rows].set(j_v)
         back = hessian.transpose(hessian.solve(kept)[rows], rows)
         return jax.tree.map(lambda a, b: hessian.scale * (a + b), v, back)
 
@@ -119,15 +113,8 @@ def descend(
     def value_and_gradient(t: Tangent, step: Array) -> tuple[Array, Tangent]:
         return loss_and_gradient(problem, t, rows(step) if rows else None)
 
-    state = state if age is None else bilevel.aged(state, age)
+    state = state if age is None else optax.tree.set(state, count=age)
     return bilevel.descend(value_and_gradient, start, steps, optimiser, state)
-
-
-def exact(problem: InnerProblem) -> Tangent:
-    """The exact minimum t = J^T (A x I_k + J J^T)^-1 vec(Y): a solve of n k rows, for small supports."""
-    dual = bilevel.dual_matrix(hessian(problem))
-    beta = jax.scipy.linalg.solve(dual, problem.labels.ravel(), assume_a="pos")
-    return problem.map.transpose(beta.reshape(problem.labels.shape))
 
 
 def draw_rows(key: PRNGKey, n: int, count: int) -> Rows | None:

@@ -82,11 +82,6 @@ def outer_loss(
     return Scored(fit - margin(labels, 1 / (2 * labels.shape[1])), jnp.mean(hit.astype(predictions.dtype)))
 
 
-def norm(leaf: Array) -> Float[Array, ""]:
-    """The 2-norm over all entries."""
-    return jnp.sqrt(jnp.sum(leaf**2))
-
-
 def clip_to(direct: Any, indirect: Any) -> Any:
     """Scale each leaf of `indirect` down to the norm of the same leaf of `direct` if it is larger.
 
@@ -94,36 +89,8 @@ def clip_to(direct: Any, indirect: Any) -> Any:
     """
 
     def clip(direct: Array, indirect: Array) -> Array:
-        size = norm(indirect)
-        factor = jnp.where(size > norm(direct), norm(direct) / jnp.where(size > 0, size, 1), 1)
+        size, most = optax.tree.norm(indirect), optax.tree.norm(direct)
+        factor = jnp.where(size > most, most / jnp.where(size > 0, size, 1), 1)
         return indirect * jnp.where(jnp.isnan(size), jnp.nan, factor)
 
     return jax.tree.map(clip, direct, indirect)
-
-
-@record()
-class Average:
-    """An exponential moving average that starts from zero, and the number of averaged values."""
-
-    hidden: Any
-    count: Any  # int32 []
-
-
-def average_init(tree: Any) -> Average:
-    """An empty average."""
-    return Average(hidden=jax.tree.map(jnp.zeros_like, tree), count=jnp.int32(0))
-
-
-def average_add(average: Average, tree: Any, decay: float) -> Average:
-    """The update h <- decay h + (1 - decay) p."""
-    hidden = jax.tree.map(lambda h, p: decay * h + (1 - decay) * p, average.hidden, tree)
-    return Average(hidden=hidden, count=average.count + 1)
-
-
-def average_value(average: Average, decay: float, otherwise: Any) -> Any:
-    """The bias-corrected average h / (1 - decay^count); `otherwise` for an empty average."""
-    weight = 1 - jnp.power(decay, average.count.astype(jnp.float32))
-    some = average.count > 0
-    return jax.tree.map(
-        lambda h, p: jnp.where(some, h / jnp.where(some, weight, 1).astype(h.dtype), p), average.hidden, otherwise
-    )

@@ -80,11 +80,11 @@ def outputs(frozen: Frozen, images: Images, *tangents: Tangent) -> tuple[Array, 
 class TangentMap(NamedTuple):
     """The map t -> J t on a fixed batch of images, its adjoint, and the features of the batch.
 
-    `transpose(r, rows)` is J_S^T r for the rows S of the batch; `rows=None` stands for all.
+    `forward(t, rows)` is J_S t and `transpose(r, rows)` is J_S^T r for the rows S of the batch; without `rows`, all.
     """
 
     features: Any  # [n d]
-    forward: Callable[[Tangent], Float[Array, "n k"]]
+    forward: Callable[..., Float[Array, "s k"]]  # (t, rows [s] or None)
     transpose: Callable[..., Tangent]  # (r [s k], rows [s] or None)
 
 
@@ -121,17 +121,22 @@ def linearise(frozen: Frozen, images: Images, *, block: int = 0, with_kernel: bo
     phi, push = jax.linearize(lambda b: frozen.features(b, images), frozen.body)
     pull = jax.linear_transpose(push, frozen.body)
 
+    def forward(t: Tangent, rows: Array | None = None) -> Array:
+        if rows is not None:
+            return outputs(frozen, images[rows], t)[1]
+        return _logits(frozen, phi, push(t["body"]), t)
+
     def transpose(r: Array, rows: Array | None = None) -> Tangent:
         if rows is not None:
             return _part(frozen, images[rows], r, with_kernel)
         return _tangent(phi, r, pull(product(r, frozen.kernel.T))[0], with_kernel)
 
-    return TangentMap(phi, lambda t: _logits(frozen, phi, push(t["body"]), t), transpose)
+    return TangentMap(phi, forward, transpose)
 
 
 def _in_blocks(frozen: Frozen, images: Images, block: int, with_kernel: bool) -> TangentMap:
-    def forward(t: Tangent) -> Array:
-        return in_blocks(lambda x: outputs(frozen, x, t)[1], images, block)
+    def forward(t: Tangent, rows: Array | None = None) -> Array:
+        return in_blocks(lambda x: outputs(frozen, x, t)[1], images if rows is None else images[rows], block)
 
     def transpose(r: Array, rows: Array | None = None) -> Tangent:
         if rows is not None:

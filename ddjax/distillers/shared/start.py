@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax.distilled import DistilledSet
-from ddjax.names import few, few_counts, unknown
+from ddjax.names import check_known, few, few_counts
 from ddjax.rows import by_rows
 from ddjax.types import PRNGKey, TrainSet
 
 STARTS = ("real", "noise")
-NOISE_SCALE = 0.3
+NOISE_SCALE = 0.3  # of RCIG and FRePo
 TOO_FEW = "lower ipc, take more training images, or start from noise"
 Targets = Callable[[Int[Array, "m"], int], Float[Array, "m k"]]
 
@@ -87,18 +87,6 @@ def slot_labels(num_classes: int, ipc: int) -> Int[Array, "m"]:
     return jnp.repeat(jnp.arange(num_classes, dtype=jnp.int32), ipc, total_repeat_length=ipc * num_classes)
 
 
-def start_images(
-    key: PRNGKey, train: TrainSet, ipc: int, start: str = "real", first_rows: int = 0
-) -> Float[Array, "m h w c"]:
-    """The images of `start_set`."""
-    if start == "noise":
-        shape: Any = (ipc * train.num_classes, *train.images.shape[1:])
-        return NOISE_SCALE * jax.random.normal(key, shape)
-    if start != "real":
-        raise unknown("start", start, STARTS)
-    return by_rows(train.images)[rows_by_class(key, train, ipc, first_rows)]
-
-
 def start_set(
     key: PRNGKey,
     train: TrainSet,
@@ -129,7 +117,12 @@ def start_set(
       >>> start_set(jax.random.key(0), toy_train(num_classes=3), ipc=2).labels.tolist()
       [0, 0, 1, 1, 2, 2]
     """
-    images, labels = start_images(key, train, ipc, start, first_rows), slot_labels(train.num_classes, ipc)
+    check_known("start", start, STARTS)
+    labels = slot_labels(train.num_classes, ipc)
+    if start == "noise":
+        images = NOISE_SCALE * jax.random.normal(key, (len(labels), *train.images.shape[1:]), train.images.dtype)
+    else:
+        images = by_rows(train.images)[rows_by_class(key, train, ipc, first_rows)]
     return DistilledSet(
         images=images,
         labels=labels if targets is None else targets(labels, train.num_classes),
