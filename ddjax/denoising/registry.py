@@ -65,6 +65,18 @@ PREDICTORS: Mapping[str, Predictor] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPA
 DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
 
 
+def distiller(name: str) -> Method | None:
+    """The distiller of this name, or None for another predictor or a combination.
+
+    Raises:
+      ValueError: the name is unknown.
+    """
+    if name in PREDICTORS or any(mark in name for mark in "@*+"):
+        return None
+    found = choose(DISTILLERS, name, "method")
+    return found if isinstance(found, Method) else None
+
+
 def choose_predictor(name: str) -> Predictor:
     """A predictor by its name.
 

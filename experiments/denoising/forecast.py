@@ -12,8 +12,7 @@ import numpy as np
 from ddjax.denoising.costs import judging, seconds
 from ddjax.denoising.distilling import WIDTH, configured, width_for
 from ddjax.denoising.predictor import FEATURES, IMAGES, Plan
-from ddjax.denoising.registry import choose_predictor
-from ddjax.distillers import DISTILLERS
+from ddjax.denoising.registry import choose_predictor, distiller
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
@@ -64,8 +63,7 @@ def forecast(
         if predictor.cost and predictor.stage:
             spent = seconds(predictor.cost(data, dataclasses.replace(plan, method=name)))
             expected[predictor.stage] = None if predictor.stage in expected else spent
-        elif name in DISTILLERS or ":" in name:
-            method = choose(DISTILLERS, name, "method")
+        elif method := distiller(name):
             config = configured(method, name, settings.ipc, options, width, flip)
             model = method.model(config, shape.image, shape.classes) if method.model else judge
             if formula := FORMULAS.get(name):
