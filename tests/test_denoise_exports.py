@@ -101,6 +101,9 @@ def test_fiftyone_labels_are_by_path(pictures, texts, tmp_path):
     assert one["label"] == "cat" and 0 <= one["confidence"] <= 1 and "suggested_label" in one["attributes"]
     with pytest.raises(ValueError, match="needs images in files"):
         EXPORTS["fiftyone"](texts, tmp_path)
+    ids = np.array(["cat/p 0.jpg", "cat/p 0.png", *pictures.report.ids[2:]])
+    with pytest.raises(ValueError, match="paths differ without their suffix"):
+        EXPORTS["fiftyone"](pictures._replace(report=dataclasses.replace(pictures.report, ids=ids)), tmp_path)
 
 
 def test_fiftyone_imports_the_labels(pictures, tmp_path):

@@ -29,6 +29,7 @@ MISTAKES = [
     ("features hold NaN, infinity or a number beyond float32 in 1", {"features": changed(X, 4, 1e60)}),
     (r"labels must be \[n\], one for each row of features \(11, 3\); got \(12,\)", {"features": X[:11]}),
     ("two classes or more", {"features": X, "labels": Y * 0}),
+    ("without: 0, 2. Number the classes from 0", {"features": X, "labels": 2 * Y + 1}),
     *(
         ("cross-validation needs two examples of each class; 2 have one", case | {"labels": changed(Y, 0, 2)})
         for case in ({"features": X}, {"features": X, "method": "auto"})

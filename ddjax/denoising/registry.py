@@ -10,7 +10,7 @@ from ddjax.data.validate import small_classes
 from ddjax.denoising import prototypes
 from ddjax.denoising.automatic import AUTO
 from ddjax.denoising.combining import LEARNERS, corrected, ensemble, parts_of
-from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
+from ddjax.denoising.distilling import WIDTH, configured, distilled_set, least_images
 from ddjax.denoising.networks import predict_students
 from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Predictor, Request
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
@@ -18,6 +18,7 @@ from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, n
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
+from ddjax.models.sizes import auto_width
 from ddjax.names import choose
 from ddjax.types import Method, TrainSet
 
@@ -26,7 +27,7 @@ def distillation(name: str, method: Method) -> Predictor:
     """The predictor of a distiller: students that learn from the distilled images alone."""
 
     def config_of(data: TrainSet, plan: Plan) -> object:
-        width = width_for(tuple(data.images.shape[1:]), plan.width)
+        width = auto_width(tuple(data.images.shape[1:]), plan.width, WIDTH)
         return configured(method, name, plan.ipc, plan.options, width, plan.flip)
 
     def check(data: TrainSet, plan: Plan, class_names: tuple[str, ...]) -> None:

@@ -103,6 +103,8 @@ def fiftyone(found: Found, folder: pathlib.Path) -> pathlib.Path:
         }
         for row, name in enumerate(report.ids.tolist())
     }
+    if len(labels) < len(set(report.ids.tolist())):
+        raise ValueError("--export fiftyone needs images whose paths differ without their suffix")
     path = folder / "fiftyone.json"
     with replacing(path, "w") as file:
         json.dump({"classes": list(report.class_names), "labels": labels}, file)
