@@ -70,8 +70,8 @@ def class_numbers(
         raise ValueError(f"labels must be of two classes or more; got {list(known)}")
     if empty:
         raise ValueError(
-            f"each class needs an example; without: {few(empty)}. Number the classes from 0 without gaps, or pass names "
-            "as labels"
+            f"each class needs an example; without: {few(empty)}. Number the classes from 0 without gaps, or pass "
+            "names as labels"
         )
     return numbered, known
 

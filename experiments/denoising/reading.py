@@ -63,7 +63,8 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     if file is not None:
         view.say(f"reading {file}")
         names = tables.PRED_PROBS if settings.pred_probs else tables.FEATURES
-        table = tables.read_table(file, names, settings.label_column)
+        with view.log():
+            table = tables.read_table(file, names, settings.label_column)
         matrix = table.values
     if settings.data is None:
         assert settings.labels is not None and file is not None
