@@ -18,11 +18,11 @@ from ddjax.evaluation.protocols import Protocol, adapted
 from ddjax.evaluation.rates import chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.options import RunOptions
-from ddjax.preprocess import one_hot
+from ddjax.preprocess import Preprocess, one_hot
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
-from ddjax.types import Model, TrainSet
+from ddjax.types import Model, Params, TrainSet
 
 SHORT = 25  # epochs of a training that learns what images have in common, and few single labels
 YOUNG = 0.1  # share of the plain recipe's epochs: by then most right labels are learned and few wrong ones
@@ -62,7 +62,15 @@ class Networks:
 def predict_students(
     distilled: DistilledSet, train: TrainSet, protocol: Protocol, networks: Networks
 ) -> Float[np.ndarray, "s n k"]:
-    """Logits of new students that are trained on the distilled images alone.
+    """Logits of new students for `train` (in pixels); see `students_of` for the arguments."""
+    params, transform = students_of(distilled, train, protocol, networks)
+    return np.asarray(stacked_logits(networks.model, params, to_space(train, transform, "auto").images))
+
+
+def students_of(
+    distilled: DistilledSet, train: TrainSet, protocol: Protocol, networks: Networks
+) -> tuple[Params, Preprocess]:
+    """Train new students on the distilled images alone.
 
     If the protocol has several rates, the one is used whose student agrees best with the given labels of 2000 training
     images. This search is the stage "rates", the training the stage "students".
@@ -72,6 +80,9 @@ def predict_students(
       train: the images to judge, in pixels.
       protocol: how students are trained.
       networks: the students; their epochs replace those of the protocol.
+
+    Returns:
+      The parameters, stacked, and the preprocessing of the images that the students can judge.
 
     Raises:
       Diverged: a student diverged.
@@ -89,7 +100,7 @@ def predict_students(
     options = networks.options("students", recipe.epochs).part("students")
     fitted = fit(networks.model, recipe, examples, networks.keys(), rates=rates, options=options)
     all_finite(fitted.params, fitted.loss, "students")
-    return np.asarray(stacked_logits(networks.model, fitted.params, to_space(train, transform, "auto").images))
+    return fitted.params, transform
 
 
 def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n k"]:
