@@ -1,7 +1,9 @@
 """Findings handed over to other tools, and decisions of a person applied."""
 
 import csv
+import dataclasses
 import json
+import os
 import xml.etree.ElementTree
 
 import numpy as np
@@ -64,6 +66,25 @@ def test_label_studio_tasks_name_files_and_suggestions(pictures, texts, tmp_path
     assert tasks[0]["data"]["text"].startswith("text ") and "<Text" in (tmp_path / "label_studio.xml").read_text()
 
 
+def test_label_studio_finds_pictures_by_an_address(pictures, tmp_path):
+    """Characters of an address are quoted, links to files elsewhere are links, and what lies elsewhere is embedded."""
+    tasks = json.loads(EXPORTS["labelstudio"](pictures, tmp_path).read_text())
+    assert {"/data/local-files/?d=pictures/d%20%26%20g/p%200.png"} < {task["data"]["image"] for task in tasks}
+    (tmp_path / "links").mkdir()
+    names = []
+    for row, file in enumerate(pictures.files):
+        names.append(f"links/{row}.png" if row else os.path.relpath(file, tmp_path))
+        if row:
+            (tmp_path / names[-1]).symlink_to(file)
+    settings = dataclasses.replace(pictures.settings, data=str(tmp_path / "list.csv"))
+    report = dataclasses.replace(pictures.report, ids=np.array(names))
+    found = pictures._replace(report=report, settings=settings)
+    shown = {task["data"]["image"][:35] for task in json.loads(EXPORTS["labelstudio"](found, tmp_path).read_text())}
+    assert shown == {f"/data/local-files/?d=links/{row}.png" for row in range(1, 9)} | {
+        "data:image/png;base64,iVBORw0KGgoAA"
+    }
+
+
 def test_label_studio_reads_the_tasks(pictures, tmp_path):
     interface = pytest.importorskip("label_studio_sdk.label_interface")
     tasks = json.loads(EXPORTS["labelstudio"](pictures, tmp_path).read_text())
@@ -80,6 +101,9 @@ def test_fiftyone_labels_are_by_path(pictures, texts, tmp_path):
     assert one["label"] == "cat" and 0 <= one["confidence"] <= 1 and "suggested_label" in one["attributes"]
     with pytest.raises(ValueError, match="needs images in files"):
         EXPORTS["fiftyone"](texts, tmp_path)
+    ids = np.array(["cat/p 0.jpg", "cat/p 0.png", *pictures.report.ids[2:]])
+    with pytest.raises(ValueError, match="paths differ without their suffix"):
+        EXPORTS["fiftyone"](pictures._replace(report=dataclasses.replace(pictures.report, ids=ids)), tmp_path)
 
 
 def test_fiftyone_imports_the_labels(pictures, tmp_path):
@@ -132,6 +156,16 @@ def test_decisions_are_applied(texts, tmp_path):
     made, words = decided(report, path)
     assert made.flagged.tolist() == [False, True, False, True, False, False]  # the flag of mail 3 stays
     assert made.cleaned.tolist() == [0, 0, 0, 0, 0, 1] and "1 suggestions are accepted and 1 rejected" in words
+    assert made.expected_precision == pytest.approx((1 + report.wrong[3]) / 2)  # mail 1 is wrong, mail 3 may be
+    rest = decisions(tmp_path / "d.csv", [(f"mail {i}", "", "", "reject") for i in (0, 3)])
+    assert np.isnan(decided(report, rest)[0].expected_precision)
+
+
+def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
+    """A .csv may list a file twice with one label."""
+    report = dataclasses.replace(texts.report, ids=np.array(["a", "b", "c", "a", "e", "f"]))
+    made, _ = decided(report, decisions(tmp_path / "d.csv", [("a", "", "", "reject")] * 2))
+    assert not made.flagged.any()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +173,7 @@ def test_decisions_are_applied(texts, tmp_path):
     [
         ([("mail 0", "maybe")], ("id", "decision"), "decisions maybe; they must be accept or reject"),
         ([("mail 9", "accept")], ("id", "decision"), "ids that were not judged: mail 9"),
-        ([("mail 1", "accept")] * 2, ("id", "decision"), "some ids twice"),
+        ([("mail 1", "accept"), ("mail 1", "reject")], ("id", "decision"), "accepts and rejects mail 1"),
         ([("mail 1", "accept")], ("id", "decided"), "no column decision"),
     ],
 )

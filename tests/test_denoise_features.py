@@ -41,7 +41,6 @@ def test_wrong_labels_of_a_table_are_found(found, wine):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"kernels": "rbf", "steps": 60}, {"kernels": "linear+ntk", "steps": 50}])
 def test_other_kernels(wine, options):
     features, given, truth = wine

@@ -13,8 +13,9 @@ from ddjax.denoising import DenoiseReport
 from experiments import denoise as command
 from experiments.denoising import writing
 from experiments.denoising.gallery import gallery
-from experiments.denoising.reading import Task
+from experiments.denoising.reading import Task, read
 from experiments.denoising.settings import Settings
+from experiments.display.progress import View
 
 
 def report_on(dataset, flagged, suggested):
@@ -49,6 +50,20 @@ def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
     with np.load(path) as found:
         assert found["y_train"][:, 0].tolist() == [0, 0, 0, 1, 1] and found["y_test"].tolist() == [0, 1]
         np.testing.assert_array_equal(found["ids"], ids)
+
+
+def test_the_labels_of_images_that_were_not_judged_stay(tmp_path):
+    """Rows of features are those of the file, whose images are loaded in the order of their ids."""
+    ids, images = np.array([7, 3, 5, 1, 9]), np.zeros((5, 4, 4), np.uint8)
+    images += np.arange(5, dtype=np.uint8)[:, None, None]
+    np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(5) % 2, ids=ids)
+    np.save(tmp_path / "x.npy", np.arange(5.0)[:, None])
+    settings = Settings(data=str(tmp_path / "mine.npz"), features=tmp_path / "x.npy", limit=3)
+    task = read(settings, {}, 0.0, View(quiet=True))
+    assert task.evidence["features"][:, 0].tolist() == task.images[:, 0, 0, 0].tolist() == [3, 1, 2]
+    report = report_on(task.dataset, np.array([True, False, False]), np.zeros(3, int))
+    with np.load(writing.write_cleaned(report, task, settings, tmp_path / "out")) as found:
+        assert found["labels"].tolist() == [0, 1, 0, 0, 0]
 
 
 def test_a_csv_comes_back_with_its_columns(tmp_path):

@@ -1,11 +1,16 @@
 """What features, predictions and files of labels must be: each mistake is one error that names it, before any work."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pandas
 import pytest
 
 import ddjax
-from ddjax.denoising import tables
+from ddjax.denoising import denoiser, tables
+from ddjax.denoising.judging import Judgement
+from ddjax.denoising.predictor import Plan
 
 X, Y = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
 P = np.tile([0.25, 0.75], (12, 1))
@@ -24,7 +29,15 @@ MISTAKES = [
     ("features hold NaN, infinity or a number beyond float32 in 1", {"features": changed(X, 4, 1e60)}),
     (r"labels must be \[n\], one for each row of features \(11, 3\); got \(12,\)", {"features": X[:11]}),
     ("two classes or more", {"features": X, "labels": Y * 0}),
-    ("cross-validation needs two examples of each class; 2 have one", {"features": X, "labels": changed(Y, 0, 2)}),
+    ("without: 0, 2. Number the classes from 0", {"features": X, "labels": 2 * Y + 1}),
+    *(
+        ("cross-validation needs two examples of each class; 2 have one", case | {"labels": changed(Y, 0, 2)})
+        for case in ({"features": X}, {"features": X, "method": "auto"})
+    ),
+    ("'auto' needs 3 examples or more; got 2", {"images": np.zeros((2, 4, 4)), "labels": [0, 1], "method": "auto"}),
+    ("'knn' needs 11 examples or more; got 10", {"features": X[:10], "labels": Y[:10], "method": "knn"}),
+    ("all examples have the same features", {"features": X * 0, "method": "ridge"}),
+    ("ids must have an entry for each of 12 examples; got array", {"features": X, "ids": "a"}),
     ("folds must be a whole number from 2 to 12; got 13", {"features": X, "folds": 13, "method": "prototypes"}),
     ("unknown option of method 'prototypes' 'kernel'.*'kernels'", {"features": X, "options": {"kernel": "rbf"}}),
     ("unknown kernel 'rbff'.*'rbf'", {"features": X, "options": {"kernels": "linear+rbff"}}),
@@ -33,6 +46,7 @@ MISTAKES = [
     ("pred_probs hold NaN", {"pred_probs": changed(P, 2, np.nan)}),
     (r"pred_probs must be floats of shape \[n k\]", {"pred_probs": np.ones((12, 1))}),
     ("labels holds class 3, first at row 0", {"pred_probs": P, "labels": Y + 2}),
+    ("numbers written as text, whose order is 0, 1, 10", {"pred_probs": np.eye(12), "labels": [*map(str, range(12))]}),
     ("labels are 3 names, and pred_probs have 2", {"pred_probs": P, "labels": np.array(["a", "b", "c"] * 4)}),
     ("class_names must name each of the 2 columns", {"pred_probs": P, "class_names": ["a", "b", "c"]}),
     ("method='ridge' makes predictions; leave it out", {"pred_probs": P, "method": "ridge"}),
@@ -55,9 +69,9 @@ def test_features_are_read_from_each_kind_of_file(tmp_path):
     table = pandas.DataFrame(X, columns=["height", "Weight", "age"]).assign(label=Y, id=range(12))
     table.to_parquet(tmp_path / "a.parquet")
     table.to_csv(tmp_path / "a.csv", index=False)
-    assert isinstance(tables.read_matrix(tmp_path / "a.npy"), np.memmap)
+    assert isinstance(tables.read_table(tmp_path / "a.npy").values, np.memmap)
     for suffix in tables.SUFFIXES:
-        np.testing.assert_allclose(tables.read_matrix(tmp_path / f"a{suffix}"), X, rtol=1e-6)
+        np.testing.assert_allclose(tables.read_table(tmp_path / f"a{suffix}").values, X, rtol=1e-6)
     for suffix in (".csv", ".parquet"):
         found = tables.read_labels(tmp_path / f"a{suffix}")
         assert found.labels.tolist() == Y.tolist() and found.ids.tolist() == [str(i) for i in range(12)]
@@ -69,6 +83,7 @@ FILES = [
     ("the columns 'colour' are not numbers: encode them", "a,colour,label\n1,red,0\n2,blue,1\n"),
     ("none of which is a feature", "label,id\n0,1\n1,2\n"),
     ("is not a readable table", ""),
+    ("line 2 has 3 columns, and the header names 2", "a,b\n1,2,3\n"),
 ]
 
 
@@ -76,13 +91,14 @@ FILES = [
 def test_a_table_that_holds_no_features_says_so(words, text, tmp_path):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match=words):
-        tables.read_matrix(tmp_path / "a.csv")
+        tables.read_table(tmp_path / "a.csv")
 
 
 LABELS = [
     ("needs label or labels", "one,two\n1,2\n"),
     ("line 3 has 1 of 2 columns", "id,label\n1,cat\n2\n"),
     ("1 labels are empty, the first in row 1", "id,label\n1,cat\n2,\n"),
+    ("labels -1, 1.0, 99999999999999999999 are not class numbers", "label\n0\n1.0\n-1\n99999999999999999999\n"),
     ("needs a header and rows", "id,label\n"),
     ("line 2 has 3 columns, and the header names 2", "id,label\n1,cat,3\n"),
 ]
@@ -100,10 +116,62 @@ def test_names_and_numbers_of_a_column(tmp_path):
     assert tables.read_labels(tmp_path / "a.csv").labels.tolist() == [0, 1, 1]
     (tmp_path / "a.csv").write_text("Label \ncat\n7\n")
     assert tables.read_labels(tmp_path / "a.csv").labels.tolist() == ["cat", "7"]
+    (tmp_path / "a.csv").write_text("label\n2\n²\n")
+    assert tables.read_labels(tmp_path / "a.csv").labels.tolist() == ["2", "²"]
     with pytest.raises(FileNotFoundError, match=r"gone\.npy does not exist"):
-        tables.read_matrix(tmp_path / "gone.npy")
+        tables.read_table(tmp_path / "gone.npy")
     with pytest.raises(ValueError, match="must be a file with one of the endings"):
-        tables.read_matrix(tmp_path / "a.txt")
+        tables.read_table(tmp_path / "a.txt")
     (tmp_path / "b.npy").write_bytes(b"not an array")
     with pytest.raises(ValueError, match=r"is not a readable \.npy"):
-        tables.read_matrix(tmp_path / "b.npy")
+        tables.read_table(tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pandas.NA])
+def test_a_missing_label_is_no_class(missing, tmp_path):
+    pandas.DataFrame({"label": pandas.array(["a", missing, "b"], dtype=object)}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="1 labels are empty, the first in row 1"):
+        tables.read_labels(tmp_path / "a.parquet")
+
+
+def test_columns_that_are_no_features_are_left_out(tmp_path, caplog):
+    """The number of the row, as pandas writes it, and the labels that are named."""
+    pandas.DataFrame({"height": X[:, 0], "Target": Y, "y": Y}).to_csv(tmp_path / "a.csv")
+    with caplog.at_level("INFO", "ddjax.denoising"):
+        found = tables.read_table(tmp_path / "a.csv", labels="Target")
+    assert found.columns == ("height",) and found.values.shape == (12, 1)
+    assert "the columns '', 'Target', 'y' are left out" in caplog.text
+
+
+def test_ids_that_several_examples_share_are_none(tmp_path):
+    (tmp_path / "a.csv").write_text("id,file,label\n7,a,0\n7,b,1\n")
+    assert tables.read_labels(tmp_path / "a.csv").ids.tolist() == ["a", "b"]
+    (tmp_path / "a.csv").write_text("id,label\n7,0\n7,1\n")
+    assert tables.read_labels(tmp_path / "a.csv").ids is None
+
+
+def test_columns_of_predictions_are_found_by_name(tmp_path):
+    frame = pandas.DataFrame(P, columns=["dog", "cat"])
+    frame.to_csv(tmp_path / "a.csv")
+    words = np.array(["dog", "cat"])[Y]
+    for table in (tables.as_table(frame), tables.read_table(tmp_path / "a.csv")):
+        values, names = tables.by_class(table, words, None)
+        assert names == ("dog", "cat") and values[0, 0] == 0.25
+        assert tables.by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
+        assert tables.by_class(table, Y, None)[1] is None
+    for found in (frame, tmp_path / "a.csv"):
+        with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
+            ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))
+
+
+def test_numbers_of_numpy_are_kept_as_those_of_python():
+    plan = Plan("dance", options={"steps": np.int64(3), "rate": np.float32(0.5)})
+    assert json.dumps(dataclasses.asdict(plan)["options"]) == '{"steps": 3, "rate": 0.5}'
+
+
+def test_predictions_that_say_nothing_are_told(caplog, monkeypatch):
+    found = Judgement(dict.fromkeys(("posterior", "margin"), 0.2 + 0.6 * Y), Y / 1.0, P, Y > 0, 1.0, 0.5)
+    monkeypatch.setattr(denoiser, "judge", lambda *asked, **options: found)
+    with caplog.at_level("WARNING", "ddjax.denoising"):
+        ddjax.denoise(pred_probs=P, labels=Y)
+    assert "agree with 50 % of the labels, and the most common label alone with 50 %" in caplog.text

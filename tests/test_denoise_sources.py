@@ -47,6 +47,11 @@ def test_a_saved_data_set_is_read(saved):
         read(saved, label_column="sort")
 
 
+def test_class_numbers_without_names_are_ordered_as_numbers():
+    numbers, names = huggingface._numbers(np.array([10, 9, 0]), None)
+    assert numbers.tolist() == [2, 1, 0] and names == ["0", "9", "10"]
+
+
 def test_an_imagefolder_with_metadata_is_read(tmp_path):
     pytest.importorskip("datasets")
     images, labels = pictures()

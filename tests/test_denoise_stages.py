@@ -16,7 +16,7 @@ from ddjax.evaluation import PROTOCOLS
 from ddjax.models import build
 from ddjax.types import TrainSet
 from experiments import denoise as command
-from experiments.denoising import forecast, stages
+from experiments.denoising import forecast, settings, stages
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.work import Shape
 
@@ -125,6 +125,7 @@ def test_each_stage_is_announced_before_it_starts(capsys):
         "training students of the distilled images: 1000 epochs",
         "judging the labels",
     ]
+    assert stages.announced("mine", 3, None) == "mine: 3 steps"  # of a predictor of a fork
     with stages.staged(True) as report:
         report("distil", 0, 300, {})
         report("distil", 1, 300, {"loss": 0.5})
@@ -147,4 +148,7 @@ def test_stages_have_an_estimate():
     assert expected("small_loss").keys() == {"networks", "judge"}
     assert expected("kip").keys() == {"rates", "students", "judge"}  # no formula is known for its steps
     assert expected("plain").keys() == {"networks", "judge"}
+    for fork in ("ddjax.denoising.prototypes:PREDICTOR", "ddjax.distillers.dm:METHOD*2"):
+        assert expected(fork).keys() == {"judge"}
+        assert settings.least(command.Settings(method=fork), {}) == 1
     assert forecast.compared("cleanlab", "images") == ["cleanlab", "small_loss"]

@@ -7,7 +7,7 @@ import ddjax
 from ddjax.denoising import automatic, costs, proximity
 from ddjax.denoising.combining import Part, of_one_scale, parts_of
 from ddjax.denoising.keeping import Stages
-from ddjax.denoising.patches import ATOMS, features_of, patch_features, shrunk
+from ddjax.denoising.patches import ATOMS, features_of, patch_features, patch_size, shrunk
 from ddjax.denoising.predictor import FeatureSet, Plan, Request
 from ddjax.denoising.registry import PREDICTORS, choose_predictor
 from ddjax.evaluation.measures import auc
@@ -72,6 +72,7 @@ def test_patches_of_mirror_images_are_the_same_features():
     assert found.shape == (12, features_of(12, (12, 12, 3)) * 8 // ATOMS)
     np.testing.assert_allclose(found[:6], found[6:], atol=1e-5)
     assert np.abs(patch_features(both, 0, atoms=8, flip=False)[:6] - found[6:]).max() > 1e-3
+    assert patch_size((1, 9)) == 1 and features_of(5, (1, 9, 3)) == 2 * ATOMS  # a row of pixels
     large = np.full((2, 100, 70, 3), 51, np.uint8)
     assert shrunk(large).shape == (2, 50, 35, 3) and np.allclose(shrunk(large), 0.2)
 
@@ -83,8 +84,6 @@ def test_neighbours_vote_without_the_row_itself():
     found = proximity.votes(x, labels, 3, 0, count=7)
     assert found[0].tolist() == [1, 0, 0]
     np.testing.assert_allclose(found[1], [6 / 7, 0, 1 / 7], atol=1e-6)
-    with pytest.raises(ValueError, match="30 neighbours need more"):
-        proximity.votes(x, labels, 3, 0, count=30)
 
 
 def test_names_are_sums_of_parts():
@@ -136,6 +135,14 @@ def test_the_default_tells_a_quick_ranking_first(noisy, monkeypatch):
     last = ddjax.denoise(images, given, early=first.append, **QUICK)
     assert len(first) == 1 and first[0].seconds.keys() == {"ridge", "judge"}
     assert np.abs(first[0].wrong - last.wrong).max() > 0
+
+
+def test_the_default_is_kept_under_all_that_decides_it():
+    inputs = [FeatureSet(None, range(9), 3)]
+    inputs += [TrainSet(images=None, labels=range(n), ids=None, num_classes=3) for n in (9, 9000)]
+    for data in inputs:
+        for method in automatic.chosen(data).methods:
+            assert {*choose_predictor(method).decides, "options"} <= {*PREDICTORS["auto"].decides, "options"}
 
 
 def test_time_grows_with_what_is_done(monkeypatch):

@@ -5,10 +5,12 @@ import dataclasses
 import logging
 from typing import NamedTuple
 
+from ddjax.denoising import prototypes
 from ddjax.denoising.combining import parts_of
 from ddjax.denoising.costs import Cost, judging, seconds
 from ddjax.denoising.patches import FEW
-from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Predictions, Predictor, Request
+from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
+from ddjax.denoising.proximity import IN_FEATURE_SPACE
 from ddjax.denoising.training import NETWORK
 from ddjax.timing import in_time
 from ddjax.types import TrainSet
@@ -73,4 +75,10 @@ def _predict(request: Request) -> Predictions:
     return predicted
 
 
-AUTO = Predictor(_predict, (IMAGES, FEATURES), ("plain_epochs", *NETWORK))
+def _check(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
+    first = prototypes.PREDICTOR if isinstance(data, FeatureSet) else IN_FEATURE_SPACE["ridge"]
+    assert first.check is not None
+    first.check(data, plan, class_names)
+
+
+AUTO = Predictor(_predict, (IMAGES, FEATURES), ("ipc", "folds", "plain_epochs", *NETWORK), _check)

@@ -17,9 +17,9 @@ from jaxtyping import Float
 
 from ddjax.denoising.costs import Cost, judging
 from ddjax.denoising.judging import judge
-from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
-from ddjax.denoising.proximity import cost_of_ridge, given_features, left_out_logs
-from ddjax.denoising.training import NETWORK, cost_of_training, log_predictions, preprocessed, trained
+from ddjax.denoising.predictor import FeatureSet, Plan, Predictions, Predictor, Request
+from ddjax.denoising.proximity import IN_FEATURE_SPACE, given_features, left_out_logs
+from ddjax.denoising.training import TRAINED, log_predictions, preprocessed, trained
 from ddjax.types import TrainSet
 
 _SUM = re.compile(r"\+(?![^()]*\))")  # a plus sign outside of parentheses
@@ -110,14 +110,16 @@ def _learn_by_ridge(request: Request, targets: Float[np.ndarray, "n k"]) -> Floa
     return left_out_logs(given_features(request), targets, np.asarray(request.data.labels))[None]
 
 
-LEARNERS: Mapping[str, Learner] = {"plain": _learn_plainly, "ridge": _learn_by_ridge}
-LEARNING = {"plain": cost_of_training, "ridge": cost_of_ridge}
-TAKEN = {"plain": (IMAGES,), "ridge": (IMAGES, FEATURES)}
+# the predictors that also learn from soft labels
+LEARNERS: Mapping[str, tuple[Predictor, Learner]] = {
+    "plain": (TRAINED["plain"], _learn_plainly),
+    "ridge": (IN_FEATURE_SPACE["ridge"], _learn_by_ridge),
+}
 
 
 def corrected(name: str, teacher: str, first: Predictor) -> Predictor:
     """The predictor `name@teacher`: it learns from the posterior of the true class that the predictor `first` gives."""
-    learn = LEARNERS[name]
+    base, learn = LEARNERS[name]
 
     def predict(request: Request) -> Predictions:
         labels = np.asarray(request.data.labels)
@@ -133,10 +135,10 @@ def corrected(name: str, teacher: str, first: Predictor) -> Predictor:
             first.check(data, dataclasses.replace(plan, method=teacher), class_names)
 
     def cost(data: TrainSet | FeatureSet, plan: Plan) -> Cost:
-        assert first.cost is not None
+        assert first.cost is not None and base.cost is not None
         taught = first.cost(data, dataclasses.replace(plan, method=teacher))
-        return taught + judging(len(data.labels), data.num_classes) + LEARNING[name](data, plan)
+        return taught + judging(len(data.labels), data.num_classes) + base.cost(data, plan)
 
-    takes = tuple(kind for kind in first.takes if kind in TAKEN[name])
-    decides = tuple(dict.fromkeys([*first.decides, "plain_epochs", *NETWORK]))
+    takes = tuple(kind for kind in first.takes if kind in base.takes)
+    decides = tuple(dict.fromkeys([*first.decides, *base.decides]))
     return Predictor(predict, takes, decides, check, cost=cost if first.cost else None)

@@ -1,6 +1,7 @@
 """`denoise`: from labels, and images, features or predictions, to a report of the labels that are probably wrong."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,13 +16,15 @@ from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predi
 from ddjax.denoising.progress import Report, begun
 from ddjax.denoising.registry import DEFAULTS, PREDICTORS, choose_predictor
 from ddjax.denoising.report import DenoiseReport
-from ddjax.denoising.tables import PRED_PROBS, is_file, read_labels, read_matrix
+from ddjax.denoising.tables import PRED_PROBS, as_table, by_class, is_file, read_labels, read_table
 from ddjax.denoising.vectors import feature_set, predictions
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
-from ddjax.names import check_known, choose
+from ddjax.names import briefly, check_known, choose
 from ddjax.ranges import Count, PositiveShare, Seed, checked
 from ddjax.storage.files import array_digest
+
+log = logging.getLogger("ddjax.denoising")
 
 
 @checked
@@ -72,7 +75,7 @@ def denoise(
       options: further fields of the method's configuration. By default a learned set is made in a few hundred steps
         (`distilling.SHORT`).
       class_names: of the class numbers, and of the columns of `pred_probs`. Without it, labels that are names are
-        numbered in sorted order.
+        numbered in sorted order, or in that of the columns of a table of `pred_probs` that names them.
       ids: [n] names of the examples in the report; by default those of the file of labels, or the rows.
       students: number of networks that judge.
       protocol: how students are trained.
@@ -114,21 +117,23 @@ def denoise(
         data, class_names = training_set(images, labels, class_names)
         seen = np.asarray(data.images)
     elif kind == FEATURES:
-        seen = read_matrix(features) if is_file(features) else features
+        seen = read_table(features).values if is_file(features) else features
         data, class_names = feature_set(seen, labels, class_names)
         seen = data.features
     else:
-        seen = read_matrix(pred_probs, PRED_PROBS) if is_file(pred_probs) else pred_probs
+        seen, class_names = by_class(
+            read_table(pred_probs, PRED_PROBS) if is_file(pred_probs) else as_table(pred_probs), labels, class_names
+        )
         seen, numbers, class_names = predictions(seen, labels, class_names)
         data = None
     given = numbers if data is None else np.asarray(data.labels)
     ids = np.arange(len(given)).astype(str) if ids is None else np.asarray(ids, np.str_)
     if ids.shape != (len(given),):
-        raise ValueError(f"ids must have an entry for each of {len(given)} examples; got {len(ids)}")
+        raise ValueError(f"ids must have an entry for each of {len(given)} examples; got {briefly(ids)}")
     plan = Plan(
         method=method,
         ipc=ipc,
-        options=dict(options or {}),
+        options=options or {},
         students=students,
         protocol=protocol,
         epochs=epochs,
@@ -148,6 +153,14 @@ def denoise(
         begun(report, "judge")
         start = time.monotonic()
         found = judge(predicted.members, given, precision=precision)
+        agreement, most_common = np.mean(found.scores["margin"] <= 0.5), np.bincount(given).max() / len(given)
+        if agreement <= most_common:
+            log.warning(
+                "the predictions agree with %.0f %% of the labels, and the most common label alone with %.0f %%: they "
+                "say nothing about the labels, so do not trust what is flagged",
+                100 * agreement,
+                100 * most_common,
+            )
         found = found._replace(scores=found.scores | dict(predicted.scores))
         if predictor and predictor.judge:
             found = predictor.judge(found, predicted.members, given)
@@ -167,7 +180,7 @@ def denoise(
             expected_precision=found.expected_precision,
             noise_rate=found.noise_rate,
             seconds={**predicted.seconds, "judge": time.monotonic() - start},
-            settings=dataclasses.asdict(plan) | {"precision": precision, "data": digest},
+            settings=dataclasses.asdict(plan) | {"precision": float(precision), "data": digest},
             distilled=predicted.distilled,
         )
         return dataclasses.replace(made, suggested=np.where(made.flagged, made.likeliest_other, given).astype(np.int32))

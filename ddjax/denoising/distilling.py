@@ -11,7 +11,6 @@ from ddjax.denoising.progress import Report, begun
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.execution.options import RunOptions
-from ddjax.models.sizes import auto_width
 from ddjax.names import check_known
 from ddjax.run import run_method
 from ddjax.storage.checkpoints import Checkpoints
@@ -26,11 +25,6 @@ SHORT: Mapping[str, Mapping[str, Any]] = {
     "frepo": {"steps": 300},
     "kip": {"steps": 200},
 }
-
-
-def width_for(image_shape: tuple[int, ...], width: int | None = None) -> int:
-    """The width of a ConvNet: `width`, or a default for the size of the images."""
-    return auto_width(image_shape, width, WIDTH)
 
 
 def configured(method: Method, name: str, ipc: int, options: Mapping[str, Any], width: int, flip: bool) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ddjax.data.validate import class_labels, pixels
+from ddjax.names import few
 from ddjax.types import TrainSet
 
 
@@ -65,8 +66,13 @@ def class_numbers(
             raise ValueError(f"labels hold class {largest}, but {len(numbered)} examples cannot fill so many classes")
         known = known or tuple(map(str, range(largest + 1)))
     empty = [known[c] for c in np.flatnonzero(np.bincount(numbered, minlength=len(known)) == 0)] if filled else []
-    if empty or len(known) < 2:
-        raise ValueError(f"there must be two classes or more, each with an example; without: {empty[:5]}")
+    if len(known) < 2:
+        raise ValueError(f"labels must be of two classes or more; got {list(known)}")
+    if empty:
+        raise ValueError(
+            f"each class needs an example; without: {few(empty)}. Number the classes from 0 without gaps, or pass "
+            "names as labels"
+        )
     return numbered, known
 
 

@@ -16,7 +16,7 @@ from ddjax.robust import channel, confident, scores
 
 PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
 _POOLED = 0.7  # what networks together err, of what they err at least one by one
-_SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
+SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
 
 
 class Said(NamedTuple):
@@ -184,7 +184,7 @@ def _log_probabilities(predictions: Any) -> Float[Array, "s n k"]:
             f"predictions hold NaN, +inf or only -inf in {bad.sum()} rows, the first at row {bad.argmax()}: "
             "leave these rows out, or predict them again"
         )
-    if values.min() >= 0 and np.abs(values.sum(axis=2) - 1).max() <= _SUM:
+    if values.min() >= 0 and np.abs(values.sum(axis=2) - 1).max() <= SUM:
         with np.errstate(divide="ignore"):
             logs = np.log(values)
     else:

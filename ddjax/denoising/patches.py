@@ -76,7 +76,7 @@ def shrunk(images: np.ndarray) -> np.ndarray:
 
 def patch_size(sides: tuple[int, ...]) -> int:
     """The side of a patch: 6 for images of 32 pixels, fewer for smaller ones."""
-    return max(2, min(6, round(min(sides) * 6 / 32) + 1, min(sides)))
+    return min(min(sides), max(2, min(6, round(min(sides) * 6 / 32) + 1)))
 
 
 def features_of(n: int, image: tuple[int, ...]) -> int:

@@ -51,6 +51,16 @@ class Plan:
     folds: int = 5
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Turn NumPy's numbers into Python's: a plan is kept as JSON."""
+        values = vars(self) | {"options": {name: _plain(value) for name, value in self.options.items()}}
+        for name, value in values.items():
+            object.__setattr__(self, name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
 
 class Predictions(NamedTuple):
     """The predictions of a predictor.

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from ddjax.denoising.feature_blocks import BLOCK, Block, Scale, block_of, drawn,
 from ddjax.denoising.feature_kernels import KERNELS, Kernel
 from ddjax.denoising.predictor import FEATURES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.progress import Report, begun
+from ddjax.denoising.training import enough_for_folds
 from ddjax.execution.options import Report as Progress
 from ddjax.kernels import factor, matmul_highest, relative, solve
 from ddjax.names import check_known, choose, few
@@ -221,7 +222,7 @@ def config_of(plan: Plan) -> PrototypesConfig:
 
 def _check(data: FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
     config_of(plan)
-    ranges.check(plan.folds, Annotated[int, ranges.Range(2, len(data.labels))], "folds")
+    enough_for_folds(data, plan, class_names)
     counts = np.bincount(data.labels, minlength=data.num_classes)
     if alone := [class_names[c] for c in np.flatnonzero(counts < 2)]:
         raise ValueError(

@@ -6,6 +6,7 @@ on the given labels for the votes.
 
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from ddjax.denoising.costs import Cost
 from ddjax.denoising.patches import cost_of_image, features_of, patch_features
 from ddjax.denoising.predictor import FEATURES, IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.progress import begun
-from ddjax.denoising.training import NETWORK, cost_of_training, network_for, preprocessed, trained
+from ddjax.denoising.training import SHORT, cost_of_training, network_for, preprocessed, trained
 from ddjax.kernels import matmul_highest
 from ddjax.kernels.left_out import left_out
 from ddjax.preprocess import one_hot
@@ -48,6 +49,8 @@ def left_out_logs(
     features: Any, targets: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n"]
 ) -> Float[np.ndarray, "n k"]:
     """Log-probabilities of each row by ridge regression on all other rows, as sure as the given labels allow."""
+    if all(np.array_equal(row, features[0]) for row in features):
+        raise ValueError("all examples have the same features, so nothing can be said about their labels")
     return np.asarray(as_sure_as(left_out(features, targets).predictions, jnp.asarray(labels)))
 
 
@@ -81,13 +84,8 @@ def votes(
 
     Returns:
       Rows that sum to 1.
-
-    Raises:
-      ValueError: there are not more rows than neighbours.
     """
     n = len(labels)
-    if count >= n:
-        raise ValueError(f"{count} neighbours need more than {count} examples; got {n}")
     rows = np.sort(np.random.default_rng(seed).permutation(n)[:CANDIDATES])
     known = np.asarray(features[rows], np.float32)
     middle = known.mean(axis=0)
@@ -175,14 +173,24 @@ def _cost_of_votes(rounds: int, data: TrainSet | FeatureSet, plan: Plan) -> Cost
     return cost_of_training(data, plan) + again.times(rounds)
 
 
-_SHORT = ("plain_epochs", *NETWORK)
+def _at_least(fewest: int) -> Callable[[TrainSet | FeatureSet, Plan, tuple[str, ...]], None]:
+    """The check that there are so many examples."""
+
+    def check(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
+        if len(data.labels) < fewest:
+            raise ValueError(f"method={plan.method!r} needs {fewest} examples or more; got {len(data.labels)}")
+
+    return check
+
+
 IN_FEATURE_SPACE = {
-    "ridge": Predictor(_ridge, (IMAGES, FEATURES), ("flip", "seed"), cost=cost_of_ridge),
+    "ridge": Predictor(_ridge, (IMAGES, FEATURES), ("flip", "seed"), _at_least(3), cost=cost_of_ridge),
     **{
         name: Predictor(
             functools.partial(_voting, rounds),
             (IMAGES, FEATURES),
-            _SHORT,
+            SHORT,
+            _at_least(NEIGHBOURS + 1),
             cost=functools.partial(_cost_of_votes, rounds),
         )
         for name, rounds in (("knn", 1), ("simifeat", ROUNDS))

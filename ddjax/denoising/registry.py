@@ -10,7 +10,7 @@ from ddjax.data.validate import small_classes
 from ddjax.denoising import prototypes
 from ddjax.denoising.automatic import AUTO
 from ddjax.denoising.combining import LEARNERS, corrected, ensemble, parts_of
-from ddjax.denoising.distilling import configured, distilled_set, least_images, width_for
+from ddjax.denoising.distilling import WIDTH, configured, distilled_set, least_images
 from ddjax.denoising.networks import predict_students
 from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Predictor, Request
 from ddjax.denoising.proximity import IN_FEATURE_SPACE
@@ -18,6 +18,7 @@ from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, n
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
+from ddjax.models.sizes import auto_width
 from ddjax.names import choose
 from ddjax.types import Method, TrainSet
 
@@ -26,7 +27,7 @@ def distillation(name: str, method: Method) -> Predictor:
     """The predictor of a distiller: students that learn from the distilled images alone."""
 
     def config_of(data: TrainSet, plan: Plan) -> object:
-        width = width_for(tuple(data.images.shape[1:]), plan.width)
+        width = auto_width(tuple(data.images.shape[1:]), plan.width, WIDTH)
         return configured(method, name, plan.ipc, plan.options, width, plan.flip)
 
     def check(data: TrainSet, plan: Plan, class_names: tuple[str, ...]) -> None:
@@ -63,6 +64,18 @@ PREDICTORS: Mapping[str, Predictor] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPA
 
 # the method for each kind of input, if none is named
 DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
+
+
+def distiller(name: str) -> Method | None:
+    """The distiller of this name, or None for another predictor or a combination.
+
+    Raises:
+      ValueError: the name is unknown.
+    """
+    if name in PREDICTORS or any(mark in name for mark in "@*+"):
+        return None
+    found = choose(DISTILLERS, name, "method")
+    return found if isinstance(found, Method) else None
 
 
 def choose_predictor(name: str) -> Predictor:

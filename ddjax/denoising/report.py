@@ -1,5 +1,6 @@
 """The findings about the labels of a training set, as one record that can be saved."""
 
+import collections
 import dataclasses
 import pathlib
 from collections.abc import Mapping
@@ -81,6 +82,12 @@ class DenoiseReport:
         return np.where(self.flagged, self.suggested, self.given)
 
     @property
+    def corrections(self) -> list[tuple[tuple[int, int], int]]:
+        """The given and the suggested class of flagged labels, with the number of such labels, most frequent first."""
+        classes = np.stack([self.given, self.suggested], axis=1)[self.flagged]
+        return collections.Counter(sorted(map(tuple, classes.tolist()))).most_common()
+
+    @property
     def conflicts(self) -> list[Int[np.ndarray, "m"]]:
         """The rows of identical examples with several given labels; at most one of these labels is right."""
         return conflicts(self.same_as, self.given)
@@ -136,12 +143,9 @@ class DenoiseReport:
             f"time: {', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in self.seconds.items())}",
         ]
         if count:
-            pairs = np.bincount(
-                self.given[self.flagged] * len(names) + self.suggested[self.flagged], minlength=len(names) ** 2
-            )
             lines += ["", "most frequent corrections (given -> suggested):"]
-            for pair in np.argsort(-pairs, kind="stable")[: min(5, int((pairs > 0).sum()))]:
-                lines.append(f"  {names[pair // len(names)]} -> {names[pair % len(names)]}: {pairs[pair]}")
+            for (given, suggested), times in self.corrections[:5]:
+                lines.append(f"  {names[given]} -> {names[suggested]}: {times}")
         if twice := self.conflicts:
             some = f", the first {most} of them" if len(twice) > most else ""
             lines += ["", f"identical examples with several labels: {len(twice)}{some}"]

@@ -1,8 +1,10 @@
 """Files of features, predictions and labels: .npy, .npz, .parquet and .csv."""
 
+import logging
 import os
 import pathlib
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.delimited import check_width, read_rows
+
+log = logging.getLogger("ddjax.denoising")
 
 FEATURES = ("features", "embeddings", "x")
 PRED_PROBS = ("pred_probs", "probabilities", "predictions")
@@ -27,19 +31,28 @@ class Labelled(NamedTuple):
     texts: np.ndarray | None  # [n]: the example itself, if it is a text
 
 
+class Table(NamedTuple):
+    """Numbers with a row for each example, and the names of their columns where they have any."""
+
+    values: np.ndarray
+    columns: tuple[str, ...] | None = None
+
+
 def is_file(value: Any) -> bool:
     """Whether an argument is the path of a file and not an array."""
     return isinstance(value, str | os.PathLike)
 
 
-def read_matrix(path: str | os.PathLike, names: Collection[str] = FEATURES) -> np.ndarray:
+def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, labels: str | None = None) -> Table:
     """Read features or predictions; an .npy is memory-mapped.
 
-    The columns of a .parquet or .csv are its numbers. Columns that are named as labels, ids or texts are left out.
+    The columns of a .parquet or .csv are its numbers. Columns that are named as labels, ids or texts are left out, and
+    so is a column without a name, in which pandas writes the number of the row.
 
     Args:
       path: an .npy, .npz, .parquet or .csv file.
       names: of the array in an .npz that holds several.
+      labels: the name of a column of labels, which is left out as well.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -47,13 +60,14 @@ def read_matrix(path: str | os.PathLike, names: Collection[str] = FEATURES) -> n
     """
     path = _checked(path)
     if path.suffix == ".npy":
-        return _mapped(path)
+        return Table(_mapped(path))
     if path.suffix == ".npz":
         found = [name for name, header in npz_headers(path).items() if len(header.shape) > 1]
         name = _named(path, found, names)
-        return read_npz(path, [name])[name]
+        return Table(read_npz(path, [name])[name])
     table = _table(path)
-    plain = [name for name in table.columns if str(name).strip().lower() not in (*LABELS, *IDS, TEXT)]
+    apart = [name for name in table.columns if name == labels or name.lower() in (*LABELS, *IDS, TEXT, "")]
+    plain = [name for name in table.columns if name not in apart]
     if text := [name for name in plain if table[name].dtype.kind not in "fiub"]:
         raise ValueError(
             f"{path}: the columns {few([repr(name) for name in text])} are not numbers: encode them (one column of 0 "
@@ -61,7 +75,33 @@ def read_matrix(path: str | os.PathLike, names: Collection[str] = FEATURES) -> n
         )
     if not plain:
         raise ValueError(f"{path} has the columns {few(list(table.columns))}, none of which is a feature")
-    return table[plain].to_numpy(np.float32)
+    if apart:
+        log.info("%s: the columns %s are left out, the others are read", path, few([repr(name) for name in apart]))
+    return Table(table[plain].to_numpy(np.float32), tuple(plain))
+
+
+def as_table(values: Any) -> Table:
+    """An array, or a data frame with the names of its columns."""
+    columns = getattr(values, "columns", None)
+    return Table(np.asarray(values), None if columns is None else tuple(map(str, columns)))
+
+
+def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str] | None]:
+    """Predictions with columns in the order of the classes, and the names of the classes.
+
+    Args:
+      table: predictions.
+      labels: the given labels.
+      class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
+    """
+    values, columns = table
+    if columns is None:
+        return values, class_names
+    if class_names is None:
+        return values, columns if set(columns) & set(np.asarray(labels).ravel().tolist()) else None
+    if sorted(columns) == sorted(class_names):
+        values = values[:, [columns.index(name) for name in class_names]]
+    return values, class_names
 
 
 def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
@@ -86,12 +126,14 @@ def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
         read_columns(path) if path.suffix == ".csv" else {name: each.to_numpy() for name, each in _table(path).items()}
     )
     name = label_column(path, list(columns), column)
-    ids = next((columns[other] for other in IDS if other in columns and other != name), None)
+    named = (columns[other].astype(str) for other in IDS if other in columns and other != name)
+    ids = next((each for each in named if len(set(each.tolist())) == len(each)), None)  # a file may hold many examples
     labels = columns[name]
     if labels.dtype == object:  # text in a .parquet
-        labels = np.array([None if each is None else str(each) for each in labels])
-    texts = columns.get(TEXT)
-    return Labelled(_numbers(path, labels), None if ids is None else ids.astype(str), texts)
+        import pandas  # loaded only for tables
+
+        labels = np.where(pandas.isna(labels), "", labels).astype(str)
+    return Labelled(_numbers(path, labels), ids, columns.get(TEXT))
 
 
 def label_column(path: pathlib.Path, names: list[str], column: str | None = None) -> str:
@@ -155,7 +197,10 @@ def _table(path: pathlib.Path) -> Any:
 
     try:
         if path.suffix == ".csv":
-            header = [cell.strip() for cell in read_rows(path)[0].cells]
+            first, *others = read_rows(path)
+            header = [cell.strip() for cell in first.cells]
+            for row in others:
+                check_width(path, header, row)
             table = pandas.read_csv(path, skipinitialspace=True)
         else:
             import pyarrow.parquet
@@ -165,6 +210,7 @@ def _table(path: pathlib.Path) -> Any:
     except (ValueError, IndexError, OSError) as error:
         raise ValueError(f"{path} is not a readable table: {error}") from error
     _once(path, header)
+    table.columns = header if path.suffix == ".csv" else [str(name).strip() for name in table.columns]
     return table
 
 
@@ -174,10 +220,17 @@ def _once(path: pathlib.Path, header: list[str]) -> None:
 
 
 def _numbers(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
-    """Labels of text as integers, if all of them are."""
+    """Labels of text as integers, if all of them are numbers."""
     if labels.dtype.kind != "U":
         return labels
     if empty := np.flatnonzero(labels == "").tolist():
         raise ValueError(f"{path}: {len(empty)} labels are empty, the first in row {empty[0]}: fill in or remove them")
-    whole = np.char.isdigit(labels)
-    return labels.astype(np.int64) if whole.all() else labels
+    try:
+        labels.astype(float)
+    except ValueError:
+        return labels
+    if strange := [label for label in labels.tolist() if not re.fullmatch("[0-9]{1,9}", label)]:
+        raise ValueError(
+            f"{path}: labels {few(sorted(set(strange)))} are not class numbers: write 0, 1, ... in all rows, or names"
+        )
+    return labels.astype(np.int64)

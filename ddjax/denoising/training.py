@@ -39,6 +39,7 @@ from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model, TrainSet
 
 NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what decides any network and its training
+SHORT = ("plain_epochs", *NETWORK)
 _TINY = 1e-12
 
 Predict = Callable[[Request], Predictions]
@@ -197,7 +198,7 @@ def _cost_of_young(data: TrainSet, plan: Plan) -> Cost:
     return costs.training(network_for(data, plan), data, epochs, 1).times(plan.students)
 
 
-_SHORT, _FOLDS = ("plain_epochs", *NETWORK), ("plain_epochs", "folds", *NETWORK)
+_FOLDS = (*SHORT, "folds")
 
 
 def _trainer(
@@ -208,11 +209,11 @@ def _trainer(
     return Predictor(_timed(stage, predict), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
 
 
-RULE = _trainer("networks", _by_rule, _SHORT, _cost_of_rule)
+RULE = _trainer("networks", _by_rule, SHORT, _cost_of_rule)
 TRAINED = {name: RULE for name, published in RULES.items() if not published.data} | {
     "cleanlab": _trainer("folds", _folds, _FOLDS, _cost_of_cleanlab, judge=through_cleanlab),
-    "small_loss": _trainer("networks", _young, ("plain_epochs", "students", *NETWORK), _cost_of_young),
-    "plain": _trainer("networks", _plain, _SHORT, cost_of_training),
+    "small_loss": _trainer("networks", _young, (*SHORT, "students"), _cost_of_young),
+    "plain": _trainer("networks", _plain, SHORT, cost_of_training),
     "cross_validated": _trainer("networks", _stopped, _FOLDS, _cost_of_stopped),
 }
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ddjax.denoising.inputs import class_numbers, one_each
+from ddjax.denoising.judging import SUM
 from ddjax.denoising.predictor import FeatureSet
-from ddjax.names import briefly
+from ddjax.names import briefly, few
 
 BLOCK = 2**24  # bytes that are read at a time
-_SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
 
 
 def feature_set(features: Any, labels: Any, class_names: Sequence[str] | None) -> tuple[FeatureSet, tuple[str, ...]]:
@@ -63,6 +63,11 @@ def predictions(
     if class_names is None and given.dtype.kind != "U":
         class_names = [str(c) for c in range(k)]
     numbered, names = class_numbers(given, class_names, filled=class_names is None)
+    if class_names is None and all(map(str.isdecimal, names)) and sorted(names, key=int) != list(names):
+        raise ValueError(
+            f"labels are numbers written as text, whose order is {few(names)} as names: pass labels.astype(int), or "
+            "class_names, the name of each column in order"
+        )
     if len(names) != k:
         raise ValueError(
             f"labels are {len(names)} names, and pred_probs have {k} columns: pass class_names, the name of each "
@@ -71,7 +76,7 @@ def predictions(
     for member in probs:
         _finite(member, "pred_probs")
         for first, rows in blocks(member):
-            bad = (rows.min(axis=1) < 0) | (np.abs(rows.sum(axis=1) - 1) > _SUM)
+            bad = (rows.min(axis=1) < 0) | (np.abs(rows.sum(axis=1) - 1) > SUM)
             if bad.any():
                 row = int(bad.argmax())
                 raise ValueError(

@@ -32,16 +32,17 @@ def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, s
     ids, decisions = (columns[name] for name in COLUMNS)
     if strange := sorted(set(decisions.tolist()) - {ACCEPT, REJECT}):
         raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
-    row_of = {name: row for row, name in enumerate(report.ids.tolist())}
-    if unknown := [name for name in ids.tolist() if name not in row_of]:
+    if unknown := ids[~np.isin(ids, report.ids)].tolist():
         raise ValueError(f"{path} holds ids that were not judged: {few(unknown)}; use the data and options of its run")
-    if len(set(ids.tolist())) < len(ids):
-        raise ValueError(f"{path} decides about some ids twice: keep one row for each")
-    rows = np.array([row_of[name] for name in ids.tolist()], int)
-    accepted, rejected = rows[decisions == ACCEPT], rows[decisions == REJECT]
-    flagged, suggested = report.flagged.copy(), report.suggested.copy()
-    flagged[accepted], flagged[rejected] = True, False
-    suggested[accepted] = report.likeliest_other[accepted]
-    suggested[rejected] = report.given[rejected]
-    words = f"{len(accepted)} suggestions are accepted and {len(rejected)} rejected in {path}"
-    return dataclasses.replace(report, flagged=flagged, suggested=suggested), words
+    accepted, rejected = (np.isin(report.ids, ids[decisions == each]) for each in (ACCEPT, REJECT))
+    if twice := report.ids[accepted & rejected].tolist():
+        raise ValueError(f"{path} accepts and rejects {few(twice)}: keep one decision for each")
+    flagged = (report.flagged | accepted) & ~rejected
+    wrong = np.where(accepted, 1, report.wrong)[flagged]  # a person has said that an accepted one is
+    made = dataclasses.replace(
+        report,
+        flagged=flagged,
+        suggested=np.where(accepted, report.likeliest_other, np.where(rejected, report.given, report.suggested)),
+        expected_precision=float(wrong.mean()) if flagged.any() else float("nan"),
+    )
+    return made, f"{accepted.sum()} suggestions are accepted and {rejected.sum()} rejected in {path}"

@@ -1,9 +1,11 @@
 """The findings in the formats that Label Studio, FiftyOne, cleanlab and the package datasets import."""
 
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -42,9 +44,10 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
     """Write tasks, the most suspicious first, with the given label as annotation and the suggestion as prediction.
 
     `label_studio.xml` is the labelling interface that the tasks refer to. The address of a picture is its path below
-    the folder that holds the data, for the server's local files; a picture without a file is part of its task.
+    the folder that holds the data, for the server's local files; a picture without a file there is part of its task.
     """
     report, task, paths = found.report, found.task, found.files
+    root = pathlib.Path(os.path.abspath(pathlib.Path(found.settings.data or "").expanduser())).parent
     kind, value = (
         ("Image", "image") if task.images is not None else ("Text", "text" if task.texts is not None else "id")
     )
@@ -55,8 +58,8 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
     def one(row: int) -> dict[str, Any]:
         data = {"id": str(report.ids[row]), "given_label": found.label(row), "flagged": bool(report.flagged[row])}
         if task.images is not None:
-            root = pathlib.Path(found.settings.data or "").expanduser().resolve().parent
-            local = paths and LOCAL + paths[row].resolve().relative_to(root).as_posix()
+            file = paths and pathlib.Path(os.path.abspath(paths[row]))  # links to files elsewhere stay links
+            local = file and file.is_relative_to(root) and LOCAL + quote(file.relative_to(root).as_posix())
             data["image"] = local or png(task.images[row])
         if task.texts is not None:
             data["text"] = str(task.texts[row])
@@ -100,6 +103,8 @@ def fiftyone(found: Found, folder: pathlib.Path) -> pathlib.Path:
         }
         for row, name in enumerate(report.ids.tolist())
     }
+    if len(labels) < len(set(report.ids.tolist())):
+        raise ValueError("--export fiftyone needs images whose paths differ without their suffix")
     path = folder / "fiftyone.json"
     with replacing(path, "w") as file:
         json.dump({"classes": list(report.class_names), "labels": labels}, file)
@@ -138,7 +143,7 @@ def hugging_face(found: Found, folder: pathlib.Path) -> pathlib.Path:
         added["text"], kinds["text"] = task.texts.tolist(), datasets.Value("string")
     if found.settings.data and huggingface.is_dataset(source):
         assert task.dataset is not None
-        table = huggingface.table(source).select(task.dataset.ids[np.isin(task.dataset.keys, report.ids)].tolist())
+        table = huggingface.table(source).select(task.dataset.ids.tolist())
         made = datasets.Dataset.from_dict(added, features=datasets.Features(kinds))
         table = table.remove_columns([name for name in added if name in table.column_names])
         made = datasets.concatenate_datasets([table, made], axis=1)

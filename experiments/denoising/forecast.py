@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from ddjax.denoising.costs import judging, seconds
-from ddjax.denoising.distilling import WIDTH, configured, width_for
+from ddjax.denoising.distilling import WIDTH, configured
 from ddjax.denoising.predictor import FEATURES, IMAGES, Plan
-from ddjax.denoising.registry import choose_predictor
-from ddjax.distillers import DISTILLERS
+from ddjax.denoising.registry import choose_predictor, distiller
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import HELD_OUT
 from ddjax.models import build_sized
+from ddjax.models.sizes import auto_width
 from ddjax.names import choose
 from ddjax.types import TrainSet
 from experiments.running.config import Experiment
@@ -47,7 +47,7 @@ def forecast(
       Seconds by the name of the stage in `ddjax.denoise`, without stages that have no formula; None for a stage of two
       methods.
     """
-    width = width_for(shape.image, settings.width)
+    width = auto_width(shape.image, settings.width, WIDTH)
     size = {"width": settings.width, "depth": settings.depth, "usual": WIDTH}
     how = choose(PROTOCOLS, settings.protocol, "protocol")
     judge = build_sized(settings.network or how.network, shape.image, shape.classes, **size)
@@ -64,8 +64,7 @@ def forecast(
         if predictor.cost and predictor.stage:
             spent = seconds(predictor.cost(data, dataclasses.replace(plan, method=name)))
             expected[predictor.stage] = None if predictor.stage in expected else spent
-        elif name in DISTILLERS or ":" in name:
-            method = choose(DISTILLERS, name, "method")
+        elif method := distiller(name):
             config = configured(method, name, settings.ipc, options, width, flip)
             model = method.model(config, shape.image, shape.classes) if method.model else judge
             if formula := FORMULAS.get(name):

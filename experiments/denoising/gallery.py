@@ -1,7 +1,6 @@
 """Self-contained HTML page of the most suspicious examples. The template escapes text from data."""
 
 import base64
-import collections
 import io
 import pathlib
 from collections.abc import Sequence
@@ -46,8 +45,7 @@ def gallery(
       most: largest number of suspicious examples.
       clean: true labels; with them the page shows the calibration of the probabilities.
     """
-    shown, flagged = report.order()[:most], report.flagged
-    pairs = collections.Counter(sorted(zip(report.given[flagged], report.suggested[flagged], strict=True)))
+    shown = report.order()[:most]
     sheet = None if report.distilled is None else _sheet(report.distilled)
     pictures = None if images is None else (lambda row: _uri(images[row]))
     return (
@@ -59,7 +57,7 @@ def gallery(
             report=report,
             names=report.class_names,
             skipped=skipped,
-            count=int(flagged.sum()),
+            count=int(report.flagged.sum()),
             total=len(report.given),
             present=sorted({int(c) for c in report.given[shown]}),
             others=report.likeliest_other,
@@ -67,7 +65,7 @@ def gallery(
                 (row, pictures and pictures(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown
             ],
             conflicts=[(rows, pictures and pictures(rows[0])) for rows in report.conflicts[:most]],
-            pairs=pairs.most_common(PAIRS),
+            pairs=report.corrections[:PAIRS],
             calibration=None if clean is None else calibration(report, clean),
             sheet=sheet,
             grow=1 if sheet is None else max(1, 480 // sheet.shape[1]),

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ddjax.data import Dataset, load_all, prepare
+from ddjax.data import Dataset, load_all, prepare, select
 from ddjax.data.images import DifferentSizes
 from ddjax.denoising import tables
 from ddjax.denoising.inputs import class_numbers
 from ddjax.noise import NoiseSpec
 from ddjax.noise.spec import apply
+from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.files import array_digest
 from experiments.denoising import embedding, huggingface
 from experiments.denoising.pictures import opener
@@ -32,7 +33,7 @@ class Task(NamedTuple):
       images: pictures for the page, if there are any.
       texts: texts for the page, if there are any.
       clean: true labels, where noise was added.
-      dataset: as loaded, if there are images.
+      dataset: what is judged of the data set that was loaded, if there are images.
     """
 
     name: str
@@ -61,13 +62,19 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     matrix = None
     if file is not None:
         view.say(f"reading {file}")
-        matrix = tables.read_matrix(file, tables.PRED_PROBS if settings.pred_probs else tables.FEATURES)
+        names = tables.PRED_PROBS if settings.pred_probs else tables.FEATURES
+        with view.log():
+            table = tables.read_table(file, names, settings.label_column)
+        matrix = table.values
     if settings.data is None:
         assert settings.labels is not None and file is not None
         view.say(f"reading {settings.labels}")
         listed = tables.read_labels(settings.labels, settings.label_column)
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
-        task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, None, texts=listed.texts)
+        classes = None
+        if settings.pred_probs:
+            matrix, classes = tables.by_class(table, listed.labels, None)
+        task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, classes, texts=listed.texts)
         return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
@@ -76,8 +83,11 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     images = np.asarray(made.train.images)
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:
+        if settings.pred_probs:
+            matrix, _ = tables.by_class(table, dataset.labels, dataset.class_names)
         _as_many(matrix, len(dataset.labels), f"images of {settings.data}", settings.pred_probs)
-        matrix = matrix if len(rows) == len(dataset.labels) else np.take(matrix, rows, axis=-2)
+        wanted = _file_rows(settings.data, len(dataset.labels))[rows]
+        matrix = matrix if np.array_equal(wanted, np.arange(len(dataset.labels))) else np.take(matrix, wanted, axis=-2)
     elif settings.embed:
         opened = opener(settings.data, dataset, rows, settings.image_column)
         identity = [array_digest(images), settings.data]
@@ -92,13 +102,13 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         dataset.class_names,
         images=images,
         clean=None if settings.noise == "clean" else np.asarray(made.audit.labels),
-        dataset=dataset,
+        dataset=dataset if len(rows) == len(dataset.ids) else select(dataset, made.train.ids),
     )
 
 
 def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
     """The task with errors added to its labels, which are then the truth."""
-    columns = None
+    columns = task.class_names
     if settings.pred_probs and task.given.dtype.kind != "U":
         columns = [str(c) for c in range(task.evidence[settings.kind].shape[-1])]
     clean, names = class_numbers(task.given, columns, filled=columns is None)
@@ -138,8 +148,16 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
             return load_all(settings.data, image_size=SIDE, least=fewest, report=report)
 
 
+def _file_rows(source: str, count: int) -> Int[np.ndarray, "n"]:
+    """The row in the source of each image: those of an .npz are loaded in the order of their ids."""
+    path = pathlib.Path(source).expanduser()
+    if path.suffix != ".npz" or "ids" not in npz_headers(path):
+        return np.arange(count)
+    return np.argsort(read_npz(path, ["ids"])["ids"].reshape(count), kind="stable")
+
+
 def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None:
-    rows = matrix.shape[-2] if pred_probs and matrix.ndim == 3 else matrix.shape[0]
+    rows = matrix.shape[-2] if matrix.ndim > 1 else matrix.size
     if rows != count:
         raise ValueError(
             f"{'pred_probs' if pred_probs else 'features'} have {rows} rows, and there are {count} {what}: they must "

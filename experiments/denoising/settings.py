@@ -19,8 +19,8 @@ class Settings:
         --labels.
       features: numbers that describe the examples: an .npy, .npz, .parquet or .csv file with a row for each. They are
         judged in place of images.
-      pred_probs: class probabilities of networks that did not train on the labels they are asked about: an .npy, .npz
-        or .parquet file with a row for each example. They are judged as they are.
+      pred_probs: class probabilities of networks that did not train on the labels they are asked about: an .npy, .npz,
+        .parquet or .csv file with a row for each example. They are judged as they are.
       embed: compute the features by a pretrained network, as timm:NAME.
       labels: labels of the features or predictions, if there are no images: an .npy, .npz, .parquet or .csv file. A
         table may have the columns id and text as well.
@@ -150,14 +150,13 @@ def least(settings: Settings, options: dict[str, Any]) -> int:
     """Smallest number of images per class in the files; 1 if labels are changed or images left out afterwards."""
     from ddjax.denoising.distilling import WIDTH, configured, least_images
     from ddjax.denoising.predictor import IMAGES
-    from ddjax.distillers import DISTILLERS
-    from ddjax.names import choose
+    from ddjax.denoising.registry import distiller
 
-    if settings.kind != IMAGES or not (settings.judge in DISTILLERS or ":" in settings.judge):
+    if settings.kind != IMAGES or settings.noise != "clean" or settings.imbalance is not None:
         return 1
-    if settings.noise != "clean" or settings.imbalance is not None:
+    method = distiller(settings.judge)
+    if method is None:
         return 1
-    method = choose(DISTILLERS, settings.judge, "method")
     config = configured(method, settings.judge, settings.ipc, options, settings.width or WIDTH, True)
     return least_images(settings.judge, config)
 

@@ -58,7 +58,7 @@ def staged(quiet: bool, expected: Mapping[str, float | None] | None = None) -> I
             if done == 0 and not metrics:
                 bars.close()
                 view.say(announced(stage, total, (expected or {}).get(stage)))
-                show = bars.enter_context(view.task(STAGES[stage][0]))
+                show = bars.enter_context(view.task(STAGES.get(stage, (stage,))[0]))
             if total:
                 show(done, total, metrics)
 
@@ -67,7 +67,7 @@ def staged(quiet: bool, expected: Mapping[str, float | None] | None = None) -> I
 
 def announced(stage: str, total: int, seconds: float | None) -> str:
     """The title of a stage, with its size and predicted time if they are known."""
-    title, unit = STAGES[stage]
+    title, unit = STAGES.get(stage, (stage, "steps"))  # a fork may name its own
     amount = [f"{total} {unit}"] if total else []
     estimate = [] if seconds is None else [f"about {in_time(seconds)}"]
     return f"{title}: {', '.join([*amount, *estimate])}" if amount or estimate else title

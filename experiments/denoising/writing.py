@@ -42,7 +42,7 @@ def write_cleaned(report: DenoiseReport, task: Task, settings: Settings, folder:
     names = np.array(report.class_names)
     if task.dataset is None:
         if settings.labels and settings.labels.suffix == ".csv":
-            _labels(settings.labels, settings.label_column, names[labels].tolist(), path)
+            _labels(settings.labels.expanduser(), settings.label_column, names[labels].tolist(), path)
         else:
             _table(path, ("id", "label"), zip(report.ids, names[labels], strict=True))
         return path
