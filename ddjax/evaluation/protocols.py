@@ -149,7 +149,8 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
     Args:
       recipe: a published recipe.
       flip: False removes horizontal flips from the augmentation.
-      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training. None keeps it.
+      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training,
+        rounded down. None keeps it.
 
     Example:
       >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
@@ -159,12 +160,11 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
         recipe = dataclasses.replace(recipe, augment=_WITHOUT_FLIP.get(recipe.augment, recipe.augment))
     if epochs is None:
         return recipe
-    ratio = epochs / recipe.epochs
     return dataclasses.replace(
         recipe,
         epochs=epochs,
-        drop_epochs=tuple(int(e * ratio) for e in recipe.drop_epochs),
-        warmup_steps=int(recipe.warmup_steps * ratio),
+        drop_epochs=tuple(e * epochs // recipe.epochs for e in recipe.drop_epochs),
+        warmup_steps=recipe.warmup_steps * epochs // recipe.epochs,
     )
 
 
