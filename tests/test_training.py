@@ -52,7 +52,8 @@ def test_draws_are_without_replacement():
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_trainer_is_the_plain_loop(optimiser):
-    settings, data = recipe(optimiser=optimiser, loss="cross_entropy"), examples()
+    momentum = 0.9 if optimiser == "sgd" else 0.0
+    settings, data = recipe(optimiser=optimiser, momentum=momentum, loss="cross_entropy"), examples()
     trainer = make_trainer(MODEL, settings)
     state = trainer.init(jax.random.key(1), jnp.float32(settings.rate))
     steps = {"sgd": optax.sgd(settings.rate, settings.momentum), "adam": optax.adam(settings.rate)}[optimiser]
@@ -244,3 +245,21 @@ def test_losses():
 def test_unknown_names_are_answered(field, value, word):
     with pytest.raises(ValueError, match=word):
         recipe(**{field: value})
+
+
+@pytest.mark.parametrize("changes", [{"drop_epochs": (1,)}, {"schedule": "drops", "floor": 0.1}, {"optimiser": "adam"}])
+def test_a_setting_without_effect_is_refused(changes):
+    with pytest.raises(ValueError, match=r"has no effect with (schedule|optimiser)="):
+        recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "watch", "message"),
+    [
+        ({"targets": jnp.eye(3, dtype=jnp.int32)[jnp.arange(10) % 3]}, None, r"float targets \[n k\].*int32\[10, 3\]"),
+        ({}, {"seen": (examples().images, {"acc": jnp.zeros(1, jnp.int32)})}, r"acc has labels \[1\] for images"),
+    ],
+)
+def test_examples_and_labels_that_do_not_fit_are_refused(changed, watch, message):
+    with pytest.raises(ValueError, match=message):
+        fit(MODEL, recipe(), examples()._replace(**changed), keys(), watch=watch)

@@ -90,7 +90,7 @@ def fit(
       (1, 2)
     """
     keep_compiled()
-    check(recipe, examples, keys, rates, rule, data, params)
+    check(recipe, examples, keys, rates, rule, data, params, watch or {})
     trainer = make_trainer(model, recipe, rule)
     watch, devices = jax.tree.map(by_rows, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
