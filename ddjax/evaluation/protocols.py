@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ddjax.ranges import Count, checked
 from ddjax.training import Recipe, drops
+from ddjax.training.published import pool_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +53,8 @@ def datm_recipe(m: int = 0) -> Recipe:
 
 
 def dance_recipe(m: int = 0, epochs: int = 1500) -> Recipe:
-    """The rate is multiplied by 0.2 after 2/3 and 5/6 of the epochs; CutMix is applied to half of the batches."""
-    return Recipe(
-        epochs=epochs,
-        batch=64,
-        rate=0.01,
-        momentum=0.9,
-        weight_decay=5e-4,
-        schedule="drops",
-        drop_epochs=drops(epochs, 2 / 3, 5 / 6),
-        drop=0.2,
-        augment="dance_eval",
-        cutmix=0.5,
-    )
+    """The recipe of DANCE's pool over more epochs, with flips, scaling and rotation."""
+    return dataclasses.replace(pool_recipe(epochs), augment="dance_eval")
 
 
 def rcig_recipe(m: int) -> Recipe:
