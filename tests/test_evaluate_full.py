@@ -53,6 +53,7 @@ def test_sets_that_do_not_fit_are_named(ready):
     baseline, model = BASELINES["B-PLAIN"], build("mlp", (8, 8, 1), 3, width=4)
     for trains, more, message in [
         ([inside.train, fewer], {}, r"one shape; got \[\(90, 8, 8, 1\), \(9, 8, 8, 1\)\]"),
+        ([], {}, "train is an empty list"),
         (fewer, {"holdout": 0.99}, "holdout=0.99 of 9 images leaves none"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -63,6 +63,9 @@ def test_networks(tmp_path):
     assert seen == [4, 5, 6]
     with pytest.raises(Changed, match=r"fit\.recipe\.rate: 0\.05 -> 0\.1"):
         run(dataclasses.replace(RECIPE, rate=0.1), checkpoints=kept)
+    with pytest.raises(Changed, match=r"fit\.network"):
+        twin = build("mlp", TRAIN.images.shape[1:], 2, width=4, activation="leaky")
+        fit(twin, RECIPE, EXAMPLES, keys(), watch=WATCH, every=2, options=RunOptions(checkpoints=kept))
     other = EXAMPLES._replace(targets=EXAMPLES.targets[::-1])
     with pytest.raises(Changed, match=r"fit\.arrays"):
         fit(MODEL, RECIPE, other, keys(), watch=WATCH, every=2, options=RunOptions(checkpoints=kept))

@@ -174,6 +174,8 @@ def train_full(
 def _check(
     baseline: Baseline, trains: list[TrainSet], test: TestSet, audits: list[Audit | None], holdout: float
 ) -> None:
+    if not trains:
+        raise ValueError("train is an empty list: pass a training set, or a list of them")
     checks.test_set(test)
     for train, audit in zip(trains, audits, strict=True):
         checks.train_set(train)

@@ -203,6 +203,8 @@ def evaluate(
 
 
 def _check(sets: list[Any], test: Any, trains: list[Any], audits: list[Any]) -> None:
+    if not sets:
+        raise ValueError("distilled is an empty list: pass a set, or a list of them")
     checks.test_set(test)
     for distilled, train, audit in zip(sets, trains, audits, strict=True):
         checks.kind(distilled, DistilledSet, "distilled", "A distiller's extract makes one, and so does load_distilled")
