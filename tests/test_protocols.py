@@ -51,6 +51,7 @@ def test_ncfm_halves_its_rate_after_each_fifth():
     assert [float(factor(jnp.int32(2 * epoch))) for epoch in (0, 399, 400, 1999)] == [1, 1, 0.5, 0.0625]
     assert adapted(recipe, flip=False, epochs=500).drop_epochs == (100, 200, 300, 400)
     assert adapted(recipe, flip=False).augment == "ncfm_noflip"
+    assert adapted(Recipe(epochs=1, batch=1, rate=0.1, augment="crop_flip"), flip=False).augment == "crop"
 
 
 def test_adamw_is_that_of_optax():

@@ -129,6 +129,7 @@ _WITHOUT_FLIP = {
     "dance_eval": "dance_eval_noflip",
     "rcig": "rcig_mnist",
     "ncfm": "ncfm_noflip",
+    "crop_flip": "crop",
 }
 
 
@@ -138,7 +139,7 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
 
     Args:
       recipe: a published recipe.
-      flip: False removes horizontal flips from the augmentation.
+      flip: False removes horizontal flips from an augmentation of `AUGMENTATIONS`; a fork's own stays as it is.
       epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training,
         rounded down. None keeps it.
 
