@@ -9,6 +9,7 @@ import pytest
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted, common_recipe, dance_recipe, datm_recipe, rcig_recipe
 from ddjax.training import Recipe
+from ddjax.training.published import pool_recipe
 from ddjax.training.schedule import direction, rate_factor
 
 
@@ -23,10 +24,10 @@ def test_published_schedules():
         2000: (1333, 1666),
         3000: (2000, 2500),
     }.items():
-        assert dance_recipe(epochs=epochs).drop_epochs == marks
+        assert pool_recipe(epochs).drop_epochs == adapted(dance_recipe(), epochs=epochs).drop_epochs == marks
     dance = rate_factor(dance_recipe(), 7)
     assert [round(float(dance(e * 7)), 6) for e in (0, 999, 1000, 1249, 1250)] == [1, 1, 0.2, 0.2, 0.04]
-    assert float(rate_factor(dance_recipe(epochs=3), 7)(2 * 7)) == pytest.approx(0.04)
+    assert float(rate_factor(pool_recipe(3), 7)(2 * 7)) == pytest.approx(0.04)
     for m, steps in {10: 1000, 100: 2000}.items():
         chosen = rcig_recipe(m)
         assert chosen.epochs * chosen.draws == steps

@@ -52,9 +52,9 @@ def datm_recipe(m: int = 0) -> Recipe:
     )
 
 
-def dance_recipe(m: int = 0, epochs: int = 1500) -> Recipe:
-    """The recipe of DANCE's pool over more epochs, with flips, scaling and rotation."""
-    return dataclasses.replace(pool_recipe(epochs), augment="dance_eval")
+def dance_recipe(m: int = 0) -> Recipe:
+    """The recipe of DANCE's pool over 1500 epochs, with flips, scaling and rotation."""
+    return dataclasses.replace(pool_recipe(1500), augment="dance_eval")
 
 
 def rcig_recipe(m: int) -> Recipe:
@@ -88,16 +88,16 @@ def frepo_recipe(m: int) -> Recipe:
     return dataclasses.replace(rcig_recipe(m), epochs=steps // 100, batch=500, rate=3e-4)
 
 
-def ncfm_recipe(m: int = 0, epochs: int = 2000) -> Recipe:
+def ncfm_recipe(m: int = 0) -> Recipe:
     """AdamW; the rate is halved after each fifth of the epochs; CutMix is applied to half of the batches."""
     return Recipe(
-        epochs=epochs,
+        epochs=2000,
         batch=128,
         rate=1e-3,
         optimiser="adamw",
         weight_decay=5e-4,
         schedule="drops",
-        drop_epochs=drops(epochs, 0.2, 0.4, 0.6, 0.8),
+        drop_epochs=drops(2000, 0.2, 0.4, 0.6, 0.8),
         drop=0.5,
         augment="ncfm",
         cutmix=0.5,

@@ -173,15 +173,15 @@ def trajectories(
     return Trajectories(array, kept, manifest, unraveller(model))
 
 
-def logged(every: float = 10.0) -> Report:
-    """A report that logs progress at most once in `every` seconds. Time before the first call is mostly compilation."""
+def logged() -> Report:
+    """A report that logs progress at most once in ten seconds. Time before the first call is mostly compilation."""
     first, last = None, time.monotonic()
 
     def report(done: int, total: int, metrics: dict[str, float]) -> None:
         nonlocal first, last
         now = time.monotonic()
         first = first or (done, now)
-        if now - last >= every and done > first[0]:
+        if now - last >= 10 and done > first[0]:
             last, left = now, (now - first[1]) * (total - done) / (done - first[0])
             log.info("experts: %d of %d epochs, loss %.3f, %.0f s left", done, total, metrics["loss"], left)
 
