@@ -97,6 +97,13 @@ def test_sampling_agrees_with_map_coordinates():
     close(jax.jit(separable)(images, line, column), sampled(images, *grid))
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 1), (6, 1, 2)])
+def test_images_of_one_row_or_column_are_sampled(shape):
+    images, (h, w, _) = images_of(shape, 2), shape
+    rows, columns = (jnp.broadcast_to(at, (1, h, w)) for at in (jnp.arange(h)[:, None] + 0.25, jnp.arange(w) - 0.5))
+    close(bilinear(images, rows, columns), separable(images, rows[:, :, 0], columns[:, 0]))
+
+
 def test_half_a_pixel_outside_is_half_the_edge():
     out = bilinear(COUNT, jnp.full((1, 4, 4), -0.5), jnp.broadcast_to(jnp.arange(4.0)[None, None], (1, 4, 4)))
     close(out[0, 0], [0.5, 1.0, 1.5, 2.0])

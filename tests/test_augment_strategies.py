@@ -191,10 +191,11 @@ def test_zeros_stay_zeros_where_only_zeros_move_in():
         assert not augment(jax.random.key(seed), jnp.zeros((5, 8, 8, 3))).any()
 
 
-def test_crop_flip():
+@pytest.mark.parametrize("flip", [True, False])
+def test_crop_flip(flip):
     images = jnp.broadcast_to(jnp.arange(1.0, 33.0)[None, None, :, None], (64, 32, 32, 1))
-    out = np.asarray(jax.jit(crop_flip())(jax.random.key(0), images))
+    out = np.asarray(jax.jit(crop_flip(flip=flip))(jax.random.key(0), images))
     rising = np.array([np.diff(row[row > 0]).mean() > 0 for row in out[:, 16, :, 0]])
-    assert 0.25 < rising.mean() < 0.75
+    assert 0.25 < rising.mean() < 0.75 if flip else rising.all()
     outside = (out == 0).sum((1, 2, 3))
     assert outside.max() <= 32 * 32 - 28 * 28 and outside.min() < outside.max()

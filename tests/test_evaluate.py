@@ -13,6 +13,7 @@ from ddjax.distilled import DistilledSet, expand
 from ddjax.evaluation import PROTOCOLS, Protocol, dd_ranking, evaluate, predicted, students
 from ddjax.evaluation.ranking import hardened, label_robust_score
 from ddjax.evaluation.spaces import suited
+from ddjax.execution.guard import Diverged
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
@@ -110,6 +111,11 @@ def test_the_learned_rate_is_used_where_the_protocol_says_so(ready, distilled):
     assert evaluate(learned, ready.test, protocol=with_it, model=MODEL).rate == pytest.approx(0.03)
     assert evaluate(learned, ready.test, protocol=QUICK, model=MODEL).rate == pytest.approx(0.05)
     assert evaluate(distilled, ready.test, protocol=with_it, model=MODEL).rate == pytest.approx(0.05)
+    negative = dataclasses.replace(distilled, step_size=jnp.float32(-0.1))
+    with pytest.raises(Diverged, match=r"positive_step_size=True"):
+        evaluate(negative, ready.test, protocol=with_it, model=MODEL)
+    lost, good = evaluate([negative, distilled], ready.test, protocol=with_it, model=MODEL)
+    assert "learned step size is -0.1" in str(lost) and good.rate == pytest.approx(0.05)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Full training, its baselines, and the measures of a score."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -15,6 +16,9 @@ from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_sco
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe
+from ddjax.training.published import RECIPES
+
+PER_IMAGE = ("images", "labels", "ids")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +47,24 @@ def test_full_training_memorises_and_the_hold_out_sees_it(ready):
     )
 
 
+def test_sets_that_do_not_fit_are_named(ready):
+    inside = to_space(ready, preprocess.fit("standardize", ready.train.images))
+    fewer = dataclasses.replace(inside.train, **{name: getattr(inside.train, name)[:9] for name in PER_IMAGE})
+    baseline, model = BASELINES["B-PLAIN"], build("mlp", (8, 8, 1), 3, width=4)
+    for trains, more, message in [
+        ([inside.train, fewer], {}, r"one shape; got \[\(90, 8, 8, 1\), \(9, 8, 8, 1\)\]"),
+        ([], {}, "train is an empty list"),
+        (fewer, {"holdout": 0.99}, "holdout=0.99 of 9 images leaves none"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            train_full(baseline, trains, inside.test, model=model, **more)
+
+
 def test_published_baselines():
-    datm = BASELINES["B-DATM"].recipe
-    assert (datm.epochs, datm.batch, datm.rate, datm.momentum, datm.weight_decay) == (100, 256, 0.01, 0.0, 0.0)
-    assert (datm.sharpness.rho, datm.sharpness.alpha, datm.sharpness.adaptive, datm.augment) == (0.01, 0.3, True, "dsa")
-    dance = BASELINES["B-DANCE"].recipe
-    assert (dance.epochs, dance.batch, dance.drop_epochs, dance.drop) == (60, 64, (40, 50), 0.2)
-    assert (dance.augment, dance.cutmix) == ("dance_pretrain", 0.5)
+    assert (BASELINES["B-DATM"].recipe, BASELINES["B-DANCE"].recipe) == (RECIPES["datm"], RECIPES["dance"])
     assert PROTOCOLS["datm"].use_step_size and PROTOCOLS["rcig"].students == 5
     assert adapted(PROTOCOLS["dance"].recipe(10), epochs=150).drop_epochs == (100, 125)
+    assert adapted(PROTOCOLS["dance"].recipe(10), epochs=258).drop_epochs == (172, 215)  # in floats, 214.99...
 
 
 def test_ranking_scores():
@@ -70,4 +83,6 @@ def test_measures():
     assert counts.tolist() == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
     np.testing.assert_array_equal(recall(counts), [1.0, 0.5, np.nan])
     assert thirds(np.arange(6.0)) == {"head": 0.5, "medium": 2.5, "tail": 4.5}
+    assert math.isnan(thirds(np.arange(2.0))["tail"])
+    assert confusion(np.array([99]), np.array([99], np.uint8), 100)[99, 99] == 1
     np.testing.assert_allclose(smoothed(np.array([[0.0, 3.0, 0.0, 0.0]]), 3), [[1.5, 1, 1, 0]])

@@ -120,6 +120,8 @@ def test_kept_epochs_and_bfloat16_are_taken_from_all_snapshots(whole, tmp_path):
     for found, settings in [(ends, {"keep": "ends"}), (window, {"keep": [1, 2]}), (half, {"storage": "bfloat16"})]:
         assert size(MODEL, RECIPE, 2, **settings) == found.array.nbytes
     assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(ValueError, match="unknown storage 'int8'"):
+        size(MODEL, RECIPE, 2, storage="int8")
 
 
 def test_missing_snapshots_and_experts_are_named(whole):

@@ -17,6 +17,7 @@ from ddjax.experts import buffer as buffers
 from ddjax.experts import size
 from ddjax.experts.identity import identity
 from ddjax.models import build
+from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Sharpness
 
 
@@ -58,6 +59,21 @@ def test_interrupted_training_resumes(whole, tmp_path):
     again = made(tmp_path, options=RunOptions(report=report))
     assert calls[-1][:2] == (3, 3)
     np.testing.assert_array_equal(again.array, whole.array)
+
+
+def test_a_stored_expert_leaves_no_checkpoint(tmp_path, monkeypatch):
+    """They hold all snapshots once more: those of every group would take as much space as the buffer."""
+    monkeypatch.setattr(
+        buffers.Buffer, "checkpoints", lambda self: Checkpoints(self.folder / "unfinished", {}, seconds=0.0)
+    )
+    left = []
+
+    def report(done, of, metrics):
+        if done == RECIPE.epochs + 1:  # the second expert
+            left.extend(path.parent.name for path in tmp_path.rglob("step-*"))
+
+    made(tmp_path, options=RunOptions(report=report))
+    assert len(set(left)) == 1
 
 
 def damage_a_number(buffer):

@@ -7,9 +7,33 @@ import optax
 import pytest
 
 from ddjax.evaluation import PROTOCOLS
-from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation.protocols import adapted, common_recipe, dance_recipe, datm_recipe, rcig_recipe
 from ddjax.training import Recipe
+from ddjax.training.published import pool_recipe
 from ddjax.training.schedule import direction, rate_factor
+
+
+def test_published_schedules():
+    datm = rate_factor(datm_recipe(), 4)
+    assert datm(501 * 4 + 3) == 1 and datm(502 * 4) == pytest.approx(0.1)
+    assert datm_recipe().epochs == 1001
+    for epochs, marks in {
+        60: (40, 50),
+        80: (53, 66),
+        1500: (1000, 1250),
+        2000: (1333, 1666),
+        3000: (2000, 2500),
+    }.items():
+        assert pool_recipe(epochs).drop_epochs == adapted(dance_recipe(), epochs=epochs).drop_epochs == marks
+    dance = rate_factor(dance_recipe(), 7)
+    assert [round(float(dance(e * 7)), 6) for e in (0, 999, 1000, 1249, 1250)] == [1, 1, 0.2, 0.2, 0.04]
+    assert float(rate_factor(pool_recipe(3), 7)(2 * 7)) == pytest.approx(0.04)
+    for m, steps in {10: 1000, 100: 2000}.items():
+        chosen = rcig_recipe(m)
+        assert chosen.epochs * chosen.draws == steps
+        factor = rate_factor(chosen, chosen.draws)
+        assert factor(0) == 0 and factor(500) == pytest.approx(1) and factor(steps) == pytest.approx(0.01)
+    assert common_recipe().epochs == 1000
 
 
 @pytest.mark.parametrize(
@@ -28,6 +52,7 @@ def test_ncfm_halves_its_rate_after_each_fifth():
     assert [float(factor(jnp.int32(2 * epoch))) for epoch in (0, 399, 400, 1999)] == [1, 1, 0.5, 0.0625]
     assert adapted(recipe, flip=False, epochs=500).drop_epochs == (100, 200, 300, 400)
     assert adapted(recipe, flip=False).augment == "ncfm_noflip"
+    assert adapted(Recipe(epochs=1, batch=1, rate=0.1, augment="crop_flip"), flip=False).augment == "crop"
 
 
 def test_adamw_is_that_of_optax():

@@ -9,6 +9,7 @@ import pytest
 
 from ddjax import testing
 from ddjax.execution.options import RunOptions
+from ddjax.experts import trajectories
 from ddjax.experts.fleet import train_experts
 from ddjax.models import build
 from ddjax.preprocess import one_hot
@@ -62,6 +63,9 @@ def test_networks(tmp_path):
     assert seen == [4, 5, 6]
     with pytest.raises(Changed, match=r"fit\.recipe\.rate: 0\.05 -> 0\.1"):
         run(dataclasses.replace(RECIPE, rate=0.1), checkpoints=kept)
+    with pytest.raises(Changed, match=r"fit\.network"):
+        twin = build("mlp", TRAIN.images.shape[1:], 2, width=4, activation="leaky")
+        fit(twin, RECIPE, EXAMPLES, keys(), watch=WATCH, every=2, options=RunOptions(checkpoints=kept))
     other = EXAMPLES._replace(targets=EXAMPLES.targets[::-1])
     with pytest.raises(Changed, match=r"fit\.arrays"):
         fit(MODEL, RECIPE, other, keys(), watch=WATCH, every=2, options=RunOptions(checkpoints=kept))
@@ -97,3 +101,12 @@ def test_experts(tmp_path, dtype):
     for one, other in zip(found, whole, strict=True):
         assert one.snapshots.dtype == other.snapshots.dtype
         np.testing.assert_array_equal(one.snapshots.view(np.uint8), other.snapshots.view(np.uint8))
+
+
+@pytest.mark.slow
+def test_experts_in_memory_of_another_recipe(tmp_path):
+    options = RunOptions(checkpoints=Checkpoints(tmp_path / "run", {}, seconds=0.0))
+    short, other = Recipe(epochs=1, batch=12, rate=0.05), Recipe(epochs=1, batch=12, rate=0.1)
+    trajectories(MODEL, short, TRAIN, experts=1, store=False, options=options)
+    with pytest.raises(Changed, match=r"experts\.recipe\.rate: 0\.05 -> 0\.1"):
+        trajectories(MODEL, other, TRAIN, experts=1, store=False, options=options)

@@ -134,3 +134,9 @@ def test_when_every_label_is_trusted_the_labels_stay_and_no_guess_is_used():
 def test_ranges():
     with pytest.raises(ValueError, match="threshold"):
         dividemix(threshold=1.5)
+
+
+def test_labels_below_the_threshold_are_flagged():
+    stats = Stats(jnp.zeros((2, 3, K)), None, None, jnp.zeros(3, jnp.int32))
+    findings = dividemix(threshold=0.9).export({"clean": jnp.array([[0.95, 0.8, 0.4]] * 2)}, stats)
+    assert findings.flagged.tolist() == [False, True, True]

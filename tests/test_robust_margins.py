@@ -21,11 +21,11 @@ def batch(rows, present):
 
 
 @pytest.mark.parametrize("probabilities", [False, True])
-def test_a_margin_is_summed_over_the_visits_of_its_image(probabilities):
+def test_a_margin_is_the_mean_over_the_visits_of_its_image(probabilities):
     rule = margins(probabilities)
     tables = rule.start(jax.random.key(0), Given(LABELS, 3, 1), None)
-    rng, expected = np.random.default_rng(0), np.zeros(8)
-    for rows, present in [([0, 1, 2, 3], [1, 1, 1, 1]), ([4, 5, 6, 7], [1, 1, 1, 1]), ([0, 2, 0, 0], [1, 1, 0, 0])]:
+    rng, expected, visits = np.random.default_rng(0), np.zeros(8), np.array([2, 1, 2, 1, 1, 1, 1, 0])
+    for rows, present in [([0, 1, 2, 3], [1, 1, 1, 1]), ([4, 5, 6, 0], [1, 1, 1, 0]), ([0, 2, 0, 0], [1, 1, 0, 0])]:
         logits = jnp.asarray(rng.standard_normal((4, 3)), jnp.float32)
         outputs = Outputs(logits[None, None], None)
         tables = rule.loss(outputs, batch(jnp.array(rows), jnp.array(present, jnp.float32)), tables, {}).tables
@@ -36,8 +36,9 @@ def test_a_margin_is_summed_over_the_visits_of_its_image(probabilities):
                 expected[row] += value[label] - np.delete(value, label).max()
     np.testing.assert_allclose(tables["margin"], expected, atol=1e-5)
     found = rule.export(tables, Stats(jnp.zeros((1, 8, 3)), None, None, LABELS))
-    np.testing.assert_allclose(found.suspicion, -expected, atol=1e-5)
+    np.testing.assert_allclose(found.suspicion, -expected / np.maximum(visits, 1), atol=1e-5)
     np.testing.assert_allclose(jnp.sum(found.relabel, axis=1), 1, atol=1e-5)
+    assert LABELS[7] and not found.flagged[7]  # an image that was never visited
     assert label_margin(jnp.array([[1.0, 4.0, 2.0]]), jnp.array([1])).tolist() == [2.0]
 
 

@@ -123,6 +123,8 @@ def test_echo_keeps_a_share_of_each_class():
     for k in range(3):
         inside = np.asarray(values)[labels == k]
         assert set(np.asarray(values)[kept & (labels == k)]) == set(np.sort(inside)[: int(0.72 * len(inside) + 1e-6)])
+    with pytest.raises(ValueError, match="until must be a finite number above 0"):
+        echo.echo_select(until=0)  # it would select nothing
 
 
 @pytest.mark.slow

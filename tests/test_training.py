@@ -8,13 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from ddjax.evaluation.protocols import common_recipe, dance_recipe, datm_recipe, rcig_recipe
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
 from ddjax.training.losses import cross_entropy, squared_error
 from ddjax.training.programs import alone
-from ddjax.training.schedule import rate_factor, rows_of_epoch
+from ddjax.training.schedule import rows_of_epoch
 
 MODEL = build("convnet", (8, 8, 1), 3, depth=1, width=4)
 
@@ -52,7 +51,8 @@ def test_draws_are_without_replacement():
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_trainer_is_the_plain_loop(optimiser):
-    settings, data = recipe(optimiser=optimiser, loss="cross_entropy"), examples()
+    momentum = 0.9 if optimiser == "sgd" else 0.0
+    settings, data = recipe(optimiser=optimiser, momentum=momentum, loss="cross_entropy"), examples()
     trainer = make_trainer(MODEL, settings)
     state = trainer.init(jax.random.key(1), jnp.float32(settings.rate))
     steps = {"sgd": optax.sgd(settings.rate, settings.momentum), "adam": optax.adam(settings.rate)}[optimiser]
@@ -112,29 +112,6 @@ def test_gsam_golden():
         assert abs(away @ np.asarray(plain)) < 1e-9
         flat = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.0, adaptive=False))
         np.testing.assert_allclose(flat, gradient(start + 0.1 * first / jnp.linalg.norm(first)), rtol=1e-9)
-
-
-def test_published_schedules():
-    datm = rate_factor(datm_recipe(), 4)
-    assert datm(501 * 4 + 3) == 1 and datm(502 * 4) == pytest.approx(0.1)
-    assert datm_recipe().epochs == 1001
-    for epochs, marks in {
-        60: (40, 50),
-        80: (53, 66),
-        1500: (1000, 1250),
-        2000: (1333, 1666),
-        3000: (2000, 2500),
-    }.items():
-        assert dance_recipe(epochs=epochs).drop_epochs == marks
-    dance = rate_factor(dance_recipe(), 7)
-    assert [round(float(dance(e * 7)), 6) for e in (0, 999, 1000, 1249, 1250)] == [1, 1, 0.2, 0.2, 0.04]
-    assert float(rate_factor(dance_recipe(epochs=3), 7)(2 * 7)) == pytest.approx(0.04)
-    for m, steps in {10: 1000, 100: 2000}.items():
-        chosen = rcig_recipe(m)
-        assert chosen.epochs * chosen.draws == steps
-        factor = rate_factor(chosen, chosen.draws)
-        assert factor(0) == 0 and factor(500) == pytest.approx(1) and factor(steps) == pytest.approx(0.01)
-    assert common_recipe().epochs == 1000
 
 
 def test_momentum_is_fresh_at_a_drop():
@@ -244,3 +221,21 @@ def test_losses():
 def test_unknown_names_are_answered(field, value, word):
     with pytest.raises(ValueError, match=word):
         recipe(**{field: value})
+
+
+@pytest.mark.parametrize("changes", [{"drop_epochs": (1,)}, {"schedule": "drops", "floor": 0.1}, {"optimiser": "adam"}])
+def test_a_setting_without_effect_is_refused(changes):
+    with pytest.raises(ValueError, match=r"has no effect with (schedule|optimiser)="):
+        recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "watch", "message"),
+    [
+        ({"targets": jnp.eye(3, dtype=jnp.int32)[jnp.arange(10) % 3]}, None, r"float targets \[n k\].*int32\[10, 3\]"),
+        ({}, {"seen": (examples().images, {"acc": jnp.zeros(1, jnp.int32)})}, r"acc has labels \[1\] for images"),
+    ],
+)
+def test_examples_and_labels_that_do_not_fit_are_refused(changed, watch, message):
+    with pytest.raises(ValueError, match=message):
+        fit(MODEL, recipe(), examples()._replace(**changed), keys(), watch=watch)

@@ -22,4 +22,5 @@ AUGMENTATIONS = {  # name -> factory without arguments
     "rcig": rcig_augment,
     "rcig_mnist": lambda: rcig_augment(("crop", "rotate", "translate", "cutout")),
     "crop_flip": crop_flip,
+    "crop": lambda: crop_flip(flip=False),
 }

@@ -135,11 +135,12 @@ def diffaug(strategy: str = "color_crop_cutout", per_sample: bool = False) -> Di
     return DiffAug(always, tuple(name for name in names if name not in _ALWAYS), per_sample)
 
 
-def crop_flip(pad: int = 4) -> Augment:
+def crop_flip(pad: int = 4, flip: bool = True) -> Augment:
     """The augmentation of standard training: a shift by up to `pad` pixels, then a flip with probability 0.5.
 
     Args:
       pad: largest shift.
+      flip: False leaves the flip out.
 
     Returns:
       The augmentation.
@@ -149,8 +150,10 @@ def crop_flip(pad: int = 4) -> Augment:
       (2, 8, 8, 1)
     """
 
+    ops = (crop(pad), OPS["flip"]) if flip else (crop(pad),)
+
     def augment(key: PRNGKey, images: Images, op_key: PRNGKey | None = None) -> Images:
-        for op, k in zip((crop(pad), OPS["flip"]), jax.random.split(key), strict=True):
+        for op, k in zip(ops, jax.random.split(key), strict=False):
             images = op.apply(op.draw(k, len(images), images.shape[1:3]), images)
         return images
 

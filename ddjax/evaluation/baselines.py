@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ddjax.evaluation.protocols import dance_recipe, datm_recipe
+from ddjax.evaluation.protocols import datm_recipe
 from ddjax.preprocess import centered, one_hot
-from ddjax.training import Recipe, Sharpness
+from ddjax.training import Recipe
+from ddjax.training.published import RECIPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +25,8 @@ class Baseline:
 BASELINES: dict[str, Baseline] = {
     b.name: b
     for b in [
-        Baseline(
-            "B-DATM",
-            Recipe(epochs=100, batch=256, rate=0.01, sharpness=Sharpness(0.01, 0.3, True), augment="dsa"),
-            "datm",
-        ),
-        Baseline("B-DANCE", dataclasses.replace(dance_recipe(epochs=60), augment="dance_pretrain"), "dance"),
+        Baseline("B-DATM", RECIPES["datm"], "datm"),
+        Baseline("B-DANCE", RECIPES["dance"], "dance"),
         Baseline(
             "B-RCIG*",
             Recipe(

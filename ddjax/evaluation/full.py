@@ -1,6 +1,5 @@
 """Training on the whole noisy set, scored at the last epoch, the best epoch and the epoch that a hold-out picks."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, overload
 
 import jax
@@ -10,13 +9,13 @@ from jaxtyping import Float
 
 from ddjax import checks
 from ddjax.evaluation.baselines import Baseline, make_targets
+from ddjax.evaluation.holdout import Trainers, held_out, holdout_accuracy, plain_trainers
 from ddjax.evaluation.measures import smoothed
 from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, PartialShare, Seed, checked
-from ddjax.rows import part_of
-from ddjax.training import Examples, fit
+from ddjax.training import Examples
 from ddjax.training.checking import diverged
 from ddjax.training.fit import for_each
 from ddjax.types import PIXELS, Audit, Model, TestSet, TrainSet
@@ -38,15 +37,6 @@ class FullScores(NamedTuple):
     curves: dict[str, Any]
     params: Any
     model: Model
-
-
-# (rows of the set to train on, None for all) -> a function with the arguments and the result of `fit`
-Trainers = Callable[[np.ndarray | None], Callable[..., Any]]
-
-
-def plain_trainers(rows: np.ndarray | None) -> Callable[..., Any]:
-    """Plain training, for any rows."""
-    return fit
 
 
 @overload
@@ -132,7 +122,7 @@ def train_full(
     """
     trains = train if isinstance(train, list) else [train]
     audits, seeds = per_member(audit, len(trains), "audit"), per_member(seed, len(trains), "seed")
-    _check(baseline, trains, test, audits)
+    _check(baseline, trains, test, audits, holdout)
     examples = [Examples(t.images, make_targets(baseline, t.labels, t.num_classes)) for t in trains]
     known = [jnp.asarray(audit.labels) for audit in audits if audit is not None]
     labels = {"given_acc": for_each([jnp.asarray(t.labels) for t in trains], students)}
@@ -181,7 +171,11 @@ def train_full(
     return outcomes if isinstance(train, list) else intact(outcomes[0])
 
 
-def _check(baseline: Baseline, trains: list[TrainSet], test: TestSet, audits: list[Audit | None]) -> None:
+def _check(
+    baseline: Baseline, trains: list[TrainSet], test: TestSet, audits: list[Audit | None], holdout: float
+) -> None:
+    if not trains:
+        raise ValueError("train is an empty list: pass a training set, or a list of them")
     checks.test_set(test)
     for train, audit in zip(trains, audits, strict=True):
         checks.train_set(train)
@@ -192,6 +186,11 @@ def _check(baseline: Baseline, trains: list[TrainSet], test: TestSet, audits: li
                 f"train is in {train.space!r} and test in {test.space!r}: "
                 f"put both through the preprocessing {baseline.space!r}"
             )
+    shapes = [tuple(train.images.shape) for train in trains]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"training sets that are trained together have images of one shape; got {shapes}")
+    if holdout and held_out(n := shapes[0][0], holdout) == n:
+        raise ValueError(f"holdout={holdout} of {n} images leaves none to train on; 0 omits the hold-out")
 
 
 def _moments(curves: dict[str, Any], epochs: int, names: tuple[str, ...]) -> dict[str, dict[str, list]]:
@@ -205,42 +204,3 @@ def _moments(curves: dict[str, Any], epochs: int, names: tuple[str, ...]) -> dic
         | {name: [float(curves[name][s, e]) for s, e in enumerate(at)] for name in names}
         for moment, at in moments.items()
     }
-
-
-def holdout_accuracy(
-    baseline: Baseline,
-    trains: list[TrainSet],
-    examples: list[Examples],
-    *,
-    students: int,
-    model: Model,
-    holdout: float,
-    seed: int,
-    trainers: Trainers,
-    options: RunOptions,
-) -> tuple[Float[np.ndarray, "s epochs"], list[Diverged | None]]:
-    """Accuracy against the given labels of a hold-out after each epoch, of networks that did not train on it.
-
-    Returns:
-      The accuracies, and for each set the error if one of its networks diverged.
-    """
-    rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
-    count = max(1, round(len(rows) * holdout))
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), students)
-    held, kept = np.sort(rows[:count]), np.sort(rows[count:])
-
-    def part(arrays: list[Any], rows: np.ndarray) -> Any:
-        taken = {id(array): part_of(array, rows) for array in arrays}  # shared arrays stay shared
-        return for_each([taken[id(array)] for array in arrays], students)
-
-    images = [train.images for train in trains]
-    fitted = trainers(kept)(
-        model,
-        baseline.recipe,
-        Examples(part(images, kept), part([example.targets for example in examples], kept)),
-        jnp.concatenate([keys] * len(trains)),
-        watch={"held": (part(images, held), {"holdout_acc": part([train.labels for train in trains], held)})},
-        every=1,
-        options=options,
-    )
-    return fitted.seen["holdout_acc"], diverged(fitted.params, fitted.loss, "networks of the hold-out", len(trains))

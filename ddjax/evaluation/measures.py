@@ -1,7 +1,7 @@
 """Measures of predictions as pure functions of arrays; some of them take the clean training labels."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 
 def denoising(
@@ -31,9 +31,12 @@ def denoising(
     }
 
 
-def confusion(predicted: Int[np.ndarray, "n"], truth: Int[np.ndarray, "n"], num_classes: int) -> Int[np.ndarray, "k k"]:
+def confusion(
+    predicted: Integer[np.ndarray, "n"], truth: Integer[np.ndarray, "n"], num_classes: int
+) -> Int[np.ndarray, "k k"]:
     """The confusion matrix: rows are true classes, columns predicted ones."""
-    return np.bincount(truth * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+    cell = truth.astype(np.int64) * num_classes + predicted  # labels may be bytes, which would overflow
+    return np.bincount(cell, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def recall(counts: Int[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
@@ -43,9 +46,12 @@ def recall(counts: Int[np.ndarray, "k k"]) -> Float[np.ndarray, "k"]:
 
 
 def thirds(values: Float[np.ndarray, "k"]) -> dict[str, float]:
-    """Means over the first, second and last third of the classes (long-tailed sets put large classes first)."""
+    """Means over the first, second and last third of the classes (long-tailed sets put large classes first).
+
+    Classes whose value is NaN do not count. The mean of a third without other classes is NaN.
+    """
     return {
-        name: float(np.nanmean(part))
+        name: float(np.nanmean(part)) if np.isfinite(part).any() else float("nan")
         for name, part in zip(("head", "medium", "tail"), np.array_split(values, 3), strict=True)
     }
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ddjax.ranges import Count, checked
 from ddjax.training import Recipe, drops
+from ddjax.training.published import pool_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,20 +52,9 @@ def datm_recipe(m: int = 0) -> Recipe:
     )
 
 
-def dance_recipe(m: int = 0, epochs: int = 1500) -> Recipe:
-    """The rate is multiplied by 0.2 after 2/3 and 5/6 of the epochs; CutMix is applied to half of the batches."""
-    return Recipe(
-        epochs=epochs,
-        batch=64,
-        rate=0.01,
-        momentum=0.9,
-        weight_decay=5e-4,
-        schedule="drops",
-        drop_epochs=drops(epochs, 2 / 3, 5 / 6),
-        drop=0.2,
-        augment="dance_eval",
-        cutmix=0.5,
-    )
+def dance_recipe(m: int = 0) -> Recipe:
+    """The recipe of DANCE's pool over 1500 epochs, with flips, scaling and rotation."""
+    return dataclasses.replace(pool_recipe(1500), augment="dance_eval")
 
 
 def rcig_recipe(m: int) -> Recipe:
@@ -98,16 +88,16 @@ def frepo_recipe(m: int) -> Recipe:
     return dataclasses.replace(rcig_recipe(m), epochs=steps // 100, batch=500, rate=3e-4)
 
 
-def ncfm_recipe(m: int = 0, epochs: int = 2000) -> Recipe:
+def ncfm_recipe(m: int = 0) -> Recipe:
     """AdamW; the rate is halved after each fifth of the epochs; CutMix is applied to half of the batches."""
     return Recipe(
-        epochs=epochs,
+        epochs=2000,
         batch=128,
         rate=1e-3,
         optimiser="adamw",
         weight_decay=5e-4,
         schedule="drops",
-        drop_epochs=drops(epochs, 0.2, 0.4, 0.6, 0.8),
+        drop_epochs=drops(2000, 0.2, 0.4, 0.6, 0.8),
         drop=0.5,
         augment="ncfm",
         cutmix=0.5,
@@ -139,6 +129,7 @@ _WITHOUT_FLIP = {
     "dance_eval": "dance_eval_noflip",
     "rcig": "rcig_mnist",
     "ncfm": "ncfm_noflip",
+    "crop_flip": "crop",
 }
 
 
@@ -148,8 +139,9 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
 
     Args:
       recipe: a published recipe.
-      flip: False removes horizontal flips from the augmentation.
-      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training. None keeps it.
+      flip: False removes horizontal flips from an augmentation of `AUGMENTATIONS`; a fork's own stays as it is.
+      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training,
+        rounded down. None keeps it.
 
     Example:
       >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
@@ -159,12 +151,11 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
         recipe = dataclasses.replace(recipe, augment=_WITHOUT_FLIP.get(recipe.augment, recipe.augment))
     if epochs is None:
         return recipe
-    ratio = epochs / recipe.epochs
     return dataclasses.replace(
         recipe,
         epochs=epochs,
-        drop_epochs=tuple(int(e * ratio) for e in recipe.drop_epochs),
-        warmup_steps=int(recipe.warmup_steps * ratio),
+        drop_epochs=tuple(e * epochs // recipe.epochs for e in recipe.drop_epochs),
+        warmup_steps=recipe.warmup_steps * epochs // recipe.epochs,
     )
 
 

@@ -14,6 +14,7 @@ from ddjax.evaluation.students import Scores, evaluate
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.names import choose
 from ddjax.ranges import Count, Range, Seed, checked
+from ddjax.training import predict
 from ddjax.types import Audit, Model, Params, TestSet, TrainSet
 
 Accuracy = Annotated[float, Range(0, 1, hint="a fraction is asked for; divide per cent by 100")]
@@ -65,7 +66,7 @@ def labelled_by(expert: Model, params: Params, hard: DistilledSet, like: Distill
     """The images of `hard`, labelled by an expert with the label kind of `like`; hard labels stay as they are."""
     if like.label_kind == "hard":
         return hard
-    logits = expert.apply(params, hard.images)
+    logits = predict(expert, params, hard.images)
     soft = {
         "logits": logits,
         "probabilities": jax.nn.softmax(logits),

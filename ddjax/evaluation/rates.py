@@ -8,14 +8,33 @@ import numpy as np
 
 from ddjax import preprocess
 from ddjax.data import to_space
+from ddjax.distilled import DistilledSet
 from ddjax.evaluation.predicted import predict_all
 from ddjax.evaluation.protocols import Protocol
+from ddjax.execution.guard import Diverged
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.fit import for_each
 from ddjax.types import Model, TrainSet
 
 HELD_OUT = 2000  # number of training images on which a rate is chosen
+
+
+def base_rate(protocol: Protocol, recipe: Recipe, distilled: DistilledSet) -> float | Diverged:
+    """The rate of the recipe, or the learned step size of the set where the protocol uses it.
+
+    Returns:
+      The rate, or the error of a learned step size that is not positive.
+    """
+    if not protocol.use_step_size or len(protocol.rates) > 1 or distilled.step_size is None:
+        return recipe.rate
+    rate = float(distilled.step_size)
+    if rate > 0:
+        return rate
+    return Diverged(
+        f"the learned step size is {rate:g}, and students need a positive one. Distil with a smaller step_size_rate, "
+        "or with positive_step_size=True"
+    )
 
 
 def chosen_rates(

@@ -12,7 +12,7 @@ from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
 from ddjax.evaluation.protocols import PROTOCOLS, Protocol, adapted
-from ddjax.evaluation.rates import chosen_rates
+from ddjax.evaluation.rates import base_rate, chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
@@ -142,7 +142,7 @@ def evaluate(
     _check(sets, test, trains, audits)
     recipe = adapted(protocol.recipe(len(sets[0].images)), flip=flip, epochs=epochs)
     model = model or build(protocol.network, test.images.shape[1:], test.num_classes)
-    placed = [in_protocol_space(check(one), protocol, train) for one, train in zip(sets, trains, strict=True)]
+    placed = [in_protocol_space(one, protocol, train) for one, train in zip(sets, trains, strict=True)]
     ready = [suited(recipe, plain) for _, plain in placed]
     transform, recipe = placed[0][0], ready[0][0]
     kinds = {(t.fingerprint, r, e.images.shape) for (t, _), (r, e) in zip(placed, ready, strict=True)}
@@ -150,9 +150,11 @@ def evaluate(
         raise ValueError(f"sets that are evaluated together have one size, label kind and space; got {kinds}")
     examples, count = [example for _, example in ready], students or protocol.students
     test_images = to_space(test, transform).images
-    rates = [recipe.rate] * len(sets)
-    if protocol.use_step_size:
-        rates = [rate if s.step_size is None else float(s.step_size) for s, rate in zip(sets, rates, strict=True)]
+    own_rates = [base_rate(protocol, recipe, one) for one in sets]
+    unusable = [rate if isinstance(rate, Diverged) else None for rate in own_rates]
+    if all(unusable):
+        return unusable if isinstance(distilled, list) else intact(unusable[0])
+    rates = [recipe.rate if isinstance(rate, Diverged) else rate for rate in own_rates]
     if len(protocol.rates) > 1:
         search = options.within(0, 2 * recipe.epochs)
         rates = chosen_rates(model, recipe, examples, protocol, trains, transform, seeds, search)
@@ -170,7 +172,8 @@ def evaluate(
         **watching,
         options=options.part("students"),
     )
-    errors = diverged(fitted.params, fitted.loss, "students", len(sets))
+    found = diverged(fitted.params, fitted.loss, "students", len(sets))
+    errors = [before or after for before, after in zip(unusable, found, strict=True)]
     predictions = predict_all(model, fitted.params, test_images)
     last = np.array([np.mean(p.classes == np.asarray(test.labels)) for p in predictions])
     best = np.maximum(last, fitted.seen["test_acc"].max(axis=1)) if watching else last
@@ -200,6 +203,8 @@ def evaluate(
 
 
 def _check(sets: list[Any], test: Any, trains: list[Any], audits: list[Any]) -> None:
+    if not sets:
+        raise ValueError("distilled is an empty list: pass a set, or a list of them")
     checks.test_set(test)
     for distilled, train, audit in zip(sets, trains, audits, strict=True):
         checks.kind(distilled, DistilledSet, "distilled", "A distiller's extract makes one, and so does load_distilled")

@@ -71,6 +71,7 @@ def train_experts(
     kept: tuple[int, ...],
     dtype: Any,
     options: RunOptions = DEFAULTS,
+    stores: bool = False,
 ) -> Iterator[Expert]:
     """Train the experts with these numbers, one group at a time.
 
@@ -78,7 +79,9 @@ def train_experts(
     batch-wide operations of an augmentation follow from the seed. On a CPU a group is one expert, so an interruption
     without `checkpoints` loses at most one. On an accelerator a group is `SIDE_BY_SIDE` experts on each device.
 
-    A snapshot in `dtype` is taken after the epochs in `kept`. Progress counts the epochs of all experts.
+    A snapshot in `dtype` is taken after the epochs in `kept`. Progress counts the epochs of all experts. If the caller
+    `stores` each expert before it asks for the next one, the checkpoints of a group are removed when it is stored: they
+    hold its snapshots once more.
 
     Yields:
       Each expert, when its group is done.
@@ -136,6 +139,8 @@ def train_experts(
                     f"{recipe.rate}. Use a smaller rate. The expert is not stored."
                 )
             yield Expert(number, own, loss, share, seconds)
+        if mine and stores:
+            mine.clear()
 
 
 def _numbered(snapshots: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,7 +17,8 @@ import numpy as np
 from ddjax.execution.options import DEFAULTS, Report, RunOptions
 from ddjax.experts.buffer import Buffer
 from ddjax.experts.fleet import Expert, train_experts
-from ddjax.experts.identity import check, identity, kept_epochs, parameters, unraveller
+from ddjax.experts.identity import STORAGES, check, identity, kept_epochs, parameters, unraveller
+from ddjax.names import check_known
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
 from ddjax.rows import by_rows
@@ -70,6 +71,7 @@ def size(
     model: Model, recipe: Recipe, experts: Count, *, keep: str | Sequence[int] = "all", storage: str = "float32"
 ) -> int:
     """The size in bytes of the trajectories of these settings; arguments as for `trajectories`."""
+    check_known("storage", storage, STORAGES)
     return experts * len(kept_epochs(keep, recipe.epochs)) * parameters(model) * jnp.dtype(storage).itemsize
 
 
@@ -137,6 +139,8 @@ def trajectories(
         buffer.folder if store else "in memory",
     )
 
+    unfinished = options.checkpoints and options.checkpoints.part("experts", **described)
+
     def fleet(numbers: list[int]) -> Iterator[Expert]:
         log.info("%d experts to be trained for %d epochs each", len(numbers), recipe.epochs)
         examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
@@ -151,8 +155,9 @@ def trajectories(
             options=dataclasses.replace(
                 options,
                 report=options.report or logged(),
-                checkpoints=buffer.checkpoints() if store else options.checkpoints,
+                checkpoints=buffer.checkpoints() if store else unfinished,
             ),
+            stores=store,
         )
 
     timer = Timer()
@@ -168,15 +173,15 @@ def trajectories(
     return Trajectories(array, kept, manifest, unraveller(model))
 
 
-def logged(every: float = 10.0) -> Report:
-    """A report that logs progress at most once in `every` seconds. Time before the first call is mostly compilation."""
+def logged() -> Report:
+    """A report that logs progress at most once in ten seconds. Time before the first call is mostly compilation."""
     first, last = None, time.monotonic()
 
     def report(done: int, total: int, metrics: dict[str, float]) -> None:
         nonlocal first, last
         now = time.monotonic()
         first = first or (done, now)
-        if now - last >= every and done > first[0]:
+        if now - last >= 10 and done > first[0]:
             last, left = now, (now - first[1]) * (total - done) / (done - first[0])
             log.info("experts: %d of %d epochs, loss %.3f, %.0f s left", done, total, metrics["loss"], left)
 

@@ -8,6 +8,8 @@ from jaxtyping import Array, Bool, Float
 
 _CLIP = 0.999  # losses are clipped at this quantile, because one outlier would compress the others
 
+_FLOOR = 5e-4  # is added to the variances in each step
+
 
 class Mixture(NamedTuple):
     """Parameters of both components; the one with the lower mean is first."""
@@ -17,16 +19,13 @@ class Mixture(NamedTuple):
     shares: Float[Array, "2"]
 
 
-def fit_mixture(
-    values: Float[Array, "n"], among: Bool[Array, "n"] | None = None, iterations: int = 50, floor: float = 5e-4
-) -> Mixture:
+def fit_mixture(values: Float[Array, "n"], among: Bool[Array, "n"] | None = None, iterations: int = 50) -> Mixture:
     """Fit a mixture by a fixed number of deterministic steps of expectation maximisation.
 
     Args:
       values: to fit.
       among: the values that count, at least one; None for all.
       iterations: number of steps, from the 10 % and 90 % quantiles.
-      floor: added to the variances in each step.
     """
     member = jnp.ones_like(values) if among is None else among.astype(values.dtype)
     total = jnp.maximum(jnp.sum(member), 1)
@@ -34,7 +33,7 @@ def fit_mixture(
     spread = jnp.sum(member * (values - centre) ** 2) / total
     first = Mixture(
         jnp.stack([_quantile(values, member, 0.1), _quantile(values, member, 0.9)]),
-        jnp.full(2, spread + floor, values.dtype),
+        jnp.full(2, spread + _FLOOR, values.dtype),
         jnp.full(2, 0.5, values.dtype),
     )
 
@@ -43,7 +42,7 @@ def fit_mixture(
         counts = jnp.sum(belongs, axis=0) + jnp.finfo(values.dtype).tiny
         means = jnp.sum(belongs * values[:, None], axis=0) / counts
         spread = jnp.sum(belongs * (values[:, None] - means[None]) ** 2, axis=0) / counts
-        return Mixture(means, spread + floor, counts / total)
+        return Mixture(means, spread + _FLOOR, counts / total)
 
     mixture = jax.lax.fori_loop(0, iterations, step, first)
     order = jnp.argsort(mixture.means)

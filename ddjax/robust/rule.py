@@ -1,4 +1,4 @@
-"""Helpers that robust rules share: simple losses, tables with a row per image, and findings."""
+"""Helpers that robust rules share: losses, tables with a row per image, and findings."""
 
 from collections.abc import Callable
 
@@ -30,10 +30,25 @@ def from_probabilities(relabel: Float[Array, "n k"], stats: Stats) -> Findings:
     return Findings(mean_loss(stats), flagged, relabel, 1.0 - flagged)
 
 
+def from_totals(totals: Float[Array, "n k"], stats: Stats) -> Findings:
+    """Findings from the sum of the predictions for each image. An image without a prediction is not flagged."""
+    total = jnp.sum(totals, axis=1, keepdims=True)
+    seen = total > 0
+    relabel = jnp.where(seen, totals / jnp.where(seen, total, 1), 1 / totals.shape[1])
+    own = jnp.take_along_axis(relabel, stats.labels[:, None], axis=1)[:, 0]
+    return Findings(1 - own, seen[:, 0] & (jnp.argmax(relabel, axis=1) != stats.labels), relabel, own)
+
+
 def mean_loss(stats: Stats) -> Float[Array, "n"]:
     """Cross-entropy of the given labels, averaged over networks."""
     one_hot = jax.nn.one_hot(stats.labels, stats.logits.shape[-1])
     return jnp.mean(jax.vmap(lambda logits: cross_entropy(logits, one_hot))(stats.logits), axis=0)
+
+
+def from_uniform(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Array, ""]:
+    """KL(uniform || the batch's mean probability)."""
+    probabilities = jnp.sum(jax.nn.softmax(logits) * present[:, None], axis=0) / jnp.sum(present)
+    return -jnp.mean(jnp.log(probabilities)) - jnp.log(logits.shape[-1])
 
 
 def write(table: Array, batch: Batch, values: Array) -> Array:

@@ -68,11 +68,13 @@ def in_blocks(
     return states, Course(_columns(losses), _seen(seen), _due(0, epochs, every, epochs, final))
 
 
-def decides(recipe: Recipe, every: int, *arrays: Any) -> dict[str, Any]:
+def decides(network: str, recipe: Recipe, every: int, final: bool, *arrays: Any) -> dict[str, Any]:
     """Everything that decides the numbers of a training, for its checkpoints."""
     return {
+        "network": network,
         "recipe": dataclasses.asdict(recipe),
         "every": every,
+        "final": final,
         "arrays": [digest(as_arrays(array)) for array in arrays],
     }
 

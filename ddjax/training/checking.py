@@ -10,12 +10,15 @@ from jaxtyping import Array, Float
 from ddjax import checks
 from ddjax.execution.guard import Diverged
 from ddjax.training.batches import Examples
+from ddjax.training.members import Watch
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import Rule
 from ddjax.types import Params
 
 
-def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, rule: Rule, data: Any, params: Any) -> None:
+def check(
+    recipe: Recipe, examples: Examples, keys: Array, rates: Any, rule: Rule, data: Any, params: Any, watch: Watch
+) -> None:
     """Check the arguments of `fit` before anything is compiled.
 
     Args:
@@ -26,6 +29,7 @@ def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, rule: Rul
       rule: the training rule.
       data: the rule's data, leaves [s ...].
       params: initial parameters, leaves [s ...], or None.
+      watch: a label for each image of each watched set.
 
     Raises:
       ValueError: an argument is wrong, or two of them do not fit each other.
@@ -35,10 +39,11 @@ def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, rule: Rul
     checks.keys(keys, "keys")
     checks.kind(rule, Rule, "rule", 'ddjax.robust.make_rule("elr", recipe.epochs), say')
     images, targets = examples
-    if images.ndim not in (4, 5) or targets.ndim not in (2, 3) or not all(images.shape):
+    floats = jnp.issubdtype(targets.dtype, jnp.floating)
+    if images.ndim not in (4, 5) or targets.ndim not in (2, 3) or not all(images.shape) or not floats:
         raise ValueError(
-            "examples must be images [n h w c] and targets [n k], at least one, each perhaps with a leading axis of "
-            f"networks; got {images.dtype}{list(images.shape)} and {targets.dtype}{list(targets.shape)}. Targets of "
+            "examples must be images [n h w c] and float targets [n k], at least one, each perhaps with a leading axis "
+            f"of networks; got {images.dtype}{list(images.shape)} and {targets.dtype}{list(targets.shape)}. Targets of "
             "class numbers come from preprocess.one_hot or centered."
         )
     if images.shape[-4] != targets.shape[-2]:
@@ -50,6 +55,13 @@ def check(recipe: Recipe, examples: Examples, keys: Array, rates: Any, rule: Rul
         if array.ndim == most and len(array) != len(keys):
             raise ValueError(f"examples.{name} is for {len(array)} networks, but there are {len(keys)} keys")
         checks.finite(array, f"examples.{name}")
+    for watched, labels in watch.values():
+        for name, array in labels.items():
+            if jnp.shape(array)[-1:] != (watched.shape[-4],):
+                raise ValueError(
+                    f"watch must have a label for each image: {name} has labels {list(jnp.shape(array))} for images "
+                    f"{list(watched.shape)}"
+                )
     if rates is not None and (jnp.shape(rates) != (len(keys),) or not bool(jnp.all(jnp.isfinite(rates) & (rates > 0)))):
         raise ValueError(f"rates must be {len(keys)} positive numbers, one for each network; got {np.asarray(rates)}")
     for name, tree in [("data", data), ("params", params)]:

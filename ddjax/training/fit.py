@@ -71,8 +71,8 @@ def fit(
       every: record them after each `every` epochs; None records them after the last epoch only.
       final: False does not record after the last epoch, for callers that predict then anyway.
       options: progress (once per block of epochs), checkpoints, and how members run (see `over_members`). Both ways
-        draw the same sequence of batch-wide operations. The checkpoints' configuration must name the rule, whose
-        functions cannot be written to a file.
+        draw the same sequence of batch-wide operations. The checkpoints' configuration must name the rule, and a
+        model without a `spec`, because functions cannot be written to a file.
 
     Returns:
       The trained members.
@@ -90,13 +90,14 @@ def fit(
       (1, 2)
     """
     keep_compiled()
-    check(recipe, examples, keys, rates, rule, data, params)
+    check(recipe, examples, keys, rates, rule, data, params, watch or {})
     trainer = make_trainer(model, recipe, rule)
     watch, devices = jax.tree.map(by_rows, watch or {}), len(dividing(len(keys)))
     every = every or recipe.epochs
     rates = jnp.full(len(keys), recipe.rate) if rates is None else rates
     if checkpoints := options.checkpoints:
-        checkpoints = checkpoints.part("fit", **decides(recipe, every, examples, keys, rates, watch, data, params))
+        arrays = examples, keys, rates, watch, data, params
+        checkpoints = checkpoints.part("fit", **decides(model.spec, recipe, every, final, *arrays))
     compiling = compiler_options(recipe.epochs * recipe.steps_per_epoch(examples.images.shape[-4]))
     how = settled(options.how)
     hosted = Hosted(trainer, examples, how, devices, compiling) if on_host(examples) else None

@@ -8,6 +8,15 @@ from ddjax.names import choose
 from ddjax.ranges import Count, Natural, NonNegative, Positive, Share
 from ddjax.training.sharpness import Sharpness
 
+# a setting, and the option without which it has no effect
+_NEEDS = {
+    "momentum": ("optimiser", "sgd"),
+    "drop_epochs": ("schedule", "drops"),
+    "reset_at_drops": ("schedule", "drops"),
+    "warmup_steps": ("schedule", "warmup_cosine"),
+    "floor": ("schedule", "warmup_cosine"),
+}
+
 
 @ranges.settings("recipe.")
 class Recipe:
@@ -17,7 +26,7 @@ class Recipe:
     batch is exact. With `order="draws"` each step draws `batch` rows without replacement; `draws` steps are an epoch.
 
     Raises:
-      ValueError: a name is unknown, or a number is out of range.
+      ValueError: a name is unknown, a number is out of range, or a setting has no effect.
 
     Example:
       >>> from ddjax.training import Recipe
@@ -30,13 +39,10 @@ class Recipe:
     rate: Positive
     optimiser: Annotated[str, ("sgd", "adam", "adamw")] = "sgd"
     momentum: Share = 0.0
-    weight_decay: NonNegative = (
-        0.0  # coupled: added to the gradient before momentum, on all parameters; adamw: after it
-    )
+    # on all parameters; coupled, that is, added to the gradient before momentum, but for adamw after it
+    weight_decay: NonNegative = 0.0
     schedule: Annotated[str, ("constant", "drops", "warmup_cosine")] = "constant"
-    drop_epochs: tuple[
-        Natural, ...
-    ] = ()  # schedule "drops": the rate is multiplied by `drop` at the start of each of these
+    drop_epochs: tuple[Natural, ...] = ()  # schedule "drops": at the start of each, the rate is multiplied by `drop`
     drop: NonNegative = 0.1
     reset_at_drops: bool = False  # reset the optimiser state, and so its momentum, at each drop
     warmup_steps: Natural = 0  # schedule "warmup_cosine": linear from 0, then a cosine to `floor` times the rate
@@ -49,8 +55,11 @@ class Recipe:
     draws: Count = 100
 
     def __post_init__(self) -> None:
-        """Check the name of the augmentation, which may be that of a fork."""
+        """Check the name of the augmentation, which may be that of a fork, and that no setting is ignored."""
         choose(AUGMENTATIONS, self.augment, "augmentation")
+        for name, (option, needed) in _NEEDS.items():
+            if getattr(self, name) and (chosen := getattr(self, option)) != needed:
+                raise ValueError(f"recipe.{name} has no effect with {option}={chosen!r}; it needs {option}={needed!r}")
 
     def steps_per_epoch(self, n: int) -> int:
         """Optimiser steps in one epoch over n rows."""

@@ -14,9 +14,9 @@ from ddjax.distillers.ncfm.matching import REPEATED
 from ddjax.experts import size
 from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
-from ddjax.experts.recipes import pool_recipe
 from ddjax.training import Recipe
 from ddjax.training.arithmetic import forward_flop
+from ddjax.training.published import pool_recipe
 from ddjax.types import Model
 from experiments.running.config import Experiment
 from experiments.sweeping.machines import Machine

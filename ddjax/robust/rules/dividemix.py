@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 from ddjax.augment.cutmix import partners
 from ddjax.ranges import NonNegative, Positive, Share, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import mean_loss
-from ddjax.robust.rules.pls import from_uniform, sharpened
+from ddjax.robust.rule import from_uniform, mean_loss
+from ddjax.robust.rules.pls import sharpened
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables
 from ddjax.types import PRNGKey
@@ -75,7 +75,7 @@ def dividemix(
       warmup: epochs of cross-entropy on all labels; 30 is published for a hundred classes.
       ramp: epochs after the warm-up in which `strength` grows from 0.
       strength: weight of the squared error of guessed labels; 0 is published for few or asymmetric wrong labels.
-      threshold: a label counts if its probability to be right is above this.
+      threshold: a label counts if its probability to be right is above this; findings flag the labels below it.
       sharpness: power that sharpens refined and guessed labels (one over the temperature).
       alpha: of the Beta distribution of the mixed shares.
       penalty: weight of the negative entropy of predictions in the warm-up; 1 is published for asymmetric noise.
@@ -125,7 +125,7 @@ def dividemix(
         guess=guess,
         epoch_end=end,
         due=lambda epoch: epoch + 1 >= warmup,
-        export=_findings,
+        export=functools.partial(_findings, threshold),
         nets=2,
         views=2,
     )
@@ -158,7 +158,7 @@ def divided(stats: Stats) -> Float[Array, "p n"]:
     return jnp.flip(of_each, axis=0)
 
 
-def _findings(tables: Tables, stats: Stats) -> Findings:
+def _findings(threshold: float, tables: Tables, stats: Stats) -> Findings:
     clean = jnp.mean(tables["clean"], axis=0)
     relabel = jnp.mean(jax.nn.softmax(stats.logits), axis=0)
-    return Findings(1 - clean, clean < 0.5, relabel, clean)
+    return Findings(1 - clean, clean < threshold, relabel, clean)

@@ -22,20 +22,19 @@ class Parts(NamedTuple):
     stop: Float[Array, "n"]
 
 
-def parts(labels: Int[np.ndarray, "n"], folds: int, seed: int, share: float = 0.1) -> Parts:
-    """The parts of the network of each fold, stacked: a fold is predicted, a `share` of the rest decides when to stop.
+def parts(labels: Int[np.ndarray, "n"], folds: int, seed: int) -> Parts:
+    """The parts of the network of each fold, stacked: a fold is predicted, a tenth of the rest decides when to stop.
 
     Args:
       labels: as given; every part has its share of each class.
       folds: their number.
       seed: of the assignment.
-      share: of all rows.
 
     Returns:
       Leaves [folds n].
     """
     fold = stratified_folds(labels, folds, seed)
-    tenth = stratified_folds(labels, max(2, min(len(labels), round(1 / share))), seed + 1)
+    tenth = stratified_folds(labels, max(2, min(len(labels), 10)), (seed + 1) % 2**32)
     held = np.arange(folds)[:, None] == fold[None]
     stop = ~held & (tenth == 0)[None]
     return Parts(jnp.asarray(~held & ~stop, jnp.float32), jnp.asarray(stop, jnp.float32))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ddjax.ranges import NonNegative, Range, checked
+from ddjax.ranges import Positive, Range, checked
 from ddjax.robust.rule import mean_loss
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
@@ -36,7 +36,7 @@ def lowest_of_class(
 
 @checked
 @functools.cache
-def echo_select(noise: Bearable = 0.4, until: NonNegative = 70.0) -> Rule:
+def echo_select(noise: Bearable = 0.4, until: Positive = 70.0) -> Rule:
     """Cross-entropy on all images until epoch `until`, then on the selected ones.
 
     Selected are the images whose loss, averaged over the first epochs, is among the lowest `kept_share` of their given

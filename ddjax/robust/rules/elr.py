@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ddjax.ranges import NonNegative, PartialShare, checked
-from ddjax.robust.rule import write
+from ddjax.robust.rule import from_totals, write
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
@@ -65,8 +65,4 @@ def elr(momentum: PartialShare = 0.7, strength: NonNegative = 3.0) -> Rule:
 
 
 def _findings(tables: Tables, stats: Stats) -> Findings:
-    total = jnp.sum(tables["memory"], axis=1, keepdims=True)
-    uniform = jnp.full_like(tables["memory"], 1 / tables["memory"].shape[1])
-    relabel = jnp.where(total > 0, tables["memory"] / jnp.where(total > 0, total, 1), uniform)
-    own = jnp.take_along_axis(relabel, stats.labels[:, None], axis=1)[:, 0]
-    return Findings(1 - own, jnp.argmax(relabel, axis=1) != stats.labels, relabel, own)
+    return from_totals(tables["memory"], stats)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.ranges import Positive, checked
-from ddjax.robust.rule import from_probabilities
+from ddjax.robust.rule import from_probabilities, from_uniform
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
-_BALANCE = 0.1
+_BALANCE = 0.1  # weight of `from_uniform`, by which no class is predicted too rarely
 
 
 def noise_logits(weights: Float[Array, "k k"], scale: float) -> Float[Array, "k k"]:
@@ -50,12 +50,6 @@ def ill_loss(
     return of_posterior + likelihood - jnp.sum(own * jax.nn.log_softmax(strong), axis=-1)
 
 
-def balance(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Array, ""]:
-    """Mean over classes of - log of the batch's mean probability, which is least for equally frequent predictions."""
-    probabilities = jnp.sum(jax.nn.softmax(logits) * present[:, None], axis=0) / jnp.sum(present)
-    return -jnp.mean(jnp.log(probabilities))
-
-
 @checked
 @functools.cache
 def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip") -> Rule:
@@ -72,7 +66,7 @@ def imprecise(scale: Positive = 1.0, strong: str = "dance_eval_noflip") -> Rule:
     def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         weak, strong = outputs.logits[0]
         values = ill_loss(weak, strong, batch.labels, extra["weights"], scale)
-        return weighted_mean(values, batch, tables, _BALANCE * balance(weak, batch.present))
+        return weighted_mean(values, batch, tables, _BALANCE * from_uniform(weak, batch.present))
 
     return Rule(loss=loss, extra=extra, views=2, strong=strong, export=_findings)
 

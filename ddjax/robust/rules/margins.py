@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.ranges import checked
-from ddjax.robust.rule import write
+from ddjax.robust.rule import from_totals, write
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
@@ -57,6 +57,5 @@ def margins(probabilities: bool = False) -> Rule:
 
 
 def _findings(tables: Tables, stats: Stats) -> Findings:
-    mean = tables["seen"] / jnp.sum(tables["seen"], axis=1, keepdims=True)
-    own = jnp.take_along_axis(mean, stats.labels[:, None], axis=1)[:, 0]
-    return Findings(-tables["margin"], jnp.argmax(mean, axis=1) != stats.labels, mean, own)
+    visits = jnp.round(jnp.sum(tables["seen"], axis=1))  # each adds probabilities, whose sum is one
+    return from_totals(tables["seen"], stats)._replace(suspicion=-tables["margin"] / jnp.maximum(visits, 1))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddjax.augment.cutmix import partners
 from ddjax.ranges import NonNegative, checked
 from ddjax.robust.rules.losses import plain
 from ddjax.training.rule import Batch, Rule, Tables
@@ -26,9 +27,7 @@ def mix(key: PRNGKey, batch: Batch, alpha: float, dominant: bool = False) -> Bat
     share_key, partner_key = jax.random.split(key)
     share = jax.random.beta(share_key, alpha, alpha)
     share = jnp.maximum(share, 1 - share) if dominant else share
-    # padding rows are last in a batch and sort last, so present rows are permuted among themselves
-    partner = jnp.argsort(jax.random.uniform(partner_key, batch.present.shape) + 1 - batch.present)
-    return blend(batch, share, partner)
+    return blend(batch, share, partners(partner_key, batch.present))
 
 
 def blend(batch: Batch, share: Float[Array, ""], partner: Array) -> Batch:

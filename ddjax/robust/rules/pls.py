@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax.ranges import NonNegative, Positive, Share, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import mean_loss
+from ddjax.robust.rule import from_uniform, mean_loss
 from ddjax.robust.rules.mixup import mix
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
@@ -36,12 +36,6 @@ def pseudo_weights(losses: Float[Array, "n"], flagged: Bool[Array, "n"], num_cla
     """
     enough = jnp.sum(flagged) >= _PER_CLASS * num_classes
     return jnp.where(flagged & enough, clean_probability(losses, flagged | ~enough), 1.0)
-
-
-def from_uniform(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Float[Array, ""]:
-    """KL(uniform || the batch's mean probability)."""
-    probabilities = jnp.sum(jax.nn.softmax(logits) * present[:, None], axis=0) / jnp.sum(present)
-    return -jnp.mean(jnp.log(probabilities)) - jnp.log(logits.shape[-1])
 
 
 @checked

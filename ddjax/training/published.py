@@ -1,6 +1,7 @@
-"""Recipes by which published methods train their experts. The preprocessing belongs to the method."""
+"""Recipes by which published methods train networks on all images. The preprocessing belongs to the method."""
 
-from ddjax.training import Recipe, Sharpness, drops
+from ddjax.training.recipe import Recipe, drops
+from ddjax.training.sharpness import Sharpness
 
 
 def pool_recipe(epochs: int = 60, batch: int = 64) -> Recipe:
