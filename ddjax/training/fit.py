@@ -62,7 +62,9 @@ def fit(
       recipe: optimiser, schedule, data order and augmentation.
       examples: the training set of all members; or, with one more leading axis on images, targets or both, of each
         member. A rule needs one-hot targets. Images may be a `rows.Images`, on the device or on the host.
-      keys: [s] typed keys; a member's initialisation, data order and augmentation come from its own.
+      keys: [s] typed keys; a member's initialisation, data order and augmentation come from its own. Only the sequence
+        of batch-wide operations, such as which one DSA applies, is the same for all members and calls. A member
+        therefore equals the same run alone.
       rule: the training rule; see `ddjax.robust.make_rule`.
       data: the rule's data, leaves [s ...]: for example a transition matrix, or a teacher's logits.
       params: initial parameters, leaves [s ...], in place of new networks.
@@ -70,9 +72,9 @@ def fit(
       watch: accuracies to record, by name; images and labels are of all members or of each, like the examples.
       every: record them after each `every` epochs; None records them after the last epoch only.
       final: False does not record after the last epoch, for callers that predict then anyway.
-      options: progress (once per block of epochs), checkpoints, and how members run (see `over_members`). Both ways
-        draw the same sequence of batch-wide operations. The checkpoints' configuration must name the rule, and a
-        model without a `spec`, because functions cannot be written to a file.
+      options: progress (once per block of epochs), checkpoints, and how members run (see `over_members`). The
+        checkpoints' configuration must name the rule, and a model without a `spec`, because functions cannot be
+        written to a file.
 
     Returns:
       The trained members.
