@@ -88,11 +88,6 @@ def put(tree: T, index: Any, member: T) -> T:
     return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, member)
 
 
-def where(condition: Any, yes: T, no: T) -> T:
-    """`jnp.where` on each leaf with one scalar condition: select a whole tree without a branch."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
-
-
 @record()
 class Stacked:
     """Stacked members, of which each step changes at most one.

@@ -42,7 +42,7 @@ class Audit:
 
 @record(static=("num_classes", "space"))
 class TestSet:
-    """Test images and clean labels, used once, after training."""
+    """Test images and clean labels. Nothing is chosen by them."""
 
     __test__ = False  # pytest must not collect it
 

@@ -95,7 +95,6 @@ def test_a_method_has_the_same_bits_with_images_on_the_device_and_on_the_host(pi
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dance", "datm", "rdc_reconstructed"])
 def test_a_method_trains_its_networks_on_images_in_either_place(pixels, name):
     device, host = (

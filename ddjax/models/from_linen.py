@@ -10,10 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 from jaxtyping import Array
 
-from ddjax import trees
 from ddjax.types import Model, Params, PRNGKey
 
 STATS = "batch_stats"
@@ -73,7 +73,7 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
         some = jnp.any(weight > 0)
         present = jnp.where(some, weight, jnp.ones_like(weight))  # the mean over no images is NaN
         (logits, _), updated = module.apply(variables(trainable, stats), images, present, mutable=[STATS])
-        new_stats = jax.lax.stop_gradient(trees.where(some, updated[STATS], stats))
+        new_stats = jax.lax.stop_gradient(optax.tree.where(some, updated[STATS], stats))
         return logits, merge_stats(trainable, new_stats)
 
     return Model(

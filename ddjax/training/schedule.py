@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax import trees
 from ddjax.training.recipe import Recipe
 from ddjax.types import Params, PRNGKey
 
@@ -71,4 +70,4 @@ def renewed(recipe: Recipe, fresh: Params, state: Params, epoch: Int[Array, ""])
     """The optimiser state at the start of an epoch: `fresh` at drops if the recipe resets it there, else `state`."""
     if not recipe.reset_at_drops:
         return state
-    return trees.where(jnp.isin(epoch, jnp.array(recipe.drop_epochs, jnp.int32)), fresh, state)
+    return optax.tree.where(jnp.isin(epoch, jnp.array(recipe.drop_epochs, jnp.int32)), fresh, state)

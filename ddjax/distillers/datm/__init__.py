@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ddjax import trees
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.datm.config import DatmConfig, MttConfig
 from ddjax.distillers.datm.feed import Segments, segment_feed
@@ -81,7 +80,7 @@ def build(config: DatmConfig, model: Model) -> Distiller:
         updates, opt_state = sgd.update(gradient, state.opt_state, learned)
         any_accepted = accepted.any()
         kept = learned, state.opt_state
-        new, opt_state = trees.where(any_accepted, (optax.apply_updates(learned, updates), opt_state), kept)
+        new, opt_state = optax.tree.where(any_accepted, (optax.apply_updates(learned, updates), opt_state), kept)
         average, decay = state.average, config.average_decay
         after = dataclasses.replace(
             state,

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ddjax import trees
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.rcig import gradient as gradients
 from ddjax.distillers.rcig import outer, rates
@@ -170,7 +169,7 @@ def build(config: RcigConfig, model: Model) -> Distiller:
     def extract(state: RcigState) -> DistilledSet:
         count, decay = state.average.count, config.average_decay
         mean = optax.tree.bias_correction(state.average.ema, decay, jnp.maximum(count, 1))
-        result = trees.where(count > 0, mean, state.support)
+        result = optax.tree.where(count > 0, mean, state.support)
         return DistilledSet(
             images=result.images,
             labels=result.labels,

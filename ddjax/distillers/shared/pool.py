@@ -11,7 +11,6 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from ddjax import trees
 from ddjax.models import merge_stats, split_stats
 from ddjax.training.losses import squared_error
 from ddjax.trees import Stacked, record
@@ -86,4 +85,4 @@ def train(
 
 def renew(member: Member, oldest: int, new: Member) -> Member:
     """`new` if the member has taken `oldest` steps, else the member; computing both costs less than a branch."""
-    return trees.where(member.age >= oldest, new, member)
+    return optax.tree.where(member.age >= oldest, new, member)
