@@ -40,6 +40,7 @@ def test_the_result_is_that_of_one_process(folder, cache):
     assert [path.suffix for path in (cache / "reading").iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_grey_files_of_a_table(folder, tmp_path):
     for i in range(120):
         save(tmp_path / "grey" / f"{i}.png", i, mode="L")
@@ -49,6 +50,7 @@ def test_grey_files_of_a_table(folder, tmp_path):
     same(dataset, loading.locate(table).read())
 
 
+@pytest.mark.slow
 def test_all_images_of_a_folder_are_decoded_once(folder, cache, monkeypatch):
     (folder / "cat" / "7.png").write_bytes(b"no image")
     first = load_all(folder)
@@ -77,6 +79,7 @@ def test_an_interrupted_call_is_continued(folder, cache, monkeypatch):
     assert len(started) == len(os.sched_getaffinity(0)) and not work.exists()
 
 
+@pytest.mark.slow
 def test_other_files_are_decoded_anew(folder, tmp_path):
     names = sorted(f"cat/{i}.png" for i in range(60))
     work = Work(tmp_path / "work", quietly)
@@ -86,6 +89,7 @@ def test_other_files_are_decoded_anew(folder, tmp_path):
         assert array[:, 0, 0, 1].tolist() == [int(name[4:-4]) for name in chosen]
 
 
+@pytest.mark.slow
 def test_errors_are_those_of_one_process(folder, cache):
     save(folder / "dog" / "7.png", (8, 8, 8), size=(3, 3))
     with pytest.raises(ValueError, match=r"119 of 6 x 6, 1 of other sizes: 'dog/7\.png' \(3 x 3\); use image_size=32"):

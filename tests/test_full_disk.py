@@ -31,7 +31,7 @@ class Full:
 @pytest.mark.parametrize("name", ["log.csv", "curves.png", "distilled.npz"])
 def test_a_full_disk_at_the_end_of_a_run_names_the_file_and_the_way_out(tmp_path, monkeypatch, capsys, name):
     outcome = mock.Mock(row={"epochs": 2, "noise": "clean", "rate": 0, "dataset": "d", "protocol": "p", "moments": {}})
-    outcome.row["train_images"] = 3
+    outcome.row |= {"train_images": 3, "effective_rate": 0.0}
     outcome.scores.curves = {key: np.zeros((1, 2)) for key in ("given_acc", "clean_acc", "test_acc")}
     outcome.distilled = DistilledSet(images=jnp.zeros((2, 4, 4, 1)), labels=jnp.arange(2), num_classes=2, space="s")
     writers = {

@@ -49,7 +49,7 @@ def marked(row):
     return pytest.param(*row, marks=[pytest.mark.slow] if row[0] == "densenet" else [])
 
 
-@pytest.mark.parametrize(("name", "shape", "classes", "options", "parameters", "width"), map(marked, PUBLISHED))
+@pytest.mark.parametrize(("name", "shape", "classes", "options", "parameters", "width"), list(map(marked, PUBLISHED)))
 def test_published_sizes(name, shape, classes, options, parameters, width):
     model = models.build(name, shape, classes, **options)
     params = jax.eval_shape(model.init, jax.random.key(0))

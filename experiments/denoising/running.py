@@ -31,7 +31,7 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
     """The report of the method, and with --compare those of the other detectors."""
     more = {name: getattr(settings, name) for name in SAME}
     more |= {"ids": task.ids, "class_names": task.class_names, "keep": kept_in(settings, task.name)}
-    more["flip"] = settings.flip and flips(settings.data)
+    more["flip"] = settings.flip and flips(settings.data or "")
     methods, expected = compared(settings.judge, settings.kind) if settings.compare else [settings.judge], {}
     if not settings.quiet and "images" in task.evidence and task.class_names:
         shape = Shape(len(task.given), 0, tuple(task.evidence["images"].shape[1:]), len(task.class_names))
