@@ -15,7 +15,7 @@ from ddjax.data.npz import ROW_SPLIT
 from ddjax.data.source import Source, Work, listing_digest
 from ddjax.data.validate import assemble, held_out, numbered
 from ddjax.names import few
-from ddjax.storage.delimited import Row, check_width, read_rows
+from ddjax.storage.delimited import Row, check_widths, read_rows
 from ddjax.storage.files import sha256
 
 PATH_COLUMNS = ("path", "image", "file")
@@ -73,8 +73,7 @@ def csv_table(path: pathlib.Path) -> tuple[list[str], str, list[Row]]:
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise ValueError(f"{path} has several columns {twice!r} in its header; rename all but one")
-    for row in rows[1:]:
-        check_width(path, header, row)
+    check_widths(path, header, rows[1:])
     return header, column, rows[1:]
 
 

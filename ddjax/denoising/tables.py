@@ -11,7 +11,7 @@ import numpy as np
 
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.delimited import check_width, read_rows
+from ddjax.storage.delimited import check_widths, read_rows
 
 log = logging.getLogger("ddjax.denoising")
 
@@ -152,8 +152,8 @@ def read_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} needs a header and rows")
     header = [cell.strip() for cell in rows[0].cells]
     _once(path, header)
+    check_widths(path, header, rows[1:])
     for row in rows[1:]:
-        check_width(path, header, row)
         if len(row.cells) < len(header):
             raise ValueError(
                 f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in the others"
@@ -199,8 +199,7 @@ def _table(path: pathlib.Path) -> Any:
         if path.suffix == ".csv":
             first, *others = read_rows(path)
             header = [cell.strip() for cell in first.cells]
-            for row in others:
-                check_width(path, header, row)
+            check_widths(path, header, others)
             table = pandas.read_csv(path, skipinitialspace=True)
         else:
             import pyarrow.parquet

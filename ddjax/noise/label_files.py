@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ddjax.storage.arrays import read_npy
-from ddjax.storage.delimited import check_width, read_rows
+from ddjax.storage.delimited import check_widths, read_rows
 from ddjax.storage.pickles import INTEGERS, guarded, read_torch, unpickle
 
 _INTEGER = re.compile("-?[0-9]{1,18}")
@@ -69,8 +69,8 @@ def _read_csv(path: pathlib.Path) -> dict[str, Any] | np.ndarray:
     if len(rows) <= named:
         raise ValueError(f"label file {path} holds no labels")
     columns = np.empty((len(header), len(rows) - named), np.int64)
+    check_widths(path, header, rows)
     for i, row in enumerate(rows[named:]):
-        check_width(path, header, row)
         cells = [cell.strip() for cell in row.cells]
         if len(cells) < len(header) or not all(map(_INTEGER.fullmatch, cells)):
             raise ValueError(

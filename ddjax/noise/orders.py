@@ -3,6 +3,7 @@
 TFDS writes examples sorted by the 128-bit MD5 of split name + key. The keys of CIFAR are 0, 1, 2, ...
 """
 
+import functools
 import hashlib
 from collections.abc import Iterable
 
@@ -36,6 +37,11 @@ def tfds_order(n: int, split: str = "train") -> Int[np.ndarray, "n"]:
       >>> sorted(tfds_order(4).tolist())
       [0, 1, 2, 3]
     """
+    return _written(n, split).copy()
+
+
+@functools.cache
+def _written(n: int, split: str) -> np.ndarray:
     return md5_order(range(n), split)
 
 

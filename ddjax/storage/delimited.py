@@ -63,9 +63,10 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     return rows
 
 
-def check_width(path: pathlib.Path, header: list[str], row: Row) -> None:
-    """Raise a ValueError for a row with more cells than the header."""
-    if len(row.cells) > len(header):
+def check_widths(path: pathlib.Path, header: list[str], rows: list[Row]) -> None:
+    """Raise a ValueError for the first row with more cells than the header."""
+    row = next((row for row in rows if len(row.cells) > len(header)), None)
+    if row:
         raise ValueError(
             f"{path}, line {row.line} has {len(row.cells)} columns, and the header names {len(header)}; "
             "put a cell that contains a comma into double quotes"
