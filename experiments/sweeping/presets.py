@@ -41,7 +41,7 @@ PHOTOGRAPHS: dict[str, dict[int, Settings]] = {
     },
     "datm": {
         1: {"steps": 100, "options": (*EXPERTS, "inner_steps=20")},
-        10: {"steps": 30, "options": (*EXPERTS, "inner_steps=20")},
+        10: {"steps": 60, "options": (*EXPERTS, "inner_steps=20")},
         50: {"steps": 60, "options": (*EXPERTS, "inner_steps=20", "inner_batch=50")},
     },
     "dance": {
