@@ -6,6 +6,7 @@ from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import optax
 
 T = TypeVar("T")
 
@@ -115,8 +116,8 @@ class Stacked:
 
     def undone(self, condition: Any, old: "Stacked") -> "Stacked":
         """If `condition` is true, undo the change that was made since `old`, if there is one."""
-        member = where(self.last == old.last, old.changed, take(self.before, self.last))
-        return Stacked(before=self.before, last=self.last, changed=where(condition, member, self.changed))
+        member = optax.tree.where(self.last == old.last, old.changed, take(self.before, self.last))
+        return Stacked(before=self.before, last=self.last, changed=optax.tree.where(condition, member, self.changed))
 
     def whole(self) -> Any:
         """All members, as a stacked tree."""
