@@ -11,6 +11,7 @@ from ddjax.noise.spec import RATELESS
 from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
 from experiments.reporting.seeding import draw_of
 from experiments.running.config import BASELINE_OF, Experiment
+from experiments.running.methods import last_part
 
 MOMENTS = ("last", "best", "picked")
 SELECTIONS = ("random", "herding", "kcenter")  # controls: they select images and learn nothing
@@ -88,8 +89,7 @@ class Cell:
     @property
     def learns(self) -> bool:
         """Return whether the method is a distiller: neither training on everything nor a selection."""
-        distiller = self.method.split("+")[-1]  # a wrapper such as prune+ cleans the labels first
-        return distiller not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
+        return last_part(self.method) not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from experiments.running.config import drawn
+from experiments.running.methods import last_part
 
 # key of a row's column `seeds` -> name in reports
 SOURCES = {"noise": "noise draw", "experts": "expert networks", "augmentation": "sequence of batch-wide augmentations"}
@@ -22,7 +23,7 @@ def seeds_of(row: dict[str, Any]) -> dict[str, int]:
     sources = {"augmentation": 0}
     if drawn(row["noise"], row["rate"]):
         sources["noise"] = config.get("noise_seed", 0)
-    if row["method"].split("+")[-1] in EXPERTS:
+    if last_part(row["method"]) in EXPERTS:
         chosen = dict(option.partition("=")[::2] for option in config.get("options", ()))
         sources["experts"] = int(chosen.get("expert_seed", 0))
     return sources

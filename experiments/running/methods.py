@@ -94,6 +94,11 @@ def sized(name: str) -> bool:
     return parse(name).sized
 
 
+def last_part(name: str) -> str:
+    """Return the method that a wrapper before it feeds: rcig for prune+rcig, and for rcig itself."""
+    return name.rpartition("+")[2]
+
+
 def _distiller(name: str, combined: str) -> Method:
     if name == "full":
         raise ValueError(f"method {combined!r}: 'full' distils nothing; use cleanlab to train on a pruned set")

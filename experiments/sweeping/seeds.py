@@ -9,7 +9,7 @@ from experiments.reporting.cells import SELECTIONS, compare, gather
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.inference import LEVEL, POWER, seeds_needed
 from experiments.running.config import Experiment
-from experiments.running.methods import parse
+from experiments.running.methods import last_part, parse
 
 
 def planned_seeds(rows: Iterable[dict[str, Any]], cells: Sequence[Experiment], effect: float) -> list[str]:
@@ -45,4 +45,4 @@ def planned_seeds(rows: Iterable[dict[str, Any]], cells: Sequence[Experiment], e
 
 
 def _distils(method: str) -> bool:
-    return not parse(method).on_all and method.split("+")[-1] not in SELECTIONS
+    return not parse(method).on_all and last_part(method) not in SELECTIONS
