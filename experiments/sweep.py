@@ -52,7 +52,7 @@ def sweep(
     exit with status 75. The same command continues.
 
     Args:
-      preset: grid to run: demo, photographs, photographs_tail, photographs_networks,
+      preset: grid to run: demo, digits, photographs, photographs_tail, photographs_networks,
         figure2, figure4, figure5, cifar10 or long_tail.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.

@@ -117,15 +117,15 @@ def study(
     return Grid((dataset,), noises, methods, ipc, of_method=published(dataset))
 
 
+DEMO = Grid(
+    noises=(CLEAN, ("symmetric", 0.4), ("asymmetric", 0.4)),
+    methods=METHODS,
+    everywhere={"students": 2, "epochs": 300},
+    of_method=SHORT,
+)
 PRESETS: dict[str, tuple[Grid, ...]] = {
-    "demo": (
-        Grid(
-            noises=(CLEAN, ("symmetric", 0.4), ("asymmetric", 0.4)),
-            methods=METHODS,
-            everywhere={"students": 2, "epochs": 300},
-            of_method=SHORT,
-        ),
-    ),
+    "demo": (DEMO,),
+    "digits": (dataclasses.replace(DEMO, seeds=tuple(range(10))),),  # the demo with enough seeds for its verdicts
     "photographs": (*by_value(photographs((0, 1))), *by_value(photographs((2,)))),
     "photographs_tail": (TAIL["full"], TAIL["10"]),
     "photographs_networks": (*on_network("resnet18", 16), *on_network("vgg11", 32), *on_network("alexnet", 64)),
