@@ -125,7 +125,11 @@ DEMO = Grid(
 )
 PRESETS: dict[str, tuple[Grid, ...]] = {
     "demo": (DEMO,),
-    "digits": (dataclasses.replace(DEMO, seeds=tuple(range(10))),),  # the demo with enough seeds for its verdicts
+    # the demo with more seeds, then with more rates
+    "digits": (
+        dataclasses.replace(DEMO, seeds=tuple(range(10))),
+        dataclasses.replace(DEMO, noises=(SYMMETRIC[0], *SYMMETRIC[2:]), seeds=tuple(range(5))),
+    ),
     "photographs": (*by_value(photographs((0, 1))), *by_value(photographs((2,)))),
     "photographs_tail": (TAIL["full"], TAIL["10"]),
     "photographs_networks": (*on_network("resnet18", 16), *on_network("vgg11", 32), *on_network("alexnet", 64)),
