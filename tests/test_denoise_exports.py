@@ -14,7 +14,7 @@ from PIL import Image
 
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
-from experiments.denoising.decisions import decided
+from experiments.denoising.decisions import COLUMNS, decided
 from experiments.denoising.exports import EXPORTS, Found
 from experiments.denoising.reading import Task
 from experiments.denoising.settings import Settings
@@ -161,6 +161,14 @@ def test_decisions_are_applied(texts, tmp_path):
     assert np.isnan(decided(report, rest)[0].expected_precision)
 
 
+def test_the_label_that_a_person_accepted_is_taken(pictures, tmp_path):
+    """The page of a first ranking may suggest another label than the final report."""
+    report = dataclasses.replace(pictures.report, class_names=("cat", "d & g", "cow"), truth=np.eye(3)[[0] * 9])
+    name, given = report.ids[1], report.class_names[report.given[1]]
+    made, _ = decided(report, decisions(tmp_path / "d.csv", [(name, given, "cow", "accept")]))
+    assert made.flagged[1] and made.cleaned[1] == 2
+
+
 def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
     """A .csv may list a file twice with one label."""
     report = dataclasses.replace(texts.report, ids=np.array(["a", "b", "c", "a", "e", "f"]))
@@ -171,10 +179,11 @@ def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "header", "words"),
     [
-        ([("mail 0", "maybe")], ("id", "decision"), "decisions maybe; they must be accept or reject"),
-        ([("mail 9", "accept")], ("id", "decision"), "ids that were not judged: mail 9"),
-        ([("mail 1", "accept"), ("mail 1", "reject")], ("id", "decision"), "accepts and rejects mail 1"),
-        ([("mail 1", "accept")], ("id", "decided"), "no column decision"),
+        ([("mail 0", "ham", "maybe")], COLUMNS, "decisions maybe; they must be accept or reject"),
+        ([("mail 9", "ham", "accept")], COLUMNS, "ids that were not judged: mail 9"),
+        ([("mail 0", "eggs", "accept")], COLUMNS, "accepts the labels eggs; the classes are ham, spam"),
+        ([("mail 1", "ham", "accept"), ("mail 1", "", "reject")], COLUMNS, "accepts and rejects mail 1"),
+        ([("mail 1", "accept")], ("id", "decided"), "no column suggested_label and decision"),
     ],
 )
 def test_other_files_are_no_decisions(texts, tmp_path, rows, header, words):
