@@ -14,8 +14,9 @@ from PIL import Image
 
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
+from experiments import denoise as command
 from experiments.denoising.decisions import COLUMNS, decided
-from experiments.denoising.exports import EXPORTS, Found
+from experiments.denoising.exports import EXPORTS, Found, check
 from experiments.denoising.reading import Task
 from experiments.denoising.settings import Settings
 
@@ -99,11 +100,6 @@ def test_fiftyone_labels_are_by_path(pictures, texts, tmp_path):
     assert made["classes"] == list(pictures.report.class_names) and len(made["labels"]) == 9
     one = made["labels"]["cat/p 1"]
     assert one["label"] == "cat" and 0 <= one["confidence"] <= 1 and "suggested_label" in one["attributes"]
-    with pytest.raises(ValueError, match="needs images in files"):
-        EXPORTS["fiftyone"](texts, tmp_path)
-    ids = np.array(["cat/p 0.jpg", "cat/p 0.png", *pictures.report.ids[2:]])
-    with pytest.raises(ValueError, match="paths differ without their suffix"):
-        EXPORTS["fiftyone"](pictures._replace(report=dataclasses.replace(pictures.report, ids=ids)), tmp_path)
 
 
 def test_fiftyone_imports_the_labels(pictures, tmp_path):
@@ -118,6 +114,19 @@ def test_fiftyone_imports_the_labels(pictures, tmp_path):
     assert len(labels) == 9 and all(file.endswith(".png") for file in labels)
     assert {label.label for label in labels.values()} == {"cat", "d & g"}
     assert sum(label.flagged for label in labels.values()) == 3
+
+
+def test_what_cannot_be_exported_is_said_before_labels_are_judged(pictures, texts, monkeypatch):
+    settings = dataclasses.replace(pictures.settings, export=("fiftyone",))
+    with pytest.raises(ValueError, match="needs images in files"):
+        check(texts.task, settings)
+    ids = np.array(["cat/p 0.jpg", "cat/p 0.png", *pictures.report.ids[2:]])
+    with pytest.raises(ValueError, match="paths differ without their suffix"):
+        check(pictures.task._replace(ids=ids), settings)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("experiments.denoising.running.judged", None)
+    with pytest.raises(ValueError, match="--export hf needs the package datasets"):
+        command.denoise(dataclasses.replace(settings, export=("hf",)))
 
 
 def test_the_frame_is_that_of_datalab(pictures, tmp_path):
