@@ -17,6 +17,7 @@ from ddjax.data.identical import first_rows
 from experiments import denoise as command
 from experiments.denoising.decisions import COLUMNS, decided
 from experiments.denoising.exports import EXPORTS, Found, check
+from experiments.denoising.gallery import gallery
 from experiments.denoising.reading import Task
 from experiments.denoising.settings import Settings
 
@@ -164,7 +165,7 @@ def test_decisions_are_applied(texts, tmp_path):
     path = decisions(tmp_path / "d.csv", [("mail 0", "ham", "spam", "reject"), ("mail 1", "spam", "ham", "accept")])
     made, words = decided(report, path)
     assert made.flagged.tolist() == [False, True, False, True, False, False]  # the flag of mail 3 stays
-    assert made.cleaned.tolist() == [0, 0, 0, 0, 0, 1] and "1 suggestions are accepted and 1 rejected" in words
+    assert made.cleaned.tolist() == [0, 0, 0, 0, 0, 1] and "1 accepted, 1 rejected" in words
     assert made.expected_precision == pytest.approx((1 + report.wrong[3]) / 2)  # mail 1 is wrong, mail 3 may be
     rest = decisions(tmp_path / "d.csv", [(f"mail {i}", "", "", "reject") for i in (0, 3)])
     assert np.isnan(decided(report, rest)[0].expected_precision)
@@ -176,6 +177,13 @@ def test_the_label_that_a_person_accepted_is_taken(pictures, tmp_path):
     name, given = report.ids[1], report.class_names[report.given[1]]
     made, _ = decided(report, decisions(tmp_path / "d.csv", [(name, given, "cow", "accept")]))
     assert made.flagged[1] and made.cleaned[1] == 2
+    assert f"given {given}, looks like cow" in made.report()
+    assert f'data-id="{name}" data-given="{given.replace("&", "&amp;")}" data-other="cow"' in gallery(
+        made, None, None, "title", [], 9
+    )
+    tasks = json.loads(EXPORTS["labelstudio"](pictures._replace(report=made), tmp_path).read_text())
+    [said] = [task["predictions"][0]["result"][0] for task in tasks if task["data"]["id"] == name]
+    assert said["value"]["choices"] == ["cow"]
 
 
 def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
@@ -192,7 +200,7 @@ def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
         ([("mail 9", "ham", "accept")], COLUMNS, "ids that were not judged: mail 9"),
         ([("mail 0", "eggs", "accept")], COLUMNS, "accepts the labels eggs; the classes are ham, spam"),
         ([("mail 1", "ham", "accept"), ("mail 1", "", "reject")], COLUMNS, "accepts and rejects mail 1"),
-        ([("mail 1", "accept")], ("id", "decided"), "no column suggested_label and decision"),
+        ([("mail 1", "accept")], ("id", "decided"), "no column suggested_label, decision"),
     ],
 )
 def test_other_files_are_no_decisions(texts, tmp_path, rows, header, words):

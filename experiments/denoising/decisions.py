@@ -31,7 +31,7 @@ def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, s
     """
     columns = read_columns(path)
     if missing := [name for name in COLUMNS if name not in columns]:
-        raise ValueError(f"{path} has no column {' and '.join(missing)}: save it from the gallery of this run")
+        raise ValueError(f"{path} has no column {', '.join(missing)}: save it from the gallery of this run")
     ids, labels, decisions = (columns[name] for name in COLUMNS)
     if strange := sorted(set(decisions.tolist()) - {ACCEPT, REJECT}):
         raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
@@ -55,4 +55,4 @@ def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, s
         suggested=suggested,
         expected_precision=float(wrong.mean()) if flagged.any() else float("nan"),
     )
-    return made, f"{accepted.sum()} suggestions are accepted and {rejected.sum()} rejected in {path}"
+    return made, f"decisions of {path}: {accepted.sum()} accepted, {rejected.sum()} rejected"

@@ -64,6 +64,7 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
     the folder that holds the data, for the server's local files; a picture without a file there is part of its task.
     """
     report, task, paths = found.report, found.task, found.files
+    believed = report.looks_like
     root = pathlib.Path(os.path.abspath(pathlib.Path(found.settings.data or "").expanduser())).parent
     if task.images is not None:
         kind, value = "Image", "image"
@@ -81,12 +82,11 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
             data["image"] = local or png(task.images[row])
         if task.texts is not None:
             data["text"] = str(task.texts[row])
-        believed = report.class_names[report.truth[row].argmax()]
-        said = {"model_version": f"ddjax {report.method}", "score": float(report.truth[row].max())}
+        said = {"model_version": f"ddjax {report.method}", "score": float(report.truth[row, believed[row]])}
         return {
             "data": data,
             "annotations": [{"result": result(found.label(row))}],
-            "predictions": [{**said, "result": result(believed)}],
+            "predictions": [{**said, "result": result(report.class_names[believed[row]])}],
         }
 
     choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in report.class_names)

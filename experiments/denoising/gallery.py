@@ -60,7 +60,7 @@ def gallery(
             count=int(report.flagged.sum()),
             total=len(report.given),
             present=sorted({int(c) for c in report.given[shown]}),
-            others=report.likeliest_other,
+            others=np.where(report.flagged, report.suggested, report.likeliest_other),
             cards=[
                 (row, pictures and pictures(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown
             ],
