@@ -210,7 +210,7 @@ def check_names(
     width: int | None,
     depth: int | None,
     score: str,
-    kind: str = IMAGES,
+    kind: str,
 ) -> None:
     """Check the names that `denoise` is given, and that the network has a width and a depth; data are not needed.
 
