@@ -31,7 +31,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()
-    from experiments.denoising import running
+    from experiments.denoising import exports, running
     from experiments.denoising.decisions import decided
     from experiments.denoising.reading import output_of, read
     from experiments.denoising.stages import what_was_read
@@ -43,6 +43,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     task = read(settings, options, rate, view)
     for line in what_was_read(task):
         view.say(line)
+    exports.check(task, settings)
     out = output_of(settings, task.name)
     reports = running.judged(settings, task, options)
     lines = []
@@ -52,7 +53,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     view.say(f"writing to {out}")
     written = running.write(reports[0], task, settings, out)
     if task.skipped:
-        lines.append(f"{len(task.skipped)} files could not be read; {out / 'skipped.txt'} lists them")
+        lines.append(f"files that could not be read: {len(task.skipped)}; {out / 'skipped.txt'} lists them")
     if task.clean is not None:
         lines += ["", running.measure(reports, task, rate, settings, out)]
     if not settings.quiet:

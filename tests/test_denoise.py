@@ -121,6 +121,13 @@ def test_other_detectors_have_the_same_interface(noisy, method, epochs):
     assert report.distilled is None and report.seconds.keys() >= {"judge"}
 
 
+def test_cleanlab_is_asked_for_before_networks_are_trained(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("ddjax.denoising.training.held_out_probabilities", None)
+    with pytest.raises(ValueError, match="method 'cleanlab' needs cleanlab"):
+        ddjax.denoise(np.zeros((6, 4, 4), np.uint8), [0, 1] * 3, method="cleanlab", folds=2)
+
+
 @pytest.mark.slow
 def test_cleanlab_itself_flags():
     from ddjax.denoising.judging import judge, through_cleanlab

@@ -164,11 +164,14 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     assert len(read_csv(tmp_path / "cleaned.csv")) == 300
 
 
-def test_mistakes_are_said():
+def test_mistakes_are_said(monkeypatch):
     with pytest.raises(ValueError, match="--noise"):
         run("digits", None, compare=True)
-    with pytest.raises(ValueError, match="--method cleanlab does not distil"):
+    with pytest.raises(ValueError, match="--method cleanlab has no options"):
         run("digits", None, method="cleanlab")
+    with monkeypatch.context() as without, pytest.raises(ValueError, match="method 'cleanlab' needs cleanlab"):
+        without.setattr("importlib.util.find_spec", lambda name: None)
+        run("digits", None, compare=True, noise="symmetric")
     with pytest.raises(ValueError, match="--method herding has no steps"):
         run("digits", None, steps=3)
     with pytest.raises(ValueError, match="--options does not take setting=NAME"):

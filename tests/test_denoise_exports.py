@@ -14,8 +14,10 @@ from PIL import Image
 
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
-from experiments.denoising.decisions import decided
-from experiments.denoising.exports import EXPORTS, Found
+from experiments import denoise as command
+from experiments.denoising.decisions import COLUMNS, decided
+from experiments.denoising.exports import EXPORTS, Found, check
+from experiments.denoising.gallery import gallery
 from experiments.denoising.reading import Task
 from experiments.denoising.settings import Settings
 
@@ -99,11 +101,6 @@ def test_fiftyone_labels_are_by_path(pictures, texts, tmp_path):
     assert made["classes"] == list(pictures.report.class_names) and len(made["labels"]) == 9
     one = made["labels"]["cat/p 1"]
     assert one["label"] == "cat" and 0 <= one["confidence"] <= 1 and "suggested_label" in one["attributes"]
-    with pytest.raises(ValueError, match="needs images in files"):
-        EXPORTS["fiftyone"](texts, tmp_path)
-    ids = np.array(["cat/p 0.jpg", "cat/p 0.png", *pictures.report.ids[2:]])
-    with pytest.raises(ValueError, match="paths differ without their suffix"):
-        EXPORTS["fiftyone"](pictures._replace(report=dataclasses.replace(pictures.report, ids=ids)), tmp_path)
 
 
 def test_fiftyone_imports_the_labels(pictures, tmp_path):
@@ -118,6 +115,19 @@ def test_fiftyone_imports_the_labels(pictures, tmp_path):
     assert len(labels) == 9 and all(file.endswith(".png") for file in labels)
     assert {label.label for label in labels.values()} == {"cat", "d & g"}
     assert sum(label.flagged for label in labels.values()) == 3
+
+
+def test_what_cannot_be_exported_is_said_before_labels_are_judged(pictures, texts, monkeypatch):
+    settings = dataclasses.replace(pictures.settings, export=("fiftyone",))
+    with pytest.raises(ValueError, match="needs images in files"):
+        check(texts.task, settings)
+    ids = np.array(["cat/p 0.jpg", "cat/p 0.png", *pictures.report.ids[2:]])
+    with pytest.raises(ValueError, match="paths differ without their suffix"):
+        check(pictures.task._replace(ids=ids), settings)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("experiments.denoising.running.judged", None)
+    with pytest.raises(ValueError, match="--export hf needs the package datasets"):
+        command.denoise(dataclasses.replace(settings, export=("hf",)))
 
 
 def test_the_frame_is_that_of_datalab(pictures, tmp_path):
@@ -155,10 +165,25 @@ def test_decisions_are_applied(texts, tmp_path):
     path = decisions(tmp_path / "d.csv", [("mail 0", "ham", "spam", "reject"), ("mail 1", "spam", "ham", "accept")])
     made, words = decided(report, path)
     assert made.flagged.tolist() == [False, True, False, True, False, False]  # the flag of mail 3 stays
-    assert made.cleaned.tolist() == [0, 0, 0, 0, 0, 1] and "1 suggestions are accepted and 1 rejected" in words
+    assert made.cleaned.tolist() == [0, 0, 0, 0, 0, 1] and "1 accepted, 1 rejected" in words
     assert made.expected_precision == pytest.approx((1 + report.wrong[3]) / 2)  # mail 1 is wrong, mail 3 may be
     rest = decisions(tmp_path / "d.csv", [(f"mail {i}", "", "", "reject") for i in (0, 3)])
     assert np.isnan(decided(report, rest)[0].expected_precision)
+
+
+def test_the_label_that_a_person_accepted_is_taken(pictures, tmp_path):
+    """The page of a first ranking may suggest another label than the final report."""
+    report = dataclasses.replace(pictures.report, class_names=("cat", "d & g", "cow"), truth=np.eye(3)[[0] * 9])
+    name, given = report.ids[1], report.class_names[report.given[1]]
+    made, _ = decided(report, decisions(tmp_path / "d.csv", [(name, given, "cow", "accept")]))
+    assert made.flagged[1] and made.cleaned[1] == 2
+    assert f"given {given}, looks like cow" in made.report()
+    assert f'data-id="{name}" data-given="{given.replace("&", "&amp;")}" data-other="cow"' in gallery(
+        made, None, None, "title", [], 9
+    )
+    tasks = json.loads(EXPORTS["labelstudio"](pictures._replace(report=made), tmp_path).read_text())
+    [said] = [task["predictions"][0]["result"][0] for task in tasks if task["data"]["id"] == name]
+    assert said["value"]["choices"] == ["cow"]
 
 
 def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
@@ -171,10 +196,11 @@ def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "header", "words"),
     [
-        ([("mail 0", "maybe")], ("id", "decision"), "decisions maybe; they must be accept or reject"),
-        ([("mail 9", "accept")], ("id", "decision"), "ids that were not judged: mail 9"),
-        ([("mail 1", "accept"), ("mail 1", "reject")], ("id", "decision"), "accepts and rejects mail 1"),
-        ([("mail 1", "accept")], ("id", "decided"), "no column decision"),
+        ([("mail 0", "ham", "maybe")], COLUMNS, "decisions maybe; they must be accept or reject"),
+        ([("mail 9", "ham", "accept")], COLUMNS, "ids that were not judged: mail 9"),
+        ([("mail 0", "eggs", "accept")], COLUMNS, "accepts the labels eggs; the classes are ham, spam"),
+        ([("mail 1", "ham", "accept"), ("mail 1", "", "reject")], COLUMNS, "accepts and rejects mail 1"),
+        ([("mail 1", "accept")], ("id", "decided"), "no column suggested_label, decision"),
     ],
 )
 def test_other_files_are_no_decisions(texts, tmp_path, rows, header, words):

@@ -25,6 +25,7 @@ def changed(array, row, value):
 MISTAKES = [
     ("features must be numbers of shape .*got float64", {"features": X[0]}),
     ("features must be numbers.*replace columns of text", {"features": X.astype(str)}),
+    ("the columns 'colour' are not numbers", {"features": pandas.DataFrame(X).assign(colour="red")}),
     ("features hold NaN, infinity.* in 2 of 12 rows, the first at row 3", {"features": changed(X, [3, 7], np.nan)}),
     ("features hold NaN, infinity or a number beyond float32 in 1", {"features": changed(X, 4, 1e60)}),
     (r"labels must be \[n\], one for each row of features \(11, 3\); got \(12,\)", {"features": X[:11]}),
@@ -132,6 +133,23 @@ def test_a_missing_label_is_no_class(missing, tmp_path):
     pandas.DataFrame({"label": pandas.array(["a", missing, "b"], dtype=object)}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match="1 labels are empty, the first in row 1"):
         tables.read_labels(tmp_path / "a.parquet")
+
+
+def test_labels_of_a_parquet_are_read_as_those_of_a_csv(tmp_path):
+    pandas.DataFrame({"label": [1, None, 0]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="1 labels are empty, the first in row 1"):
+        tables.read_labels(tmp_path / "a.parquet")
+    pandas.DataFrame({"ID": [7, 8], "Label": [True, False], "Text": ["x", "y"]}).to_parquet(tmp_path / "a.parquet")
+    found = tables.read_labels(tmp_path / "a.parquet")
+    assert [each.tolist() for each in found] == [["True", "False"], ["7", "8"], ["x", "y"]]
+
+
+def test_a_data_frame_may_hold_several_kinds_of_numbers():
+    frame = pandas.DataFrame(X).assign(old=Y > 0, rooms=pandas.array([*range(11), None], dtype="Int64"))
+    found = tables.as_table(frame).values
+    assert found.dtype == np.float64 and found[:11, 3:].tolist() == [[y, i] for i, y in enumerate(Y[:11])]
+    np.testing.assert_array_equal(found[:, :3], X)
+    assert np.isnan(found[11, 4])
 
 
 def test_columns_that_are_no_features_are_left_out(tmp_path, caplog):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddjax import preprocess, run
-from ddjax.denoising import distilling, networks, training
+from ddjax.denoising import costs, distilling, networks, training
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.predictor import Plan, Request
 from ddjax.denoising.registry import choose_predictor
@@ -140,6 +140,7 @@ def expected(method="dance", **fields):
 def test_stages_have_an_estimate():
     made = expected()
     assert made.keys() == {"prepare", "distil", "rates", "students", "judge"}
+    assert made["judge"] > costs.seconds(costs.Cost(programs=1))
     compiling = MACHINES["cpu2"].compile_s / 4
     assert all(made[stage] > compiling for stage in ("prepare", "distil", "rates", "students"))
     assert expected(students=50)["students"] - compiling == pytest.approx(10 * (made["students"] - compiling))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ddjax.data.identical import first_rows
 from ddjax.denoising.inputs import training_set
-from ddjax.denoising.judging import SCORES, choose_score, judge
+from ddjax.denoising.judging import SCORES, judge
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request
 from ddjax.denoising.progress import Report, begun
@@ -117,9 +117,8 @@ def denoise(
         data, class_names = training_set(images, labels, class_names)
         seen = np.asarray(data.images)
     elif kind == FEATURES:
-        seen = read_table(features).values if is_file(features) else features
+        seen = (read_table(features) if is_file(features) else as_table(features)).values
         data, class_names = feature_set(seen, labels, class_names)
-        seen = data.features
     else:
         seen, class_names = by_class(
             read_table(pred_probs, PRED_PROBS) if is_file(pred_probs) else as_table(pred_probs), labels, class_names
@@ -169,7 +168,7 @@ def denoise(
             same_as=same_as,
             given=given,
             suggested=given,
-            suspicion=choose_score(found, score),
+            suspicion=found.scores[score],
             wrong=found.wrong,
             truth=found.truth,
             flagged=found.flagged,
@@ -211,7 +210,7 @@ def check_names(
     width: int | None,
     depth: int | None,
     score: str,
-    kind: str = IMAGES,
+    kind: str,
 ) -> None:
     """Check the names that `denoise` is given, and that the network has a width and a depth; data are not needed.
 

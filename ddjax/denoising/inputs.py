@@ -88,7 +88,7 @@ def _array(labels: Any) -> np.ndarray:
         row = kinds.index(None)
         raise ValueError(
             f"labels must be class numbers from 0, or names; got {entries[row]!r} at index {row}: "
-            "leave out images without a label"
+            "leave out examples without a label"
         )
     if len(set(kinds)) > 1:
         row = next(row for row, kind in enumerate(kinds) if kind != kinds[0])

@@ -1,5 +1,6 @@
 """From predictions to how suspicious each given label is, whether it is flagged, and what it may be instead."""
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +12,6 @@ from jaxtyping import Array, Bool, Float, Int
 from ddjax.data.validate import class_labels
 from ddjax.denoising import clusters
 from ddjax.denoising.doubt import HALVINGS, doubts
-from ddjax.names import choose
 from ddjax.robust import channel, confident, scores
 
 PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
@@ -132,17 +132,21 @@ def flags(wrong: Float[np.ndarray, "n"], precision: float) -> Bool[np.ndarray, "
     return flagged
 
 
+def need_cleanlab() -> None:
+    """Raise a ValueError if the package cleanlab is not installed."""
+    if not importlib.util.find_spec("cleanlab"):
+        raise ValueError("method 'cleanlab' needs cleanlab: pip install -e '.[denoise]'")
+
+
 def through_cleanlab(found: Judgement, logits: Float[np.ndarray, "1 n k"], labels: Int[np.ndarray, "n"]) -> Judgement:
     """The same with cleanlab's own flags and scores, for cross-validated probabilities.
 
     Its flags promise nothing by themselves; the expected precision is the mean posterior over them.
     """
-    try:
-        from cleanlab.count import num_label_issues
-        from cleanlab.filter import find_label_issues
-        from cleanlab.rank import get_label_quality_scores
-    except ImportError as error:
-        raise ValueError("method 'cleanlab' needs cleanlab: pip install -e '.[denoise]'") from error
+    from cleanlab.count import num_label_issues
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
     probabilities, labels = confident.checked(np.exp(logits[0].astype(np.float64)), labels)
     flagged = find_label_issues(labels, probabilities, n_jobs=1)
     theirs = {
@@ -161,11 +165,6 @@ def through_cleanlab(found: Judgement, logits: Float[np.ndarray, "1 n k"], label
         expected_precision=float(found.wrong[flagged].mean()) if flagged.any() else float("nan"),
         noise_rate=num_label_issues(labels, probabilities) / len(labels),
     )
-
-
-def choose_score(found: Judgement, name: str) -> Float[np.ndarray, "n"]:
-    """One of the scores by its name."""
-    return choose(found.scores, name, "score")
 
 
 def _log_probabilities(predictions: Any) -> Float[Array, "s n k"]:

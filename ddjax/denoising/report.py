@@ -77,6 +77,11 @@ class DenoiseReport:
         return others.argmax(axis=1).astype(np.int32)
 
     @property
+    def looks_like(self) -> Int[np.ndarray, "n"]:
+        """The suggestion of each flagged label, and the likeliest class of the others."""
+        return np.where(self.flagged, self.suggested, self.truth.argmax(axis=1))
+
+    @property
     def cleaned(self) -> Int[np.ndarray, "n"]:
         """The labels with every flagged one replaced by its suggestion."""
         return np.where(self.flagged, self.suggested, self.given)
@@ -151,12 +156,12 @@ class DenoiseReport:
             lines += ["", f"identical examples with several labels: {len(twice)}{some}"]
             lines += [f"  {described(rows, ids, np.array(names)[self.given])}" for rows in twice[:most]]
         lines += ["", f"the {min(most, n)} most suspicious:"]
-        width = max((len(shown(ids[i])) for i in self.order()[:most]), default=0)
-        for row in self.order()[:most]:
+        rows, believed = self.order()[:most], self.looks_like
+        width = max((len(shown(ids[row])) for row in rows), default=0)
+        for row in rows:
             mark = "flagged" if self.flagged[row] else ""
-            believed = int(self.truth[row].argmax())
             lines.append(
-                f"  {shown(ids[row]):{width}}  given {names[self.given[row]]}, looks like {names[believed]}  "
+                f"  {shown(ids[row]):{width}}  given {names[self.given[row]]}, looks like {names[believed[row]]}  "
                 f"score {self.suspicion[row]:.3f}  {mark}".rstrip()
             )
         return "\n".join(lines)

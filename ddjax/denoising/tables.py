@@ -68,11 +68,7 @@ def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, label
     table = _table(path)
     apart = [name for name in table.columns if name == labels or name.lower() in (*LABELS, *IDS, TEXT, "")]
     plain = [name for name in table.columns if name not in apart]
-    if text := [name for name in plain if table[name].dtype.kind not in "fiub"]:
-        raise ValueError(
-            f"{path}: the columns {few([repr(name) for name in text])} are not numbers: encode them (one column of 0 "
-            "and 1 for each category), or leave them out"
-        )
+    _check_numbers(path, table[plain])
     if not plain:
         raise ValueError(f"{path} has the columns {few(list(table.columns))}, none of which is a feature")
     if apart:
@@ -82,8 +78,21 @@ def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, label
 
 def as_table(values: Any) -> Table:
     """An array, or a data frame with the names of its columns."""
-    columns = getattr(values, "columns", None)
-    return Table(np.asarray(values), None if columns is None else tuple(map(str, columns)))
+    array, columns = np.asarray(values), getattr(values, "columns", None)
+    if columns is None:
+        return Table(array)
+    if array.dtype == object:  # columns of several kinds
+        _check_numbers("the data frame", values)
+        array = values.to_numpy(np.float64, na_value=np.nan)
+    return Table(array, tuple(map(str, columns)))
+
+
+def _check_numbers(what: object, frame: Any) -> None:
+    if text := [name for name, kind in frame.dtypes.items() if kind.kind not in "fiub"]:
+        raise ValueError(
+            f"{what}: the columns {few([repr(name) for name in text])} are not numbers: encode them (one column of 0 "
+            "and 1 for each category), or leave them out"
+        )
 
 
 def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str] | None]:
@@ -126,14 +135,15 @@ def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
         read_columns(path) if path.suffix == ".csv" else {name: each.to_numpy() for name, each in _table(path).items()}
     )
     name = label_column(path, list(columns), column)
-    named = (columns[other].astype(str) for other in IDS if other in columns and other != name)
+    others = {other.lower(): each for other, each in columns.items() if other != name}
+    named = (others[other].astype(str) for other in IDS if other in others)
     ids = next((each for each in named if len(set(each.tolist())) == len(each)), None)  # a file may hold many examples
     labels = columns[name]
-    if labels.dtype == object:  # text in a .parquet
+    if labels.dtype.kind in "Obf":  # text, truth values, or numbers some of which are missing, in a .parquet
         import pandas  # loaded only for tables
 
-        labels = np.where(pandas.isna(labels), "", labels).astype(str)
-    return Labelled(_numbers(path, labels), ids, columns.get(TEXT))
+        labels = np.where(pandas.isna(labels), "", labels.astype(object)).astype(str)
+    return Labelled(_numbers(path, labels), ids, others.get(TEXT))
 
 
 def label_column(path: pathlib.Path, names: list[str], column: str | None = None) -> str:

@@ -14,7 +14,7 @@ from ddjax.data import to_space
 from ddjax.denoising import costs
 from ddjax.denoising.costs import Cost
 from ddjax.denoising.distilling import WIDTH
-from ddjax.denoising.judging import through_cleanlab
+from ddjax.denoising.judging import need_cleanlab, through_cleanlab
 from ddjax.denoising.networks import (
     Networks,
     given,
@@ -168,6 +168,11 @@ def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple
     check(plan.folds, Annotated[int, Range(2, len(data.labels))], "folds")
 
 
+def _check_cleanlab(data: TrainSet, plan: Plan, class_names: tuple[str, ...]) -> None:
+    need_cleanlab()
+    enough_for_folds(data, plan, class_names)
+
+
 def cost_of_training(data: TrainSet, plan: Plan) -> Cost:
     """The cost of `trained` and of predictions for all images."""
     epochs = short_recipe(len(data.labels), plan.plain_epochs).epochs
@@ -205,13 +210,13 @@ def _trainer(
     stage: str, predict: Callable[[Request], Predictions], decides: tuple[str, ...], cost: Any, **more: Any
 ) -> Predictor:
     """A predictor that trains networks on images."""
-    check = enough_for_folds if "folds" in decides else None
-    return Predictor(_timed(stage, predict), (IMAGES,), decides, check, cost=cost, stage=stage, **more)
+    more = {"check": enough_for_folds if "folds" in decides else None} | more
+    return Predictor(_timed(stage, predict), (IMAGES,), decides, cost=cost, stage=stage, **more)
 
 
 RULE = _trainer("networks", _by_rule, SHORT, _cost_of_rule)
 TRAINED = {name: RULE for name, published in RULES.items() if not published.data} | {
-    "cleanlab": _trainer("folds", _folds, _FOLDS, _cost_of_cleanlab, judge=through_cleanlab),
+    "cleanlab": _trainer("folds", _folds, _FOLDS, _cost_of_cleanlab, check=_check_cleanlab, judge=through_cleanlab),
     "small_loss": _trainer("networks", _young, (*SHORT, "students"), _cost_of_young),
     "plain": _trainer("networks", _plain, SHORT, cost_of_training),
     "cross_validated": _trainer("networks", _stopped, _FOLDS, _cost_of_stopped),

@@ -14,18 +14,19 @@ from ddjax.names import briefly, few
 BLOCK = 2**24  # bytes that are read at a time
 
 
-def feature_set(features: Any, labels: Any, class_names: Sequence[str] | None) -> tuple[FeatureSet, tuple[str, ...]]:
+def feature_set(
+    features: np.ndarray, labels: Any, class_names: Sequence[str] | None
+) -> tuple[FeatureSet, tuple[str, ...]]:
     """The features with class numbers, and the names of the classes.
 
     Args:
-      features: [n d] numbers: an array, or a memory-mapped one.
+      features: [n d] numbers; they may be memory-mapped.
       labels: [n] class numbers from 0, or names.
       class_names: of the class numbers.
 
     Raises:
       ValueError: the features are no such array or hold NaN, or the labels cannot be used.
     """
-    features = features if isinstance(features, np.ndarray) else np.asarray(features)
     if features.ndim != 2 or features.dtype.kind not in "fiub" or not features.shape[1]:
         raise ValueError(
             f"features must be numbers of shape [n d], a row for each example; got {briefly(features)}: flatten other "
@@ -37,7 +38,7 @@ def feature_set(features: Any, labels: Any, class_names: Sequence[str] | None) -
 
 
 def predictions(
-    pred_probs: Any, labels: Any, class_names: Sequence[str] | None
+    pred_probs: np.ndarray, labels: Any, class_names: Sequence[str] | None
 ) -> tuple[Float[np.ndarray, "s n k"], Int[np.ndarray, "n"], tuple[str, ...]]:
     """Class probabilities of one or several networks, class numbers, and the names of the classes.
 
@@ -49,7 +50,7 @@ def predictions(
     Raises:
       ValueError: a row is no probability distribution, or the labels do not fit.
     """
-    probs = pred_probs if isinstance(pred_probs, np.ndarray) else np.asarray(pred_probs)
+    probs = pred_probs
     if probs.ndim not in (2, 3) or probs.dtype.kind != "f" or not probs.size or probs.shape[-1] < 2:
         raise ValueError(
             "pred_probs must be floats of shape [n k] or [s n k], a probability for each of two classes or more; got "

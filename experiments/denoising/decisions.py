@@ -9,40 +9,50 @@ from ddjax.denoising import DenoiseReport
 from ddjax.denoising.tables import read_columns
 from ddjax.names import few
 
-COLUMNS = ("id", "decision")
+COLUMNS = ("id", "suggested_label", "decision")
 ACCEPT, REJECT = "accept", "reject"
 
 
 def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, str]:
     """Apply the decisions: an accepted suggestion is flagged, a rejected one is not. Other flags stay as they are.
 
+    The suggestion is the label in the file. It may differ from that of the report, because a page may show the first
+    ranking of the method `auto`.
+
     Args:
       report: of the denoiser.
-      path: a .csv with the columns id and decision.
+      path: a .csv with the columns id, suggested_label and decision.
 
     Returns:
       The report, and how many decisions were applied, in words.
 
     Raises:
-      ValueError: the file has other columns, decisions, or ids; the message names them.
+      ValueError: the file has other columns, decisions, ids or labels; the message names them.
     """
     columns = read_columns(path)
     if missing := [name for name in COLUMNS if name not in columns]:
-        raise ValueError(f"{path} has no column {' and '.join(missing)}: save it from the gallery of this run")
-    ids, decisions = (columns[name] for name in COLUMNS)
+        raise ValueError(f"{path} has no column {', '.join(missing)}: save it from the gallery of this run")
+    ids, labels, decisions = (columns[name] for name in COLUMNS)
     if strange := sorted(set(decisions.tolist()) - {ACCEPT, REJECT}):
         raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
     if unknown := ids[~np.isin(ids, report.ids)].tolist():
         raise ValueError(f"{path} holds ids that were not judged: {few(unknown)}; use the data and options of its run")
-    accepted, rejected = (np.isin(report.ids, ids[decisions == each]) for each in (ACCEPT, REJECT))
+    accepts = decisions == ACCEPT
+    number = {name.strip(): c for c, name in enumerate(report.class_names)}  # cells are stripped as well
+    if strange := sorted(set(labels[accepts].tolist()) - number.keys()):
+        raise ValueError(f"{path} accepts the labels {few(strange)}; the classes are {few(list(number))}")
+    accepted, rejected = np.isin(report.ids, ids[accepts]), np.isin(report.ids, ids[~accepts])
     if twice := report.ids[accepted & rejected].tolist():
         raise ValueError(f"{path} accepts and rejects {few(twice)}: keep one decision for each")
     flagged = (report.flagged | accepted) & ~rejected
     wrong = np.where(accepted, 1, report.wrong)[flagged]  # a person has said that an accepted one is
+    chosen = dict(zip(ids[accepts].tolist(), labels[accepts].tolist(), strict=True))
+    suggested = np.where(rejected, report.given, report.suggested)
+    suggested[accepted] = [number[chosen[name]] for name in report.ids[accepted].tolist()]
     made = dataclasses.replace(
         report,
         flagged=flagged,
-        suggested=np.where(accepted, report.likeliest_other, np.where(rejected, report.given, report.suggested)),
+        suggested=suggested,
         expected_precision=float(wrong.mean()) if flagged.any() else float("nan"),
     )
-    return made, f"{accepted.sum()} suggestions are accepted and {rejected.sum()} rejected in {path}"
+    return made, f"decisions of {path}: {accepted.sum()} accepted, {rejected.sum()} rejected"

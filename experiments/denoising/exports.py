@@ -1,5 +1,6 @@
 """The findings in the formats that Label Studio, FiftyOne, cleanlab and the package datasets import."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -40,6 +41,22 @@ class Found(NamedTuple):
         return self.report.class_names[labels[row]]
 
 
+def check(task: Task, settings: Settings) -> None:
+    """Raise a ValueError for an export that is impossible with these data or packages, before labels are judged."""
+    if "hf" in settings.export and not importlib.util.find_spec("datasets"):
+        raise ValueError("--export hf needs the package datasets: pip install -e '.[hf]'")
+    if "fiftyone" in settings.export:
+        names = [] if task.ids is None else task.ids.tolist()
+        if task.dataset is None or not files(settings.data or "", task.dataset, names):
+            raise ValueError("--export fiftyone needs images in files: FiftyOne finds labels by the path of an image")
+        if len(set(map(_without_suffix, names))) < len(set(names)):
+            raise ValueError("--export fiftyone needs images whose paths differ without their suffix")
+
+
+def _without_suffix(name: str) -> str:
+    return pathlib.PurePosixPath(name).with_suffix("").as_posix()
+
+
 def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
     """Write tasks, the most suspicious first, with the given label as annotation and the suggestion as prediction.
 
@@ -47,10 +64,12 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
     the folder that holds the data, for the server's local files; a picture without a file there is part of its task.
     """
     report, task, paths = found.report, found.task, found.files
+    believed = report.looks_like
     root = pathlib.Path(os.path.abspath(pathlib.Path(found.settings.data or "").expanduser())).parent
-    kind, value = (
-        ("Image", "image") if task.images is not None else ("Text", "text" if task.texts is not None else "id")
-    )
+    if task.images is not None:
+        kind, value = "Image", "image"
+    else:
+        kind, value = "Text", "id" if task.texts is None else "text"
 
     def result(name: str) -> list[dict[str, Any]]:
         return [{"from_name": "label", "to_name": "example", "type": "choices", "value": {"choices": [name]}}]
@@ -63,12 +82,11 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
             data["image"] = local or png(task.images[row])
         if task.texts is not None:
             data["text"] = str(task.texts[row])
-        believed = report.class_names[report.truth[row].argmax()]
-        said = {"model_version": f"ddjax {report.method}", "score": float(report.truth[row].max())}
+        said = {"model_version": f"ddjax {report.method}", "score": float(report.truth[row, believed[row]])}
         return {
             "data": data,
             "annotations": [{"result": result(found.label(row))}],
-            "predictions": [{**said, "result": result(believed)}],
+            "predictions": [{**said, "result": result(report.class_names[believed[row]])}],
         }
 
     choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in report.class_names)
@@ -89,10 +107,8 @@ def fiftyone(found: Found, folder: pathlib.Path) -> pathlib.Path:
     The label is the given one, the confidence the probability that it is right; the suggestion is an attribute.
     """
     report = found.report
-    if found.files is None:
-        raise ValueError("--export fiftyone needs images in files: FiftyOne finds labels by the path of an image")
     labels = {
-        pathlib.PurePosixPath(name).with_suffix("").as_posix(): {
+        _without_suffix(name): {
             "label": found.label(row),
             "confidence": float(1 - report.wrong[row]),
             "attributes": {
@@ -103,8 +119,6 @@ def fiftyone(found: Found, folder: pathlib.Path) -> pathlib.Path:
         }
         for row, name in enumerate(report.ids.tolist())
     }
-    if len(labels) < len(set(report.ids.tolist())):
-        raise ValueError("--export fiftyone needs images whose paths differ without their suffix")
     path = folder / "fiftyone.json"
     with replacing(path, "w") as file:
         json.dump({"classes": list(report.class_names), "labels": labels}, file)
@@ -121,15 +135,11 @@ def cleanlab(found: Found, folder: pathlib.Path) -> pathlib.Path:
 
 def hugging_face(found: Found, folder: pathlib.Path) -> pathlib.Path:
     """Write a folder for `datasets.load_from_disk`: the examples with the columns label and cleaned_label."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise ValueError("--export hf needs the package datasets: pip install -e '.[hf]'") from error
+    import datasets
+
     report, task, path = found.report, found.task, folder / "hf"
-    source, kind = (
-        pathlib.Path(found.settings.data or "").expanduser(),
-        datasets.ClassLabel(names=[*report.class_names]),
-    )
+    source = pathlib.Path(found.settings.data or "").expanduser()
+    kind = datasets.ClassLabel(names=[*report.class_names])
     added = {
         "id": report.ids.tolist(),
         "label": report.given.tolist(),

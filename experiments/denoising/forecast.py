@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ddjax.denoising.costs import judging, seconds
+from ddjax.denoising.costs import Cost, judging, seconds
 from ddjax.denoising.distilling import WIDTH, configured
 from ddjax.denoising.predictor import FEATURES, IMAGES, Plan
 from ddjax.denoising.registry import choose_predictor, distiller
@@ -57,7 +57,7 @@ def forecast(
     empty = np.zeros((), np.uint8)
     labels = np.broadcast_to(empty, n)
     data = TrainSet(images=np.broadcast_to(empty, (n, *shape.image)), labels=labels, ids=labels, num_classes=k)
-    expected: dict[str, float | None] = {"judge": seconds(judging(n, k))}
+    expected: dict[str, float | None] = {"judge": seconds(Cost(programs=1) + judging(n, k))}
     works: dict[str, Work] = {}
     for name in methods:
         predictor = choose_predictor(name)

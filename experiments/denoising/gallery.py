@@ -47,7 +47,10 @@ def gallery(
     """
     shown = report.order()[:most]
     sheet = None if report.distilled is None else _sheet(report.distilled)
-    pictures = None if images is None else (lambda row: _uri(images[row]))
+
+    def picture(row: int) -> str | None:
+        return None if images is None else _uri(images[row])
+
     return (
         templates(HERE)
         .get_template("gallery.html")
@@ -60,11 +63,9 @@ def gallery(
             count=int(report.flagged.sum()),
             total=len(report.given),
             present=sorted({int(c) for c in report.given[shown]}),
-            others=report.likeliest_other,
-            cards=[
-                (row, pictures and pictures(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown
-            ],
-            conflicts=[(rows, pictures and pictures(rows[0])) for rows in report.conflicts[:most]],
+            others=np.where(report.flagged, report.suggested, report.likeliest_other),
+            cards=[(row, picture(row), None if texts is None else str(texts[row])[:TEXT]) for row in shown],
+            conflicts=[(rows, picture(rows[0])) for rows in report.conflicts[:most]],
             pairs=report.corrections[:PAIRS],
             calibration=None if clean is None else calibration(report, clean),
             sheet=sheet,

@@ -161,5 +161,5 @@ def _as_many(matrix: np.ndarray, count: int, what: str, pred_probs: Any) -> None
     if rows != count:
         raise ValueError(
             f"{'pred_probs' if pred_probs else 'features'} have {rows} rows, and there are {count} {what}: they must "
-            "be the same examples in the same order"
+            "be the same examples in the same order. The first line of a .csv is its header"
         )

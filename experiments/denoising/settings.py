@@ -132,7 +132,9 @@ def method_options(settings: Settings) -> tuple[dict[str, Any], float]:
     kind = None if settings.kind == PREDICTIONS else choose_predictor(settings.judge).config
     if kind is None:
         if settings.options or settings.steps is not None:
-            raise ValueError(f"--method {settings.judge} does not distil: leave --options and --steps out")
+            raise ValueError(
+                f"--method {settings.judge} has no options: leave --options and --steps out, or name a method that has"
+            )
         return {}, rate
     named = [option.partition("=")[0] for option in settings.options]
     if "setting" in named:
@@ -164,6 +166,8 @@ def least(settings: Settings, options: dict[str, Any]) -> int:
 def check(settings: Settings) -> None:
     """Raise a ValueError for settings that contradict each other or name what does not exist."""
     from ddjax.denoising.denoiser import check_names
+    from ddjax.denoising.judging import need_cleanlab
+    from ddjax.denoising.predictor import IMAGES
     from ddjax.names import choose
     from experiments.denoising.embedding import check_name
     from experiments.denoising.exports import EXPORTS
@@ -185,6 +189,8 @@ def check(settings: Settings) -> None:
         raise ValueError("--imbalance and --limit need images: name a folder, a file or a data set")
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare needs true labels: add errors to them with --noise, or leave --compare out")
+    if settings.compare and settings.kind == IMAGES:
+        need_cleanlab()
     if settings.decisions and not settings.decisions.is_file():
         raise FileNotFoundError(f"--decisions {settings.decisions} does not exist")
     for name in settings.export:
