@@ -4,7 +4,6 @@ The floating-point expressions are those of the reference generators. With a leg
 the last bit gives other labels.
 """
 
-import inspect
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -159,15 +158,7 @@ def matrix(
     rate = checked_rate(rate)
     if num_classes < 2:
         raise ValueError(f"label noise needs at least 2 classes, got num_classes={num_classes}")
-    given = {"dataset": dataset, "counts": counts}
-    try:
-        inspect.signature(builder).bind(rate, num_classes, **given)
-    except TypeError as error:
-        raise ValueError(
-            f"noise kind {kind!r} must be a function (rate, num_classes, **context) -> matrix, or an Annotator, which "
-            f"draws a label for each example; as a function: {error}"
-        ) from error
-    built = builder(rate, num_classes, **given)
+    built = builder(rate, num_classes, dataset=dataset, counts=counts)
     return checked_matrix(built, num_classes, f"matrix of {kind!r}")
 
 
