@@ -165,7 +165,7 @@ def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -
 
 def build(config: KipConfig, model: Model) -> Distiller:
     """KIP with the kernel that `config` names."""
-    made = choose(KERNELS, config.kernel, "kernel")
+    made = choose(KERNELS, config.kernel, "kernel", Callable)
     return kernel_distiller(made(config, model) if config.kernel in KERNELS else lambda key: made, config)
 
 
