@@ -67,7 +67,7 @@ class Case:
         """Prepare the data and build the distiller."""
         self.train: TrainSet = toy_train()
         small = build("convnet", self.train.images.shape[1:], self.train.num_classes, depth=2, width=4)
-        self.set_up = functools.partial(set_up, method, config, self.train, jax.random.key(1), small)
+        self.set_up = lambda: set_up(method, config, self.train, jax.random.key(1), small)
         self.config, setup = config, self.set_up()
         self.steps = max(setup.steps, 1)
         self.start, self.feed, self.distiller = setup.start, setup.feed, setup.distiller
