@@ -25,16 +25,17 @@ def check_known(what: str, name: object, known: Collection[str]) -> None:
         raise unknown(what, name, known)
 
 
-def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
+def choose(table: Mapping[str, Any], name: str, what: str, kind: Any = object) -> Any:
     """Look up `table[name]`, or import `name` if it is written as `module:ATTRIBUTE`.
 
     Args:
       table: the known entries.
       name: a key of the table, or `module:ATTRIBUTE`, by which a fork adds an entry without editing the table.
-      what: the kind of thing that is named, for the message.
+      what: what is named, for the message.
+      kind: the class of an imported object.
 
     Raises:
-      ValueError: the name is unknown, or the import fails.
+      ValueError: the name is unknown, the import fails, or the object is of another class.
 
     Example:
       >>> choose({}, "math:pi", "constant")
@@ -45,9 +46,12 @@ def choose(table: Mapping[str, Any], name: str, what: str) -> Any:
     if ":" in name:
         module, attribute = name.rsplit(":", 1)
         try:
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"{what} {name!r} is read as module:ATTRIBUTE, and that failed: {error}") from error
+        if not isinstance(found, kind):
+            raise ValueError(f"{what} {name!r} must be a {kind.__name__}; it is a {type(found).__name__}")
+        return found
     raise unknown(what, name, table)
 
 

@@ -133,7 +133,7 @@ def run_method(
     keep_compiled()
     trains = train if isinstance(train, list) else [train]
     keys = per_member(key, len(trains), "key")
-    method = choose(DISTILLERS, method, "method") if isinstance(method, str) else method
+    method = choose(DISTILLERS, method, "method", Method) if isinstance(method, str) else method
     checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
     config = make_config(method, config, **fields)
     _check(trains, keys)

@@ -14,6 +14,7 @@ import numpy as np
 from ddjax.distilled import check, targets
 from ddjax.distillers.setup import make_config, set_up
 from ddjax.execution.distill import distill
+from ddjax.execution.fleet import join_feeds
 from ddjax.execution.guard import counter
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
@@ -66,8 +67,8 @@ class Case:
         """Prepare the data and build the distiller."""
         self.train: TrainSet = toy_train()
         small = build("convnet", self.train.images.shape[1:], self.train.num_classes, depth=2, width=4)
-        setup = set_up(method, config, self.train, jax.random.key(1), small)
-        self.config = config
+        self.set_up = lambda: set_up(method, config, self.train, jax.random.key(1), small)
+        self.config, setup = config, self.set_up()
         self.steps = max(setup.steps, 1)
         self.start, self.feed, self.distiller = setup.start, setup.feed, setup.distiller
         self.traces = 0  # of `step`, which all checks share
@@ -103,6 +104,11 @@ class Case:
         return self.step.trace(self.state(), self.batch(0)).jaxpr
 
 
+def feed_is_one_function(case: Case) -> None:
+    """Equal settings give one function `at`: the runs of a fleet share it, and its program is compiled once."""
+    join_feeds(case.distiller, [case.feed, case.set_up().feed])
+
+
 def step_keeps_structure(case: Case) -> None:
     """`step` keeps the structure, shapes and dtypes of the state, so that it can be scanned."""
     before = case.state()
@@ -113,8 +119,7 @@ def step_keeps_structure(case: Case) -> None:
 def step_is_counted(case: Case) -> None:
     """The state has a field `step`, int32 [], which is 0 at first and increases by one with each step."""
     state = case.state()
-    after, _ = case.step(state, case.batch(0))
-    counts = int(counter(state)), int(counter(after))
+    counts = int(counter(state)), int(counter(case.step(state, case.batch(0))[0]))
     assert counts == (0, 1), f"step is {counts[0]} at first and {counts[1]} after one step; it must be 0 and 1"
 
 
@@ -198,6 +203,7 @@ def no_call_of_the_host(case: Case) -> None:
 
 
 CHECKS: list[Callable[[Case], None]] = [
+    feed_is_one_function,
     step_keeps_structure,
     step_is_counted,
     step_changes_one_member,
@@ -233,8 +239,7 @@ def contract(method: Method, config: Any = None, **fields: Any) -> Callable[...,
     """
     import pytest
 
-    config = make_config(method, config, **fields)
-    case = functools.cache(lambda: Case(method, config))
+    case = functools.cache(functools.partial(Case, method, make_config(method, config, **fields)))
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
     def test(check: Callable[[Case], None]) -> None:

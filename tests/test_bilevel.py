@@ -122,8 +122,6 @@ def test_conjugate_gradient_stays_where_it_is_once_exact():
     b = {"t": jnp.arange(1.0, 4.0)}
     once, often = (bilevel.conjugate_gradient(s)(lambda v: jax.tree.map(lambda a: 2 * a, v), b).x for s in (1, 9))
     np.testing.assert_array_equal(once["t"], often["t"])
-    early = bilevel.conjugate_gradient(9, tolerance=10.0)(lambda v: v, b).x
-    np.testing.assert_array_equal(early["t"], 0)
 
 
 def test_a_fresh_adam_step_has_the_size_of_the_rate():

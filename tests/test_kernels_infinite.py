@@ -36,7 +36,7 @@ def test_blocks_make_the_whole_and_differentiate():
     style = {"parameterization": "ntk", "w_std": 2**0.5, "b_std": 0.1}
     x = images(3, side=4)
     whole = jax.jit(infinite.convnet_kernel("ntk", 1, **style))(x, x)
-    parts = jax.jit(infinite.convnet_kernel("ntk", 1, block=2, columns=2, **style))(x, x)
+    parts = jax.jit(infinite.convnet_kernel("ntk", 1, block=2, **style))(x, x)
     assert jnp.allclose(whole, parts, rtol=1e-5) and jnp.allclose(whole, whole.T, rtol=1e-5)
     assert float(jnp.linalg.eigvalsh(whole)[0]) > 0
     kernel = infinite.convnet_kernel("ntk", 1, block=2, **style)
@@ -46,7 +46,7 @@ def test_blocks_make_the_whole_and_differentiate():
 
 def test_rows_at_a_time_follow_from_the_memory(monkeypatch):
     seen = []
-    monkeypatch.setattr(infinite, "blocked", lambda kernel, x, y, rows, columns: seen.append(rows) or kernel(x, y))
+    monkeypatch.setattr(infinite, "blocked", lambda kernel, x, y, rows: seen.append(rows) or kernel(x, y))
     monkeypatch.setattr(infinite, "COVARIANCES", 5 * 3 * 4**4)
     jax.eval_shape(infinite.convnet_kernel("nngp", 1), images(2, side=4), images(3, side=4))
     assert seen == [5]

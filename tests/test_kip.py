@@ -1,7 +1,7 @@
-"""KIP, and the guide to a kernel distiller of one's own."""
+"""KIP, and kernels of one's own."""
 
 import dataclasses
-import inspect
+import functools
 import sys
 import types
 
@@ -27,18 +27,12 @@ def rbf(x, y):
     return jnp.exp(-square / (2 * x.shape[1]))
 
 
-def guide():
-    """The file that the module's docstring tells to write, as a module."""
-    text = inspect.getdoc(kip)
-    block = text[text.index("    import jax.numpy") : text.index("Saved as")]
-    module = types.ModuleType("my_fork")
-    exec(compile(inspect.cleandoc(block), "my_fork.py", "exec"), vars(module))
-    return module
+@functools.cache
+def own_case():
+    method = kip.kernel_method(rbf)
+    return testing.Case(method, method.config(**TINY))
 
 
-GUIDE = guide()
-
-test_the_guide_makes_a_method = testing.contract(GUIDE.METHOD, **TINY)
 test_kip = testing.contract(
     kip.METHOD._replace(model=lambda config, shape, k: build("mlp", shape, k, width=16)),
     kip.KipConfig(kernel="conjugate", learn_labels=True, **TINY),
@@ -46,10 +40,9 @@ test_kip = testing.contract(
 
 
 def test_a_kernel_is_named_like_any_other_thing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "my_fork", GUIDE)
-    named = testing.Case(kip.METHOD, kip.KipConfig(kernel="my_fork:matern", **TINY))
-    own = test_the_guide_makes_a_method.case()
-    found, expected = (case.step(case.state(), case.batch(0))[0].distilled for case in (named, own))
+    monkeypatch.setitem(sys.modules, "my_fork", types.SimpleNamespace(rbf=rbf))
+    named = testing.Case(kip.METHOD, kip.KipConfig(kernel="my_fork:rbf", **TINY))
+    found, expected = (case.step(case.state(), case.batch(0))[0].distilled for case in (named, own_case()))
     assert jnp.array_equal(found.images, expected.images)
 
 
@@ -87,7 +80,7 @@ def test_learning_pays_on_unseen_images():
 
 
 def test_labels_stay_unless_they_are_learned():
-    for learned, case in ((False, test_the_guide_makes_a_method.case()), (True, test_kip.case())):
+    for learned, case in ((False, own_case()), (True, test_kip.case())):
         labels = case.distiller.extract(case.looped()).labels
         expected = centered(jnp.repeat(jnp.arange(3), 2), 3)
         assert jnp.array_equal(case.start.labels, expected)

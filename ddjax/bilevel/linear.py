@@ -72,12 +72,11 @@ def adam(
     return solve
 
 
-def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
+def conjugate_gradient(steps: int) -> Solve:
     """Conjugate gradients from zero.
 
     Args:
-      steps: number of steps, at most.
-      tolerance: the solution no longer changes once |r| <= tolerance * |b|.
+      steps: number of steps; an exact solution no longer changes.
 
     Returns:
       A solver.
@@ -89,12 +88,10 @@ def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
     """
 
     def solve(matvec: Matvec, b: Tree) -> Solution:
-        square = optax.tree.vdot(b, b)
-
         def body(carry: tuple[Tree, Tree, Tree, Array], _: None) -> tuple[tuple[Tree, Tree, Tree, Array], Array]:
             x, r, p, rr = carry
             value = -optax.tree.vdot(x, optax.tree.add(r, b))  # as H x = b - r
-            live = rr > tolerance**2 * square
+            live = rr > 0
             hp = matvec(p)
             curvature = optax.tree.vdot(p, hp)
             size = jnp.where(live, rr / jnp.where(live, curvature, 1.0), 0.0)
@@ -104,7 +101,7 @@ def conjugate_gradient(steps: int, tolerance: float = 0.0) -> Solve:
             ratio = jnp.where(live, new / jnp.where(live, rr, 1.0), 0.0)
             return (x, r, jax.tree.map(lambda a, d: a + ratio * d, r, p), new), value
 
-        start = (optax.tree.zeros_like(b), b, b, square)
+        start = (optax.tree.zeros_like(b), b, b, optax.tree.vdot(b, b))
         (x, *_), curve = jax.lax.scan(body, start, length=steps)
         return Solution(x, curve)
 

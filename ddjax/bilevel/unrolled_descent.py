@@ -131,7 +131,9 @@ def exact(remat: str = "nothing") -> Hypergradient:
     return at
 
 
-def _recursion(frozen: bool) -> Hypergradient:
+def recursion(frozen: bool) -> Hypergradient:
+    """The recursion, from the stored weights of every step: exact, or with `frozen` TESLA's estimate."""
+
     def at(student: Student, outer: Outer, theta: Tree, learned: Tree, rate: Array, items: Tree) -> Unrolled:
         def forward(theta: Tree, item: Tree) -> tuple[Tree, Tree]:
             return descend_once(student, theta, learned, rate, item), theta
@@ -155,40 +157,26 @@ def _recursion(frozen: bool) -> Hypergradient:
     return at
 
 
-def adjoint() -> Hypergradient:
-    """The exact gradient by the explicit recursion, which stores the weights of every step."""
-    return _recursion(frozen=False)
-
-
-def tesla() -> Hypergradient:
-    """TESLA's estimate from stored weights."""
-    return _recursion(frozen=True)
-
-
-def tesla_replay() -> Hypergradient:
+def tesla_replay(student: Student, outer: Outer, theta: Tree, learned: Tree, rate: Array, items: Tree) -> Unrolled:
     """TESLA's estimate from two trainings. Its sums commute, so the second pass runs forward and stores nothing."""
+    end, _ = jax.lax.scan(lambda t, item: (descend_once(student, t, learned, rate, item), None), theta, items)
+    value, last = jax.value_and_grad(outer)(end)
 
-    def at(student: Student, outer: Outer, theta: Tree, learned: Tree, rate: Array, items: Tree) -> Unrolled:
-        end, _ = jax.lax.scan(lambda t, item: (descend_once(student, t, learned, rate, item), None), theta, items)
-        value, last = jax.value_and_grad(outer)(end)
+    def again(carry: tuple[Tree, Tree, Array], item: Tree) -> tuple[tuple[Tree, Tree, Array], None]:
+        theta, in_learned, in_rate = carry
+        pulled = _pull(student, theta, learned, item, last)
+        theta = jax.tree.map(lambda p, g: p - rate * g, theta, pulled.gradient)
+        in_learned = jax.tree.map(lambda total, g: total - rate * g, in_learned, pulled.learned)
+        return (theta, in_learned, in_rate - pulled.slope), None
 
-        def again(carry: tuple[Tree, Tree, Array], item: Tree) -> tuple[tuple[Tree, Tree, Array], None]:
-            theta, in_learned, in_rate = carry
-            pulled = _pull(student, theta, learned, item, last)
-            theta = jax.tree.map(lambda p, g: p - rate * g, theta, pulled.gradient)
-            in_learned = jax.tree.map(lambda total, g: total - rate * g, in_learned, pulled.learned)
-            return (theta, in_learned, in_rate - pulled.slope), None
-
-        start = (theta, optax.tree.zeros_like(learned), jnp.zeros_like(rate))
-        (_, in_learned, in_rate), _ = jax.lax.scan(again, start, items)
-        return Unrolled(value, end, in_learned, in_rate)
-
-    return at
+    start = (theta, optax.tree.zeros_like(learned), jnp.zeros_like(rate))
+    (_, in_learned, in_rate), _ = jax.lax.scan(again, start, items)
+    return Unrolled(value, end, in_learned, in_rate)
 
 
 HYPERGRADIENTS: dict[str, Callable[[str], Hypergradient]] = {  # name -> (remat) -> hypergradient
     "exact": exact,
-    "adjoint": lambda remat: adjoint(),
-    "tesla": lambda remat: tesla(),
-    "tesla_replay": lambda remat: tesla_replay(),
+    "adjoint": lambda remat: recursion(frozen=False),
+    "tesla": lambda remat: recursion(frozen=True),
+    "tesla_replay": lambda remat: tesla_replay,
 }

@@ -181,5 +181,5 @@ def _at(shown: str, image_size: int | None, strict: bool) -> Source:
         raise FileNotFoundError(f"there is no folder or file {path} (looked from {pathlib.Path.cwd()})")
     if ":" in shown:
         _refuse(shown, {"image_size": image_size is not None}, "is for sets of image files")
-        return Source(shown, {}, names.choose({}, shown, "data set"))
+        return Source(shown, {}, names.choose({}, shown, "data set", Callable))
     raise names.unknown("data set", shown, [*NAMES, *PATTERNS])

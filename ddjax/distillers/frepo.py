@@ -18,9 +18,9 @@ from ddjax.distilled import DistilledSet
 from ddjax.distillers.rcig.outer import margin
 from ddjax.distillers.shared import pool as pools
 from ddjax.distillers.shared.feeds import Batch, image_batches
-from ddjax.distillers.shared.networks import convnet
 from ddjax.distillers.shared.start import learned_fields, start_set
 from ddjax.kernels import gram, relative, ridge_predict
+from ddjax.models import build_sized
 from ddjax.preprocess import centered
 from ddjax.ranges import Count, Natural, NonNegative, Positive
 from ddjax.trees import Stacked, record
@@ -174,8 +174,8 @@ def prepare(config: FrepoConfig, train: TrainSet, model: Model, key: PRNGKey) ->
 
 def network(config: FrepoConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet whose channels double from block to block."""
-    sizes = {"width": config.width, "depth": config.depth}
-    return convnet("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes)
+    sizes = {"width": config.width, "depth": config.depth or None}
+    return build_sized("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes)
 
 
 METHOD = Method(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
+from ddjax.distillers.shared.feeds import constant
 from ddjax.ranges import Natural
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
@@ -47,12 +48,7 @@ def build(config: FullConfig, model: Model) -> Distiller:
 
 def prepare(config: FullConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[TrainSet, Feed]:
     """The training set with its images as floats, and a feed of no batches."""
-    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), no_batch)
-
-
-def no_batch(data: Any, step: Any) -> Any:
-    """The batch of every step, one function for all members of a fleet."""
-    return data
+    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), constant)
 
 
 METHOD = Method(

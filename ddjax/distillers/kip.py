@@ -5,27 +5,8 @@ batches of real images (Nguyen, Chen, Lee 2021, arXiv:2011.00050; with convoluti
 Lee 2021, arXiv:2107.13034). The kernel is that of an infinitely wide network, that of a random finite network, or any
 function of yours.
 
-A kernel distiller of your own fits into one file. A kernel is one function; `kernel_method` makes a method of it:
-
-    import jax.numpy as jnp
-
-    from ddjax.distillers.kip import kernel_method
-    from ddjax.kernels import gram
-
-
-    def matern(x, y):
-        "Matern-3/2 on pixels, [n h w c] and [m h w c] -> [n m]; the scale is the images' own dimension."
-        x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
-        square = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * gram(x, y)
-        distance = jnp.sqrt(3 * jnp.maximum(square, 1e-6) / x.shape[1])
-        return (1 + distance) * jnp.exp(-distance)
-
-
-    METHOD = kernel_method(matern)
-
-Saved as my_fork.py it runs as `--method my_fork:METHOD`, and `test_mine = ddjax.testing.contract(METHOD, ipc=2)` tests
-the contract of methods. Without a `METHOD`, the function alone is an option of KIP:
-`--method kip --options kernel=my_fork:matern`.
+`kernel_method` makes a method of one kernel function. `METHOD = kernel_method(mine)` in my_fork.py runs as `--method
+my_fork:METHOD`. The function alone is an option of KIP: `--method kip --options kernel=my_fork:mine`.
 """
 
 import dataclasses
@@ -165,7 +146,7 @@ def prepare(config: KernelConfig, train: TrainSet, model: Model, key: PRNGKey) -
 
 def build(config: KipConfig, model: Model) -> Distiller:
     """KIP with the kernel that `config` names."""
-    made = choose(KERNELS, config.kernel, "kernel")
+    made = choose(KERNELS, config.kernel, "kernel", Callable)
     return kernel_distiller(made(config, model) if config.kernel in KERNELS else lambda key: made, config)
 
 

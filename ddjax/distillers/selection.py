@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax import ranges
 from ddjax.distilled import DistilledSet
+from ddjax.distillers.shared.feeds import constant
 from ddjax.distillers.shared.start import check_class_sizes, slot_labels, uniform_by_id
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count
@@ -209,12 +210,7 @@ def prepare(
         features = jnp.asarray(images).reshape(len(train.ids), -1)
     rows = jnp.arange(len(train.ids), dtype=jnp.int32)
     candidates = Candidates(dataclasses.replace(train, images=rows if on_host else images), features)
-    return candidates, Feed(candidates, all_candidates)
-
-
-def all_candidates(data: Candidates, step: Array) -> Candidates:
-    """The batch of every step."""
-    return data
+    return candidates, Feed(candidates, constant)
 
 
 @functools.lru_cache(maxsize=8)

@@ -37,7 +37,7 @@ def gram(features_a: Float[Array, "n d"], features_b: Float[Array, "m d"]) -> Fl
     return matmul_highest(features_a, features_b.T)
 
 
-def blocked(kernel: Kernel, x: Array, y: Array, block: int, columns: int | None = None) -> Float[Array, "n m"]:
+def blocked(kernel: Kernel, x: Array, y: Array, block: int) -> Float[Array, "n m"]:
     """`kernel(x, y)` computed in blocks of rows, with one block in memory at a time.
 
     The backward pass recomputes the blocks, so its memory is bounded as well. The last block is padded with copies of
@@ -48,13 +48,12 @@ def blocked(kernel: Kernel, x: Array, y: Array, block: int, columns: int | None 
       x: inputs, one per row.
       y: inputs, one per row.
       block: rows of x per block.
-      columns: rows of y per block; None takes all.
 
     Returns:
       The kernel matrix.
 
     Raises:
-      ValueError: a block has less than one row.
+      ValueError: `block` is less than 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -62,10 +61,8 @@ def blocked(kernel: Kernel, x: Array, y: Array, block: int, columns: int | None 
       >>> bool((blocked(gram, x, x, block=2) == gram(x, x)).all())
       True
     """
-    if block < 1 or (columns is not None and columns < 1):
-        raise ValueError(f"a block must have at least 1 row; got block={block}, columns={columns}")
-    if columns is not None:
-        return blocked(lambda rows, all_y: blocked(lambda b, a: kernel(a, b).T, all_y, rows, columns).T, x, y, block)
+    if block < 1:
+        raise ValueError(f"a block must have at least 1 row; got block={block}")
     n = len(x)
     if n <= block:
         return kernel(x, y)

@@ -27,7 +27,6 @@ def convnet_kernel(
     b_std: float | None = 0.0,
     head: bool = True,
     block: int | None = None,
-    columns: int | None = None,
 ) -> Kernel:
     """The infinite-width kernel of blocks of 3x3 convolution, ReLU and 2x2 average pooling, then one linear layer.
 
@@ -46,7 +45,6 @@ def convnet_kernel(
       b_std: standard deviation of the biases; with 0 they start at zero and are trained, with None there are none.
       head: include the linear layer. Without it, the NNGP kernel times the number of features is the conjugate kernel.
       block: rows of x per block; None derives it from `COVARIANCES`.
-      columns: rows of y per block, for sets so large that one row of x against all of y does not fit.
 
     Returns:
       A function (x [n h w c], y [m h w c]) -> [n m].
@@ -73,9 +71,7 @@ def convnet_kernel(
                 f"depth={depth} halves the side {depth} times and needs a side of at least {2**depth}; got images "
                 f"{list(x.shape[1:])}. Lower the depth or use larger images"
             )
-        at_once = min(len(y), columns or len(y))
-        rows = block or max(1, COVARIANCES // (at_once * (h * w) ** 2))
-        return blocked(pairs, x, y, rows, columns)
+        return blocked(pairs, x, y, block or max(1, COVARIANCES // (len(y) * (h * w) ** 2)))
 
     return kernel
 

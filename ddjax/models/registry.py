@@ -104,7 +104,9 @@ def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count
       >>> sorted(jax.eval_shape(model.init, jax.random.key(0)))
       ['conv_0', 'head', 'norm_0']
     """
-    network = names.choose(NETWORKS, name, "network")(image_shape, num_classes, **options)
+    network = names.choose(NETWORKS, name, "network", Callable)(image_shape, num_classes, **options)
+    if not isinstance(network, Model | nn.Module):
+        raise ValueError(f"network {name!r} must return a linen module or a Model; got {type(network).__name__}")
     model = network if isinstance(network, Model) else from_linen(network, image_shape)
     if not model.spec:
         arguments = in_words({"num_classes": num_classes, **options})

@@ -1,6 +1,7 @@
 """Sizes of networks: chosen by name, or derived from the size of the images."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ddjax.models.networks.convnet import ConvNet
@@ -42,6 +43,7 @@ def build_sized(
     width: int | None = None,
     depth: int | None = None,
     usual: int | None = None,
+    **options: Any,
 ) -> Model:
     """Build a network with a width and a depth.
 
@@ -52,6 +54,7 @@ def build_sized(
       width, depth: of the network; None keeps its defaults.
       usual: the default width of a ConvNet for images of more than 16 pixels; None keeps the network's. For smaller
         images the default is 32.
+      **options: further options of the network, see `build`.
 
     Returns:
       The network.
@@ -63,11 +66,11 @@ def build_sized(
       >>> "width=8, depth=1" in build_sized("mlp", (4, 4, 1), 2, width=8, depth=1).spec
       True
     """
-    options = sizes(name, width, depth)
+    chosen = sizes(name, width, depth)
     if width is None and getattr(choose(NETWORKS, name, "network"), "module", None) is ConvNet:
         default = auto_width(image_shape, None, usual)
-        options = ({} if default is None else {"width": default}) | options
-    return build(name, tuple(image_shape), num_classes, **options)
+        chosen = ({} if default is None else {"width": default}) | chosen
+    return build(name, tuple(image_shape), num_classes, **chosen, **options)
 
 
 def sizes(name: str, width: int | None, depth: int | None) -> dict[str, Any]:
@@ -81,7 +84,7 @@ def sizes(name: str, width: int | None, depth: int | None) -> dict[str, Any]:
       {'width': 8}
     """
     chosen = {option: value for option, value in (("width", width), ("depth", depth)) if value is not None}
-    network = choose(NETWORKS, name, "network")
+    network = choose(NETWORKS, name, "network", Callable)
     for option in chosen:
         if not _has(network, option):
             raise ValueError(f"network {name!r} has no {option}: leave {option} out, or choose a network that has one")

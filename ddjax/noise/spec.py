@@ -1,5 +1,6 @@
 """One specification for all kinds of label noise, and one function that applies it and records the result."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, NamedTuple
@@ -176,6 +177,11 @@ def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
 def _from_fork(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     own = names.choose(KINDS, spec.kind, "noise kind")
     if not isinstance(own, Annotator):
+        try:
+            inspect.signature(own).bind(spec.rate, truth.num_classes, dataset=None, counts=None)
+        except TypeError as error:
+            wanted = "a function (rate, num_classes, **context) that returns a matrix, or an Annotator"
+            raise ValueError(f"noise kind {spec.kind!r} must be {wanted}: {error}") from error
         return _matrix_kind(spec, truth)
     drawn = as_labels(own.draw(spec, truth), truth.num_classes, f"labels of {spec.kind!r}")
     if drawn.shape != truth.labels.shape:

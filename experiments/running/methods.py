@@ -72,7 +72,7 @@ def parse(name: str) -> Parsed:
         raise unknown("robust rule", rule, [each for each in RULES if each != _ALONE])
     if name not in DISTILLERS and ":" not in name:
         raise unknown("method", name, names())
-    return Parsed(choose(DISTILLERS, name, "method"), False, True)
+    return Parsed(choose(DISTILLERS, name, "method", Method), False, True)
 
 
 def names() -> list[str]:
@@ -102,7 +102,7 @@ def last_part(name: str) -> str:
 def _distiller(name: str, combined: str) -> Method:
     if name == "full":
         raise ValueError(f"method {combined!r}: 'full' distils nothing; use cleanlab to train on a pruned set")
-    return choose(DISTILLERS, name, f"distiller in {combined!r}")
+    return choose(DISTILLERS, name, f"distiller in {combined!r}", Method)
 
 
 @functools.cache

@@ -14,6 +14,9 @@ import ddjax
 from ddjax import names, testing
 from ddjax.noise import Annotator, apply
 from experiments import one
+from experiments.running.methods import parse
+from experiments.running.shared import pieces
+from experiments.sweeping.grid import cells, from_file
 
 test_medians = testing.contract(medians.METHOD, ipc=2, steps=4, batch=12)
 test_cauchy = testing.contract(kernel.METHOD, ipc=1, steps=3, batch=8)
@@ -62,16 +65,26 @@ def test_a_data_set_by_its_function():
         ddjax.load("pathlib:Path")
 
 
+def test_an_object_of_another_kind_is_named():
+    with pytest.raises(ValueError, match=r"method 'my_fork.kernel:cauchy' must be a Method; it is a function"):
+        parse("my_fork.kernel:cauchy")
+    with pytest.raises(ValueError, match=r"network 'operator:contains' must return a linen module or a Model"):
+        ddjax.build("operator:contains", (8, 8, 1), 2)
+    with pytest.raises(ValueError, match=r"my_fork.noise:_faint' must be a function .* or an Annotator"):
+        apply(ddjax.NoiseSpec("my_fork.noise:_faint", 0.2), LABELS, np.arange(400), 10)
+
+
+def test_a_grid_with_nothing_of_the_librarys_own():
+    grid = from_file(pathlib.Path(__file__).parent / "my_fork" / "sweep.toml")
+    own = [pieces(cell).config for cell in cells(grid) if cell.method == "my_fork.medians:METHOD"]
+    assert len(cells(grid)) == 6 and own == [medians.MediansConfig(ipc=1, steps=20, rate=0.25)] * 2
+
+
 def test_one_run_with_nothing_of_the_librarys_own(tmp_path, capsys):
     settings = one.Settings(
         **{"dataset": "my_fork.data:bars", "noise": "my_fork.noise:faint", "rate": 0.2, "ipc": 1, "steps": 5},
-        **{
-            "method": "my_fork.medians:METHOD",
-            "options": ("rate=0.25",),
-            "network": "my_fork.nets:small",
-            "protocol": "dance",
-        },
-        **{"epochs": 2, "students": 1, "out": tmp_path, "quiet": True, "json": True},
+        **{"method": "my_fork.medians:METHOD", "options": ("rate=0.25",), "network": "my_fork.nets:small"},
+        **{"protocol": "dance", "epochs": 2, "students": 1, "out": tmp_path, "quiet": True, "json": True},
     )
     assert one.one(settings) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -19,9 +19,9 @@ from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.dance.feed import ClassBatch, Pool
 from ddjax.distillers.dance.start import Box, box_of, from_unit, no_box, start_images
 from ddjax.distillers.dance.step import Moving, Views, advance
-from ddjax.distillers.shared.networks import convnet
 from ddjax.distillers.shared.start import slot_labels
 from ddjax.experts import pool_recipe, trajectories
+from ddjax.models import build_sized
 from ddjax.rows import by_rows
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, Params, PRNGKey, TrainSet
@@ -135,7 +135,7 @@ def trained_pool(config: DanceConfig, train: TrainSet, model: Model, seed: int) 
 
 def network(config: DanceConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The published ConvNet with instance norm."""
-    return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
+    return build_sized("convnet", image_shape, num_classes, width=config.width or None, depth=config.depth or None)
 
 
 METHOD = Method(

@@ -18,10 +18,9 @@ from ddjax.distillers.datm.config import DatmConfig, MttConfig
 from ddjax.distillers.datm.feed import Segments, segment_feed
 from ddjax.distillers.datm.match import Learned, match, mean_of_accepted, step_size, way
 from ddjax.distillers.datm.start import Start, begin
-from ddjax.distillers.shared.networks import convnet
 from ddjax.distillers.shared.start import check_class_sizes
 from ddjax.experts import trajectories
-from ddjax.models import split_stats
+from ddjax.models import build_sized, split_stats
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
@@ -158,7 +157,7 @@ def own_seed(key: PRNGKey) -> int:
 
 def network(config: DatmConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet with instance norm, for experts and students."""
-    return convnet("convnet", image_shape, num_classes, width=config.width, depth=config.depth)
+    return build_sized("convnet", image_shape, num_classes, width=config.width or None, depth=config.depth or None)
 
 
 METHOD = Method(

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import logging
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ddjax.bilevel.unrolled_descent import PRODUCTS
 from ddjax.experts.identity import parameters
+from ddjax.models.specification import equations
 from ddjax.types import Model
 
 log = logging.getLogger("ddjax.datm")
@@ -44,23 +44,13 @@ class Way:
     pieces: int  # of an inner batch
 
 
-def _products(jaxpr: Any) -> int:
-    """Bytes of the outputs of convolutions and matrix products, including those of nested programs."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in PRODUCTS:
-            total += sum(math.prod(out.aval.shape) * out.aval.dtype.itemsize for out in equation.outvars)
-        for value in equation.params.values():
-            inner = getattr(value, "jaxpr", value)
-            total += _products(inner) if hasattr(inner, "eqns") else 0
-    return total
-
-
 @functools.lru_cache(maxsize=16)
 def unit_of(model: Model, image_shape: tuple[int, ...]) -> int:
-    """Bytes of the outputs of all products, for one image."""
+    """Bytes of the outputs of all convolutions and matrix products, for one image."""
     params = jax.eval_shape(model.init, jax.random.key(0))
-    return _products(jax.make_jaxpr(model.apply)(params, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)).jaxpr)
+    program = jax.make_jaxpr(model.apply)(params, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+    outputs = (out.aval for each in equations(program) if each.primitive.name in PRODUCTS for out in each.outvars)
+    return sum(math.prod(out.shape) * out.dtype.itemsize for out in outputs)
 
 
 def growth(shapes: Shapes, way: Way) -> int:

@@ -24,8 +24,8 @@ from ddjax.distillers.rcig.rates import HINV_START, INNER_START, Rate, curve_cla
 from ddjax.distillers.rcig.tangent import freeze
 from ddjax.distillers.shared import pool as pools
 from ddjax.distillers.shared.feeds import Batch, image_batches
-from ddjax.distillers.shared.networks import convnet
 from ddjax.distillers.shared.start import start_set
+from ddjax.models import build_sized
 from ddjax.preprocess import centered
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
@@ -195,8 +195,8 @@ def prepare(config: RcigConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
 def network(config: RcigConfig, image_shape: tuple[int, ...], num_classes: int) -> Model:
     """The ConvNet of the published runs."""
     smooth = {"activation": "softplus", "beta": config.softplus_beta} if config.softplus_beta else {}
-    sizes = {"width": config.width, "depth": config.depth}
-    return convnet("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes, **smooth)
+    sizes = {"width": config.width, "depth": config.depth or None}
+    return build_sized("convnet_rcig", image_shape, num_classes, norm=config.norm, **sizes, **smooth)
 
 
 METHOD = Method(

@@ -59,3 +59,8 @@ def _draw(size: int) -> Callable[[FeedData, Int[Array, ""]], Batch]:
         return Batch(data.images[rows], data.labels[rows])
 
     return at
+
+
+def constant(data: Any, step: Int[Array, ""]) -> Any:
+    """The whole data in every step."""
+    return data

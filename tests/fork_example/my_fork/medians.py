@@ -46,7 +46,8 @@ def build(config, model):
         return jnp.mean(jnp.min(jnp.where(batch.labels[:, None] == labels[None], apart, jnp.inf), axis=1))
 
     def init(key, start):
-        return MediansState(jax.tree.map(jnp.copy, start), step=jnp.int32(0))
+        copied = jax.tree.map(jnp.copy, start)  # the loop overwrites the arrays of the state
+        return MediansState(copied, step=jnp.int32(0))
 
     def step(state, batch):
         distilled = state.distilled
