@@ -17,7 +17,6 @@ import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import tyro
@@ -31,35 +30,31 @@ from experiments.display import cli
 Entry = dict[str, Any]
 
 
-def _key(name: str) -> Callable[[Entry], Any]:
-    return lambda entry: entry.get(name)
-
-
-# a column is shown where an entry has a value for it
-COLUMNS: dict[str, tuple[Callable[[Entry], Any], str]] = {
-    "seconds": (_key("seconds"), ".4f"),
-    "GFLOP/s": (lambda entry: entry["gflop"] and entry["gflop"] / entry["seconds"], ".1f"),
-    "of GEMM": (_key("gemm_fraction"), ".2f"),
-    "of memory": (_key("bandwidth_fraction"), ".2f"),
-    "GB/s": (_key("gb"), ".0f"),
-    "compile s": (_key("compile_s"), ".1f"),
-    "temporary GiB": (_key("temporary_gib"), ".2f"),
-    "all GiB": (_key("all_gib"), ".2f"),
-    "convolutions": (_key("convolutions"), ".0f"),
-    "collectives": (_key("collectives"), ".0f"),
-    "peak MiB": (_key("peak_mib"), ".0f"),
-    "ratio": (_key("ratio"), ".2f"),
-    "images/s": (_key("images_per_s"), ".0f"),
-    "error": (_key("error"), ".1e"),
-    "F1": (_key("f1"), ".3f"),
-    "flagged": (_key("flagged"), ".3f"),
-    "promised": (_key("promised"), ".3f"),
-    "precision": (_key("precision"), ".3f"),
-    "said": (_key("estimated_rate"), ".3f"),
-    "rate": (_key("noise_rate"), ".3f"),
-    "AUROC": (_key("auroc"), ".3f"),
-    "missed": (_key("missed_at_rate"), ".3f"),
-    "corrected": (_key("corrected_acc"), ".3f"),
+# title -> key of an entry and format; a column is shown where an entry has a value for it
+COLUMNS: dict[str, tuple[str, str]] = {
+    "seconds": ("seconds", ".4f"),
+    "GFLOP/s": ("gflops", ".1f"),
+    "of GEMM": ("gemm_fraction", ".2f"),
+    "of memory": ("bandwidth_fraction", ".2f"),
+    "GB/s": ("gb", ".0f"),
+    "compile s": ("compile_s", ".1f"),
+    "temporary GiB": ("temporary_gib", ".2f"),
+    "all GiB": ("all_gib", ".2f"),
+    "convolutions": ("convolutions", ".0f"),
+    "collectives": ("collectives", ".0f"),
+    "peak MiB": ("peak_mib", ".0f"),
+    "ratio": ("ratio", ".2f"),
+    "images/s": ("images_per_s", ".0f"),
+    "error": ("error", ".1e"),
+    "F1": ("f1", ".3f"),
+    "flagged": ("flagged", ".3f"),
+    "promised": ("promised", ".3f"),
+    "precision": ("precision", ".3f"),
+    "said": ("estimated_rate", ".3f"),
+    "rate": ("noise_rate", ".3f"),
+    "AUROC": ("auroc", ".3f"),
+    "missed": ("missed_at_rate", ".3f"),
+    "corrected": ("corrected_acc", ".3f"),
 }
 
 
@@ -138,12 +133,13 @@ def show(entries: list[dict], settings: object) -> None:
     facts = ", ".join(f"{name} {value}" for name, value in circumstances().items())
     table = Table(title=f"{chosen}\n{facts}", title_justify="left")
     table.add_column("name", no_wrap=True)
-    shown = {title: how for title, how in COLUMNS.items() if any(how[0](entry) is not None for entry in entries)}
+    entries = [entry | {"gflops": entry["gflop"] and entry["gflop"] / entry["seconds"]} for entry in entries]
+    shown = {title: how for title, how in COLUMNS.items() if any(entry.get(how[0]) is not None for entry in entries)}
     for title in shown:
         table.add_column(title, justify="right")
     for entry in entries:
-        numbers = ((value(entry), form) for value, form in shown.values())
-        table.add_row(entry["name"], *("" if number is None else format(number, form) for number, form in numbers))
+        cells = ("" if entry.get(key) is None else format(entry[key], form) for key, form in shown.values())
+        table.add_row(entry["name"], *cells)
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
     console.print(f"backend: {entries[0]['backend']}")

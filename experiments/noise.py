@@ -53,6 +53,10 @@ def inspect(
     Raises:
         ValueError: the noise is not possible on this data set, or a file is wrong.
     """
+    if plot:
+        from experiments.display import figures
+
+        figures.format_of(plot)
     human_kind = kind.removeprefix("human_surrogate:") in human.SETS
     spec = noise.NoiseSpec(
         kind=kind,

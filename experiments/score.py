@@ -52,7 +52,7 @@ class Settings(Facts):
         data_dir: the TFDS directory, if it is not the default.
     """
 
-    file: Annotated[pathlib.Path, tyro.conf.Positional] = pathlib.Path()
+    file: Annotated[pathlib.Path, tyro.conf.Positional] = tyro.MISSING
     format: str = "npz"
     dataset: str = "cifar10"
     protocol: tuple[str, ...] = ()

@@ -48,8 +48,7 @@ def sweep(
 
     A cell is one experiment of the grid. A terminal shows the table of accuracies as it grows. When all cells of a seed
     are done, the report is there. It is written again as further cells land, and a browser that shows the page loads it
-    again. SIGTERM and Ctrl-C save the running cells and
-    exit with status 75. The same command continues.
+    again. SIGTERM and Ctrl-C save the running cells and exit with status 75. The same command continues.
 
     Args:
       preset: grid to run: demo, digits, photographs, photographs_tail, photographs_networks,

@@ -101,8 +101,7 @@ def test_a_second_check_up_does_not_find_the_cells_of_the_first(tmp_path):
 def test_benchmarks_exist():
     from experiments.benchmarks import BENCHMARKS
 
-    names = {"pytorch", "gemm", *plan.STEPS, *(f"fleet_{name}" for name in plan.FLEETS)}
-    assert names <= BENCHMARKS.keys()
+    assert {name for kinds in plan.TIMED.values() for names in kinds for name in names} <= BENCHMARKS.keys()
 
 
 def test_the_grids_hold_a_cell_of_each_method_whose_settings_are_understood(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from ddjax import preprocess
 from ddjax.data import prepare, synthetic, to_space
-from ddjax.evaluation import BASELINES, PROTOCOLS, train_full
+from ddjax.evaluation import BASELINES, PROTOCOLS, full, train_full
 from ddjax.evaluation.baselines import Baseline
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, smoothed, thirds
 from ddjax.evaluation.protocols import adapted
@@ -58,6 +58,8 @@ def test_sets_that_do_not_fit_are_named(ready):
     ]:
         with pytest.raises(ValueError, match=message):
             train_full(baseline, trains, inside.test, model=model, **more)
+    with pytest.raises(ValueError, match="audit has an entry that is None"):
+        full._check(baseline, [inside.train] * 2, inside.test, [ready.audit, None], 0.0)
 
 
 def test_published_baselines():

@@ -35,3 +35,20 @@ def test_exponents_are_those_of_the_largest_sizes(monkeypatch, capsys, tmp_path)
     picture.write(tmp_path / "rows.jsonl")
     assert "| step | dm | 2.0 | 0.0 |" in capsys.readouterr().out.splitlines()
     assert "</svg>" in (tmp_path / "rows.svg").read_text()
+
+
+def test_rows_of_a_stopped_benchmark_are_drawn(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(picture, "AXES", SIZES | {"classes": [growth.Size(48, 2, 1), growth.Size(48, 4, 1)]})
+    row = {"seconds": 2.0, "peak_mib": 7.0, "method": "dm"}
+    rows = [row | {"stage": stage, **SIZES["images"][0]._asdict()} for stage in ("epoch", "preparation")]
+    rows.append(row | {"stage": "epoch", **SIZES["images"][1]._asdict()})
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    picture.write(tmp_path / "rows.jsonl")
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| epoch | dm | 0.0 | 0.0 | nan | nan |",
+        "| preparation | dm | nan | nan | nan | nan |",
+    ]
+    assert "</svg>" in (tmp_path / "rows.svg").read_text()
+    (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0] | {"images": 5}))
+    with pytest.raises(ValueError, match="no row has a size of the benchmark growth"):
+        picture.write(tmp_path / "rows.jsonl")

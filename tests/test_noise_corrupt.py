@@ -154,3 +154,14 @@ def test_long_tail_takes_what_there_is():
     for ratio in (0.5, np.nan):
         with pytest.raises(ValueError, match="ratio"):
             long_tail(labels, ratio)
+
+
+def test_labels_do_not_depend_on_the_multinomial_of_the_installed_numpy(monkeypatch):
+    class Stream(np.random.RandomState):
+        def multinomial(self, *arguments):
+            raise AssertionError("from NumPy 2.5 on it takes a number for a probability of 0 as well")
+
+    monkeypatch.setattr(np.random, "RandomState", Stream)
+    matrix = np.eye(10)
+    matrix[3, 3], matrix[3, 5] = 0.6, 0.4
+    assert corrupt([3] * 12, matrix).tolist() == [3, 5, 3, 3, 5, 5, 3, 5, 3, 5, 3, 3]

@@ -224,3 +224,11 @@ def test_command_in_this_process(tmp_path, annotations, capsys):
     assert "tfds order" in capsys.readouterr().out
     inspect("digits", "part_dependent", 0.4)
     assert "10 classes" in capsys.readouterr().out
+
+
+def test_a_picture_of_an_unknown_kind_is_refused_before_any_work(tmp_path, capsys):
+    from experiments.noise import inspect
+
+    with pytest.raises(ValueError, match=r"unknown ending of .*noise.giff 'giff'.*Did you mean 'gif'"):
+        inspect("digits", rate=0.2, plot=tmp_path / "noise.giff")
+    assert not capsys.readouterr().out

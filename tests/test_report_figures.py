@@ -6,13 +6,14 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from report_study import row, saved_set, study_rows
+from report_study import extras, row, saved_set, study_rows
 
 from ddjax.distilled.saving import load_distilled
 from experiments.reporting import bars, pictures, svg
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
+from experiments.reporting.opening import methods
 
 
 def numbers(panel, name):
@@ -35,6 +36,22 @@ def test_figures_show_the_numbers_of_the_rows():
     assert "all, last epoch: 64.0 %" in first[1] and "all, picked on hold-out: 83.2 %" in first[1]
     bar = next(p for p in drawn["labels"].panels if ">digits, symmetric 0.4<" in p)
     assert "all, last epoch: corrected 60 %, other 35 %, memorised 5 %" in bar
+
+
+def test_baselines_and_rates_of_one_panel_can_be_told_apart():
+    where = {"noise": "symmetric", "rate": 0.4, **extras(60)}
+    plain, other = row(0.6, "full", **where), row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"}
+    drawn = {figure.key: figure for figure in all_figures(Study.of([plain, other, row(0.5, **where)]))}
+    (bar,) = drawn["labels"].panels
+    assert "all B-PLAIN, last epoch: " in bar and "all B-DANCE, last epoch: " in bar
+    rates = [row(0.5, rate=rate, **extras(60)) for rate in (0.05, 0.1, 0.2)]
+    (panel,) = all_figures(Study.of(rates))[0].panels
+    assert [f'class="k k{i}"' in panel for i in range(5)] == [True, True, True, False, False]
+
+
+def test_every_method_is_described_also_behind_a_wrapper():
+    cells = Study.of([row(0.5, method="soft_label+dance"), row(0.5, method="rcig+relabel")])
+    assert [sentence.split()[0] for sentence in methods(cells)] == ["RCIG", "DANCE"]
 
 
 def test_each_rate_has_its_colour_and_each_line_its_marker():
@@ -73,7 +90,8 @@ def test_ticks_and_labels():
     placed = svg.apart([100.0, 101.0, 180.0])
     assert np.diff(sorted(placed)).min() >= 11 and placed[0] < placed[1] < placed[2]
     assert "no rows" in svg.plot("empty", [], "x", "y")
-    assert bars.short("a very long name of a method, 10 per class").endswith("…")
+    assert bars.short("a very long name of a method, 10 per class") == "a very lo…, 10 per class"
+    assert bars.short("a very long name of a method") == "a very long name of a m…"
 
 
 def test_learned_labels_do_not_move_images(tmp_path):

@@ -29,6 +29,18 @@ def test_the_text_table_has_methods_in_rows_and_labels_in_columns():
     assert "C1  undecided" in words and "Not tested by these rows: " in words and "C4" in words.splitlines()[-1]
 
 
+def test_variants_are_named_by_the_settings_that_differ():
+    same = {"width": 4, "options": ("batch=16",)}
+    rows = [row(0.5, epochs=3, steps=5, **same), row(0.6, epochs=4, steps=5, **same), row(0.7, ipc=1, epochs=3, **same)]
+    assert {cell.name for cell in Study.of([*rows, row(0.8, steps=5, **same)]).cells} == {
+        "toy, 10 per class",
+        "toy (epochs=3), 10 per class",
+        "toy (epochs=4), 10 per class",
+        "toy (epochs=3), 1 per class",
+    }
+    assert [cell.name for cell in Study.of([rows[0], rows[2]]).cells] == ["toy, 10 per class", "toy, 1 per class"]
+
+
 def test_special_characters_in_tables():
     special = pandas.DataFrame([{"a": "50 % of a_b & c\\d", "b": None, "c": 0.12344}])
     assert r"50 \% of a\_b \& c\textbackslash d &  & 0.1234 \\" in export.as_latex(special)

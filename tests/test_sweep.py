@@ -236,6 +236,5 @@ def test_a_grid_is_narrowed_by_its_axes(config):
         assert sum(cell.method == "full" for cell in alone) == 2 * 9 * 3
     with pytest.raises(ValueError, match=r"--rates 0.3: .*0.4"):
         narrowed([grid], rates=(0.3,))
-    config.write_text("[everywhere]\nwidht = 4")
-    with pytest.raises(ValueError, match="widht"):
-        grids.from_file(config)
+    with pytest.raises(ValueError, match="the grid has no cells"):
+        narrowed([grids.Grid(methods=())], methods=())

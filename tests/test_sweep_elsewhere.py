@@ -1,5 +1,6 @@
 """Cells on other machines: what a job asks for, what it carries, what becomes of one whose process dies."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import io
@@ -8,6 +9,9 @@ import os
 import pathlib
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import pytest
@@ -130,6 +134,15 @@ def test_a_process_that_dies_loses_its_job_and_no_other(tmp_path):
     ended = [one for one in on_processes.on_processes(1)(jobs) if one is not None]
     assert [one.job for one in ended] == jobs and "terminated" in ended[0].lost
     assert [one.lost for one in ended[1:]] == [None, None] and {path.name for path in tmp_path.iterdir()} == {"1", "2"}
+
+
+def test_a_process_that_dies_while_it_waits_is_replaced(tmp_path):
+    with contextlib.ExitStack() as pools:
+        worker = on_processes.Worker(lambda: pools.enter_context(ProcessPoolExecutor(1, get_context("spawn"))))
+        with pytest.raises(BrokenProcessPool):
+            worker.pool.submit(os._exit, 9).result()
+        (ended,) = (one for one in on_processes._run([worker], [Fake(str(tmp_path / "job"))]) if one is not None)
+    assert ended.lost is None and (tmp_path / "job").exists()
 
 
 def test_processes_share_the_cores(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from ddjax.distillers import DISTILLERS
 from experiments.running.config import Experiment, method_config
-from experiments.sweeping.grid import Grid, cells
+from experiments.sweeping.grid import Grid, cells, from_file
 from experiments.sweeping.presets import LEARNED, PRESETS
 from experiments.sweeping.run import groups
 
@@ -68,3 +68,22 @@ def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
     found = cells(Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random",), seeds=(0, 1)))
     assert sorted(len(group) for group in groups(found, fleet=True)) == [4, 4]
     assert all(len(group) == 1 for group in groups(found, fleet=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[everywhere]\nwidht = 4", "unknown setting .*'widht'.*Did you mean 'width'"),
+        ('[everywhere]\nprotocol = "quick"', r"protocol is an axis of the grid: write protocols = \[...\]"),
+        ("[of_method.dance.0]\nrate = 0.2", r"rate is an axis of the grid: write noises = \[...\]"),
+        ("everywhere = 4", "tables of settings; got 4"),
+        ("[of_method.dance]\nsteps = 4", "needs a number of images per class, or 0 for any; got 'steps'"),
+        ("[of_method]\ndance = 4", "of_method.NAME.IPC are tables of settings; got 4"),
+        ("seeds = [\xe9]", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_a_grid_is_named(tmp_path, text, words):
+    config = tmp_path / "grid.toml"
+    config.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=words):
+        from_file(config)

@@ -93,6 +93,12 @@ def test_a_method_without_a_formula_is_unknown(tmp_path):
     assert "unknown" in text and "2 of unknown length" in text
 
 
+def test_columns_of_the_plan_are_as_wide_as_their_longest_name(tmp_path):
+    found = cells(Grid(methods=("random", "tad_reconstructed+random"), seeds=(0,), ipc=(1,)))
+    lines = planning.listing(planning.plan([found], Store(tmp_path), CPU, fleet=False), Store(tmp_path)).splitlines()
+    assert len({len(line) for line in lines[:3]}) == 1 and lines[0].split()[-3:] == ["time", "memory", "disk"]
+
+
 def test_a_fleet_is_cut_to_what_fits():
     found = [cell for cell in cells(*PRESETS["cifar10"]) if cell.method == "datm" and cell.ipc == 50]
     assert [len(group) for group in groups(found, fleet=True)] == [27]

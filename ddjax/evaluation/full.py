@@ -176,6 +176,8 @@ def _check(
 ) -> None:
     if not trains:
         raise ValueError("train is an empty list: pass a training set, or a list of them")
+    if len({audit is None for audit in audits}) > 1:
+        raise ValueError("audit has an entry that is None: pass the clean labels of every training set, or of none")
     checks.test_set(test)
     for train, audit in zip(trains, audits, strict=True):
         checks.train_set(train)

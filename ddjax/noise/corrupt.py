@@ -4,13 +4,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32
 
 from ddjax import names
 from ddjax.noise.labels import as_ids, as_labels
 from ddjax.noise.transition import checked_matrix
 from ddjax.ranges import Seed, checked
 
+BLOCK = 2**16  # numbers of the legacy stream that are drawn at a time
 CHUNK = 4096  # labels are drawn in chunks of this size, with padding, so all data sets share one compilation
 
 
@@ -50,11 +51,35 @@ def numpy_legacy(
 ) -> Int32[np.ndarray, "n"]:
     """The sampler of Co-teaching: one single-trial multinomial per label from `RandomState(seed)`.
 
-    The legacy multinomial is a chain of binomials that stops after its only trial. The number of draws from the stream
-    therefore depends on the outcome, so the labels cannot be drawn in one vectorised call.
+    The multinomial is a chain of binomials of one trial that stops at the first success. Each of them takes a number of
+    the stream, except for a probability of 0, so the numbers that a label takes depend on its outcome. The chain is
+    written out here, because from 2.5 on NumPy's takes a number for a probability of 0 as well: other labels.
     """
-    draw, rows = np.random.RandomState(seed).multinomial, list(matrix)
-    return np.fromiter((draw(1, rows[label]).argmax() for label in labels.tolist()), np.int32, len(labels))
+    stream, last, given = np.random.RandomState(seed), len(matrix) - 1, np.empty_like(labels)
+    rows, numbers, at = [_binomials(row) for row in matrix], stream.random_sample(BLOCK + last), 0
+    for i, label in enumerate(labels.tolist()):
+        if at + last > len(numbers):
+            numbers, at = np.concatenate([numbers[at:], stream.random_sample(BLOCK)]), 0
+        columns, bounds, likely = rows[label]
+        (hits,) = np.nonzero((numbers[at : at + len(bounds)] > bounds) != likely)
+        given[i] = columns[hits[0]] if len(hits) else last
+        at += hits[0] + 1 if len(hits) else len(bounds)
+    return given
+
+
+def _binomials(
+    row: Float[np.ndarray, "k"],
+) -> tuple[Int[np.ndarray, "l"], Float[np.ndarray, "l"], Bool[np.ndarray, "l"]]:
+    """The columns of a row with a binomial, what a number must exceed for its outcome, and whether that is a failure.
+
+    The outcome that is drawn is the less likely one: a success up to a probability of 0.5, and a failure above.
+    """
+    (columns,) = np.nonzero(row[:-1])
+    left = np.subtract.accumulate([1.0, *row[columns]])[:-1]
+    with np.errstate(divide="ignore"):  # rounding may leave nothing before the last column
+        chances = row[columns] / left
+    likely = chances > 0.5
+    return columns, 1 - np.where(likely, 1 - chances, chances), likely
 
 
 def keyed(

@@ -73,11 +73,7 @@ def _tests(rows: list[Row]) -> str:
 def _columns(section: str, rows: list[Row], compiled: Mapping[Any, float]) -> Iterable[dict[str, Any]]:
     for row in rows:
         if section == "cells":
-            yield {
-                "method": row["method"],
-                "test accuracy, %": 100 * row["last_acc"],
-                "seconds": row.get("wall_s"),
-            }
+            yield {"method": row["method"], "test accuracy, %": 100 * row["last_acc"], "seconds": row.get("wall_s")}
             continue
         ms, name, products = 1e3 * row["seconds"], row["name"], row.get("products")
         common = {"step": name, "products": products}

@@ -6,26 +6,28 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ddjax.storage.files import remove
 from experiments.accelerator.jobs import FAILED, Job, Row
 
 ROOT = pathlib.Path(__file__).parents[2]
-SECTIONS = ("tests", "speed", "pytorch", "fleet", "cells")
 STEPS = ("conv", "train", "datm", "dance", "rcig")
+FLEETS = ("fleet_dance", "fleet_datm", "fleet_rcig")
+# section -> benchmarks whose programs are compiled first, those that are timed, and those of a quick check-up
+TIMED = {
+    "speed": (STEPS, ("gemm", *STEPS), ("conv",)),
+    "pytorch": (("train", "datm", "dance"), ("pytorch",), ("pytorch",)),
+    "fleet": (FLEETS, FLEETS, FLEETS[:1]),
+}
+SECTIONS = ("tests", *TIMED, "cells")
 PLATFORMS = {"gpu": "cuda,cpu", "tpu": "tpu,cpu", "cpu": "cpu"}  # backend -> platforms of the tests
 # backend -> policies that differ there, the default first
-PRECISIONS = {
-    "gpu": ("tensorfloat32", "float32"),
-    "tpu": ("bfloat16", "bfloat16_3x", "float32"),
-    "cpu": ("float32",),
-}
+PRECISIONS = {"gpu": ("tensorfloat32", "float32"), "tpu": ("bfloat16", "bfloat16_3x", "float32"), "cpu": ("float32",)}
 MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes share the accelerator
 BESIDE = MEMORY | {"OPENBLAS_NUM_THREADS": "4"}  # and the cores
 TEST_WORKERS, WORKERS = 4, 7  # processes of the tests, and jobs at a time
-FLEETS = ("dance", "datm", "rcig")
 EVERYWHERE = {"epochs": 300, "students": 2}
 EXPERTS = ["experts=2", "expert_epochs=8", "expert_batch=256", "last_start=4", "growth_steps=0", "match_epochs=2"]
 EXPERTS += ["inner_steps=20"]
@@ -58,7 +60,7 @@ _TEST = re.compile(r"tests/\S+?::\S+")
 
 def machine(quick: bool) -> Job:
     """The first job: what the machine is, and its rates."""
-    command = _bench(["gemm"], "--json", *(["--no-parts", "--repeats", "1"] if quick else []))
+    command = _bench("gemm", "--json", *(["--no-parts", "--repeats", "1"] if quick else []))
     return Job("machine", "gemm", command, 120, alone=True, env=MEMORY)
 
 
@@ -74,9 +76,7 @@ def jobs(images: str | None, out: pathlib.Path, backend: str, quick: bool, only:
     """
     makers = {
         "tests": lambda: tests(backend, quick),
-        "speed": lambda: speed(backend, quick),
-        "pytorch": lambda: pytorch(backend, quick),
-        "fleet": lambda: fleets(backend, quick),
+        **{section: functools.partial(timed, section, backend, quick) for section in TIMED},
         "cells": lambda: cells(images, out, quick),
     }
     made = [job for name in SECTIONS if not only or name in only for job in makers[name]()]
@@ -86,18 +86,9 @@ def jobs(images: str | None, out: pathlib.Path, backend: str, quick: bool, only:
 
 def tests(backend: str, quick: bool) -> Iterator[Job]:
     """The tests of accelerators."""
-    command = [sys.executable, "-m", "pytest", str(ROOT / "tests/test_gpu.py"), "-m", "gpu", "-v", "--tb=short"]
-    command += [
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:benchmark",
-        "-o",
-        "addopts=--strict-markers",
-        "-o",
-        "filterwarnings=default",
-    ]
-    command += ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    command = [sys.executable, "-m", "pytest", str(ROOT / "tests/test_gpu.py"), "--rootdir", str(ROOT)]
+    command += ["-c", str(ROOT / "pyproject.toml"), "-m", "gpu", "-v", "--tb=short", "-p", "no:cacheprovider"]
+    command += ["-p", "no:benchmark", "-o", "addopts=--strict-markers", "-o", "filterwarnings=default"]
     own = dict(MEMORY, JAX_PLATFORMS=PLATFORMS[backend], COLUMNS="400")  # a summary line is cut there
     if backend == "cpu":
         own["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "false"  # else the tests have nothing to compare
@@ -119,44 +110,22 @@ def verdicts(output: str) -> list[Row]:
     return list(found.values())
 
 
-def compiling(names: Sequence[str], precisions: Sequence[str]) -> Iterator[Job]:
-    """Jobs that compile the programs of benchmarks into the cache, side by side; they show how long that takes."""
-    for precision in precisions:
-        for name in names:
-            command = _bench([name], "--no-parts", "--repeats", "1", "--precision", precision, "--json")
-            yield Job("compile", f"{name} {precision}", command, 240, env=BESIDE)
+def timed(section: str, backend: str, quick: bool) -> Iterator[Job]:
+    """Benchmarks: their programs are compiled side by side, which shows how long that takes, then each is timed alone.
 
-
-def timed(section: str, names: Sequence[str], precision: str, quick: bool) -> Job:
-    """Benchmarks whose programs are compiled; alone, because they are timed."""
-    sizes = ["--width", "4", "--batch", "8", "--repeats", "1"] if quick else ["--repeats", "10"]
-    command = _bench(list(names), "--no-parts", "--precision", precision, "--json", *sizes)
-    return Job(section, f"{' '.join(names)} {precision}", command, 120, alone=True, env=MEMORY)
-
-
-def speed(backend: str, quick: bool) -> Iterator[Job]:
-    """Steps of each method, in each precision."""
+    Speed is measured in each precision, the other sections in the default one.
+    """
+    compiled, names, few = TIMED[section]
+    sizes, precisions = ["--repeats", "10"], PRECISIONS[backend] if section == "speed" else PRECISIONS[backend][:1]
     if quick:
-        yield timed("speed", ["conv"], PRECISIONS[backend][0], True)
-        return
-    yield from compiling(STEPS, PRECISIONS[backend])
-    for precision in PRECISIONS[backend]:
-        yield timed("speed", ["gemm", *STEPS], precision, False)
-
-
-def pytorch(backend: str, quick: bool) -> Iterator[Job]:
-    """The same steps as PyTorch loops, in the default precision."""
-    if not quick:
-        yield from compiling(("train", "datm", "dance"), PRECISIONS[backend][:1])
-    yield timed("pytorch", ["pytorch"], PRECISIONS[backend][0], quick)
-
-
-def fleets(backend: str, quick: bool) -> Iterator[Job]:
-    """A fleet of five against one run."""
-    names = [f"fleet_{name}" for name in FLEETS[: 1 if quick else None]]
-    if not quick:
-        yield from compiling(names, PRECISIONS[backend][:1])
-    yield timed("fleet", names, PRECISIONS[backend][0], quick)
+        compiled, names, sizes = (), few, ["--width", "4", "--batch", "8", "--repeats", "1"]
+        precisions = precisions[:1]
+    for precision in precisions:
+        how = ["--no-parts", "--precision", precision, "--json"]
+        for name in compiled:
+            yield Job("compile", f"{name} {precision}", _bench(name, *how, "--repeats", "1"), 240, env=BESIDE)
+        command = _bench(*names, *how, *sizes)
+        yield Job(section, f"{' '.join(names)} {precision}", command, 120, alone=True, env=MEMORY)
 
 
 def cells(images: str | None, out: pathlib.Path, quick: bool) -> Iterator[Job]:
@@ -193,5 +162,5 @@ def stored(folder: pathlib.Path, output: str) -> list[Row]:
     return [row | ({} if row["status"] == "done" else {FAILED: row.get("reason", row["status"])}) for row in rows]
 
 
-def _bench(names: list[str], *flags: str) -> list[str]:
-    return [sys.executable, "-m", "experiments.bench", *names, *flags]
+def _bench(*words: str) -> list[str]:
+    return [sys.executable, "-m", "experiments.bench", *words]

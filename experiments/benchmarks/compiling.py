@@ -96,10 +96,7 @@ def _divided(mesh: Mesh, program: Program, state: Any, batch: Any) -> Any:
 def _memory(executable: Any) -> Entry:
     found = executable.memory_analysis()
     temporary, held = found.temp_size_in_bytes, found.argument_size_in_bytes + found.output_size_in_bytes
-    return {
-        "temporary_gib": temporary / 2**30,
-        "all_gib": (temporary + held - found.alias_size_in_bytes) / 2**30,
-    }
+    return {"temporary_gib": temporary / 2**30, "all_gib": (temporary + held - found.alias_size_in_bytes) / 2**30}
 
 
 def _collectives(text: str) -> int:

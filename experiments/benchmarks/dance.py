@@ -1,4 +1,4 @@
-"""Benchmark of a DANCE iteration and its parts: random data of CIFAR-10's shape, 128 images per class, factor 2."""
+"""Benchmark of iterations of DANCE, with its parts, and NCFM: random data of CIFAR-10's shape, 128 images per class."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ddjax.distillers import dance
+from ddjax.distillers import dance, ncfm
 from ddjax.distillers.dance import feed as dance_feed
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.dance.start import decoded
 from ddjax.distillers.dance.step import Views, at_once, augmented, side_by_side
+from ddjax.distillers.ncfm.config import NcfmConfig
 from ddjax.types import Distiller, Images, Model
 from experiments.benchmarks.convolution import forward_gflop
 from experiments.benchmarks.measure import Entry, Settings, compiled, measure
@@ -29,6 +30,15 @@ def dance_step(settings: Settings) -> Iterator[Entry]:
     """
     for ipc in IPC:
         yield from iteration(settings, ipc)
+
+
+def ncfm_step(settings: Settings) -> Iterator[Entry]:
+    """Measure a step at 1 and at 10 images per class, with Gaussian frequencies and with the sampling network."""
+    for ipc in IPC:
+        for sampler in ("gaussian", "learned"):
+            case = first(settings, ipc, NcfmConfig, ncfm.build, sampler=sampler)
+            call = going_on(case.distiller, case.state, case.batch)
+            yield measure(f"ncfm step, ipc {ipc}, {sampler}", call, None, settings.repeats)
 
 
 class First(NamedTuple):

@@ -144,16 +144,10 @@ class Watched:
             time.sleep(0.02)
 
     def _look(self) -> None:
-        status = pathlib.Path("/proc/self/status").read_text()
-        sizes = {name: int(rest.split()[0]) / 2**10 for name, rest in _lines(status) if name.startswith("Rss")}
-        self.anonymous = max(self.anonymous, sizes["RssAnon"])
+        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+        sizes = {words[0]: int(words[1]) / 2**10 for line in lines if (words := line.split())[0].startswith("Rss")}
+        self.anonymous = max(self.anonymous, sizes["RssAnon:"])
         self.everything = max(self.everything, sum(sizes.values()))
-
-
-def _lines(status: str) -> Iterator[tuple[str, str]]:
-    for line in status.splitlines():
-        name, _, rest = line.partition(":")
-        yield name, rest
 
 
 def alone(file: str, width: str, batch: str) -> None:

@@ -57,10 +57,8 @@ def of_a_step(name: str, ipc: int) -> Iterator[Entry]:
     config = make_config(method, None, ipc=ipc, **STEPS[name])
     with policy("float32"):
         setup = set_up(method, config, train, jax.random.key(0))
-        state, batch = (
-            setup.distiller.init(jax.random.key(1), setup.start),
-            setup.feed.at(setup.feed.data, jnp.int32(0)),
-        )
+        state = setup.distiller.init(jax.random.key(1), setup.start)
+        batch = setup.feed.at(setup.feed.data, jnp.int32(0))
     exact = None
     for precision in POLICIES:
         with policy(precision):

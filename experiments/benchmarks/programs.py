@@ -80,10 +80,8 @@ def _regression(name: str, **fields: Any) -> dict[str, Program]:
 
 def _datm(name: str, config: datm.DatmConfig) -> dict[str, Program]:
     model, m, r = datm.network(config, SHAPE, CLASSES), CLASSES * config.ipc, config.segments
-    start, weights = (
-        datm.Start(images=floats(m, *SHAPE), labels=floats(m, CLASSES), space="datm"),
-        floats(r, parameters(model)),
-    )
+    start = datm.Start(images=floats(m, *SHAPE), labels=floats(m, CLASSES), space="datm")
+    weights = floats(r, parameters(model))
     batch = Segments(weights, weights, ints(r), a_key())
     return _of_distiller(name, DISTILLERS[name].build(config, model), start, batch)
 

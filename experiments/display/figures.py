@@ -10,19 +10,17 @@ from jaxtyping import Float
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import PowerNorm
 
 from ddjax.distilled import DistilledSet, pixels
+from ddjax.names import check_known
 from ddjax.storage.files import replacing
 from experiments.display.sheets import mosaic, rows_by_class
 
 INK, GIVEN, CLEAN, TEST, PICK = "#333333", "#c44e52", "#4c72b0", "#222222", "#55a868"
-STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-}
+STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK}
+MOST = 20  # classes, and images of each, in a picture of a distilled set
 FEW = 20  # classes of a heat map with a number in each cell
 
 
@@ -60,26 +58,26 @@ def curves(outcome: Any, path: pathlib.Path) -> pathlib.Path:
         return save(figure, path)
 
 
-def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.Path, most: int = 20) -> pathlib.Path:
-    """Draw the distilled images in pixel space: one row per class, at most `most` images of each, at most 20 classes.
+def images(distilled: DistilledSet, class_names: tuple[str, ...], path: pathlib.Path) -> pathlib.Path:
+    """Draw the distilled images in pixel space: one row per class, at most 20 images of each, at most 20 classes.
 
     With one image per class, draw a grid with class names of at most 100 classes (Figure 3 of the study).
     """
     shown = np.clip(np.asarray(pixels(distilled)), 0, 1)
-    rows = rows_by_class(distilled, range(distilled.num_classes), most)
+    rows = rows_by_class(distilled, range(distilled.num_classes), MOST)
     single, scale = max(map(len, rows)) == 1, 0.55
     if single:
         shown, scale = np.pad(shown, ((0, 0), (shown.shape[1] // 4, 0), (0, 0), (0, 0)), constant_values=1), 1.2
         names = [name for name, row in zip(class_names, rows, strict=True) if len(row)]
         members = np.concatenate(rows)[:100]
         rows = np.array_split(members, -(-len(members) // (5 if len(members) <= 20 else 10)))
-    sheet = mosaic(shown, rows[:20])
+    sheet = mosaic(shown, rows[:MOST])
     h, w = shown.shape[1:3]
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(scale * sheet.shape[1] / w, scale * sheet.shape[0] / w))
         axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
-        for i, row in enumerate(rows[:20]):
+        for i, row in enumerate(rows[:MOST]):
             if single:
                 for j in range(len(row)):
                     name = names[sum(map(len, rows[:i])) + j]
@@ -124,11 +122,22 @@ def heat(
     return figure, axes
 
 
+def format_of(path: pathlib.Path) -> str:
+    """The format that the name of a figure's file ends in; PNG without an ending.
+
+    Raises:
+      ValueError: matplotlib does not write this format.
+    """
+    ending = path.suffix.removeprefix(".").lower() or "png"
+    check_known(f"ending of {path}", ending, FigureCanvasBase.filetypes)
+    return ending
+
+
 def save(figure: Any, path: pathlib.Path) -> pathlib.Path:
     """Write a figure, in the format that the name ends in, and close it."""
     try:
         with replacing(path) as file:
-            figure.savefig(file, format=path.suffix.removeprefix(".") or "png", dpi=150, bbox_inches="tight")
+            figure.savefig(file, format=format_of(path), dpi=150, bbox_inches="tight")
     finally:
         plt.close(figure)
     return path

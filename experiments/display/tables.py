@@ -44,10 +44,8 @@ def describe(row: dict[str, Any]) -> str:
             if row["denoising"]:
                 lines.append(f"  {words:<42} {percent(row['denoising'][name])}")
         if "hlr" in row:
-            lines += [
-                "",
-                "  DD-Ranking          " + "  ".join(f"{n.upper()} {row[n]:.3f}" for n in ("hlr", "ior", "lrs", "ars")),
-            ]
+            scores = "  ".join(f"{name.upper()} {row[name]:.3f}" for name in ("hlr", "ior", "lrs", "ars"))
+            lines += ["", f"  DD-Ranking          {scores}"]
             lines += ["  HLR below zero: the distilled set beats all noisy images, hard labels on both sides"]
     return "\n".join(lines)
 

@@ -26,19 +26,23 @@ class Parts(NamedTuple):
 
 
 def short(words: str, most: int = 24) -> str:
-    """Return a name shortened to at most `most` characters."""
-    return words if len(words) <= most else words[: most - 1] + "…"
+    """Return a name shortened to at most `most` characters; what follows its last comma, such as a size, is kept."""
+    if len(words) <= most:
+        return words
+    _, comma, tail = words.rpartition(", ")
+    end = f"…, {tail}" if comma and len(tail) <= most - 8 else "…"
+    return words[: most - len(end)] + end
 
 
 def dots(
     title: str,
     values: Sequence[Dot],
-    guides: Sequence[tuple[str, float]] = (),
+    guides: Sequence[float] = (),
     what: str = "test accuracy (%)",
     shared: Sequence[Dot] = (),
 ) -> str:
     """Return a chart of values in per cent with dashed guides, on a scale that also fits the values `shared`."""
-    spread = [v for d in (*values, *shared) for v in (d.value - d.error, d.value + d.error)] + [g for _, g in guides]
+    spread = [v for d in (*values, *shared) for v in (d.value - d.error, d.value + d.error)] + [*guides]
     marks = ticks(max(0.0, min(spread) - 2), min(100.0, max(spread) + 2), 4)
     height = HEAD + ROW * len(values) + FOOT
 
@@ -47,7 +51,7 @@ def dots(
 
     floor = height - FOOT + 4
     body = [segment(at(m), HEAD - 6, at(m), floor) + text(at(m), floor + 13, f"{m:g}", "middle") for m in marks]
-    body += [segment(at(g), HEAD - 6, at(g), floor, "axis", 'stroke-dasharray="5 3"') for _, g in guides]
+    body += [segment(at(g), HEAD - 6, at(g), floor, "axis", 'stroke-dasharray="5 3"') for g in guides]
     for i, dot in enumerate(values):
         y = HEAD + ROW * i + 8
         line = segment(at(dot.value - dot.error), y, at(dot.value + dot.error), y, "error", 'stroke="currentColor"')
@@ -73,15 +77,10 @@ def stacked(title: str, names: Sequence[str], values: Sequence[Parts]) -> str:
         y, start = HEAD + 12 + ROW * row, 0.0
         body.append(text(NAMES - 8, y + 11, short(bar.name), "end"))
         for i, share in enumerate(bar.shares):
-            shape = (
-                f'<rect x="{at(start):.1f}" y="{y}" width="{share / 100 * wide:.1f}" height="14" fill="currentColor"/>'
-            )
-            body.append(f'<g class="{TONES[i]}">{shape}</g>')
+            place = f'x="{at(start):.1f}" y="{y}" width="{share / 100 * wide:.1f}" height="14"'
+            body.append(f'<g class="{TONES[i]}"><rect {place} fill="currentColor"/></g>')
             if share >= 12:
-                body.append(
-                    f'<text x="{at(start + share / 2):.1f}" y="{y + 11}" text-anchor="middle" '
-                    f'class="on">{share:.0f}</text>'
-                )
+                body.append(text(at(start + share / 2), y + 11, f"{share:.0f}", "middle", "on"))
             start += share
     body += [text(at(m), height - 4, f"{m}", "middle", "quiet") for m in (0, 50, 100)]
     description = "; ".join(

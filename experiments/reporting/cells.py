@@ -123,7 +123,7 @@ def variant(config: dict[str, Any]) -> str:
 def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
     """Return the cells of all rows, in the order of their first rows.
 
-    The name of a series contains the variant only if a method has several variants for one setting and size. A method
+    The name of a series contains the settings in which variants of a method for one setting and size differ. A method
     with a different number of steps at another size is thus still one line in a figure.
     """
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
@@ -135,11 +135,16 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
     for setting, method, protocol, ipc, kind in groups:
         variants[setting, method, protocol, ipc].add(kind)
         protocols[method].add(protocol)
-    several = {(method, protocol) for (_, method, protocol, _), kinds in variants.items() if len(kinds) > 1}
+    differing = defaultdict(set)
+    for (_, method, protocol, _), kinds in variants.items():
+        parts = [set(kind.split(", ")) for kind in kinds]
+        names = {part.partition("=")[0] for part in set.union(*parts) - set.intersection(*parts)}
+        differing[method, protocol] |= names
     cells = []
     for (setting, method, protocol, ipc, kind), members in groups.items():
         notes = [protocol] if len(protocols[method]) > 1 or method == "full" else []
-        notes += [kind] if kind and (method, protocol) in several else []
+        own = [part for part in kind.split(", ") if part and part.partition("=")[0] in differing[method, protocol]]
+        notes += [", ".join(own)] if own else []
         series = f"{method} ({'; '.join(notes)})" if notes else method
         cells.append(Cell(setting, method, protocol, ipc, kind, series, tuple(members)))
     return cells

@@ -129,13 +129,11 @@ class Study(NamedTuple):
         return tuple(dict.fromkeys(words for rows in cells for words in shared(rows)))
 
 
-def tested(
-    scope: str, contrast: Contrast, say: Callable[[Estimate], str], bound: float = 0.0, missing: str = ""
-) -> Finding:
+def tested(scope: str, contrast: Contrast, say: Callable[[Estimate], str], bound: float = 0.0) -> Finding:
     """Return the finding for "the effect is above the bound"; the opposite is "below the bound"."""
     effect = contrast.estimate()
     holds, fails = effect.above(bound), effect.below(bound)
-    return Finding(scope, effect, holds, fails, lambda: say(effect), missing, bound=bound)
+    return Finding(scope, effect, holds, fails, lambda: say(effect), bound=bound)
 
 
 def corrected(findings: Sequence[Finding]) -> np.ndarray:

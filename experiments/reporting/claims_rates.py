@@ -5,16 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.reporting.claims import (
-    Finding,
-    Study,
-    lacking,
-    listed,
-    points,
-    scope_in,
-    scope_of,
-    tested,
-)
+from experiments.reporting.claims import Finding, Study, lacking, listed, points, scope_in, scope_of, tested
 from experiments.reporting.contrasts import Contrast, Estimate, average, slope
 from experiments.reporting.inference import LEVEL, every, some
 

@@ -84,18 +84,14 @@ class Contrast(NamedTuple):
             units = [(weight, sample.units()) for weight, sample in shared]
             common = set.intersection(*(set(unit) for _, unit in units))
             parts.append([sum(weight * unit[draw] for weight, unit in units) for draw in sorted(common, key=repr)])
-        means = [np.mean(part, axis=0) for part in parts]
-        n = min(len(part) for part in parts)
+        means, sizes = [np.mean(part, axis=0) for part in parts], [len(part) for part in parts]
+        n = min(sizes)
         rows = tuple(dict.fromkeys(row for _, sample in terms for row in sample.rows))
         if n < 2:
             return Estimate(_plain(sum(means)), None, n, rows, paired=bool(shared))
         variances = [np.var(part, axis=0, ddof=1) / len(part) for part in parts]
-        sizes = [len(part) for part in parts]
-        df = (
-            satterthwaite(variances, [n - 1 for n in sizes])
-            if len(set(sizes)) == 1
-            else np.full(np.shape(variances[0]), n - 1.0)
-        )
+        same = len(set(sizes)) == 1
+        df = satterthwaite(variances, [n - 1] * len(sizes)) if same else np.full(np.shape(means[0]), n - 1.0)
         return Estimate(_plain(sum(means)), _plain(np.sqrt(sum(variances))), n, rows, _plain(df), bool(shared))
 
 

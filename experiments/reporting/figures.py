@@ -52,8 +52,8 @@ def phenomenon(study: Study) -> Figure:
     complete = {s: cells for s, cells in grouped.items() if {c.method == "full" for c in cells} == {True, False}}
     shown = complete or grouped
     rows = {setting: _beside_full(shown[setting]) for setting in _selected(shown)}
-    everything = [dot for values, _ in rows.values() for dot in values]
-    panels = [_panel(setting, shown[setting], *rows[setting], everything) for setting in rows]
+    everything = [dot for values in rows.values() for dot in values]
+    panels = [_panel(setting, shown[setting], rows[setting], everything) for setting in rows]
     return Figure("phenomenon", "Training on all images and on small sets", _FIRST, panels)
 
 
@@ -69,30 +69,30 @@ def _selected(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting
     return chosen[:most]
 
 
-def _beside_full(cells: list[Cell]) -> tuple[list[Dot], list[tuple[str, float]]]:
-    values, guides = [], []
+def _beside_full(cells: list[Cell]) -> list[Dot]:
+    values = []
     for cell in cells:
         if cell.method == "full":
-            several = sum(c.method == "full" for c in cells) > 1
-            mine = f" {cell.protocol}" if several else ""
-            words = [("last_acc", f"all{mine}, last epoch"), ("picked_acc", f"all{mine}, picked on hold-out")]
-            if mine:  # shorter, so that the name of the baseline is not cut off
-                words[1] = ("picked_acc", f"all{mine}, picked")
-            estimates = [(column, name, cell.of(column)) for column, name in words]
-            values += [_dot(name, estimate, 0 if c == "last_acc" else 3) for c, name, estimate in estimates if estimate]
-            guides += [
-                (cell.protocol, 100 * estimate.mean) for c, _, estimate in estimates if estimate and c == "last_acc"
-            ]
+            name = _whole(cell, cells)
+            values.append(_dot(f"{name}, last epoch", cell.of("last_acc"), 0))
+            if picked := cell.of("picked_acc"):  # beside the name of a baseline there is less room
+                values.append(_dot(f"{name}, picked{' on hold-out' if name == 'all' else ''}", picked, 3))
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
-    values += [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
-    return values, guides[:1]
+    return values + [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
 
 
-def _panel(setting: Setting, cells: list[Cell], values: list[Dot], guides: list, everything: list[Dot]) -> str:
-    """Return the panel of one setting, on the scale of all panels."""
+def _whole(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Return the name of training on everything, with that of the baseline if there are several for its labels."""
+    several = sum(one.method == "full" and one.setting == cell.setting for one in cells) > 1
+    return f"all {cell.series.removeprefix('full (').removesuffix(')')}" if several else "all"
+
+
+def _panel(setting: Setting, cells: list[Cell], values: list[Dot], everything: list[Dot]) -> str:
+    """Return the panel of one setting, on the scale of all panels; the last epoch of full training is dashed."""
     wrong = np.mean([row["effective_rate"] for cell in cells for row in cell.rows])
     share = f": {100 * wrong:.0f} % wrong labels" if wrong else ""
-    return dots(f"{setting.data}, {setting.labels}{share}", values, guides, shared=everything)
+    guides = [100 * cell.of("last_acc").mean for cell in cells if cell.method == "full"]
+    return dots(f"{setting.data}, {setting.labels}{share}", values, guides[:1], shared=everything)
 
 
 def _dot(name: str, estimate: Estimate, colour: int) -> Dot:
@@ -111,12 +111,11 @@ def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
     for (data, series), groups in sorted(panels.items(), key=lambda item: (_control(item[1]), item[0])):
         if set(groups) <= {("clean", 0.0)}:
             continue
-        lines = []
+        lines, known = [], all(rate in RATES and noise not in HUMAN for noise, rate in groups)
         for place, (noise, rate) in enumerate(sorted(groups, key=lambda key: (key[1], key[0] != "clean", key[0]))):
             cells = sorted(groups[noise, rate], key=lambda one: one.cell.ipc)
             name = f"{rate:g}" if noise in ("symmetric", "asymmetric") else noise
-            colour = RATES.get(rate, place % len(MARKERS)) if noise not in HUMAN else place % len(MARKERS)
-            lines.append(_over_sizes(name, colour, cells))
+            lines.append(_over_sizes(name, RATES[rate] if known else place % len(MARKERS), cells))
         classes = groups[min(groups)][0].cell.rows[0].get("class_names")
         title = f"{data}: {series}"
         chance = 100 / len(classes) if classes else None
@@ -132,7 +131,7 @@ def _over_sizes(name: str, colour: int, cells: list[Compared]) -> Line:
     points, marks = [], []
     for one in cells:
         estimate = one.cell.of("last_acc")
-        points.append((one.cell.ipc, 100 * estimate.mean, 100 * (estimate.se or 0.0)))
+        points.append(_point(one.cell.ipc, estimate))
         literature = published_for(one.cell.rows[0])
         marks += [(one.cell.ipc, 100 * literature.accuracy)] if literature else []
     full = next((one.baseline.of("last_acc") for one in cells if one.baseline), None)
@@ -188,7 +187,7 @@ def wrong_labels(cells: Sequence[Cell]) -> list[str]:
         )
         if cell.setting.noisy and corrected and memorised:
             shares = 100 * corrected.mean, 100 * (1 - corrected.mean - memorised.mean), 100 * memorised.mean
-            name = "all, last epoch" if cell.method == "full" else cell.name
+            name = f"{_whole(cell, cells)}, last epoch" if cell.method == "full" else cell.name
             groups[cell.setting].append(Parts(name, shares))
     return [stacked(f"{setting.data}, {setting.labels}", WRONG, bars) for setting, bars in groups.items()]
 
@@ -203,7 +202,7 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
     for setting, members in groups.items():
         values = []
         for cell in members:
-            name = "all" if cell.method == "full" else f"{cell.series} {cell.ipc or 'on all'}"
+            name = _whole(cell, members) if cell.method == "full" else f"{cell.series} {cell.ipc or 'on all'}"
             for colour, third in enumerate(("head", "medium", "tail"), 1):
                 estimate = cell.of(lambda row, third=third: thirds(np.array(row["recall"], float))[third])
                 values.append(_dot(f"{name}, {third}", estimate, colour))

@@ -6,6 +6,7 @@ from experiments.reporting.cells import Compared
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.inference import SEEDS
+from experiments.running.methods import RELABEL, last_part
 
 # one sentence per method
 METHODS = {
@@ -93,5 +94,5 @@ def interval(one: Estimate, count: int) -> str:
 
 def methods(study: Study) -> list[str]:
     """Return one sentence per method of the study that has one in `METHODS`."""
-    present = {cell.method.removeprefix("prune+").removesuffix("+relabel") for cell in study.cells}
+    present = {last_part(cell.method.removesuffix(RELABEL)) for cell in study.cells}
     return [sentence for name, sentence in METHODS.items() if name in present]

@@ -166,10 +166,7 @@ def plot(
     for mark in marks:
         body += [segment(LEFT, up(mark), right, up(mark)), text(LEFT - 5, up(mark) + 4, f"{mark:g}", "end")]
     body += [text(at(x), HEIGHT - BOTTOM + 15, f"{x:g}", "middle") for x in xs]
-    body += [
-        text((LEFT + right) / 2, HEIGHT - 6, x_label, "middle", "quiet"),
-        text(4, TOP - 12, y_label, kind="quiet"),
-    ]
+    body += [text((LEFT + right) / 2, HEIGHT - 6, x_label, "middle", "quiet"), text(4, TOP - 12, y_label, kind="quiet")]
     if zero:
         body.append(segment(LEFT, up(0), right, up(0), "axis"))
     if chance is not None:

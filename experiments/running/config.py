@@ -5,7 +5,7 @@ import functools
 import pathlib
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
@@ -142,8 +142,8 @@ def from_file(path: pathlib.Path) -> Experiment:
 def read_toml(path: pathlib.Path) -> dict[str, Any]:
     """The content of a TOML file, or a ValueError that names the file."""
     try:
-        return tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
 
 
@@ -171,9 +171,12 @@ def method_config(kind: type, experiment: Experiment) -> Any:
             chosen[name] = getattr(experiment, name)
     given = list(experiment.options)
     names = [option for option in given if option.startswith("setting=")]
-    if len(names) == 1 and (published := _published(kind)):
-        given.remove(names[0])
-        start = functools.partial(dataclasses.replace, published(names[0].partition("=")[2], experiment.ipc))
+    if len(names) == 1:
+        from ddjax.distillers.datm.config import DatmConfig, published
+
+        if kind is DatmConfig:
+            given.remove(names[0])
+            start = functools.partial(dataclasses.replace, published(names[0].partition("=")[2], experiment.ipc))
     options = read_options(kind, given, experiment.method)
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
@@ -181,10 +184,3 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     if "flip" in fields and not experiment.flip:
         chosen["flip"] = False
     return start(**(chosen | options))
-
-
-def _published(kind: type) -> Callable[[str, int], Any] | None:
-    """The constructor of published configurations, or None if the method has none."""
-    from ddjax.distillers.datm import config as datm_config
-
-    return datm_config.published if kind is datm_config.DatmConfig else None

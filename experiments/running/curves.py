@@ -45,14 +45,11 @@ def curves(cells: list[Experiment], at: Sequence[float], shared: Shared, view: V
         ready = [make_ready(cell, shared) for cell in cells]
         if ready[0].parsed.on_all:
             scored = [intact(outcome)[0].curves for outcome in score_full(ready, shared, view)]
-            return [
-                {"epochs": [*range(1, len(curve["test_acc"][0]) + 1)]}
-                | {
-                    name: np.asarray(curve[column]).mean(axis=0).tolist()
-                    for name, column in {"accuracy": "test_acc", "memorised": "given_acc"}.items()
-                }
-                for curve in scored
-            ]
+            made = []
+            for curve in scored:
+                accuracy, memorised = (np.mean(curve[name], axis=0).tolist() for name in ("test_acc", "given_acc"))
+                made.append({"epochs": [*range(1, len(accuracy) + 1)], "accuracy": accuracy, "memorised": memorised})
+            return made
         whole = ready[0].method.steps(ready[0].config)
         stops = sorted({round(share * whole) for share in at})
         sets = snapshots(ready, stops, shared)

@@ -39,13 +39,7 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
     """
 
     def train(
-        model: Model,
-        recipe: Recipe,
-        examples: Examples,
-        keys: Any,
-        *,
-        options: RunOptions = DEFAULTS,
-        **more: Any,
+        model: Model, recipe: Recipe, examples: Examples, keys: Any, *, options: RunOptions = DEFAULTS, **more: Any
     ) -> Any:
         last = 0 if forget is None else max(1, round(SECOND * recipe.epochs))
         if recipe.epochs <= last:

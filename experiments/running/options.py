@@ -8,10 +8,7 @@ from typing import Annotated, Any, Literal
 from ddjax import ranges
 from ddjax.names import check_known
 
-BOOLEANS = {
-    **dict.fromkeys(("true", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "0"), False),
-}
+BOOLEANS = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
 NONE = "none"
 
 

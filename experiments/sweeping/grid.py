@@ -12,6 +12,9 @@ from experiments.running.config import BASELINE_OF, Experiment, drawn, known_set
 from experiments.running.methods import parse, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
+# field of an experiment -> axis of a grid
+AXES = {"dataset": "datasets", "noise": "noises", "rate": "noises", "method": "methods", "ipc": "ipc", "seed": "seeds"}
+AXES |= {"protocol": "protocols"}
 
 
 @ranges.settings()
@@ -59,18 +62,18 @@ def rounds(*grids: Grid) -> list[list[Experiment]]:
 
 
 def _cells(grid: Grid) -> Iterator[Experiment]:
-    axes = itertools.product(grid.seeds, grid.datasets, grid.methods)
-    for seed, dataset, method in axes:
-        first = _first_with_baseline_of(grid.protocols)
+    whole: dict[str, str] = {}  # protocols with the same full-set baseline share its runs, under the first of them
+    for protocol in grid.protocols:
+        whole.setdefault(BASELINE_OF.get(protocol, protocol), protocol)
+    for seed, dataset, method in itertools.product(grid.seeds, grid.datasets, grid.methods):
         for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
             own = grid.of_method.get(method, {})
             given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
-                for protocol in grid.protocols:  # innermost, because protocols share a distilled set
-                    if parse(method).on_all and protocol != first[protocol]:
-                        continue
+                # innermost, because protocols share a distilled set
+                for protocol in whole.values() if parse(method).on_all else grid.protocols:
                     cell = Experiment(
                         dataset=dataset,
                         noise=kind,
@@ -84,21 +87,13 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
                     yield cell.settled()
 
 
-def _first_with_baseline_of(protocols: tuple[str, ...]) -> dict[str, str]:
-    """For each protocol the first one with the same full-set baseline, which share its runs."""
-    first: dict[str, str] = {}
-    for one in protocols:
-        first.setdefault(BASELINE_OF.get(one, one), one)
-    return {one: first[BASELINE_OF.get(one, one)] for one in protocols}
-
-
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
     """Restrict grids to values of their axes; `rates` are those of the noises, and an empty axis keeps all.
 
     Methods without images per class, such as training on all images, stay at every `ipc`.
 
     Raises:
-      ValueError: no grid has a value.
+      ValueError: no grid has a value, or an axis of all grids is empty.
     """
     for name, wanted in axes.items():
         known = dict.fromkeys(value for grid in grids for value in _values(grid, name))
@@ -110,6 +105,8 @@ def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
             )
         grids = [_kept(grid, name, wanted) for grid in grids] if wanted else grids
         grids = [grid for grid in grids if _values(grid, name) and grid.methods]
+    if not grids:
+        raise ValueError("the grid has no cells: one of its axes is empty")
     return tuple(grids)
 
 
@@ -139,15 +136,30 @@ def from_file(path: pathlib.Path) -> Grid:
     """
     table = dict(known_settings(read_toml(path), Grid, path))
     own = {
-        method: {_size(i, method, path): known_settings(each, Experiment, path) for i, each in per_ipc.items()}
-        for method, per_ipc in table.pop("of_method", {}).items()
+        method: {_size(i, method, path): _settings(each, path) for i, each in _table(per_ipc, path).items()}
+        for method, per_ipc in _table(table.pop("of_method", {}), path).items()
     }
-    everywhere = known_settings(table.pop("everywhere", {}), Experiment, path)
+    everywhere = _settings(table.pop("everywhere", {}), path)
     axes = {name: _tuples(values) for name, values in table.items()}
     try:
         return Grid(**axes, everywhere=everywhere, of_method=own)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _table(value: Any, path: pathlib.Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: everywhere and of_method.NAME.IPC are tables of settings; got {value!r}")
+    return value
+
+
+def _settings(value: Any, path: pathlib.Path) -> Settings:
+    """Settings of cells that are no axis of the grid."""
+    table = known_settings(_table(value, path), Experiment, path)
+    for name in table:
+        if name in AXES:
+            raise ValueError(f"{path}: {name} is an axis of the grid: write {AXES[name]} = [...] above the first table")
+    return table
 
 
 def _tuples(values: Any) -> Any:

@@ -167,8 +167,7 @@ def run_jobs(
     rows = {cell: store.row(cell) for cell in cells}
     if elsewhere := sum(row is None for row in rows.values()):
         print(
-            f"{elsewhere} cells are running in other processes; repeat this command for their results",
-            file=sys.stderr,
+            f"{elsewhere} cells are running in other processes; repeat this command for their results", file=sys.stderr
         )
     return [cell for cell, row in rows.items() if row is not None and row["status"] in FAILED]
 

@@ -48,6 +48,14 @@ class Worker:
         """Note the methods of a job that no worker has begun before."""
         self.methods |= job.methods - {method for other in workers for method in other.methods}
 
+    def submit(self, job: Job) -> Future:
+        """Run a job, in another process if this one died while it waited for work."""
+        try:
+            return self.pool.submit(job)
+        except BrokenProcessPool:
+            self.replace()
+            return self.pool.submit(job)
+
     def replace(self) -> None:
         """Start another process in place of a dead one."""
         self.pool, self.methods = self.begin(), set()
@@ -60,8 +68,8 @@ def _run(workers: list[Worker], waiting: list[Job]) -> Iterator[Ended | None]:
         busy = [worker for _, worker in running.values()]
         for worker in [worker for worker in workers if worker not in busy][: len(waiting)]:
             job = waiting.pop(following(waiting, worker, workers))
+            running[worker.submit(job)] = job, worker
             worker.begun(job, workers)
-            running[worker.pool.submit(job)] = job, worker
         done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
         if not done:
             yield None

@@ -5,6 +5,8 @@ import statistics
 from collections import defaultdict
 from typing import Any, NamedTuple
 
+from tabulate import tabulate
+
 from ddjax.preprocess import chosen
 from ddjax.storage.rows import hardware
 from ddjax.timing import in_time
@@ -16,6 +18,10 @@ from experiments.sweeping.machines import Machine
 from experiments.sweeping.run import groups
 from experiments.sweeping.store import Store
 from experiments.sweeping.work import Common
+
+# columns of the table, and their alignment
+HEADS = dict.fromkeys(("data set", "noise", "method"), "left") | {"ipc": "right", "seed": "right", "protocol": "left"}
+HEADS |= dict.fromkeys(("time", "memory", "disk"), "right")
 
 
 class Estimate(NamedTuple):
@@ -75,19 +81,15 @@ def plan(rounds: list[list[Experiment]], store: Store, machine: Machine, fleet: 
 
 def listing(made: Plan, store: Store) -> str:
     """The plan as a table with totals, as text."""
-    head = f"{'data set':14} {'noise':15} {'method':8} {'ipc':>4} {'seed':>4} {'protocol':10}"
-    lines = [f"{head} {'time':>9} {'memory':>9} {'disk':>8}"]
-    for one in made.estimates:
-        cell = one.cell
-        noise, ipc = (
-            f"{cell.noise} {cell.rate:g}" if cell.rate else cell.noise,
-            cell.ipc if sized(cell.method) else "all",
-        )
-        lines.append(
-            f"{cell.dataset:14} {noise:15} {cell.method:8} {ipc:>4} {cell.seed:>4} {cell.protocol:10} "
-            f"{_time_of(one):>9} {in_bytes(one.memory):>9} {in_bytes(one.disk):>8}"
-        )
-    return "\n".join([*lines, "", *_totals(made, store)])
+    table = tabulate(map(_line, made.estimates), HEADS, "plain", disable_numparse=True, colalign=HEADS.values())
+    return "\n".join([table, "", *_totals(made, store)])
+
+
+def _line(one: Estimate) -> list[str]:
+    cell = one.cell
+    noise, ipc = f"{cell.noise} {cell.rate:g}" if cell.rate else cell.noise, cell.ipc if sized(cell.method) else "all"
+    shown = [cell.dataset, noise, cell.method, ipc, cell.seed, cell.protocol]
+    return [*map(str, shown), _time_of(one), in_bytes(one.memory), in_bytes(one.disk)]
 
 
 def _time_of(one: Estimate) -> str:
@@ -106,20 +108,22 @@ def _totals(made: Plan, store: Store) -> list[str]:
     by_method: dict[str, list[Estimate]] = defaultdict(list)
     for one in todo:
         by_method[one.cell.method].append(one)
-    whole = made.compile_s
+    names = dict.fromkeys(part.name for part, _ in made.common)
+    whole, disk, wide = made.compile_s, sum(one.disk for one in todo), max(map(len, ("compiling", *names, *by_method)))
     for method, mine in by_method.items():
         seconds = [one.seconds for one in mine if one.seconds is not None]
         unknown = f", and {len(mine) - len(seconds)} of unknown length" if len(seconds) < len(mine) else ""
-        lines.append(f"  {method:10} {len(mine):4} cells {in_time(sum(seconds)):>9}{unknown}")
+        lines.append(f"  {method:{wide}} {len(mine):4} cells {in_time(sum(seconds)):>9}{unknown}")
         whole += sum(seconds)
-    disk = sum(one.disk for one in todo)
-    for name in dict.fromkeys(part.name for part, _ in made.common):
+    for name in names:
         mine = [(part, seconds) for part, seconds in made.common if part.name == name]
         size, seconds = sum(part.disk for part, _ in mine), sum(seconds for _, seconds in mine)
-        lines.append(f"  {name:10} {len(mine):4} sets  {in_time(seconds):>9}, made once, {in_bytes(size)} in the cache")
+        lines.append(
+            f"  {name:{wide}} {len(mine):4} sets  {in_time(seconds):>9}, made once, {in_bytes(size)} in the cache"
+        )
         whole, disk = whole + seconds, disk + size
     peak = max([one.memory for one in todo if one.memory is not None], default=0.0)
-    lines.append(f"  compiling             {in_time(made.compile_s):>9}")
+    lines.append(f"  {'compiling':{wide}}            {in_time(made.compile_s):>9}")
     lines.append(
         f"in all {in_time(whole)} one after the other, at most {in_bytes(peak)} of arrays in memory at a time "
         f"(there are {in_bytes(made.machine.memory)}), {in_bytes(disk)} of disk"

@@ -23,7 +23,8 @@ def planned_seeds(rows: Iterable[dict[str, Any]], cells: Sequence[Experiment], e
       cells: of the grid; the number of kinds of distilled sets is that of the comparisons of a claim.
       effect: difference of two accuracies.
     """
-    kinds = {(cell.dataset, cell.method, cell.ipc) for cell in cells if _distils(cell.method)}
+    distilled = (cell for cell in cells if not parse(cell.method).on_all and last_part(cell.method) not in SELECTIONS)
+    kinds = {(cell.dataset, cell.method, cell.ipc) for cell in distilled}
     comparisons, seeds = max(1, len(kinds)), len({cell.seed for cell in cells})
     head = (
         f"seeds that find a difference of {100 * effect:g} points beside the full set with {100 * POWER:.0f} % power, "
@@ -42,7 +43,3 @@ def planned_seeds(rows: Iterable[dict[str, Any]], cells: Sequence[Experiment], e
         spread = f"standard deviation of the difference {100 * deviation:.1f} points"
         lines.append(f"  {data:14} {series:8} {ipc:>4} {needed or 'over 1000':>9} ({spread})")
     return [head, *(lines or ["  unknown: it takes rows of two seeds of a distilled set and of the full set"])]
-
-
-def _distils(method: str) -> bool:
-    return not parse(method).on_all and last_part(method) not in SELECTIONS
