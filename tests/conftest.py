@@ -32,7 +32,7 @@ elif not OPTIMISED and jax.__version_info__ < (0, 11) and FLAGS not in os.enviro
 gc.set_threshold(100_000, 50, 100)
 
 # the same examples each time; `--hypothesis-profile default` looks for new ones
-settings.register_profile("steady", derandomize=True)
+settings.register_profile("steady", derandomize=True, deadline=None)
 settings.load_profile("steady")
 jax.enable_x64 = enable_x64  # JAX 0.7 has it elsewhere
 jax.config.update("jax_numpy_rank_promotion", "raise")

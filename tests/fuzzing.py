@@ -1,4 +1,4 @@
-"""Files as bytes, damage to them that hypothesis draws, and manifests changed on purpose."""
+"""Files as bytes, damage to them, also as hypothesis draws it, and manifests changed on purpose."""
 
 import io
 import json
@@ -39,6 +39,13 @@ def _applied(data, changes):
         else:
             data = data[: at + what] + data[at:]
     return data
+
+
+def flip(path):
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
 
 
 def sealed(manifest):

@@ -77,7 +77,8 @@ def tangent(seed, scale=0.1):
 
 
 def flat(tree):
-    return jax.flatten_util.ravel_pytree(tree)[0]
+    """In NumPy, as all closed forms are: JAX compiles each operation that runs on its own."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
 def _jacobian(images):
@@ -100,7 +101,7 @@ def exact(problem):
 
 @functools.cache
 def solved():
-    """The exact minimum, loss with g and direct gradient, H^-1 g, the implicit gradient, and both Jacobians."""
+    """The exact minimum, loss with g and direct gradient, H^-1 g, the implicit gradient; Jacobians, features."""
 
     @jax.jit
     def run(support, batch):
@@ -112,9 +113,12 @@ def solved():
         def value(support):
             return -rcig_gradient.coupling(CONFIG, frozen(), problem_, None, t, support, v)
 
-        return t, parts, v, jax.grad(value)(support), (_jacobian(support.images), _jacobian(batch.images))
+        both = support.images, batch.images
+        phi = [frozen().features(frozen().body, images) for images in both]
+        return (t, parts, v, jax.grad(value)(support)), ([_jacobian(images) for images in both], phi)
 
-    return run(support(), batch())
+    found, of_both = run(support(), batch())
+    return *found, *jax.tree.map(np.asarray, of_both)
 
 
 def exact_minimum():
@@ -138,3 +142,8 @@ def implicit_part():
 def jacobians():
     """J of the support and of the batch, [rows k, parameters]."""
     return solved()[4]
+
+
+def features():
+    """Those of the support and of the batch, [rows d]."""
+    return solved()[5]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fuzzing import resealed
+from fuzzing import flip, resealed
 
 from ddjax import stopping
 from ddjax.execution.distill import distill
@@ -76,12 +76,6 @@ def test_keys_bfloat16_and_odd_shapes_come_back(tmp_path):
     assert found.step == 7 and found.history["loss"].tolist() == list(range(7))
     assert [x.dtype for x in jax.tree.leaves(found.state)] == [x.dtype for x in jax.tree.leaves(state)]
     assert adder.plain(found.state) == adder.plain(state)
-
-
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 DAMAGE = {

@@ -32,6 +32,9 @@ def made(**changes):
     return assemble("made", **{**arrays(), **changes})
 
 
+SPREAD = made(ids=np.arange(12) * 7 + 3)
+
+
 def test_assemble_sorts_every_column_by_id():
     plain = arrays()
     ids = np.array([7, 3, 11, 5, 0, 9, 1, 8, 2, 10, 4, 6]) * 10
@@ -59,16 +62,13 @@ BAD = {  # others are in doors_cases.py
     "zero rows": ({"images": np.zeros((0, 4, 4, 1), np.uint8), "labels": np.zeros(0, int)}, "empty"),
     "float range": ({"images": np.full((12, 4, 4, 1), -0.5)}, "standardisation"),
     "rank": ({"images": np.zeros((12, 16), np.uint8)}, r"\[n h w c\]"),
-    "alpha": ({"images": np.zeros((12, 4, 4, 4), np.uint8)}, "1 .grey. or 3"),
     "channels first": ({"images": np.zeros((12, 3, 8, 8), np.uint8)}, r"transpose\(0, 2, 3, 1\)"),
     "test shape": ({"test_images": np.zeros((6, 5, 5, 1), np.uint8)}, r"\[4, 4, 1\], test images \[5, 5, 1\]"),
     "unseen in training": ({"test_labels": np.full(6, 7)}, "test labels holds class 7"),
     "float labels": ({"labels": np.arange(12) % 3 + 0.0}, "astype"),
     "one-hot": ({"labels": np.eye(3)[np.arange(12) % 3]}, "argmax"),
     "length": ({"labels": np.arange(11) % 3}, r"\[11\], but there are 12 images"),
-    "missing class": ({"labels": np.arange(12) % 3 * 2}, r"no training example for 2 of 5 classes \('1', '3'\)"),
     "float extra labels": ({"extra_labels": {"worst": np.arange(12) / 5}}, "extra_labels 'worst' must hold integers"),
-    "duplicate ids": ({"ids": np.arange(12) // 2}, r"duplicate ids: \[0, 1, 2, 3, 4\]"),
 }
 
 
@@ -121,7 +121,7 @@ def test_subset_keeps_the_first_and_the_test_set():
 @settings(max_examples=25, deadline=None)
 @given(st.sets(st.integers(0, 11), min_size=1), st.randoms(use_true_random=False))
 def test_select_finds_rows_by_id_in_any_order(rows, random):
-    dataset = made(ids=np.arange(12) * 7 + 3)
+    dataset = SPREAD
     wanted = [int(dataset.ids[row]) for row in rows]
     random.shuffle(wanted)
     part = select(dataset, np.array(wanted))

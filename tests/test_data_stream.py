@@ -42,8 +42,10 @@ TABLES = {
 }
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES)
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    ("pipeline", "table"),
+    [*((each, "array") for each in PIPELINES), ("batched", "integer index"), ("batched", "mapping")],
+)
 def test_noise_follows_the_id_through_any_pipeline(pipeline, table):
     noisy = PIPELINES[pipeline](TABLES[table], examples())
     assert labels_by_pixel(noisy) == dict(enumerate(NOISE.tolist()))

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from fuzzing import flip
 from test_data_tiny_imagenet import PARTIAL, WNIDS, published
 
 from ddjax.data import load, mapped, tfds_known, with_noise
@@ -148,10 +149,7 @@ def test_newest_version_is_taken_as_a_number(tmp_path):
 
 def test_damaged_records_are_said(root, cache, tmp_path):
     shutil.copytree(root / "shuffled", tmp_path / "shuffled")
-    record = next((tmp_path / "shuffled").glob("*/*train*"))
-    data = bytearray(record.read_bytes())
-    data[len(data) // 2] ^= 255
-    record.write_bytes(data)
+    flip(next((tmp_path / "shuffled").glob("*/*train*")))
     with pytest.raises(ValueError, match="is damaged, delete it and prepare it again"):
         load("tfds:shuffled", data_dir=tmp_path)
 

@@ -73,16 +73,9 @@ def test_mtt_is_a_config_of_its_own():
     assert (changed.threshold, changed.growth_steps, changed.learn_labels) == (float("inf"), 0, False)
 
 
-@pytest.mark.parametrize(
-    ("name", "ipc", "message"),
-    [
-        ("cifar10", 7, "published for ipc 1, 10, 50, 500, 1000; got ipc=7"),
-        ("cifar", 10, "Did you mean 'cifar10'"),
-    ],
-)
-def test_unpublished_settings_are_refused(name, ipc, message):
-    with pytest.raises(ValueError, match=message):
-        published(name, ipc)
+def test_unpublished_settings_are_refused():
+    with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
+        published("cifar", 10)
 
 
 @pytest.mark.parametrize(

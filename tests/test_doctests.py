@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 MODULES = sorted(path for path in ROOT.glob("ddjax/**/*.py") if ">>> " in path.read_text())
 
 
-SLOW = ("denoising/denoiser.py", "evaluation/ranking.py", "training/predict.py")  # they train networks
+SLOW = ("denoising/denoiser.py", "evaluation/ranking.py", "evaluation/students.py", "training/predict.py")  # they train
 PARAMETERS = [
     pytest.param(path, marks=pytest.mark.slow if path.as_posix().endswith(SLOW) else (), id=str(path.relative_to(ROOT)))
     for path in MODULES

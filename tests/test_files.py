@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import io
-import json
 import os
 import pathlib
 import resource
@@ -183,12 +182,6 @@ def test_names_are_shown_in_one_line():
     assert few(range(3)) == "0, 1, 2"
     assert few_counts(dict.fromkeys(range(10_000), 1)) == "{0: 1, 1: 1, 2: 1, 3: 1, 4: 1 and 9,995 more}"
     assert few(["a\n"] * 10_000, 2, "; ") == r"a\n; a\n and 9,998 more"
-
-
-def test_rows_of_results_are_whole_lines(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"a": 1')  # left by a process that was killed
-    results.append(tmp_path / "a.jsonl", {"b": 2})
-    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()[1:]] == [{"b": 2}]
 
 
 def test_the_commit_of_a_checkout_is_recorded():

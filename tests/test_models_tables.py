@@ -53,14 +53,14 @@ def marked(row):
 def test_published_sizes(name, shape, classes, options, parameters, width):
     model = models.build(name, shape, classes, **options)
     params = jax.eval_shape(model.init, jax.random.key(0))
-    images, weight = jax.ShapeDtypeStruct((2, *shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
     assert type(params) is dict
     trainable, stats = models.split_stats(params)
     assert trees.size(trainable) == parameters
     assert trainable["head"]["kernel"].shape == (width, classes)  # flax infers it from the features
-    logits, moved = jax.eval_shape(model.train, params, images, weight)
-    assert logits.shape == (2, classes)
-    assert moved == params
+    if shape == CIFAR:
+        images, weight = jax.ShapeDtypeStruct((2, *shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+        logits, moved = jax.eval_shape(model.train, params, images, weight)
+        assert logits.shape == (2, classes) and moved == params
     assert bool(stats) == (name in ("resnet10_dance", "resnet18_dance", "densenet"))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 

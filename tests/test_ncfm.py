@@ -51,7 +51,7 @@ def test_distance_of_equal_sets_is_zero():
     assert float(distance(whole, characteristic(twice, weights, POINTS), 0.5, 0.5)) < 1e-6  # rows of weight 0
     assert float(distance(whole, characteristic(own[::-1], even(7), POINTS), 0.5, 0.5)) < 1e-6  # the order
     assert float(distance(whole, characteristic(features(3), even(7), POINTS), 0.5, 0.5)) > 0.1
-    gradient = jax.grad(lambda x: distance(characteristic(x, even(7), POINTS), whole, 0.5, 0.5))(own)
+    gradient = jax.jit(jax.grad(lambda x: distance(characteristic(x, even(7), POINTS), whole, 0.5, 0.5)))(own)
     assert np.isfinite(gradient).all()
 
 
@@ -61,6 +61,7 @@ def test_gradient_against_finite_differences(argument):
         one, other, points = (jnp.asarray(np.asarray(x), jnp.float64) for x in (features(0), features(1, 4), POINTS))
         weights = [jnp.full(n, 1 / n, jnp.float64) for n in (7, 4)]
 
+        @jax.jit
         def value(moved):
             x, t = (moved, points) if argument == "features" else (one, moved)
             target = characteristic(other, weights[1], t)
@@ -70,7 +71,7 @@ def test_gradient_against_finite_differences(argument):
         way = jnp.asarray(np.random.default_rng(4).standard_normal(at.shape))
         small = 1e-6
         numeric = (value(at + small * way) - value(at - small * way)) / (2 * small)
-        assert float(jnp.vdot(jax.grad(value)(at), way)) == pytest.approx(float(numeric), rel=1e-6)
+        assert float(jnp.vdot(jax.jit(jax.grad(value))(at), way)) == pytest.approx(float(numeric), rel=1e-6)
 
 
 def test_images_take_the_steps_of_adamw():

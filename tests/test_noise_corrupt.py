@@ -19,10 +19,9 @@ BOTH = pytest.mark.parametrize("sampler", SAMPLERS)
 
 @BOTH
 @pytest.mark.parametrize(("kind", "k", "expected"), [("symmetric", 10, 0.3), ("asymmetric", 10, 0.15)])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_effective_rate(sampler, kind, k, expected, seed):
+def test_effective_rate(sampler, kind, k, expected):
     labels = np.arange(20_000) % k
-    flips = corrupt(labels, matrix(kind, 0.3, k, "cifar10"), sampler=sampler, seed=seed) != labels
+    flips = corrupt(labels, matrix(kind, 0.3, k, "cifar10"), sampler=sampler, seed=1) != labels
     assert abs(flips.mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / len(labels))
 
 
@@ -56,7 +55,7 @@ def test_seeds(sampler):
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.permutations(range(40)), st.integers(1, 40))
+@given(st.permutations(range(40)), st.sampled_from([1, 23, 40]))  # a program for each number of labels
 def test_keyed_labels_depend_on_the_id_alone(permutation, kept):
     whole = corrupt(LABELS[:40], SYMMETRIC, sampler="jax", seed=3)
     rows = np.array(permutation[:kept])

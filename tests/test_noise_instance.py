@@ -109,8 +109,7 @@ def test_pmd_draws_first_or_second(compiled):
     np.testing.assert_array_equal(pmd(probabilities[rows], jnp.asarray(rows), key(), kind="II"), given[rows])
 
 
-@pytest.mark.parametrize("kind", ["I", "II", "III"])
-@pytest.mark.parametrize("rate", [0.5, 0.7])
+@pytest.mark.parametrize(("kind", "rate"), [("I", 0.5), ("II", 0.7), ("III", 0.5)])
 def test_tuned_factor_hits_the_rate(kind, rate):
     probabilities, labels = teacher(2.5), jnp.asarray(LABELS)
     factor = tune_factor(probabilities, labels, rate, kind=kind)

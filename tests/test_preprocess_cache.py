@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from fuzzing import flip
 from test_preprocess import random_images
 
 from ddjax import preprocess
@@ -51,12 +52,6 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:-50])
 
 
-def flipped(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 255
-    path.write_bytes(bytes(content))
-
-
 def emptied(path):
     path.write_bytes(b"")
 
@@ -71,7 +66,7 @@ def pickled(path):
         np.savez(file, zca_mean=np.array([{}], object), zca=np.eye(3), zca_inverse=np.eye(3))
 
 
-@pytest.mark.parametrize("damage", [truncated, flipped, emptied, exchanged, pickled])
+@pytest.mark.parametrize("damage", [truncated, flip, emptied, exchanged, pickled])
 def test_a_damaged_cache_is_named_and_replaced(damage, cache):
     images = random_images()
     first = fit("datm", images)

@@ -24,11 +24,12 @@ def batch(rows, present):
 def test_a_margin_is_the_mean_over_the_visits_of_its_image(probabilities):
     rule = margins(probabilities)
     tables = rule.start(jax.random.key(0), Given(LABELS, 3, 1), None)
+    visit = jax.jit(lambda outputs, seen, tables: rule.loss(outputs, seen, tables, {}).tables)
     rng, expected, visits = np.random.default_rng(0), np.zeros(8), np.array([2, 1, 2, 1, 1, 1, 1, 0])
     for rows, present in [([0, 1, 2, 3], [1, 1, 1, 1]), ([4, 5, 6, 0], [1, 1, 1, 0]), ([0, 2, 0, 0], [1, 1, 0, 0])]:
         logits = jnp.asarray(rng.standard_normal((4, 3)), jnp.float32)
-        outputs = Outputs(logits[None, None], None)
-        tables = rule.loss(outputs, batch(jnp.array(rows), jnp.array(present, jnp.float32)), tables, {}).tables
+        seen = batch(jnp.array(rows), jnp.array(present, jnp.float32))
+        tables = visit(Outputs(logits[None, None], None), seen, tables)
         values = np.asarray(jax.nn.softmax(logits) if probabilities else logits)
         for value, row, there in zip(values, rows, present, strict=True):
             if there:

@@ -1,6 +1,7 @@
 """Images stored as bytes, on the device and on the host, give the same bits as each other."""
 
 import dataclasses
+import functools
 import logging
 
 import chex
@@ -62,6 +63,12 @@ def ready(name, train, key=1):
     return set_up(method, method.config(**METHODS[name]), train, jax.random.key(key), model)
 
 
+@pytest.fixture(scope="module")
+def shared(pixels):
+    """A method on the images in a place, set up once: its programs are compiled once."""
+    return functools.cache(lambda name, place, spec: ready(name, placed(pixels, place, spec)))
+
+
 def run(setup, **more):
     state = jax.jit(setup.distiller.init)(jax.random.key(2), setup.start)
     return distill(setup.distiller, setup.feed, state, steps=more.pop("steps", setup.steps), **more)
@@ -85,13 +92,12 @@ def test_rows_have_the_bits_of_preprocessing_in_advance(pixels, spec):
 
 
 @pytest.mark.parametrize("name", ["dm", *map(slow, ("frepo", "kip", "rcig"))])
-def test_a_method_has_the_same_bits_with_images_on_the_device_and_on_the_host(pixels, name):
+def test_a_method_has_the_same_bits_with_images_on_the_device_and_on_the_host(shared, name):
     spec = "datm" if name == "frepo" else "standardize"  # one of them with a whitening
-    state, log = run(ready(name, placed(pixels, "device", spec)))
-    read, its_log = run(ready(name, placed(pixels, "host", spec)))
-    same((state, log), (read, its_log))
+    found = run(shared(name, "device", spec))
+    same(found, run(shared(name, "host", spec)))
     if name == "dm":
-        same((state, log), run(ready(name, placed(pixels, None, spec))))
+        same(found, run(shared(name, None, spec)))
 
 
 @pytest.mark.slow
@@ -103,9 +109,9 @@ def test_a_method_trains_its_networks_on_images_in_either_place(pixels, name):
     same((device.distilled, device.log), (host.distilled, host.log))
 
 
-def test_a_run_continues_in_another_place(pixels, tmp_path):
+def test_a_run_continues_in_another_place(shared, tmp_path):
     kept = RunOptions(checkpoints=Checkpoints(tmp_path / "run", {}, seconds=0.0))
-    first, second = (ready("dm", placed(pixels, place)) for place in ("host", "device"))
+    first, second = (shared("dm", place, "standardize") for place in ("host", "device"))
     run(first, steps=1, options=kept)
     same(run(second, options=kept), run(second))
 

@@ -35,6 +35,7 @@ seeds = [0, 1]
 protocols = ["quick"]
 [everywhere]
 width = 4
+depth = 1
 epochs = 2
 students = 1
 limit = 150
@@ -112,9 +113,8 @@ def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     6, "a fleet with one diverged cell", "it alone is failed_nan; the others keep their work and scores"
 )
 def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
-    cell = Experiment(
-        dataset="digits", method="faults_methods:ODD", ipc=1, width=4, epochs=2, students=1, limit=150, rate=0.4
-    )
+    small = {"width": 4, "depth": 1, "epochs": 2, "students": 1, "limit": 150, "protocol": "quick"}
+    cell = Experiment(dataset="digits", method="faults_methods:ODD", ipc=1, rate=0.4, **small)
     fleet = [dataclasses.replace(cell, seed=seed) for seed in (0, 1, 2)]
     store, calls = Store(tmp_path / "out", save_every=0.0), []
 
