@@ -12,6 +12,7 @@ from ddjax.noise.taxonomy import CIFAR100_COARSE
 from ddjax.storage.files import manual_dir
 from experiments.display.cli import use_data_dir
 from experiments.running.config import Experiment
+from experiments.running.run import run
 from experiments.running.shared import Shared, make_ready
 
 COUNT, TESTS = 600, 100
@@ -61,20 +62,21 @@ def test_a_known_set_has_one_name(root):
         assert locate(name, data_dir=root).name == "cifar100"
 
 
-@pytest.mark.parametrize(
-    ("dataset", "noise", "classes"),
-    [
-        ("cifar100", "noisy100", 100),
-        ("cifar100", "asymmetric", 100),
-        ("cifar100_coarse", "noisy100_coarse", 20),
-    ],
-)
+KINDS = [("cifar100", "noisy100", 100), ("cifar100", "asymmetric", 100), ("cifar100_coarse", "noisy100_coarse", 20)]
+
+
+def study(dataset, noise):
+    rate = {} if noise.startswith("noisy") else {"rate": 0.2}
+    small = {"width": 4, "depth": 1, "epochs": 1, "students": 1, "ipc": 1, "protocol": "quick"}
+    return Experiment(dataset=dataset, noise=noise, method="random", **rate, **small).settled()
+
+
+@pytest.mark.parametrize(("dataset", "noise", "classes"), KINDS)
 def test_the_study_reads_every_kind_of_label(root, shared, cache, monkeypatch, dataset, noise, classes):
     """One folder has the images and, among its manual downloads, the labels by people."""
     monkeypatch.setenv("TFDS_DATA_DIR", "nowhere")
     use_data_dir(str(root))
-    rate = {} if noise.startswith("noisy") else {"rate": 0.2}
-    ready = make_ready(Experiment(dataset=dataset, noise=noise, method="random", ipc=1, **rate).settled(), shared)
+    ready = make_ready(study(dataset, noise), shared)
     train = ready.prepared.train
     assert (ready.dataset.name, train.num_classes, len(train.labels)) == (dataset, classes, COUNT)
     wrong = {
@@ -83,6 +85,15 @@ def test_the_study_reads_every_kind_of_label(root, shared, cache, monkeypatch, d
     }
     found, near = ready.prepared.noise["used_effective_rate"], 0.06 if noise == "asymmetric" else 1e-9
     assert found == pytest.approx(wrong.get(noise, 0.2), abs=near)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dataset", "noise", "classes"), KINDS)
+def test_the_study_runs_on_every_kind_of_label(root, shared, cache, monkeypatch, dataset, noise, classes):
+    monkeypatch.setenv("TFDS_DATA_DIR", "nowhere")
+    use_data_dir(str(root))
+    row = run(study(dataset, noise), shared=shared).row
+    assert (row["dataset"], len(row["recall"]), row["train_images"]) == (dataset, classes, COUNT)
 
 
 def test_the_coarse_labels_come_beside_the_fine_ones(root, cache):
