@@ -191,11 +191,11 @@ class Shown(html.parser.HTMLParser):
 def test_the_folded_page_has_few_words(document):
     from experiments.reporting.published import CSV
 
-    demo = read_rows(CSV.parent / "results" / "demo.jsonl")
-    study = Study.of(demo.done)
+    rows = read_rows(CSV.parent / "results" / "digits_study" / "rows.jsonl")
+    study = Study.of(rows.done)
     for text in (
         document,
-        page(demo, study, judge(study), [phenomenon(study), *all_figures(study)], CSV.parent, "Demo"),
+        page(rows, study, judge(study), [phenomenon(study), *all_figures(study)], CSV.parent, "Digits"),
     ):
         assert 500 < len(Shown(text).words) <= 2500
 

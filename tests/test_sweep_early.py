@@ -9,7 +9,7 @@ from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import early
 
-DEMO = pathlib.Path(__file__).parents[1] / "experiments" / "results" / "demo.jsonl"
+STUDY = pathlib.Path(__file__).parents[1] / "experiments" / "results" / "digits_study" / "rows.jsonl"
 TOML = """
 noises = [["clean", 0.0]]
 methods = ["random"]
@@ -51,15 +51,15 @@ def test_the_report_is_written_for_each_whole_seed_and_then_from_time_to_time(mo
 
 
 def test_the_table_grows_and_says_where_the_page_is(tmp_path):
-    demo = [json.loads(line) for line in DEMO.read_text().splitlines()]
-    rows = {Experiment(**row["config"]): row for row in demo if row["method"] == "random" and row["noise"] == "clean"}
+    study = [json.loads(line) for line in STUDY.read_text().splitlines()]
+    rows = {Experiment(**row["config"]): row for row in study if row["method"] == "random" and row["noise"] == "clean"}
     store, page = mock.Mock(row=rows.get), tmp_path / "report.html"
     assert early.so_far([Experiment()], store, page).startswith("Figures and verdicts when all runs of a seed are done")
     first = early.so_far([cell for cell in rows if cell.seed == 0], store, page)
     assert "mean of 1 seed(s)" in first and "random, 10 per class" in first and " +- " not in first.split("\n", 1)[1]
     page.touch()
     whole = early.so_far([*rows, Experiment()], store, page)
-    assert "mean of 3 seed(s)" in whole and "94.6 +- 0.5" in whole
+    assert "mean of 10 seed(s)" in whole and "93.2 +- 0.4" in whole
     assert "verdicts so far" in whole and whole.splitlines()[-1] == str(page)
 
 
