@@ -42,6 +42,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "all GiB": ("all_gib", ".2f"),
     "convolutions": ("convolutions", ".0f"),
     "collectives": ("collectives", ".0f"),
+    "Mcycles": ("mega_cycles", ".1f"),
     "peak MiB": ("peak_mib", ".0f"),
     "ratio": ("ratio", ".2f"),
     "images/s": ("images_per_s", ".0f"),

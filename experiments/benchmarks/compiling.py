@@ -59,7 +59,8 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
       cores: of a TPU; a step's batch is divided among several.
 
     Returns:
-      Processor seconds to trace, lower and compile; GiB of temporary and of all memory; and numbers of operations.
+      Processor seconds to trace, lower and compile; numbers of operations; GiB of temporary and of all memory; and for
+      a TPU the cycles that its compiler estimates, with the body of a loop counted once.
     """
     function, arguments = program.function, program.arguments
     if platform == "tpu":
@@ -79,13 +80,17 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
         "devices": cores,
     }
     if platform == "cuda":
-        text = jax.export.export(jitted, platforms=["cuda"])(*arguments).mlir_module()
+        text, executable = jax.export.export(jitted, platforms=["cuda"])(*arguments).mlir_module(), None
     else:
         lowered = jitted.lower(*arguments)
         text, executable = lowered.as_text(), lowered.compile()
-        row |= _memory(executable) | {"collectives": _collectives(executable.as_text()) if cores > 1 else None}
-    counts = {name: text.count(f"stablehlo.{op}") for name, op in OPERATIONS.items()} | {"lines": text.count("\n")}
-    return row | counts | {"compile_s": time.process_time() - start}
+    row["compile_s"] = time.process_time() - start
+    row |= {name: text.count(f"stablehlo.{op}") for name, op in OPERATIONS.items()} | {"lines": text.count("\n")}
+    if executable is not None:
+        row |= _memory(executable)
+    if platform == "tpu":
+        row |= _estimates(executable.as_text(), cores)
+    return row
 
 
 def _divided(mesh: Mesh, program: Program, state: Any, batch: Any) -> Any:
@@ -99,8 +104,10 @@ def _memory(executable: Any) -> Entry:
     return {"temporary_gib": temporary / 2**30, "all_gib": (temporary + held - found.alias_size_in_bytes) / 2**30}
 
 
-def _collectives(text: str) -> int:
-    return len(re.findall(rf" = .* (?:{'|'.join(COLLECTIVES)})(?:-start)?\(", text))
+def _estimates(text: str, cores: int) -> Entry:
+    cycles = sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text)))
+    collectives = len(re.findall(rf" = .* (?:{'|'.join(COLLECTIVES)})(?:-start)?\(", text))
+    return {"mega_cycles": cycles / 1e6, "collectives": collectives if cores > 1 else None}
 
 
 def compilation(settings: Settings) -> Iterator[Entry]:
