@@ -65,7 +65,7 @@ def test_blocks_bound_the_memory_of_values_and_gradients():
 
     assert largest(pairwise) == 256 * 64 * 32
     assert largest(lambda x, y: blocked(pairwise, x, y, 8)) == 8 * 64 * 32
-    assert largest(lambda x, y: blocked(pairwise, x, y, 8, 4)) == 256 * 64  # the Gram matrix itself
+    assert largest(lambda x, y: blocked(pairwise, x, y, 1)) == 256 * 64  # the Gram matrix itself
 
 
 def test_blocks_of_nothing_are_refused():
