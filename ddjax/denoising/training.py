@@ -169,8 +169,8 @@ def enough_for_folds(data: TrainSet | FeatureSet, plan: Plan, class_names: tuple
 
 
 def _check_cleanlab(data: TrainSet, plan: Plan, class_names: tuple[str, ...]) -> None:
-    need_cleanlab()
     enough_for_folds(data, plan, class_names)
+    need_cleanlab()
 
 
 def cost_of_training(data: TrainSet, plan: Plan) -> Cost:
