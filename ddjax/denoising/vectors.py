@@ -50,13 +50,12 @@ def predictions(
     Raises:
       ValueError: a row is no probability distribution, or the labels do not fit.
     """
-    probs = pred_probs
-    if probs.ndim not in (2, 3) or probs.dtype.kind != "f" or not probs.size or probs.shape[-1] < 2:
+    if pred_probs.ndim not in (2, 3) or pred_probs.dtype.kind != "f" or not pred_probs.size or pred_probs.shape[-1] < 2:
         raise ValueError(
             "pred_probs must be floats of shape [n k] or [s n k], a probability for each of two classes or more; got "
-            f"{briefly(probs)}"
+            f"{briefly(pred_probs)}"
         )
-    probs = probs.reshape(-1, *probs.shape[-2:])
+    probs = pred_probs.reshape(-1, *pred_probs.shape[-2:])
     _, n, k = probs.shape
     given = one_each(labels, n, f"row of pred_probs {probs.shape[1:]}")
     if class_names is not None and len(class_names) != k:
