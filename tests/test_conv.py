@@ -96,6 +96,15 @@ def test_all_orders_agree_with_the_native_convolution(case):
         assert_close(orders(conv2d, strides, padding)(*point), want, 1e-12)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["3x3", "odd sides", "colours", "to colours"])
+def test_all_orders_in_single_precision(case):
+    x, kernel, strides, padding = arguments(case)
+    point = (x, kernel, draw(x.shape, 2), draw(kernel.shape, 3))
+    # the gradient of a gradient is a sum of terms larger than itself, so it has a digit less
+    assert_close(orders(conv2d, strides, padding)(*point), orders(native, strides, padding)(*point), 4e-6)
+
+
 @pytest.mark.parametrize("channels", [3, 64])
 def test_values_and_gradients_to_a_millionth(channels):
     # in the norm, as errors of single entries depend on their own size
