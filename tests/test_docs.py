@@ -136,6 +136,12 @@ def test_links_lead_to_files_of_the_repository(path):
         assert (ROOT / source).is_file(), f"{path.name} shows {source}"
 
 
+def test_the_scripts_of_ci_name_files_that_are_there():
+    for script in (ROOT / ".ci").iterdir():
+        for name in re.findall(r"\b(?:tests|experiments)/[\w/*.]+", script.read_text()):
+            assert list(ROOT.glob(name)), f".ci/{script.name} names {name}"
+
+
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / ".docs" / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
     listed = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", navigation, re.M)
