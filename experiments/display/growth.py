@@ -103,7 +103,7 @@ def write(rows: tyro.conf.Positional[pathlib.Path]) -> None:
     print(f"| stage | method | {' | '.join(f'{axis}: time | memory' for axis in AXES)} |")
     print("|---" * (2 + 2 * len(AXES)) + "|")
     for (stage, name), axes in exponents(found).items():
-        shown = (f"{number:.1f}" for axis in AXES for number in axes.get(axis, (math.nan, math.nan)))
+        shown = (f"{number:z.1f}" for axis in AXES for number in axes.get(axis, (math.nan, math.nan)))
         print(f"| {stage} | {name} | {' | '.join(shown)} |")
 
 
