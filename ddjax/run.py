@@ -161,7 +161,7 @@ def run_method(
                 state, log = member
                 made = setups[0].distiller.extract(state)
                 chosen = trains[i].images[made.images] if made.images.ndim == 1 else made.images  # selected rows
-                made = dataclasses.replace(made, images=chosen, preprocess=transforms[i])
+                made = dataclasses.replace(made, images=chosen, preprocess=transforms[i], space=trains[i].space)
                 outcomes[i] = Outcome(made, log, 0.0, 0.0, shared)
         jax.block_until_ready([each.distilled.images for each in outcomes if isinstance(each, Outcome)])
         here = sum(share.here for shared in shares for share in shared.values())

@@ -11,6 +11,7 @@ import pytest
 import ddjax
 from ddjax import preprocess, run, testing
 from ddjax.data import prepare, synthetic, to_space
+from ddjax.distilled import check
 from ddjax.execution.guard import Diverged
 from ddjax.execution.mesh import mesh_of
 from ddjax.execution.options import RunOptions
@@ -104,6 +105,13 @@ def test_the_whole_set_runs_as_a_fleet():
     outcomes = ddjax.run_method("full", [train, shifted(train, 1)], key())
     for outcome, shift in zip(outcomes, (0, 1), strict=True):
         np.testing.assert_array_equal(outcome.distilled.labels, np.roll(train.labels, shift))
+
+
+def test_each_member_of_a_fleet_is_in_the_space_of_its_own_images(data):
+    other = dataclasses.replace(data.train, images=255 - data.train.images)
+    outcomes = ddjax.run_method("random", [data.train, other], key(), ipc=1)
+    first, second = (check(outcome.distilled).space for outcome in outcomes)
+    assert first != second
 
 
 @pytest.mark.slow
