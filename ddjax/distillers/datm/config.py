@@ -8,7 +8,7 @@ from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm.schedule import Schedule
 from ddjax.distillers.datm.settings import settings
 from ddjax.experts import RECIPES
-from ddjax.experts.identity import STORAGES
+from ddjax.experts.identity import Storage
 from ddjax.names import choose
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range
 from ddjax.training import Recipe
@@ -79,7 +79,7 @@ class DatmConfig:
     expert_batch: Natural = 0
     expert_rate: NonNegative = 0.0
     expert_seed: Annotated[int, Range(-1, 2**32 - 1)] = -1
-    storage: Annotated[str, STORAGES] = "float32"
+    storage: Storage = "float32"
     store: bool = True
     keep: Annotated[str, ("all", "window")] = "all"
     inner_steps: Count = 40
