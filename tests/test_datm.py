@@ -159,7 +159,8 @@ def test_reading_ahead_gives_what_the_device_would(case, monkeypatch):
     total, log = distill(adder, case.feed, zero(), steps=11, chunk=4)
     monkeypatch.setattr(datm_feed, "RESIDENT_BYTES", 0)
     feed = testing.Case(datm.METHOD, case.config).feed
-    assert feed.fetch is not None
+    one = feed.fetch(0, 1)
+    assert feed.most == 2**25 // (one.starts.nbytes + one.targets.nbytes)  # 32 MiB
     same, seen = distill(adder, feed, zero(), steps=11, chunk=4)
     np.testing.assert_array_equal(total["total"], same["total"])
     np.testing.assert_array_equal(log["start"], seen["start"])
