@@ -166,6 +166,6 @@ METHOD = Method(
     build=build,
     model=network,
     space="datm",
-    split=("starts", "targets"),
+    split=("starts", "targets", "epochs"),  # by segment: the second axis of the first two is no batch
 )
 MTT = METHOD._replace(config=MttConfig)
