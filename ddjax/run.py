@@ -140,6 +140,10 @@ def run_method(
     if len(trains) > 1 and not isinstance(key, list):
         keys = list(map(jax.random.clone, keys))  # members that share a key do not reuse it by mistake
     preprocess.check_place(images)
+    if mesh is not None and not method.split and method.steps(config):
+        raise ValueError(
+            "mesh divides the fields that a method names in `split`, and this method names none: leave out mesh"
+        )
     trains, transforms = _preprocessed(method, trains, transform, images)
     model = network(method, config, trains[0], model)
 

@@ -150,6 +150,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
         ({"train": []}, "got an empty list"),
         ({"train": testing.toy_train(num_classes=1)}, "needs two classes or more; train.num_classes is 1"),
         ({"config": 3}, "config must be a DmConfig; got int 3"),
+        ({"method": METHOD._replace(split=()), "mesh": mesh_of()}, "this method names none: leave out mesh"),
     ],
 )
 def test_wrong_arguments_are_named(data, change, words):
