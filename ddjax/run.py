@@ -119,7 +119,8 @@ def run_method(
       The outcome; for a list, the outcome or the error of each member.
 
     Raises:
-      ValueError: a name or a field is unknown, a value is out of range, or the training sets cannot be used.
+      ValueError: a name or a field is unknown, a value is out of range, the training sets cannot be used, or the method
+        cannot use a mesh.
       Diverged: a single run diverged.
 
     Example:

@@ -65,7 +65,7 @@ class DatmConfig:
       remat: what `exact` keeps of each inner step: nothing, dots, or everything.
       segments: trajectory segments per outer step; gradients are averaged over the accepted ones.
       micro_batch: images per piece of a student's gradient; 0 takes all.
-      memory: bound on the memory of a step in GiB, met by lowering `remat` and `micro_batch`; 0 sets no bound.
+      memory: bound on the memory of a step of one run in GiB, met by lowering `remat` and `micro_batch`; 0 sets none.
     """
 
     ipc: Count = 1
