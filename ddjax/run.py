@@ -119,7 +119,8 @@ def run_method(
       The outcome; for a list, the outcome or the error of each member.
 
     Raises:
-      ValueError: a name or a field is unknown, a value is out of range, or the training sets cannot be used.
+      ValueError: a name or a field is unknown, a value is out of range, the training sets cannot be used, or the method
+        cannot use a mesh.
       Diverged: a single run diverged.
 
     Example:
@@ -140,6 +141,10 @@ def run_method(
     if len(trains) > 1 and not isinstance(key, list):
         keys = list(map(jax.random.clone, keys))  # members that share a key do not reuse it by mistake
     preprocess.check_place(images)
+    if mesh is not None and not method.split and method.steps(config):
+        raise ValueError(
+            "mesh divides the fields that a method names in `split`, and this method names none: leave out mesh"
+        )
     trains, transforms = _preprocessed(method, trains, transform, images)
     model = network(method, config, trains[0], model)
 
@@ -161,7 +166,7 @@ def run_method(
                 state, log = member
                 made = setups[0].distiller.extract(state)
                 chosen = trains[i].images[made.images] if made.images.ndim == 1 else made.images  # selected rows
-                made = dataclasses.replace(made, images=chosen, preprocess=transforms[i])
+                made = dataclasses.replace(made, images=chosen, preprocess=transforms[i], space=trains[i].space)
                 outcomes[i] = Outcome(made, log, 0.0, 0.0, shared)
         jax.block_until_ready([each.distilled.images for each in outcomes if isinstance(each, Outcome)])
         here = sum(share.here for shared in shares for share in shared.values())

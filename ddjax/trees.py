@@ -63,10 +63,14 @@ def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
 
 
 def unshared(tree: T) -> T:
-    """The tree with copies of leaves that are the same array as an earlier leaf, so that all can be donated."""
+    """The tree with copies of keys, and of leaves that are the same array as an earlier leaf: all can be donated."""
     leaves, structure = jax.tree.flatten(tree)
     first = {id(leaf): i for i, leaf in reversed([*enumerate(leaves)])}
-    return structure.unflatten([leaf if first[id(leaf)] == i else leaf.copy() for i, leaf in enumerate(leaves)])
+
+    def copied(i: int, leaf: Any) -> bool:
+        return first[id(leaf)] != i or (isinstance(leaf, jax.Array) and is_key(leaf))
+
+    return structure.unflatten([leaf.copy() if copied(i, leaf) else leaf for i, leaf in enumerate(leaves)])
 
 
 def stack(trees: list[T]) -> T:

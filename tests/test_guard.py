@@ -86,6 +86,7 @@ def test_a_state_may_hold_an_array_twice():
     state = {"first": start, "now": start, "keys": [key, key], "step": jnp.int32(0)}
     state, _ = distill(Distiller(None, step, None), adder.feed(), state, steps=2)
     assert state["first"].tolist() == [0, 0, 0] and state["now"].tolist() == [3, 3, 3]
+    jax.random.split(key)  # the caller keeps it
 
 
 def in_a_stack(spoiled_too):

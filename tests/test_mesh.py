@@ -10,6 +10,8 @@ import processes
 import pytest
 
 from ddjax.distilled.saving import load_distilled
+from ddjax.distillers import datm
+from ddjax.distillers.datm.feed import Segments
 from ddjax.distillers.shared.feeds import Batch
 from ddjax.execution import mesh
 
@@ -70,5 +72,9 @@ def test_batches_that_cannot_be_split_are_refused():
     two = mock.Mock(spec=jax.sharding.Mesh, size=2)
     with pytest.raises(ValueError, match=r"2 devices divide neither.*images \[3, 5, 4, 1\], labels \[3\]"):
         mesh.shard_batch(two, batch, ("images", "labels"))
+    weights = jnp.zeros((1, 4))
+    segments = Segments(weights, weights, jnp.zeros(1, jnp.int32), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"2 devices divide neither.*epochs \[1\]"):  # nor are weights divided
+        mesh.shard_batch(two, segments, datm.METHOD.split)
     with pytest.raises(ValueError, match="no fields of its Batch"):
         mesh.shard_batch(one, batch, ())

@@ -11,6 +11,7 @@ import pytest
 import ddjax
 from ddjax import preprocess, run, testing
 from ddjax.data import prepare, synthetic, to_space
+from ddjax.distilled import check
 from ddjax.execution.guard import Diverged
 from ddjax.execution.mesh import mesh_of
 from ddjax.execution.options import RunOptions
@@ -106,6 +107,13 @@ def test_the_whole_set_runs_as_a_fleet():
         np.testing.assert_array_equal(outcome.distilled.labels, np.roll(train.labels, shift))
 
 
+def test_each_member_of_a_fleet_is_in_the_space_of_its_own_images(data):
+    other = dataclasses.replace(data.train, images=255 - data.train.images)
+    outcomes = ddjax.run_method("random", [data.train, other], key(), ipc=1)
+    first, second = (check(outcome.distilled).space for outcome in outcomes)
+    assert first != second
+
+
 @pytest.mark.slow
 def test_a_mesh_runs_members_in_turn_each_with_its_checkpoints(data, by_hand, tmp_path):
     method = METHOD._replace(split=("images",))
@@ -142,6 +150,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
         ({"train": []}, "got an empty list"),
         ({"train": testing.toy_train(num_classes=1)}, "needs two classes or more; train.num_classes is 1"),
         ({"config": 3}, "config must be a DmConfig; got int 3"),
+        ({"method": METHOD._replace(split=()), "mesh": mesh_of()}, "this method names none: leave out mesh"),
     ],
 )
 def test_wrong_arguments_are_named(data, change, words):

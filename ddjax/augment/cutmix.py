@@ -10,9 +10,7 @@ from ddjax.types import Images, PRNGKey
 def partners(key: PRNGKey, weights: Float[Array, "n"]) -> Int[Array, "n"]:
     """A uniformly random permutation of the rows of weight 1. Rows of weight 0 are permuted among themselves."""
     padded = (weights == 0).astype(jnp.float32)
-    score = padded + jax.random.uniform(
-        key, weights.shape, jnp.float32
-    )  # below 1 for rows of weight 1, at least 1 for others
+    score = padded + jax.random.uniform(key, weights.shape, jnp.float32)  # at least 1 for rows of weight 0 only
     return jnp.zeros(weights.shape, jnp.int32).at[jnp.argsort(padded)].set(jnp.argsort(score).astype(jnp.int32))
 
 

@@ -40,9 +40,8 @@ def brightness(images: Images, shift: Float[Array, "p"]) -> Images:
 
 
 def _stretch(images: Images, mean: Array, factor: Array) -> Images:
-    return images + per_image(factor - 1).astype(images.dtype) * (
-        images - mean
-    )  # factor 1 leaves the image unchanged bit for bit
+    # in this form a factor of 1 changes no bit
+    return images + per_image(factor - 1).astype(images.dtype) * (images - mean)
 
 
 def saturation(images: Images, factor: Float[Array, "p"]) -> Images:
@@ -139,9 +138,7 @@ OPS = {
     "crop": crop(),
     "cutout": Op(_draw_cutout, _apply_cutout),  # a square of half the side, with its centre anywhere in the image
     "flip": Op(_draw_flip, _apply_flip),
-    "scale": Op(
-        _draw_scale, _apply_scale
-    ),  # source = factor * target for (rows, columns): a factor above 1 shrinks the content
+    "scale": Op(_draw_scale, _apply_scale),  # a factor above 1 shrinks the content: source = factor * target
     "rotate": Op(_draw_rotate, _apply_rotate),
     "translate": Op(_draw_translate, crop().apply),  # a horizontal crop
 }

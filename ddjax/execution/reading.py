@@ -20,7 +20,7 @@ from ddjax.rows import HostRows
 from ddjax.trees import record
 from ddjax.types import Feed
 
-CHUNK_BYTES = 2**25  # of the images that are fetched together
+CHUNK_BYTES = 2**25  # of what is fetched together
 
 
 @record()

@@ -104,13 +104,14 @@ def train_experts(
         filled = np.concatenate([part, np.repeat(part[-1:], -len(part) % devices)])
         timer = Timer()
         keys = jax.vmap(lambda i: jax.random.fold_in(members, i))(jnp.asarray(filled))
-        states, snapshots, epoch = start(keys, jnp.full(len(filled), recipe.rate)), [], 0
+        states, snapshots, epoch, left = start(keys, jnp.full(len(filled), recipe.rate)), [], 0, stops
         mine = checkpoints and checkpoints.part(fingerprint(filled.tolist()))
         with checkpoint_scope(mine):
             if mine and (saved := mine.newest(states)):
                 epoch, states, done = saved.step, saved.state, done + saved.step * len(part)
+                left = [stop for stop in stops if stop > epoch]
                 snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
-            for stop in [stop for stop in stops if stop > epoch or (stop == 0 and not snapshots)]:
+            for stop in left:
                 if hosted:
                     loss = jnp.full(len(filled), jnp.nan)
                     for number in range(epoch, stop):

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,17 @@ from jaxtyping import Array, Float
 
 from ddjax.backend import target
 from ddjax.models import specification
-from ddjax.names import check_known, unknown
+from ddjax.names import unknown
 from ddjax.precision import asked
 from ddjax.rows import as_stored
 from ddjax.storage.files import array_digest
 from ddjax.storage.rows import versions
 from ddjax.training import Recipe
-from ddjax.types import PIXELS, Model, Params, TrainSet
+from ddjax.types import Model, Params, TrainSet
 
 FORMAT = 3  # of the arithmetic and the files; another number gives another buffer
 PACKAGES = ("jax", "jaxlib")  # their versions determine the bits of a traced program
-STORAGES = ("float32", "bfloat16")
+Storage = Annotated[str, ("float32", "bfloat16")]
 
 
 def layout(model: Model) -> list[list[Any]]:
@@ -65,16 +65,6 @@ def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
             "Train longer or keep fewer."
         )
     return kept
-
-
-def check(train: TrainSet, storage: str) -> None:
-    """Raise a ValueError for a training set of raw pixels or an unknown storage dtype."""
-    check_known("storage", storage, STORAGES)
-    if train.space == PIXELS:
-        raise ValueError(
-            "trajectories() takes images in the space of a preprocessing; got raw pixels. "
-            "Convert the training set first, with ddjax.to_space or preprocess.apply."
-        )
 
 
 def identity(

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax import checks
 from ddjax.execution.options import DEFAULTS, Report, RunOptions
 from ddjax.experts.buffer import Buffer
 from ddjax.experts.fleet import Expert, train_experts
-from ddjax.experts.identity import STORAGES, check, identity, kept_epochs, parameters, unraveller
-from ddjax.names import check_known
+from ddjax.experts.identity import Storage, identity, kept_epochs, parameters, unraveller
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
 from ddjax.rows import by_rows
@@ -68,10 +68,9 @@ class Trajectories:
 
 @checked
 def size(
-    model: Model, recipe: Recipe, experts: Count, *, keep: str | Sequence[int] = "all", storage: str = "float32"
+    model: Model, recipe: Recipe, experts: Count, *, keep: str | Sequence[int] = "all", storage: Storage = "float32"
 ) -> int:
     """The size in bytes of the trajectories of these settings; arguments as for `trajectories`."""
-    check_known("storage", storage, STORAGES)
     return experts * len(kept_epochs(keep, recipe.epochs)) * parameters(model) * jnp.dtype(storage).itemsize
 
 
@@ -84,7 +83,7 @@ def trajectories(
     experts: Count,
     keep: str | Sequence[int] = "all",
     seed: Seed = 0,
-    storage: str = "float32",
+    storage: Storage = "float32",
     folder: pathlib.Path | None = None,
     store: bool = True,
     options: RunOptions = DEFAULTS,
@@ -119,7 +118,7 @@ def trajectories(
       >>> trajectories(model, Recipe(epochs=1, batch=10, rate=0.1), toy_train(), experts=1, store=False).epochs
       (0, 1)
     """
-    check(train, storage)
+    checks.learnable(train)
     kept = kept_epochs(keep, recipe.epochs)
     described = identity(model, recipe, train, kept=kept, seed=seed, storage=storage)
     if store and described["program"] is None:

@@ -77,15 +77,15 @@ def build(config: DatmConfig, model: Model) -> Distiller:
         accepted = (matched.value <= config.threshold) & finite  # false for NaN
         gradient = mean_of_accepted(matched.learned, accepted)
         updates, opt_state = sgd.update(gradient, state.opt_state, learned)
-        any_accepted = accepted.any()
-        kept = learned, state.opt_state
-        new, opt_state = optax.tree.where(any_accepted, (optax.apply_updates(learned, updates), opt_state), kept)
+        moved, any_accepted = optax.apply_updates(learned, updates), accepted.any()
         average, decay = state.average, config.average_decay
+        new = moved, opt_state, None if average is None else decay * average + (1 - decay) * moved.images
+        moved, opt_state, average = optax.tree.where(any_accepted, new, (learned, state.opt_state, average))
         after = dataclasses.replace(
             state,
-            learned=new,
+            learned=moved,
             opt_state=opt_state,
-            average=None if average is None else decay * average + (1 - decay) * new.images,
+            average=average,
             step=state.step + 1,
             accepted=state.accepted + any_accepted,
         )
@@ -166,6 +166,6 @@ METHOD = Method(
     build=build,
     model=network,
     space="datm",
-    split=("starts", "targets"),
+    split=("starts", "targets", "epochs"),  # by segment: the second axis of the first two is no batch
 )
 MTT = METHOD._replace(config=MttConfig)

@@ -8,7 +8,7 @@ from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS, REMATS
 from ddjax.distillers.datm.schedule import Schedule
 from ddjax.distillers.datm.settings import settings
 from ddjax.experts import RECIPES
-from ddjax.experts.identity import STORAGES
+from ddjax.experts.identity import Storage
 from ddjax.names import choose
 from ddjax.ranges import Count, Natural, NonNegative, PartialShare, Positive, Range
 from ddjax.training import Recipe
@@ -65,7 +65,7 @@ class DatmConfig:
       remat: what `exact` keeps of each inner step: nothing, dots, or everything.
       segments: trajectory segments per outer step; gradients are averaged over the accepted ones.
       micro_batch: images per piece of a student's gradient; 0 takes all.
-      memory: bound on the memory of a step in GiB, met by lowering `remat` and `micro_batch`; 0 sets no bound.
+      memory: bound on the memory of a step of one run in GiB, met by lowering `remat` and `micro_batch`; 0 sets none.
     """
 
     ipc: Count = 1
@@ -79,7 +79,7 @@ class DatmConfig:
     expert_batch: Natural = 0
     expert_rate: NonNegative = 0.0
     expert_seed: Annotated[int, Range(-1, 2**32 - 1)] = -1
-    storage: Annotated[str, STORAGES] = "float32"
+    storage: Storage = "float32"
     store: bool = True
     keep: Annotated[str, ("all", "window")] = "all"
     inner_steps: Count = 40

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax.distillers.datm.schedule import Schedule
+from ddjax.execution.reading import CHUNK_BYTES
 from ddjax.experts import Trajectories
 from ddjax.trees import record
 from ddjax.types import Feed, PRNGKey
@@ -87,7 +88,8 @@ def segment_feed(experts: Trajectories, schedule: Schedule, match_epochs: int, k
       key: the key of the draws.
 
     Returns:
-      A feed of `Segments`. Trajectories larger than `RESIDENT_BYTES` stay on the host and are read ahead in chunks.
+      A feed of `Segments`. Trajectories larger than `RESIDENT_BYTES` stay on the host and are read ahead in chunks of
+      at most `CHUNK_BYTES`.
     """
     snapshot_of = np.full(max(experts.epochs) + 1, -1, np.int32)
     snapshot_of[list(experts.epochs)] = np.arange(len(experts.epochs), dtype=np.int32)
@@ -104,4 +106,5 @@ def segment_feed(experts: Trajectories, schedule: Schedule, match_epochs: int, k
             first=jnp.int32(first),
         )
 
-    return Feed(None, _streamed, fetch)
+    size = 2 * schedule.segments * experts.array[0, 0].nbytes  # of one step
+    return Feed(None, _streamed, fetch, max(1, CHUNK_BYTES // size))

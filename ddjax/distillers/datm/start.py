@@ -1,6 +1,5 @@
 """The start of DATM: images that experts predict as labelled, with the experts' logits as labels."""
 
-import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -21,23 +20,17 @@ from ddjax.distillers.shared.start import (
 from ddjax.experts import Trajectories
 from ddjax.names import few_counts
 from ddjax.rows import by_rows
-from ddjax.training import predict
-from ddjax.training.predict import by_blocks
+from ddjax.training import stacked_logits
 from ddjax.trees import record
-from ddjax.types import Images, Model, PRNGKey, TrainSet
+from ddjax.types import Model, PRNGKey, TrainSet
 
 log = logging.getLogger("ddjax.datm")
 
 
-@functools.lru_cache(maxsize=16)
-def _logits(model: Model, unravel: Callable) -> Callable[[Array, Images], Float[Array, "n k"]]:
-    return jax.jit(lambda flat, images: predict(model, unravel(flat), images))
-
-
 def expert_logits(model: Model, experts: Trajectories, expert: int, images: Any) -> Any:
     """Logits of an expert after its last epoch, [n k]."""
-    flat = jnp.asarray(experts.flat(expert, experts.epochs[-1]))
-    return by_blocks(functools.partial(_logits(model, experts.unravel), flat), images)
+    params = experts.unravel(jnp.asarray(experts.flat(expert, experts.epochs[-1])))
+    return stacked_logits(model, jax.tree.map(lambda leaf: leaf[None], params), images)[0]
 
 
 def correct_rows(
