@@ -56,8 +56,12 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Handle signals in this block. The same signal a second time ends the process immediately."""
-    grace = float(os.environ.get("DDJAX_GRACE", GRACE))
+    """Handle signals in this block. The same signal a second time ends the process immediately.
+
+    Raises:
+      ValueError: `$DDJAX_GRACE` is no number of seconds.
+    """
+    grace = _grace(os.environ.get("DDJAX_GRACE", GRACE))
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     over = threading.Event()
@@ -96,3 +100,12 @@ def in_order() -> Iterator[None]:
         os.close(reading)
         os.close(writing)
         _now.signal = None
+
+
+def _grace(asked: float | str) -> float:
+    try:
+        if 0 <= (seconds := float(asked)) <= threading.TIMEOUT_MAX:
+            return seconds
+    except ValueError:
+        pass
+    raise ValueError(f"DDJAX_GRACE must be a number of seconds from 0; got {asked!r}")

@@ -46,5 +46,15 @@ def test_a_computation_that_exceeds_the_grace_is_ended(monkeypatch, capsys, exit
     assert exits == [143] and "the previous checkpoint remains" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("asked", ["8 s", "-1", "nan", "inf"])
+def test_a_grace_that_is_no_time_is_refused(monkeypatch, asked):
+    monkeypatch.setenv("DDJAX_GRACE", asked)
+    with (
+        pytest.raises(ValueError, match=f"DDJAX_GRACE must be a number of seconds from 0; got '{asked}'"),
+        stopping.in_order(),
+    ):
+        pytest.fail("the block has begun")
+
+
 def test_stopping_is_no_failure_that_anyone_catches():
     assert not issubclass(stopping.Stopped, Exception)
