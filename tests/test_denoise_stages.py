@@ -1,5 +1,6 @@
 """The stages of the denoiser: each is announced, with an estimate, before it starts."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -13,6 +14,7 @@ from ddjax.denoising.registry import choose_predictor
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
 from ddjax.evaluation import PROTOCOLS
+from ddjax.execution.guard import Diverged
 from ddjax.models import build
 from ddjax.types import TrainSet
 from experiments import denoise as command
@@ -69,6 +71,9 @@ def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
     with pytest.raises(Stopped):
         networks.predict_students(distilled, train, PROTOCOLS["common"], asked(events, 7))
     assert events == [("rates", 0, 7), "search", ("students", 0, 7), "training"]
+    negative = dataclasses.replace(distilled, step_size=np.float32(-0.1))
+    with pytest.raises(Diverged, match=r"learned step size is -0\.1.*positive_step_size=True"):
+        networks.predict_students(negative, train, PROTOCOLS["datm"], asked(events, 7))
 
 
 @pytest.mark.parametrize(

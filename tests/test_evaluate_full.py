@@ -12,7 +12,7 @@ from ddjax.evaluation import BASELINES, PROTOCOLS, full, train_full
 from ddjax.evaluation.baselines import Baseline
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, smoothed, thirds
 from ddjax.evaluation.protocols import adapted
-from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_score, normalised
+from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_score, normalised, without_augmentation
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
 from ddjax.training import Recipe
@@ -74,6 +74,10 @@ def test_ranking_scores():
     expected = (math.exp(0.5 * 0.3 - 0.5 * 0.2) - math.exp(-1)) / (math.e - math.exp(-1))
     assert label_robust_score(0.3, 0.2) == pytest.approx(expected)
     assert augmentation_robust_score(0.1, 0.1) == pytest.approx(normalised(0.1))
+    published = PROTOCOLS["dance"].recipe(10)
+    assert without_augmentation(PROTOCOLS["dance"]).recipe(10) == dataclasses.replace(
+        published, augment="none", cutmix=0.0
+    )
 
 
 def test_measures():

@@ -110,7 +110,7 @@ def test_the_sampling_network_ascends_the_distance():
 
 @pytest.mark.slow
 def test_distilling_lowers_the_distance():
-    """Images of noise approach the characteristic function of their class; measured: from 71 to 50."""
+    """Images of noise approach the characteristic function of their class; measured: from 76 to 55."""
     few = {"steps": 20, "batch": 16, "calibrations": 0, "frequencies": 320}
     config = NcfmConfig(ipc=2, start="noise", rate=0.03, **QUICK | few)
     setup = set_up(DISTILLERS["ncfm"], config, toy_train(per_class=16), jax.random.key(0))

@@ -54,6 +54,14 @@ def test_every_row_is_predicted_by_a_network_that_did_not_learn_from_it():
     )
 
 
+def test_without_rows_to_stop_by_the_last_epoch_counts():
+    rule, predicted = early.early_stopped(), jnp.stack([jnp.zeros((8, 3)), jnp.eye(3)[LABELS], jnp.ones((8, 3))])
+    tables = rule.start(jax.random.key(0), Given(LABELS, 3, 1), early.Parts(jnp.ones(8), jnp.zeros(8)))
+    for epoch, logits in enumerate(predicted):
+        tables = rule.epoch_end(Stats(logits[None], None, None, LABELS), tables, jnp.int32(epoch))
+    np.testing.assert_array_equal(tables["logits"], predicted[-1])
+
+
 @pytest.mark.slow
 def test_predictions_are_those_of_the_best_epoch():
     rng = np.random.default_rng(0)

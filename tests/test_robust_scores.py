@@ -61,6 +61,12 @@ def test_clean_probability_ignores_repetition_scale_and_outliers():
     np.testing.assert_allclose(wild[:-1], found[:-1], atol=0.05)
 
 
+def test_few_large_losses_stand_out_from_equal_ones():
+    """A saturated network has a loss of exactly 0 for most labels: the 10 % and 90 % quantiles are equal."""
+    found = jax.jit(clean_probability)(jnp.zeros(1000).at[:60].set(jnp.linspace(2, 6, 60)))
+    assert found[:60].max() < 0.01 and found[60:].min() > 0.99  # 0.5 for each wrong label if the start is symmetric
+
+
 def test_scores_by_hand():
     p, given = jnp.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]), jnp.array([0, 2])
     np.testing.assert_allclose(scores.self_confidence(p, given), [0.3, 0.7], rtol=1e-6)

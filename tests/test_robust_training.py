@@ -153,6 +153,8 @@ def test_recipes_with_a_loss_of_their_own_are_refused():
             make_trainer(MODEL, dataclasses.replace(RECIPE, **changes), plain())
     with pytest.raises(ValueError, match="one-hot"):
         fit(MODEL, RECIPE, Examples(IMAGES, EXAMPLES.targets * 0.9), keys(1), rule=plain())
+    with pytest.raises(ValueError, match=r"params must have the leading axes \[1, 2\]"):
+        fit(MODEL, RECIPE, EXAMPLES, keys(1), rule=coteaching(), params=jax.vmap(MODEL.init)(keys(1)))
     with pytest.raises(ValueError, match="needs data, the transition matrix"):
         start(forward_correction())
 

@@ -14,6 +14,7 @@ from flax import nnx
 from ddjax.experts import trajectories
 from ddjax.experts.identity import identity, layout
 from ddjax.models import build, from_linen, program, specification
+from ddjax.models.from_linen import in_words
 from ddjax.storage.rows import fingerprint
 from ddjax.testing import toy_train
 from ddjax.training import Recipe
@@ -101,6 +102,7 @@ def test_the_words_name_the_module_with_all_that_it_was_built_from():
     words = variant("group norm").spec
     assert words.startswith("ddjax.models.networks.convnet.ConvNet(num_classes=3, depth=1, width=4, ")
     assert "norm='group'" in words and "init='torch'" in words and words.endswith("of images [8, 8, 3]")
+    assert in_words((np.int64(8), np.float64(0.9))) == "[8, 0.9]"  # as the same numbers of Python
 
 
 def test_code_that_changed_behind_a_name_is_another_network():

@@ -229,11 +229,18 @@ def test_a_setting_without_effect_is_refused(changes):
         recipe(**changes)
 
 
+def test_a_warm_up_as_long_as_the_training_is_refused():
+    with pytest.raises(ValueError, match=r"recipe\.warmup_steps must be fewer than the 9 steps"):
+        fit(MODEL, recipe(schedule="warmup_cosine", warmup_steps=9), examples(), keys())
+
+
 @pytest.mark.parametrize(
     ("changed", "watch", "message"),
     [
         ({"targets": jnp.eye(3, dtype=jnp.int32)[jnp.arange(10) % 3]}, None, r"float targets \[n k\].*int32\[10, 3\]"),
+        ({"targets": jnp.ones((10, 1))}, None, "network has 3 outputs and examples.targets 1 classes"),
         ({}, {"seen": (examples().images, {"acc": jnp.zeros(1, jnp.int32)})}, r"acc has labels \[1\] for images"),
+        ({}, dict.fromkeys("ab", (examples().images, {"acc": jnp.zeros(10, jnp.int32)})), r"\['acc'\] come more than"),
     ],
 )
 def test_examples_and_labels_that_do_not_fit_are_refused(changed, watch, message):

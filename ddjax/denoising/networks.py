@@ -15,8 +15,9 @@ from ddjax.denoising.progress import Report, begun
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.protocols import Protocol, adapted
-from ddjax.evaluation.rates import chosen_rates
+from ddjax.evaluation.rates import base_rate, chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
+from ddjax.execution.guard import intact
 from ddjax.execution.options import RunOptions
 from ddjax.preprocess import Preprocess, one_hot
 from ddjax.storage.checkpoints import Checkpoints
@@ -90,9 +91,7 @@ def students_of(
     recipe = adapted(protocol.recipe(len(distilled.images)), flip=networks.flip, epochs=networks.epochs)
     transform, plain = in_protocol_space(check(distilled), protocol, train)
     recipe, examples = suited(recipe, plain)
-    rate = recipe.rate
-    if protocol.use_step_size and distilled.step_size is not None:
-        rate = float(distilled.step_size)
+    rate = intact(base_rate(protocol, recipe, distilled))
     if len(protocol.rates) > 1:
         search, seeds = networks.options("rates", recipe.epochs), [networks.seed]
         [rate] = chosen_rates(networks.model, recipe, [examples], protocol, [train], transform, seeds, search)

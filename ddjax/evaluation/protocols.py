@@ -140,8 +140,8 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
     Args:
       recipe: a published recipe.
       flip: False removes horizontal flips from an augmentation of `AUGMENTATIONS`; a fork's own stays as it is.
-      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training,
-        rounded down. None keeps it.
+      epochs: the number of epochs. Rate drops and warm-up stay at the same fractions of the training, rounded down;
+        the first epoch of a short training has the full rate. None keeps it.
 
     Example:
       >>> adapted(dance_recipe(), flip=False, epochs=150).drop_epochs
@@ -154,7 +154,7 @@ def adapted(recipe: Recipe, *, flip: bool = True, epochs: Count | None = None) -
     return dataclasses.replace(
         recipe,
         epochs=epochs,
-        drop_epochs=tuple(e * epochs // recipe.epochs for e in recipe.drop_epochs),
+        drop_epochs=tuple(max(1, e * epochs // recipe.epochs) for e in recipe.drop_epochs),
         warmup_steps=recipe.warmup_steps * epochs // recipe.epochs,
     )
 

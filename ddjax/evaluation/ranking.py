@@ -56,6 +56,13 @@ def augmentation_robust_score(with_augmentation: float, without: float) -> float
     return normalised(0.5 * with_augmentation + 0.5 * without)
 
 
+def without_augmentation(protocol: Protocol) -> Protocol:
+    """The protocol without its augmentation and without CutMix."""
+    return dataclasses.replace(
+        protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none", cutmix=0.0)
+    )
+
+
 def hardened(distilled: DistilledSet) -> DistilledSet:
     """The same images with hard labels: the class of the largest target."""
     labels = jnp.argmax(targets(distilled), axis=1).astype(jnp.int32)
@@ -125,8 +132,7 @@ def dd_ranking(
             f"random holds {len(random.images)} images, distilled {len(distilled.images)}: equal sizes only"
         )
     protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
-    bare = dataclasses.replace(protocol, recipe=lambda m: dataclasses.replace(protocol.recipe(m), augment="none"))
-
+    bare = without_augmentation(protocol)
     shared = {"seed": seed, "students": students, "model": model, "train": train, "epochs": epochs, "flip": flip}
 
     def scored(name: str, data: DistilledSet, protocol: Protocol, audit: Audit | None = None) -> Scores:

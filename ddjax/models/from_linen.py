@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jaxtyping import Array
@@ -81,14 +82,14 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
         apply=lambda params, images: forward(params, images)[0],
         features=lambda params, images: forward(params, images)[1],
         train=train,
-        spec=f"{in_words(module)} of images {list(image_shape)}",
+        spec=f"{in_words(module)} of images {in_words(image_shape)}",
     )
 
 
 def in_words(value: Any) -> str:
     """A module or an option as text that is the same in every process: functions and classes appear by name."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return repr(value)
+    if value is None or isinstance(value, (bool, int, float, str, np.generic)):
+        return repr(value.item() if isinstance(value, np.generic) else value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {in_words(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (tuple, list)):

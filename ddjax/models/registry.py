@@ -110,6 +110,6 @@ def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count
     model = network if isinstance(network, Model) else from_linen(network, image_shape)
     if not model.spec:
         arguments = in_words({"num_classes": num_classes, **options})
-        model = model._replace(spec=f"{name} {arguments} of images {list(image_shape)}")
+        model = model._replace(spec=f"{name} {arguments} of images {in_words(image_shape)}")
     jax.eval_shape(model.init, jax.random.key(0))  # raises if the network does not fit; the trace is cached
     return model

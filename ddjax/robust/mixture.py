@@ -25,14 +25,17 @@ def fit_mixture(values: Float[Array, "n"], among: Bool[Array, "n"] | None = None
     Args:
       values: to fit.
       among: the values that count, at least one; None for all.
-      iterations: number of steps, from the 10 % and 90 % quantiles.
+      iterations: number of steps, from the 10 % and 90 % quantiles; from the smallest and largest value if these
+        quantiles are equal, because two equal components stay equal.
     """
     member = jnp.ones_like(values) if among is None else among.astype(values.dtype)
     total = jnp.maximum(jnp.sum(member), 1)
     centre = jnp.sum(member * values) / total
     spread = jnp.sum(member * (values - centre) ** 2) / total
+    inner, outer = (jnp.stack([_quantile(values, member, q) for q in pair]) for pair in ((0.1, 0.9), (0.0, 1.0)))
+    apart = jnp.diff(inner) > jnp.finfo(values.dtype).eps * jnp.diff(outer)  # by more than rounding
     first = Mixture(
-        jnp.stack([_quantile(values, member, 0.1), _quantile(values, member, 0.9)]),
+        jnp.where(apart, inner, outer),
         jnp.full(2, spread + _FLOOR, values.dtype),
         jnp.full(2, 0.5, values.dtype),
     )

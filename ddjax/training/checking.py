@@ -28,7 +28,7 @@ def check(
       rates: [s] positive numbers, or None.
       rule: the training rule.
       data: the rule's data, leaves [s ...].
-      params: initial parameters, leaves [s ...], or None.
+      params: initial parameters, leaves [s ...], or [s nets ...] for a rule of several networks; or None.
       watch: a label for each image of each watched set.
 
     Raises:
@@ -55,6 +55,15 @@ def check(
         if array.ndim == most and len(array) != len(keys):
             raise ValueError(f"examples.{name} is for {len(array)} networks, but there are {len(keys)} keys")
         checks.finite(array, f"examples.{name}")
+    steps = recipe.epochs * recipe.steps_per_epoch(images.shape[-4])
+    if recipe.warmup_steps >= steps:
+        raise ValueError(
+            f"recipe.warmup_steps must be fewer than the {steps} steps of the training ({recipe.epochs} epochs of "
+            f"{images.shape[-4]} images); got {recipe.warmup_steps}: shorten the warm-up, or train for more epochs"
+        )
+    names = [name for _, labels in watch.values() for name in labels]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"watch must give each accuracy a name of its own; {twice} come more than once")
     for watched, labels in watch.values():
         for name, array in labels.items():
             if jnp.shape(array)[-1:] != (watched.shape[-4],):
@@ -64,12 +73,14 @@ def check(
                 )
     if rates is not None and (jnp.shape(rates) != (len(keys),) or not bool(jnp.all(jnp.isfinite(rates) & (rates > 0)))):
         raise ValueError(f"rates must be {len(keys)} positive numbers, one for each network; got {np.asarray(rates)}")
-    for name, tree in [("data", data), ("params", params)]:
+    each = (len(keys),)
+    for name, tree, axes in [("data", data, each), ("params", params, each if rule.nets == 1 else (*each, rule.nets))]:
         for leaf in jax.tree.leaves(tree):
-            if jnp.shape(leaf)[:1] != (len(keys),):
+            if jnp.shape(leaf)[: len(axes)] != axes:
                 raise ValueError(
-                    f"{name} must have a leading axis of {len(keys)} networks, one for each key; got an array "
-                    f"{list(jnp.shape(leaf))}. jnp.broadcast_to(x[None], ({len(keys)}, *x.shape)) gives all the same"
+                    f"{name} must have the leading axes {list(axes)}: keys, then the rule's networks if there are "
+                    f"several; got an array {list(jnp.shape(leaf))}. jnp.broadcast_to(x, (*{axes}, *x.shape)) gives "
+                    "all the same"
                 )
     if rule.loss is not None:
         rows = np.asarray(targets)

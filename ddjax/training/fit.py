@@ -67,7 +67,7 @@ def fit(
         therefore equals the same run alone.
       rule: the training rule; see `ddjax.robust.make_rule`.
       data: the rule's data, leaves [s ...]: for example a transition matrix, or a teacher's logits.
-      params: initial parameters, leaves [s ...], in place of new networks.
+      params: initial parameters in place of new networks, leaves [s ...], or [s nets ...] if the rule has several.
       rates: [s] base rates; None takes the recipe's.
       watch: accuracies to record, by name; images and labels are of all members or of each, like the examples.
       every: record them after each `every` epochs; None records them after the last epoch only.

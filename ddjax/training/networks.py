@@ -38,6 +38,9 @@ def forward(
 
     Returns:
       The outputs, and the parameters with updated running statistics.
+
+    Raises:
+      ValueError: the network has another number of outputs than there are classes.
     """
     views, b = batch.images.shape[:2]
     images = batch.images.reshape(views * b, *batch.images.shape[2:])
@@ -51,6 +54,11 @@ def forward(
             logits, updated = model.apply(used, images), params
         else:
             logits, updated = model.train(used, images, present)
+        if (outputs := logits.shape[-1]) != (classes := batch.targets.shape[-1]):
+            raise ValueError(
+                f"the network has {outputs} outputs and examples.targets {classes} classes: build the network with "
+                f"num_classes={classes}, or make targets of {outputs} classes"
+            )
         features = model.features(used, images).reshape(views, b, -1) if rule.features else None
         return Outputs(logits.reshape(views, b, -1), features), updated
 

@@ -67,11 +67,11 @@ class Recipe:
 
 
 def drops(epochs: int, *fractions: float) -> tuple[int, ...]:
-    """Epochs at fractions of a schedule, rounded down.
+    """Epochs at fractions of a schedule, rounded down, but not before the first epoch has passed.
 
     Example:
       >>> from ddjax.training import drops
       >>> drops(60, 2 / 3, 5 / 6)
       (40, 50)
     """
-    return tuple(int(epochs * fraction + 1e-9) for fraction in fractions)
+    return tuple(max(1, int(epochs * fraction + 1e-9)) for fraction in fractions)

@@ -116,4 +116,4 @@ def _findings(tables: Tables, stats: Stats) -> Findings:
 
 
 def _unit(x: Array) -> Array:
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return x / optax.safe_norm(x, 1e-12, axis=-1, keepdims=True)  # its gradient at zero is zero
