@@ -20,7 +20,7 @@ class Protocol:
       network: of the students.
       space: "own" for the preprocessing of the set; else the set is converted to pixels and then to this space.
       use_step_size: use the learned rate of the set as the base rate if it has one.
-      rates: more than one: the base rate is chosen among them on held-out training images with given labels.
+      rates: more than one: the base rate is chosen among them on training images with given labels.
       students: number of students.
       checks: above 1: also record the test accuracy this number of times, for the `best` column of some papers.
       source: the publication.

@@ -1,4 +1,4 @@
-"""The choice of a student's base rate on held-out training images with given labels."""
+"""The choice of a student's base rate on training images with given labels."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from ddjax.training import Examples, Recipe, fit
 from ddjax.training.fit import for_each
 from ddjax.types import Model, TrainSet
 
-HELD_OUT = 2000  # number of training images on which a rate is chosen
+SAMPLE = 2000  # number of training images on which a rate is chosen
 
 
 def base_rate(protocol: Protocol, recipe: Recipe, distilled: DistilledSet) -> float | Diverged:
@@ -47,10 +47,10 @@ def chosen_rates(
     seeds: list[int],
     options: RunOptions = DEFAULTS,
 ) -> list[float]:
-    """The rate of each set whose student agrees best with the given labels of held-out training images.
+    """The rate of each set whose student agrees best with the given labels of a sample of training images.
 
-    Neither test data nor clean labels are used. A rate whose student diverges is not chosen. Names of reported metrics
-    begin with search_.
+    Neither test data nor clean labels are used. The sample is not held out: the distiller has seen it. A rate whose
+    student diverges is not chosen. Names of reported metrics begin with search_.
 
     Raises:
       ValueError: training images are missing.
@@ -62,7 +62,7 @@ def chosen_rates(
                 f"protocol {protocol.name!r} chooses its rate among {protocol.rates} on training images with given "
                 "labels: pass train=, or a protocol with one rate"
             )
-        rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:HELD_OUT])
+        rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:SAMPLE])
         part = dataclasses.replace(train, images=train.images[rows], labels=train.labels[rows])
         held.append(to_space(part, transform).images)
         labels.append(np.asarray(part.labels))

@@ -15,7 +15,7 @@ from ddjax.denoising.predictor import FEATURES, IMAGES, Plan
 from ddjax.denoising.registry import choose_predictor, distiller
 from ddjax.evaluation import PROTOCOLS
 from ddjax.evaluation.protocols import adapted
-from ddjax.evaluation.rates import HELD_OUT
+from ddjax.evaluation.rates import SAMPLE
 from ddjax.models import build_sized
 from ddjax.models.sizes import auto_width
 from ddjax.names import choose
@@ -76,7 +76,7 @@ def forecast(
             recipe = adapted(how.recipe(m), flip=flip, epochs=settings.epochs)
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
             if len(how.rates) > 1:
-                works["rates"] = training(recipe, judge, shape, m, min(HELD_OUT, n), len(how.rates), machine)
+                works["rates"] = training(recipe, judge, shape, m, min(SAMPLE, n), len(how.rates), machine)
     compiling = machine.compile_s / max(1, len(works))
     return expected | {
         stage: work.flop / machine.rate(PRECISION) + work.passes * machine.pass_s + compiling

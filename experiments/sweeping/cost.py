@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import adapted
-from ddjax.evaluation.rates import HELD_OUT
+from ddjax.evaluation.rates import SAMPLE
 from experiments.running.config import BASELINE_OF, Experiment
 from experiments.running.methods import parse
 from experiments.running.shared import network
@@ -97,6 +97,6 @@ def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if len(protocol.rates) > 1:
-        out = min(HELD_OUT, shape.train)
+        out = min(SAMPLE, shape.train)
         work = work.then(training(recipe, model, shape, m, out, len(protocol.rates), machine))
     return work
