@@ -63,10 +63,14 @@ def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
 
 
 def unshared(tree: T) -> T:
-    """The tree with copies of leaves that are the same array as an earlier leaf, so that all can be donated."""
+    """The tree with copies of leaves that are the same array as an earlier leaf, so that all can be donated.
+
+    Keys are copied too: a state may hold the key of its caller, who uses it again.
+    """
     leaves, structure = jax.tree.flatten(tree)
     first = {id(leaf): i for i, leaf in reversed([*enumerate(leaves)])}
-    return structure.unflatten([leaf if first[id(leaf)] == i else leaf.copy() for i, leaf in enumerate(leaves)])
+    keep = [first[id(leaf)] == i and not is_key(leaf) for i, leaf in enumerate(leaves)]
+    return structure.unflatten([leaf if kept else leaf.copy() for leaf, kept in zip(leaves, keep, strict=True)])
 
 
 def stack(trees: list[T]) -> T:
