@@ -140,8 +140,8 @@ def run_method(
     if len(trains) > 1 and not isinstance(key, list):
         keys = list(map(jax.random.clone, keys))  # members that share a key do not reuse it by mistake
     preprocess.check_place(images)
+    model = network(method, config, trains[0], model)  # its errors come before the pixels are preprocessed
     trains, transforms = _preprocessed(method, trains, transform, images)
-    model = network(method, config, trains[0], model)
 
     def begun(train: TrainSet, key: PRNGKey) -> tuple[Setup, PRNGKey, dict[str, Share]]:
         prepare_key, init_key = jax.random.split(key)
