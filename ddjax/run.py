@@ -145,8 +145,8 @@ def run_method(
         raise ValueError(
             "mesh divides the fields that a method names in `split`, and this method names none: leave out mesh"
         )
+    model = network(method, config, trains[0], model)  # its errors come before the pixels are preprocessed
     trains, transforms = _preprocessed(method, trains, transform, images)
-    model = network(method, config, trains[0], model)
 
     def begun(train: TrainSet, key: PRNGKey) -> tuple[Setup, PRNGKey, dict[str, Share]]:
         prepare_key, init_key = jax.random.split(key)

@@ -63,7 +63,10 @@ def by_data(function: Callable[..., Any], *leaves: Any) -> Any:
 
 
 def unshared(tree: T) -> T:
-    """The tree with copies of keys, and of leaves that are the same array as an earlier leaf: all can be donated."""
+    """The tree with copies of leaves that are the same array as an earlier leaf, so that all can be donated.
+
+    Keys are copied too: a state may hold the key of its caller, who uses it again.
+    """
     leaves, structure = jax.tree.flatten(tree)
     first = {id(leaf): i for i, leaf in reversed([*enumerate(leaves)])}
 

@@ -128,3 +128,18 @@ def test_a_fresh_adam_step_has_the_size_of_the_rate():
     gradient = jnp.array([1e-9, -3e-8, 2.0])
     out = bilevel.descend(lambda t, i: (jnp.sum(t), gradient), jnp.zeros(3), 1, bilevel.adam_at(0.01))
     np.testing.assert_allclose(jnp.abs(out.point), 0.01 * jnp.abs(gradient) / (jnp.abs(gradient) + 1e-8), rtol=1e-6)
+
+
+def test_adam_is_differentiable_where_a_gradient_is_zero():
+    """The last entry has no gradient, as a weight behind a dead unit; the one before has a vanishing one."""
+    weights = jnp.array([1.0, 0.5, 1e-170, 0.0])
+
+    def end(psi):
+        descent = bilevel.descend(lambda t, i: (jnp.sum(t), weights * (t - psi)), jnp.zeros(4), 3, bilevel.adam_at(0.1))
+        return jnp.sum(descent.point**2)
+
+    psi = jnp.array([1e-8, 2e-8, 1.0, 1.0])
+    slope = jax.jit(jax.grad(end))(psi)
+    difference = (end(psi.at[0].add(1e-12)) - end(psi.at[0].add(-1e-12))) / 2e-12
+    np.testing.assert_allclose(slope[0], difference, rtol=1e-3)
+    np.testing.assert_array_equal(slope[2:], 0)

@@ -12,6 +12,7 @@ import pytest
 
 from ddjax import testing
 from ddjax.distillers import kip
+from ddjax.distillers.setup import set_up
 from ddjax.distillers.shared.feeds import image_batches
 from ddjax.execution.distill import distill
 from ddjax.kernels import gram
@@ -156,8 +157,9 @@ def test_invalid_arguments_are_refused():
     model = build("mlp", (8, 8, 3), 3)
     with pytest.raises(ValueError, match="conjugate"):
         kip.build(kip.KipConfig(kernel="conjugat"), model)
-    with pytest.raises(ValueError, match="module:ATTRIBUTE"):
-        kip.build(kip.KipConfig(kernel="no_such_module:kernel"), model)
+    with pytest.raises(ValueError, match="module:ATTRIBUTE"):  # before anything is prepared
+        config = kip.KipConfig(kernel="no_such_module:kernel")
+        set_up(kip.METHOD._replace(prepare=None), config, testing.toy_train(), jax.random.key(0), model)
     with pytest.raises(ValueError, match="float64"):
         kip.build(kip.KipConfig(kernel="conjugate", solve="double"), model)
     with pytest.raises(ValueError, match="ipc=9"):

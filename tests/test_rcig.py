@@ -149,9 +149,9 @@ def test_prototypes_follow_given_labels():
     assert set(rows_by_class(jax.random.key(0), train, 2, first_rows=7)) <= set(range(7))
     assert {tuple(rows_by_class(jax.random.key(seed), train, 1)) for seed in range(4)} != {tuple(rows[::4])}
     with jax.enable_x64(True):
-        noise = start_set(jax.random.key(0), train, 2, "noise").images
-    assert noise.dtype == train.images.dtype
-    assert noise.shape == (6, 8, 8, 3) and 0.2 < float(noise.std()) < 0.4
+        start = start_set(jax.random.key(0), train, 2, "noise", targets=centered)
+    assert start.images.dtype == start.labels.dtype == train.images.dtype
+    assert start.images.shape == (6, 8, 8, 3) and 0.2 < float(start.images.std()) < 0.4
 
 
 def test_a_class_that_is_short_is_named():
@@ -159,6 +159,8 @@ def test_a_class_that_is_short_is_named():
     train = dataclasses.replace(train, labels=jnp.where(train.labels == 1, 0, train.labels))
     with pytest.raises(ValueError, match=r"given label: \[1\]"):
         rows_by_class(jax.random.key(0), train, 1)
+    with pytest.raises(ValueError, match=r"first_rows=2 .* than ipc=1 of these classes: \[2\]; raise first_rows"):
+        rows_by_class(jax.random.key(0), toy_train(num_classes=3, per_class=2), 1, first_rows=2)
     with pytest.raises(ValueError, match="noise"):
         start_set(jax.random.key(0), train, 1, "zeros")
 

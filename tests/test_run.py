@@ -192,3 +192,9 @@ def test_a_size_that_a_network_lacks_is_an_error_before_any_work():
         pieces(Experiment(network="resnet18", depth=2).settled())
     with pytest.raises(ValueError, match="network 'lenet' has no width"):
         ddjax.denoise(jnp.zeros((4, 8, 8, 1)), [0, 0, 1, 1], network="lenet", width=8)
+
+
+def test_a_wrong_network_is_an_error_before_pixels_are_preprocessed(data, monkeypatch):
+    monkeypatch.setattr(preprocess, "fit", None)
+    with pytest.raises(ValueError, match="unknown norm 'bach'"):
+        ddjax.run_method("rcig", data.train, key(), norm="bach")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -18,8 +19,19 @@ class Descent(NamedTuple):
 
 
 def adam_at(rate: Float[Array, ""] | float) -> optax.GradientTransformation:
-    """Adam at a rate that may be traced, so that another rate compiles nothing."""
-    return optax.chain(optax.scale_by_adam(), optax.scale(-rate))
+    """Adam at a rate that may be traced, so that another rate compiles nothing.
+
+    Its derivative in a gradient of zero is taken as zero. That of the square root in Adam is infinite there.
+    """
+    return optax.chain(optax.stateless(_constant_zeros), optax.scale_by_adam(), optax.scale(-rate))
+
+
+def _constant_zeros(gradient: Tree, _: Tree) -> Tree:
+    def leaf(g: Array) -> Array:
+        vanishes = g**2 < 1e3 * jnp.finfo(g.dtype).tiny  # its share of Adam's second moment, 1e-3, is rounded to zero
+        return jnp.where(vanishes, jax.lax.stop_gradient(g), g)
+
+    return jax.tree.map(leaf, gradient)
 
 
 def descend(
@@ -55,5 +67,5 @@ def descend(
         return (optax.apply_updates(point, updates), state), value
 
     opt_state = optimiser.init(start) if opt_state is None else opt_state
-    (point, _), curve = jax.lax.scan(body, (start, opt_state), jax.numpy.arange(steps))
+    (point, _), curve = jax.lax.scan(body, (start, opt_state), jnp.arange(steps))
     return Descent(point, curve)

@@ -79,7 +79,21 @@ def implicit(inner: Callable[[Tree], Inner], solve: Solve) -> Adjoint:
 
 
 def unrolled(inner: Callable[[Tree], Inner]) -> Adjoint:
-    """The adjoint by reverse differentiation of the minimiser through all of its steps."""
+    """The adjoint by reverse differentiation of the minimiser through all of its steps.
+
+    Args:
+      inner: psi -> the minimised inner problem; only its `descent` is used.
+
+    Returns:
+      The adjoint.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from ddjax.bilevel import Descent, of_objective
+      >>> inner = of_objective(lambda t, psi: (t - 3 * psi) ** 2, lambda psi: Descent(3 * psi, jnp.zeros(0)))
+      >>> float(unrolled(inner)(jnp.float32(2.0)).pull(jnp.float32(1.0)).gradient)
+      3.0
+    """
 
     def at(psi: Tree) -> Minimum:
         point, back, curve = jax.vjp(lambda psi: inner(psi).descent, psi, has_aux=True)

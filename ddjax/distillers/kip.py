@@ -132,7 +132,24 @@ def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
 def predict(
     kernel: Kernel, config: KernelConfig, support: DistilledSet, images: Float[Array, "n h w c"]
 ) -> Float[Array, "n k"]:
-    """Ridge regression from the support: the centred class scores of `images`."""
+    """Ridge regression from the support.
+
+    Args:
+      kernel: (x [n h w c], y [m h w c]) -> [n m].
+      config: the ridge and the precision of the solve.
+      support: images with centred labels.
+      images: in the space of the support.
+
+    Returns:
+      The centred class scores of `images`.
+
+    Example:
+      >>> from ddjax.testing import toy_train
+      >>> support = start_set(jax.random.key(0), toy_train(), ipc=1, targets=centered)
+      >>> distance = lambda x, y: jnp.sum((x[:, None] - y[None]) ** 2, axis=(2, 3, 4))
+      >>> predict(lambda x, y: jnp.exp(-distance(x, y)), KernelConfig(), support, toy_train().images).shape
+      (24, 3)
+    """
     k_mm = kernel(support.images, support.images)
     k_nm = kernel(images, support.images)
     return ridge_predict(k_nm, k_mm, support.labels, relative(k_mm, config.ridge), jnp.dtype(config.solve))

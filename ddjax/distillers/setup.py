@@ -47,8 +47,9 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
     if train.num_classes < 2:
         raise ValueError(f"a method needs two classes or more; train.num_classes is {train.num_classes}")
     model = network(method, config, train, model)
+    distiller = _built(method, config, model)  # before the preparation, which may train experts: it can raise
     start, feed = method.prepare(config, train, model, key)
-    return Setup(_built(method, config, model), start, feed, method.steps(config))
+    return Setup(distiller, start, feed, method.steps(config))
 
 
 def network(method: Method, config: Any, train: TrainSet, model: Model | None = None) -> Model:

@@ -173,7 +173,8 @@ def broken(what: str, step: int, steps: int, patience: int, state: Any = None) -
     return Diverged(
         f"{what} stopped after step {step} of {steps}: {patience} updates in a row held NaN or infinite values. "
         "Its last finite state is kept and has no score. A smaller rate is the first thing to try (the method's *_rate "
-        "options), then --precision float32, then labels and images without extreme values.",
+        "options), for a kernel regression a larger ridge or a solve in float64, then --precision float32, then labels "
+        "and images without extreme values.",
         state,
         step,
     )

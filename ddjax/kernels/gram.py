@@ -5,6 +5,7 @@ in the entries of a kernel is far larger than the ridges with which kernels are 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,11 +64,19 @@ def blocked(kernel: Kernel, x: Array, y: Array, block: int) -> Float[Array, "n m
     """
     if block < 1:
         raise ValueError(f"a block must have at least 1 row; got block={block}")
-    n = len(x)
-    if n <= block:
-        return kernel(x, y)
-    count = -(-n // block)
-    padding = [(0, count * block - n)] + [(0, 0)] * (x.ndim - 1)
-    stacked = jnp.pad(x, padding, mode="edge").reshape(count, block, *x.shape[1:])
-    rows = lax.map(jax.checkpoint(lambda part: kernel(part, y)), stacked)
-    return rows.reshape(count * block, -1)[:n]
+    return in_blocks(lambda part: kernel(part, y), x, block)
+
+
+def in_blocks(function: Callable[[Array], Any], rows: Array, block: int) -> Any:
+    """Apply `function` to blocks of rows, and recompute it in a backward pass; copies pad the last block."""
+    n = len(rows)
+    if not block or n <= block:
+        return function(rows)
+    parts = lax.map(jax.checkpoint(function), split(rows, block, "edge"))
+    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:n], parts)
+
+
+def split(rows: Array, block: int, mode: str) -> Array:
+    """Rows as blocks along a new leading axis; the last block is padded by the `mode` of `jnp.pad`."""
+    filled = jnp.pad(rows, ((0, -len(rows) % block), *[(0, 0)] * (rows.ndim - 1)), mode=mode)
+    return filled.reshape(-1, block, *rows.shape[1:])

@@ -30,7 +30,7 @@ class RcigConfig:
       batch: real images per step.
       inner_steps: steps of the inner problem.
       hinv_steps: steps of the solve with the inner Hessian.
-      inner_rate: Adam's learning rate for the inner problem; 0 searches for it.
+      inner_rate: Adam's first learning rate for the inner problem, adapted every 50 steps; 0 searches for it.
       hinv_rate: Adam's learning rate for the inverse Hessian; 0 searches for it.
       adapt_hinv: adapt `hinv_rate` as well; published code does not.
       hypergradient: implicit, or unrolled through the inner steps.
@@ -47,7 +47,7 @@ class RcigConfig:
       first_rows: draw the first images from this many first rows only.
       direct_support: support rows that the direct gradient differentiates.
       direct_batch: real rows that the direct gradient differentiates.
-      hinv_rows: support rows in a backward pass of the inverse Hessian.
+      hinv_rows: support rows in a backward pass of the inverse Hessian by adam.
       implicit_rows: support rows that the implicit gradient differentiates.
       inner_rows: support rows in a backward pass of the inner problem.
       pool_rows: support rows per training step of a pool network.

@@ -48,8 +48,7 @@ class Gradient(NamedTuple):
 def the_problem(config: RcigConfig, frozen: Frozen, support: Support) -> InnerProblem:
     """The inner problem of a support at a frozen network."""
     images, labels = expand(support, config.flip)
-    block = config.forward_block if len(images) > config.forward_block else 0
-    tangents = linearise(frozen, images, block=block, with_kernel=config.quirk_head_kernel)
+    tangents = linearise(frozen, images, block=config.forward_block, with_kernel=config.quirk_head_kernel)
     dtype = jnp.float64 if config.float64_solve else None
     return inner_problem(tangents, labels, config.ridge(labels.shape[1]), dtype)
 
@@ -100,11 +99,12 @@ def direct_gradient(
     """The outer loss, its gradient in t, and its gradient in the support at fixed t."""
 
     def one(rows: tuple[Array | None, Array | None]) -> tuple[Scored, Tangent, Support]:
-        def value(t: Tangent, support: Support) -> tuple[Array, Array]:
-            return tuple(outer(config, frozen, problem, batch, rows, t, support))
+        def value(t: Tangent, support: Support) -> tuple[Array, Scored]:
+            scored = outer(config, frozen, problem, batch, rows, t, support)
+            return scored.loss, scored
 
-        (loss, accuracy), gradients = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)(t, support)
-        return Scored(loss, accuracy), *gradients
+        (_, scored), gradients = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)(t, support)
+        return scored, *gradients
 
     support_key, batch_key = jax.random.split(key)
     first = _draws(support_key, len(problem.labels), config.direct_support, config.repeats)

@@ -9,8 +9,9 @@ from jaxtyping import Array, Float
 from ddjax.distillers.rcig.config import RcigConfig
 from ddjax.distillers.rcig.inner import InnerProblem
 from ddjax.distillers.rcig.outer import Scored, Support, expand, outer_loss, predict
-from ddjax.distillers.rcig.tangent import Frozen, Tangent, in_blocks, outputs
+from ddjax.distillers.rcig.tangent import Frozen, Tangent, outputs
 from ddjax.kernels import gram, solve
+from ddjax.kernels.gram import in_blocks
 from ddjax.kernels.ridge import Factor
 from ddjax.types import Images
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ddjax.kernels.gram import in_blocks, split
 from ddjax.models import merge_stats, split_stats
 from ddjax.models.convolution.conv import product
 from ddjax.types import Images, Model, Params
@@ -116,7 +117,7 @@ def linearise(frozen: Frozen, images: Images, *, block: int = 0, with_kernel: bo
     Returns:
       The map.
     """
-    if block:
+    if 0 < block < len(images):
         return _in_blocks(frozen, images, block, with_kernel)
     phi, push = jax.linearize(lambda b: frozen.features(b, images), frozen.body)
     pull = jax.linear_transpose(push, frozen.body)
@@ -145,21 +146,7 @@ def _in_blocks(frozen: Frozen, images: Images, block: int, with_kernel: bool) ->
         def add(total: Tangent, part: tuple[Array, Array]) -> tuple[Tangent, None]:
             return jax.tree.map(jnp.add, total, _part(frozen, *part, with_kernel)), None
 
-        parts = (_split(images, block, "edge"), _split(r, block, "constant"))
+        parts = (split(images, block, "edge"), split(r, block, "constant"))
         return jax.lax.scan(add, origin(frozen, with_kernel), parts)[0]
 
     return TangentMap(in_blocks(lambda x: frozen.features(frozen.body, x), images, block), forward, transpose)
-
-
-def _split(rows: Array, block: int, mode: str) -> Array:
-    filled = jnp.pad(rows, ((0, -len(rows) % block), *[(0, 0)] * (rows.ndim - 1)), mode=mode)
-    return filled.reshape(-1, block, *rows.shape[1:])
-
-
-def in_blocks(function: Callable[[Images], Any], images: Images, block: int) -> Any:
-    """Apply `function` to blocks of rows, and recompute it in a backward pass; copies pad the last block."""
-    n = len(images)
-    if not block or n <= block:
-        return function(images)
-    parts = jax.lax.map(jax.checkpoint(function), _split(images, block, "edge"))
-    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:n], parts)

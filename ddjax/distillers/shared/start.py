@@ -15,7 +15,7 @@ from ddjax.types import PRNGKey, TrainSet
 
 STARTS = ("real", "noise")
 NOISE_SCALE = 0.3  # of RCIG and FRePo
-TOO_FEW = "lower ipc, take more training images, or start from noise"
+TOO_FEW = "lower ipc, take more training images, or set start='noise' if the method has that option"
 Targets = Callable[[Int[Array, "m"], int], Float[Array, "m k"]]
 
 
@@ -76,9 +76,15 @@ def rows_by_class(key: PRNGKey, train: TrainSet, ipc: int, first_rows: int = 0) 
     Raises:
       ValueError: a class has fewer rows; the message names these classes.
     """
-    end = first_rows or len(train.labels)
+    counts, end = check_class_sizes(train.labels, train.num_classes, ipc), first_rows or len(train.labels)
     labels, ids = np.asarray(train.labels)[:end], np.asarray(train.ids)[:end]
-    counts = check_class_sizes(labels, train.num_classes, ipc)
+    if first_rows:
+        counts = np.bincount(labels, minlength=train.num_classes)
+        if short := np.flatnonzero(counts < ipc).tolist():
+            raise ValueError(
+                f"the first_rows={first_rows} first images hold fewer than ipc={ipc} of these classes: [{few(short)}]; "
+                "raise first_rows, or draw from all images with first_rows=0"
+            )
     return first_of_each_class(np.lexsort((np.asarray(uniform_by_id(key, ids)), labels)), counts, ipc)
 
 
@@ -125,7 +131,7 @@ def start_set(
         images = by_rows(train.images)[rows_by_class(key, train, ipc, first_rows)]
     return DistilledSet(
         images=images,
-        labels=labels if targets is None else targets(labels, train.num_classes),
+        labels=labels if targets is None else targets(labels, train.num_classes).astype(images.dtype),
         num_classes=train.num_classes,
         label_kind="hard" if targets is None else "regression",
         space=train.space,
