@@ -11,6 +11,7 @@ import ddjax
 from ddjax.denoising import denoiser, tables
 from ddjax.denoising.judging import Judgement
 from ddjax.denoising.predictor import Plan
+from ddjax.denoising.vectors import by_class
 
 X, Y = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
 P = np.tile([0.25, 0.75], (12, 1))
@@ -54,6 +55,13 @@ MISTAKES = [
     ("takes one of images, features, pred_probs; got none of them", {}),
     ("takes one of .*; got features and pred_probs", {"features": X, "pred_probs": P}),
     ("method='auto' has no options", {"features": X, "method": "auto", "options": {"steps": 3}}),
+    *(
+        (
+            f"labels are numbers, and the columns of pred_probs are {', '.join(map(str, columns))}: number both from 0",
+            {"pred_probs": pandas.DataFrame(P, columns=columns)},
+        )
+        for columns in ([1, 2], [0, 2])
+    ),
 ]
 
 
@@ -173,10 +181,12 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
     frame.to_csv(tmp_path / "a.csv")
     words = np.array(["dog", "cat"])[Y]
     for table in (tables.as_table(frame), tables.read_table(tmp_path / "a.csv")):
-        values, names = tables.by_class(table, words, None)
+        values, names = by_class(table, words, None)
         assert names == ("dog", "cat") and values[0, 0] == 0.25
-        assert tables.by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
-        assert tables.by_class(table, Y, None)[1] is None
+        assert by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
+        assert by_class(table, Y, None)[1] is None
+    exchanged = tables.as_table(pandas.DataFrame(P, columns=[1, 0]))
+    assert by_class(exchanged, Y, None)[0][0].tolist() == [0.75, 0.25]
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))

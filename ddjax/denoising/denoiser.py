@@ -16,8 +16,8 @@ from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predi
 from ddjax.denoising.progress import Report, begun
 from ddjax.denoising.registry import DEFAULTS, PREDICTORS, choose_predictor
 from ddjax.denoising.report import DenoiseReport
-from ddjax.denoising.tables import PRED_PROBS, as_table, by_class, is_file, read_labels, read_table
-from ddjax.denoising.vectors import feature_set, predictions
+from ddjax.denoising.tables import PRED_PROBS, as_table, is_file, read_labels, read_table
+from ddjax.denoising.vectors import by_class, feature_set, predictions
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
 from ddjax.names import briefly, check_known, choose

@@ -4,7 +4,7 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,24 +93,6 @@ def _check_numbers(what: object, frame: Any) -> None:
             f"{what}: the columns {few([repr(name) for name in text])} are not numbers: encode them (one column of 0 "
             "and 1 for each category), or leave them out"
         )
-
-
-def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str] | None]:
-    """Predictions with columns in the order of the classes, and the names of the classes.
-
-    Args:
-      table: predictions.
-      labels: the given labels.
-      class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
-    """
-    values, columns = table
-    if columns is None:
-        return values, class_names
-    if class_names is None:
-        return values, columns if set(columns) & set(np.asarray(labels).ravel().tolist()) else None
-    if sorted(columns) == sorted(class_names):
-        values = values[:, [columns.index(name) for name in class_names]]
-    return values, class_names
 
 
 def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:

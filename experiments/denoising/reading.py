@@ -10,6 +10,7 @@ from ddjax.data import Dataset, load_all, prepare, select
 from ddjax.data.images import DifferentSizes
 from ddjax.denoising import tables
 from ddjax.denoising.inputs import class_numbers
+from ddjax.denoising.vectors import by_class
 from ddjax.noise import NoiseSpec
 from ddjax.noise.spec import apply
 from ddjax.storage.arrays import npz_headers, read_npz
@@ -73,7 +74,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
         classes = None
         if settings.pred_probs:
-            matrix, classes = tables.by_class(table, listed.labels, None)
+            matrix, classes = by_class(table, listed.labels, None)
         task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, classes, texts=listed.texts)
         return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
@@ -84,7 +85,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:
         if settings.pred_probs:
-            matrix, _ = tables.by_class(table, dataset.labels, dataset.class_names)
+            matrix, _ = by_class(table, dataset.labels, dataset.class_names)
         _as_many(matrix, len(dataset.labels), f"images of {settings.data}", settings.pred_probs)
         wanted = _file_rows(settings.data, len(dataset.labels))[rows]
         matrix = matrix if np.array_equal(wanted, np.arange(len(dataset.labels))) else np.take(matrix, wanted, axis=-2)
