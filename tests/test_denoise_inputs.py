@@ -109,6 +109,8 @@ LABELS = [
     ("1 labels are empty, the first in row 1", "id,label\n1,cat\n2,\n"),
     ("labels -1, 1.0, 99999999999999999999 are not class numbers", "label\n0\n1.0\n-1\n99999999999999999999\n"),
     ("needs a header and rows", "id,label\n"),
+    ("has no header, and its first line '3' is a label", "3\n0\n"),
+    ("has no header, and its first line 'cat' is a label", "cat\ndog\ncat\n"),
     ("line 2 has 3 columns, and the header names 2", "id,label\n1,cat,3\n"),
 ]
 
@@ -174,6 +176,12 @@ def test_ids_that_several_examples_share_are_none(tmp_path):
     assert tables.read_labels(tmp_path / "a.csv").ids.tolist() == ["a", "b"]
     (tmp_path / "a.csv").write_text("id,label\n7,0\n7,1\n")
     assert tables.read_labels(tmp_path / "a.csv").ids is None
+
+
+def test_a_long_text_makes_no_other_longer(tmp_path):
+    (tmp_path / "a.csv").write_text(f"text,label\n{'x' * 1000},0\ny,1\n")
+    found = tables.read_labels(tmp_path / "a.csv").texts
+    assert found.dtype == object and found.tolist() == ["x" * 1000, "y"]
 
 
 def test_columns_of_predictions_are_found_by_name(tmp_path):

@@ -97,7 +97,7 @@ def _csv(source: pathlib.Path, labels: dict[int, str], path: pathlib.Path) -> No
 
 
 def _labels(source: pathlib.Path, column: str | None, labels: list[str], path: pathlib.Path) -> None:
-    columns = {name: cells.tolist() for name, cells in read_columns(source).items()}
+    columns = read_columns(source)
     columns[label_column(source, list(columns), column)] = labels
     _table(path, list(columns), zip(*columns.values(), strict=True))
 
