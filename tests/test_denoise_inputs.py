@@ -9,6 +9,7 @@ import pytest
 
 import ddjax
 from ddjax.denoising import denoiser, tables
+from ddjax.denoising.inputs import class_numbers, one_each
 from ddjax.denoising.judging import Judgement
 from ddjax.denoising.predictor import Plan
 from ddjax.denoising.vectors import by_class
@@ -54,6 +55,9 @@ MISTAKES = [
     ("method='ridge' makes predictions; leave it out", {"pred_probs": P, "method": "ridge"}),
     ("takes one of images, features, pred_probs; got none of them", {}),
     ("takes one of .*; got features and pred_probs", {"features": X, "pred_probs": P}),
+    ("labels are missing: pass labels=", {"features": X, "labels": None}),
+    ("labels hold NaN, the first at index 3: leave out", {"features": X, "labels": changed(Y / 1.0, 3, np.nan)}),
+    ("method='pred_probs' has no options; got", {"pred_probs": P, "options": {"steps": 3}}),
     ("method='auto' has no options", {"features": X, "method": "auto", "options": {"steps": 3}}),
     *(
         (
@@ -198,6 +202,15 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))
+
+
+@pytest.mark.parametrize("kind", [object, "S", None])
+def test_labels_may_be_bytes_and_text_of_any_kind(kind):
+    words = [["né".encode(), b"b"][y] for y in Y]
+    given = words if kind is None else np.array(words, kind)
+    numbers, names = class_numbers(one_each(given, 12, "row"), None)
+    assert names == ("b", "né") and numbers.tolist() == (1 - Y).tolist()
+    assert one_each(np.array(["né", "b"], np.dtypes.StringDType()), 2, "row").tolist() == ["né", "b"]
 
 
 def test_numbers_of_numpy_are_kept_as_those_of_python():

@@ -92,7 +92,9 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype, count: int, what: str)
     if shape not in ((count,), (count, 1)):
         raise ValueError(f"{what} has shape {list(shape)}, but there are {count} images")
     if dtype.kind not in "iu":
-        raise ValueError(f"{what} must hold integers from 0; got dtype {dtype}: convert it with astype(int)")
+        how = "number the classes, as numpy.unique(labels, return_inverse=True) does"
+        how = how if dtype.kind in "OSTU" else "convert it with astype(int)"
+        raise ValueError(f"{what} must hold integers from 0; got dtype {dtype}: {how}")
 
 
 def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: str) -> Int32[np.ndarray, "n"]:
