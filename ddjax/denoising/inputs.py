@@ -29,7 +29,7 @@ def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) ->
     """
     images = np.asarray(images)
     given = one_each(labels, len(images) if images.ndim else 0, f"image; images are {images.shape}")
-    images, _ = pixels(images, images[:1], "images")
+    images, _ = pixels(images, images[:1], "the given")
     numbered, known = class_numbers(given, class_names)
     ids = np.arange(len(numbered), dtype=np.int32)
     return TrainSet(images=images, labels=numbered, ids=ids, num_classes=len(known)), known
