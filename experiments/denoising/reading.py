@@ -11,6 +11,7 @@ from ddjax.data.images import DifferentSizes
 from ddjax.denoising import tables
 from ddjax.denoising.inputs import class_numbers
 from ddjax.denoising.vectors import by_class
+from ddjax.names import few
 from ddjax.noise import NoiseSpec
 from ddjax.noise.spec import apply
 from ddjax.storage.arrays import npz_headers, read_npz
@@ -81,6 +82,10 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     dataset = _dataset(settings, options, view)
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
+    empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
+    if settings.limit and not settings.pred_probs and len(empty):
+        names = few([dataset.class_names[c] for c in empty])
+        raise ValueError(f"--limit {settings.limit} leaves no image of the classes {names}: raise it, or leave it out")
     images = np.asarray(made.train.images)
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:
