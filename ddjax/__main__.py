@@ -213,9 +213,10 @@ def main() -> None:
     try:
         target()
     except (AssertionError, RuntimeError) as error:  # JAX raises the one or the other
+        asked, why = os.environ.get("JAX_PLATFORMS", ""), str(error) or "it does not say why"
         sys.exit(
-            f"JAX has no device for JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r} ({str(error) or 'JAX does not say why'}): unset it, or "
-            "install the driver and jax for it, pip install -e '.[cuda]' or '.[tpu]'"
+            f"JAX has no device for JAX_PLATFORMS={asked!r} ({why}): unset it, or install the driver and jax for it, "
+            "pip install -e '.[cuda]' or '.[tpu]'"
         )
     print(report())
 
