@@ -52,18 +52,19 @@ def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tu
     values, columns = table
     if columns is None:
         return values, class_names
-    if class_names is None:
-        given = np.asarray(labels)
-        if given.dtype.kind not in "iu" or not all(map(str.isdecimal, columns)):
+    given, wanted = np.asarray(labels), class_names
+    if class_names is None or sorted(columns) != sorted(class_names):
+        if given.dtype.kind in "iu" and all(map(str.isdecimal, columns)):
+            wanted = [str(c) for c in range(len(columns))]
+            if class_names is None and sorted(columns) != sorted(wanted):
+                raise ValueError(
+                    f"labels are numbers, and the columns of pred_probs are {few(columns)}: number both from 0 without "
+                    "gaps, or pass labels as text, or pred_probs without names"
+                )
+        elif class_names is None:
             return values, columns if set(columns) & set(given.ravel().tolist()) else None
-        class_names = [str(c) for c in range(len(columns))]
-        if sorted(columns) != sorted(class_names):
-            raise ValueError(
-                f"labels are numbers, and the columns of pred_probs are {few(columns)}: number both from 0 without "
-                "gaps, or pass labels as text, or pred_probs without names"
-            )
-    if sorted(columns) == sorted(class_names):
-        values = values[:, [columns.index(name) for name in class_names]]
+    if sorted(columns) == sorted(wanted):
+        values = values[:, [columns.index(name) for name in wanted]]
     return values, class_names
 
 
