@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import pathlib
 import re
+import sys
 import tomllib
 
 from ddjax import machine
@@ -207,5 +208,18 @@ def _short(path: pathlib.Path) -> str:
     return f"~/{path.relative_to(HOME)}" if path.is_relative_to(HOME) else str(path)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the facts, or why JAX has no device."""
+    try:
+        target()
+    except (AssertionError, RuntimeError) as error:  # JAX raises the one or the other
+        asked, why = os.environ.get("JAX_PLATFORMS", ""), str(error) or "it does not say why"
+        sys.exit(
+            f"JAX has no device for JAX_PLATFORMS={asked!r} ({why}): unset it, or install the driver and jax for it, "
+            "pip install -e '.[cuda]' or '.[tpu]'"
+        )
     print(report())
+
+
+if __name__ == "__main__":
+    main()

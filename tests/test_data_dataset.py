@@ -61,6 +61,7 @@ def test_digest_follows_the_content():
 BAD = {  # others are in doors_cases.py
     "zero rows": ({"images": np.zeros((0, 4, 4, 1), np.uint8), "labels": np.zeros(0, int)}, "empty"),
     "float range": ({"images": np.full((12, 4, 4, 1), -0.5)}, "standardisation"),
+    "a pixel beyond 1": ({"images": np.linspace(0, 1.02, 192).reshape(12, 4, 4, 1)}, "up to 1.02: clip them"),
     "rank": ({"images": np.zeros((12, 16), np.uint8)}, r"\[n h w c\]"),
     "channels first": ({"images": np.zeros((12, 3, 8, 8), np.uint8)}, r"transpose\(0, 2, 3, 1\)"),
     "test shape": ({"test_images": np.zeros((6, 5, 5, 1), np.uint8)}, r"\[4, 4, 1\], test images \[5, 5, 1\]"),

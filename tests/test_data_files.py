@@ -39,7 +39,7 @@ def test_folder_with_its_own_test_set_and_every_format(tmp_path, cache):
     for i, suffix in enumerate(["png", "jpg", "JPEG", "bmp", "webp", "gif"]):
         save(tmp_path / "train" / "a" / f"{i}.{suffix}", (80, 80, 80))
         save(tmp_path / "train" / "b" / "deeper" / f"{i}.{suffix}", (160, 160, 160))
-    save(tmp_path / "test" / "b" / "x.png", (160, 160, 160))
+    save(tmp_path / "Test" / "b" / "x.png", (160, 160, 160))  # the case is that of some archives
     (tmp_path / "train" / "a" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / ".hidden").mkdir()
     dataset = load(tmp_path)

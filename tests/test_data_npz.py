@@ -57,6 +57,15 @@ def test_noise_on_the_file_is_that_on_the_data_set(images, cache, kind):
     assert 0.2 < ours.noise["used_effective_rate"] < 0.5
 
 
+@pytest.mark.parametrize("key", ["noise_label", "noisy_label", "noisy100"])
+def test_human_labels_are_found_by_each_published_name(key):
+    """TFDS and the publishers' file name those of CIFAR-100 differently."""
+    made = synthetic(100, 1, (4, 4, 3))
+    human = np.roll(made.labels, 1)
+    made = dataclasses.replace(made, name="cifar100_n", extra_labels={"coarse_label": made.labels, key: human})
+    np.testing.assert_array_equal(prepare(made, NoiseSpec("noisy100")).train.labels, human)
+
+
 FAULTS = {
     "short labels": ({"labels_worst": np.zeros(59, int)}, "labels_worst"),
     "several names": ({"name": np.array(["a", "b"])}, "name is one value"),

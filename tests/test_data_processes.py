@@ -101,6 +101,16 @@ def test_errors_are_those_of_one_process(folder, cache):
     assert not [path for path in (cache / "reading").iterdir() if path.is_dir()]
 
 
+def test_a_full_disk_is_told_before_the_reading(folder, cache, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device for 0\.0 GiB of images.*reading/pets-.*/images\.npy"):
+        load(folder)
+    assert not list((cache / "reading").rglob("*.npy"))
+
+
 def test_a_process_that_dies_is_said(folder, tmp_path):
     work = Work(tmp_path / "work", quietly)
     _, parts = processes.decode_by_processes(["cat/0.png"], folder, None, (6, 6), work)

@@ -38,13 +38,14 @@ PIPELINES = {
 TABLES = {
     "array": lambda d: with_noise(d, NOISE),
     "integer index": lambda d: with_noise(d, NOISE, id="index"),
+    "mapping of numbers": lambda d: with_noise(d, dict(enumerate(NOISE.tolist())), id="index"),
     "mapping": lambda d: with_noise(d, {f"train_{i:05d}": int(y) for i, y in enumerate(NOISE)}),
 }
 
 
 @pytest.mark.parametrize(
     ("pipeline", "table"),
-    [*((each, "array") for each in PIPELINES), ("batched", "integer index"), ("batched", "mapping")],
+    [*((each, "array") for each in PIPELINES), *(("batched", each) for each in TABLES if each != "array")],
 )
 def test_noise_follows_the_id_through_any_pipeline(pipeline, table):
     noisy = PIPELINES[pipeline](TABLES[table], examples())

@@ -68,6 +68,11 @@ CSV_FAULTS = {  # others are in doors_cases.py
         "path,label",
         r"line 3: 'cat/\./1\.png' has .* 'b'.*'a' in line 2",
     ),
+    "two splits": (
+        ["cat/1.png,0,train", "cat/1.png,0,test"],
+        "path,label,split",
+        "split 'test', and 'train' in line 2",
+    ),
     "an open quote": (["cat/1.png,0", '"cat/2.png,1', "cat/3.png,1"], "path,label", "line 3: unexpected end of data"),
     "split": (["cat/1.png,0,valid"], "path,label,split", "'valid', not train or test"),
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import sys
@@ -176,6 +177,13 @@ def test_mistakes_are_said(monkeypatch):
         run("digits", None, steps=3)
     with pytest.raises(ValueError, match="--options does not take setting=NAME"):
         run("digits", None, method="datm", options=("setting=cifar10",))
+    with pytest.raises(ValueError, match="--noise pmd:II needs the predictions of a teacher"):
+        run("digits", None, noise="pmd:II", rate=0.2)
+    with pytest.raises(ValueError, match="--noise part_dependent need images"):
+        table = pathlib.Path("a.csv")
+        command.denoise(command.Settings(features=table, labels=table, noise="part_dependent", rate=0.2))
+    with pytest.raises(ValueError, match=r"--limit 5 leaves no image of the classes 5, 6, 7, 8, 9: raise it"):
+        run("digits", None, limit=5)
 
 
 def test_all_problems_of_a_folder_come_at_once_and_name_flags_as_typed(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -42,7 +43,11 @@ def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
     ids = np.array([7, 3, 5, 1, 9])
     arrays = {"x_train": np.zeros((5, 4, 4), np.uint8), "y_train": np.array([[0], [1], [0], [1], [0]]), "ids": ids}
     arrays |= {"x_test": np.ones((2, 4, 4), np.uint8), "y_test": np.array([0, 1])}
-    np.savez(tmp_path / "mine.npz", **arrays)
+    arrays["file"] = np.array(["a.png"])  # as the first argument of numpy.savez
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.save(member, array)
     dataset = load_all(tmp_path / "mine.npz")
     assert dataset.ids.tolist() == [1, 3, 5, 7, 9] and dataset.labels.tolist() == [1, 1, 0, 0, 0]
     report = report_on(dataset, np.array([False, True, False, False, True]), np.array([0, 0, 0, 0, 1]))
@@ -50,6 +55,7 @@ def test_an_npz_comes_back_with_its_labels_changed(tmp_path):
     with np.load(path) as found:
         assert found["y_train"][:, 0].tolist() == [0, 0, 0, 1, 1] and found["y_test"].tolist() == [0, 1]
         np.testing.assert_array_equal(found["ids"], ids)
+        assert set(found) == set(arrays)
 
 
 def test_the_labels_of_images_that_were_not_judged_stay(tmp_path):

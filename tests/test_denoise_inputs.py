@@ -9,8 +9,10 @@ import pytest
 
 import ddjax
 from ddjax.denoising import denoiser, tables
+from ddjax.denoising.inputs import class_numbers, one_each
 from ddjax.denoising.judging import Judgement
 from ddjax.denoising.predictor import Plan
+from ddjax.denoising.vectors import by_class
 
 X, Y = np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2
 P = np.tile([0.25, 0.75], (12, 1))
@@ -53,7 +55,17 @@ MISTAKES = [
     ("method='ridge' makes predictions; leave it out", {"pred_probs": P, "method": "ridge"}),
     ("takes one of images, features, pred_probs; got none of them", {}),
     ("takes one of .*; got features and pred_probs", {"features": X, "pred_probs": P}),
+    ("labels are missing: pass labels=", {"features": X, "labels": None}),
+    ("labels hold NaN, the first at index 3: leave out", {"features": X, "labels": changed(Y / 1.0, 3, np.nan)}),
+    ("method='pred_probs' has no options; got", {"pred_probs": P, "options": {"steps": 3}}),
     ("method='auto' has no options", {"features": X, "method": "auto", "options": {"steps": 3}}),
+    *(
+        (
+            f"labels are numbers, and the columns of pred_probs are {', '.join(map(str, columns))}: number both from 0",
+            {"pred_probs": pandas.DataFrame(P, columns=columns)},
+        )
+        for columns in ([1, 2], [0, 2])
+    ),
 ]
 
 
@@ -101,6 +113,8 @@ LABELS = [
     ("1 labels are empty, the first in row 1", "id,label\n1,cat\n2,\n"),
     ("labels -1, 1.0, 99999999999999999999 are not class numbers", "label\n0\n1.0\n-1\n99999999999999999999\n"),
     ("needs a header and rows", "id,label\n"),
+    ("has no header, and its first line '3' is a label", "3\n0\n"),
+    ("has no header, and its first line 'cat' is a label", "cat\ndog\ncat\n"),
     ("line 2 has 3 columns, and the header names 2", "id,label\n1,cat,3\n"),
 ]
 
@@ -168,18 +182,36 @@ def test_ids_that_several_examples_share_are_none(tmp_path):
     assert tables.read_labels(tmp_path / "a.csv").ids is None
 
 
+def test_a_long_text_makes_no_other_longer(tmp_path):
+    (tmp_path / "a.csv").write_text(f"text,label\n{'x' * 1000},0\ny,1\n")
+    found = tables.read_labels(tmp_path / "a.csv").texts
+    assert found.dtype == object and found.tolist() == ["x" * 1000, "y"]
+
+
 def test_columns_of_predictions_are_found_by_name(tmp_path):
     frame = pandas.DataFrame(P, columns=["dog", "cat"])
     frame.to_csv(tmp_path / "a.csv")
     words = np.array(["dog", "cat"])[Y]
     for table in (tables.as_table(frame), tables.read_table(tmp_path / "a.csv")):
-        values, names = tables.by_class(table, words, None)
+        values, names = by_class(table, words, None)
         assert names == ("dog", "cat") and values[0, 0] == 0.25
-        assert tables.by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
-        assert tables.by_class(table, Y, None)[1] is None
+        assert by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
+        assert by_class(table, Y, None)[1] is None
+    exchanged = tables.as_table(pandas.DataFrame(P, columns=[1, 0]))
+    for names in (None, ["a", "b"]):
+        assert by_class(exchanged, Y, names)[0][0].tolist() == [0.75, 0.25]
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))
+
+
+@pytest.mark.parametrize("kind", [object, "S", None])
+def test_labels_may_be_bytes_and_text_of_any_kind(kind):
+    words = [["né".encode(), b"b"][y] for y in Y]
+    given = words if kind is None else np.array(words, kind)
+    numbers, names = class_numbers(one_each(given, 12, "row"), None)
+    assert names == ("b", "né") and numbers.tolist() == (1 - Y).tolist()
+    assert one_each(np.array(["né", "b"], np.dtypes.StringDType()), 2, "row").tolist() == ["né", "b"]
 
 
 def test_numbers_of_numpy_are_kept_as_those_of_python():

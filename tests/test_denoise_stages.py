@@ -57,6 +57,12 @@ def small_set():
     return TrainSet(images=images, labels=labels, ids=ids, num_classes=2)
 
 
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="file"):
+        Stages(tmp_path / "file").arrays("logits", {}, lambda: pytest.fail("the work has begun"))
+
+
 def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):
     events, train = [], small_set()
     _, work = recorded(events)

@@ -192,8 +192,9 @@ def test_what_cannot_be_judged_is_said(predictions, labels, words):
 
 
 def test_a_precision_is_a_share():
-    with pytest.raises(ValueError, match="precision is above 0"):
-        ddjax.judge(np.zeros((3, 2)), np.array([0, 1, 1]), precision=1.5)
+    for precision in (1.5, "0.5"):
+        with pytest.raises(ValueError, match="precision must be a finite number above 0 and at most 1; got"):
+            ddjax.judge(np.zeros((3, 2)), np.array([0, 1, 1]), precision=precision)
 
 
 def test_the_benchmark_compares_with_argmax_and_cleanlab(tmp_path):

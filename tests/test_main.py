@@ -28,6 +28,16 @@ def test_an_accelerator_that_runs_needs_no_driver(gpu):
     assert "cuda" in main._extras()[0][1]
 
 
+def test_a_device_that_does_not_exist_is_named(monkeypatch):
+    def target():
+        raise RuntimeError("no devices were found")
+
+    monkeypatch.setattr(main, "target", target)
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+    with pytest.raises(SystemExit, match=r"no device for JAX_PLATFORMS='tpu' \(no devices were found\): unset it"):
+        main.main()
+
+
 def test_sizes_are_those_of_all_files(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "file").write_bytes(bytes(3 * 2**20))

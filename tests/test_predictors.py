@@ -91,6 +91,7 @@ def test_names_are_sums_of_parts():
     for name, words in [
         ("plain*0", "must be a sum of NAME, "),
         ("plain*2+", "must be a sum"),
+        ("plain+ridge+plain*2", "has the part 'plain' twice"),
         ("plain@(plain", "must be a sum"),
         ("plian*2", "Did you mean 'plain'"),
         ("plain@fold", "unknown method 'fold'"),

@@ -52,6 +52,10 @@ def fetch(
 
     Returns:
       The data set.
+
+    Raises:
+      OSError: there is too little space to read a large set.
+      ValueError: the source cannot be read.
     """
     folder = place(source, root)
     if stored := _intact(folder, verify):

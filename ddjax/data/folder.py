@@ -56,7 +56,7 @@ def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tupl
       ValueError: the message lists all problems of the folder. Sizes are compared here only if there are other
         problems, because that reads every file; otherwise `decode_files` compares them.
     """
-    parts = {folder.name: folder for folder in _folders(root)}
+    parts = {folder.name.lower(): folder for folder in sorted(_folders(root))}
     train_root = next((parts[name] for name in TRAIN if name in parts), root)
     test_root = next((parts[name] for name in TEST if name in parts), None) if train_root != root else None
     problems: list[str] = []

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from ddjax.data.mapped import in_file
 from ddjax.data.source import Work
 from ddjax.decoding import ARRAY, LEFT, TASK, Part
 from ddjax.machine import cores
@@ -46,8 +47,7 @@ def decode_by_processes(
     array, known = work.folder / ARRAY, work.folder / TASK
     if not (array.exists() and known.exists() and known.read_text() == json.dumps(task)):
         remove(work.folder)
-        work.folder.mkdir(parents=True)
-        np.lib.format.open_memmap(array, "w+", np.uint8, (len(names), *shape, 3))
+        in_file((len(names), *shape, 3), array)
         with replacing(known, "w") as file:
             file.write(json.dumps(task))
     return np.lib.format.open_memmap(array, "r+"), _parts(len(names), work)

@@ -43,7 +43,8 @@ def with_noise(
             f"with_noise() takes a dataset of dicts with {id!r} and {label!r}; got elements of {spec}. "
             "Load with as_supervised=False, and add noise before dropping the id"
         )
-    find = _from_mapping(tf, table) if isinstance(table, Mapping) else _from_array(tf, table, spec[id].dtype, prefix)
+    dtype = spec[id].dtype
+    find = _from_mapping(tf, table, dtype) if isinstance(table, Mapping) else _from_array(tf, table, dtype, prefix)
 
     @tf.autograph.experimental.do_not_convert  # plain operations without control flow
     def replace(example: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +74,8 @@ def _from_array(tf: Any, table: np.ndarray, dtype: Any, prefix: str) -> Any:
     return find
 
 
-def _from_mapping(tf: Any, table: Mapping[Any, int]) -> Any:
-    entries = tf.lookup.KeyValueTensorInitializer(list(table), tf.constant(list(table.values()), tf.int64))
-    return tf.lookup.StaticHashTable(entries, -1).lookup
+def _from_mapping(tf: Any, table: Mapping[Any, int], dtype: Any) -> Any:
+    kind = tf.string if dtype == tf.string else tf.int64
+    entries = tf.lookup.KeyValueTensorInitializer(list(table), list(table.values()), kind, tf.int64)
+    labels = tf.lookup.StaticHashTable(entries, -1)
+    return lambda ids: labels.lookup(tf.cast(ids, kind))

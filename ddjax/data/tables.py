@@ -81,14 +81,15 @@ def csv_rows(path: pathlib.Path) -> Listed:
     """Read the columns path, label and, if there is one, split.
 
     Raises:
-      ValueError: a cell is empty, or a path has two labels; the message names the file, the line and the remedy.
+      ValueError: a cell is empty, or a path has two labels or two splits; the message names the file, the line and the
+        remedy.
     """
     header, column, rows = csv_table(path)
     if not rows:
         raise ValueError(f"{path} has a header and no rows")
     wanted = [column, "label", *(["split"] if "split" in header else [])]
     columns: dict[str, list[str]] = {key: [] for key in wanted}
-    first: dict[pathlib.PurePath, tuple[str, int]] = {}
+    first: dict[pathlib.PurePath, tuple[dict[str, str], int]] = {}
     for row in rows:
         cells = dict(zip(header, row.cells, strict=False))
         for key in wanted:
@@ -97,13 +98,14 @@ def csv_rows(path: pathlib.Path) -> Listed:
                 raise ValueError(f"{path}, line {row.line}: {key} is empty; fill it in or remove the row")
         if "split" in header and columns["split"][-1] not in ("train", "test"):
             raise ValueError(f"{path}, line {row.line}: split is {columns['split'][-1]!r}, not train or test")
-        name, label = columns[column][-1], columns["label"][-1]
-        before, line = first.setdefault(pathlib.PurePath(name), (label, row.line))
-        if before != label:
-            raise ValueError(
-                f"{path}, line {row.line}: {name!r} has the label {label!r}, and {before!r} in line {line}; "
-                "remove one of the two rows"
-            )
+        name, facts = columns[column][-1], {key: columns[key][-1] for key in wanted[1:]}
+        before, line = first.setdefault(pathlib.PurePath(name), (facts, row.line))
+        for key, value in facts.items():
+            if value != before[key]:
+                raise ValueError(
+                    f"{path}, line {row.line}: {name!r} has the {key} {value!r}, and {before[key]!r} in line {line}; "
+                    "remove one of the two rows"
+                )
     return Listed(columns[column], columns["label"], columns.get("split"), [row.line for row in rows])
 
 

@@ -76,8 +76,10 @@ def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.n
     pair = {f"{what} images": images, f"{what} test images": test_images}
     pair = {name: _layout(array, name) for name, array in pair.items()}
     floats = [a for a in pair.values() if a.dtype.kind == "f"]
-    unit = all(a.max(initial=0, where=~np.isnan(a)) <= 1 for a in floats)
-    images, test_images = (_uint8(array, name, unit) for name, array in pair.items())
+    brightest = max((float(a.max(initial=0, where=~np.isnan(a))) for a in floats), default=0.0)
+    if 1 < brightest < 2:  # on the scale of 255 all would be black
+        raise ValueError(f"{what} images are floats up to {brightest:g}: clip them to [0, 1], or multiply by 255")
+    images, test_images = (_uint8(array, name, brightest <= 1) for name, array in pair.items())
     if images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"{what}: training images are {list(images.shape[1:])}, test images {list(test_images.shape[1:])}"
@@ -92,7 +94,9 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype, count: int, what: str)
     if shape not in ((count,), (count, 1)):
         raise ValueError(f"{what} has shape {list(shape)}, but there are {count} images")
     if dtype.kind not in "iu":
-        raise ValueError(f"{what} must hold integers from 0; got dtype {dtype}: convert it with astype(int)")
+        how = "number the classes, as numpy.unique(labels, return_inverse=True) does"
+        how = how if dtype.kind in "OSTU" else "convert it with astype(int)"
+        raise ValueError(f"{what} must hold integers from 0; got dtype {dtype}: {how}")
 
 
 def class_labels(labels: np.ndarray, count: int, num_classes: int | None, what: str) -> Int32[np.ndarray, "n"]:

@@ -42,7 +42,7 @@ def parts_of(name: str) -> list[Part]:
     """The parts of a name.
 
     Raises:
-      ValueError: the name is not a sum of parts.
+      ValueError: the name is not a sum of different parts.
 
     Example:
       >>> parts_of("plain@(plain*3)*2+ridge")
@@ -56,6 +56,9 @@ def parts_of(name: str) -> list[Part]:
                 f"method {name!r} must be a sum of NAME, NAME*COUNT, NAME@OTHER or NAME@(SUM); got the part {text!r}"
             )
         found.append(Part(match["name"].strip(), int(match["count"] or 1)))
+    names = [part.name for part in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"method {name!r} has the part {twice[0]!r} twice, with the same seeds: write {twice[0]}*2")
     return found
 
 

@@ -16,8 +16,8 @@ from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predi
 from ddjax.denoising.progress import Report, begun
 from ddjax.denoising.registry import DEFAULTS, PREDICTORS, choose_predictor
 from ddjax.denoising.report import DenoiseReport
-from ddjax.denoising.tables import PRED_PROBS, as_table, by_class, is_file, read_labels, read_table
-from ddjax.denoising.vectors import feature_set, predictions
+from ddjax.denoising.tables import PRED_PROBS, as_table, is_file, read_labels, read_table
+from ddjax.denoising.vectors import by_class, feature_set, predictions
 from ddjax.evaluation import PROTOCOLS
 from ddjax.models.sizes import sizes
 from ddjax.names import briefly, check_known, choose
@@ -110,6 +110,11 @@ def denoise(
     kind = _only(images=images, features=features, pred_probs=pred_probs)
     method = method or DEFAULTS[kind]
     check_names(method=method, protocol=protocol, score=score, network=network, width=width, depth=depth, kind=kind)
+    predictor = None if kind == PREDICTIONS else choose_predictor(method)
+    if options and (predictor is None or predictor.config is None):
+        raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
+    if labels is None:
+        raise ValueError("labels are missing: pass labels=, one for each example, or a file of them")
     if is_file(labels):
         listed = read_labels(labels)
         labels, ids = listed.labels, listed.ids if ids is None else ids
@@ -146,7 +151,6 @@ def denoise(
     )
     digest = array_digest(seen, given)
     same_as = np.arange(len(given)) if data is None else first_rows(seen)
-    predictor = None if data is None else choose_predictor(method)
 
     def judged(predicted: Predictions) -> DenoiseReport:
         begun(report, "judge")
@@ -186,8 +190,6 @@ def denoise(
 
     if predictor is None:
         return judged(Predictions(seen))
-    if options and predictor.config is None:
-        raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
     if predictor.check:
         predictor.check(data, plan, class_names)
     tell = early and (lambda predicted: early(judged(predicted)))

@@ -29,7 +29,7 @@ def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) ->
     """
     images = np.asarray(images)
     given = one_each(labels, len(images) if images.ndim else 0, f"image; images are {images.shape}")
-    images, _ = pixels(images, images[:1], "images")
+    images, _ = pixels(images, images[:1], "the given")
     numbered, known = class_numbers(given, class_names)
     ids = np.arange(len(numbered), dtype=np.int32)
     return TrainSet(images=images, labels=numbered, ids=ids, num_classes=len(known)), known
@@ -79,11 +79,13 @@ def class_numbers(
 def _array(labels: Any) -> np.ndarray:
     """The labels as an array of text or numbers. NumPy alone would turn [1, "a"] into text, and None as well."""
     found = np.asarray(labels)
-    mixed = found.dtype == object or (found.dtype.kind in "US" and not isinstance(labels, np.ndarray))
+    mixed = found.dtype.kind in "OT" or (found.dtype.kind in "US" and not isinstance(labels, np.ndarray))
+    if found.dtype.kind == "f" and (missing := np.isnan(found)).any():
+        raise ValueError(f"labels hold NaN, the first at index {missing.argmax()}: leave out examples without a label")
     if not mixed or found.ndim != 1:
-        return found.astype(str) if found.dtype.kind == "S" else found
-    entries, text = list(labels), (str,) if found.dtype == object else (str, bytes)
-    kinds = ["name" if isinstance(entry, text) else "number" if _whole(entry) else None for entry in entries]
+        return np.char.decode(found, "utf-8") if found.dtype.kind == "S" else found
+    entries = [entry.decode() if isinstance(entry, bytes) else entry for entry in labels]
+    kinds = ["name" if isinstance(entry, str) else "number" if _whole(entry) else None for entry in entries]
     if None in kinds:
         row = kinds.index(None)
         raise ValueError(
@@ -96,7 +98,7 @@ def _array(labels: Any) -> np.ndarray:
             f"labels must be all class numbers or all names; got {entries[0]!r} at index 0 and {entries[row]!r} at "
             f"index {row}"
         )
-    return found.astype(str) if kinds[0] == "name" else np.array(entries)
+    return np.array(entries)
 
 
 def _whole(entry: Any) -> bool:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ddjax.data.validate import class_labels
 from ddjax.denoising import clusters
 from ddjax.denoising.doubt import HALVINGS, doubts
+from ddjax.ranges import PositiveShare, checked
 from ddjax.robust import channel, confident, scores
 
 PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
@@ -63,7 +64,8 @@ SCORES: Mapping[str, Callable[[Said], Array]] = {
 }
 
 
-def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement:
+@checked
+def judge(predictions: Any, labels: Any, *, precision: PositiveShare = 0.8) -> Judgement:
     """Find the labels that predictions contradict, and say how many labels are wrong.
 
     The predictions must come from networks that did not train on the labels they are asked about, such as
@@ -94,8 +96,6 @@ def judge(predictions: Any, labels: Any, *, precision: float = 0.8) -> Judgement
       >>> bool((cleaned == truth).all())  # doctest: +SKIP
       True
     """
-    if not 0 < precision <= 1:
-        raise ValueError(f"precision is above 0 and at most 1; got {precision}")
     logs = _log_probabilities(predictions)
     _, n, k = logs.shape
     given = jnp.asarray(class_labels(np.asarray(labels), n, k, "labels"))

@@ -41,6 +41,7 @@ class Stages:
                 return kept
             except ValueError as error:
                 log.warning("the stage is made again: %s", error)
+        path.parent.mkdir(parents=True, exist_ok=True)  # an error comes before the work
         made = make()
         manifest.save(place, KIND, made, {})
         self.finished(name, decides)

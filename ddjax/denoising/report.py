@@ -94,7 +94,10 @@ class DenoiseReport:
 
     @property
     def conflicts(self) -> list[Int[np.ndarray, "m"]]:
-        """The rows of identical examples with several given labels; at most one of these labels is right."""
+        """The rows of identical examples with several given labels. Of an image, at most one of these labels is right.
+
+        Equal rows of a table may be different examples, whose labels may differ.
+        """
         return conflicts(self.same_as, self.given)
 
     @property

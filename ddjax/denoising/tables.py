@@ -4,7 +4,7 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,24 +95,6 @@ def _check_numbers(what: object, frame: Any) -> None:
         )
 
 
-def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str] | None]:
-    """Predictions with columns in the order of the classes, and the names of the classes.
-
-    Args:
-      table: predictions.
-      labels: the given labels.
-      class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
-    """
-    values, columns = table
-    if columns is None:
-        return values, class_names
-    if class_names is None:
-        return values, columns if set(columns) & set(np.asarray(labels).ravel().tolist()) else None
-    if sorted(columns) == sorted(class_names):
-        values = values[:, [columns.index(name) for name in class_names]]
-    return values, class_names
-
-
 def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
     """Read labels, and ids and texts if the file has them.
 
@@ -131,19 +113,20 @@ def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
         found = [name for name, header in npz_headers(path).items() if len(header.shape) == 1]
         name = _named(path, found, LABELS if column is None else [column])
         return Labelled(read_npz(path, [name])[name], None, None)
-    columns = (
-        read_columns(path) if path.suffix == ".csv" else {name: each.to_numpy() for name, each in _table(path).items()}
-    )
+    columns: Mapping[str, Any] = read_columns(path) if path.suffix == ".csv" else _table(path)
     name = label_column(path, list(columns), column)
+    if len(columns) == 1 and name.lower() not in LABELS and (name in list(columns[name]) or name.isdecimal()):
+        raise ValueError(f"{path} has no header, and its first line {name!r} is a label: write 'label' above it")
     others = {other.lower(): each for other, each in columns.items() if other != name}
-    named = (others[other].astype(str) for other in IDS if other in others)
+    named = (np.asarray(others[other], np.str_) for other in IDS if other in others)
     ids = next((each for each in named if len(set(each.tolist())) == len(each)), None)  # a file may hold many examples
-    labels = columns[name]
+    labels = np.asarray(columns[name])
     if labels.dtype.kind in "Obf":  # text, truth values, or numbers some of which are missing, in a .parquet
         import pandas  # loaded only for tables
 
         labels = np.where(pandas.isna(labels), "", labels.astype(object)).astype(str)
-    return Labelled(_numbers(path, labels), ids, others.get(TEXT))
+    texts = np.asarray(others[TEXT], object) if TEXT in others else None
+    return Labelled(_numbers(path, labels), ids, texts)
 
 
 def label_column(path: pathlib.Path, names: list[str], column: str | None = None) -> str:
@@ -151,7 +134,7 @@ def label_column(path: pathlib.Path, names: list[str], column: str | None = None
     return _named(path, names, LABELS if column is None else [column])
 
 
-def read_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_columns(path: pathlib.Path) -> dict[str, list[str]]:
     """The columns of a .csv as text, by name.
 
     Raises:
@@ -169,7 +152,7 @@ def read_columns(path: pathlib.Path) -> dict[str, np.ndarray]:
                 f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in the others"
             )
     cells = zip(*(row.cells for row in rows[1:]), strict=True)
-    return {name: np.array([cell.strip() for cell in column]) for name, column in zip(header, cells, strict=True)}
+    return {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
 
 
 def _checked(path: str | os.PathLike) -> pathlib.Path:

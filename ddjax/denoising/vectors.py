@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from ddjax.denoising.inputs import class_numbers, one_each
 from ddjax.denoising.judging import SUM
 from ddjax.denoising.predictor import FeatureSet
+from ddjax.denoising.tables import Table
 from ddjax.names import briefly, few
 
 BLOCK = 2**24  # bytes that are read at a time
@@ -35,6 +36,36 @@ def feature_set(
     numbered, names = class_numbers(one_each(labels, len(features), f"row of features {features.shape}"), class_names)
     _finite(features, "features")
     return FeatureSet(features, numbered, len(names)), names
+
+
+def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str] | None]:
+    """Predictions with columns in the order of the classes, and the names of the classes.
+
+    Args:
+      table: predictions.
+      labels: the given labels.
+      class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
+
+    Raises:
+      ValueError: labels are numbers, and the names of the columns are not 0, 1, ... but other numbers.
+    """
+    values, columns = table
+    if columns is None:
+        return values, class_names
+    given, wanted = np.asarray(labels), class_names
+    if class_names is None or sorted(columns) != sorted(class_names):
+        if given.dtype.kind in "iu" and all(map(str.isdecimal, columns)):
+            wanted = [str(c) for c in range(len(columns))]
+            if class_names is None and sorted(columns) != sorted(wanted):
+                raise ValueError(
+                    f"labels are numbers, and the columns of pred_probs are {few(columns)}: number both from 0 without "
+                    "gaps, or pass labels as text, or pred_probs without names"
+                )
+        elif class_names is None:
+            return values, columns if set(columns) & set(given.ravel().tolist()) else None
+    if sorted(columns) == sorted(wanted):
+        values = values[:, [columns.index(name) for name in wanted]]
+    return values, class_names
 
 
 def predictions(

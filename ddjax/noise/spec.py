@@ -201,7 +201,7 @@ def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tupl
             f"human labels {name!r} are for {expected.dataset} with {expected.num_classes} classes, not for "
             f"{truth.dataset!r} with {truth.num_classes}"
         )
-    own = truth.others.get(name, truth.others.get(expected.key))
+    own = next((vector for key, vector in truth.others.items() if human.SYNONYMS.get(key, key) == name), None)
     if own is not None and spec.labels_file is None:
         clean, given = truth.labels, as_labels(own, truth.num_classes, f"labels {name!r} of {truth.dataset!r}")
     else:

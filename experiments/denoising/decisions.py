@@ -32,7 +32,7 @@ def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, s
     columns = read_columns(path)
     if missing := [name for name in COLUMNS if name not in columns]:
         raise ValueError(f"{path} has no column {', '.join(missing)}: save it from the gallery of this run")
-    ids, labels, decisions = (columns[name] for name in COLUMNS)
+    ids, labels, decisions = (np.array(columns[name]) for name in COLUMNS)
     if strange := sorted(set(decisions.tolist()) - {ACCEPT, REJECT}):
         raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
     if unknown := ids[~np.isin(ids, report.ids)].tolist():

@@ -10,6 +10,8 @@ from ddjax.data import Dataset, load_all, prepare, select
 from ddjax.data.images import DifferentSizes
 from ddjax.denoising import tables
 from ddjax.denoising.inputs import class_numbers
+from ddjax.denoising.vectors import by_class
+from ddjax.names import few
 from ddjax.noise import NoiseSpec
 from ddjax.noise.spec import apply
 from ddjax.storage.arrays import npz_headers, read_npz
@@ -73,18 +75,22 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
         classes = None
         if settings.pred_probs:
-            matrix, classes = tables.by_class(table, listed.labels, None)
+            matrix, classes = by_class(table, listed.labels, None)
         task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, classes, texts=listed.texts)
         return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
+    empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
+    if settings.limit and not settings.pred_probs and len(empty):
+        names = few([dataset.class_names[c] for c in empty])
+        raise ValueError(f"--limit {settings.limit} leaves no image of the classes {names}: raise it, or leave it out")
     images = np.asarray(made.train.images)
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:
         if settings.pred_probs:
-            matrix, _ = tables.by_class(table, dataset.labels, dataset.class_names)
+            matrix, _ = by_class(table, dataset.labels, dataset.class_names)
         _as_many(matrix, len(dataset.labels), f"images of {settings.data}", settings.pred_probs)
         wanted = _file_rows(settings.data, len(dataset.labels))[rows]
         matrix = matrix if np.array_equal(wanted, np.arange(len(dataset.labels))) else np.take(matrix, wanted, axis=-2)

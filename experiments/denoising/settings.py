@@ -185,8 +185,11 @@ def check(settings: Settings) -> None:
             if settings.labels
             else "features= and pred_probs= need labels=, or the images that they describe"
         )
-    if settings.data is None and (settings.imbalance or settings.limit):
-        raise ValueError("--imbalance and --limit need images: name a folder, a file or a data set")
+    if settings.data is None and (settings.imbalance or settings.limit or settings.noise == "part_dependent"):
+        needs = "--imbalance, --limit and --noise part_dependent need images"
+        raise ValueError(f"{needs}: name a folder, a file or a data set, or leave them out")
+    if settings.noise.startswith("pmd"):
+        raise ValueError(f"--noise {settings.noise} needs the predictions of a teacher: choose another kind here")
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare needs true labels: add errors to them with --noise, or leave --compare out")
     if settings.compare and settings.kind == IMAGES:

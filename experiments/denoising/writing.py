@@ -3,6 +3,8 @@
 import csv
 import os
 import pathlib
+import shutil
+import zipfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -72,17 +74,24 @@ def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:
 
 
 def _npz(source: pathlib.Path, ids: np.ndarray, labels: np.ndarray, path: pathlib.Path) -> pathlib.Path:
-    keys = npz_keys(source, npz_headers(source))
-    arrays = read_npz(source)
-    whole = np.array(arrays[keys[1]])
-    rows = ids
+    key = npz_keys(source, npz_headers(source))[1]
+    arrays = read_npz(source, [key, "ids"])
+    whole, rows = arrays[key], ids
     if "ids" in arrays:
         order = np.argsort(arrays["ids"], kind="stable")
         rows = order[np.searchsorted(arrays["ids"][order], ids)]
-    flat = whole.reshape(len(whole))
-    flat[rows] = labels
-    with replacing(path) as file:
-        np.savez_compressed(file, **(arrays | {keys[1]: flat.reshape(whole.shape)}))
+    whole.reshape(len(whole))[rows] = labels
+    with (
+        replacing(path) as file,
+        zipfile.ZipFile(source) as old,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            with new.open(name, "w", force_zip64=True) as copy, old.open(name) as member:
+                if name.removesuffix(".npy") == key:
+                    np.lib.format.write_array(copy, whole, allow_pickle=False)
+                else:
+                    shutil.copyfileobj(member, copy)
     return path
 
 
@@ -97,7 +106,7 @@ def _csv(source: pathlib.Path, labels: dict[int, str], path: pathlib.Path) -> No
 
 
 def _labels(source: pathlib.Path, column: str | None, labels: list[str], path: pathlib.Path) -> None:
-    columns = {name: cells.tolist() for name, cells in read_columns(source).items()}
+    columns = read_columns(source)
     columns[label_column(source, list(columns), column)] = labels
     _table(path, list(columns), zip(*columns.values(), strict=True))
 
