@@ -142,6 +142,28 @@ def test_an_empty_variable_names_no_directory(monkeypatch):
         assert folder().is_relative_to(pathlib.Path.home())
 
 
+@pytest.mark.parametrize("killed", [1, 2])
+def test_a_folder_whose_replacement_was_killed_comes_back(tmp_path, monkeypatch, killed):
+    """Killed at the first or the second of two renames."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").touch()
+    renames, rename = [], os.rename
+
+    def cut(*paths):
+        renames.append(paths)
+        if len(renames) == killed:
+            raise KeyboardInterrupt
+        rename(*paths)
+
+    monkeypatch.setattr(os, "rename", cut)
+    monkeypatch.setattr(files, "remove", lambda path: None)
+    with pytest.raises(KeyboardInterrupt), files.replacing_folder(tmp_path / "run"):
+        pass
+    monkeypatch.undo()
+    files.tidied(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["run", "old"]
+
+
 def test_arrays_without_entries_have_a_digest():
     empty = [np.zeros(shape, dtype) for shape in ((0, 2), (2, 0), ()) for dtype in (float, jnp.bfloat16)]
     assert len(set(map(files.array_digest, empty))) == 6

@@ -54,6 +54,12 @@ def test_rows_are_predicted_as_if_they_had_been_left_out():
             np.testing.assert_allclose(found.predictions[i], design[i] @ solved, atol=2e-3)
 
 
+def test_members_that_no_seed_tells_apart_are_refused():
+    features, labels = np.random.default_rng(0).standard_normal((30, 4)).astype("f"), np.arange(30) % 2
+    with pytest.raises(ValueError, match=r"ridge\*3: ridge predicts the same with every seed here; write ridge"):
+        ddjax.denoise(features=features, labels=labels, method="ridge*3")
+
+
 def test_a_ridge_is_chosen_by_the_rows_left_out():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 40)).astype("f")

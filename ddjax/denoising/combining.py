@@ -72,14 +72,24 @@ def of_one_scale(members: Sequence[Float[np.ndarray, "_ n k"]]) -> Float[np.ndar
 
 
 def ensemble(parts: Sequence[Part], predictors: Sequence[Predictor]) -> Predictor:
-    """The predictor whose members are those of all parts, on one scale."""
+    """The predictor whose members are those of all parts, on one scale.
+
+    It raises a ValueError for a part that is counted several times, and whose predictions do not depend on the seed:
+    their agreement would count as evidence.
+    """
 
     def predict(request: Request) -> Predictions:
-        predicted = [
-            request.predict(part.name, seed=request.plan.seed + _SEEDS * number)
-            for part in parts
-            for number in range(part.count)
-        ]
+        predicted: list[Predictions] = []
+        for part in parts:
+            several: list[Predictions] = []
+            for number in range(part.count):
+                several.append(request.predict(part.name, seed=request.plan.seed + _SEEDS * number))
+                if number == 1 and np.array_equal(several[0].members, several[1].members):
+                    raise ValueError(
+                        f"{part.name}*{part.count}: {part.name} predicts the same with every seed here; "
+                        f"write {part.name}"
+                    )
+            predicted += several
         seconds: dict[str, float] = {}
         for one in predicted:
             for stage, spent in one.seconds.items():

@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+OLD = ".old"  # suffix of a folder that is being replaced
 ASIDE = ".aside-"  # prefix of a temporary folder; a killed process leaves one behind
 
 
@@ -81,7 +82,7 @@ def replacing_folder(path: pathlib.Path, *, keep: bool = False) -> Iterator[path
     """
     path = pathlib.Path(path)
     aside = path.with_name(f"{ASIDE}{path.name}.{secrets.token_hex(8)}")
-    old = aside.with_name(aside.name + ".old")
+    old = aside.with_name(aside.name + OLD)
     try:
         aside.mkdir(parents=True)
         yield aside
@@ -120,9 +121,16 @@ def _unwritten(error: OSError, path: pathlib.Path) -> OSError:
 
 
 def tidied(folder: pathlib.Path) -> None:
-    """Remove the temporary folders of killed processes; no process may be writing into `folder` now."""
+    """Remove the temporary folders of killed processes; no process may be writing into `folder` now.
+
+    A folder that was moved out of the way, and whose replacement did not arrive, is moved back.
+    """
     for aside in folder.glob(f"{ASIDE}*"):
-        remove(aside)
+        name = aside.name.removeprefix(ASIDE).rsplit(".", 2)[0]
+        if aside.suffix == OLD and not (folder / name).exists():
+            os.rename(aside, folder / name)
+        else:
+            remove(aside)
 
 
 def remove(path: pathlib.Path) -> None:
