@@ -65,13 +65,13 @@ def class_given_prediction(logs: Float[Array, "n k"], labels: Int[Array, "n"]) -
         log_joint = jnp.log(prior)[None] - freedom / 2 * jnp.log1p(squares / FREEDOM)
         return log_joint, freedom / (FREEDOM + squares)
 
-    def round_(_: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        belongs, weights = state
+    def round_(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        belongs, weights, _ = state
         log_joint, weights = density(belongs, weights)
         transition = channel.transition_of(belongs, labels)
-        return channel.posterior(log_joint, transition, labels), weights
+        return channel.posterior(log_joint, transition, labels), weights, log_joint
 
     best = (logs == jnp.max(logs, axis=1, keepdims=True)).astype(logs.dtype)
-    start = best / jnp.sum(best, axis=1, keepdims=True), jnp.ones_like(logs)
-    belongs, weights = jax.lax.fori_loop(0, ROUNDS - 1, round_, start)
-    return jax.nn.log_softmax(density(belongs, weights)[0], axis=1)
+    start = best / jnp.sum(best, axis=1, keepdims=True), jnp.ones_like(logs), logs
+    log_joint = jax.lax.fori_loop(0, ROUNDS, round_, start)[2]
+    return jax.nn.log_softmax(log_joint, axis=1)

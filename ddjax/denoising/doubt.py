@@ -11,9 +11,6 @@ clusters overlap a lot, their shape is poorly known. These corrections and the l
 predictions with known truth; the documentation of the judge has the table.
 """
 
-import functools
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -31,22 +28,22 @@ _LOG_SCALES = (-7.0, 7.0)
 _TINY = 1e-12
 
 
-class Doubt(NamedTuple):
-    """log P(true class | prediction); the given label of the image itself plays no part."""
+def doubts(
+    logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""], *, alone: bool
+) -> Float[Array, "2 n k"]:
+    """log P(true class | prediction), with the expected error of the predictions.
 
-    near: Float[Array, "n k"]  # counts mistakes near boundaries: for the number of wrong labels
-    all: Float[Array, "n k"]  # counts mistakes far from boundaries as well: for each label that is doubted
-
-
-@functools.partial(jax.jit, static_argnames="alone")
-def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""], *, alone: bool) -> Doubt:
-    """Probabilities of the true class whose expected error is that of the predictions.
+    The given label of the image itself plays no part.
 
     Args:
       logs: log-probabilities, finite.
       labels: the given labels.
       at_least: a lower bound for the error; 0 where none is known.
       alone: whether they are the predictions of one network, not the mean of several.
+
+    Returns:
+      The first counts mistakes near boundaries: for the number of wrong labels. The second counts mistakes far from
+      boundaries as well: for each label that is doubted.
     """
     clusters = class_given_prediction(logs, labels)
     tight, drawn = error(clusters), 1 - jnp.mean(jnp.sum(jnp.exp(2 * clusters), axis=1))
@@ -63,11 +60,13 @@ def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[A
         said = said + loose * (fitted - said)
         near, weight = near + loose * (likely - near), weight + loose * (1 - weight)
 
-    def mixed(wanted: Float[Array, ""], weight: Float[Array, ""]) -> Float[Array, "n k"]:
-        wanted = jnp.maximum(wanted, at_least)
+    def mixed(pair: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, "n k"]:
+        wanted, weight = pair
         return with_error((1 - weight) * clusters + weight * with_error(said, wanted), wanted)
 
-    return Doubt(mixed(near, weight), mixed(near + FAR, jnp.maximum(weight, _SAID)))
+    wanted = jnp.maximum(jnp.stack([near, near + FAR]), at_least)
+    weights = jnp.stack([weight, jnp.maximum(weight, _SAID)])
+    return jax.lax.map(mixed, (wanted, weights))  # in turn, by one program
 
 
 def _scaled(logs: Float[Array, "n k"]) -> Float[Array, "n k"]:

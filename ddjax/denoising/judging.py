@@ -96,26 +96,29 @@ def judge(predictions: Any, labels: Any, *, precision: PositiveShare = 0.8) -> J
       >>> bool((cleaned == truth).all())  # doctest: +SKIP
       True
     """
-    logs = _log_probabilities(predictions)
+    logs = _logarithms(predictions)
     _, n, k = logs.shape
-    given = jnp.asarray(class_labels(np.asarray(labels), n, k, "labels"))
+    found, wrong, truth, rate = jax.tree.map(
+        np.asarray, _judged(logs, class_labels(np.asarray(labels), n, k, "labels"))
+    )
+    flagged = flags(wrong, precision)
+    expected = float(wrong[flagged].mean()) if flagged.any() else float("nan")
+    return Judgement(found, wrong, truth, flagged, expected, float(rate))
+
+
+@jax.jit
+def _judged(logs: Float[Array, "s n k"], given: Int[Array, "n"]) -> tuple[dict[str, Array], Array, Array, Array]:
+    """The scores, P(the given label is wrong), P(true class), and the share of wrong labels."""
+    logs = jax.nn.log_softmax(logs, axis=2)
+    lowest = jnp.min(logs, initial=0, where=jnp.isfinite(logs)) - jnp.log(2.0)
+    logs = jnp.maximum(logs, lowest)  # what has probability zero counts as half of the smallest that is not
     pooled = jnp.mean(logs, axis=0)
     found = doubts(pooled, given, _POOLED * _split_votes(logs), alone=len(logs) == 1)
-    truth = channel.fit_channel(found.all, given).truth
-    wrong = channel.wrong(truth, given)
-    contradicted = jnp.mean(jnp.argmax(pooled, axis=1) != given)
-    rate = jnp.mean(channel.wrong(channel.fit_channel(found.near, given).truth, given))
+    near, truth = jax.lax.map(lambda log_true: channel.fit_channel(log_true, given).truth, found)
+    wrong, contradicted = channel.wrong(truth, given), jnp.mean(jnp.argmax(pooled, axis=1) != given)
+    rate = jnp.minimum(jnp.mean(channel.wrong(near, given)), contradicted)  # the other wrong labels cannot be seen
     said = Said(jnp.exp(logs), jax.nn.softmax(pooled), wrong, given)
-    wrong = np.asarray(wrong)
-    flagged = flags(wrong, precision)
-    return Judgement(
-        {name: np.asarray(score(said), np.float32) for name, score in SCORES.items()},
-        wrong,
-        np.asarray(truth),
-        flagged,
-        float(wrong[flagged].mean()) if flagged.any() else float("nan"),
-        float(jnp.minimum(rate, contradicted)),  # the other wrong labels cannot be seen
-    )
+    return {name: score(said).astype(jnp.float32) for name, score in SCORES.items()}, wrong, truth, rate
 
 
 def flags(wrong: Float[np.ndarray, "n"], precision: float) -> Bool[np.ndarray, "n"]:
@@ -167,8 +170,8 @@ def through_cleanlab(found: Judgement, logits: Float[np.ndarray, "1 n k"], label
     )
 
 
-def _log_probabilities(predictions: Any) -> Float[Array, "s n k"]:
-    """Finite log-probabilities; what has probability zero counts as half of the smallest that is not."""
+def _logarithms(predictions: Any) -> Float[np.ndarray, "s n k"]:
+    """The logarithms of probabilities, or logits as they are."""
     values = np.asarray(predictions)
     if values.dtype.kind not in "fiub" or values.ndim not in (2, 3) or values.shape[-1] < 2 or not values.size:
         raise ValueError(
@@ -185,12 +188,8 @@ def _log_probabilities(predictions: Any) -> Float[Array, "s n k"]:
         )
     if values.min() >= 0 and np.abs(values.sum(axis=2) - 1).max() <= SUM:
         with np.errstate(divide="ignore"):
-            logs = np.log(values)
-    else:
-        logs = values
-    logs = jax.nn.log_softmax(jnp.asarray(logs), axis=2)
-    lowest = jnp.min(logs, initial=0, where=jnp.isfinite(logs)) - jnp.log(2.0)
-    return jnp.maximum(logs, lowest)
+            return np.log(values)
+    return values
 
 
 def _split_votes(logs: Float[Array, "s n k"]) -> Float[Array, ""]:
