@@ -41,6 +41,19 @@ def test_variants_are_named_by_the_settings_that_differ():
     assert [cell.name for cell in Study.of([rows[0], rows[2]]).cells] == ["toy, 10 per class", "toy, 1 per class"]
 
 
+def test_seeds_of_machines_with_different_precisions_are_one_cell():
+    rows = [row(0.5, seed=0, precision="tensorfloat32"), row(0.6, seed=1, precision="float32"), row(0.7, seed=2)]
+    study = Study.of(rows)
+    assert [(cell.name, len(cell.rows)) for cell in study.cells] == [("toy, 10 per class", 3)]
+    assert export.summary(study)[0]["precision"] == "float32, tensorfloat32"
+    compared = Study.of([*rows, row(0.8, seed=0, precision="bfloat16")])
+    assert {cell.name for cell in compared.cells} == {
+        "toy, 10 per class",
+        "toy (precision=bfloat16), 10 per class",
+        "toy (precision=tensorfloat32), 10 per class",
+    }
+
+
 def test_special_characters_in_tables():
     special = pandas.DataFrame([{"a": "50 % of a_b & c\\d", "b": None, "c": 0.12344}])
     assert r"50 \% of a\_b \& c\textbackslash d &  & 0.1234 \\" in export.as_latex(special)

@@ -18,6 +18,7 @@ SELECTIONS = ("random", "herding", "kcenter")  # controls: they select images an
 # Settings in the name of a cell; each other setting with a non-default value makes a variant.
 _NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "noise_seed", "protocol", "limit", "imbalance")
 _NETWORK = ("network", "width", "depth", "precision")
+PRECISION = "float32"  # of rows without this setting
 
 
 class Setting(NamedTuple):
@@ -87,6 +88,11 @@ class Cell:
         return None if contrast is None else contrast.estimate()
 
     @property
+    def precision(self) -> str:
+        """Return the precision of the rows, or all of them."""
+        return ", ".join(sorted(set(map(precision, self.rows))))
+
+    @property
     def learns(self) -> bool:
         """Return whether the method is a distiller: neither training on everything nor a selection."""
         return last_part(self.method) not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
@@ -112,7 +118,7 @@ class Compared(NamedTuple):
 
 def variant(config: dict[str, Any]) -> str:
     """Return the non-default settings that no other column shows, as `name=value`."""
-    plain = dataclasses.asdict(Experiment()) | {"precision": "float32"}
+    plain = dataclasses.asdict(Experiment()) | {"precision": PRECISION}
     parts = []
     for name, value in config.items():
         if name not in _NAMED and name != "options" and value is not None and value != plain.get(name):
@@ -120,17 +126,31 @@ def variant(config: dict[str, Any]) -> str:
     return ", ".join([*parts, *config.get("options", ())])
 
 
+def precision(row: dict[str, Any]) -> str:
+    """Return the precision of the products of a row."""
+    return row["config"].get("precision") or PRECISION
+
+
 def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
     """Return the cells of all rows, in the order of their first rows.
 
     The name of a series contains the settings in which variants of a method for one setting and size differ. A method
     with a different number of steps at another size is thus still one line in a figure.
+
+    The default precision is that of the machine, and a sweep may continue on another one. So seeds that differ in
+    precision are in one cell, unless a seed was run in several.
     """
-    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    mixed: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        config = row["config"]
+        config = row["config"] | {"precision": None}
         setting = Setting(row["dataset"], config.get("limit"), config.get("imbalance"), row["noise"], row["rate"])
-        groups[setting, row["method"], row["protocol"], row["ipc"], variant(config)].append(row)
+        mixed[setting, row["method"], row["protocol"], row["ipc"], variant(config)].append(row)
+    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    for (*key, kind), members in mixed.items():
+        compared = len({(row["seed"], draw_of(row)) for row in members}) < len(members)
+        for row in members:
+            own = variant({"precision": precision(row)}) if compared else ""
+            groups[*key, ", ".join(filter(None, [own, kind]))].append(row)
     variants, protocols = defaultdict(set), defaultdict(set)
     for setting, method, protocol, ipc, kind in groups:
         variants[setting, method, protocol, ipc].add(kind)

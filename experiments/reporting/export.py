@@ -7,7 +7,7 @@ from typing import Any
 import pandas
 
 from ddjax.storage.files import replacing
-from experiments.reporting.cells import MOMENTS, Compared, ordered
+from experiments.reporting.cells import MOMENTS, Compared, ordered, precision
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import published_for
@@ -39,7 +39,7 @@ def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
     record |= {f"delta_{m}": row["last_acc"] - estimate.mean if estimate else None for m, estimate in against.items()}
     record["published_acc"] = literature.accuracy if literature else None
     record["delta_published"] = row["last_acc"] - literature.accuracy if literature else None
-    return record | {"protocol": one.cell.protocol, "fingerprint": row["fingerprint"]}
+    return record | {"protocol": one.cell.protocol, "precision": precision(row), "fingerprint": row["fingerprint"]}
 
 
 def summary(study: Study) -> list[dict[str, Any]]:
@@ -58,6 +58,7 @@ def _cell(one: Compared) -> dict[str, Any]:
         "method": cell.series,
         "ipc": cell.ipc,
         "seeds": len(cell.rows),
+        "precision": cell.precision,
         "last_acc": score.mean,
         "last_se": score.se,
         "best_acc": mean(cell.of("best_acc")),
