@@ -99,6 +99,12 @@ class TestParts:
     def test_relu_is_flat_at_zero(self):
         assert jax.grad(layers.Style().activate)(0.0) == 0
 
+    def test_unit_rows(self):
+        rows = jnp.array([[3.0, 4.0], [0.0, 0.0]])
+        close(layers.unit(rows), np.array([[0.6, 0.8], [0.0, 0.0]]))
+        gradient = jax.grad(lambda x: layers.unit(x)[:, 0].sum())(rows)  # of an image without features it is zero
+        close(gradient, np.array([[0.128, -0.096], [0.0, 0.0]]))
+
     def test_convolution_is_a_correlation_with_zero_padding(self):
         x, kernel = images_of((4, 4, 2)), images_of((3, 2, 5), n=3, seed=2)
         windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (1, 2))

@@ -11,9 +11,10 @@ import pytest
 from ddjax import testing
 from ddjax.distillers import DISTILLERS
 from ddjax.distillers.ncfm.config import NcfmConfig
-from ddjax.distillers.ncfm.matching import ascend, characteristic, distance, frequencies, sampler, unit
+from ddjax.distillers.ncfm.matching import ascend, characteristic, distance, frequencies, sampler
 from ddjax.distillers.ncfm.step import Moving, coast, descend
 from ddjax.distillers.setup import set_up
+from ddjax.models.layers import unit
 from ddjax.testing import toy_train
 
 QUICK = {"steps": 4, "width": 4, "depth": 2, "batch": 6, "members": 1, "pool_epochs": 1, "keep_pool": False}

@@ -27,11 +27,11 @@ def in_file(shape: tuple[int, ...], file: pathlib.Path) -> UInt8[np.ndarray, "..
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     array = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    if not hasattr(os, "posix_fallocate"):  # as on macOS
+        return array
     try:
         with open(file, "r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
-    except AttributeError:  # not available on every system
-        pass
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return array  # not available on every file system

@@ -25,6 +25,7 @@ from ddjax.distillers.dance.feed import ClassBatch, ClassBatches
 from ddjax.distillers.dance.step import Moving, Views, descend, shown
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.models.convolution.conv import product
+from ddjax.models.layers import unit
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, NonNegative, PartialShare, Positive, Share
 from ddjax.robust.mixture import clean_probability
@@ -80,9 +81,9 @@ class RdcData:
 
 def supervised_contrast(features: Float[Array, "m d"], labels: Int[Array, "m"], temperature: float) -> Float[Array, ""]:
     """Mean over images of - log softmax of the similarity to others of their class (Khosla et al., 2020)."""
-    unit = features / jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    others = ~jnp.eye(len(unit), dtype=bool)
-    scores = jnp.where(others, product(unit, unit.T) / temperature, -jnp.inf)
+    directions = unit(features)
+    others = ~jnp.eye(len(directions), dtype=bool)
+    scores = jnp.where(others, product(directions, directions.T) / temperature, -jnp.inf)
     logs = jnp.where(others, jax.nn.log_softmax(scores, axis=1), 0)
     same = (labels[:, None] == labels[None]) & others
     count = same.sum(axis=1)

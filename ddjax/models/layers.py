@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import linen as nn
 from jax.nn import initializers
 from jaxtyping import Array, Float
@@ -22,6 +23,7 @@ Maps = Float[Array, "n h w c"]
 Others = Float[Array, "n h2 w2 c2"]  # maps of another size, of the same images
 Present = Float[Array, "n"] | None  # 1 for a real image, 0 for padding; None is test mode
 Output = tuple[Float[Array, "n k"], Float[Array, "n d"]]  # logits, and the features that the last layer read
+_TINY = 1e-12  # length of a row that counts as zero
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +122,12 @@ def dense(x: Float[Array, "n d"], features: int, style: Style, name: str) -> Flo
     bias = init.bias(x.shape[-1])
     inits = {"kernel_init": init.dense, "bias_init": bias}
     return nn.Dense(features, **inits, dot_general=lambda x, kernel, *_, **__: product(x, kernel), name=name)(x)
+
+
+def unit(features: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """Rows of length one. A row of zeros stays, and its gradient is zero."""
+    lengths = optax.safe_norm(features, _TINY, axis=-1, keepdims=True)
+    return jnp.where(lengths > _TINY, features, 0) / lengths
 
 
 def classify(x: Array, num_classes: int, style: Style) -> Output:

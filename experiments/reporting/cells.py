@@ -132,7 +132,7 @@ def precision(row: dict[str, Any]) -> str:
 
 
 def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
-    """Return the cells of all rows, in the order of their first rows.
+    """Return the cells of all rows. Settings come in the order of their first rows.
 
     The name of a series contains the settings in which variants of a method for one setting and size differ. A method
     with a different number of steps at another size is thus still one line in a figure.

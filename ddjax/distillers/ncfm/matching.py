@@ -23,11 +23,6 @@ class Characteristic(NamedTuple):
     imaginary: Float[Array, "f"]
 
 
-def unit(features: Float[Array, "b d"]) -> Float[Array, "b d"]:
-    """Rows of length one; rows of zeros stay."""
-    return features / jnp.maximum(jnp.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-
-
 def characteristic(
     features: Float[Array, "b d"], weights: Float[Array, "b"], points: Float[Array, "f d"]
 ) -> Characteristic:

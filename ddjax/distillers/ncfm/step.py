@@ -15,7 +15,8 @@ from jaxtyping import Array, Float, Int
 from ddjax.distillers.dance.feed import ClassBatch
 from ddjax.distillers.dance.step import Views, at_once, augmented, drifts, shown, side_by_side
 from ddjax.distillers.ncfm.config import NcfmConfig
-from ddjax.distillers.ncfm.matching import characteristic, distance, unit
+from ddjax.distillers.ncfm.matching import characteristic, distance
+from ddjax.models.layers import unit
 from ddjax.trees import record
 from ddjax.types import Images, PRNGKey
 

@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax.models.convolution.conv import product
+from ddjax.models.layers import unit
 from ddjax.ranges import NonNegative, checked
 from ddjax.robust.mixture import clean_probability
 from ddjax.robust.rule import mean_loss, write
@@ -29,7 +30,7 @@ def class_scores(
     directions: Float[Array, "b e"], prototypes: Float[Array, "k e"], bias: Float[Array, "k"]
 ) -> Float[Array, "b k"]:
     """Logits that an image belongs to a class: (cosine - threshold of the class) / temperature."""
-    return (product(_unit(directions), _unit(prototypes).T) - bias[None]) / _TEMPERATURE
+    return (product(unit(directions), unit(prototypes).T) - bias[None]) / _TEMPERATURE
 
 
 def prototype_loss(scores: Float[Array, "b k"], labels: Int[Array, "b"], clean: Float[Array, "b"]) -> Float[Array, "b"]:
@@ -80,7 +81,7 @@ def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0)
     def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         logits, features = outputs.logits[0], outputs.features[0]
         features = jnp.where(batch.epoch < detached, jax.lax.stop_gradient(features), features)
-        directions = _unit(product(jax.nn.relu(product(features, extra["first"])), extra["second"]))
+        directions = unit(product(jax.nn.relu(product(features, extra["first"])), extra["second"]))
         scores = class_scores(directions[0], extra["prototypes"], extra["bias"])
         low = tables["low"][batch.rows]
         consistent = low * (1 - jnp.sum(directions[0] * directions[1], axis=-1))
@@ -113,7 +114,3 @@ def prototype_cleaner(warmup: NonNegative = 10.0, detached: NonNegative = 150.0)
 
 def _findings(tables: Tables, stats: Stats) -> Findings:
     return Findings(1 - tables["clean"], tables["clean"] < 0.5, tables["guess"], tables["clean"])
-
-
-def _unit(x: Array) -> Array:
-    return x / optax.safe_norm(x, 1e-12, axis=-1, keepdims=True)  # its gradient at zero is zero
