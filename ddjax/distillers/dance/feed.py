@@ -119,8 +119,9 @@ def class_batches(train: TrainSet, size: int, networks: Any, draw: Draw, key: PR
     """
     rows = sorted_rows(train)
     largest = int(rows.count.max())
+    bound = 1 << (largest - 1).bit_length()  # a power of two: training sets with other noise share a program
     data = ClassData(images=by_rows(train.images), rows=rows, networks=networks, key=key)
-    return Feed(data, ClassBatches(min(size, largest), largest, draw))
+    return Feed(data, ClassBatches(min(size, largest), bound, draw))
 
 
 @dataclasses.dataclass(frozen=True)
