@@ -35,6 +35,14 @@ def test_the_same_noise_draws_are_compared_as_pairs():
     assert effect.above() == pytest.approx(paired.pvalue)
 
 
+def test_a_single_draw_is_compared_with_the_same_draw():
+    ours, theirs = sample([0.7], (1,), "a"), sample([0.5, 0.65, 0.6], (0, 1, 2), "b")
+    effect = (mean_of(ours) - mean_of(theirs)).estimate()
+    assert effect.mean == pytest.approx(0.05) and effect.se is None and effect.paired and effect.n == 1
+    elsewhere = (mean_of(sample([0.7], (9,), "a")) - mean_of(theirs)).estimate()
+    assert elsewhere.mean == pytest.approx(0.7 - np.mean([0.5, 0.65, 0.6])) and not elsewhere.paired
+
+
 def test_different_draws_are_independent_units():
     ours, theirs = sample([0.7, 0.8, 0.6, 0.6], (0, 0, 1, 2), "a"), sample(B, None, "b")
     effect = (mean_of(ours) - mean_of(theirs)).estimate()

@@ -6,6 +6,7 @@ import pytest
 from report_study import row, seeds
 
 from ddjax.distillers.datm.config import DatmConfig
+from experiments.reporting.cells import compare, gather
 from experiments.reporting.seeding import draw_of, shared
 from experiments.running.config import Experiment, drawn
 from experiments.running.run import seeds_of
@@ -45,3 +46,12 @@ def test_only_drawn_labels_have_a_noise_draw():
     assert drawn("symmetric", 0.4) and drawn("custom", 0.0) and drawn("human_surrogate:worst", 0.0)
     assert not drawn("symmetric", 0.0) and not drawn("clean", 0.0) and not drawn("worst", 0.0)
     assert draw_of(row(0.5, noise_seed=4)) == 4 and draw_of(row(0.5, noise="worst", noise_seed=4)) is None
+
+
+@pytest.mark.parametrize(("checksum", "paired"), [("a1", True), ("b2", False)])
+def test_rows_of_one_seed_are_paired_if_their_labels_are_the_same(checksum, paired):
+    full = [row(0.4 + s / 100, "full", seed=s, noise_seed=s, noise_checksum=("a1", "c3")[s]) for s in range(2)]
+    own = row(0.5, "datm", seed=0, noise_seed=0, noise_checksum=checksum)
+    (one,) = compare(gather([*full, own]))
+    assert one.deltas["last"].paired == paired
+    assert one.deltas["last"].mean == pytest.approx(0.1 if paired else 0.095)

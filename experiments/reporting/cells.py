@@ -9,7 +9,7 @@ import numpy as np
 
 from ddjax.noise.spec import RATELESS
 from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
-from experiments.reporting.seeding import draw_of
+from experiments.reporting.seeding import draw_of, told_apart
 from experiments.running.config import BASELINE_OF, Experiment
 from experiments.running.methods import last_part
 
@@ -66,16 +66,17 @@ class Cell:
     def sample(self, value: str | Callable[[dict[str, Any]], Any]) -> Sample | None:
         """Return the values of a column, or of a function of the row; None if no row has a value.
 
-        If rows have different noise draws, the sample contains them, so that comparisons can be paired by draw.
+        If rows have different noise draws, the sample contains them, so that comparisons can be paired by draw. So does
+        a single row.
         """
         get = value if callable(value) else lambda row: row.get(value)
         kept = [(number, row) for row in self.rows if (number := get(row)) is not None]
         if not kept:
             return None
         draws = tuple(draw_of(row) for _, row in kept)
-        several = None not in draws and len(set(draws)) > 1
+        apart = None not in draws and (len(draws) == 1 or len(set(draws)) > 1)
         values = np.asarray([number for number, _ in kept], float)
-        return Sample(values, draws if several else None, tuple(row["fingerprint"] for _, row in kept))
+        return Sample(values, draws if apart else None, tuple(row["fingerprint"] for _, row in kept))
 
     def contrast(self, value: str | Callable[[dict[str, Any]], Any]) -> Contrast | None:
         """Return the mean of a column, or of a function of the row, as a contrast; None if no row has a value."""
@@ -141,7 +142,7 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
     precision are in one cell, unless a seed was run in several.
     """
     mixed: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
+    for row in told_apart(list(rows)):
         config = row["config"] | {"precision": None}
         setting = Setting(row["dataset"], config.get("limit"), config.get("imbalance"), row["noise"], row["rate"])
         mixed[setting, row["method"], row["protocol"], row["ipc"], variant(config)].append(row)

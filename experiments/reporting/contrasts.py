@@ -103,7 +103,8 @@ def _plain(value: Number) -> Number:
 def _split(terms: list[tuple[float, Sample]]) -> tuple[list, list]:
     """Return the terms that are compared draw by draw, and the independent terms."""
     drawn = [term for term in terms if term[1].draws is not None]
-    if len(drawn) > 1 and len(set.intersection(*(set(sample.draws or ()) for _, sample in drawn))) > 1:
+    draws = [set(sample.draws or ()) for _, sample in drawn]
+    if len(drawn) > 1 and len(set.intersection(*draws)) >= min(2, *map(len, draws)):  # a sample may have one draw only
         return drawn, [term for term in terms if term[1].draws is None]
     return [], terms
 

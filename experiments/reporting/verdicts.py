@@ -96,7 +96,9 @@ def effect_of(claim: Claim, one: Decided) -> str:
     if claim.unit == "times":
         return f"{scaled(claim, one.effect)} times as many operations"
     spread = "no standard error" if one.se is None else f"± {_unsigned(claim, one.se)}"
-    kind = "draws in common" if one.paired else "seeds"
+    kind = "seed" if one.n == 1 else "seeds"
+    if one.paired:
+        kind = "draw in common" if one.n == 1 else "draws in common"
     parts = [f"{scaled(claim, one.effect)} {spread} {claim.unit}", f"{one.n} {kind}"]
     if one.p is not None:
         parts.append("p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}")
