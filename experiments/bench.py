@@ -88,7 +88,7 @@ def bench(
         parts: also measure the parts of each step.
         precision: of matrix products; by default that of the platform.
         files: directory of .npz files of pred_probs [n k], given [n] and truth [n], for the benchmarks judge and
-            features; or of the images of memory, growth and imagenet, by default in the cache.
+            features; or of what memory, growth, imagenet and vectors read, by default in the cache.
         platform: cpu, cuda or tpu, for which the benchmark compile compiles.
         only: the benchmark compile takes the programs whose names contain these words.
 

@@ -1,5 +1,6 @@
 """Parts of the benchmarks: processes of their own, files of predictions, means, and PyTorch without an accelerator."""
 
+import json
 import subprocess
 import sys
 import types
@@ -10,7 +11,7 @@ import pytest
 from ddjax.backend import targeting
 from ddjax.precision import policy
 from experiments.bench import bench
-from experiments.benchmarks import BENCHMARKS, features, judging, pytorch
+from experiments.benchmarks import BENCHMARKS, features, judging, pytorch, vectors
 from experiments.benchmarks.measure import Settings, elsewhere, entry
 
 TOY = """
@@ -42,6 +43,17 @@ def test_what_was_measured_before_an_error_is_shown(monkeypatch, capsys):
     with pytest.raises(ValueError, match="it broke"):
         bench(("broken",))
     assert "first row" in capsys.readouterr().out
+
+
+def test_vectors_are_written_once_and_judged_from_disk(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(vectors, "WIDTH", 16)
+    monkeypatch.setattr(vectors, "SPREAD", 2.0)
+    file = vectors.written(tmp_path, 600)
+    made = np.load(file)
+    assert vectors.written(tmp_path, 600) == file and sorted(tmp_path.iterdir()) == [file] and made.shape == (600, 16)
+    vectors.alone(str(file))
+    row = json.loads(capsys.readouterr().out)
+    assert row["name"] == "600 x 16 on disk" and row["auroc"] > 0.95 and row["peak_mib"] > 0
 
 
 def test_means_leave_out_what_right_labels_do_not_define():

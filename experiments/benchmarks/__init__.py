@@ -19,6 +19,7 @@ from experiments.benchmarks import (
     pytorch,
     rcig,
     training,
+    vectors,
 )
 from experiments.benchmarks.measure import Entry, Settings, gemm
 
@@ -40,5 +41,6 @@ BENCHMARKS: Mapping[str, Callable[[Settings], Iterator[Entry]]] = {
     "rcig": rcig.rcig_step,
     "train": training.train,
     "evaluate": training.evaluate,
+    "vectors": vectors.vectors,
     **{f"fleet_{name}": functools.partial(fleet.fleet, name) for name in fleet.METHODS},
 }

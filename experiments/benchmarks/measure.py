@@ -31,7 +31,7 @@ class Settings:
     repeats: int = 5
     ipc: int = 1  # distilled images per class, for benchmarks without fixed sizes
     native: bool = False  # also measure XLA's convolution and a plain Flax network
-    files: pathlib.Path | None = None  # directory of predictions or features, or of the images of memory and growth
+    files: pathlib.Path | None = None  # directory of predictions or features, or of what others read
     parts: bool = True  # also measure the parts of a step
     platform: str = "cpu"  # of the benchmark compile
     only: str = ""  # words in the names of its programs
