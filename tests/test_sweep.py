@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 from report_study import saved_set
 
+from ddjax.storage.files import tidied
 from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
 from experiments.running.checkpointing import Keeping
@@ -158,6 +159,29 @@ def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_p
         assert mine == [cell] and others == []
     with store.claimed([cell]) as mine:
         assert mine == [cell]
+
+
+def test_folders_of_killed_processes_are_removed_beside_running_cells(tmp_path, monkeypatch):
+    store, (killed, running, other) = Store(tmp_path), [Experiment(seed=seed) for seed in range(3)]
+    for cell in (killed, running):
+        (store.runs / f".aside-{fingerprint(cell)}.0").mkdir(parents=True)
+
+    def removed(folder, name):
+        with Store(tmp_path).claimed([killed, other]) as mine:
+            assert mine == [other]  # only the cell of the folder is locked, so no process skips another one
+        tidied(folder, name)
+
+    monkeypatch.setattr("experiments.sweeping.store.tidied", removed)
+    with store.claimed([running]), store.claimed([other]):
+        pass  # their claims are files now
+    with store.claimed([running]):
+        store.tidy()
+    assert [path.name for path in store.runs.iterdir()] == [f".aside-{fingerprint(running)}.0"]
+
+
+def test_a_row_that_is_being_replaced_is_a_missing_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.exists", lambda path: True)  # as just before it is moved
+    assert Store(tmp_path).row(Experiment()) is None and not Store(tmp_path).done(Experiment())
 
 
 def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path, monkeypatch):

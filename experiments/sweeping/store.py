@@ -13,7 +13,7 @@ from typing import Any
 from ddjax.distilled import DistilledSet
 from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.storage.checkpoints import SECONDS
-from ddjax.storage.files import replacing, replacing_folder, tidied
+from ddjax.storage.files import interrupted, replacing, replacing_folder, tidied
 from ddjax.storage.locks import Held, alone
 from ddjax.storage.rows import fingerprint, to_line
 from experiments.running.checkpointing import Keeping
@@ -68,8 +68,10 @@ class Store:
 
     def row(self, cell: Experiment) -> dict[str, Any] | None:
         """The cell's row, or None before its first run."""
-        path = self.runs / fingerprint(cell) / ROW
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads((self.runs / fingerprint(cell) / ROW).read_text())
+        except FileNotFoundError:  # also for a moment while another process replaces the row of a failed run
+            return None
 
     def done(self, cell: Experiment) -> bool:
         """Whether the cell has a score. A failed cell runs again."""
@@ -130,11 +132,7 @@ class Store:
             yield mine
 
     def tidy(self) -> None:
-        """Remove incomplete folders of killed processes, unless another process is running."""
-        try:
-            with contextlib.ExitStack() as claims:
-                for claim in (self.root / "claims").glob("*"):
-                    claims.enter_context(alone(claim, "a cell"))
-                tidied(self.runs)
-        except Held:
-            return
+        """Remove incomplete folders of killed processes, except those of cells that another process runs."""
+        for name in interrupted(self.runs):
+            with contextlib.suppress(Held), alone(self.root / "claims" / name, f"the run {name}"):
+                tidied(self.runs, name)
