@@ -110,6 +110,18 @@ def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     assert not Store(tmp_path / "out").done(Experiment(**rows[1]["config"]))
 
 
+def test_a_sweep_without_a_score_has_no_report(config, tmp_path, capsys):
+    config.write_text(config.read_text().replace("depth = 1", "depth = 9"))
+    narrow = {"config": config, "out": tmp_path / "out", "seeds": (0,), "rates": (0.4,), "workers": 1, "quiet": True}
+    [cell] = cells(*narrowed([grids.from_file(config)], seeds=(0,), rates=(0.4,)))
+    with Store(tmp_path / "out").claimed([cell]):  # as by another process
+        assert sweep(**narrow) == 0
+    assert sweep(**narrow) == 1
+    said = capsys.readouterr().err
+    assert "1 of 1 cells failed; the reasons are in " in said and "report lists" not in said
+    assert not (tmp_path / "out" / "report").exists() and rows_of(tmp_path / "out")
+
+
 @pytest.mark.faults(
     6, "a fleet with one diverged cell", "it alone is failed_nan; the others keep their work and scores"
 )
