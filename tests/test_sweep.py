@@ -25,7 +25,7 @@ from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
 from experiments.sweeping.grid import cells, narrowed
 from experiments.sweeping.presets import PRESETS
-from experiments.sweeping.run import bundles, groups, run_group
+from experiments.sweeping.run import bundles, failure, groups, run_group
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -144,6 +144,13 @@ def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
     assert first["last_acc"] > 0 and first["students"] != third["students"]
     assert first["distill_steps"] == 12 and first["skipped"] == 0
     assert not (tmp_path / "out" / "unfinished").exists()
+
+
+def test_a_failed_run_on_all_images_has_no_size(tmp_path):
+    cell, store = Experiment(method="full"), Store(tmp_path)
+    store.plan([cell])
+    row, [planned] = failure(cell, ValueError("depth"), 1.0), json.loads((tmp_path / "plan.json").read_text())
+    assert row["ipc"] is None and planned == {name: row[name] for name in planned}
 
 
 def test_a_stored_set_comes_with_its_cost_and_what_its_wrapper_did(tmp_path):

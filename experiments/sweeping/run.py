@@ -15,7 +15,7 @@ from experiments.running.run import Outcome, alike, run
 from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
 from experiments.sweeping.machines import device_memory
-from experiments.sweeping.store import NAMED, Store
+from experiments.sweeping.store import Store, named
 
 
 def groups(cells: list[Experiment], fleet: bool, room: float = math.inf) -> list[list[Experiment]]:
@@ -119,7 +119,7 @@ def failure(cell: Experiment, error: Exception, seconds: float) -> dict:
     return {
         "status": "failed_nan" if isinstance(error, Diverged) else "failed",
         "reason": f"{type(error).__name__}: {error}",
-        **{name: getattr(cell, name) for name in NAMED},
+        **named(cell),
         "seconds": round(seconds, 2),
         "config": vars(cell),
         "fingerprint": fingerprint(cell),

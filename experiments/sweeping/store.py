@@ -58,11 +58,7 @@ class Store:
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
-        plan = [
-            {name: getattr(cell, name) for name in NAMED}
-            | {"fingerprint": fingerprint(cell), "ipc": cell.ipc if sized(cell.method) else None}
-            for cell in cells
-        ]
+        plan = [named(cell) | {"fingerprint": fingerprint(cell)} for cell in cells]
         with replacing(self.root / PLAN, "w") as file:
             json.dump(plan, file)
 
@@ -136,3 +132,8 @@ class Store:
         for name in interrupted(self.runs):
             with contextlib.suppress(Held), alone(self.root / "claims" / name, f"the run {name}"):
                 tidied(self.runs, name)
+
+
+def named(cell: Experiment) -> dict[str, Any]:
+    """The columns that name a cell in the plan and in the row of a failed run, as in a row with a score."""
+    return {name: getattr(cell, name) for name in NAMED} | {"ipc": cell.ipc if sized(cell.method) else None}
