@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -15,14 +16,16 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 import pytest
+import tyro
 
 from ddjax.storage.rows import fingerprint
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
-from experiments.sweeping import on_processes, on_slurm
+from experiments.sweeping import on_processes, on_slurm, planning
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
+from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -185,11 +188,25 @@ def test_options_of_another_executor_are_refused(tmp_path, options, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_messages_about_fleets_name_a_flag_as_it_is_typed(tmp_path):
+    store, small = Store(tmp_path), dataclasses.replace(MACHINES["cpu2"], memory=1.0)
+    said = [planning.listing(planning.plan([[quick(0).settled()]], store, small, True), store)]
+    with pytest.raises(ValueError) as error:
+        execute([[quick(0)]], store, Where(workers=2), **RUN | {"fleet": True})
+    flags = [re.search(r"--\S*fleet(?: \w+)?", words)[0].split() for words in (*said, str(error.value))]
+    assert flags == [["--fleet", "False"], ["--fleet", "True"]]
+    for flag in flags:
+        words = [*flag, "--dry-run", "--machine", "cpu2", "--most", "0", "--out", str(tmp_path)]
+        assert tyro.cli(sweep, args=words) == 0
+
+
+RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
+
+
 def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):
-    more = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
-    assert execute([[]], Store(tmp_path), Where(workers=2), **more) == []
-    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet"):
-        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **more | {"fleet": True})
+    assert execute([[]], Store(tmp_path), Where(workers=2), **RUN) == []
+    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet True"):
+        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **RUN | {"fleet": True})
 
 
 def ran(tmp_path, command):

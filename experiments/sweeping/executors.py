@@ -67,7 +67,7 @@ def execute(
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
             raise ValueError(
-                f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
+                f"--workers {workers} does not work with --fleet True, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1 or not missing:
             return run_missing(rounds, store, together, view, landed)
