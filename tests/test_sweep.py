@@ -16,6 +16,7 @@ from report_study import saved_set
 
 from ddjax.storage.files import tidied
 from ddjax.storage.rows import fingerprint
+from experiments.display import cli
 from experiments.running import distilling
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
@@ -201,6 +202,18 @@ def test_folders_of_killed_processes_are_removed_beside_running_cells(tmp_path, 
 def test_a_row_that_is_being_replaced_is_a_missing_one(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", lambda path: True)  # as just before it is moved
     assert Store(tmp_path).row(Experiment()) is None and not Store(tmp_path).done(Experiment())
+
+
+def test_a_damaged_row_is_named_with_the_way_out(tmp_path):
+    store, cell = Store(tmp_path), Experiment()
+    store.write([{"fingerprint": fingerprint(cell), "status": "done"}])
+    assert store.done(cell)
+    path = store.runs / fingerprint(cell) / "row.json"
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(ValueError, match=r"row\.json is not JSON.*: remove .*, and the cell runs again") as found:
+        store.done(cell)
+    with pytest.raises(SystemExit):  # and no traceback, as of an error in another package
+        cli.fail(found.value)
 
 
 def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path, monkeypatch):

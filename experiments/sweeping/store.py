@@ -15,7 +15,7 @@ from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.storage.checkpoints import SECONDS
 from ddjax.storage.files import interrupted, replacing, replacing_folder, tidied
 from ddjax.storage.locks import Held, alone
-from ddjax.storage.rows import fingerprint, to_line
+from ddjax.storage.rows import fingerprint, parsed, text_of, to_line
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
 from experiments.running.methods import sized
@@ -63,11 +63,19 @@ class Store:
             json.dump(plan, file)
 
     def row(self, cell: Experiment) -> dict[str, Any] | None:
-        """The cell's row, or None before its first run."""
+        """The cell's row, or None before its first run.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        folder = self.runs / fingerprint(cell)
         try:
-            return json.loads((self.runs / fingerprint(cell) / ROW).read_text())
+            row, reason = parsed(text_of(folder / ROW))
         except FileNotFoundError:  # also for a moment while another process replaces the row of a failed run
             return None
+        if row is None:
+            raise ValueError(f"{folder / ROW} {reason}: remove {folder}, and the cell runs again")
+        return row
 
     def done(self, cell: Experiment) -> bool:
         """Whether the cell has a score. A failed cell runs again."""
