@@ -71,8 +71,10 @@ def test_parameters_of_slurm_jobs():
     asked = on_slurm.parameters(Resources(cpus=4, gpus=1, memory=32, hours=2), {"partition": "a", "nice": "5"}, "slurm")
     assert asked["timeout_min"] == 120 and asked["gpus_per_node"] == 1 and asked["mem_gb"] == 32
     assert (asked["slurm_partition"], asked["slurm_nice"]) == ("a", 5)
-    with pytest.raises(ValueError, match=r"integer number of GPUs; got gpus=0\.5"):
-        on_slurm.parameters(Resources(gpus=0.5), {}, "slurm")
+    for name in ("cpus", "gpus"):
+        with pytest.raises(ValueError, match=rf"integer number of {name}; got {name}=0\.5"):
+            on_slurm.parameters(Resources(**{name: 0.5}), {}, "slurm")
+    assert on_slurm.parameters(Resources(hours=0.001), {}, "slurm")["timeout_min"] == 1  # 0 is no limit
 
 
 def test_a_worker_is_told_where_caches_are_and_how_precise_products_are(cache):
@@ -179,6 +181,7 @@ def test_workers_are_for_small_images(monkeypatch):
         ({"executor": "ray", "slurm": ("partition=gpu",)}, "--slurm is only for --executor slurm"),
         ({"executor": "slurm", "address": "auto"}, "--address is only for --executor ray"),
         ({"resources": ("gpus=1",)}, "--resources is only for --executor ray or slurm"),
+        ({"executor": "slurm", "slurm": ("partition",)}, "--slurm takes NAME=VALUE; got 'partition'"),
         ({"executor": "slurm", "machine": "h20"}, "unknown machine 'h20'"),
     ],
 )
