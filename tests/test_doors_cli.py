@@ -26,6 +26,8 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--dataset nothing/here.npz", "there is no file nothing/here.npz"),
     ("one", "--method rcgi", "unknown method 'rcgi'.*Did you mean 'rcig'"),
     ("one", "--method nowhere:METHOD", "read as module:ATTRIBUTE, and that failed"),
+    ("one", "--method :METHOD", "unknown method ':METHOD'"),
+    ("one", "--network .here:NETWORK", "unknown network '.here:NETWORK'"),
     ("one", "--protocol comon", "unknown protocol 'comon'"),
     ("one", "--baseline B-PLAN", "unknown baseline 'B-PLAN'.*B-PLAIN"),
     ("one", "--noise symetric --rate 0.4", "unknown noise kind 'symetric'"),
