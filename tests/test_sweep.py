@@ -231,7 +231,7 @@ def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path, monkey
 
 
 @pytest.mark.parametrize("lost", [(1,), (1, 2)])
-def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, lost):
+def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, capsys, lost):
     store, fleet = Store(tmp_path), [Experiment(seed=1), Experiment(seed=2)]
     keeping = store.keeping()
 
@@ -246,6 +246,7 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
     monkeypatch.setattr("experiments.sweeping.run.run", interrupted)
     failed = run_group(fleet, store, Shared(keeping=keeping))
     assert [cell.seed for cell in failed] == list(lost)
+    assert "2 cells failed as one program and run one by one: OSError: " in capsys.readouterr().err
     # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
     assert keeping.folder(fleet).exists() == (failed == fleet)
 

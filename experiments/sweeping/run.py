@@ -92,6 +92,8 @@ def run_group(cells: list[Experiment], store: Store, shared: Shared, view: View 
         outcomes = run(cells, shared=shared, view=view)
     except Exception as error:
         if len(cells) > 1:
+            words = f"{type(error).__name__}: {error}"
+            print(f"{len(cells)} cells failed as one program and run one by one: {words}", file=sys.stderr)
             used = set(keeping.used) if keeping else set()
             failed = [cell for one in cells for cell in run_group([one], store, shared, view)]
             if keeping and len(failed) < len(cells):
