@@ -7,7 +7,6 @@ import io
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -16,16 +15,14 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 import pytest
-import tyro
 
 from ddjax.storage.rows import fingerprint
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
-from experiments.sweeping import on_processes, on_slurm, planning
+from experiments.sweeping import on_processes, on_slurm
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
-from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -189,18 +186,6 @@ def test_options_of_another_executor_are_refused(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         sweep(out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
-
-
-def test_messages_about_fleets_name_a_flag_as_it_is_typed(tmp_path):
-    store, small = Store(tmp_path), dataclasses.replace(MACHINES["cpu2"], memory=1.0)
-    said = [planning.listing(planning.plan([[quick(0).settled()]], store, small, True), store)]
-    with pytest.raises(ValueError) as error:
-        execute([[quick(0)]], store, Where(workers=2), **RUN | {"fleet": True})
-    flags = [re.search(r"--\S*fleet(?: \w+)?", words)[0].split() for words in (*said, str(error.value))]
-    assert flags == [["--fleet", "False"], ["--fleet", "True"]]
-    for flag in flags:
-        words = [*flag, "--dry-run", "--machine", "cpu2", "--most", "0", "--out", str(tmp_path)]
-        assert tyro.cli(sweep, args=words) == 0
 
 
 RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}

@@ -1,10 +1,12 @@
 """A plan says what a sweep will take, before anything is loaded; rows that are there refine it."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
 import pytest
+import tyro
 from report_study import row
 
 from ddjax.distillers import DISTILLERS
@@ -13,11 +15,13 @@ from ddjax.noise import long_tail
 from ddjax.storage.rows import fingerprint, hardware
 from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
+from experiments.display.progress import View
 from experiments.reporting.inference import seeds_needed
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.cost import cost, members_that_fit, shape_of
+from experiments.sweeping.executors import Where, execute
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.operations import copies
@@ -162,3 +166,15 @@ def test_seeds_are_planned_for_an_effect(tmp_path, capsys):
     assert "1 comparison;" in planned_seeds(own, grid, 0.03)[0] and "unknown" in planned_seeds(own[:1], grid, 0.02)[1]
     assert sweep(methods=("random", "full"), out=tmp_path, dry_run=True, machine="cpu2", effect=0.02) == 0
     assert "difference of 2 points" in capsys.readouterr().out
+
+
+def test_messages_about_fleets_name_a_flag_as_it_is_typed(tmp_path):
+    cell, store, small = Experiment(rate=0.4).settled(), Store(tmp_path), dataclasses.replace(CPU, memory=1.0)
+    said = [planning.listing(planning.plan([[cell]], store, small, True), store)]
+    with pytest.raises(ValueError) as error:
+        execute([[cell]], store, Where(workers=2), fleet=True, machine=None, view=View(quiet=True), landed=None)
+    flags = [re.search(r"--\S*fleet(?: \w+)?", words)[0].split() for words in (*said, str(error.value))]
+    assert flags == [["--fleet", "False"], ["--fleet", "True"]]
+    for flag in flags:
+        words = [*flag, "--dry-run", "--machine", "cpu2", "--most", "0", "--out", str(tmp_path)]
+        assert tyro.cli(sweep, args=words) == 0
