@@ -43,8 +43,8 @@ def choose(table: Mapping[str, Any], name: str, what: str, kind: Any = object) -
     """
     if name in table:
         return table[name]
-    if ":" in name:
-        module, attribute = name.rsplit(":", 1)
+    module, _, attribute = name.rpartition(":")
+    if module and not module.startswith("."):  # a relative name has no package to start from
         try:
             found = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:

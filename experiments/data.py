@@ -78,7 +78,7 @@ class List:
 
     def run(self) -> None:
         """Print one line per data set."""
-        root = self.data_dir or files.data_dir()
+        root = (self.data_dir or files.data_dir()).expanduser()
         for name in loading.NAMES:
             print(f"{name:16} {loading.whereabouts(name, root) or _missing(name, root)}")
         print(f"or {', '.join(loading.PATTERNS)}")
@@ -109,7 +109,8 @@ class Write:
         """Human labels by the names of their noises."""
         if data.name not in human.FILES:
             return {}
-        path = self.labels_file or files.manual_dir(self.data_dir or files.data_dir()) / human.FILES[data.name]
+        root = (self.data_dir or files.data_dir()).expanduser()
+        path = self.labels_file or files.manual_dir(root) / human.FILES[data.name]
         if not path.exists() and self.labels_file is None:
             return {}
         table = human.read_human(path, data.name)

@@ -16,6 +16,7 @@ from ddjax.denoising.networks import Networks, students_of
 from ddjax.distilled import DistilledSet
 from ddjax.evaluation import membership
 from ddjax.execution.guard import intact
+from ddjax.precision import default, policy
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
 from experiments.display.cli import as_repeated, main, use_data_dir
@@ -129,7 +130,9 @@ def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Attack, write the row, and print the result."""
     use_data_dir(settings.data_dir)
     view = View(settings.quiet)
-    row = attacked(settings.settled(), settings.shadows, view)
+    experiment = settings.settled()
+    with policy(experiment.precision or default()):
+        row = attacked(experiment, settings.shadows, view)
     append(settings.out, row | {"command": as_repeated("membership")})
     found = row["membership"]
     print(

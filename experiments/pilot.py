@@ -31,9 +31,10 @@ def pilot(
     """Run each method of a grid on a seed of its own, clean and with symmetric noise 0.4, and draw its curve.
 
     A distilled set is scored after 0, 1/8, 1/4, 1/2, 1 and 2 times the steps of the grid, and training on all images
-    after each epoch. Both noises run as one program. The curves are added to curves.jsonl, and curves.svg is drawn from
-    all of them. The table says whether full training memorised the labels (at least 95 % of the given ones), and
-    whether the set of the grid's steps is within 5 points of the best one.
+    after each epoch. Both noises run as one program where the method can. Methods without steps, such as random, are
+    left out. The curves are added to curves.jsonl, and curves.svg is drawn from all of them. The table says whether
+    full training memorised the labels (at least 95 % of the given ones), and whether the set of the grid's steps is
+    within 5 points of the best one.
 
     Args:
       preset: grid, as for experiments.sweep.
@@ -47,7 +48,7 @@ def pilot(
       quiet: print no progress.
 
     Raises:
-      ValueError: a name or number is wrong, or the grid has the seed; nothing has run.
+      ValueError: a name or number is wrong, the grid has the seed, or no method has a curve; nothing has run.
     """
     from ddjax.names import choose
     from ddjax.storage.files import replacing
@@ -69,7 +70,10 @@ def pilot(
     grid = [dataclasses.replace(one, seeds=(seed,), noises=NOISES) for one in whole]
     grid = [one if limit is None else grids.limited(one, limit) for one in grid]
     made = {cell: pieces(cell) for cell in grids.cells(*grid)}
-    cells = [cell for cell, parts in made.items() if parts.parsed.on_all or hasattr(parts.config, "steps")]
+    cells = [cell for cell, parts in made.items() if parts.parsed.on_all or getattr(parts.config, "steps", 0)]
+    if not cells:
+        names = ", ".join(dict.fromkeys(cell.method for cell in made))
+        raise ValueError(f"{names}: no steps and no epochs to draw a curve over; choose other methods (--methods)")
     out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
     use_data_dir(data_dir)
     shared = Shared()
@@ -117,15 +121,17 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def panels(rows: list[dict[str, Any]]) -> list[str]:
-    """A panel for each method and size, with a line for each noise."""
+    """A panel for each data set, method and size, with a line for each noise."""
     from experiments.reporting.svg import Line, plot
 
+    several = len({row["dataset"] for row in rows}) > 1
     drawn: dict[tuple, list[Line]] = {}
     for row in rows:
         curve = row["curve"]
         along = "epochs" if "epochs" in curve else "steps"
         name = f"{row['noise']} {row['rate']:g}" if row["rate"] else row["noise"]
-        title = f"{row['method']}, {row['ipc']} per class" if row["ipc"] else f"full ({row['baseline']})"
+        size = f", {row['ipc']} per class" if row["ipc"] else f" ({row['baseline']})"
+        title = (f"{row['dataset']}: " if several else "") + row["method"] + size
         lines = drawn.setdefault((title, along), [])
         values = {name: curve["accuracy"]}
         if "memorised" in curve:

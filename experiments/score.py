@@ -7,6 +7,7 @@ python -m experiments.score checkpoint_15000 --format rcig --flip True --archite
 import dataclasses
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import tyro
@@ -17,6 +18,7 @@ from ddjax.distilled.released import FORMATS, Facts, Released, read_released, to
 from ddjax.distilled.saving import load_distilled
 from ddjax.evaluation import PROTOCOLS
 from ddjax.execution.guard import intact
+from ddjax.precision import default, policy
 from ddjax.ranges import Count, Seed
 from ddjax.ranges import fields as check_fields
 from ddjax.storage.files import sha256
@@ -26,7 +28,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import row_of
 from experiments.running.scoring import score_students
-from experiments.running.shared import Shared, make_ready
+from experiments.running.shared import Shared, make_ready, pieces
 
 COMMON = "common"
 
@@ -70,42 +72,49 @@ class Settings(Facts):
         """Do nothing: `scored` checks the fields. From here, tyro would print the error in its own format."""
 
 
-def scored(settings: Settings, view: View) -> list[dict[str, Any]]:
-    """Score the set once for each protocol and architecture.
+def scored(settings: Settings, view: View) -> Iterator[dict[str, Any]]:
+    """Score the set once for each protocol and architecture, and yield each row when it is complete.
 
     Raises:
-      ValueError: the file cannot be read, does not fit the data set, or leaves a fact open that was not given.
+      ValueError: a name is unknown, or the file cannot be read, does not fit the data set, or leaves a fact open that
+        was not given; nothing has been trained.
     """
     check_fields(settings)
     form = names.choose(FORMATS, settings.format, "format")
     facts = Facts(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Facts)})
     own = settings.format == "npz" and settings.file.with_suffix(".json").exists()
+    if own and (told := [name.replace("_", "-") for name, value in vars(facts).items() if value is not None]):
+        raise ValueError(f"{settings.file} is a set of ddjax, which says everything: leave out --{', --'.join(told)}")
     released = load_distilled(settings.file) if own else read_released(settings.file, settings.format, facts)
     space = released.facts.space if isinstance(released, Released) else None
     protocols = settings.protocol or tuple(dict.fromkeys((form.protocol, COMMON)))
     networks = settings.architectures or (None,)
-    for name in protocols:
-        names.choose(PROTOCOLS, name, "protocol")
+    experiments = [
+        Experiment(
+            dataset=settings.dataset,
+            noise="clean",
+            rate=0.0,
+            method="random",
+            seed=settings.seed,
+            protocol=protocol,
+            preprocess=space,
+            network=network,
+            width=settings.width,
+            depth=settings.depth,
+            students=settings.students,
+            epochs=settings.epochs,
+        ).settled()
+        for protocol in protocols
+        for network in networks
+    ]
+    for experiment in experiments:
+        pieces(experiment)  # reports a wrong name or size before the first score
     use_data_dir(settings.data_dir)
-    shared, digest, rows = Shared(), sha256(settings.file), []
-    for protocol in protocols:
-        for network in networks:
-            experiment = Experiment(
-                dataset=settings.dataset,
-                noise="clean",
-                rate=0.0,
-                method="random",
-                seed=settings.seed,
-                protocol=protocol,
-                preprocess=space,
-                network=network,
-                width=settings.width,
-                depth=settings.depth,
-                students=settings.students,
-                epochs=settings.epochs,
-            )
-            rows.append(_row(experiment, released, digest, settings, shared, view))
-    return rows
+    shared, digest = Shared(), sha256(settings.file)
+    for experiment in experiments:
+        with policy(experiment.precision or default()):
+            row = _row(experiment, released, digest, settings, shared, view)
+        yield row
 
 
 def _row(
@@ -137,9 +146,8 @@ def _row(
 
 def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Score the set, write the rows, and print the accuracies."""
-    rows = scored(settings, View(settings.quiet))
     command = as_repeated("score")
-    for row in rows:
+    for row in scored(settings, View(settings.quiet)):
         append(settings.out, row | {"command": command})
         network = row["config"]["network"] or PROTOCOLS[row["protocol"]].network
         print(

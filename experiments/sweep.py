@@ -151,10 +151,12 @@ def sweep(
         view.above(lambda: so_far(cells, store, store.root / "report" / "report.html"))
 
     failed = executors.execute(rounds, store, where, fleet=fleet, machine=machine, view=view, landed=landed)
-    if len(failed) < len(cells):
+    reasons = f"the reasons are in {store.runs}/*/row.json"
+    if any(map(store.done, cells)):
         report(store.root, quiet=quiet)
+        reasons = "the report lists the reasons"
     if failed:
-        print(f"{len(failed)} of {len(cells)} cells failed; the report lists the reasons", file=sys.stderr)
+        print(f"{len(failed)} of {len(cells)} cells failed; {reasons}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -1,6 +1,7 @@
 """`python -m experiments.data`: its output."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -32,10 +33,11 @@ def test_check_as_json(file, cache, capsys):
     assert json.loads(capsys.readouterr().out)["cache"] is None
 
 
-def test_list_says_what_is_prepared(tmp_path, capsys):
+def test_list_says_what_is_prepared(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # a shell leaves the ~ of --data-dir=~ to the program
     (tmp_path / "mnist" / "3.0.1").mkdir(parents=True)
     (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").write_text("{}")
-    List(tmp_path).run()
+    List(pathlib.Path("~")).run()
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert lines["mnist"].endswith("3.0.1")
     assert lines["cifar10"].startswith("not prepared in")

@@ -26,6 +26,8 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--dataset nothing/here.npz", "there is no file nothing/here.npz"),
     ("one", "--method rcgi", "unknown method 'rcgi'.*Did you mean 'rcig'"),
     ("one", "--method nowhere:METHOD", "read as module:ATTRIBUTE, and that failed"),
+    ("one", "--method :METHOD", "unknown method ':METHOD'"),
+    ("one", "--network .here:NETWORK", "unknown network '.here:NETWORK'"),
     ("one", "--protocol comon", "unknown protocol 'comon'"),
     ("one", "--baseline B-PLAN", "unknown baseline 'B-PLAN'.*B-PLAIN"),
     ("one", "--noise symetric --rate 0.4", "unknown noise kind 'symetric'"),
@@ -115,3 +117,16 @@ def test_a_number_outside_its_range_is_refused_before_data_are_read(command, tmp
             [line] = ended(command, words, tmp_path, monkeypatch, capsys)
             assert re.match(rf"error: {name}(\[\d\])? must be .*; got {re.escape(value)}", line), line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_hosts_outside_of_a_cluster_says_what_to_set(monkeypatch):
+    def initialize():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr("jax.distributed.initialize", initialize)
+    with pytest.raises(
+        ValueError, match=r"no cluster was found .*: set JAX_COORDINATOR_ADDRESS, .* on each host"
+    ) as found:
+        cli.join_hosts()
+    with pytest.raises(SystemExit):  # and no traceback, as of an error in another package
+        cli.fail(found.value)

@@ -98,6 +98,9 @@ def test_fingerprints_name_configurations():
     default, same, other = (e.settled() for e in (Experiment(), Experiment(rate=0.4), Experiment(seed=1)))
     assert fingerprint(default) == fingerprint(same) != fingerprint(other)
     assert Experiment(noise="clean").settled().rate == 0.0
+    whole = {"rate": 1, "imbalance": 2, "holdout": 0}
+    fractions = {name: float(value) for name, value in whole.items()}
+    assert fingerprint(Experiment(**whole).settled()) == fingerprint(Experiment(**fractions).settled())
 
 
 def test_rows_are_strict_json(tmp_path):

@@ -14,6 +14,7 @@ from ddjax.evaluation import membership
 from ddjax.evaluation.measures import auc
 from ddjax.execution.guard import Diverged
 from ddjax.models import build
+from ddjax.precision import asked
 from ddjax.training import Examples, Recipe, fit, predict
 from experiments import membership as command
 from experiments.reporting.claims import Study
@@ -144,11 +145,17 @@ def test_a_shadow_model_sees_its_half_and_is_asked_about_all():
 
 def test_the_command_leaves_a_row_for_each_side_of_the_claim(tmp_path, capsys, monkeypatch):
     """The report keeps such rows apart from those of whole sets."""
-    out, rng = tmp_path / "rows.jsonl", np.random.default_rng(0)
-    monkeypatch.setattr(command, "answers", lambda cell, pool, *_: (rng.normal(size=(1, len(pool.labels), 10)), 0.5))
+    out, rng, precisions = tmp_path / "rows.jsonl", np.random.default_rng(0), []
+
+    def answers(cell, pool, *_):
+        precisions.append(asked())
+        return rng.normal(size=(1, len(pool.labels), 10)), 0.5
+
+    monkeypatch.setattr(command, "answers", answers)
     for method in ("random", "full"):
         flags = [f"--{name}={value}" for name, value in {**SMALL, "method": method, "out": out, "shadows": 8}.items()]
-        assert tyro.cli(command.membership_of, args=[*flags, "--quiet"]) == 0
+        assert tyro.cli(command.membership_of, args=[*flags, "--quiet", "--precision=bfloat16"]) == 0
+    assert set(precisions) == {"bfloat16"}
     assert "accuracy 50.0 %" in capsys.readouterr().out
     random, full = map(json.loads, out.read_text().splitlines())
     assert random["ipc"] == 1 and full["ipc"] is None and random["protocol"] == full["protocol"] == "common"

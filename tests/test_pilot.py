@@ -1,6 +1,7 @@
 """The pilot: a set on the way is the set of a shorter run, and the verdict says what was cut short."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ddjax.precision import asked
 from experiments.display.progress import View
 from experiments.pilot import panels, pilot, thinned, verdict
 from experiments.running import curves
+from experiments.running import run as running
 from experiments.running.config import Experiment
 from experiments.running.curves import snapshots
 from experiments.running.distilling import distill_cells
@@ -57,6 +59,39 @@ def test_the_pilot_draws_full_training_and_leaves_out_selections(tmp_path, capsy
         pilot(config=tmp_path / "grid.toml", out=tmp_path / "out", seed=0)
 
 
+@pytest.mark.slow
+def test_the_curve_of_a_robust_rule_is_that_of_its_run():
+    cell = Experiment(**CELL | {"method": "elr"}, epochs=2).settled()
+    [curve] = curves.curves([cell], (1.0,), Shared(), View(quiet=True))
+    seen = running.run(cell).scores.curves
+    assert curve["accuracy"] == seen["test_acc"][0].tolist() and curve["memorised"] == seen["given_acc"][0].tolist()
+
+
+def test_cleaned_sets_of_different_sizes_are_distilled_one_by_one(monkeypatch):
+    together = []
+
+    def snapshots(cells, stops, shared):
+        together.append(len(cells))
+        return [[None] * len(cells) for _ in stops]
+
+    ready = mock.Mock(**{"parsed.on_all": False, "parsed.wrapper": "prune", "method.steps.return_value": 8})
+    monkeypatch.setattr(curves, "make_ready", lambda *_: ready)
+    monkeypatch.setattr(curves, "snapshots", snapshots)
+    monkeypatch.setattr(curves, "score_students", lambda cells, *_: [(None, {"last_acc": 0.5})] * len(cells))
+    cells = [Experiment(method="prune+dm", rate=rate) for rate in (0.0, 0.4)]
+    made = curves.curves(cells, (0.5, 1.0), Shared(), View(quiet=True))
+    assert together == [1, 1] and made == [{"steps": [4, 8], "accuracy": [0.5, 0.5]}] * 2
+
+
+@pytest.mark.parametrize("methods", ['["random"]', '["random", "dm"]'])
+def test_a_grid_without_a_curve_is_refused(tmp_path, methods):
+    text = TOML.replace('["random", "full"]', methods) + "[of_method.dm.0]\nsteps = 0\n"
+    (tmp_path / "grid.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"^random.*: no steps and no epochs .* \(--methods\)"):
+        pilot(config=tmp_path / "grid.toml", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_curves_have_the_precision_of_the_sweep(monkeypatch):
     seen = []
     monkeypatch.setattr(curves, "make_ready", lambda *args: 1 / seen.append(asked()))
@@ -67,6 +102,7 @@ def test_curves_have_the_precision_of_the_sweep(monkeypatch):
 
 
 ROW = {
+    "dataset": "digits",
     "method": "dm",
     "ipc": 10,
     "baseline": "B-COSINE",
@@ -90,6 +126,14 @@ def test_full_training_has_memorised_at_95_percent(last, words):
     row = ROW | {"ipc": None, "curve": curve, "augment": "none"}
     assert words in verdict(row) and "memorised" not in verdict(row | {"augment": "dsa"})
     assert panels([row])[0].count("given labels") >= 1
+
+
+def test_each_data_set_and_rule_has_a_panel():
+    row = ROW | {"ipc": None, "curve": {"epochs": [1, 2], "accuracy": [0.2, 0.3], "memorised": [0.5, 0.6]}}
+    drawn = panels([row | {"method": "full"}, row | {"method": "elr"}])
+    assert len(drawn) == 2 and "elr (B-COSINE)" in drawn[0] and "full (B-COSINE)" in drawn[1]
+    drawn = panels([row | {"method": "full"}, row | {"method": "full", "dataset": "mnist"}])
+    assert len(drawn) == 2 and "mnist: full (B-COSINE)" in drawn[1]
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():

@@ -12,7 +12,9 @@ from ddjax.kernels import gram, ridge_predict
 from ddjax.kernels.infinite import convnet_kernel, mlp_kernel
 from ddjax.models.convolution.conv import conv2d, product
 from ddjax.precision import DEFAULTS, POLICIES, asked, policy
+from experiments.running import rules, wrapping
 from experiments.running.config import Experiment
+from experiments.running.shared import Shared, make_ready
 
 UNITS = {"tensorfloat32": 2.0**-11, "bfloat16_3x": 2.0**-17, "bfloat16": 2.0**-8}
 X = jax.random.normal(jax.random.key(0), (4, 8, 8, 16))
@@ -93,3 +95,20 @@ def test_kernels_and_solves_do_not_take_less():
         program = jax.make_jaxpr(lambda x: ridge_predict(gram(x, x), gram(x, x), labels, 0.1))(x)
     found = {precision for _, precision in products(program)}
     assert found == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
+
+
+@pytest.mark.parametrize(
+    ("method", "part", "trained"),
+    [("cleanlab", rules.held_out, "rules.held_out_probabilities"), ("small_loss_prune+dm", wrapping.cleaned, None)],
+)
+def test_networks_of_another_precision_are_not_shared(monkeypatch, method, part, trained):
+    shared, seen = Shared(), []
+    if trained:
+        monkeypatch.setattr(f"experiments.running.{trained}", lambda *_, **__: seen.append(asked()))
+    else:
+        monkeypatch.setitem(wrapping.cleaning.WRAPPERS, "small_loss_prune", lambda *_: seen.append(asked()))
+    for precision in ("float32", "bfloat16", "float32"):
+        cell = Experiment(method=method, precision=precision, limit=100, width=4, depth=1).settled()
+        with policy(precision):
+            part(make_ready(cell, shared), shared)
+    assert seen == ["float32", "bfloat16"]

@@ -40,6 +40,15 @@ def test_a_terminal_shows_tasks_below_one_another(monkeypatch):
     work(view)  # the display can be opened again
 
 
+def test_brackets_in_names_are_shown(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Terminal()
+    with View(stream=screen).task("reading images[red]/[/b]") as report:
+        report(1, 2, {"loss[a]": 0.5})
+    assert "reading images[red]/[/b]" in screen.getvalue() and "loss[a] 0.500" in screen.getvalue()
+
+
 def test_a_live_display_has_a_text_above_its_bars_and_a_log_has_none(monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("LINES", "8")

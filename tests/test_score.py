@@ -12,6 +12,7 @@ import ddjax
 from ddjax.distilled import released
 from ddjax.distilled.released import Facts, read_released, to_set
 from ddjax.distilled.saving import save_distilled
+from ddjax.execution.guard import Diverged
 from ddjax.preprocess import SPECS, Preprocess, fit
 from experiments import score as command
 from experiments.display.progress import View
@@ -173,11 +174,11 @@ def test_protocols_and_architectures(tmp_path, cache):
     settings = command.Settings(
         file=path, format="dance", architectures=("mlp", "convnet"), protocol=("ncfm",), factor=1, **SMALLEST
     )
-    rows = command.scored(settings, View(quiet=True))
+    rows = list(command.scored(settings, View(quiet=True)))
     assert [(row["protocol"], row["config"]["network"]) for row in rows] == [("ncfm", "mlp"), ("ncfm", "convnet")]
     assert len({row["fingerprint"] for row in rows}) == 2 and all(row["images"] == 10 for row in rows)
     with pytest.raises(ValueError, match="unknown protocol 'mine'"):
-        command.scored(command.Settings(file=path, format="dance", protocol=("mine",), **facts), View(quiet=True))
+        next(command.scored(command.Settings(file=path, format="dance", protocol=("mine",), **facts), View(quiet=True)))
 
 
 @pytest.mark.slow
@@ -190,4 +191,32 @@ def test_a_set_that_ddjax_saved_needs_no_facts(tmp_path, cache):
     path = save_distilled(made.distilled, tmp_path / "set")
     settings = command.Settings(file=path, protocol=("ncfm",), architectures=("mlp",), **SMALLEST)
     [row] = command.scored(settings, View(quiet=True))
-    assert row["protocol"] == "ncfm" and 0 <= row["last_acc"] <= 1
+    assert row["protocol"] == "ncfm" and 0 <= row["last_acc"] <= 1 and row["config"]["precision"] == "float32"
+    with pytest.raises(ValueError, match="says everything: leave out --space, --label-kind"):
+        next(command.scored(command.Settings(file=path, space="datm", label_kind="hard"), View(quiet=True)))
+
+
+def test_every_name_is_checked_before_the_first_score_and_a_score_is_kept_when_the_next_one_fails(
+    tmp_path, monkeypatch
+):
+    path, facts = written(tmp_path, "npz")
+    done, out = [], tmp_path / "rows.jsonl"
+
+    def row_of(experiment, *_):
+        if done:
+            raise Diverged("students")
+        done.append(experiment.network)
+        return {"protocol": "common", "config": vars(experiment), "last_acc": 0.5, "last_std": 0.0, "best_acc": 0.5} | {
+            "students": [0.5]
+        }
+
+    monkeypatch.setattr(command, "_row", row_of)
+    for networks, message in ((("mlp", "convnett"), "unknown network 'convnett'"), (("mlp", "vgg11"), "no depth")):
+        settings = command.Settings(file=path, architectures=networks, out=out, **SMALL | {"depth": 2}, **facts)
+        with pytest.raises(ValueError, match=message):
+            command.score(settings)
+    assert not done and not out.exists()
+    settings = command.Settings(file=path, architectures=("mlp", "convnet"), out=out, **SMALL, **facts)
+    with pytest.raises(Diverged):
+        command.score(settings)
+    assert done == ["mlp"] and len(out.read_text().splitlines()) == 1

@@ -9,14 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from unittest import mock
 
 import pytest
-from report_study import saved_set
 
 from ddjax.storage.rows import fingerprint
 from experiments.running import distilling
-from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
 from experiments.running.run import Outcome, run
 from experiments.running.shared import Shared
@@ -109,6 +106,18 @@ def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):
     assert not Store(tmp_path / "out").done(Experiment(**rows[1]["config"]))
 
 
+def test_a_sweep_without_a_score_has_no_report(config, tmp_path, capsys):
+    config.write_text(config.read_text().replace("depth = 1", "depth = 9"))
+    narrow = {"config": config, "out": tmp_path / "out", "seeds": (0,), "rates": (0.4,), "workers": 1, "quiet": True}
+    [cell] = cells(*narrowed([grids.from_file(config)], seeds=(0,), rates=(0.4,)))
+    with Store(tmp_path / "out").claimed([cell]):  # as by another process
+        assert sweep(**narrow) == 0
+    assert sweep(**narrow) == 1
+    said = capsys.readouterr().err
+    assert "1 of 1 cells failed; the reasons are in " in said and "report lists" not in said
+    assert not (tmp_path / "out" / "report").exists() and rows_of(tmp_path / "out")
+
+
 @pytest.mark.faults(
     6, "a fleet with one diverged cell", "it alone is failed_nan; the others keep their work and scores"
 )
@@ -133,49 +142,8 @@ def test_a_fleet_keeps_its_finished_cells(tmp_path, monkeypatch):
     assert not (tmp_path / "out" / "unfinished").exists()
 
 
-def test_a_stored_set_comes_with_its_cost_and_what_its_wrapper_did(tmp_path):
-    spent = {"distill_s": 1.0, "skipped": 0, "cleaning": {"kept": 0.9, "wrong": 0.1}}
-    Store(tmp_path).write([{"fingerprint": "a", "set": "b", "last_acc": 0.5, **spent}])
-    saved_set(tmp_path / "runs" / "a" / "distilled")
-    assert Store(tmp_path).distilled("b")[2] == spent and Store(tmp_path).distilled("c") is None
-
-
-def test_checkpoints_of_a_failed_cell_outlive_the_next_one(tmp_path):
-    keeping = Keeping(tmp_path / "unfinished")
-    failed, done = Experiment(seed=1), Experiment(seed=2)
-    for cell in (failed, done):
-        keeping.begin()
-        ready = mock.Mock(experiment=cell)
-        ready.dataset.provenance, ready.prepared.noise = {"digest": "a"}, {"checksum": "b"}
-        keeping.checkpoints([ready], "networks").folder.mkdir(parents=True)
-    keeping.finished([done])
-    assert [path.name for path in keeping.root.iterdir()] == [keeping.folder([failed]).name]
-
-
-def test_a_claimed_cell_is_left_alone_and_an_unfinished_one_leaves_nothing(tmp_path):
-    store, cell = Store(tmp_path), Experiment()
-    with store.claimed([cell]) as mine, Store(tmp_path).claimed([cell]) as others:
-        assert mine == [cell] and others == []
-    with store.claimed([cell]) as mine:
-        assert mine == [cell]
-
-
-def test_rows_of_one_program_are_written_together_or_not_at_all(tmp_path, monkeypatch):
-    store, rows = Store(tmp_path), [{"fingerprint": "first"}, {"fingerprint": "second"}]
-
-    def breaks(distilled, path):
-        raise RuntimeError("disk")
-
-    monkeypatch.setattr("experiments.sweeping.store.save_distilled", breaks)
-    with pytest.raises(RuntimeError, match="disk"):
-        store.write(rows, [ValueError("diverged"), Outcome({}, "digits", {}, "a set", None, {})])
-    assert not list(store.runs.iterdir())
-    store.write(rows)
-    assert set(rows_of(tmp_path)) == {"first", "second"}
-
-
 @pytest.mark.parametrize("lost", [(1,), (1, 2)])
-def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, lost):
+def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch, capsys, lost):
     store, fleet = Store(tmp_path), [Experiment(seed=1), Experiment(seed=2)]
     keeping = store.keeping()
 
@@ -190,6 +158,7 @@ def test_checkpoints_of_a_fleet_stay_while_it_can_continue(tmp_path, monkeypatch
     monkeypatch.setattr("experiments.sweeping.run.run", interrupted)
     failed = run_group(fleet, store, Shared(keeping=keeping))
     assert [cell.seed for cell in failed] == list(lost)
+    assert "2 cells failed as one program and run one by one: OSError: " in capsys.readouterr().err
     # the next sweep runs the failed cells, so it finds these checkpoints if all cells failed
     assert keeping.folder(fleet).exists() == (failed == fleet)
 

@@ -68,8 +68,10 @@ def test_parameters_of_slurm_jobs():
     asked = on_slurm.parameters(Resources(cpus=4, gpus=1, memory=32, hours=2), {"partition": "a", "nice": "5"}, "slurm")
     assert asked["timeout_min"] == 120 and asked["gpus_per_node"] == 1 and asked["mem_gb"] == 32
     assert (asked["slurm_partition"], asked["slurm_nice"]) == ("a", 5)
-    with pytest.raises(ValueError, match=r"integer number of GPUs; got gpus=0\.5"):
-        on_slurm.parameters(Resources(gpus=0.5), {}, "slurm")
+    for name in ("cpus", "gpus"):
+        with pytest.raises(ValueError, match=rf"integer number of {name}; got {name}=0\.5"):
+            on_slurm.parameters(Resources(**{name: 0.5}), {}, "slurm")
+    assert on_slurm.parameters(Resources(hours=0.001), {}, "slurm")["timeout_min"] == 1  # 0 is no limit
 
 
 def test_a_worker_is_told_where_caches_are_and_how_precise_products_are(cache):
@@ -176,6 +178,7 @@ def test_workers_are_for_small_images(monkeypatch):
         ({"executor": "ray", "slurm": ("partition=gpu",)}, "--slurm is only for --executor slurm"),
         ({"executor": "slurm", "address": "auto"}, "--address is only for --executor ray"),
         ({"resources": ("gpus=1",)}, "--resources is only for --executor ray or slurm"),
+        ({"executor": "slurm", "slurm": ("partition",)}, "--slurm takes NAME=VALUE; got 'partition'"),
         ({"executor": "slurm", "machine": "h20"}, "unknown machine 'h20'"),
     ],
 )
@@ -185,11 +188,13 @@ def test_options_of_another_executor_are_refused(tmp_path, options, words):
     assert not (tmp_path / "out").exists()
 
 
+RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
+
+
 def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):
-    more = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
-    assert execute([[]], Store(tmp_path), Where(workers=2), **more) == []
-    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet"):
-        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **more | {"fleet": True})
+    assert execute([[]], Store(tmp_path), Where(workers=2), **RUN) == []
+    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet True"):
+        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **RUN | {"fleet": True})
 
 
 def ran(tmp_path, command):

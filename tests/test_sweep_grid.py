@@ -6,7 +6,7 @@ import pytest
 
 from ddjax.distillers import DISTILLERS
 from experiments.running.config import Experiment, method_config
-from experiments.sweeping.grid import Grid, cells, from_file
+from experiments.sweeping.grid import Grid, cells, from_file, narrowed
 from experiments.sweeping.presets import LEARNED, PRESETS
 from experiments.sweeping.run import groups
 
@@ -64,6 +64,15 @@ def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
     assert {cell.noise_seed for cell in cells(one_draw)} == {5}
 
 
+def test_full_training_is_one_cell_whichever_of_its_protocols_run():
+    grid = Grid(methods=("full", "dm+relabel", "random"), ipc=(1,), seeds=(0,), protocols=("dance", "ncfm"))
+    for protocols in ((), ("ncfm",)):
+        found = cells(*narrowed([grid], protocols=protocols))
+        assert [cell.protocol for cell in found if cell.method == "full"] == ["dance"]
+        assert {cell.protocol for cell in found if cell.method == "random"} == set(protocols or grid.protocols)
+    assert [cell.protocol for cell in found if cell.method == "dm+relabel"] == ["ncfm"]  # its students correct labels
+
+
 def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
     found = cells(Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random",), seeds=(0, 1)))
     assert sorted(len(group) for group in groups(found, fleet=True)) == [4, 4]
@@ -76,6 +85,7 @@ def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
         ("[everywhere]\nwidht = 4", "unknown setting .*'widht'.*Did you mean 'width'"),
         ('[everywhere]\nprotocol = "quick"', r"protocol is an axis of the grid: write protocols = \[...\]"),
         ("[of_method.dance.0]\nrate = 0.2", r"rate is an axis of the grid: write noises = \[...\]"),
+        ("[of_method.danse.0]\nsteps = 4", "unknown method 'danse'.*Did you mean 'dance'"),
         ("everywhere = 4", "tables of settings; got 4"),
         ("[of_method.dance]\nsteps = 4", "needs a number of images per class, or 0 for any; got 'steps'"),
         ("[of_method]\ndance = 4", "of_method.NAME.IPC are tables of settings; got 4"),

@@ -1,20 +1,27 @@
 """A plan says what a sweep will take, before anything is loaded; rows that are there refine it."""
 
+import dataclasses
+import re
+
 import jax
 import numpy as np
 import pytest
+import tyro
 from report_study import row
 
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
+from ddjax.noise import long_tail
 from ddjax.storage.rows import fingerprint, hardware
 from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
+from experiments.display.progress import View
 from experiments.reporting.inference import seeds_needed
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
-from experiments.sweeping.cost import cost, members_that_fit
+from experiments.sweeping.cost import cost, members_that_fit, shape_of
+from experiments.sweeping.executors import Where, execute
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.operations import copies
@@ -71,6 +78,21 @@ def test_the_study_of_cifar10_has_a_believable_plan(machine, days, tmp_path, cap
     # 100 experts, 101 epochs, 320,010 numbers of 4 bytes, 9 labels, 3 seeds
     assert "27 sets" in experts and "349.1 GB" in experts
     assert not list(tmp_path.iterdir())
+
+
+def test_a_long_tail_is_cut_after_its_images_are_chosen():
+    tail = Experiment(dataset="cifar10", imbalance=50.0)
+    whole = len(long_tail(np.repeat(np.arange(10), 5000), 50.0, 5000))
+    assert shape_of(tail).train == whole > 10_000
+    assert shape_of(dataclasses.replace(tail, limit=10_000)).train == 10_000
+
+
+def test_rows_of_other_settings_refine_nothing(tmp_path):
+    short, long = (Experiment(method="full", rate=0.4, epochs=epochs).settled() for epochs in (15, 60))
+    store, here = Store(tmp_path), dataclasses.replace(CPU, name="here")
+    store.write([{"fingerprint": fingerprint(short), "status": "done", "seconds": 123.0, "hardware": hardware()}])
+    estimates = planning.plan([[short, long, dataclasses.replace(short, seed=1)]], store, here, fleet=False).estimates
+    assert [one.measured for one in estimates] == [True, False, True]
 
 
 def test_rows_refine_their_kind(tmp_path):
@@ -144,3 +166,15 @@ def test_seeds_are_planned_for_an_effect(tmp_path, capsys):
     assert "1 comparison;" in planned_seeds(own, grid, 0.03)[0] and "unknown" in planned_seeds(own[:1], grid, 0.02)[1]
     assert sweep(methods=("random", "full"), out=tmp_path, dry_run=True, machine="cpu2", effect=0.02) == 0
     assert "difference of 2 points" in capsys.readouterr().out
+
+
+def test_messages_about_fleets_name_a_flag_as_it_is_typed(tmp_path):
+    cell, store, small = Experiment(rate=0.4).settled(), Store(tmp_path), dataclasses.replace(CPU, memory=1.0)
+    said = [planning.listing(planning.plan([[cell]], store, small, True), store)]
+    with pytest.raises(ValueError) as error:
+        execute([[cell]], store, Where(workers=2), fleet=True, machine=None, view=View(quiet=True), landed=None)
+    flags = [re.search(r"--\S*fleet(?: \w+)?", words)[0].split() for words in (*said, str(error.value))]
+    assert flags == [["--fleet", "False"], ["--fleet", "True"]]
+    for flag in flags:
+        words = [*flag, "--dry-run", "--machine", "cpu2", "--most", "0", "--out", str(tmp_path)]
+        assert tyro.cli(sweep, args=words) == 0

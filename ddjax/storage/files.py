@@ -120,17 +120,31 @@ def _unwritten(error: OSError, path: pathlib.Path) -> OSError:
     return type(error)(error.errno, f"{reason}: not written, and what was there before is as it was", str(path))
 
 
-def tidied(folder: pathlib.Path) -> None:
+def interrupted(folder: pathlib.Path) -> set[str]:
+    """The names of the folders in `folder` that a process is replacing, or was when it was killed."""
+    return {_name(aside) for aside in folder.glob(f"{ASIDE}*")}
+
+
+def tidied(folder: pathlib.Path, only: str = "*") -> None:
     """Remove the temporary folders of killed processes; no process may be writing into `folder` now.
 
     A folder that was moved out of the way, and whose replacement did not arrive, is moved back.
+
+    Args:
+      folder: the folder.
+      only: the name of the folder that was being replaced; by default all.
     """
-    for aside in folder.glob(f"{ASIDE}*"):
-        name = aside.name.removeprefix(ASIDE).rsplit(".", 2)[0]
+    for aside in folder.glob(f"{ASIDE}{only}.*"):
+        name = _name(aside)
         if aside.suffix == OLD and not (folder / name).exists():
             os.rename(aside, folder / name)
         else:
             remove(aside)
+
+
+def _name(aside: pathlib.Path) -> str:
+    """The name of the folder that a temporary one replaces."""
+    return aside.name.removeprefix(ASIDE).removesuffix(OLD).rpartition(".")[0]
 
 
 def remove(path: pathlib.Path) -> None:

@@ -118,7 +118,10 @@ def join_hosts() -> None:
     if None in given and any(given[1:]):
         raise ValueError(f"a run on several hosts needs all of {', '.join(names)}; got {given}")
     if None in given:
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise ValueError(f"no cluster was found ({error}): set {', '.join(names)} on each host") from error
     else:
         jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
 

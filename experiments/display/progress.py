@@ -165,12 +165,12 @@ def live_display(stream: IO[str]) -> Any:
             yield self.make_tasks_table(self.tasks)
 
     columns = [
-        TextColumn("[bold]{task.description}", markup=True),
+        TextColumn("{task.description}", style="bold", markup=False),  # names may contain brackets
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[metrics]}"),
+        TextColumn("{task.fields[metrics]}", markup=False),
     ]
     return Display(*columns, console=Console(file=stream))
 

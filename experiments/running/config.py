@@ -109,9 +109,13 @@ class Experiment:
         ranges.fields(self)
 
     def settled(self) -> "Experiment":
-        """The same with default rate and precision filled in, so that equal runs have equal fingerprints."""
+        """The same with default rate and precision filled in, and without integers in place of floats, as in TOML.
+
+        Equal runs then have equal fingerprints.
+        """
         rate = self.rate if self.rate is not None else 0.0 if self.noise in RATELESS else 0.4
-        filled = {"rate": rate, "precision": self.precision or default()}
+        filled = {"rate": float(rate), "holdout": float(self.holdout), "precision": self.precision or default()}
+        filled |= {"imbalance": self.imbalance and float(self.imbalance)}
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
     @property

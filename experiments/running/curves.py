@@ -17,7 +17,8 @@ from ddjax.precision import default, policy
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.distilling import seen
-from experiments.running.scoring import score_full, score_students
+from experiments.running.full import train_on_all
+from experiments.running.scoring import score_students
 from experiments.running.shared import Ready, Shared, make_ready
 
 Curve = dict[str, list[float]]  # column -> a value at each step or epoch
@@ -44,12 +45,14 @@ def curves(cells: list[Experiment], at: Sequence[float], shared: Shared, view: V
     with policy(cells[0].precision or default()):
         ready = [make_ready(cell, shared) for cell in cells]
         if ready[0].parsed.on_all:
-            scored = [intact(outcome)[0].curves for outcome in score_full(ready, shared, view)]
+            scored = [intact(outcome)[0].curves for outcome in train_on_all(ready, shared, view)]
             made = []
             for curve in scored:
                 accuracy, memorised = (np.mean(curve[name], axis=0).tolist() for name in ("test_acc", "given_acc"))
                 made.append({"epochs": [*range(1, len(accuracy) + 1)], "accuracy": accuracy, "memorised": memorised})
             return made
+        if ready[0].parsed.wrapper and len(cells) > 1:  # cleaned sets differ in size
+            return [curve for cell in cells for curve in curves([cell], at, shared, view)]
         whole = ready[0].method.steps(ready[0].config)
         stops = sorted({round(share * whole) for share in at})
         sets = snapshots(ready, stops, shared)

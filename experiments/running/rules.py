@@ -90,7 +90,8 @@ def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
     recipe, model, train = full_recipe(cell), cell.network(cell.baseline.network), preprocessed(cell, shared).train
     experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
-    key = (*data, experiment.seed, recipe, model.spec, program(model, tuple(train.images.shape[1:])) or model)
+    settings = (experiment.seed, experiment.precision, recipe, model.spec)
+    key = (*data, *settings, program(model, tuple(train.images.shape[1:])) or model)
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
     kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(

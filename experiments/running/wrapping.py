@@ -33,7 +33,7 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     model, kept = cell.network(cell.baseline.network), shared.checkpoints([cell], "cleaning")
     networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
     data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint)
-    key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, model.spec)
+    key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, experiment.precision, model.spec)
     return shared.once("cleaned", key, lambda: cleaning.WRAPPERS[name](train, networks))
 
 

@@ -1,7 +1,7 @@
 """Predicted cost of a cell, from shapes alone: operations, sequential passes, memory and disk.
 
 Nothing is loaded or compiled. Predictions are accurate to a factor of about two. `planning` replaces them by measured
-rows of the same kind.
+rows of other labels or seeds.
 """
 
 import math
@@ -40,16 +40,16 @@ class Cost(NamedTuple):
 
 
 def shape_of(cell: Experiment) -> Shape:
-    """Shape of the cell's training data, after limit and imbalance."""
+    """Shape of the cell's training data: of its long tail if it has one, and of that the first `limit` images."""
     if cell.dataset in SHAPES:
         shape = Shape(*SHAPES[cell.dataset])
     else:
         found = load(cell.dataset)
         shape = Shape(len(found.labels), len(found.test_labels), tuple(found.image_shape), found.num_classes)
-    n, k = min(cell.limit or shape.train, shape.train), shape.classes
+    n, k = shape.train, shape.classes
     if cell.imbalance:
         n = sum(int(n / k * cell.imbalance ** (-c / max(1, k - 1))) for c in range(k))
-    return shape._replace(train=n)
+    return shape._replace(train=min(cell.limit or n, n))
 
 
 def cost(cell: Experiment, machine: Machine) -> Cost:

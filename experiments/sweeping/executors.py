@@ -35,7 +35,10 @@ class Where:
     slurm: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse options of another executor."""
+        """Refuse options of another executor, and options of sbatch without a value."""
+        for option in self.slurm:
+            if "=" not in option:
+                raise ValueError(f"--slurm takes NAME=VALUE; got {option!r}")
         users = {"workers": ("here",), "address": ("ray",), "slurm": ("slurm",), "resources": ("ray", "slurm")}
         for name, executors in users.items():
             if getattr(self, name) and self.executor not in executors:
@@ -67,7 +70,7 @@ def execute(
         workers = where.workers or (1 if alone else usual_workers(missing))
         if workers > 1 and alone:
             raise ValueError(
-                f"--workers {workers} does not work with --fleet, --tensorboard or an accelerator: use --workers 1"
+                f"--workers {workers} does not work with --fleet True, --tensorboard or an accelerator: use --workers 1"
             )
         if workers == 1 or not missing:
             return run_missing(rounds, store, together, view, landed)

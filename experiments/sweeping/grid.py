@@ -15,6 +15,8 @@ Settings = Mapping[str, Any]  # fields of Experiment
 # field of an experiment -> axis of a grid
 AXES = {"dataset": "datasets", "noise": "noises", "rate": "noises", "method": "methods", "ipc": "ipc", "seed": "seeds"}
 AXES |= {"protocol": "protocols"}
+# baseline -> its first protocol, which names its runs whichever of its protocols a grid has
+_FIRST = {baseline: protocol for protocol, baseline in reversed(BASELINE_OF.items())}
 
 
 @ranges.settings()
@@ -62,10 +64,13 @@ def rounds(*grids: Grid) -> list[list[Experiment]]:
 
 
 def _cells(grid: Grid) -> Iterator[Experiment]:
-    whole: dict[str, str] = {}  # protocols with the same full-set baseline share its runs, under the first of them
+    whole: dict[str, str] = {}  # the name for runs of a full-set baseline -> the grid's first protocol that has it
     for protocol in grid.protocols:
-        whole.setdefault(BASELINE_OF.get(protocol, protocol), protocol)
+        whole.setdefault(_FIRST.get(BASELINE_OF.get(protocol), protocol), protocol)
     for seed, dataset, method in itertools.product(grid.seeds, grid.datasets, grid.methods):
+        parsed, protocols = parse(method), grid.protocols
+        if parsed.on_all:  # students that correct labels are those of the protocol; otherwise it changes nothing
+            protocols = tuple(whole.values() if parsed.relabel else whole)
         for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
             own = grid.of_method.get(method, {})
             given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
@@ -73,7 +78,7 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
                 # innermost, because protocols share a distilled set
-                for protocol in whole.values() if parse(method).on_all else grid.protocols:
+                for protocol in protocols:
                     cell = Experiment(
                         dataset=dataset,
                         noise=kind,
@@ -142,6 +147,8 @@ def from_file(path: pathlib.Path) -> Grid:
     everywhere = _settings(table.pop("everywhere", {}), path)
     axes = {name: _tuples(values) for name, values in table.items()}
     try:
+        for method in own:
+            parse(method)  # reports a name that is misspelt
         return Grid(**axes, everywhere=everywhere, of_method=own)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -163,12 +170,8 @@ def _settings(value: Any, path: pathlib.Path) -> Settings:
 
 
 def _tuples(values: Any) -> Any:
-    """Convert arrays to tuples, and integer rates to float, which makes equal cells have equal fingerprints."""
-    if not isinstance(values, list):
-        return values
-    if len(values) == 2 and isinstance(values[0], str) and type(values[1]) is int:
-        return values[0], float(values[1])
-    return tuple(map(_tuples, values))
+    """Convert arrays to tuples."""
+    return tuple(map(_tuples, values)) if isinstance(values, list) else values
 
 
 def _size(ipc: str, method: str, path: pathlib.Path) -> int:

@@ -1,5 +1,6 @@
 """Jobs through submitit: Slurm arrays, or processes on this machine for a test."""
 
+import math
 import os
 import pathlib
 import time
@@ -54,9 +55,10 @@ def parameters(need: Resources, settings: dict[str, str], cluster: str) -> dict:
     """The resources as arguments of submitit."""
     if need.tpus:
         raise ValueError(f"Slurm has no TPU resource: replace tpus={need.tpus:g} by --slurm partition=NAME")
-    if need.gpus != int(need.gpus):
-        raise ValueError(f"Slurm needs an integer number of GPUs; got gpus={need.gpus:g}")
-    found = {"name": "ddjax", "timeout_min": int(60 * need.hours), "cpus_per_task": need.cpus}
+    for name in ("cpus", "gpus"):
+        if (count := getattr(need, name)) != int(count):
+            raise ValueError(f"Slurm needs an integer number of {name}; got {name}={count:g}")
+    found = {"name": "ddjax", "timeout_min": math.ceil(60 * need.hours), "cpus_per_task": int(need.cpus)}
     found |= {"gpus_per_node": int(need.gpus)} if need.gpus else {}
     found |= {"mem_gb": need.memory} if need.memory else {}
     return found | ({f"slurm_{name}": _number(value) for name, value in settings.items()} if cluster == "slurm" else {})

@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     cell: Experiment
     row: dict[str, Any] | None
     seconds: float | None
-    measured: bool  # from rows of the same data, method, size and protocol
+    measured: bool  # from rows that differ only in labels and seeds
     memory: float | None
     disk: int
 
@@ -44,22 +44,17 @@ class Plan(NamedTuple):
     compile_s: float
 
 
-def kind(cell: Experiment) -> tuple:
-    """Key of cells that take about the same time."""
-    return cell.dataset, cell.method, cell.ipc, cell.protocol
-
-
 def plan(rounds: list[list[Experiment]], store: Store, machine: Machine, fleet: bool) -> Plan:
-    """Predict the cells of all rounds by formula, or by the mean of rows of the same kind if this machine has some.
+    """Predict the cells of all rounds by formula, or by the mean of this machine's rows.
 
-    Measured rows include the shared work, so a kind with rows adds no shared work.
+    These rows differ from the cell only in labels and seeds. They include the shared work, so the cell adds none.
     """
     cells = [cell for part in rounds for cell in part]
     rows = {cell: store.row(cell) for cell in cells}
     took = defaultdict(list)
     for cell, row in rows.items():
         if machine.name == "here" and row and row["status"] == "done" and row["hardware"] == hardware():
-            took[kind(cell)].append(row["seconds"])
+            took[alike(cell)].append(row["seconds"])
     estimates, common, missing = [], {}, []
     together = [group for part in rounds for group in groups(part, fleet, machine.memory)]
     sizes = {cell: len(group) for group in together for cell in group}
@@ -67,15 +62,15 @@ def plan(rounds: list[list[Experiment]], store: Store, machine: Machine, fleet: 
         members, known = sizes[cell], cost(cell, machine)
         rate = machine.rate(cell.precision)
         seconds = None if known.work is None else known.work.flop / rate + known.work.passes * machine.pass_s / members
-        measured = bool(took[kind(cell)])
+        measured = bool(took[alike(cell)])
         if measured:
-            seconds = statistics.fmean(took[kind(cell)])
+            seconds = statistics.fmean(took[alike(cell)])
         estimates.append(Estimate(cell, rows[cell], seconds, measured, fleet_memory(known, members), known.disk))
         if rows[cell] is None or rows[cell]["status"] != "done":
             missing.append(cell)
             for part in () if measured else known.common:
                 common[part.key] = (part, part.work.flop / rate + part.work.passes * machine.pass_s)
-    programs = {alike(cell) for cell in missing if not took[kind(cell)]}
+    programs = {alike(cell) for cell in missing if not took[alike(cell)]}
     return Plan(machine, estimates, list(common.values()), len(programs) * machine.compile_s)
 
 
@@ -129,9 +124,9 @@ def _totals(made: Plan, store: Store) -> list[str]:
         f"(there are {in_bytes(made.machine.memory)}), {in_bytes(disk)} of disk"
     )
     if any(not one.measured for one in todo):
-        lines.append("~: from a formula, good to a factor of about two; rows of the same kind refine it")
+        lines.append("~: from a formula, good to a factor of about two; rows of other labels or seeds replace it")
     if peak > made.machine.memory:
-        lines.append("that is more memory than there is: fewer cells side by side (--no-fleet), or smaller batches")
+        lines.append("that is more memory than there is: fewer cells side by side (--fleet False), or smaller batches")
     return lines
 
 

@@ -15,7 +15,7 @@ from experiments.running.run import Outcome, alike, run
 from experiments.running.shared import Shared
 from experiments.sweeping.cost import members_that_fit
 from experiments.sweeping.machines import device_memory
-from experiments.sweeping.store import NAMED, Store
+from experiments.sweeping.store import Store, named
 
 
 def groups(cells: list[Experiment], fleet: bool, room: float = math.inf) -> list[list[Experiment]]:
@@ -92,6 +92,8 @@ def run_group(cells: list[Experiment], store: Store, shared: Shared, view: View 
         outcomes = run(cells, shared=shared, view=view)
     except Exception as error:
         if len(cells) > 1:
+            words = f"{type(error).__name__}: {error}"
+            print(f"{len(cells)} cells failed as one program and run one by one: {words}", file=sys.stderr)
             used = set(keeping.used) if keeping else set()
             failed = [cell for one in cells for cell in run_group([one], store, shared, view)]
             if keeping and len(failed) < len(cells):
@@ -119,7 +121,7 @@ def failure(cell: Experiment, error: Exception, seconds: float) -> dict:
     return {
         "status": "failed_nan" if isinstance(error, Diverged) else "failed",
         "reason": f"{type(error).__name__}: {error}",
-        **{name: getattr(cell, name) for name in NAMED},
+        **named(cell),
         "seconds": round(seconds, 2),
         "config": vars(cell),
         "fingerprint": fingerprint(cell),

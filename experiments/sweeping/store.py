@@ -13,9 +13,9 @@ from typing import Any
 from ddjax.distilled import DistilledSet
 from ddjax.distilled.saving import load_distilled, save_distilled
 from ddjax.storage.checkpoints import SECONDS
-from ddjax.storage.files import replacing, replacing_folder, tidied
+from ddjax.storage.files import interrupted, replacing, replacing_folder, tidied
 from ddjax.storage.locks import Held, alone
-from ddjax.storage.rows import fingerprint, to_line
+from ddjax.storage.rows import fingerprint, parsed, text_of, to_line
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
 from experiments.running.methods import sized
@@ -58,18 +58,24 @@ class Store:
 
     def plan(self, cells: list[Experiment]) -> None:
         """Write the list of planned cells, from which the report determines the missing ones."""
-        plan = [
-            {name: getattr(cell, name) for name in NAMED}
-            | {"fingerprint": fingerprint(cell), "ipc": cell.ipc if sized(cell.method) else None}
-            for cell in cells
-        ]
+        plan = [named(cell) | {"fingerprint": fingerprint(cell)} for cell in cells]
         with replacing(self.root / PLAN, "w") as file:
             json.dump(plan, file)
 
     def row(self, cell: Experiment) -> dict[str, Any] | None:
-        """The cell's row, or None before its first run."""
-        path = self.runs / fingerprint(cell) / ROW
-        return json.loads(path.read_text()) if path.exists() else None
+        """The cell's row, or None before its first run.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        folder = self.runs / fingerprint(cell)
+        try:
+            row, reason = parsed(text_of(folder / ROW))
+        except FileNotFoundError:  # also for a moment while another process replaces the row of a failed run
+            return None
+        if row is None:
+            raise ValueError(f"{folder / ROW} {reason}: remove {folder}, and the cell runs again")
+        return row
 
     def done(self, cell: Experiment) -> bool:
         """Whether the cell has a score. A failed cell runs again."""
@@ -130,11 +136,12 @@ class Store:
             yield mine
 
     def tidy(self) -> None:
-        """Remove incomplete folders of killed processes, unless another process is running."""
-        try:
-            with contextlib.ExitStack() as claims:
-                for claim in (self.root / "claims").glob("*"):
-                    claims.enter_context(alone(claim, "a cell"))
-                tidied(self.runs)
-        except Held:
-            return
+        """Remove incomplete folders of killed processes, except those of cells that another process runs."""
+        for name in interrupted(self.runs):
+            with contextlib.suppress(Held), alone(self.root / "claims" / name, f"the run {name}"):
+                tidied(self.runs, name)
+
+
+def named(cell: Experiment) -> dict[str, Any]:
+    """The columns that name a cell in the plan and in the row of a failed run, as in a row with a score."""
+    return {name: getattr(cell, name) for name in NAMED} | {"ipc": cell.ipc if sized(cell.method) else None}
