@@ -27,7 +27,7 @@ NEEDED_BY = {
 }
 # extra -> what needs it
 NEEDED_FOR = {
-    "denoise": "experiments.denoise with --compare or --method cleanlab",
+    "denoise": "experiments.denoise with --compare, and the methods cleanlab and prune+METHOD",
     "ray": "experiments.sweep --executor ray",
     "slurm": "experiments.sweep --executor slurm",
     "tensorboard": "--tensorboard of experiments.one and experiments.sweep",

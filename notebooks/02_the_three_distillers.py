@@ -145,5 +145,5 @@ for method, outcome in outcomes.items():
     print(f"{method:7} corrected {100 * told['corrected']:.0f} %  memorised {100 * told['memorised']:.0f} %")
 
 # %% [markdown]
-# Try `noise="asymmetric"`: errors with a structure are learned with the images. Next: write your own distiller
+# Try `noise="asymmetric"`: errors with a structure are harder to remove. Next: write your own distiller
 # (`03_write_your_own_kernel_distiller`).

@@ -52,9 +52,9 @@ place = begin(drive=None)  # "ddjax" stores a long sweep in that folder of your 
 # %% [markdown]
 # ## The grid
 #
-# Small sizes: digits, two methods, two rates, a few minutes. Full sizes: CIFAR-10 with the published settings, weeks on
-# one accelerator. Reduce the grid (`methods`, `rates`, `ipc`, `seeds`) to the time of your session. Finished cells do
-# not run again.
+# Small sizes: digits, two methods, two rates, a few minutes. Full sizes: a part of the grid on CIFAR-10 with the
+# published settings, half an hour on one H200 by its plan. Fit `methods`, `rates`, `ipc` and `seeds` to the time of
+# your session. Finished cells do not run again.
 
 # %%
 import pathlib

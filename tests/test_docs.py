@@ -4,6 +4,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import pathlib
 import re
 import shlex
@@ -25,6 +26,10 @@ def load_file(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def page(name):
+    return (ROOT / f".docs/pages/{name}.md").read_text()
 
 
 public = load_file("public")
@@ -97,7 +102,7 @@ def test_tables_of_names_are_complete():
     from experiments.running.methods import BEFORE, CONTROLS
     from experiments.sweeping.presets import PRESETS
 
-    study, start = ((ROOT / f".docs/pages/{name}.md").read_text() for name in ("study", "start"))
+    study, start = page("study"), page("start")
     wrapped = [f"{name}+dance" for name in BEFORE]
     names = (*PRESETS, *PROTOCOLS, *BASELINES, *DISTILLERS, *CONTROLS, *wrapped)
     assert not [name for name in names if f"`{name}`" not in study]
@@ -140,6 +145,19 @@ def test_the_scripts_of_ci_name_files_that_are_there():
     for script in (ROOT / ".ci").iterdir():
         for name in re.findall(r"\b(?:tests|experiments)/[\w/*.]+", script.read_text()):
             assert list(ROOT.glob(name)), f".ci/{script.name} names {name}"
+
+
+def test_the_table_of_compiled_programs_has_the_numbers_of_its_rows():
+    rows = [json.loads(line) for line in (ROOT / "experiments/results/compile.jsonl").read_text().splitlines()]
+    search = {-0.5: "short", 0.0: "full"}
+    known = {
+        (row["name"], search[row["effort"]], f"{row['compile_s']:.0f}", row["convolutions"])
+        for row in rows
+        if row["backend"] == "tpu"
+    }
+    table = re.findall(r"^\| ([\w ,]+) \| (short|full) \| (\d+)(?: \*)? \| [\d.]+ \| (\d+) \|$", page("devices"), re.M)
+    shown = {(name.split(" cores")[0], how, seconds, int(count)) for name, how, seconds, count in table}
+    assert len(shown) > 20 and not shown - known
 
 
 def test_every_page_is_in_the_navigation():

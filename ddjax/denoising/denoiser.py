@@ -80,7 +80,8 @@ def denoise(
       students: number of networks that judge.
       protocol: how students are trained.
       epochs: of students; replaces the protocol's number.
-      plain_epochs: of plain training for cleanlab and small_loss, which stops after a tenth; by default 200.
+      plain_epochs: of networks that learn from all labels, by default 25; for cleanlab, and for small_loss, which stops
+        after a tenth, by default 200.
       network, width, depth: of the judging networks; by default the protocol's ConvNet, with width 32 for images of up
         to 16 pixels and 64 for larger ones. The distilling network has the same width.
       flip: False for images whose meaning changes in a mirror, such as digits and letters.

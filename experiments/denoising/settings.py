@@ -35,12 +35,13 @@ class Settings:
       students: number of networks that judge the labels.
       protocol: evaluation protocol that trains the students.
       epochs: training epochs of the students; by default those of the protocol.
-      plain_epochs: training epochs of cleanlab's networks; small_loss stops after a tenth of them. By default 200.
+      plain_epochs: training epochs of networks that learn from all labels, by default 25; for cleanlab, and for
+        small_loss, which stops after a tenth of them, by default 200.
       network: architecture of the networks; by default that of the protocol.
       width: channels of the first block, if the network is a ConvNet.
       depth: number of blocks, if the network is a ConvNet.
       flip: augment with horizontal flips. Use --no-flip if a flipped image has another meaning, such as a letter. The
-        data sets digits, mnist and svhn are never flipped.
+        data sets digits, mnist and svhn_cropped are never flipped.
       score: score for the ranking: posterior, self_confidence, margin, loss, confidence_weighted_entropy, disagreement
         or hybrid.
       precision: flag labels of which at least this share is expected to be wrong.

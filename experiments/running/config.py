@@ -51,7 +51,7 @@ class Experiment:
             module:ATTRIBUTE.
         rate: nominal share of wrong labels; by default 0.4 for the kinds of noise that have a rate.
         method: random, herding, kcenter, rcig, ..., full (no reduction), or module:METHOD; a robust rule such as elr or
-            coteaching, cleanlab, METHOD+relabel, prune+METHOD (see experiments.running.methods).
+            coteaching, cleanlab, METHOD+relabel, prune+METHOD; an unknown name lists all.
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
