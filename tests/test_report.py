@@ -21,7 +21,7 @@ from experiments.reporting import pictures
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
-from experiments.reporting.opening import _main, interval
+from experiments.reporting.opening import _main, headline, interval
 from experiments.reporting.page import page
 from experiments.reporting.rows import read_rows
 from experiments.reporting.verdicts import judge
@@ -220,6 +220,19 @@ def test_the_page_starts_with_results_and_their_uncertainty(document):
     half = stats.t.isf(0.025, 4) * 100 * gain.se
     assert (low, high) == pytest.approx((100 * gain.mean - half, 100 * gain.mean + half), abs=0.06)
     assert not re.search(r"\b[CP]\d+\b(?!\")", re.sub(r"<[^>]*>", "", opened))  # no name of a claim without its title
+
+
+@pytest.mark.parametrize(
+    ("spread", "whole", "words"),
+    [
+        ((0.0, 0.0, 0.0), 3, "3 seeds without spread allow no interval of the difference."),
+        ((-0.01, 0.0, 0.01), 1, "1 seed is too few for an interval of the difference."),
+        ((-0.01, 0.0, 0.01), 3, "points ("),
+    ],
+)
+def test_only_a_difference_with_spread_has_an_interval(spread, whole, words):
+    study = Study.of(seeds(0.7, spread) + seeds(0.6, (0.0, 0.0, 0.0), method="full")[:whole])
+    assert words in headline(study) and ("intervals" in headline(study)) == ("points" in words)
 
 
 def test_distilled_images_have_one_size(document):
