@@ -132,15 +132,18 @@ def test_tables_contain_each_run_and_each_cell(sweep):
 def test_the_page_lists_missing_runs_of_the_plan(tmp_path, capsys):
     there = [row(0.5, "dm", seed=s) for s in (0, 1)]
     absent = [row(0.5, method, ipc=50, seed=s) for method in ("dm", "full") for s in (0, 1, 2)]
+    absent += [row(0.5, "dm", ipc=50, seed=s, steps=5) for s in (0, 1, 2)]  # other settings of the same seeds
+    fails = row(0.5, "dm", seed=3)
+    there.append({name: fails[name] for name in ("fingerprint", "config")} | {"status": "failed"})
     for made in there:
         append(tmp_path / "results.jsonl", made)
     cells = [Experiment(**{**made["config"], "options": ()}) for made in (*there, *absent)]
     Store(tmp_path).plan(cells)
     assert report(tmp_path) == 0
     text = (tmp_path / "report" / "report.html").read_text()
-    assert "Of 8 planned runs" in text and "symmetric 0.4: dm, 50 per class, common: 3 seeds" in text
+    assert "Of 12 planned runs" in text and "symmetric 0.4: dm, 50 per class, common: 3 seeds" in text
     assert "symmetric 0.4: full, common: 3 seeds" in text
-    assert "8 runs are planned: 6 are missing, 0 failed; 0 of 3 seeds are complete" in capsys.readouterr().out
+    assert "12 runs are planned: 9 are missing, 1 failed; 0 of 4 seeds are complete" in capsys.readouterr().out
     assert 'id="missing"' in text and not Outline(text).open
 
 
