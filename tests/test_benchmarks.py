@@ -11,7 +11,7 @@ import pytest
 from ddjax.backend import targeting
 from ddjax.precision import policy
 from experiments.bench import bench
-from experiments.benchmarks import BENCHMARKS, features, judging, pytorch, vectors
+from experiments.benchmarks import BENCHMARKS, experts, features, judging, pytorch, vectors
 from experiments.benchmarks.measure import Settings, elsewhere, entry
 
 TOY = """
@@ -80,3 +80,16 @@ def test_nothing_is_measured_if_pytorch_does_not_see_the_accelerator(monkeypatch
     monkeypatch.setitem(sys.modules, "torch", blind)
     with targeting("gpu"):
         assert list(pytorch.against_pytorch(Settings())) == []
+
+
+def test_the_time_of_two_experts_in_one_program_is_per_expert(monkeypatch):
+    for name in ("fleet_epoch", "compiled"):
+        monkeypatch.setattr(experts, name, lambda *arguments: int)
+    monkeypatch.setattr(experts, "times", lambda calls, repeats: [[1.0] * repeats for _ in calls])
+    monkeypatch.setattr(
+        experts, "measure", lambda name, call, gflop, repeats, **more: entry(name, 4.0, gflop, 0.5, **more)
+    )
+    rows = {row["name"]: row for row in experts.experts(Settings(width=4, batch=8))}
+    one, two = rows["experts gsam"], rows["experts gsam x2"]
+    assert (one["seconds"], two["seconds"], two["gflop"]) == (4.0, 2.0, one["gflop"])
+    assert two["images_per_s"] == 3 * 8 / 2.0 and two["ratio"] == 0.5

@@ -130,7 +130,7 @@ def test_rows_of_a_sweep_are_read_and_a_failed_cell_says_why(tmp_path):
 def test_the_page_shows_what_is_known_of_each_section():
     rows = [
         {"section": "tests", "job": "t", "name": "test_a", "verdict": "passed", "why": ""},
-        {"section": "tests", "job": "t", "name": "test_b", "verdict": "failed", "why": "differs"},
+        {"section": "tests", "job": "t", "name": "test_b", "verdict": "failed", "why": "a | b differs"},
         {"section": "compile", "job": "c", "name": "train", "products": "float32", "compile_s": 40.0},
         {"section": "speed", "job": "s", "name": "train", "products": "float32", "seconds": 0.5, "gflop": 1000.0}
         | {"gemm_fraction": 0.25, "peak_mib": 7.0, "compile_s": 1.0},
@@ -140,7 +140,7 @@ def test_the_page_shows_what_is_known_of_each_section():
         {"section": "pytorch", "job": "p", "name": "p", jobs.SKIPPED: "2 s were left"},
     ]
     text = page({"hardware": "1 x H100"}, rows)
-    assert "1 passed, 1 failed" in text and "differs" in text and "1 x H100" in text
+    assert "1 passed, 1 failed" in text and r"a \| b differs" in text and "1 x H100" in text
     assert "|  500 |         2 |      0.25 |" in text and " 40 |" in text, text
     assert "| dance    |" in text and " 25 |" in text
     assert "status 1: no memory" in text and "skipped: 2 s were left" in text

@@ -187,9 +187,9 @@ def test_the_label_that_a_person_accepted_is_taken(pictures, tmp_path):
 
 
 def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
-    """A .csv may list a file twice with one label."""
-    report = dataclasses.replace(texts.report, ids=np.array(["a", "b", "c", "a", "e", "f"]))
-    made, _ = decided(report, decisions(tmp_path / "d.csv", [("a", "", "", "reject")] * 2))
+    """A .csv may list a file twice with one label. A name may begin with a space."""
+    report = dataclasses.replace(texts.report, ids=np.array([" a", "b", "c", " a", "e", "f"]))
+    made, _ = decided(report, decisions(tmp_path / "d.csv", [(" a", "", "", "reject")] * 2))
     assert not made.flagged.any()
 
 
@@ -200,6 +200,7 @@ def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
         ([("mail 9", "ham", "accept")], COLUMNS, "ids that were not judged: mail 9"),
         ([("mail 0", "eggs", "accept")], COLUMNS, "accepts the labels eggs; the classes are ham, spam"),
         ([("mail 1", "ham", "accept"), ("mail 1", "", "reject")], COLUMNS, "accepts and rejects mail 1"),
+        ([("mail 1", "ham", "accept"), ("mail 1", "spam", "accept")], COLUMNS, "accepts several labels for mail 1"),
         ([("mail 1", "accept")], ("id", "decided"), "no column suggested_label, decision"),
     ],
 )

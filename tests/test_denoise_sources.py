@@ -47,6 +47,33 @@ def test_a_saved_data_set_is_read(saved):
         read(saved, label_column="sort")
 
 
+@pytest.mark.parametrize(("kind", "values"), [("string", "ab"), ("string", ["a", ""]), ("int64", [0, 1])])
+def test_missing_labels_are_no_class(tmp_path, kind, values):
+    datasets = pytest.importorskip("datasets")
+    images, labels = pictures()
+    given = [values[c % 2] for c in labels[:-1]] + ["" if "" in values else None]
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
+    datasets.Dataset.from_dict({"image": [*images], "label": given}, features=kinds).save_to_disk(str(tmp_path))
+    with pytest.raises(ValueError, match="labels are missing, the first in row"):
+        read(tmp_path)
+
+
+def test_a_data_set_keeps_columns_that_are_called_like_new_ones(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    images, labels = pictures()
+    columns = {"image": [*images], "id": [f"mine {i}" for i in range(12)], "label": ["coarse"] * 12}
+    kinds = {"image": datasets.Image(), "id": datasets.Value("string"), "label": datasets.Value("string")}
+    kinds["fine"] = datasets.ClassLabel(names=[*NAMES])
+    made = datasets.Dataset.from_dict({**columns, "fine": labels.tolist()}, features=datasets.Features(kinds))
+    made.save_to_disk(str(tmp_path / "own"))
+    settings = {"method": "random", "width": 4, "students": 1, "epochs": 2, "ipc": 2, "quiet": True}
+    asked = command.Settings(data=str(tmp_path / "own"), out=tmp_path / "out", export=("hf",), **settings)
+    assert command.denoise(asked) == 0
+    found = datasets.load_from_disk(str(tmp_path / "out" / "hf"))
+    assert found["id"][:] == columns["id"] and found["label"][:] == columns["label"]
+    assert found["fine"][:] == labels.tolist() and found.features["cleaned_label"].names == list(NAMES)
+
+
 def test_class_numbers_without_names_are_ordered_as_numbers():
     numbers, names = huggingface._numbers(np.array([10, 9, 0]), None)
     assert numbers.tolist() == [2, 1, 0] and names == ["0", "9", "10"]

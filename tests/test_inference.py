@@ -66,8 +66,12 @@ def test_the_slope_is_least_squares_with_its_standard_error():
 
 
 def test_values_without_spread_and_few_seeds_have_p_value_one():
-    same, few = mean_of(sample([0.5, 0.5, 0.5])).estimate(), mean_of(sample([0.5, 0.501])).estimate()
-    assert same.se == 0 and same.above() == same.below() == 1.0
+    few, drawn = mean_of(sample([0.5, 0.501])).estimate(), (0, 1, 2)
+    for equal in (0.5, 0.7):  # the mean of three times 0.7 is rounded, and so are the differences
+        same = mean_of(sample([equal] * 3)).estimate()
+        higher = mean_of(sample([0.9, 0.8, 0.6], drawn, "a")) - mean_of(sample([0.8, 0.7, 0.5], drawn, "b"))
+        for one in (same, higher.estimate()):
+            assert one.se == 0 and one.above() == one.below() == 1.0
     assert few.se > 0 and few.above() == 1.0
     assert mean_of(sample([0.5])).estimate().se is None
 

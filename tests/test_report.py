@@ -21,7 +21,7 @@ from experiments.reporting import pictures
 from experiments.reporting.cells import gather
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
-from experiments.reporting.opening import _main, interval
+from experiments.reporting.opening import _main, headline, interval
 from experiments.reporting.page import page
 from experiments.reporting.rows import read_rows
 from experiments.reporting.verdicts import judge
@@ -132,15 +132,18 @@ def test_tables_contain_each_run_and_each_cell(sweep):
 def test_the_page_lists_missing_runs_of_the_plan(tmp_path, capsys):
     there = [row(0.5, "dm", seed=s) for s in (0, 1)]
     absent = [row(0.5, method, ipc=50, seed=s) for method in ("dm", "full") for s in (0, 1, 2)]
+    absent += [row(0.5, "dm", ipc=50, seed=s, steps=5) for s in (0, 1, 2)]  # other settings of the same seeds
+    fails = row(0.5, "dm", seed=3)
+    there.append({name: fails[name] for name in ("fingerprint", "config")} | {"status": "failed"})
     for made in there:
         append(tmp_path / "results.jsonl", made)
     cells = [Experiment(**{**made["config"], "options": ()}) for made in (*there, *absent)]
     Store(tmp_path).plan(cells)
     assert report(tmp_path) == 0
     text = (tmp_path / "report" / "report.html").read_text()
-    assert "Of 8 planned runs" in text and "symmetric 0.4: dm, 50 per class, common: 3 seeds" in text
+    assert "Of 12 planned runs" in text and "symmetric 0.4: dm, 50 per class, common: 3 seeds" in text
     assert "symmetric 0.4: full, common: 3 seeds" in text
-    assert "8 runs are planned: 6 are missing, 0 failed; 0 of 3 seeds are complete" in capsys.readouterr().out
+    assert "12 runs are planned: 9 are missing, 1 failed; 0 of 4 seeds are complete" in capsys.readouterr().out
     assert 'id="missing"' in text and not Outline(text).open
 
 
@@ -220,6 +223,19 @@ def test_the_page_starts_with_results_and_their_uncertainty(document):
     half = stats.t.isf(0.025, 4) * 100 * gain.se
     assert (low, high) == pytest.approx((100 * gain.mean - half, 100 * gain.mean + half), abs=0.06)
     assert not re.search(r"\b[CP]\d+\b(?!\")", re.sub(r"<[^>]*>", "", opened))  # no name of a claim without its title
+
+
+@pytest.mark.parametrize(
+    ("spread", "whole", "words"),
+    [
+        ((0.0, 0.0, 0.0), 3, "3 seeds without spread allow no interval of the difference."),
+        ((-0.01, 0.0, 0.01), 1, "1 seed is too few for an interval of the difference."),
+        ((-0.01, 0.0, 0.01), 3, "points ("),
+    ],
+)
+def test_only_a_difference_with_spread_has_an_interval(spread, whole, words):
+    study = Study.of(seeds(0.7, spread) + seeds(0.6, (0.0, 0.0, 0.0), method="full")[:whole])
+    assert words in headline(study) and ("intervals" in headline(study)) == ("points" in words)
 
 
 def test_distilled_images_have_one_size(document):

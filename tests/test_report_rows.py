@@ -53,6 +53,8 @@ def changed(**fields):
         (changed(ipc="ten"), "ipc must be a whole number from 1 to 1e+18; got 'ten'"),
         (changed(config=None), "config must be a dict; got None"),
         (changed(config={"imbalance": "long"}), "config.imbalance must be a finite number from 0"),
+        (changed(config={"precision": ["float32"]}), "config.precision must be text; got ['float32']"),
+        (changed(operations={"distil": 1.0}), "operations are distil, not distil, train and shared"),
         (changed(recall=["high"]), "recall[0] must be a finite number from 0 to 1; got 'high'"),
         (changed(recall=[0.5], class_names=["a", "b"]), "recall has 1 entries for 2 class_names"),
         (changed(confusion=[[1, 2], [3]], class_names=["a", "b"]), "confusion is not 2 x 2"),

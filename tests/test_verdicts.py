@@ -110,12 +110,6 @@ def test_human_labels_are_noisy():
     assert one.status == HOLDS and one.scope == "digits, worst"
 
 
-def test_labels_of_another_matrix_are_no_baseline():
-    rows = curve({0.0: 0.1}, "custom")
-    other = [r | {"config": r["config"] | {"matrix_file": "b.npy"}} if r["method"] == "toy" else r for r in rows]
-    assert compare(gather(rows))[0].baseline and not compare(gather(other))[0].baseline
-
-
 def drawn(rows, noise_seed):
     """Return the rows with another noise draw for each seed."""
     return [r | {"config": r["config"] | {"noise_seed": noise_seed(r["seed"])}} for r in rows]
@@ -153,6 +147,26 @@ def test_rows_of_a_release_with_other_options_are_no_error():
     rows = seeds(0.5, method="datm", options=("renamed=1",)) + seeds(0.5, method="full")
     for name in ("P3", "C8"):
         assert judged(name, rows).status["last"] == UNDECIDED
+
+
+def test_operations_of_some_rows_are_those_of_their_cell():
+    rows = curve({0.4: 0.1})
+    whole = [i for i, r in enumerate(rows) if r["method"] == "full"]
+    counts = {"distil": 1.0, "train": 1.0, "shared": {"experts x": 1.0}}
+    for without in (0, 2):  # in the first and in the last row of each cell
+        mixed = [
+            r
+            | {
+                "operations": None
+                if r["seed"] == without
+                else {**counts, "train": 9.0, "shared": {}}
+                if i in whole
+                else counts
+            }
+            for i, r in enumerate(rows)
+        ]
+        (one,) = judged("C8", mixed).findings["last"]
+        assert one.effect == pytest.approx(3 / 9) and "(used by 2 runs)" in one.words
 
 
 def test_two_seeds_decide_nothing():
@@ -211,3 +225,26 @@ def test_the_baseline_has_the_protocol_and_the_network_of_the_cell():
     ]
     deltas = {one.cell.method: one.deltas["last"].mean for one in compare(gather(rows))}
     assert deltas == pytest.approx({"toy": 0.1, "narrow": 0.2})
+
+
+def test_rows_of_one_seed_and_draw_are_one_run():
+    ours, full = seeds(0.7), [one for ipc in (1, 10) for one in seeds(0.6, method="full", ipc=ipc)]
+    (one,) = Study.of(ours + full).compared
+    assert len({row["fingerprint"] for row in full}) == 6 and len(one.baseline.rows) == 3
+    assert one.gains["last"].estimate().se == Study.of(ours + full[:3]).compared[0].gains["last"].estimate().se
+    fixed = [one for draw in (0, 1) for one in seeds(0.6, noise="worst", rate=0.0, noise_seed=draw)]
+    assert [len(cell.rows) for cell in Study.of(fixed).cells] == [3]  # people's labels are not drawn
+    several = [one for draw in (0, 1) for one in seeds(0.6, noise_seed=draw)]
+    assert [len(cell.rows) for cell in Study.of(several).cells] == [6]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("sampler", "jax"), ("order", "tfds"), ("labels_file", "a.npz"), ("matrix_file", "a.csv")]
+)
+def test_a_baseline_has_the_labels_of_the_cell(name, value):
+    rows = seeds(0.7) + seeds(0.7, **{name: value})
+    other = seeds(0.5, method="full", **{name: value})
+    compared = {one.cell.variant: one.baseline for one in Study.of(rows + other).compared}
+    assert compared[""] is None and compared[f"{name}={value}"].rows[0]["config"][name] == value
+    clean = seeds(0.7, noise="clean", rate=0.0) + seeds(0.6, method="full", noise="clean", rate=0.0, **{name: value})
+    assert Study.of(clean).compared[0].baseline is not None

@@ -30,12 +30,13 @@ def absorbed(ours, theirs):
 
 
 def tail(ours, theirs):
-    """Return long-tailed rows with recall 0.9 in the head third and the given recall in the tail third."""
+    """Return long-tailed rows with recall 0.9 in the head third and about the given recall in the tail third."""
 
-    def recalls(tail):
-        return {"recall": [0.9] * 3 + [0.5] * 3 + [tail] * 3, "class_names": CLASSES[:9], "imbalance": 10.0}
+    def rows(tail, **fields):
+        found = seeds(0.6, class_names=CLASSES[:9], imbalance=10.0, **fields)
+        return [r | {"recall": [0.9] * 3 + [0.5] * 3 + [tail + d] * 3} for r, d in zip(found, SPREAD, strict=True)]
 
-    return seeds(0.6, method="full", **recalls(theirs)) + seeds(0.6, **recalls(ours))
+    return rows(theirs, method="full") + rows(ours)
 
 
 def cost(distil, shared, train, full, users=1):

@@ -55,11 +55,15 @@ def _of(rows: Iterable[Row], section: str) -> list[Row]:
 
 
 def _why(row: Row) -> str:
-    return (f"skipped: {row[SKIPPED]}" if SKIPPED in row else row[FAILED]).replace("|", "\\|")
+    return f"skipped: {row[SKIPPED]}" if SKIPPED in row else row[FAILED]
+
+
+def _escaped(value: Any) -> Any:
+    return value.replace("|", "\\|") if isinstance(value, str) else value
 
 
 def _table(rows: Iterable[Mapping[str, Any]]) -> str:
-    rows = list(rows)
+    rows = [{name: _escaped(value) for name, value in row.items()} for row in rows]
     return tabulate(rows, "keys", "pipe", floatfmt=".4g", missingval="") if rows else ""
 
 

@@ -44,8 +44,9 @@ def experts(settings: Settings) -> Iterator[Entry]:
     for name, (members, passes, call) in calls.items():
         gflop = passes * members * forward_gflop(settings.width, count)
         ratio = statistics.median(own / sgd for own, sgd in zip(each[name], each["experts sgd"], strict=True))
-        rate = count / statistics.median(each[name])
-        yield measure(name, call, gflop, settings.repeats, images_per_s=rate, ratio=ratio)
+        row = measure(name, call, gflop, settings.repeats, ratio=ratio)
+        seconds = row["seconds"] / members
+        yield row | {"seconds": seconds, "gflop": gflop / members, "images_per_s": count / seconds}
 
 
 def fleet_epoch(model: Any, recipe: Recipe, examples: Examples, members: int) -> Callable[[], None]:

@@ -35,20 +35,24 @@ def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, s
     ids, labels, decisions = (np.array(columns[name]) for name in COLUMNS)
     if strange := sorted(set(decisions.tolist()) - {ACCEPT, REJECT}):
         raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
-    if unknown := ids[~np.isin(ids, report.ids)].tolist():
+    names = np.char.strip(report.ids)  # as the cells of the file are
+    if unknown := ids[~np.isin(ids, names)].tolist():
         raise ValueError(f"{path} holds ids that were not judged: {few(unknown)}; use the data and options of its run")
     accepts = decisions == ACCEPT
-    number = {name.strip(): c for c, name in enumerate(report.class_names)}  # cells are stripped as well
+    number = {name.strip(): c for c, name in enumerate(report.class_names)}
     if strange := sorted(set(labels[accepts].tolist()) - number.keys()):
         raise ValueError(f"{path} accepts the labels {few(strange)}; the classes are {few(list(number))}")
-    accepted, rejected = np.isin(report.ids, ids[accepts]), np.isin(report.ids, ids[~accepts])
-    if twice := report.ids[accepted & rejected].tolist():
+    accepted, rejected = np.isin(names, ids[accepts]), np.isin(names, ids[~accepts])
+    if twice := names[accepted & rejected].tolist():
         raise ValueError(f"{path} accepts and rejects {few(twice)}: keep one decision for each")
+    pairs = list(zip(ids[accepts].tolist(), labels[accepts].tolist(), strict=True))
+    chosen = dict(pairs)
+    if several := sorted({name for name, label in pairs if chosen[name] != label}):
+        raise ValueError(f"{path} accepts several labels for {few(several)}: keep one decision for each")
     flagged = (report.flagged | accepted) & ~rejected
     wrong = np.where(accepted, 1, report.wrong)[flagged]  # a person has said that an accepted one is
-    chosen = dict(zip(ids[accepts].tolist(), labels[accepts].tolist(), strict=True))
     suggested = np.where(rejected, report.given, report.suggested)
-    suggested[accepted] = [number[chosen[name]] for name in report.ids[accepted].tolist()]
+    suggested[accepted] = [number[chosen[name]] for name in names[accepted].tolist()]
     made = dataclasses.replace(
         report,
         flagged=flagged,

@@ -134,7 +134,10 @@ def cleanlab(found: Found, folder: pathlib.Path) -> pathlib.Path:
 
 
 def hugging_face(found: Found, folder: pathlib.Path) -> pathlib.Path:
-    """Write a folder for `datasets.load_from_disk`: the examples with the columns label and cleaned_label."""
+    """Write a folder for `datasets.load_from_disk`: the examples with the columns label and cleaned_label.
+
+    A data set of the package keeps columns `id` and `label` of its own, unless `label` is the column that was judged.
+    """
     import datasets
 
     report, task, path = found.report, found.task, folder / "hf"
@@ -154,6 +157,9 @@ def hugging_face(found: Found, folder: pathlib.Path) -> pathlib.Path:
     if found.settings.data and huggingface.is_dataset(source):
         assert task.dataset is not None
         table = huggingface.table(source).select(task.dataset.ids.tolist())
+        labels = huggingface.column_of_labels(source, table.features, found.settings.label_column)
+        own = {"id", "label"} & set(table.column_names) - {labels}
+        added, kinds = ({name: of[name] for name in of if name not in own} for of in (added, kinds))
         made = datasets.Dataset.from_dict(added, features=datasets.Features(kinds))
         table = table.remove_columns([name for name in added if name in table.column_names])
         made = datasets.concatenate_datasets([table, made], axis=1)

@@ -1,7 +1,7 @@
 """Data sets of the package datasets on disk: what `save_to_disk` wrote, and imagefolders with a file of metadata."""
 
 import pathlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,18 @@ def load(
       image_column, label_column: by default the only column of images, and the only one of labels.
 
     Raises:
-      ValueError: `datasets` is not installed, or a column is not found; the message names those that there are.
+      ValueError: `datasets` is not installed, a label is missing, or a column is not found; the message names those
+        that there are.
     """
     rows_of, images = _images(folder, image_column)
-    import datasets
-
     kinds = rows_of.features
-    named = [n for n, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)]
-    labels = _column(folder, "label_column", label_column, kinds, named or [n for n in kinds if n in LABELS])
-    numbers, names = _numbers(rows_of.with_format("numpy", columns=[labels])[:][labels], kinds[labels])
+    labels = column_of_labels(folder, kinds, label_column)
+    given = rows_of.select_columns(labels)[:][labels]
+    if empty := [row for row, label in enumerate(given) if label in (None, "") or label != label]:
+        raise ValueError(
+            f"{folder}: {len(empty)} labels are missing, the first in row {empty[0]}: fill in or remove them"
+        )
+    numbers, names = _numbers(np.asarray(given), kinds[labels])
     rows = [str(i) for i in range(len(rows_of))]
     decoded = decode_files(rows, lambda row: _bytes(rows_of[int(row)][images]), image_size=image_size, most_skipped=1.0)
     kept = np.flatnonzero(decoded.kept).astype(np.int32)
@@ -55,6 +58,14 @@ def load(
         keys=_keys(paths, kept),
         provenance={"decoder": DECODER, "skipped": decoded.skipped, "image_size": image_size},
     )
+
+
+def column_of_labels(folder: pathlib.Path, kinds: Mapping[str, Any], chosen: str | None) -> str:
+    """The column that is chosen, or the only one of class labels, or of a name in `LABELS`."""
+    import datasets
+
+    named = [name for name, kind in kinds.items() if isinstance(kind, datasets.ClassLabel)]
+    return _column(folder, "label_column", chosen, kinds, named or [name for name in kinds if name in LABELS])
 
 
 def raw_images(folder: pathlib.Path, image_column: str | None) -> Callable[[int], bytes]:

@@ -17,6 +17,7 @@ MOMENTS = ("last", "best", "picked")
 SELECTIONS = ("random", "herding", "kcenter")  # controls: they select images and learn nothing
 # Settings in the name of a cell; each other setting with a non-default value makes a variant.
 _NAMED = ("dataset", "noise", "rate", "method", "ipc", "seed", "noise_seed", "protocol", "limit", "imbalance")
+_LABELS = ("sampler", "order", "labels_file", "matrix_file")  # settings that decide noisy labels, beside the noise
 _NETWORK = ("network", "width", "depth", "precision")
 PRECISION = "float32"  # of rows without this setting
 
@@ -140,18 +141,24 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
 
     The default precision is that of the machine, and a sweep may continue on another one. So seeds that differ in
     precision are in one cell, unless a seed was run in several.
+
+    Rows of a cell with one seed and one noise draw are one run, of which the last row counts: training on everything
+    with another `ipc` gives equal numbers, for example.
     """
     mixed: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for row in told_apart(list(rows)):
         config = row["config"] | {"precision": None}
         setting = Setting(row["dataset"], config.get("limit"), config.get("imbalance"), row["noise"], row["rate"])
         mixed[setting, row["method"], row["protocol"], row["ipc"], variant(config)].append(row)
-    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[tuple, dict[tuple, dict[str, Any]]] = defaultdict(dict)
     for (*key, kind), members in mixed.items():
-        compared = len({(row["seed"], draw_of(row)) for row in members}) < len(members)
+        several = defaultdict(set)
+        for row in members:
+            several[row["seed"], draw_of(row)].add(precision(row))
+        compared = max(map(len, several.values())) > 1
         for row in members:
             own = variant({"precision": precision(row)}) if compared else ""
-            groups[*key, ", ".join(filter(None, [own, kind]))].append(row)
+            groups[*key, ", ".join(filter(None, [own, kind]))][row["seed"], draw_of(row)] = row
     variants, protocols = defaultdict(set), defaultdict(set)
     for setting, method, protocol, ipc, kind in groups:
         variants[setting, method, protocol, ipc].add(kind)
@@ -167,7 +174,7 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
         own = [part for part in kind.split(", ") if part and part.partition("=")[0] in differing[method, protocol]]
         notes += [", ".join(own)] if own else []
         series = f"{method} ({'; '.join(notes)})" if notes else method
-        cells.append(Cell(setting, method, protocol, ipc, kind, series, tuple(members)))
+        cells.append(Cell(setting, method, protocol, ipc, kind, series, tuple(members.values())))
     return cells
 
 
@@ -193,7 +200,8 @@ def compare(cells: list[Cell]) -> list[Compared]:
 
 
 def _labels(cell: Cell) -> tuple:
-    return cell.setting, cell.rows[0]["config"].get("matrix_file")
+    config = dataclasses.asdict(Experiment()) | cell.rows[0]["config"]
+    return cell.setting, *(config[name] for name in _LABELS if cell.setting.noisy)
 
 
 def _compared(cell: Cell, candidates: list[Cell]) -> Compared:

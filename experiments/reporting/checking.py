@@ -35,7 +35,11 @@ _FIELDS: dict[str, Any] = {
     "recall": list[Share | None] | None,
     "confusion": list[list[Natural]] | None,
 }
-_SETTINGS: dict[str, Any] = {"limit": Size | None, "imbalance": Amount | None, "options": list[str]}
+_SETTINGS: dict[str, Any] = {
+    **{"limit": Size | None, "imbalance": Amount | None, "options": list[str], "noise_seed": Natural},
+    **dict.fromkeys(("sampler", "order"), str),
+    **dict.fromkeys(("precision", "labels_file", "matrix_file"), str | None),
+}
 
 
 class BadRow(NamedTuple):
@@ -79,6 +83,8 @@ def _inconsistent(row: dict[str, Any]) -> str | None:
             return f"ipc is null, but method {row['method']} makes a set of a given size"
         if "images" not in row and not row.get("membership"):  # rows of attacks have no number of images
             return "images is missing, but the number of images per class is given"
+    if row.get("operations") and set(row["operations"]) != {"distil", "train", "shared"}:
+        return f"operations are {', '.join(row['operations'])}, not distil, train and shared"
     k, confusion = len(row.get("class_names", ())), row.get("confusion")
     if confusion is not None and not (len(confusion) == k and all(len(line) == k for line in confusion)):
         return f"confusion is not {k} x {k}, for the {k} class_names"

@@ -16,14 +16,8 @@ CERTAIN = 2.0  # the formulas are accurate to this factor; smaller differences a
 
 def less_work(study: Study, moment: str) -> list[Finding]:
     """C8: compare counted operations, with shared work in full (to hold) and divided by its users (to fail)."""
-    counted = {id(cell): operations_of(cell.rows[0]) for cell in study.cells}
-    users = Counter(
-        name
-        for cell in study.cells
-        for row in cell.rows
-        if counted[id(cell)]
-        for name in operations_of(row).shared  # type: ignore[union-attr]
-    )
+    counted = {id(cell): [one for row in cell.rows if (one := operations_of(row))] for cell in study.cells}
+    users = Counter(name for found in counted.values() for one in found for name in one.shared)
     findings, seen = [], set()
     for cell, full, _ in study.compared:
         if not cell.learns or full is None:
@@ -31,10 +25,10 @@ def less_work(study: Study, moment: str) -> list[Finding]:
         if (kind := (cell.setting.data, cell.series, cell.ipc)) in seen:
             continue  # other labels of the same images need as many operations
         seen.add(kind)
-        ours, theirs = counted[id(cell)], counted[id(full)]
-        if ours is None or theirs is None:
+        if not (counted[id(cell)] and counted[id(full)]):
             findings.append(Finding(scope_of(*kind), missing="operations of both sides: the method has no formula"))
             continue
+        ours, theirs = counted[id(cell)][0], counted[id(full)][0]
         shared = sum(ours.shared.values())
         divided = sum(flop / users[name] for name, flop in ours.shared.items())
         most, least = ours.distil + shared + ours.train, ours.distil + divided + ours.train

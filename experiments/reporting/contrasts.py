@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from experiments.reporting.inference import SEEDS, Number, p_above, satterthwaite
 
+ROUNDING = 1e-12  # a smaller standard error is that of equal values, whose sums are rounded
+
 
 class Estimate(NamedTuple):
     """A mean over seeds, its standard error (None below two seeds) and the fingerprints of its rows."""
@@ -92,7 +94,8 @@ class Contrast(NamedTuple):
         variances = [np.var(part, axis=0, ddof=1) / len(part) for part in parts]
         same = len(set(sizes)) == 1
         df = satterthwaite(variances, [n - 1] * len(sizes)) if same else np.full(np.shape(means[0]), n - 1.0)
-        return Estimate(_plain(sum(means)), _plain(np.sqrt(sum(variances))), n, rows, _plain(df), bool(shared))
+        se = np.sqrt(sum(variances))
+        return Estimate(_plain(sum(means)), _plain(np.where(se > ROUNDING, se, 0.0)), n, rows, _plain(df), bool(shared))
 
 
 def _plain(value: Number) -> Number:

@@ -49,17 +49,21 @@ def headline(study: Study) -> str:
     if picked := full.of("picked_acc"):
         words += f" and {_share(picked)} at the epoch picked on a noisy hold-out"
     count = len(candidates)
+    found = {m: best.gains[m].estimate() for m in ("last", "picked") if m in best.gains}
     gains = [
-        f"{interval(best.gains[moment].estimate(), count)} against {name}"
+        f"{interval(found[moment], count)} against {name}"
         for moment, name in (("last", "the last epoch"), ("picked", "the picked epoch"))
-        if moment in best.gains and best.gains[moment].estimate().n >= SEEDS
+        if moment in found and found[moment].n >= SEEDS and found[moment].se
     ]
+    n = found["last"].n
     if gains:
         among = f"the best of {count} distilled sets" if count > 1 else "this distilled set"
         words += f". The advantage of {among} is {' and '.join(gains)} ({100 * (1 - INTERVAL):.0f} % intervals"
         words += f" that hold for all {count})" if count > 1 else ")"
+    elif n < SEEDS:
+        words += f". {n} seed{'s are' if n > 1 else ' is'} too few for an interval of the difference"
     else:
-        words += f". {one.n} seed{'s are' if one.n > 1 else ' is'} too few for an interval of the difference"
+        words += f". {n} seeds without spread allow no interval of the difference"
     rates = sorted(
         {c.setting.rate for c in study.cells if (c.setting.data, c.setting.noise) == (setting.data, setting.noise)}
     )
@@ -87,7 +91,7 @@ def _share(one: Estimate) -> str:
 
 def interval(one: Estimate, count: int) -> str:
     """Return a difference in points with a confidence interval that holds for `count` differences simultaneously."""
-    half = float(stats.t.isf(INTERVAL / 2 / count, one.df)) * one.se if one.se else 0.0
+    half = float(stats.t.isf(INTERVAL / 2 / count, one.df)) * one.se
     low, high = (100 * (one.mean + side * half) for side in (-1, 1))
     return f"{100 * one.mean:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
 

@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     missing: tuple[dict[str, Any], ...] = ()  # planned runs without a row
     bad: tuple[BadRow, ...] = ()
     seeds: int = 0  # number of seeds in the plan
-    whole: int = 0  # number of those without a missing run
+    whole: int = 0  # number of those without a missing or failed run
 
 
 def read_rows(where: pathlib.Path) -> Rows:
@@ -49,7 +49,11 @@ def read_rows(where: pathlib.Path) -> Rows:
     plan, damaged = _plan(where / PLAN)
     missing = tuple(cell for cell in plan if cell["fingerprint"] not in by_fingerprint)
     done = [row for row in rows if row.get("status") not in FAILED]
-    seeds, left = {cell["seed"] for cell in plan}, {cell["seed"] for cell in missing}
+    finished = {row["fingerprint"] for row in done}
+    seeds, left = (
+        {cell["seed"] for cell in plan},
+        {cell["seed"] for cell in plan if cell["fingerprint"] not in finished},
+    )
     return Rows(done, failed, len(plan), missing, (*bad, *damaged), len(seeds), len(seeds - left))
 
 

@@ -78,7 +78,7 @@ def confusions(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 def places(missing: Iterable[dict[str, Any]]) -> dict[str, int]:
     """Return the cells of missing runs as text, each with the number of its missing seeds."""
-    return collections.Counter(map(_place, missing))
+    return collections.Counter(place for place, _ in dict.fromkeys((_place(run), run["seed"]) for run in missing))
 
 
 def _place(run: dict[str, Any]) -> str:
