@@ -1,5 +1,7 @@
 """Label errors found by students of distilled images, by cleanlab, and by young networks; digits, small."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,11 @@ def test_the_table_is_one_for_people(found):
     assert issues["label_score"][issues["is_label_issue"]].max() < issues["label_score"].median()
     text = report.report(most=3)
     assert f"flagged: {report.flagged.sum()}" in text and "expected to be wrong" in text
-    assert text.count("scan-") == 3 and str(top["id"]) in text
+    assert text.count("scan-") == 3 and str(top["id"]) in text and "a lower precision flags more" not in text
+    count = round(len(report.given) * report.noise_rate)
+    few = dataclasses.replace(report, flagged=np.zeros_like(report.flagged), expected_precision=float("nan"))
+    assert f"about {count} labels are estimated to be wrong" in few.report()
+    assert "a lower precision flags more" in few.report()
 
 
 def test_a_report_comes_back_as_it_was(found, tmp_path):

@@ -148,6 +148,7 @@ class DenoiseReport:
             f"estimated share of wrong labels: {100 * self.noise_rate:.1f} %",
             f"flagged: {count} ({100 * count / n:.1f} %)"
             + (f", of which {100 * self.expected_precision:.0f} % are expected to be wrong" if count else ""),
+            *self._reserved(),
             f"time: {', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in self.seconds.items())}",
         ]
         if count:
@@ -168,6 +169,16 @@ class DenoiseReport:
                 f"score {self.suspicion[row]:.3f}  {mark}".rstrip()
             )
         return "\n".join(lines)
+
+    def _reserved(self) -> list[str]:
+        """A line for the case that most of the labels that are estimated to be wrong are not flagged."""
+        count, asked = round(self.noise_rate * len(self.given)), self.settings.get("precision")
+        if asked is None or self.method == "cleanlab" or count <= 2 * int(self.flagged.sum()):
+            return []  # cleanlab's flags depend on no precision
+        return [
+            f"about {count} labels are estimated to be wrong, but which ones is not sure enough for a precision of "
+            f"{asked:g}: a lower precision flags more, and the score ranks all"
+        ]
 
     def save(self, folder: str | pathlib.Path) -> pathlib.Path:
         """Write report.npz (without pickle), its manifest report.json, and the distilled set.
