@@ -45,6 +45,7 @@ def test_what_was_measured_before_an_error_is_shown(monkeypatch, capsys):
     assert "first row" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_vectors_are_written_once_and_judged_from_disk(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(vectors, "WIDTH", 16)
     monkeypatch.setattr(vectors, "SPREAD", 2.0)
