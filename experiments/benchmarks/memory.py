@@ -32,6 +32,7 @@ from experiments.benchmarks.measure import Entry, Settings, elsewhere, entry
 SHAPE, CLASSES = (32, 32, 3), 10
 BOTH, MANY, SLICE = 10_000, 1_000_000, 20_000  # images that fit in every place, on disk, and of a slice of an epoch
 STEPS, CHUNK = 20, 5  # of DM; a program takes CHUNK steps
+_AT_ONCE = 10_000  # rows of a file that are written at a time
 PLACES = (None, "device", "host")  # None: floats, preprocessed in advance
 
 
@@ -79,16 +80,25 @@ def drawn(count: int) -> np.ndarray:
 
 
 def written(folder: pathlib.Path, count: int, shape: tuple[int, ...] = SHAPE) -> pathlib.Path:
-    """A file of random images, written in pieces if it is not there."""
-    file = folder / f"images-{'x'.join(map(str, (count, *shape)))}.npy"
+    """A file of random images, written if it is not there."""
+    random = np.random.default_rng(0)
+
+    def drawn(rows: range) -> np.ndarray:
+        return random.integers(0, 256, (len(rows), *shape), np.uint8)
+
+    return in_pieces(folder / f"images-{'x'.join(map(str, (count, *shape)))}.npy", (count, *shape), np.uint8, drawn)
+
+
+def in_pieces(file: pathlib.Path, shape: tuple[int, ...], kind: type, drawn: Callable[[range], Any]) -> pathlib.Path:
+    """A file of an array, written in pieces if it is not there; `drawn` makes some rows after the other."""
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part.npy")
-        images = np.lib.format.open_memmap(part, "w+", np.uint8, (count, *shape))
-        random = np.random.default_rng(0)
-        for first in range(0, count, 10_000):
-            images[first : first + 10_000] = random.integers(0, 256, images[first : first + 10_000].shape, np.uint8)
-        images.flush()
+        made = np.lib.format.open_memmap(part, "w+", kind, shape)
+        for first in range(0, len(made), _AT_ONCE):
+            rows = range(first, min(first + _AT_ONCE, len(made)))
+            made[rows.start : rows.stop] = drawn(rows)
+        made.flush()
         part.rename(file)
     return file
 

@@ -14,11 +14,10 @@ from ddjax.noise import transition
 from ddjax.noise.corrupt import corrupt
 from ddjax.storage.files import cache_dir
 from experiments.benchmarks.measure import Entry, Settings, elsewhere
-from experiments.benchmarks.memory import Watched
+from experiments.benchmarks.memory import Watched, in_pieces
 
 ROWS, WIDTH, CLASSES = (50_000, 1_000_000), 512, 10
 NOISE, SPREAD = 0.2, 0.17  # share of wrong labels; standard deviation of the centres of classes, relative to the rows'
-_AT_ONCE = 10_000
 
 
 def vectors(settings: Settings) -> Iterator[Entry]:
@@ -39,20 +38,15 @@ def truth_of(count: int) -> Int[np.ndarray, "n"]:
 
 
 def written(folder: pathlib.Path, count: int) -> pathlib.Path:
-    """A file of vectors, written in pieces if it is not there."""
-    file = folder / f"vectors-{count}x{WIDTH}.npy"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part.npy")
-        made = np.lib.format.open_memmap(part, "w+", np.float32, (count, WIDTH))
-        random, truth = np.random.default_rng(0), truth_of(count)
-        centres = SPREAD * random.standard_normal((CLASSES, WIDTH), np.float32)
-        for first in range(0, count, _AT_ONCE):
-            near = centres[truth[first : first + _AT_ONCE]]
-            made[first : first + _AT_ONCE] = near + random.standard_normal(near.shape, np.float32)
-        made.flush()
-        part.rename(file)
-    return file
+    """A file of vectors, written if it is not there."""
+    random, truth = np.random.default_rng(0), truth_of(count)
+    centres = SPREAD * random.standard_normal((CLASSES, WIDTH), np.float32)
+
+    def drawn(rows: range) -> np.ndarray:
+        near = centres[truth[rows.start : rows.stop]]
+        return near + random.standard_normal(near.shape, np.float32)
+
+    return in_pieces(folder / f"vectors-{count}x{WIDTH}.npy", (count, WIDTH), np.float32, drawn)
 
 
 def alone(file: str) -> None:
