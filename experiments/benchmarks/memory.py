@@ -83,21 +83,21 @@ def written(folder: pathlib.Path, count: int, shape: tuple[int, ...] = SHAPE) ->
     """A file of random images, written if it is not there."""
     random = np.random.default_rng(0)
 
-    def drawn(rows: range) -> np.ndarray:
+    def some(rows: range) -> np.ndarray:
         return random.integers(0, 256, (len(rows), *shape), np.uint8)
 
-    return in_pieces(folder / f"images-{'x'.join(map(str, (count, *shape)))}.npy", (count, *shape), np.uint8, drawn)
+    return in_pieces(folder / f"images-{'x'.join(map(str, (count, *shape)))}.npy", (count, *shape), np.uint8, some)
 
 
-def in_pieces(file: pathlib.Path, shape: tuple[int, ...], kind: type, drawn: Callable[[range], Any]) -> pathlib.Path:
-    """A file of an array, written in pieces if it is not there; `drawn` makes some rows after the other."""
+def in_pieces(file: pathlib.Path, shape: tuple[int, ...], kind: type, some: Callable[[range], Any]) -> pathlib.Path:
+    """A file of an array, written in pieces if it is not there; `some` makes the rows of a range, in turn."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(".part.npy")
         made = np.lib.format.open_memmap(part, "w+", kind, shape)
         for first in range(0, len(made), _AT_ONCE):
             rows = range(first, min(first + _AT_ONCE, len(made)))
-            made[rows.start : rows.stop] = drawn(rows)
+            made[rows.start : rows.stop] = some(rows)
         made.flush()
         part.rename(file)
     return file

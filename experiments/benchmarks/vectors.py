@@ -42,11 +42,11 @@ def written(folder: pathlib.Path, count: int) -> pathlib.Path:
     random, truth = np.random.default_rng(0), truth_of(count)
     centres = SPREAD * random.standard_normal((CLASSES, WIDTH), np.float32)
 
-    def drawn(rows: range) -> np.ndarray:
+    def some(rows: range) -> np.ndarray:
         near = centres[truth[rows.start : rows.stop]]
         return near + random.standard_normal(near.shape, np.float32)
 
-    return in_pieces(folder / f"vectors-{count}x{WIDTH}.npy", (count, WIDTH), np.float32, drawn)
+    return in_pieces(folder / f"vectors-{count}x{WIDTH}.npy", (count, WIDTH), np.float32, some)
 
 
 def alone(file: str) -> None:
