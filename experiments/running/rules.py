@@ -21,7 +21,7 @@ from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
 from experiments.running.config import method_config
 from experiments.running.nested import nested_trainer
-from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, networks_key, preprocessed
 
 FOLDS = 5
 ANCHORS = 0.97  # the published quantile of anchor images; 1 for a hundred classes or more
@@ -88,10 +88,7 @@ def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
 def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
     """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
     recipe, model, train = full_recipe(cell), cell.network(cell.baseline.network), preprocessed(cell, shared).train
-    experiment, noise = cell.experiment, cell.prepared.noise["checksum"]
-    data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint, noise)
-    settings = (experiment.seed, experiment.precision, recipe, model.spec)
-    key = (*data, *settings, program(model, tuple(train.images.shape[1:])) or model)
+    seed, own = cell.experiment.seed, program(model, tuple(train.images.shape[1:])) or model
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
     kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
@@ -99,12 +96,12 @@ def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
         model,
         recipe,
         examples,
-        jax.random.fold_in(jax.random.key(experiment.seed), 2),
+        jax.random.fold_in(jax.random.key(seed), 2),
         folds=FOLDS,
-        seed=experiment.seed,
+        seed=seed,
         options=RunOptions(checkpoints=kept),
     )
-    return shared.once("held_out", key, made)
+    return shared.once("held_out", (*networks_key(cell, model), recipe, own), made)
 
 
 def pruned(cell: Ready, shared: Shared) -> Bool[np.ndarray, "n"]:

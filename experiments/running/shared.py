@@ -175,6 +175,13 @@ def preprocessed(ready: Ready, shared: Shared) -> Prepared:
     )
 
 
+def networks_key(ready: Ready, model: Model) -> tuple[Hashable, ...]:
+    """What decides networks that are trained on the given labels of a cell, beside their recipe: the key of a cache."""
+    own, noise = ready.experiment, ready.prepared.noise["checksum"]
+    data = (own.dataset, own.limit, own.imbalance, ready.transform.fingerprint, noise)
+    return (*data, own.seed, own.precision, model.spec)
+
+
 def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
     """A teacher's class probabilities of the training images, for margin-dependent noise.
 

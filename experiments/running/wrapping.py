@@ -10,7 +10,7 @@ from ddjax.denoising.networks import Networks
 from ddjax.types import TrainSet
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
-from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
+from experiments.running.shared import Ready, Shared, full_recipe, networks_key, preprocessed
 
 NETWORKS = 3  # that a wrapper trains and stops early
 
@@ -32,9 +32,7 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     assert name is not None
     model, kept = cell.network(cell.baseline.network), shared.checkpoints([cell], "cleaning")
     networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
-    data = (experiment.dataset, experiment.limit, experiment.imbalance, cell.transform.fingerprint)
-    key = (name, *data, cell.prepared.noise["checksum"], experiment.seed, experiment.precision, model.spec)
-    return shared.once("cleaned", key, lambda: cleaning.WRAPPERS[name](train, networks))
+    return shared.once("cleaned", (name, *networks_key(cell, model)), lambda: cleaning.WRAPPERS[name](train, networks))
 
 
 def cleaner(cell: Ready) -> list[Any]:
