@@ -12,7 +12,8 @@ import jax
 from ddjax.names import check_known
 
 PLATFORMS = ("cpu", "gpu", "tpu")
-FEW = 500  # steps of a program that does not repay a long compilation
+# of a TPU's compiler: below this number of steps, the search at this effort and the run take the least time together
+EFFORTS = ((300, -1.0), (5_000, -0.5))
 _named = jax.make_user_context(None)
 
 
@@ -70,8 +71,9 @@ def targeting(platform: str) -> contextlib.AbstractContextManager:
 def compiler_options(steps: int) -> tuple[tuple[str, float], ...]:
     """Options for compiling a program that runs this number of steps.
 
-    A TPU's compiler spends most of its time on a search for the fastest form of each convolution. A program of few
-    steps gets a shorter search. `$JAX_EXEC_TIME_OPTIMIZATION_EFFORT` other than 0 is used for all programs instead.
+    A TPU's compiler spends most of its time on a search for the fastest form of each convolution. The fewer steps a
+    program has, the shorter is the search. `$JAX_EXEC_TIME_OPTIMIZATION_EFFORT` other than 0 is used for all programs
+    instead.
     On a CPU, half the time to compile random draws goes into making them fast. A program of one step leaves that out;
     its values are the same.
 
@@ -88,6 +90,6 @@ def compiler_options(steps: int) -> tuple[tuple[str, float], ...]:
     if target() == "cpu" and steps <= 1 and not jax.config.read("jax_disable_most_optimizations"):
         return (("xla_backend_optimization_level", 1),)
     chosen = getattr(jax.config, "jax_exec_time_optimization_effort", None)
-    if target() != "tpu" or steps >= FEW or chosen != 0.0:  # JAX 0.12 has neither the setting nor the option
+    if target() != "tpu" or chosen != 0.0:  # JAX 0.12 has neither the setting nor the option
         return ()
-    return (("exec_time_optimization_effort", -0.5),)
+    return next(((("exec_time_optimization_effort", effort),) for most, effort in EFFORTS if steps < most), ())

@@ -13,7 +13,7 @@ LAYER = {
     **dict.fromkeys(["trees", "names", "stopping", "timing"], 0),
     **dict.fromkeys(["ranges", "backend", "decoding"], 1),
     **dict.fromkeys(["types", "storage", "precision", "rows"], 2),
-    **dict.fromkeys(["checks", "machine"], 3),
+    **dict.fromkeys(["checks", "machine", "shuffle"], 3),
     **dict.fromkeys(["noise", "preprocess", "augment", "models", "kernels", "bilevel", "execution"], 4),
     "distilled": 5,
     **dict.fromkeys(["data", "training"], 6),

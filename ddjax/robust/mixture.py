@@ -28,11 +28,15 @@ def fit_mixture(values: Float[Array, "n"], among: Bool[Array, "n"] | None = None
       iterations: number of steps, from the 10 % and 90 % quantiles; from the smallest and largest value if these
         quantiles are equal, because two equal components stay equal.
     """
-    member = jnp.ones_like(values) if among is None else among.astype(values.dtype)
+    member = _member(values, among)
+    return _fit(values, member, _ordered(values, member), iterations)
+
+
+def _fit(values: Array, member: Array, ordered: Array, iterations: int = 50) -> Mixture:
     total = jnp.maximum(jnp.sum(member), 1)
     centre = jnp.sum(member * values) / total
     spread = jnp.sum(member * (values - centre) ** 2) / total
-    inner, outer = (jnp.stack([_quantile(values, member, q) for q in pair]) for pair in ((0.1, 0.9), (0.0, 1.0)))
+    inner, outer = (jnp.stack([_quantile(ordered, member, q) for q in pair]) for pair in ((0.1, 0.9), (0.0, 1.0)))
     apart = jnp.diff(inner) > jnp.finfo(values.dtype).eps * jnp.diff(outer)  # by more than rounding
     first = Mixture(
         jnp.where(apart, inner, outer),
@@ -60,15 +64,28 @@ def probability_low(values: Float[Array, "n"], mixture: Mixture) -> Float[Array,
 
 def clean_probability(losses: Float[Array, "n"], among: Bool[Array, "n"] | None = None) -> Float[Array, "n"]:
     """Posterior of the low component for each loss, after scaling so that the losses in `among` are in [0, 1]."""
-    member = jnp.ones_like(losses) if among is None else among.astype(losses.dtype)
-    low, high = _quantile(losses, member, 0.0), _quantile(losses, member, _CLIP)
-    scaled = jnp.clip((losses - low) / jnp.maximum(high - low, jnp.finfo(losses.dtype).tiny), 0, 1)
-    return probability_low(scaled, fit_mixture(scaled, among))
+    member = _member(losses, among)
+    ordered = _ordered(losses, member)
+    low, high = _quantile(ordered, member, 0.0), _quantile(ordered, member, _CLIP)
+
+    def scaled(losses: Array) -> Array:
+        return jnp.clip((losses - low) / jnp.maximum(high - low, jnp.finfo(losses.dtype).tiny), 0, 1)
+
+    values = scaled(losses)
+    return probability_low(values, _fit(values, member, scaled(ordered)))  # scaling keeps the order
 
 
-def _quantile(values: Float[Array, "n"], member: Float[Array, "n"], q: float) -> Float[Array, ""]:
+def _member(values: Array, among: Array | None) -> Array:
+    return jnp.ones_like(values) if among is None else among.astype(values.dtype)
+
+
+def _ordered(values: Array, member: Array) -> Array:
+    """The members in order, then infinity; a TPU's compiler takes ten seconds for each sort."""
+    return jnp.sort(jnp.where(member > 0, values, jnp.inf), stable=False)
+
+
+def _quantile(ordered: Float[Array, "n"], member: Float[Array, "n"], q: float) -> Float[Array, ""]:
     """The smallest member that at least a share q of the members do not exceed."""
-    ordered = jnp.sort(jnp.where(member > 0, values, jnp.inf))
     place = jnp.ceil(q * jnp.sum(member)).astype(jnp.int32) - 1
     return ordered[jnp.maximum(place, 0)]
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from ddjax.shuffle import distinct, permutation
 from ddjax.training.recipe import Recipe
 from ddjax.types import Params, PRNGKey
 
@@ -60,9 +61,9 @@ def rows_of_epoch(
     """The rows of each step of an epoch and their 0/1 weights, as a function of (key, epoch)."""
     key, batch, steps = jax.random.fold_in(key, epoch), min(recipe.batch, n), recipe.steps_per_epoch(n)
     if recipe.order == "draws":
-        draw = jax.vmap(lambda k: jax.random.choice(k, n, (batch,), replace=False))
+        draw = jax.vmap(lambda k: distinct(k, n, batch))
         return draw(jax.random.split(key, steps)), jnp.ones((steps, batch))
-    rows = jnp.zeros(steps * batch, jnp.int32).at[:n].set(jax.random.permutation(key, n))
+    rows = jnp.zeros(steps * batch, jnp.int32).at[:n].set(permutation(key, n))
     return rows.reshape(steps, batch), (jnp.arange(steps * batch) < n).astype(jnp.float32).reshape(steps, batch)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ddjax.models import merge_stats, split_stats
+from ddjax.shuffle import distinct
 from ddjax.training.batches import Clock, Examples, KeyFor, TrainState, make_batch
 from ddjax.training.losses import LOSSES
 from ddjax.training.networks import forward
@@ -92,7 +93,7 @@ class Steps:
 
     def meta_rows(self, key: PRNGKey, n: int) -> Int[Array, "b"]:
         """The rows of the batch of the rule's meta loss."""
-        return jax.random.choice(key, n, (min(self.recipe.batch, n),), replace=False)
+        return distinct(key, n, min(self.recipe.batch, n))
 
     def loss(self, outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         """The rule's loss, or the recipe's if the rule has none."""

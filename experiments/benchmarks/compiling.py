@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ddjax.backend import targeting
+from ddjax.backend import compiler_options, targeting
 from ddjax.execution.devices import PARTS
 from ddjax.execution.mesh import shard_batch
 from ddjax.names import choose
@@ -69,14 +69,15 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
         arguments = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where), arguments)
         if cores > 1:
             function = functools.partial(_divided, mesh, program)
-    start = time.process_time()
-    jitted = jax.jit(lambda *a: function(*a), donate_argnums=0 if program.donated else ())
+    start, options = time.process_time(), dict(compiler_options(program.steps))
+    jitted = jax.jit(lambda *a: function(*a), donate_argnums=0 if program.donated else (), compiler_options=options)
+    asked_effort = getattr(jax.config, "jax_exec_time_optimization_effort", 0.0)  # JAX 0.12 has no such setting
     row: Entry = {
         "name": name,
         "backend": platform,
         "gflop": None,
         "policy": asked(),
-        "effort": getattr(jax.config, "jax_exec_time_optimization_effort", 0.0),  # JAX 0.12 has no such setting
+        "effort": options.get("exec_time_optimization_effort", asked_effort),
         "devices": cores,
     }
     if platform == "cuda":

@@ -12,7 +12,7 @@ from ddjax.distillers import DISTILLERS, dance, datm, frepo, rcig
 from ddjax.distillers.dance.feed import ClassBatch
 from ddjax.distillers.datm.config import published
 from ddjax.distillers.datm.feed import Segments
-from ddjax.distillers.shared.feeds import Batch
+from ddjax.distillers.shared.feeds import Batch, image_batches
 from ddjax.evaluation import PROTOCOLS
 from ddjax.experts import RECIPES, fleet
 from ddjax.experts.identity import parameters
@@ -22,7 +22,7 @@ from ddjax.training import Examples, Recipe, make_trainer
 from ddjax.training.members import settled
 from ddjax.training.programs import alone, programs
 from ddjax.training.rule import PLAIN, Rule
-from ddjax.types import Distiller
+from ddjax.types import Distiller, TrainSet
 
 SHAPE, CLASSES, TRAIN, TEST = (32, 32, 3), 10, 50_000, 10_000
 
@@ -34,6 +34,7 @@ class Program(NamedTuple):
     arguments: tuple[Any, ...]
     donated: bool = False
     split: tuple[str, ...] = ()  # fields of a step's batch that are divided among devices
+    steps: int = 10_000  # of the whole run, which decide the compiler's effort
 
 
 def floats(*shape: int) -> jax.ShapeDtypeStruct:
@@ -54,9 +55,16 @@ def a_key(*shape: int) -> Any:
 def _of_distiller(name: str, distiller: Distiller, start: Any, batch: Any) -> dict[str, Program]:
     state = jax.eval_shape(distiller.init, a_key(), start)
     return {
-        "init": Program(distiller.init, (a_key(), start)),
+        "init": Program(distiller.init, (a_key(), start), steps=1),
         "step": Program(distiller.step, (state, batch), True, DISTILLERS[name].split),
     }
+
+
+def _batches(images: Any, labels: Any, key: Any, step: Any) -> Batch:
+    # what the step of a distiller reads: RCIG, FRePo and KIP
+    train = TrainSet(images=images, labels=labels, ids=labels, num_classes=CLASSES)
+    feed = image_batches(train, rcig.RcigConfig().batch, key)
+    return feed.at(feed.data, step)
 
 
 def _rcig(**fields: Any) -> dict[str, Program]:
@@ -114,12 +122,13 @@ def _experts() -> dict[str, Program]:
     how, count = ("map", 1) if target() == "cpu" else ("vmap", fleet.SIDE_BY_SIDE)
     model, recipe = build("convnet", SHAPE, CLASSES), RECIPES["datm"]
     made = fleet.programs(model, recipe, how, 1, jnp.float32)
-    states = jax.eval_shape(made.start, a_key(count), floats(count))
+    start = made.start if how == "vmap" else jax.vmap(make_trainer(model, recipe).init)
+    states = jax.eval_shape(start, a_key(count), floats(count))
     examples = Examples(floats(TRAIN, *SHAPE), floats(TRAIN, CLASSES))
     return {
-        "start": Program(made.start, (a_key(count), floats(count))),
+        "start": Program(start, (a_key(count), floats(count)), steps=1),
         "train": Program(made.advance, (states, examples, ints(), ints(), a_key()), True),
-        "judge": Program(made.judge, (states, examples)),
+        "judge": Program(made.judge, (states, examples), steps=1),
     }
 
 
@@ -129,13 +138,18 @@ def _trained(recipe: Recipe, members: int, images: int, rule: Rule = PLAIN) -> d
     examples = Examples(floats(images, *SHAPE), floats(images, CLASSES))
     watch = {"test": (floats(TEST, *SHAPE), {"test": ints(TEST)})}
     if settled("auto") == "map":
-        (start, run, _), keys, rates = alone(trainer, recipe.epochs, True), a_key(), floats()
+        run, keys, rates = alone(trainer, recipe.epochs, True).train, a_key(), floats()
+
+        def start(key: Any, rate: Any, *others: Any) -> Any:
+            *given, examples = others
+            return trainer.init(key, rate, examples, *given)
+
     else:
         start, run, _ = programs(trainer, recipe.epochs, True, "vmap", 1)
         keys, rates = a_key(members), floats(members)
     states = jax.eval_shape(start, keys, rates, data, None, examples)
     return {
-        "start": Program(start, (keys, rates, data, None, examples)),
+        "start": Program(start, (keys, rates, data, None, examples), steps=1),
         "train": Program(run, (states, examples, watch, ints(2), a_key()), True),
     }
 
@@ -163,4 +177,5 @@ def every() -> Iterator[tuple[str, Callable[[], Program]]]:
     for group, make in {**METHODS, **TRAININGS}.items():
         for kind in ("init", "step") if group in METHODS else ("start", "train"):
             yield f"{group} {kind}", lambda make=make, kind=kind: make()[kind]
+    yield "image batches", lambda: Program(_batches, (floats(TRAIN, *SHAPE), ints(TRAIN), a_key(), ints()))
     yield "experts judge", lambda: _experts()["judge"]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from ddjax.rows import by_rows
+from ddjax.shuffle import distinct
 from ddjax.trees import record
 from ddjax.types import Feed, Images, PRNGKey, TrainSet
 
@@ -55,7 +56,7 @@ def image_batches(train: TrainSet, size: int, key: PRNGKey) -> Feed:
 @functools.cache  # one function per size, so that compiled programs are reused
 def _draw(size: int) -> Callable[[FeedData, Int[Array, ""]], Batch]:
     def at(data: FeedData, step: Int[Array, ""]) -> Batch:
-        rows = jax.random.choice(jax.random.fold_in(data.key, step), len(data.labels), (size,), replace=False)
+        rows = distinct(jax.random.fold_in(data.key, step), len(data.labels), size)
         return Batch(data.images[rows], data.labels[rows])
 
     return at
