@@ -149,7 +149,7 @@ def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     command = as_repeated("score")
     for row in scored(settings, View(settings.quiet)):
         append(settings.out, row | {"command": command})
-        network = row["config"]["network"] or PROTOCOLS[row["protocol"]].network
+        network = row["config"]["network"] or names.choose(PROTOCOLS, row["config"]["protocol"], "protocol").network
         print(
             f"{row['protocol']}, {network}: {100 * row['last_acc']:.1f} % after the last epoch "
             f"(standard deviation {100 * row['last_std']:.1f} over {len(row['students'])} networks), "

@@ -79,7 +79,7 @@ def sweep(
       quiet: print neither progress nor verdicts.
       data_dir: TFDS directory, if it is not the default.
       save_every: seconds between checkpoints of a cell; 0 saves at every opportunity.
-      fresh: start unfinished cells again, without their checkpoints.
+      fresh: start unfinished cells again: removes the checkpoints of all cells in OUT, also those not chosen now.
       images: where training images are kept, as bytes: on the device, on the host, or "auto" for the device if they
         take at most a quarter of its memory. The place is printed; the results are the same.
       deterministic: bit-equal results on an accelerator, at some cost in speed; a CPU always gives them.
@@ -100,6 +100,7 @@ def sweep(
     from experiments.running.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
+    from experiments.sweeping.cost import check_limits
     from experiments.sweeping.early import Early, so_far
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.seeds import planned_seeds
@@ -119,6 +120,7 @@ def sweep(
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs
+    check_limits(wanted)
     use_data_dir(data_dir)
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
     store = Store(out, as_repeated("sweep"), save_every, images)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from report_study import Outline, row, study_rows
+from report_study import Outline, row, saved_set, study_rows
 
 from ddjax.storage.rows import append
 from experiments.report import report
@@ -110,6 +110,18 @@ def test_the_page_and_stderr_list_unusable_rows(tmp_path, capsys):
     assert (
         printed.err.splitlines()[1].startswith("runs/a/row.json: last_acc must") and "plan.json: is not" in printed.err
     )
+
+
+def test_a_damaged_set_has_no_pictures(tmp_path, caplog):
+    for made in (made for made in study_rows()[:12] if made["method"] == "toy"):
+        append(tmp_path / "rows.jsonl", made)
+        if made["seed"] == 0:
+            saved_set(tmp_path / "runs" / made["fingerprint"] / "distilled")
+            damaged = tmp_path / "runs" / made["fingerprint"] / "distilled.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert report(tmp_path, quiet=True) == 0
+    [line] = [line for line in caplog.messages if line.startswith("no pictures of toy, seed 0: ")]
+    assert str(damaged) in line
 
 
 def test_a_long_list_of_bad_rows_is_counted(tmp_path):

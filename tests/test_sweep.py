@@ -191,6 +191,8 @@ def test_a_wrong_option_of_one_cell_is_an_error_before_any_run(config, tmp_path)
     config.write_text(text + '\n[of_method.kcenter.0]\noptions = ["nonsense=1"]\n')
     with pytest.raises(ValueError, match="unknown option of method 'kcenter' 'nonsense'"):
         sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True)
+    with pytest.raises(ValueError, match=r"limit must be at most 1442, the training images of digits; got 1443"):
+        sweep("demo", out=tmp_path / "out", limit=1443)
     assert not (tmp_path / "out").exists()
 
 

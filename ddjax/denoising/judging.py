@@ -75,8 +75,8 @@ def judge(predictions: Any, labels: Any, *, precision: PositiveShare = 0.8) -> J
 
     Args:
       predictions: [n k] class probabilities or logits, or [s n k] of s networks, whose mean log-probabilities are
-        judged; where they disagree, they are trusted less. Rows that are non-negative and sum to 1 are read as
-        probabilities. Zero probabilities and logits of -inf are allowed.
+        judged; where they disagree, they are trusted less. Values between 0 and 1 are probabilities, whose rows sum
+        to 1; others are logits. Zero probabilities and logits of -inf are allowed.
       labels: [n] the given labels, 0 to k - 1.
       precision: the share of the flagged labels that is expected to be wrong, at least. Among the sets that keep it,
         the flags are those whose expected F1 score is largest.
@@ -85,7 +85,8 @@ def judge(predictions: Any, labels: Any, *, precision: PositiveShare = 0.8) -> J
       Scores, probabilities, flags, the expected precision of the flags and the estimated share of wrong labels.
 
     Raises:
-      ValueError: shapes do not match, a value is NaN or +inf, a label is no class, or `precision` is not in (0, 1].
+      ValueError: shapes do not match, a value is NaN or +inf, rows of probabilities do not sum to 1, a label is no
+        class, or `precision` is not in (0, 1].
 
     Example:
       >>> truth = np.arange(100) % 2
@@ -186,10 +187,16 @@ def _logarithms(predictions: Any) -> Float[np.ndarray, "s n k"]:
             f"predictions hold NaN, +inf or only -inf in {bad.sum()} rows, the first at row {bad.argmax()}: "
             "leave these rows out, or predict them again"
         )
-    if values.min() >= 0 and np.abs(values.sum(axis=2) - 1).max() <= SUM:
-        with np.errstate(divide="ignore"):
-            return np.log(values)
-    return values
+    if values.min() < 0 or values.max() > 1 + SUM or not values.any():
+        return values
+    sums = values.sum(axis=2)
+    if np.abs(sums - 1).max() > SUM:
+        raise ValueError(
+            f"predictions are all between 0 and 1, and their rows sum to {sums.min():.3g} to {sums.max():.3g}: divide "
+            "each row of probabilities by its sum; shift logits, which may be shifted by any number, below 0"
+        )
+    with np.errstate(divide="ignore"):
+        return np.log(values)
 
 
 def _split_votes(logs: Float[Array, "s n k"]) -> Float[Array, ""]:

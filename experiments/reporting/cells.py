@@ -10,7 +10,7 @@ import numpy as np
 from ddjax.noise.spec import RATELESS
 from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
 from experiments.reporting.seeding import draw_of, told_apart
-from experiments.running.config import BASELINE_OF, Experiment
+from experiments.running.config import Experiment, baseline_of
 from experiments.running.methods import last_part
 
 MOMENTS = ("last", "best", "picked")
@@ -208,7 +208,7 @@ def _compared(cell: Cell, candidates: list[Cell]) -> Compared:
     """Prefer the protocol's own baseline, then the same network; otherwise use any baseline on the same labels."""
     if not candidates:
         return Compared(cell, None, {})
-    own = BASELINE_OF.get(cell.protocol)
+    own = baseline_of(cell.protocol)
 
     def distance(full: Cell) -> tuple:
         mine, its = cell.rows[0]["config"], full.rows[0]["config"]

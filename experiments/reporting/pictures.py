@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from ddjax.distilled.saving import load_distilled
 from ddjax.noise import transition
 from experiments.display.sheets import mosaic, rows_by_class
 from experiments.reporting.cells import Cell, Setting
+
+log = logging.getLogger("ddjax.report")
 
 PER_CLASS, CLASSES, SETS = 10, 20, 60  # limits of a page; captions state what is left out
 
@@ -53,17 +56,26 @@ def saved(where: pathlib.Path, fingerprint: str) -> pathlib.Path | None:
     return next((path for pattern in patterns for path in sorted(root.glob(pattern))), None)
 
 
+def read(where: pathlib.Path, cell: Cell, row: dict) -> DistilledSet | None:
+    """Return a run's distilled set; None if there is none, or with a warning if it is damaged."""
+    path = saved(where, row["fingerprint"])
+    if path is None:
+        return None
+    try:
+        return load_distilled(path)
+    except ValueError as error:
+        log.warning("no pictures of %s, seed %s: %s", cell.series, row["seed"], error)
+        return None
+
+
 def gallery(where: pathlib.Path, cells: Sequence[Cell]) -> tuple[list[Picture], int]:
     """Return a picture of the first seed of each cell with a saved set, and the number of sets left out."""
-    sets = [
-        (cell, row, path)
-        for cell in cells
-        for row in sorted(cell.rows, key=lambda row: row["seed"])[:1]
-        if (path := saved(where, row["fingerprint"]))
-    ]
+    first = [(cell, min(cell.rows, key=lambda row: row["seed"])) for cell in cells]
+    sets = [(cell, row) for cell, row in first if saved(where, row["fingerprint"])]
     # distillers before selections, small sets before large ones
     sets.sort(key=lambda item: (not item[0].learns, item[0].ipc or 0))
-    return [draw(cell, row, load_distilled(path)) for cell, row, path in sets[:SETS]], max(0, len(sets) - SETS)
+    found = [(cell, row, read(where, cell, row)) for cell, row in sets[:SETS]]
+    return [draw(*one) for one in found if one[2] is not None], max(0, len(sets) - SETS)
 
 
 def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
@@ -76,12 +88,12 @@ def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
             continue
         names = cell.rows[0].get("class_names") or []
         flips = flip_matrix(cell.setting, len(names)) if names else None
-        paths = [saved(where, c.rows[0]["fingerprint"]) for c in (other, cell)]
-        if flips is None or None in paths:
+        both = [(c, c.rows[0], read(where, c, c.rows[0])) for c in (other, cell)] if flips is not None else []
+        if flips is None or any(distilled is None for *_, distilled in both):
             continue
         away = flips - np.diag(np.diag(flips))
         label = int(away.max(axis=1).argmax())
-        pair = [draw(c, c.rows[0], load_distilled(path), [label]) for c, path in zip((other, cell), paths, strict=True)]
+        pair = [draw(*one, [label]) for one in both]
         sources.append(Source(cell, names[label], names[int(away[label].argmax())], flips, *pair))
     return sources[:CLASSES]
 

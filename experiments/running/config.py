@@ -36,6 +36,11 @@ SPACE_OF = {
 }
 
 
+def baseline_of(protocol: str) -> str:
+    """The training on all images that belongs to a protocol; that of `common` for a protocol of a fork."""
+    return BASELINE_OF.get(protocol, BASELINE_OF["common"])
+
+
 def flips(dataset: str) -> bool:
     """Whether training may flip the images of a data set; `tfds:NAME` is NAME."""
     return re.sub(r"^tfds:(\w+).*", r"\1", dataset) not in NO_FLIP
@@ -55,7 +60,8 @@ class Experiment:
         ipc: images per class of the distilled set.
         seed: of everything that is trained; the noise has a seed of its own.
         steps: distillation steps, the method's own number by default.
-        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking.
+        protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking, or
+            module:ATTRIBUTE.
         baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).

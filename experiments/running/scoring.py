@@ -16,7 +16,7 @@ from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
 from experiments.display.progress import View
-from experiments.running.config import BASELINE_OF, method_config
+from experiments.running.config import baseline_of, method_config
 from experiments.running.distilling import distill_cells
 from experiments.running.methods import parse
 from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
@@ -144,7 +144,7 @@ def columns(scores: Scores, distilled: DistilledSet) -> Part:
 def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) -> tuple[Scores, Part]:
     """DD-Ranking: the set compared with a random set of equal size and with training on all noisy images."""
     experiment, prepared = cell.experiment, cell.prepared
-    baseline = BASELINES[experiment.baseline or BASELINE_OF[cell.protocol.name]]
+    baseline = BASELINES[experiment.baseline or baseline_of(experiment.protocol)]
     # training on all images does not depend on the method
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
     everything = cell._replace(experiment=common, parsed=parse("full"), baseline=baseline)

@@ -24,7 +24,7 @@ from ddjax.timing import Timer
 from ddjax.training import Examples, Recipe, fit, stacked_logits
 from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
-from experiments.running.config import BASELINE_OF, SPACE_OF, Experiment, method_config
+from experiments.running.config import SPACE_OF, Experiment, baseline_of, method_config
 from experiments.running.methods import Parsed, parse
 
 T = TypeVar("T")
@@ -107,12 +107,11 @@ def pieces(experiment: Experiment) -> Pieces:
     Raises:
       ValueError: a name is unknown, an option is unknown or out of range, or the network has no width or depth.
     """
-    protocol = choose(PROTOCOLS, experiment.protocol, "protocol")
+    protocol = choose(PROTOCOLS, experiment.protocol, "protocol", Protocol)
     parsed = parse(experiment.method)
-    baseline = choose(BASELINES, experiment.baseline or BASELINE_OF[protocol.name], "baseline")
-    space = experiment.preprocess or (
-        baseline.space if parsed.on_all else parsed.method.space or SPACE_OF[protocol.name]
-    )
+    baseline = choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline")
+    own = baseline.space if parsed.on_all else parsed.method.space
+    space = experiment.preprocess or own or SPACE_OF.get(experiment.protocol, SPACE_OF["common"])
     choose(preprocess.SPECS, space, "preprocessing")
     used = baseline.network if parsed.on_all else protocol.network
     sizes(experiment.network or used, experiment.width, experiment.depth)

@@ -5,13 +5,15 @@ rows of other labels or seeds.
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ddjax.data import load
 from ddjax.evaluation import BASELINES, PROTOCOLS
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.rates import SAMPLE
-from experiments.running.config import BASELINE_OF, Experiment
+from ddjax.names import choose
+from experiments.running.config import Experiment, baseline_of
 from experiments.running.methods import parse
 from experiments.running.shared import network
 from experiments.sweeping.machines import MACHINES, Machine
@@ -37,6 +39,13 @@ class Cost(NamedTuple):
     disk: int
     data: float  # bytes of memory that the cells of a fleet share
     common: tuple[Common, ...] = ()
+
+
+def check_limits(cells: Iterable[Experiment]) -> None:
+    """Raise a ValueError if a cell asks for more training images than its data set, of known size, has."""
+    for dataset, limit in sorted({(cell.dataset, cell.limit or 0) for cell in cells if cell.dataset in SHAPES}):
+        if limit > (most := SHAPES[dataset][0]):
+            raise ValueError(f"limit must be at most {most}, the training images of {dataset}; got {limit}")
 
 
 def shape_of(cell: Experiment) -> Shape:
@@ -81,7 +90,7 @@ def members_that_fit(cell: Experiment, room: float) -> int:
 
 
 def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
-    baseline = BASELINES[cell.baseline or BASELINE_OF[cell.protocol]]
+    baseline = BASELINES[cell.baseline or baseline_of(cell.protocol)]
     recipe = adapted(baseline.recipe, epochs=cell.epochs)
     model, members = network(cell, baseline.network, shape.image, shape.classes), cell.students or 1
     whole = training(recipe, model, shape, shape.train, recipe.epochs * (shape.train + shape.test), members, machine)
@@ -92,7 +101,7 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
 
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
-    protocol = PROTOCOLS[cell.protocol]
+    protocol = choose(PROTOCOLS, cell.protocol, "protocol")
     recipe = adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ddjax import ranges
 from ddjax.ranges import Count, Seed, Share
-from experiments.running.config import BASELINE_OF, Experiment, drawn, known_settings, read_toml
+from experiments.running.config import BASELINE_OF, Experiment, baseline_of, drawn, known_settings, read_toml
 from experiments.running.methods import parse, sized
 
 Settings = Mapping[str, Any]  # fields of Experiment
@@ -66,7 +66,7 @@ def rounds(*grids: Grid) -> list[list[Experiment]]:
 def _cells(grid: Grid) -> Iterator[Experiment]:
     whole: dict[str, str] = {}  # the name for runs of a full-set baseline -> the grid's first protocol that has it
     for protocol in grid.protocols:
-        whole.setdefault(_FIRST.get(BASELINE_OF.get(protocol), protocol), protocol)
+        whole.setdefault(_FIRST[baseline_of(protocol)], protocol)
     for seed, dataset, method in itertools.product(grid.seeds, grid.datasets, grid.methods):
         parsed, protocols = parse(method), grid.protocols
         if parsed.on_all:  # students that correct labels are those of the protocol; otherwise it changes nothing

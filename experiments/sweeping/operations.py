@@ -11,7 +11,7 @@ from ddjax.evaluation.protocols import adapted
 from ddjax.names import choose
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
-from experiments.running.config import BASELINE_OF, Experiment, method_config
+from experiments.running.config import Experiment, baseline_of, method_config
 from experiments.running.methods import parse
 from experiments.running.shared import network
 from experiments.sweeping.formulas import FORMULAS
@@ -32,11 +32,11 @@ class Operations(NamedTuple):
 def operations(cell: Experiment, shape: Shape) -> Operations | None:
     """Of a cell on data of this shape; None for a method without a formula."""
     if cell.method == "full":
-        baseline = choose(BASELINES, cell.baseline or BASELINE_OF[cell.protocol], "baseline")
+        baseline = choose(BASELINES, cell.baseline or baseline_of(cell.protocol), "baseline")
         return Operations(0.0, _trained(cell, baseline.recipe, baseline.network, shape, shape.train), {})
     if (made := distillation(cell, shape, ANY)) is None:
         return None
-    protocol = PROTOCOLS[cell.protocol]
+    protocol = choose(PROTOCOLS, cell.protocol, "protocol")
     train = _trained(cell, protocol.recipe(made.images), protocol.network, shape, made.images)
     shared = {f"{one.name} {fingerprint(repr(one.key))}": one.work.flop for one in made.common}
     return Operations(made.work.flop, train, shared)

@@ -84,12 +84,13 @@ def test_one_run_with_nothing_of_the_librarys_own(tmp_path, capsys):
     settings = one.Settings(
         **{"dataset": "my_fork.data:bars", "noise": "my_fork.noise:faint", "rate": 0.2, "ipc": 1, "steps": 5},
         **{"method": "my_fork.medians:METHOD", "options": ("rate=0.25",), "network": "my_fork.nets:small"},
-        **{"protocol": "dance", "epochs": 2, "students": 1, "out": tmp_path, "quiet": True, "json": True},
+        **{"protocol": "my_fork.scoring:SHORT", "epochs": 2, "students": 1},
+        **{"out": tmp_path, "quiet": True, "json": True},
     )
     assert one.one(settings) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert row["method"] == "my_fork.medians:METHOD" and row["dataset"] == "bars"
-    assert row["effective_rate"] == pytest.approx(0.2) and row["distill_steps"] == 5
+    assert row["protocol"] == "short" and row["effective_rate"] == pytest.approx(0.2) and row["distill_steps"] == 5
 
 
 @pytest.mark.slow
