@@ -197,9 +197,12 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
         assert names == ("dog", "cat") and values[0, 0] == 0.25
         assert by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
         assert by_class(table, Y, None)[1] is None
+    for given in (words.astype("S"), [word.encode() for word in words.tolist()]):
+        assert by_class(tables.as_table(frame), given, None)[1] == ("dog", "cat")
     exchanged = tables.as_table(pandas.DataFrame(P, columns=[1, 0]))
-    for names in (None, ["a", "b"]):
-        assert by_class(exchanged, Y, names)[0][0].tolist() == [0.75, 0.25]
+    for given in (Y, Y.astype(object)):
+        for names in (None, ["a", "b"]):
+            assert by_class(exchanged, given, names)[0][0].tolist() == [0.75, 0.25]
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))

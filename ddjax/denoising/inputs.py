@@ -37,7 +37,7 @@ def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) ->
 
 def one_each(labels: Any, count: int, what: str) -> np.ndarray:
     """The labels as an array of text or numbers, after a check that there are as many as examples."""
-    given = _array(labels)
+    given = label_array(labels)
     if given.ndim != 1 or len(given) != count or count < 2:
         raise ValueError(f"labels must be [n], one for each {what}; got {given.shape}, and 2 are the fewest")
     return given
@@ -76,7 +76,7 @@ def class_numbers(
     return numbered, known
 
 
-def _array(labels: Any) -> np.ndarray:
+def label_array(labels: Any) -> np.ndarray:
     """The labels as an array of text or numbers. NumPy alone would turn [1, "a"] into text, and None as well."""
     found = np.asarray(labels)
     mixed = found.dtype.kind in "OT" or (found.dtype.kind in "US" and not isinstance(labels, np.ndarray))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ddjax.denoising.inputs import class_numbers, one_each
+from ddjax.denoising.inputs import class_numbers, label_array, one_each
 from ddjax.denoising.judging import SUM
 from ddjax.denoising.predictor import FeatureSet
 from ddjax.denoising.tables import Table
@@ -47,12 +47,13 @@ def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tu
       class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
 
     Raises:
-      ValueError: labels are numbers, and the names of the columns are not 0, 1, ... but other numbers.
+      ValueError: labels are no array of text or numbers, or they are numbers, and the names of the columns are not
+        0, 1, ... but other numbers.
     """
     values, columns = table
     if columns is None:
         return values, class_names
-    given, wanted = np.asarray(labels), class_names
+    given, wanted = label_array(labels), class_names
     if class_names is None or sorted(columns) != sorted(class_names):
         if given.dtype.kind in "iu" and all(map(str.isdecimal, columns)):
             wanted = [str(c) for c in range(len(columns))]
