@@ -183,6 +183,12 @@ def test_a_long_tail_takes_its_rows_of_the_predictions():
     np.testing.assert_array_equal(data.train.labels, apply(noise, clean, ids, 10, probabilities=teacher[ids]).labels)
 
 
+def test_a_long_tail_that_empties_a_class_is_refused():
+    with pytest.raises(ValueError, match=r"imbalance=30 leaves no example of the classes 2: .* lower it to 19 or less"):
+        prepare(synthetic(3, 20), NoiseSpec(), imbalance=30.0)
+    assert np.bincount(prepare(synthetic(3, 20), NoiseSpec(), imbalance=19.0).train.labels).tolist() == [20, 4, 1]
+
+
 def command(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "experiments.noise", *arguments], capture_output=True, text=True, check=False
