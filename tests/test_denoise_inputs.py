@@ -39,6 +39,8 @@ MISTAKES = [
     ),
     ("'auto' needs 3 examples or more; got 2", {"images": np.zeros((2, 4, 4)), "labels": [0, 1], "method": "auto"}),
     ("'knn' needs 11 examples or more; got 10", {"features": X[:10], "labels": Y[:10], "method": "knn"}),
+    ("images must be one array, or a list of entries of one size", {"images": [np.zeros((4, 4)), np.zeros((5, 4))]}),
+    (r"images must be an array \[n h w c\]; got array\('folder'.*: ddjax.data.load_all reads", {"images": "folder"}),
     ("all examples have the same features", {"features": X * 0, "method": "ridge"}),
     ("ids must have an entry for each of 12 examples; got array", {"features": X, "ids": "a"}),
     ("folds must be a whole number from 2 to 12; got 13", {"features": X, "folds": 13, "method": "prototypes"}),
