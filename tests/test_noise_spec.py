@@ -162,6 +162,10 @@ def test_missing_inputs_of_a_kind_are_named():
         apply(NoiseSpec("part_dependent", 0.2), CLEAN, IDS, 10)
     with pytest.raises(ValueError, match=r"probabilities"):
         apply(NoiseSpec("pmd", 0.9), CLEAN, IDS, 10, probabilities=SOFT[:, :5])
+    for short in ({"images": IMAGES[1:]}, {"probabilities": SOFT[1:]}, {"others": {"worst": CLEAN[1:]}}):
+        for ids in (IDS, IDS[::-1]):
+            with pytest.raises(ValueError, match=rf"{next(iter(short))}.* for each of {N} labels; got \w+\[{N - 1}"):
+                apply(NoiseSpec("symmetric", 0.2), CLEAN, ids, 10, **short)
     for ids in (IDS * 0, IDS + 2**32):  # a key is made of 32 bits
         with pytest.raises(ValueError, match=r"none twice, all below 2\*\*32"):
             apply(NoiseSpec("symmetric", 0.2), CLEAN, ids, 10)
