@@ -69,7 +69,7 @@ BAD = {  # others are in doors_cases.py
     "unseen in training": ({"test_labels": np.full(6, 7)}, "test labels holds class 7"),
     "float labels": ({"labels": np.arange(12) % 3 + 0.0}, "astype"),
     "one-hot": ({"labels": np.eye(3)[np.arange(12) % 3]}, "argmax"),
-    "length": ({"labels": np.arange(11) % 3}, r"\[11\], but there are 12 images"),
+    "length": ({"labels": np.arange(11) % 3}, r"\[11\], but there are 12 examples"),
     "float extra labels": ({"extra_labels": {"worst": np.arange(12) / 5}}, "extra_labels 'worst' must hold integers"),
 }
 

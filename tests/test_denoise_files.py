@@ -170,6 +170,13 @@ def test_noise_is_added_to_labels_from_a_file(tmp_path, capsys, door, methods):
     assert "argmax" in capsys.readouterr().out or door == "features"
 
 
+def test_a_csv_of_images_takes_no_choice_of_columns(tmp_path):
+    (tmp_path / "a.csv").write_text("path,label,other\n1.png,0,1\n")
+    settings = Settings(data=str(tmp_path / "a.csv"), method="ridge", label_column="other")
+    with pytest.raises(ValueError, match=r"--label-column choose in a folder of the package .*a\.csv is not"):
+        read(settings, {}, 0.0, View(quiet=True))
+
+
 def test_the_output_replaces_no_input(tmp_path):
     (tmp_path / "labels.csv").write_text("label\n0\n1\n")
     np.save(tmp_path / "x.npy", np.eye(2))

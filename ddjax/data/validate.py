@@ -104,7 +104,7 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype, count: int, what: str)
     if len(shape) == 2 and shape[1] != 1:
         raise ValueError(f"{what} has shape {list(shape)}: class numbers are expected, perhaps labels.argmax(1)")
     if shape not in ((count,), (count, 1)):
-        raise ValueError(f"{what} has shape {list(shape)}, but there are {count} images")
+        raise ValueError(f"{what} has shape {list(shape)}, but there are {count} examples")
     if dtype.kind not in "iu":
         how = "number the classes, as numpy.unique(labels, return_inverse=True) does"
         how = how if dtype.kind in "OSTU" else "convert it with astype(int)"

@@ -162,7 +162,10 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
         columns = {"image_column": settings.image_column, "label_column": settings.label_column}
         return huggingface.load(place, image_size=size, **columns)
     if settings.image_column or settings.label_column:
-        raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
+        raise ValueError(
+            f"--image-column and --label-column choose in a folder of the package datasets, which {settings.data} is "
+            "not: leave them out"
+        )
     fewest = least(settings, options)
     with view.reading(settings.data) as report:
         try:
