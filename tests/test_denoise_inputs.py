@@ -68,6 +68,10 @@ MISTAKES = [
         )
         for columns in ([1, 2], [0, 2])
     ),
+    (
+        "the classes are cat, dog, and only some of the columns of pred_probs, dog, bird, are named",
+        {"pred_probs": pandas.DataFrame(P, columns=["dog", "bird"]), "class_names": ["cat", "dog"]},
+    ),
 ]
 
 
@@ -198,7 +202,7 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
         values, names = by_class(table, words, None)
         assert names == ("dog", "cat") and values[0, 0] == 0.25
         assert by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
-        assert by_class(table, Y, None)[1] is None
+        assert by_class(table, Y, None)[1] is None and by_class(table, Y, ["a", "b"])[0][0, 0] == 0.25
     for given in (words.astype("S"), [word.encode() for word in words.tolist()]):
         assert by_class(tables.as_table(frame), given, None)[1] == ("dog", "cat")
     exchanged = tables.as_table(pandas.DataFrame(P, columns=[1, 0]))
