@@ -53,6 +53,8 @@ def load_all(
       >>> load_all(path).labels.tolist()
       [0, 1, 0, 1]
     """
+    if not name:
+        return load(name)  # which says what a name may be; an empty path is the working directory
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
         return _folder(path, image_size, least, report)
