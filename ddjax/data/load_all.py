@@ -119,7 +119,7 @@ def _npz(path: pathlib.Path, least: int) -> Dataset:
     keys = npz.npz_keys(path, npz_headers(path))
     arrays = read_npz(path, {*keys[:2], "ids", "class_names"})
     images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
-    named = arrays["class_names"].astype(str).tolist() if "class_names" in arrays else None
+    named = npz.class_names(path, arrays)
     labels = class_labels(arrays[keys[1]], len(images), named and len(named), f"{path.stem} labels")
     named = named or numbered(labels, f"{path.stem} labels")
     _check_sizes(path, labels, named, least)
