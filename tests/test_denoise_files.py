@@ -1,6 +1,7 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
 import json
+import pathlib
 import zipfile
 
 import numpy as np
@@ -14,7 +15,7 @@ from ddjax.denoising import DenoiseReport
 from experiments import denoise as command
 from experiments.denoising import writing
 from experiments.denoising.gallery import gallery
-from experiments.denoising.reading import Task, read
+from experiments.denoising.reading import Task, output_of, read
 from experiments.denoising.settings import Settings
 from experiments.display.progress import View
 
@@ -175,6 +176,11 @@ def test_a_csv_of_images_takes_no_choice_of_columns(tmp_path):
     settings = Settings(data=str(tmp_path / "a.csv"), method="ridge", label_column="other")
     with pytest.raises(ValueError, match=r"--label-column choose in a folder of the package .*a\.csv is not"):
         read(settings, {}, 0.0, View(quiet=True))
+
+
+def test_the_output_may_lie_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert output_of(Settings(out=pathlib.Path("~/out")), "mine") == tmp_path / "out"
 
 
 def test_the_output_replaces_no_input(tmp_path):

@@ -130,7 +130,7 @@ def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
 def output_of(settings: Settings, name: str) -> pathlib.Path:
     """The output folder of the command for the data of this name."""
     default = pathlib.Path("runs") / "denoise" / f"{name.replace('/', '_')}-{settings.judge.replace(':', '_')}"
-    return settings.out or default
+    return (settings.out or default).expanduser()
 
 
 def kept_in(settings: Settings, name: str) -> pathlib.Path:
