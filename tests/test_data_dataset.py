@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ BAD = {  # others are in doors_cases.py
     "unseen in training": ({"test_labels": np.full(6, 7)}, "test labels holds class 7"),
     "float labels": ({"labels": np.arange(12) % 3 + 0.0}, "astype"),
     "one-hot": ({"labels": np.eye(3)[np.arange(12) % 3]}, "argmax"),
-    "length": ({"labels": np.arange(11) % 3}, r"\[11\], but there are 12 images"),
+    "length": ({"labels": np.arange(11) % 3}, r"\[11\], but there are 12 examples"),
     "float extra labels": ({"extra_labels": {"worst": np.arange(12) / 5}}, "extra_labels 'worst' must hold integers"),
 }
 
@@ -78,6 +79,19 @@ def test_each_fault_has_its_own_clear_error(case):
     changes, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         made(**changes)
+
+
+def test_lists_and_series_are_taken():
+    plain, others = arrays(), {"worst": (np.arange(12) % 3).tolist()}
+    lists = {name: array.tolist() for name, array in plain.items()}
+    back = np.arange(12)[::-1]
+    series = {"labels": pandas.Series(plain["labels"]), "ids": pandas.Series(back)}
+    for changes in (lists | {"ids": back.tolist()}, series, {"labels": jnp.asarray(plain["labels"]), "ids": back}):
+        found = made(**changes, extra_labels=others)
+        assert found.provenance["digest"] == made(ids=back).provenance["digest"]
+        assert found.extra_labels["worst"].tolist() == others["worst"][::-1]
+    with pytest.raises(ValueError, match="made images must be one array, or a list of entries of one size: "):
+        made(images=[np.zeros((4, 4)), np.zeros((5, 4))])
 
 
 def test_floats_and_other_integers_become_the_same_pixels():

@@ -8,7 +8,7 @@ import pytest
 from image_files import pets, save, write_csv
 from PIL import Image
 
-from ddjax.data import load
+from ddjax.data import load, load_all
 from ddjax.data.images import decode_files
 from ddjax.data.source import walk
 from ddjax.data.validate import held_out
@@ -184,6 +184,9 @@ def test_unknown_data_sets_are_refused(tmp_path, cache, monkeypatch):
     (tmp_path / "file.tar").write_bytes(b"")
     with pytest.raises(ValueError, match="neither a folder"):
         load("file.tar")
+    for read in (load, load_all):  # an empty path would be the working directory
+        with pytest.raises(ValueError, match=r"name must be one of digits, .*; got ''"):
+            read("")
 
 
 def test_options_that_have_no_meaning_are_refused(folder, cache):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from image_files import npz, pets, write_csv
 
-from ddjax.data import load
+from ddjax.data import load, load_all
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def test_npz_ids_and_class_names(tmp_path, cache):
     dataset = load(npz(tmp_path / "a.npz", ids=np.arange(40)[::-1], class_names=np.array(list("wxyz"))))
     np.testing.assert_array_equal(dataset.images[:, 0, 0, 0], 39 - dataset.ids)
     assert dataset.class_names == tuple("wxyz")
+    written = npz(tmp_path / "b.npz", class_names=np.array(["ä".encode(), b"x", b"y", b"z"]))
+    column = npz(tmp_path / "c.npz", class_names=np.array(list("wxyz"))[:, None])
+    for read in (load, load_all):
+        assert read(written).class_names == tuple("äxyz")
+        with pytest.raises(ValueError, match=r"class_names must be \[k\], a name for each class; got shape \(4, 1\)"):
+            read(column)
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -1,6 +1,7 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
 import json
+import pathlib
 import zipfile
 
 import numpy as np
@@ -14,7 +15,7 @@ from ddjax.denoising import DenoiseReport
 from experiments import denoise as command
 from experiments.denoising import writing
 from experiments.denoising.gallery import gallery
-from experiments.denoising.reading import Task, read
+from experiments.denoising.reading import Task, output_of, read
 from experiments.denoising.settings import Settings
 from experiments.display.progress import View
 
@@ -168,3 +169,37 @@ def test_noise_is_added_to_labels_from_a_file(tmp_path, capsys, door, methods):
     assert {row["noise_rate"] for row in rows} == {rows[0]["noise_rate"]} and 0.1 < rows[0]["noise_rate"] < 0.3
     assert all(row["auroc"] > 0.95 for row in rows) and rows[0]["corrected_acc"] > 0.95
     assert "argmax" in capsys.readouterr().out or door == "features"
+
+
+def test_a_csv_of_images_takes_no_choice_of_columns(tmp_path):
+    (tmp_path / "a.csv").write_text("path,label,other\n1.png,0,1\n")
+    settings = Settings(data=str(tmp_path / "a.csv"), method="ridge", label_column="other")
+    with pytest.raises(ValueError, match=r"--label-column choose in a folder of the package .*a\.csv is not"):
+        read(settings, {}, 0.0, View(quiet=True))
+
+
+def test_the_output_may_lie_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert output_of(Settings(out=pathlib.Path("~/out")), "mine") == tmp_path / "out"
+
+
+def test_the_output_replaces_no_input(tmp_path):
+    (tmp_path / "labels.csv").write_text("label\n0\n1\n")
+    np.save(tmp_path / "x.npy", np.eye(2))
+    with pytest.raises(ValueError, match=r"labels.csv is read, and the output would replace it: .* --out"):
+        settings = Settings(features=tmp_path / "x.npy", labels=tmp_path / "labels.csv", out=tmp_path)
+        read(settings, {}, 0.0, View(quiet=True))
+    assert (tmp_path / "labels.csv").read_text() == "label\n0\n1\n"
+
+
+@pytest.mark.parametrize("part, out", [("", ""), ("", "new/er"), ("train", "train/new"), ("train", None), ("", ".new")])
+def test_the_output_is_no_class(tmp_path, part, out):
+    for name in ("a", "b"):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / part / name / "1.png")
+    settings = Settings(data=str(tmp_path), method="ridge", out=tmp_path if out is None else tmp_path / out)
+    if out in (None, ".new"):  # beside the part, or hidden
+        assert len(read(settings, {}, 0.0, View(quiet=True)).given) == 2
+        return
+    with pytest.raises(ValueError, match=r"the output folder .* lies in .*, whose folders are classes: .* --out"):
+        read(settings, {}, 0.0, View(quiet=True))

@@ -39,6 +39,8 @@ MISTAKES = [
     ),
     ("'auto' needs 3 examples or more; got 2", {"images": np.zeros((2, 4, 4)), "labels": [0, 1], "method": "auto"}),
     ("'knn' needs 11 examples or more; got 10", {"features": X[:10], "labels": Y[:10], "method": "knn"}),
+    ("images must be one array, or a list of entries of one size", {"images": [np.zeros((4, 4)), np.zeros((5, 4))]}),
+    (r"images must be an array \[n h w c\]; got array\('folder'.*: ddjax.data.load_all reads", {"images": "folder"}),
     ("all examples have the same features", {"features": X * 0, "method": "ridge"}),
     ("ids must have an entry for each of 12 examples; got array", {"features": X, "ids": "a"}),
     ("folds must be a whole number from 2 to 12; got 13", {"features": X, "folds": 13, "method": "prototypes"}),
@@ -65,6 +67,10 @@ MISTAKES = [
             {"pred_probs": pandas.DataFrame(P, columns=columns)},
         )
         for columns in ([1, 2], [0, 2])
+    ),
+    (
+        "the classes are cat, dog, and only some of the columns of pred_probs, dog, bird, are named",
+        {"pred_probs": pandas.DataFrame(P, columns=["dog", "bird"]), "class_names": ["cat", "dog"]},
     ),
 ]
 
@@ -95,7 +101,7 @@ FILES = [
     ("has several columns 'b'", "a,b,b\n1,2,3\n"),
     ("the columns 'colour' are not numbers: encode them", "a,colour,label\n1,red,0\n2,blue,1\n"),
     ("none of which is a feature", "label,id\n0,1\n1,2\n"),
-    ("is not a readable table", ""),
+    *(("is not a readable table: it needs a header and rows", text) for text in ("", "a,b\n")),
     ("line 2 has 3 columns, and the header names 2", "a,b\n1,2,3\n"),
 ]
 
@@ -196,10 +202,13 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
         values, names = by_class(table, words, None)
         assert names == ("dog", "cat") and values[0, 0] == 0.25
         assert by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
-        assert by_class(table, Y, None)[1] is None
+        assert by_class(table, Y, None)[1] is None and by_class(table, Y, ["a", "b"])[0][0, 0] == 0.25
+    for given in (words.astype("S"), [word.encode() for word in words.tolist()]):
+        assert by_class(tables.as_table(frame), given, None)[1] == ("dog", "cat")
     exchanged = tables.as_table(pandas.DataFrame(P, columns=[1, 0]))
-    for names in (None, ["a", "b"]):
-        assert by_class(exchanged, Y, names)[0][0].tolist() == [0.75, 0.25]
+    for given in (Y, Y.astype(object)):
+        for names in (None, ["a", "b"]):
+            assert by_class(exchanged, given, names)[0][0].tolist() == [0.75, 0.25]
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))

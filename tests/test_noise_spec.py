@@ -162,6 +162,10 @@ def test_missing_inputs_of_a_kind_are_named():
         apply(NoiseSpec("part_dependent", 0.2), CLEAN, IDS, 10)
     with pytest.raises(ValueError, match=r"probabilities"):
         apply(NoiseSpec("pmd", 0.9), CLEAN, IDS, 10, probabilities=SOFT[:, :5])
+    for short in ({"images": IMAGES[1:]}, {"probabilities": SOFT[1:]}, {"others": {"worst": CLEAN[1:]}}):
+        for ids in (IDS, IDS[::-1]):
+            with pytest.raises(ValueError, match=rf"{next(iter(short))}.* for each of {N} labels; got \w+\[{N - 1}"):
+                apply(NoiseSpec("symmetric", 0.2), CLEAN, ids, 10, **short)
     for ids in (IDS * 0, IDS + 2**32):  # a key is made of 32 bits
         with pytest.raises(ValueError, match=r"none twice, all below 2\*\*32"):
             apply(NoiseSpec("symmetric", 0.2), CLEAN, ids, 10)
@@ -181,6 +185,12 @@ def test_a_long_tail_takes_its_rows_of_the_predictions():
     data = prepare(dataset, noise, imbalance=10.0, probabilities=teacher)
     clean, ids = data.audit.labels, data.audit.ids
     np.testing.assert_array_equal(data.train.labels, apply(noise, clean, ids, 10, probabilities=teacher[ids]).labels)
+
+
+def test_a_long_tail_that_empties_a_class_is_refused():
+    with pytest.raises(ValueError, match=r"imbalance=30 leaves no example of the classes 2: .* lower it to 19 or less"):
+        prepare(synthetic(3, 20), NoiseSpec(), imbalance=30.0)
+    assert np.bincount(prepare(synthetic(3, 20), NoiseSpec(), imbalance=19.0).train.labels).tolist() == [20, 4, 1]
 
 
 def command(*arguments):

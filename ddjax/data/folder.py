@@ -56,9 +56,7 @@ def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tupl
       ValueError: the message lists all problems of the folder. Sizes are compared here only if there are other
         problems, because that reads every file; otherwise `decode_files` compares them.
     """
-    parts = {folder.name.lower(): folder for folder in sorted(_folders(root))}
-    train_root = next((parts[name] for name in TRAIN if name in parts), root)
-    test_root = next((parts[name] for name in TEST if name in parts), None) if train_root != root else None
+    train_root, test_root = parts(root)
     problems: list[str] = []
     train = _listing(root, train_root, problems)
     test = _listing(root, test_root, problems) if test_root else None
@@ -82,6 +80,13 @@ def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tupl
     if problems:
         raise ValueError("\n- ".join([f"{root} cannot be read as it is:", *problems]))
     return train, test
+
+
+def parts(root: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path | None]:
+    """The folders that hold the class folders of the training set and of the test set, if there is one."""
+    named = {folder.name.lower(): folder for folder in sorted(_folders(root))}
+    train_root = next((named[name] for name in TRAIN if name in named), root)
+    return train_root, next((named[name] for name in TEST if name in named), None) if train_root != root else None
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:

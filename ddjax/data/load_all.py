@@ -53,6 +53,8 @@ def load_all(
       >>> load_all(path).labels.tolist()
       [0, 1, 0, 1]
     """
+    if not name:
+        return load(name)  # which says what a name may be; an empty path is the working directory
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
         return _folder(path, image_size, least, report)
@@ -117,7 +119,7 @@ def _npz(path: pathlib.Path, least: int) -> Dataset:
     keys = npz.npz_keys(path, npz_headers(path))
     arrays = read_npz(path, {*keys[:2], "ids", "class_names"})
     images, _ = pixels(arrays[keys[0]], arrays[keys[0]][:1], path.stem)
-    named = arrays["class_names"].astype(str).tolist() if "class_names" in arrays else None
+    named = npz.class_names(path, arrays)
     labels = class_labels(arrays[keys[1]], len(images), named and len(named), f"{path.stem} labels")
     named = named or numbered(labels, f"{path.stem} labels")
     _check_sizes(path, labels, named, least)

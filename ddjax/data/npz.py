@@ -61,6 +61,20 @@ def npz_keys(path: pathlib.Path, headers: Mapping[str, Header]) -> tuple[str, ..
     return keys
 
 
+def class_names(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> list[str] | None:
+    """The names of the classes, if the file has them.
+
+    Raises:
+      ValueError: they are not one row of names.
+    """
+    names = arrays.get("class_names")
+    if names is None:
+        return None
+    if names.ndim != 1:
+        raise ValueError(f"{path}: class_names must be [k], a name for each class; got shape {names.shape}")
+    return (np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)).tolist()
+
+
 def _read_npz(path: pathlib.Path) -> Dataset:
     headers = npz_headers(path)
     keys = npz_keys(path, headers)
@@ -99,7 +113,7 @@ def _read_npz(path: pathlib.Path) -> Dataset:
         labels=labels,
         test_images=test[0],
         test_labels=test[1],
-        class_names=arrays["class_names"].astype(str).tolist() if "class_names" in arrays else None,
+        class_names=class_names(path, arrays),
         ids=ids,
         keys=rows,
         extra_labels=extra,

@@ -7,6 +7,7 @@ import numpy as np
 
 from ddjax import checks, preprocess
 from ddjax.data.dataset import Dataset, select, subset
+from ddjax.names import few
 from ddjax.noise import NoiseSpec, long_tail
 from ddjax.noise import apply as corrupt
 from ddjax.ranges import Count, Range, check, checked
@@ -59,6 +60,11 @@ def prepare(
     if imbalance is not None:
         head = int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())  # all classes have it
         rows = long_tail(dataset.labels, imbalance, head)
+        if empty := np.setdiff1d(np.arange(dataset.num_classes), dataset.labels[rows]).tolist():
+            raise ValueError(
+                f"imbalance={imbalance:g} leaves no example of the classes {few(empty)}: the smallest class has {head} "
+                f"before, so lower it to {max(1, head - 1)} or less"
+            )
         dataset = select(dataset, dataset.ids[rows])
         probabilities = None if probabilities is None else np.asarray(probabilities)[rows]
     if limit is not None:

@@ -28,6 +28,18 @@ def held_out(keys: Sequence[str] | np.ndarray) -> Bool[np.ndarray, "n"]:
     return np.array([int(hashlib.sha256(str(k).encode()).hexdigest()[:8], 16) < limit for k in keys], bool)
 
 
+def as_array(values: Any, what: str) -> np.ndarray:
+    """The values as an array. An array in a file stays one.
+
+    Raises:
+      ValueError: they are no array, such as a list of images that differ in size.
+    """
+    try:
+        return np.asanyarray(values)
+    except ValueError as error:
+        raise ValueError(f"{what} must be one array, or a list of entries of one size: {error}") from error
+
+
 def check_layout(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
     """Raise a ValueError for a shape and dtype that cannot be images."""
     if len(shape) not in (3, 4):
@@ -92,7 +104,7 @@ def check_labels(shape: tuple[int, ...], dtype: np.dtype, count: int, what: str)
     if len(shape) == 2 and shape[1] != 1:
         raise ValueError(f"{what} has shape {list(shape)}: class numbers are expected, perhaps labels.argmax(1)")
     if shape not in ((count,), (count, 1)):
-        raise ValueError(f"{what} has shape {list(shape)}, but there are {count} images")
+        raise ValueError(f"{what} has shape {list(shape)}, but there are {count} examples")
     if dtype.kind not in "iu":
         how = "number the classes, as numpy.unique(labels, return_inverse=True) does"
         how = how if dtype.kind in "OSTU" else "convert it with astype(int)"
@@ -149,14 +161,14 @@ def small_classes(labels: Int[np.ndarray, "n"], names: Sequence[str], least: int
 def assemble(
     name: str,
     *,
-    images: np.ndarray,
-    labels: np.ndarray,
-    test_images: np.ndarray,
-    test_labels: np.ndarray,
+    images: Any,
+    labels: Any,
+    test_images: Any,
+    test_labels: Any,
     class_names: Sequence[str] | None = None,
-    ids: np.ndarray | None = None,
-    keys: Sequence[str] | np.ndarray | None = None,
-    extra_labels: Mapping[str, np.ndarray] | None = None,
+    ids: Any = None,
+    keys: Any = None,
+    extra_labels: Mapping[str, Any] | None = None,
     canonical: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> Dataset:
@@ -186,7 +198,9 @@ def assemble(
       >>> assemble("mine", images=images, labels=labels, test_images=images, test_labels=labels).images.shape
       (4, 8, 8, 1)
     """
+    images, test_images = as_array(images, f"{name} images"), as_array(test_images, f"{name} test images")
     images, test_images = pixels(images, test_images, name)
+    labels, test_labels = np.asarray(labels), np.asarray(test_labels)
     num_classes = None if class_names is None else len(class_names)
     labels = class_labels(labels, len(images), num_classes, f"{name} labels")
     if class_names is None:
@@ -199,13 +213,15 @@ def assemble(
             f"{name} has no training example for {len(missing)} of {len(class_names)} classes ({some}); "
             "number the classes 0..k-1 without gaps, or leave those classes out"
         )
-    ids = np.arange(len(images), dtype=np.int32) if ids is None else class_labels(ids, len(images), None, f"{name} ids")
+    ids = np.arange(len(images)) if ids is None else np.asarray(ids)
+    ids = class_labels(ids, len(images), None, f"{name} ids")
     unique, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"{name} has duplicate ids: {unique[counts > 1][:5].tolist()}; each example needs its own")
-    for other, vector in (extra_labels or {}).items():
+    extra_labels = {other: np.asarray(vector) for other, vector in (extra_labels or {}).items()}
+    for other, vector in extra_labels.items():
         check_labels(vector.shape, vector.dtype, len(images), f"{name} extra_labels {other!r}")
-    extra_labels = {k: v.reshape(len(images)).astype(np.int32) for k, v in (extra_labels or {}).items()}
+    extra_labels = {k: v.reshape(len(images)).astype(np.int32) for k, v in extra_labels.items()}
     keys = None if keys is None else np.asarray(keys, np.str_)
     if (np.diff(ids) < 0).any():
         order = np.argsort(ids)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ddjax.data.validate import class_labels, pixels
-from ddjax.names import few
+from ddjax.data.validate import as_array, class_labels, pixels
+from ddjax.names import briefly, few
 from ddjax.types import TrainSet
 
 
@@ -27,8 +27,10 @@ def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) ->
     Raises:
       ValueError: images or labels cannot be read, are not as many as each other, or leave a class without an image.
     """
-    images = np.asarray(images)
-    given = one_each(labels, len(images) if images.ndim else 0, f"image; images are {images.shape}")
+    images = np.asarray(as_array(images, "images"))
+    if not images.ndim:
+        raise ValueError(f"images must be an array [n h w c]; got {briefly(images)}: ddjax.data.load_all reads files")
+    given = one_each(labels, len(images), f"image; images are {images.shape}")
     images, _ = pixels(images, images[:1], "the given")
     numbered, known = class_numbers(given, class_names)
     ids = np.arange(len(numbered), dtype=np.int32)
@@ -37,7 +39,7 @@ def training_set(images: Any, labels: Any, class_names: Sequence[str] | None) ->
 
 def one_each(labels: Any, count: int, what: str) -> np.ndarray:
     """The labels as an array of text or numbers, after a check that there are as many as examples."""
-    given = _array(labels)
+    given = label_array(labels)
     if given.ndim != 1 or len(given) != count or count < 2:
         raise ValueError(f"labels must be [n], one for each {what}; got {given.shape}, and 2 are the fewest")
     return given
@@ -76,7 +78,7 @@ def class_numbers(
     return numbered, known
 
 
-def _array(labels: Any) -> np.ndarray:
+def label_array(labels: Any) -> np.ndarray:
     """The labels as an array of text or numbers. NumPy alone would turn [1, "a"] into text, and None as well."""
     found = np.asarray(labels)
     mixed = found.dtype.kind in "OT" or (found.dtype.kind in "US" and not isinstance(labels, np.ndarray))

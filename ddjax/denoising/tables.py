@@ -190,7 +190,9 @@ def _table(path: pathlib.Path) -> Any:
 
     try:
         if path.suffix == ".csv":
-            first, *others = read_rows(path)
+            first, *others = read_rows(path) or [None]
+            if not others:
+                raise ValueError("it needs a header and rows")
             header = [cell.strip() for cell in first.cells]
             check_widths(path, header, others)
             table = pandas.read_csv(path, skipinitialspace=True)

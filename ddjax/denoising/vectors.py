@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ddjax.denoising.inputs import class_numbers, one_each
+from ddjax.denoising.inputs import class_numbers, label_array, one_each
 from ddjax.denoising.judging import SUM
 from ddjax.denoising.predictor import FeatureSet
 from ddjax.denoising.tables import Table
@@ -47,13 +47,14 @@ def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tu
       class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
 
     Raises:
-      ValueError: labels are numbers, and the names of the columns are not 0, 1, ... but other numbers.
+      ValueError: labels are no array of text or numbers; or they are numbers, and the names of the columns are not
+        0, 1, ... but other numbers; or only some of the columns are named after classes.
     """
     values, columns = table
     if columns is None:
         return values, class_names
-    given, wanted = np.asarray(labels), class_names
-    if class_names is None or sorted(columns) != sorted(class_names):
+    given, wanted = label_array(labels), None if class_names is None else [*map(str, class_names)]
+    if wanted is None or sorted(columns) != sorted(wanted):
         if given.dtype.kind in "iu" and all(map(str.isdecimal, columns)):
             wanted = [str(c) for c in range(len(columns))]
             if class_names is None and sorted(columns) != sorted(wanted):
@@ -61,8 +62,14 @@ def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tu
                     f"labels are numbers, and the columns of pred_probs are {few(columns)}: number both from 0 without "
                     "gaps, or pass labels as text, or pred_probs without names"
                 )
-        elif class_names is None:
+        elif wanted is None:
             return values, columns if set(columns) & set(given.ravel().tolist()) else None
+        elif set(columns) & set(wanted):
+            raise ValueError(
+                f"the classes are {few(wanted)}, and only some of the columns of pred_probs, {few(columns)}, are named "
+                "after them: name each column after its class, or pass pred_probs without names, in the order of the "
+                "classes"
+            )
     if sorted(columns) == sorted(wanted):
         values = values[:, [columns.index(name) for name in wanted]]
     return values, class_names

@@ -119,16 +119,17 @@ def apply(
     clean = as_labels(labels, num_classes)
     ids = as_ids(ids, len(clean))
     ascending = np.argsort(ids, kind="stable")
-
     sorted_already = np.array_equal(ascending, np.arange(len(ids)))
 
-    def sort(array):
-        if array is None:
-            return None
-        return np.asarray(array) if sorted_already else np.asarray(array)[ascending]
+    def sort(array: Any, what: str) -> Any:
+        array = None if array is None else np.asarray(array)
+        if array is not None and array.shape[:1] != clean.shape:
+            raise ValueError(f"{what} must have an entry for each of {len(clean)} labels; got {names.briefly(array)}")
+        return array if array is None or sorted_already else array[ascending]
 
-    others = {name: sort(vector) for name, vector in (others or {}).items()}
-    truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, sort(images), sort(probabilities), others)
+    others = {name: sort(vector, f"others[{name!r}]") for name, vector in (others or {}).items()}
+    images, probabilities = sort(images, "images"), sort(probabilities, "probabilities")
+    truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, images, probabilities, others)
     drawn, facts = KINDS.get(spec.kind, _from_fork)(spec, truth)
     given = np.empty_like(clean)
     given[ascending] = drawn

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from ddjax.data import Dataset, load_all, prepare, select
+from ddjax.data import Dataset, folder, load_all, prepare, select
 from ddjax.data.images import DifferentSizes
+from ddjax.data.source import is_hidden
 from ddjax.denoising import tables
 from ddjax.denoising.inputs import class_numbers
 from ddjax.denoising.vectors import by_class
@@ -21,6 +22,7 @@ from experiments.denoising.pictures import opener
 from experiments.denoising.settings import Settings, least
 
 SIDE = 64  # of images that differ in size, if no size is asked for
+TABLES = ("labels.csv", "cleaned.csv", "cleaned.npz", "conflicts.csv", "report.npz", "issues.parquet")  # of the output
 
 
 class Task(NamedTuple):
@@ -70,6 +72,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         matrix = table.values
     if settings.data is None:
         assert settings.labels is not None and file is not None
+        _check_output(settings, file.stem)
         view.say(f"reading {settings.labels}")
         listed = tables.read_labels(settings.labels, settings.label_column)
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
@@ -80,6 +83,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
+    _check_output(settings, dataset.name)
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
@@ -126,7 +130,7 @@ def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
 def output_of(settings: Settings, name: str) -> pathlib.Path:
     """The output folder of the command for the data of this name."""
     default = pathlib.Path("runs") / "denoise" / f"{name.replace('/', '_')}-{settings.judge.replace(':', '_')}"
-    return settings.out or default
+    return (settings.out or default).expanduser()
 
 
 def kept_in(settings: Settings, name: str) -> pathlib.Path:
@@ -134,15 +138,34 @@ def kept_in(settings: Settings, name: str) -> pathlib.Path:
     return output_of(settings, name) / "stages"
 
 
+def _check_output(settings: Settings, name: str) -> None:
+    """Raise a ValueError if the output would replace a file that is read, or lie among the class folders."""
+    out, data = output_of(settings, name).resolve(), pathlib.Path(settings.data or "").expanduser()
+    for file in (settings.data and data, settings.features, settings.pred_probs, settings.labels, settings.decisions):
+        path = file and file.expanduser().resolve()
+        if path and path.name in TABLES and path.parent == out:
+            raise ValueError(f"{file} is read, and the output would replace it: choose another folder by --out")
+    if not settings.data or not data.is_dir() or huggingface.is_dataset(data):
+        return
+    for part in folder.parts(data.resolve()):
+        if part and out.is_relative_to(part) and not any(map(is_hidden, out.relative_to(part).parts)):
+            raise ValueError(
+                f"the output folder {out} lies in {part}, whose folders are classes: choose another one by --out"
+            )
+
+
 def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
     assert settings.data is not None
     size = settings.image_size or (embedding.SHOWN if settings.embed else None)
-    folder = pathlib.Path(settings.data).expanduser()
-    if huggingface.is_dataset(folder):
+    place = pathlib.Path(settings.data).expanduser()
+    if huggingface.is_dataset(place):
         columns = {"image_column": settings.image_column, "label_column": settings.label_column}
-        return huggingface.load(folder, image_size=size, **columns)
+        return huggingface.load(place, image_size=size, **columns)
     if settings.image_column or settings.label_column:
-        raise ValueError(f"{settings.data} has no columns: leave --image-column and --label-column out")
+        raise ValueError(
+            f"--image-column and --label-column choose in a folder of the package datasets, which {settings.data} is "
+            "not: leave them out"
+        )
     fewest = least(settings, options)
     with view.reading(settings.data) as report:
         try:
