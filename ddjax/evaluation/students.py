@@ -8,6 +8,7 @@ import numpy as np
 
 from ddjax import checks
 from ddjax.data import to_space
+from ddjax.data.prepare import check_space
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
@@ -150,6 +151,9 @@ def evaluate(
         raise ValueError(f"sets that are evaluated together have one size, label kind and space; got {kinds}")
     examples, count = [example for _, example in ready], students or protocol.students
     test_images = to_space(test, transform).images
+    for one in trains:
+        if one is not None:
+            check_space(one, transform)  # now, because they are only predicted after the training
     own_rates = [base_rate(protocol, recipe, one) for one in sets]
     unusable = [rate if isinstance(rate, Diverged) else None for rate in own_rates]
     if all(unusable):
@@ -214,9 +218,10 @@ def _check(sets: list[Any], test: Any, trains: list[Any], audits: list[Any]) -> 
         checks.audit(audit, train)
         known = {"train": train.num_classes} if train is not None else {}
         checks.same_classes(distilled=distilled.num_classes, test=test.num_classes, **known)
-        ours, theirs = list(distilled.images.shape[1:]), list(test.images.shape[1:])
-        if ours != theirs:
-            raise ValueError(
-                f"distilled.images are {ours} and test.images {theirs}: resize one of them, "
-                "or use the test set that the distilled set was made for"
-            )
+        for name, part in {"distilled": distilled, "train": train or test}.items():
+            ours, theirs = list(part.images.shape[1:]), list(test.images.shape[1:])
+            if ours != theirs:
+                raise ValueError(
+                    f"{name}.images are {ours} and test.images {theirs}: resize one of them, "
+                    "or use the test set that the distilled set was made for"
+                )
