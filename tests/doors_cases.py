@@ -143,6 +143,13 @@ TYPES = [
     ("checkpoints must be a Checkpoints; got 'folder'", lambda t: t.ddjax.RunOptions(checkpoints="folder")),
     ("distilled must be a DistilledSet; got", lambda t: t.evaluate(t.ready.train)),
     ("uint8 images.*float64", lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0)),
+    ("'math:pi' must be a Protocol; it is a float", lambda t: t.evaluate(protocol="math:pi")),
+    ("protocol must be a Protocol; got int 3. Name one in", lambda t: t.dd_ranking(protocol=3)),
+    ("'math:pi' must be a Published; it is a float", lambda t: t.robust.make_rule("math:pi")),
+    (
+        "baseline must be a Baseline; got str 'B-PLAIN'. ddjax.BASELINES has",
+        lambda t: t.ddjax.train_full("B-PLAIN", t.ready.train, t.ready.test, model=t.model),
+    ),
     ("recipe must be a Recipe; got dict", lambda t: t.fit(recipe={"epochs": 1})),
 ]
 PARTS = [  # that do not belong together

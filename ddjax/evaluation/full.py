@@ -174,6 +174,7 @@ def train_full(
 def _check(
     baseline: Baseline, trains: list[TrainSet], test: TestSet, audits: list[Audit | None], holdout: float
 ) -> None:
+    checks.kind(baseline, Baseline, "baseline", "ddjax.BASELINES has the published ones by name")
     if not trains:
         raise ValueError("train is an empty list: pass a training set, or a list of them")
     if len({audit is None for audit in audits}) > 1:

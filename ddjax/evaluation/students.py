@@ -12,14 +12,13 @@ from ddjax.data.prepare import check_space
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
-from ddjax.evaluation.protocols import PROTOCOLS, Protocol, adapted
+from ddjax.evaluation.protocols import Protocol, adapted, named
 from ddjax.evaluation.rates import base_rate, chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.models import build
-from ddjax.names import choose
 from ddjax.ranges import Count, Seed, checked
 from ddjax.training import fit
 from ddjax.training.checking import diverged
@@ -109,7 +108,7 @@ def evaluate(
       distilled: a set, or a list of them. A set made elsewhere needs images in some space, labels of some kind, and the
         `preprocess` that leads from pixels to that space.
       test: uint8 pixels, or images in the space of the set.
-      protocol: a name in PROTOCOLS, or a Protocol.
+      protocol: a name in PROTOCOLS, "module:PROTOCOL", or a Protocol.
       seed: of initialisation, data order and augmentation. One for all sets, or a list.
       students: number of students per set; by default the protocol's.
       model: replaces the protocol's network, for cross-architecture tests.
@@ -135,7 +134,7 @@ def evaluate(
       >>> ddjax.evaluate(outcome.distilled, data.test, protocol="dance", model=model, epochs=2, students=1).steps
       2
     """
-    protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
+    protocol = named(protocol)
     sets = distilled if isinstance(distilled, list) else [distilled]
     seeds, trains, audits = (
         per_member(value, len(sets), name) for name, value in (("seed", seed), ("train", train), ("audit", audit))
