@@ -234,6 +234,24 @@ PARTS = [  # that do not belong together
     (r"keys must be typed keys of shape \[s\].*uint32\[2\]", lambda t: t.fit(keys=t.jax.random.PRNGKey(0))),
     ("rates must be 1 positive numbers", lambda t: t.fit(rates=t.jnp.ones(3))),
     ("rates must be 1 positive numbers", lambda t: t.fit(rates=-t.jnp.ones(1))),
+    (
+        r"watch\['a'\] has images or labels for 2 networks, but there are 1 keys",
+        lambda t: t.fit(watch={"a": (t.ready.test.images, {"acc": t.jnp.zeros((2, 60), int)})}),
+    ),
+    (
+        r"watch\['a'\] has images or labels for 2 networks, but there are 1 keys",
+        lambda t: t.fit(watch={"a": (t.jnp.zeros((2, 5, 8, 8, 1)), {"acc": t.jnp.zeros(5, int)})}),
+    ),
+    (
+        r"watch\['a'\] has images on the host and examples has not",
+        lambda t: t.fit(
+            watch={"a": (t.ddjax.to_space(t.data.train, t.transform, "host").images, {"acc": t.ready.train.labels})}
+        ),
+    ),
+    (
+        "watch names an accuracy 'loss'",
+        lambda t: t.fit(watch={"a": (t.ready.test.images, {"loss": t.ready.test.labels})}),
+    ),
     # of files
     ("no.npz is missing", lambda t: t.ddjax.load_distilled(t.folder / "no")),
     ("report.npz is missing", lambda t: t.ddjax.DenoiseReport.load(t.folder)),
