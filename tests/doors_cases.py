@@ -150,6 +150,10 @@ TYPES = [
         "baseline must be a Baseline; got str 'B-PLAIN'. ddjax.BASELINES has",
         lambda t: t.ddjax.train_full("B-PLAIN", t.ready.train, t.ready.test, model=t.model),
     ),
+    (
+        r"keep must be 'all', 'ends' or a sequence of epochs; got \[0.5\]",
+        lambda t: t.experts.size(t.model, t.recipe, 1, keep=[0.5]),
+    ),
     ("recipe must be a Recipe; got dict", lambda t: t.fit(recipe={"epochs": 1})),
 ]
 PARTS = [  # that do not belong together
