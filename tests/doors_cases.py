@@ -217,6 +217,10 @@ PARTS = [  # that do not belong together
         "train.images holds NaN or infinity in 1 of 36 rows, the first at row 0",
         lambda t: t.train_full(replace(t.ready.train, images=t.nan)),
     ),
+    (
+        "share images that are stored as bytes: move one set by ddjax.to_space",
+        lambda t: t.train_full([t.ddjax.to_space(t.data.train, t.transform, "device") for _ in range(2)]),
+    ),
     # of fit
     (
         "examples.images holds 36 images and examples.targets 35 rows",
