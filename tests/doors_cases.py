@@ -139,6 +139,11 @@ TYPES = [
         "unknown place of images 'gpu'",
         lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], images="gpu"),
     ),
+    ("mesh must be a Mesh; got int 2", lambda t: t.ddjax.run_method("dm", t.data.train, t.keys[0], mesh=2)),
+    (
+        "model must be a Model; got str 'mlp'",
+        lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], model="mlp"),
+    ),
     ("train must be a TrainSet; got None", lambda t: t.ddjax.run_method("random", None, t.keys[0])),
     ("checkpoints must be a Checkpoints; got 'folder'", lambda t: t.ddjax.RunOptions(checkpoints="folder")),
     ("distilled must be a DistilledSet; got", lambda t: t.evaluate(t.ready.train)),
