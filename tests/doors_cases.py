@@ -178,6 +178,12 @@ PARTS = [  # that do not belong together
     ),
     ("strictly ascending", lambda t: replace(t.dataset, ids=t.dataset.ids * 0)),
     # of evaluate
+    (
+        r"labels of kind 'hard' must have shape \[3\]",
+        lambda t: t.evaluate(replace(t.distilled, labels=[0, 1, 2])),
+    ),
+    ("factor must be at least 1 .*got 0", lambda t: t.evaluate(replace(t.distilled, factor=0))),
+    ("step_size a scalar; got", lambda t: t.evaluate(replace(t.distilled, step_size=t.jnp.ones(3)))),
     ("images contain NaN or infinite values", lambda t: t.evaluate(replace(t.distilled, images=t.nan[:3]))),
     ("distilled has 3, test has 4, train has 3", lambda t: t.evaluate(test=replace(t.data.test, num_classes=4))),
     (
@@ -265,6 +271,7 @@ PARTS = [  # that do not belong together
         "watch names an accuracy 'loss'",
         lambda t: t.fit(watch={"a": (t.ready.test.images, {"loss": t.ready.test.labels})}),
     ),
+    ("model must be a Model; got str 'mlp'", lambda t: t.ddjax.fit("mlp", t.recipe, t.examples, t.keys)),
     # of files
     ("no.npz is missing", lambda t: t.ddjax.load_distilled(t.folder / "no")),
     ("report.npz is missing", lambda t: t.ddjax.DenoiseReport.load(t.folder)),
