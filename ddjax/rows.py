@@ -40,6 +40,10 @@ class Images:
             "feed as data.images[rows]"
         )
 
+    def __iter__(self) -> Iterator[Any]:
+        """The images, one after the other. By Python's default JAX would repeat the last one for ever."""
+        return map(self.__getitem__, range(len(self)))
+
     def part(self, rows: Int[np.ndarray, "m"]) -> "Images":
         """The images of these rows."""
         raise TypeError("a compiled program cannot divide images on the host: do so outside of it")

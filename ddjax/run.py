@@ -108,7 +108,7 @@ def run_method(
       config: the method's configuration; by default `method.config(**fields)`.
       transform: the preprocessing. By default the method's, or "standardize", fitted on pixels. Images that are
         preprocessed already need it only to be attached to the distilled set.
-      model: the network, for methods without one of their own; by default a ConvNet.
+      model: the network, only for methods without one of their own; by default a ConvNet.
       mesh: shards the batches of the method over several devices; see `execution.mesh`.
       images: where pixels are kept, as bytes that are preprocessed in each batch: "device", "host", or "auto" for the
         device if they take at most a quarter of its memory. The result has the same bits.
@@ -120,7 +120,7 @@ def run_method(
 
     Raises:
       ValueError: a name or a field is unknown, a value is out of range, the training sets cannot be used, or the method
-        cannot use a mesh.
+        cannot use a mesh or a model.
       Diverged: a single run diverged.
 
     Example:
@@ -141,6 +141,15 @@ def run_method(
     if len(trains) > 1 and not isinstance(key, list):
         keys = list(map(jax.random.clone, keys))  # members that share a key do not reuse it by mistake
     preprocess.check_place(images)
+    if model is not None:
+        checks.kind(model, Model, "model", "ddjax.build makes one")
+        if method.model is not None:
+            raise ValueError(
+                "model is for methods without a network of their own, and this method builds one by its configuration, "
+                "such as width= and depth=: leave out model"
+            )
+    if mesh is not None:
+        checks.kind(mesh, Mesh, "mesh", "ddjax.execution.mesh.mesh_of makes one")
     if mesh is not None and not method.split and method.steps(config):
         raise ValueError(
             "mesh divides the fields that a method names in `split`, and this method names none: leave out mesh"

@@ -96,6 +96,15 @@ def put(tree: T, index: Any, member: T) -> T:
     return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, member)
 
 
+def with_dtypes(tree: T, like: T) -> T:
+    """The tree with the dtypes of `like`. With `jax_enable_x64` an update may widen an array, which no loop accepts."""
+
+    def cast(new: Any, old: Any) -> Any:
+        return new if getattr(new, "dtype", old.dtype) == old.dtype else new.astype(old.dtype)
+
+    return jax.tree.map(cast, tree, like)
+
+
 @record()
 class Stacked:
     """Stacked members, of which each step changes at most one.

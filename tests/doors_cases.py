@@ -139,10 +139,26 @@ TYPES = [
         "unknown place of images 'gpu'",
         lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], images="gpu"),
     ),
+    ("mesh must be a Mesh; got int 2", lambda t: t.ddjax.run_method("dm", t.data.train, t.keys[0], mesh=2)),
+    (
+        "model must be a Model; got str 'mlp'",
+        lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], model="mlp"),
+    ),
     ("train must be a TrainSet; got None", lambda t: t.ddjax.run_method("random", None, t.keys[0])),
     ("checkpoints must be a Checkpoints; got 'folder'", lambda t: t.ddjax.RunOptions(checkpoints="folder")),
     ("distilled must be a DistilledSet; got", lambda t: t.evaluate(t.ready.train)),
     ("uint8 images.*float64", lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0)),
+    ("'math:pi' must be a Protocol; it is a float", lambda t: t.evaluate(protocol="math:pi")),
+    ("protocol must be a Protocol; got int 3. Name one in", lambda t: t.dd_ranking(protocol=3)),
+    ("'math:pi' must be a Published; it is a float", lambda t: t.robust.make_rule("math:pi")),
+    (
+        "baseline must be a Baseline; got str 'B-PLAIN'. ddjax.BASELINES has",
+        lambda t: t.ddjax.train_full("B-PLAIN", t.ready.train, t.ready.test, model=t.model),
+    ),
+    (
+        r"keep must be 'all', 'ends' or a sequence of epochs; got \[0.5\]",
+        lambda t: t.experts.size(t.model, t.recipe, 1, keep=[0.5]),
+    ),
     ("recipe must be a Recipe; got dict", lambda t: t.fit(recipe={"epochs": 1})),
 ]
 PARTS = [  # that do not belong together
@@ -162,6 +178,12 @@ PARTS = [  # that do not belong together
     ),
     ("strictly ascending", lambda t: replace(t.dataset, ids=t.dataset.ids * 0)),
     # of evaluate
+    (
+        r"labels of kind 'hard' must have shape \[3\]",
+        lambda t: t.evaluate(replace(t.distilled, labels=[0, 1, 2])),
+    ),
+    ("factor must be at least 1 .*got 0", lambda t: t.evaluate(replace(t.distilled, factor=0))),
+    ("step_size a scalar; got", lambda t: t.evaluate(replace(t.distilled, step_size=t.jnp.ones(3)))),
     ("images contain NaN or infinite values", lambda t: t.evaluate(replace(t.distilled, images=t.nan[:3]))),
     ("distilled has 3, test has 4, train has 3", lambda t: t.evaluate(test=replace(t.data.test, num_classes=4))),
     (
@@ -206,6 +228,10 @@ PARTS = [  # that do not belong together
         "train.images holds NaN or infinity in 1 of 36 rows, the first at row 0",
         lambda t: t.train_full(replace(t.ready.train, images=t.nan)),
     ),
+    (
+        "share images that are stored as bytes: move one set by ddjax.to_space",
+        lambda t: t.train_full([t.ddjax.to_space(t.data.train, t.transform, "device") for _ in range(2)]),
+    ),
     # of fit
     (
         "examples.images holds 36 images and examples.targets 35 rows",
@@ -227,6 +253,25 @@ PARTS = [  # that do not belong together
     (r"keys must be typed keys of shape \[s\].*uint32\[2\]", lambda t: t.fit(keys=t.jax.random.PRNGKey(0))),
     ("rates must be 1 positive numbers", lambda t: t.fit(rates=t.jnp.ones(3))),
     ("rates must be 1 positive numbers", lambda t: t.fit(rates=-t.jnp.ones(1))),
+    (
+        r"watch\['a'\] has images or labels for 2 networks, but there are 1 keys",
+        lambda t: t.fit(watch={"a": (t.ready.test.images, {"acc": t.jnp.zeros((2, 60), int)})}),
+    ),
+    (
+        r"watch\['a'\] has images or labels for 2 networks, but there are 1 keys",
+        lambda t: t.fit(watch={"a": (t.jnp.zeros((2, 5, 8, 8, 1)), {"acc": t.jnp.zeros(5, int)})}),
+    ),
+    (
+        r"watch\['a'\] has images on the host and examples has not",
+        lambda t: t.fit(
+            watch={"a": (t.ddjax.to_space(t.data.train, t.transform, "host").images, {"acc": t.ready.train.labels})}
+        ),
+    ),
+    (
+        "watch names an accuracy 'loss'",
+        lambda t: t.fit(watch={"a": (t.ready.test.images, {"loss": t.ready.test.labels})}),
+    ),
+    ("model must be a Model; got str 'mlp'", lambda t: t.ddjax.fit("mlp", t.recipe, t.examples, t.keys)),
     # of files
     ("no.npz is missing", lambda t: t.ddjax.load_distilled(t.folder / "no")),
     ("report.npz is missing", lambda t: t.ddjax.DenoiseReport.load(t.folder)),

@@ -74,6 +74,15 @@ def test_another_space_is_refused_with_both_named(ready, distilled):
     moved = dataclasses.replace(ready.test, images=preprocess.apply(other, ready.test.images), space=other.fingerprint)
     with pytest.raises(ValueError, match=f"{other.fingerprint}.*{distilled.space}"):
         evaluate(distilled, moved, protocol=QUICK, model=MODEL)
+    given = dataclasses.replace(
+        ready.train, images=preprocess.apply(other, ready.train.images), space=other.fingerprint
+    )
+    early = RunOptions(report=lambda *_: pytest.fail("it is refused after the training"))
+    with pytest.raises(ValueError, match=f"{other.fingerprint}.*{distilled.space}"):
+        evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, train=given, options=early)
+    given = dataclasses.replace(ready.train, images=ready.train.images[:, 1:])
+    with pytest.raises(ValueError, match=r"train.images are \[7, 8, 1\] and test.images \[8, 8, 1\]"):
+        evaluate(distilled, ready.test, protocol=QUICK, model=MODEL, train=given)
     same = dataclasses.replace(
         ready.test, images=preprocess.apply(distilled.preprocess, ready.test.images), space=distilled.space
     )

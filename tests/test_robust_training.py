@@ -19,6 +19,7 @@ from ddjax.robust.rules.mixup import mixup
 from ddjax.robust.rules.small_loss import coteaching, small_loss
 from ddjax.robust.rules.storm import storm
 from ddjax.robust.rules.transition import backward_correction, forward_correction
+from ddjax.robust.separator import separate
 from ddjax.training import Clock, Examples, Recipe, Sharpness, fit, make_trainer, predict
 from ddjax.training.batches import make_batch
 from ddjax.training.losses import cross_entropy
@@ -237,3 +238,11 @@ def test_a_second_choice_of_widths_traces_nothing():
 def test_one_pair_of_networks_is_one_model():
     one, other = (make_trainer(MODEL, RECIPE, coteaching()) for _ in range(2))
     assert one.predictor() is other.predictor()
+
+
+def test_networks_train_in_single_precision_with_jax_enable_x64():
+    draws = Recipe(epochs=1, batch=4, rate=0.1, order="draws", draws=2, schedule="warmup_cosine", warmup_steps=1)
+    with jax.enable_x64(True):
+        fitted = fit(MODEL, draws, EXAMPLES, keys(1), rule=make_rule("elr", 1))
+        apart = jax.eval_shape(separate, jnp.ones((4, 2), jnp.float32), *jnp.eye(2, 4, dtype=bool))
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((fitted.params, apart))} == {"float32"}

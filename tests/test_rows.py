@@ -89,6 +89,8 @@ def test_rows_have_the_bits_of_preprocessing_in_advance(pixels, spec):
     assert device.shape == host.shape == advance.shape and len(host) == len(advance)
     np.testing.assert_array_equal(host.part(np.array([4, 2])).part(np.array([1]))[:], host[2:3])
     np.testing.assert_array_equal(np.asarray(device), device[:])
+    for images in (device, host):
+        assert all(np.array_equal(*pair) for pair in zip(images, advance, strict=True))  # it ends with the last image
 
 
 @pytest.mark.parametrize("name", ["dm", *map(slow, ("frepo", "kip", "rcig"))])

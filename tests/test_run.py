@@ -151,6 +151,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(data, by_hand):
         ({"train": testing.toy_train(num_classes=1)}, "needs two classes or more; train.num_classes is 1"),
         ({"config": 3}, "config must be a DmConfig; got int 3"),
         ({"method": METHOD._replace(split=()), "mesh": mesh_of()}, "this method names none: leave out mesh"),
+        ({"model": ddjax.build("mlp", (8, 8, 1), 3)}, "this method builds one .* leave out model"),
     ],
 )
 def test_wrong_arguments_are_named(data, change, words):

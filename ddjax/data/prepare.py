@@ -123,15 +123,20 @@ def to_space(data: Data, transform: preprocess.Preprocess, images: str | None = 
     checks.kind(transform, preprocess.Preprocess, "transform", 'preprocess.fit("standardize", images) makes one')
     if isinstance(data, Prepared):
         return data._replace(train=to_space(data.train, transform, images), test=to_space(data.test, transform))
+    check_space(data, transform)
     if data.space == transform.fingerprint:
         return data
-    if data.space != PIXELS:
-        raise ValueError(
-            f"images in {data.space!r} cannot be moved to {transform.fingerprint!r}: start from the uint8 pixels that "
-            "ddjax.prepare gives"
-        )
     if images is None or isinstance(data, TestSet):
         moved = preprocess.apply(transform, data.images)
     else:
         moved = preprocess.stored(transform, data.images, images)
     return dataclasses.replace(data, images=moved, space=transform.fingerprint)
+
+
+def check_space(data: TrainSet | TestSet, transform: preprocess.Preprocess) -> None:
+    """Raise a ValueError for images that are neither pixels nor in the space of `transform`."""
+    if data.space not in (PIXELS, transform.fingerprint):
+        raise ValueError(
+            f"images in {data.space!r} cannot be moved to {transform.fingerprint!r}: start from the uint8 pixels that "
+            "ddjax.prepare gives"
+        )

@@ -81,5 +81,6 @@ def distilled_set(
     """
     begun(report, "prepare")
     options = RunOptions(report and functools.partial(report, "distil"), checkpoints)
-    made = run_method(method, train, jax.random.key(seed), config, model=model, options=options)
+    given = None if method.model else model
+    made = run_method(method, train, jax.random.key(seed), config, model=given, options=options)
     return made.distilled, made.seconds

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ddjax.distilled import decode
-from ddjax.names import check_known
+from ddjax.names import briefly, check_known
 from ddjax.preprocess import Preprocess, invert, one_hot
 from ddjax.trees import record
 
@@ -50,11 +50,15 @@ def check(distilled: DistilledSet) -> DistilledSet:
     """
     images, labels, kind = distilled.images, distilled.labels, distilled.label_kind
     check_known("label_kind", kind, LABEL_KINDS)
+    if distilled.factor < 1 or np.ndim(distilled.step_size if distilled.step_size is not None else 0):
+        raise ValueError(
+            f"factor must be at least 1 and step_size a scalar; got {distilled.factor} and {distilled.step_size}"
+        )
     if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"images must be floats of shape [m h w c]; got {images.dtype}{list(images.shape)}")
     shape = (len(images),) if kind == "hard" else (len(images), distilled.num_classes)
-    if labels.shape != shape:
-        raise ValueError(f"labels of kind {kind!r} must have shape {list(shape)}; got {list(labels.shape)}")
+    if getattr(labels, "shape", None) != shape:
+        raise ValueError(f"labels of kind {kind!r} must have shape {list(shape)}; got {briefly(labels)}")
     if kind == "hard" and not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"hard labels must be integers; got {labels.dtype}: name another label_kind for soft ones")
     for name, array in [("images", images), ("labels", labels), ("step_size", distilled.step_size)]:

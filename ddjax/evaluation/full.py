@@ -15,6 +15,7 @@ from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.ranges import Count, PartialShare, Seed, checked
+from ddjax.rows import Images
 from ddjax.training import Examples
 from ddjax.training.checking import diverged
 from ddjax.training.fit import for_each
@@ -88,7 +89,8 @@ def train_full(
     """Train `students` networks on all of `train`, and record their accuracies after every epoch.
 
     A list of training sets of one size trains all networks in one compiled program. Images that are the same array in
-    several sets are stored once. A set with a diverged network has the error in place of scores.
+    several sets are stored once; images stored as bytes must be the same in all. A set with a diverged network has the
+    error in place of scores.
 
     Args:
       baseline: the recipe.
@@ -174,6 +176,7 @@ def train_full(
 def _check(
     baseline: Baseline, trains: list[TrainSet], test: TestSet, audits: list[Audit | None], holdout: float
 ) -> None:
+    checks.kind(baseline, Baseline, "baseline", "ddjax.BASELINES has the published ones by name")
     if not trains:
         raise ValueError("train is an empty list: pass a training set, or a list of them")
     if len({audit is None for audit in audits}) > 1:
@@ -191,6 +194,12 @@ def _check(
     shapes = [tuple(train.images.shape) for train in trains]
     if len(set(shapes)) > 1:
         raise ValueError(f"training sets that are trained together have images of one shape; got {shapes}")
+    first, *others = (train.images for train in trains)
+    if isinstance(first, Images) and any(images is not first for images in others):
+        raise ValueError(
+            "training sets that are trained together share images that are stored as bytes: move one set by "
+            "ddjax.to_space, and make the others by dataclasses.replace(it, labels=...); or store floats, images=None"
+        )
     if holdout and held_out(n := shapes[0][0], holdout) == n:
         raise ValueError(f"holdout={holdout} of {n} images leaves none to train on; 0 omits the hold-out")
 

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+from ddjax import checks
+from ddjax.names import choose
 from ddjax.ranges import Count, checked
 from ddjax.training import Recipe, drops
 from ddjax.training.published import pool_recipe
@@ -174,3 +176,15 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol("dd-ranking", common_recipe, space="standardize", rates=RATES, source="DD-Ranking (arXiv:2505.13300)"),
     ]
 }
+
+
+def named(protocol: str | Protocol) -> Protocol:
+    """The protocol of a name in `PROTOCOLS` or of `module:PROTOCOL`; a protocol itself stays as it is.
+
+    Raises:
+      ValueError: the name is unknown, or the argument is no protocol.
+    """
+    if isinstance(protocol, str):
+        return choose(PROTOCOLS, protocol, "protocol", Protocol)
+    checks.kind(protocol, Protocol, "protocol", "Name one in ddjax.PROTOCOLS, or pass the Protocol of a fork")
+    return protocol

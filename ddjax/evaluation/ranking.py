@@ -9,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.distilled import DistilledSet, targets
-from ddjax.evaluation.protocols import PROTOCOLS, Protocol
+from ddjax.evaluation.protocols import Protocol, named
 from ddjax.evaluation.students import Scores, evaluate
 from ddjax.execution.options import DEFAULTS, RunOptions
-from ddjax.names import choose
 from ddjax.ranges import Count, Range, Seed, checked
 from ddjax.training import predict
 from ddjax.types import Audit, Model, Params, TestSet, TrainSet
@@ -131,7 +130,7 @@ def dd_ranking(
         raise ValueError(
             f"random holds {len(random.images)} images, distilled {len(distilled.images)}: equal sizes only"
         )
-    protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
+    protocol = named(protocol)
     bare = without_augmentation(protocol)
     shared = {"seed": seed, "students": students, "model": model, "train": train, "epochs": epochs, "flip": flip}
 

@@ -8,17 +8,17 @@ import numpy as np
 
 from ddjax import checks
 from ddjax.data import to_space
+from ddjax.data.prepare import check_space
 from ddjax.distilled import DistilledSet, check
 from ddjax.evaluation.measures import confusion
 from ddjax.evaluation.predicted import Predicted, membership_auc, predict_all, training_set_view
-from ddjax.evaluation.protocols import PROTOCOLS, Protocol, adapted
+from ddjax.evaluation.protocols import Protocol, adapted, named
 from ddjax.evaluation.rates import base_rate, chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.models import build
-from ddjax.names import choose
 from ddjax.ranges import Count, Seed, checked
 from ddjax.training import fit
 from ddjax.training.checking import diverged
@@ -108,7 +108,7 @@ def evaluate(
       distilled: a set, or a list of them. A set made elsewhere needs images in some space, labels of some kind, and the
         `preprocess` that leads from pixels to that space.
       test: uint8 pixels, or images in the space of the set.
-      protocol: a name in PROTOCOLS, or a Protocol.
+      protocol: a name in PROTOCOLS, "module:PROTOCOL", or a Protocol.
       seed: of initialisation, data order and augmentation. One for all sets, or a list.
       students: number of students per set; by default the protocol's.
       model: replaces the protocol's network, for cross-architecture tests.
@@ -134,7 +134,7 @@ def evaluate(
       >>> ddjax.evaluate(outcome.distilled, data.test, protocol="dance", model=model, epochs=2, students=1).steps
       2
     """
-    protocol = choose(PROTOCOLS, protocol, "protocol") if isinstance(protocol, str) else protocol
+    protocol = named(protocol)
     sets = distilled if isinstance(distilled, list) else [distilled]
     seeds, trains, audits = (
         per_member(value, len(sets), name) for name, value in (("seed", seed), ("train", train), ("audit", audit))
@@ -150,6 +150,9 @@ def evaluate(
         raise ValueError(f"sets that are evaluated together have one size, label kind and space; got {kinds}")
     examples, count = [example for _, example in ready], students or protocol.students
     test_images = to_space(test, transform).images
+    for one in trains:
+        if one is not None:
+            check_space(one, transform)  # now, because they are only predicted after the training
     own_rates = [base_rate(protocol, recipe, one) for one in sets]
     unusable = [rate if isinstance(rate, Diverged) else None for rate in own_rates]
     if all(unusable):
@@ -214,9 +217,10 @@ def _check(sets: list[Any], test: Any, trains: list[Any], audits: list[Any]) -> 
         checks.audit(audit, train)
         known = {"train": train.num_classes} if train is not None else {}
         checks.same_classes(distilled=distilled.num_classes, test=test.num_classes, **known)
-        ours, theirs = list(distilled.images.shape[1:]), list(test.images.shape[1:])
-        if ours != theirs:
-            raise ValueError(
-                f"distilled.images are {ours} and test.images {theirs}: resize one of them, "
-                "or use the test set that the distilled set was made for"
-            )
+        for name, part in {"distilled": distilled, "train": train or test}.items():
+            ours, theirs = list(part.images.shape[1:]), list(test.images.shape[1:])
+            if ours != theirs:
+                raise ValueError(
+                    f"{name}.images are {ours} and test.images {theirs}: resize one of them, "
+                    "or use the test set that the distilled set was made for"
+                )

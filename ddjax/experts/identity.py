@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import operator
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float
 
 from ddjax.backend import target
 from ddjax.models import specification
-from ddjax.names import unknown
+from ddjax.names import briefly, unknown
 from ddjax.precision import asked
 from ddjax.rows import as_stored
 from ddjax.storage.files import array_digest
@@ -47,7 +48,7 @@ def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
     """The epochs after which a snapshot is stored, ascending.
 
     Raises:
-      ValueError: `keep` is unknown, or an epoch is out of range.
+      ValueError: `keep` is unknown, or an epoch is no whole number or out of range.
 
     Example:
       >>> kept_epochs("ends", 10), kept_epochs([4, 2], 10)
@@ -58,7 +59,10 @@ def kept_epochs(keep: str | Sequence[int], epochs: int) -> tuple[int, ...]:
         if keep not in known:
             raise unknown("keep", keep, [*known, "or a sequence of epochs"])
         return known[keep]
-    kept = tuple(sorted({int(epoch) for epoch in keep}))
+    try:
+        kept = tuple(sorted({operator.index(epoch) for epoch in keep}))
+    except TypeError:
+        raise ValueError(f"keep must be 'all', 'ends' or a sequence of epochs; got {briefly(keep)}") from None
     if not kept or kept[0] < 0 or kept[-1] > epochs:
         raise ValueError(
             f"keep names epochs from 0 (the initialisation) to {epochs} (recipe.epochs); got {list(keep)}. "

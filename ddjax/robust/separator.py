@@ -28,6 +28,7 @@ def separate(features: Float[Array, "n d"], trusted: Bool[Array, "n"], wrong: Bo
     x = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], axis=1)
     y = wrong.astype(x.dtype)
     weight = wrong / jnp.maximum(jnp.sum(wrong), 1) + trusted / jnp.maximum(jnp.sum(trusted), 1)
+    weight = weight.astype(x.dtype)
 
     def newton(_: Array, line: Array) -> Array:
         p = jax.nn.sigmoid(matmul_highest(x, line))

@@ -108,14 +108,14 @@ def make_rule(name: str, epochs: Count | None = None, **settings: Any) -> Rule:
       The rule. Equal arguments give the same rule, so its programs compile once.
 
     Raises:
-      ValueError: the rule or a setting is unknown, or a setting is out of range.
+      ValueError: the rule or a setting is unknown, the attribute is no `Published`, or a setting is out of range.
 
     Example:
       >>> from ddjax.robust import make_rule
       >>> make_rule("elr", 20) is make_rule("elr", 20, momentum=0.7)
       True
     """
-    published = choose(RULES, name, "robust rule")
+    published = choose(RULES, name, "robust rule", Published)
     known = list(inspect.signature(published.make).parameters)
     for setting in settings:
         check_known(f"setting of rule {name!r}", setting, known)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ddjax import checks
 from ddjax.execution.guard import Diverged
+from ddjax.rows import HostRows
 from ddjax.training.batches import Examples
 from ddjax.training.members import Watch
 from ddjax.training.recipe import Recipe
@@ -29,7 +30,7 @@ def check(
       rule: the training rule.
       data: the rule's data, leaves [s ...].
       params: initial parameters, leaves [s ...], or [s nets ...] for a rule of several networks; or None.
-      watch: a label for each image of each watched set.
+      watch: a label for each image of each watched set, of all networks or of each.
 
     Raises:
       ValueError: an argument is wrong, or two of them do not fit each other.
@@ -64,7 +65,19 @@ def check(
     names = [name for _, labels in watch.values() for name in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"watch must give each accuracy a name of its own; {twice} come more than once")
-    for watched, labels in watch.values():
+    if "loss" in names:
+        raise ValueError("watch names an accuracy 'loss', as the loss is named in reports and checkpoints: rename it")
+    for part, (watched, labels) in watch.items():
+        if isinstance(watched, HostRows) and not isinstance(images, HostRows):
+            raise ValueError(
+                f"watch[{part!r}] has images on the host and examples has not: keep both in one place, "
+                'with images="device" or images="host"'
+            )
+        for array, most in [(watched, 5), *((array, 2) for array in labels.values())]:
+            if np.ndim(array) == most and len(array) != len(keys):
+                raise ValueError(
+                    f"watch[{part!r}] has images or labels for {len(array)} networks, but there are {len(keys)} keys"
+                )
         for name, array in labels.items():
             if jnp.shape(array)[-1:] != (watched.shape[-4],):
                 raise ValueError(

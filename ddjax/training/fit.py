@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ddjax import trees
+from ddjax import checks, trees
 from ddjax.backend import compiler_options
 from ddjax.execution.devices import dividing, local
 from ddjax.execution.options import DEFAULTS, RunOptions
@@ -92,6 +92,7 @@ def fit(
       (1, 2)
     """
     keep_compiled()
+    checks.kind(model, Model, "model", "ddjax.build makes one")
     check(recipe, examples, keys, rates, rule, data, params, watch or {})
     trainer = make_trainer(model, recipe, rule)
     watch, devices = jax.tree.map(by_rows, watch or {}), len(dividing(len(keys)))

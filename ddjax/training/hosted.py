@@ -21,6 +21,7 @@ from ddjax.training.networks import chunks_of, joined, outputs_of
 from ddjax.training.predict import accuracies, accuracy, stacked_logits
 from ddjax.training.rule import Findings
 from ddjax.training.trainer import Trainer
+from ddjax.trees import with_dtypes
 from ddjax.types import Metrics, PRNGKey
 
 
@@ -66,7 +67,8 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
 
     def update(state: TrainState, parts: Any, known: Examples, epoch: Array) -> TrainState:
         assert rule.epoch_end is not None
-        return state._replace(tables=rule.epoch_end(joined(parts, known.targets), state.tables, epoch))
+        tables = rule.epoch_end(joined(parts, known.targets), state.tables, epoch)
+        return state._replace(tables=with_dtypes(tables, state.tables))
 
     def export(state: TrainState, parts: Any, known: Examples) -> Findings:
         assert rule.export is not None

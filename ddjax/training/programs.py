@@ -114,7 +114,7 @@ def _epoch(
 
     def train(state: TrainState) -> tuple[TrainState, Array]:
         state, metrics = trainer.epoch(state, examples, Clock(epoch, shared))
-        return state, metrics["loss"]
+        return state, metrics["loss"].astype(jnp.float32)
 
     live = epoch < epochs
     state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)

@@ -62,7 +62,7 @@ def rows_of_epoch(
     key, batch, steps = jax.random.fold_in(key, epoch), min(recipe.batch, n), recipe.steps_per_epoch(n)
     if recipe.order == "draws":
         draw = jax.vmap(lambda k: distinct(k, n, batch))
-        return draw(jax.random.split(key, steps)), jnp.ones((steps, batch))
+        return draw(jax.random.split(key, steps)), jnp.ones((steps, batch), jnp.float32)
     rows = jnp.zeros(steps * batch, jnp.int32).at[:n].set(permutation(key, n))
     return rows.reshape(steps, batch), (jnp.arange(steps * batch) < n).astype(jnp.float32).reshape(steps, batch)
 

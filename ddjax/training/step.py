@@ -18,6 +18,7 @@ from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Batch, Extra, Loss, Outputs, Rule, Tables, weighted_mean
 from ddjax.training.schedule import Stream, direction
 from ddjax.training.sharpness import gsam_gradient
+from ddjax.trees import with_dtypes
 from ddjax.types import Model, Params, PRNGKey
 
 _TINY = 1e-12
@@ -63,7 +64,7 @@ class Steps:
             loss = self.loss(outputs, batch, state.tables, extra)
             weights = loss.weights * batch.present[None]
             means = jnp.sum(weights * loss.values, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), _TINY)
-            return jnp.sum(means) + loss.extra, (split_stats(updated)[1], loss.tables)
+            return jnp.sum(means) + loss.extra, (split_stats(updated)[1], with_dtypes(loss.tables, state.tables))
 
         (value, (stats_after, tables)), (gradient, extra_gradient) = jax.value_and_grad(objective, has_aux=True)(
             (trainable, state.extra), batch
@@ -117,10 +118,12 @@ class Steps:
         rows_key, batch_key = jax.random.split(key_for(Stream.META))
         rows = self.meta_rows(rows_key, len(examples.images))
 
+        present = jnp.ones(len(rows), jnp.float32)
+
         def other_key(role: int) -> PRNGKey:
             return jax.random.fold_in(batch_key, role)
 
-        other = make_batch(self.recipe, self.rule, other_key, examples, rows, jnp.ones(len(rows)), clock, number)
+        other = make_batch(self.recipe, self.rule, other_key, examples, rows, present, clock, number)
         trainable, stats = split_stats(state.params)
 
         def outputs(params: Params) -> Outputs:

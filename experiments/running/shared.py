@@ -109,7 +109,7 @@ def pieces(experiment: Experiment) -> Pieces:
     """
     protocol = choose(PROTOCOLS, experiment.protocol, "protocol", Protocol)
     parsed = parse(experiment.method)
-    baseline = choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline")
+    baseline = choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline", Baseline)
     own = baseline.space if parsed.on_all else parsed.method.space
     space = experiment.preprocess or own or SPACE_OF.get(experiment.protocol, SPACE_OF["common"])
     choose(preprocess.SPECS, space, "preprocessing")
