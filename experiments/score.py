@@ -16,7 +16,7 @@ from ddjax import names
 from ddjax.distilled import DistilledSet
 from ddjax.distilled.released import FORMATS, Facts, Released, read_released, to_set
 from ddjax.distilled.saving import load_distilled
-from ddjax.evaluation import PROTOCOLS
+from ddjax.evaluation.protocols import named
 from ddjax.execution.guard import intact
 from ddjax.precision import default, policy
 from ddjax.ranges import Count, Seed
@@ -149,7 +149,7 @@ def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     command = as_repeated("score")
     for row in scored(settings, View(settings.quiet)):
         append(settings.out, row | {"command": command})
-        network = row["config"]["network"] or names.choose(PROTOCOLS, row["config"]["protocol"], "protocol").network
+        network = row["config"]["network"] or named(row["config"]["protocol"]).network
         print(
             f"{row['protocol']}, {network}: {100 * row['last_acc']:.1f} % after the last epoch "
             f"(standard deviation {100 * row['last_std']:.1f} over {len(row['students'])} networks), "

@@ -18,9 +18,9 @@ from ddjax.denoising.registry import DEFAULTS, PREDICTORS, choose_predictor
 from ddjax.denoising.report import DenoiseReport
 from ddjax.denoising.tables import PRED_PROBS, as_table, is_file, read_labels, read_table
 from ddjax.denoising.vectors import by_class, feature_set, predictions
-from ddjax.evaluation import PROTOCOLS
+from ddjax.evaluation import protocols
 from ddjax.models.sizes import sizes
-from ddjax.names import briefly, check_known, choose
+from ddjax.names import briefly, check_known
 from ddjax.ranges import Count, PositiveShare, Seed, checked
 from ddjax.storage.files import array_digest
 
@@ -229,5 +229,5 @@ def check_names(
             f"method={method!r} judges {' and '.join(takes)}, not {kind}; for {kind} use {', '.join(known)}"
             + (", or a distiller" if kind == IMAGES else "")
         )
-    sizes(network or choose(PROTOCOLS, protocol, "protocol").network, width, depth)
+    sizes(network or protocols.named(protocol).network, width, depth)
     check_known("score", score, SCORES)

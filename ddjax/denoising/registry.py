@@ -17,7 +17,7 @@ from ddjax.denoising.proximity import IN_FEATURE_SPACE
 from ddjax.denoising.training import NETWORK, RULE, TRAINED, by_rule_in_folds, network_for, networks
 from ddjax.distilled import DistilledSet
 from ddjax.distillers import DISTILLERS
-from ddjax.evaluation import PROTOCOLS
+from ddjax.evaluation import protocols
 from ddjax.models.sizes import auto_width
 from ddjax.names import choose
 from ddjax.types import Method, TrainSet
@@ -49,7 +49,7 @@ def distillation(name: str, method: Method) -> Predictor:
         plan = request.plan
         made, seconds = distil(request)
         start = time.monotonic()
-        protocol = choose(PROTOCOLS, plan.protocol, "protocol")
+        protocol = protocols.named(plan.protocol)
         logits = predict_students(made, request.data, protocol, networks(request, plan.students, plan.epochs))
         return Predictions(logits, seconds={"distil": seconds, "students": time.monotonic() - start}, distilled=made)
 

@@ -24,9 +24,8 @@ from ddjax.denoising.networks import (
     young_recipe,
 )
 from ddjax.denoising.predictor import IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
-from ddjax.evaluation import PROTOCOLS
+from ddjax.evaluation import protocols
 from ddjax.models import build_sized
-from ddjax.names import choose
 from ddjax.ranges import Range, check
 from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
@@ -47,7 +46,7 @@ Predict = Callable[[Request], Predictions]
 
 def network_for(data: TrainSet, plan: Plan) -> Model:
     """The network that judges images: that of the plan, or of its protocol."""
-    name = plan.network or choose(PROTOCOLS, plan.protocol, "protocol").network
+    name = plan.network or protocols.named(plan.protocol).network
     shape = tuple(data.images.shape[1:])
     return build_sized(name, shape, data.num_classes, width=plan.width, depth=plan.depth, usual=WIDTH)
 

@@ -13,12 +13,10 @@ from ddjax.denoising.costs import Cost, judging, seconds
 from ddjax.denoising.distilling import WIDTH, configured
 from ddjax.denoising.predictor import FEATURES, IMAGES, Plan
 from ddjax.denoising.registry import choose_predictor, distiller
-from ddjax.evaluation import PROTOCOLS
-from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation import protocols
 from ddjax.evaluation.rates import SAMPLE
 from ddjax.models import build_sized
 from ddjax.models.sizes import auto_width
-from ddjax.names import choose
 from ddjax.types import TrainSet
 from experiments.running.config import Experiment
 from experiments.sweeping.formulas import FORMULAS
@@ -49,7 +47,7 @@ def forecast(
     """
     width = auto_width(shape.image, settings.width, WIDTH)
     size = {"width": settings.width, "depth": settings.depth, "usual": WIDTH}
-    how = choose(PROTOCOLS, settings.protocol, "protocol")
+    how = protocols.named(settings.protocol)
     judge = build_sized(settings.network or how.network, shape.image, shape.classes, **size)
     n, k = shape.train, shape.classes
     named = ("students", "protocol", "epochs", "plain_epochs", "network", "width", "depth", "folds")
@@ -73,7 +71,7 @@ def forecast(
                 if common:
                     works["prepare"] = common[0].work
             m = settings.ipc * k * copies(name, config, shape.image)
-            recipe = adapted(how.recipe(m), flip=flip, epochs=settings.epochs)
+            recipe = protocols.adapted(how.recipe(m), flip=flip, epochs=settings.epochs)
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
             if len(how.rates) > 1:
                 works["rates"] = training(recipe, judge, shape, m, min(SAMPLE, n), len(how.rates), machine)

@@ -11,8 +11,7 @@ from jax.sharding import Mesh
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, load, prepare, to_space
-from ddjax.evaluation import BASELINES, PROTOCOLS, Baseline, Protocol
-from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation import BASELINES, Baseline, Protocol, protocols
 from ddjax.models import build_sized
 from ddjax.models.sizes import sizes
 from ddjax.names import choose
@@ -107,7 +106,7 @@ def pieces(experiment: Experiment) -> Pieces:
     Raises:
       ValueError: a name is unknown, an option is unknown or out of range, or the network has no width or depth.
     """
-    protocol = choose(PROTOCOLS, experiment.protocol, "protocol", Protocol)
+    protocol = protocols.named(experiment.protocol)
     parsed = parse(experiment.method)
     baseline = choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline", Baseline)
     own = baseline.space if parsed.on_all else parsed.method.space
@@ -159,7 +158,7 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 def full_recipe(ready: Ready) -> Recipe:
     """The baseline's recipe with the experiment's epochs, and without flips where they change the meaning."""
     experiment = ready.experiment
-    return adapted(ready.baseline.recipe, flip=experiment.flip, epochs=experiment.epochs)
+    return protocols.adapted(ready.baseline.recipe, flip=experiment.flip, epochs=experiment.epochs)
 
 
 def preprocessed(ready: Ready, shared: Shared) -> Prepared:

@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ddjax.data import load
-from ddjax.evaluation import BASELINES, PROTOCOLS
-from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation import BASELINES, protocols
 from ddjax.evaluation.rates import SAMPLE
-from ddjax.names import choose
 from experiments.running.config import Experiment, baseline_of
 from experiments.running.methods import parse
 from experiments.running.shared import network
@@ -91,7 +89,7 @@ def members_that_fit(cell: Experiment, room: float) -> int:
 
 def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
     baseline = BASELINES[cell.baseline or baseline_of(cell.protocol)]
-    recipe = adapted(baseline.recipe, epochs=cell.epochs)
+    recipe = protocols.adapted(baseline.recipe, epochs=cell.epochs)
     model, members = network(cell, baseline.network, shape.image, shape.classes), cell.students or 1
     whole = training(recipe, model, shape, shape.train, recipe.epochs * (shape.train + shape.test), members, machine)
     if not cell.holdout:
@@ -101,8 +99,8 @@ def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
 
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
-    protocol = choose(PROTOCOLS, cell.protocol, "protocol")
-    recipe = adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
+    protocol = protocols.named(cell.protocol)
+    recipe = protocols.adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if len(protocol.rates) > 1:

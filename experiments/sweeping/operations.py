@@ -6,8 +6,7 @@ compilation, caches or other processes.
 
 from typing import Any, NamedTuple
 
-from ddjax.evaluation import BASELINES, PROTOCOLS
-from ddjax.evaluation.protocols import adapted
+from ddjax.evaluation import BASELINES, protocols
 from ddjax.names import choose
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
@@ -36,7 +35,7 @@ def operations(cell: Experiment, shape: Shape) -> Operations | None:
         return Operations(0.0, _trained(cell, baseline.recipe, baseline.network, shape, shape.train), {})
     if (made := distillation(cell, shape, ANY)) is None:
         return None
-    protocol = choose(PROTOCOLS, cell.protocol, "protocol")
+    protocol = protocols.named(cell.protocol)
     train = _trained(cell, protocol.recipe(made.images), protocol.network, shape, made.images)
     shared = {f"{one.name} {fingerprint(repr(one.key))}": one.work.flop for one in made.common}
     return Operations(made.work.flop, train, shared)
@@ -52,7 +51,7 @@ class Distillation(NamedTuple):
 
 def distillation(cell: Experiment, shape: Shape, machine: Machine) -> Distillation | None:
     """Of a cell on a machine; None for a method without a formula, such as robust rules and cleaning methods."""
-    parsed, protocol = parse(cell.method), choose(PROTOCOLS, cell.protocol, "protocol")
+    parsed, protocol = parse(cell.method), protocols.named(cell.protocol)
     if parsed.on_all or parsed.wrapper or cell.method not in FORMULAS:
         return None
     config = method_config(parsed.method.config, cell)
@@ -70,5 +69,5 @@ def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
 
 
 def _trained(cell: Experiment, recipe: Recipe, name: str, shape: Shape, n: int) -> float:
-    recipe = adapted(recipe, flip=cell.flip, epochs=cell.epochs)
+    recipe = protocols.adapted(recipe, flip=cell.flip, epochs=cell.epochs)
     return training(recipe, network(cell, name, shape.image, shape.classes), shape, n, 0, 1, ANY).flop
