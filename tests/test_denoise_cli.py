@@ -152,7 +152,7 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     fields = {"noise": "symmetric", "rate": 0.3, "limit": 300, "compare": True, "folds": 2, "quiet": False}
     assert run("digits", tmp_path, **fields) == 0
     printed = capsys.readouterr().out
-    for word in ("herding", "cleanlab", "small_loss", "AUROC", "corrected", "self_confidence"):
+    for word in ("herding", "cleanlab", "small_loss", "AUROC", "corrected", "  confidence_weighted_entropy"):
         assert word in printed
     rows = [json.loads(line) for line in (tmp_path / "detection.jsonl").read_text().splitlines()]
     assert [row["method"] for row in rows] == ["herding", "cleanlab", "small_loss"]
@@ -182,6 +182,14 @@ def test_mistakes_are_said(monkeypatch):
     with pytest.raises(ValueError, match="--noise part_dependent need images"):
         table = pathlib.Path("a.csv")
         command.denoise(command.Settings(features=table, labels=table, noise="part_dependent", rate=0.2))
+    for given, said in [
+        ({}, "or pass --features or --pred-probs with --labels"),
+        ({"features": table}, "--features and --pred-probs need --labels"),
+        ({"data": "digits", "labels": table}, "--labels belongs to --features or --pred-probs"),
+        ({"features": table, "pred_probs": table}, "one of --features, --pred-probs is judged"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            command.denoise(command.Settings(**given))
     with pytest.raises(ValueError, match=r"--limit 5 leaves no image of the classes 5, 6, 7, 8, 9: raise it"):
         run("digits", None, limit=5)
 

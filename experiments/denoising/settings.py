@@ -175,16 +175,17 @@ def check(settings: Settings) -> None:
 
     evidence = [name for name in ("features", "pred_probs", "embed") if getattr(settings, name) is not None]
     if len(evidence) > 1:
-        raise ValueError(f"one of {', '.join(f'{name}=' for name in evidence)} is judged: leave the others out")
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in evidence)
+        raise ValueError(f"one of {flags} is judged: leave the others out")
     if settings.data is None and not evidence:
-        raise ValueError("name a folder, a file or a data set, or pass features= or pred_probs= with labels=")
+        raise ValueError("name a folder, a file or a data set, or pass --features or --pred-probs with --labels")
     if settings.data is None and settings.embed:
         raise ValueError("--embed needs images: name a folder, a file or a data set")
     if (settings.data is None) == (settings.labels is None):
         raise ValueError(
-            "labels= belongs to features= or pred_probs= without images; the labels of images come with them"
+            "--labels belongs to --features or --pred-probs without images; the labels of images come with them"
             if settings.labels
-            else "features= and pred_probs= need labels=, or the images that they describe"
+            else "--features and --pred-probs need --labels, or the images that they describe"
         )
     if settings.data is None and (settings.imbalance or settings.limit or settings.noise == "part_dependent"):
         needs = "--imbalance, --limit and --noise part_dependent need images"
