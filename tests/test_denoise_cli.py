@@ -18,6 +18,7 @@ from ddjax.denoising import DenoiseReport, registry
 from experiments import data
 from experiments import denoise as command
 from experiments.denoising import running
+from experiments.denoising.reading import output_of
 from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
@@ -163,6 +164,17 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     assert rows[0]["auroc"] > 0.75
     assert len({row["fingerprint"] for row in rows}) == 3
     assert len(read_csv(tmp_path / "cleaned.csv")) == 300
+
+
+def test_a_test_with_added_noise_has_a_folder_of_its_own():
+    def folder(**fields):
+        return output_of(command.Settings(**fields), "a/b").as_posix()
+
+    assert folder(method="ridge") == "runs/denoise/a_b-ridge"
+    assert folder(method="my.fork:M", noise="human_surrogate:worst") == (
+        "runs/denoise/a_b-my.fork_M-human_surrogate_worst"
+    )
+    assert folder(out=pathlib.Path("here"), noise="symmetric") == "here"
 
 
 def test_mistakes_are_said(monkeypatch):
