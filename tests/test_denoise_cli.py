@@ -18,7 +18,6 @@ from ddjax.denoising import DenoiseReport, registry
 from experiments import data
 from experiments import denoise as command
 from experiments.denoising import running
-from experiments.denoising.reading import output_of
 from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
@@ -166,17 +165,6 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     assert len(read_csv(tmp_path / "cleaned.csv")) == 300
 
 
-def test_a_test_with_added_noise_has_a_folder_of_its_own():
-    def folder(**fields):
-        return output_of(command.Settings(**fields), "a/b").as_posix()
-
-    assert folder(method="ridge") == "runs/denoise/a_b-ridge"
-    assert folder(method="my.fork:M", noise="human_surrogate:worst") == (
-        "runs/denoise/a_b-my.fork_M-human_surrogate_worst"
-    )
-    assert folder(out=pathlib.Path("here"), noise="symmetric") == "here"
-
-
 def test_mistakes_are_said(monkeypatch):
     with pytest.raises(ValueError, match="--noise"):
         run("digits", None, compare=True)
@@ -194,14 +182,6 @@ def test_mistakes_are_said(monkeypatch):
     with pytest.raises(ValueError, match="--noise part_dependent need images"):
         table = pathlib.Path("a.csv")
         command.denoise(command.Settings(features=table, labels=table, noise="part_dependent", rate=0.2))
-    for given, said in [
-        ({}, "or pass --features or --pred-probs with --labels"),
-        ({"features": table}, "--features and --pred-probs need --labels"),
-        ({"data": "digits", "labels": table}, "--labels belongs to --features or --pred-probs"),
-        ({"features": table, "pred_probs": table}, "one of --features, --pred-probs is judged"),
-    ]:
-        with pytest.raises(ValueError, match=said):
-            command.denoise(command.Settings(**given))
     with pytest.raises(ValueError, match=r"--limit 5 leaves no image of the classes 5, 6, 7, 8, 9: raise it"):
         run("digits", None, limit=5)
 

@@ -170,6 +170,7 @@ def check(settings: Settings) -> None:
     from ddjax.denoising.judging import need_cleanlab
     from ddjax.denoising.predictor import IMAGES
     from ddjax.names import choose
+    from experiments.denoising import decisions
     from experiments.denoising.embedding import check_name
     from experiments.denoising.exports import EXPORTS
 
@@ -198,6 +199,8 @@ def check(settings: Settings) -> None:
         need_cleanlab()
     if settings.decisions and not settings.decisions.is_file():
         raise FileNotFoundError(f"--decisions {settings.decisions} does not exist")
+    if settings.decisions:
+        decisions.read(settings.decisions)  # its columns, before anything is judged
     for name in settings.export:
         choose(EXPORTS, name, "export")
     if settings.embed:
