@@ -15,6 +15,7 @@ from typing import Any
 
 STOPPED = 75
 GRACE = 8.0  # seconds; `$DDJAX_GRACE`
+AGAIN = 0.1  # seconds after which a signal is sent again whose exception was ignored
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -84,7 +85,15 @@ def in_order() -> Iterator[None]:
         if not _now.deferring:
             stop("no computation with checkpoints was running; the same command continues with what is missing")
 
+    def ignored(what: Any) -> None:
+        """Send the signal again if the exception of its handler met code that ignores exceptions, as finalizers do."""
+        if what.exc_type is not Stopped or (number := _now.signal) is None:
+            return hook(what)
+        _now.signal = None
+        threading.Timer(AGAIN, os.kill, (os.getpid(), number)).start()
+
     old = {number: signal.signal(number, handle) for number in SIGNALS}
+    hook, sys.unraisablehook = sys.unraisablehook, ignored
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="ddjax-stopping", daemon=True)
     watcher.start()
@@ -93,6 +102,7 @@ def in_order() -> Iterator[None]:
     finally:
         over.set()
         signal.set_wakeup_fd(before)
+        sys.unraisablehook = hook
         for number, handler in old.items():
             signal.signal(number, handler)
         os.write(writing, b"\0")

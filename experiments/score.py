@@ -1,7 +1,8 @@
 """Score a distilled set that another library released, by its published protocol and by `common`.
 
-python -m experiments.score images_best.pt --format datm --space datm
-python -m experiments.score checkpoint_15000 --format rcig --flip True --architectures convnet resnet18 vgg11 alexnet
+Example: python -m experiments.score images_best.pt --format datm --space datm
+
+Example: python -m experiments.score checkpoint_15000 --format rcig --flip True --architectures convnet resnet18
 """
 
 import dataclasses

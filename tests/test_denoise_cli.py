@@ -152,7 +152,7 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     fields = {"noise": "symmetric", "rate": 0.3, "limit": 300, "compare": True, "folds": 2, "quiet": False}
     assert run("digits", tmp_path, **fields) == 0
     printed = capsys.readouterr().out
-    for word in ("herding", "cleanlab", "small_loss", "AUROC", "corrected", "self_confidence"):
+    for word in ("herding", "cleanlab", "small_loss", "AUROC", "corrected", "  confidence_weighted_entropy"):
         assert word in printed
     rows = [json.loads(line) for line in (tmp_path / "detection.jsonl").read_text().splitlines()]
     assert [row["method"] for row in rows] == ["herding", "cleanlab", "small_loss"]

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import pathlib
 import xml.etree.ElementTree
 
 import numpy as np
@@ -15,10 +16,11 @@ from PIL import Image
 from ddjax.data import load_all
 from ddjax.data.identical import first_rows
 from experiments import denoise as command
+from experiments.denoising import settings
 from experiments.denoising.decisions import COLUMNS, decided
 from experiments.denoising.exports import EXPORTS, Found, check
 from experiments.denoising.gallery import gallery
-from experiments.denoising.reading import Task
+from experiments.denoising.reading import Task, output_of
 from experiments.denoising.settings import Settings
 
 
@@ -160,6 +162,12 @@ def decisions(path, rows, header=("id", "given_label", "suggested_label", "decis
     return path
 
 
+def test_a_file_of_decisions_is_checked_before_anything_is_read(tmp_path):
+    path = decisions(tmp_path / "d.csv", [("mail 0", "ham", "spam", "accepted")])
+    with pytest.raises(ValueError, match="holds the decisions accepted; they must be accept or reject"):
+        settings.check(Settings(data="nowhere", decisions=path))
+
+
 def test_decisions_are_applied(texts, tmp_path):
     report = texts.report
     path = decisions(tmp_path / "d.csv", [("mail 0", "ham", "spam", "reject"), ("mail 1", "spam", "ham", "accept")])
@@ -207,3 +215,26 @@ def test_a_decision_is_about_every_row_of_a_file(texts, tmp_path):
 def test_other_files_are_no_decisions(texts, tmp_path, rows, header, words):
     with pytest.raises(ValueError, match=words):
         decided(texts.report, decisions(tmp_path / "d.csv", rows, header))
+
+
+def test_a_test_with_added_noise_has_a_folder_of_its_own():
+    def folder(**fields):
+        return output_of(Settings(**fields), "a/b").as_posix()
+
+    assert folder(method="ridge") == "runs/denoise/a_b-ridge"
+    assert folder(method="my.fork:M", noise="human_surrogate:worst") == (
+        "runs/denoise/a_b-my.fork_M-human_surrogate_worst"
+    )
+    assert folder(out=pathlib.Path("here"), noise="symmetric") == "here"
+
+
+def test_errors_about_evidence_name_flags_as_they_are_typed():
+    table = pathlib.Path("a.csv")
+    for given, said in [
+        ({}, "or pass --features or --pred-probs with --labels"),
+        ({"features": table}, "--features and --pred-probs need --labels"),
+        ({"data": "digits", "labels": table}, "--labels belongs to --features or --pred-probs"),
+        ({"features": table, "pred_probs": table}, "one of --features, --pred-probs is judged"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            settings.check(Settings(**given))

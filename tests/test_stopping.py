@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -54,6 +56,19 @@ def test_a_grace_that_is_no_time_is_refused(monkeypatch, asked):
         stopping.in_order(),
     ):
         pytest.fail("the block has begun")
+
+
+def test_a_signal_within_a_finalizer_ends_the_process_too(capsys, exits):
+    class Interrupted:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    hook, end = sys.unraisablehook, time.monotonic() + 2
+    with pytest.raises(stopping.Stopped), stopping.in_order():
+        Interrupted()
+        while time.monotonic() < end:
+            pass
+    assert sys.unraisablehook is hook and not exits and "Traceback" not in capsys.readouterr().err
 
 
 def test_stopping_is_no_failure_that_anyone_catches():

@@ -4,7 +4,7 @@
 |---|---|
 | images, labels | training set: uint8 [n h w c] (or floats in [0, 1]) and class numbers [n] |
 | test_images, test_labels | test set; without it a fifth of the rows is held out |
-| labels_NAME | further label vectors [n], such as labels_worst: the noise NAME takes them |
+| labels_NAME | further label vectors [n]: those of CIFAR-N's set NAME, such as labels_worst, or for an annotator |
 | ids | canonical ids [n]; by default the rows |
 | class_names | names of the classes |
 | name | name of the data set, which rows of results show; by default that of the file |

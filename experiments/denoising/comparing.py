@@ -79,8 +79,12 @@ def as_text(rows: list[dict[str, Any]]) -> str:
         shown = "".join(f"{'-' if v != v else f'{100 * v:.1f}':>11}" for v in cells)
         lines.append(f"{row['method']:14}{shown}{row['wall_s']:>11.1f}")
     names = list(rows[0]["auroc_by_score"])
-    lines += ["", "AUROC by score", f"{'detector':14}" + "".join(f"{name[:15]:>16}" for name in names)]
+    wide = [max(len(name), 8) + 2 for name in names]
+    heads = "".join(f"{name:>{width}}" for name, width in zip(names, wide, strict=True))
+    lines += ["", "AUROC by score", f"{'detector':14}{heads}"]
     for row in rows:
-        values = (row["auroc_by_score"].get(name, float("nan")) for name in names)
-        lines.append(f"{row['method']:14}" + "".join(f"{'-' if v != v else f'{100 * v:.2f}':>16}" for v in values))
+        values = [row["auroc_by_score"].get(name, float("nan")) for name in names]
+        cells = ["-" if v != v else f"{100 * v:.2f}" for v in values]
+        shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells, wide, strict=True))
+        lines.append(f"{row['method']:14}{shown}")
     return "\n".join(lines)

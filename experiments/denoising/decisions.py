@@ -13,6 +13,20 @@ COLUMNS = ("id", "suggested_label", "decision")
 ACCEPT, REJECT = "accept", "reject"
 
 
+def read(path: pathlib.Path) -> list[np.ndarray]:
+    """Ids, suggested labels and decisions [m] of a file.
+
+    Raises:
+      ValueError: the file has other columns or decisions.
+    """
+    columns = read_columns(path)
+    if missing := [name for name in COLUMNS if name not in columns]:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: save it from the gallery of this run")
+    if strange := sorted(set(np.array(columns["decision"]).tolist()) - {ACCEPT, REJECT}):
+        raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
+    return [np.array(columns[name]) for name in COLUMNS]
+
+
 def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, str]:
     """Apply the decisions: an accepted suggestion is flagged, a rejected one is not. Other flags stay as they are.
 
@@ -29,12 +43,7 @@ def decided(report: DenoiseReport, path: pathlib.Path) -> tuple[DenoiseReport, s
     Raises:
       ValueError: the file has other columns, decisions, ids or labels; the message names them.
     """
-    columns = read_columns(path)
-    if missing := [name for name in COLUMNS if name not in columns]:
-        raise ValueError(f"{path} has no column {', '.join(missing)}: save it from the gallery of this run")
-    ids, labels, decisions = (np.array(columns[name]) for name in COLUMNS)
-    if strange := sorted(set(decisions.tolist()) - {ACCEPT, REJECT}):
-        raise ValueError(f"{path} holds the decisions {few(strange)}; they must be {ACCEPT} or {REJECT}")
+    ids, labels, decisions = read(path)
     names = np.char.strip(report.ids)  # as the cells of the file are
     if unknown := ids[~np.isin(ids, names)].tolist():
         raise ValueError(f"{path} holds ids that were not judged: {few(unknown)}; use the data and options of its run")

@@ -1,6 +1,7 @@
 """Inputs of the command: examples with given labels, and their images, features or predictions."""
 
 import pathlib
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,8 +129,9 @@ def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
 
 
 def output_of(settings: Settings, name: str) -> pathlib.Path:
-    """The output folder of the command for the data of this name."""
-    default = pathlib.Path("runs") / "denoise" / f"{name.replace('/', '_')}-{settings.judge.replace(':', '_')}"
+    """The output folder of the command for the data of this name; a test with added noise has its own."""
+    parts = [name, settings.judge] + [settings.noise] * (settings.noise != "clean")
+    default = pathlib.Path("runs") / "denoise" / re.sub("[/:]", "_", "-".join(parts))
     return (settings.out or default).expanduser()
 
 

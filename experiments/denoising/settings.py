@@ -28,7 +28,7 @@ class Settings:
       image_column: name of the column of images in a folder of the package datasets; by default it is found.
       method: what judges: for images a distiller (dance, rcig, datm, herding, ...), module:ATTRIBUTE, cleanlab,
         small_loss, ...; for features prototypes, ...; an unknown name lists all. By default what was measured best.
-      out: output directory; by default runs/denoise/DATA-METHOD.
+      out: output directory; by default runs/denoise/DATA-METHOD, or DATA-METHOD-NOISE with --noise.
       ipc: distilled images or prototypes per class.
       steps: distillation steps; by default those of the method.
       options: further fields of the method's configuration, as NAME=VALUE; a boolean is true or false.
@@ -170,21 +170,23 @@ def check(settings: Settings) -> None:
     from ddjax.denoising.judging import need_cleanlab
     from ddjax.denoising.predictor import IMAGES
     from ddjax.names import choose
+    from experiments.denoising import decisions
     from experiments.denoising.embedding import check_name
     from experiments.denoising.exports import EXPORTS
 
     evidence = [name for name in ("features", "pred_probs", "embed") if getattr(settings, name) is not None]
     if len(evidence) > 1:
-        raise ValueError(f"one of {', '.join(f'{name}=' for name in evidence)} is judged: leave the others out")
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in evidence)
+        raise ValueError(f"one of {flags} is judged: leave the others out")
     if settings.data is None and not evidence:
-        raise ValueError("name a folder, a file or a data set, or pass features= or pred_probs= with labels=")
+        raise ValueError("name a folder, a file or a data set, or pass --features or --pred-probs with --labels")
     if settings.data is None and settings.embed:
         raise ValueError("--embed needs images: name a folder, a file or a data set")
     if (settings.data is None) == (settings.labels is None):
         raise ValueError(
-            "labels= belongs to features= or pred_probs= without images; the labels of images come with them"
+            "--labels belongs to --features or --pred-probs without images; the labels of images come with them"
             if settings.labels
-            else "features= and pred_probs= need labels=, or the images that they describe"
+            else "--features and --pred-probs need --labels, or the images that they describe"
         )
     if settings.data is None and (settings.imbalance or settings.limit or settings.noise == "part_dependent"):
         needs = "--imbalance, --limit and --noise part_dependent need images"
@@ -197,6 +199,8 @@ def check(settings: Settings) -> None:
         need_cleanlab()
     if settings.decisions and not settings.decisions.is_file():
         raise FileNotFoundError(f"--decisions {settings.decisions} does not exist")
+    if settings.decisions:
+        decisions.read(settings.decisions)  # its columns, before anything is judged
     for name in settings.export:
         choose(EXPORTS, name, "export")
     if settings.embed:

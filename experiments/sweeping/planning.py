@@ -126,7 +126,7 @@ def _totals(made: Plan, store: Store) -> list[str]:
     if any(not one.measured for one in todo):
         lines.append("~: from a formula, good to a factor of about two; rows of other labels or seeds replace it")
     if peak > made.machine.memory:
-        lines.append("that is more memory than there is: fewer cells side by side (--fleet False), or smaller batches")
+        lines.append("one cell takes more memory than there is: choose smaller batches or a narrower network")
     return lines
 
 
