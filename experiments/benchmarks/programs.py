@@ -140,9 +140,8 @@ def _trained(recipe: Recipe, members: int, images: int, rule: Rule = PLAIN) -> d
     if settled("auto") == "map":
         run, keys, rates = alone(trainer, recipe.epochs, True).train, a_key(), floats()
 
-        def start(key: Any, rate: Any, *others: Any) -> Any:
-            *given, examples = others
-            return trainer.init(key, rate, examples, *given)
+        def start(key: Any, rate: Any, data: Any, params: Any, examples: Any) -> Any:
+            return trainer.init(key, rate, examples, data, params)
 
     else:
         start, run, _ = programs(trainer, recipe.epochs, True, "vmap", 1)

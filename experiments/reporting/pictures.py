@@ -56,9 +56,8 @@ def saved(where: pathlib.Path, fingerprint: str) -> pathlib.Path | None:
     return next((path for pattern in patterns for path in sorted(root.glob(pattern))), None)
 
 
-def read(where: pathlib.Path, cell: Cell, row: dict) -> DistilledSet | None:
+def read(cell: Cell, row: dict, path: pathlib.Path | None) -> DistilledSet | None:
     """Return a run's distilled set; None if there is none, or with a warning if it is damaged."""
-    path = saved(where, row["fingerprint"])
     if path is None:
         return None
     try:
@@ -71,10 +70,10 @@ def read(where: pathlib.Path, cell: Cell, row: dict) -> DistilledSet | None:
 def gallery(where: pathlib.Path, cells: Sequence[Cell]) -> tuple[list[Picture], int]:
     """Return a picture of the first seed of each cell with a saved set, and the number of sets left out."""
     first = [(cell, min(cell.rows, key=lambda row: row["seed"])) for cell in cells]
-    sets = [(cell, row) for cell, row in first if saved(where, row["fingerprint"])]
+    sets = [(cell, row, path) for cell, row in first if (path := saved(where, row["fingerprint"]))]
     # distillers before selections, small sets before large ones
     sets.sort(key=lambda item: (not item[0].learns, item[0].ipc or 0))
-    found = [(cell, row, read(where, cell, row)) for cell, row in sets[:SETS]]
+    found = [(cell, row, read(cell, row, path)) for cell, row, path in sets[:SETS]]
     return [draw(*one) for one in found if one[2] is not None], max(0, len(sets) - SETS)
 
 
@@ -88,8 +87,11 @@ def sources(where: pathlib.Path, cells: Sequence[Cell]) -> list[Source]:
             continue
         names = cell.rows[0].get("class_names") or []
         flips = flip_matrix(cell.setting, len(names)) if names else None
-        both = [(c, c.rows[0], read(where, c, c.rows[0])) for c in (other, cell)] if flips is not None else []
-        if flips is None or any(distilled is None for *_, distilled in both):
+        if flips is None:
+            continue
+        runs = [(c, c.rows[0], saved(where, c.rows[0]["fingerprint"])) for c in (other, cell)]
+        both = [(c, row, read(c, row, path)) for c, row, path in runs]
+        if any(distilled is None for *_, distilled in both):
             continue
         away = flips - np.diag(np.diag(flips))
         label = int(away.max(axis=1).argmax())

@@ -50,10 +50,8 @@ def read_rows(where: pathlib.Path) -> Rows:
     missing = tuple(cell for cell in plan if cell["fingerprint"] not in by_fingerprint)
     done = [row for row in rows if row.get("status") not in FAILED]
     finished = {row["fingerprint"] for row in done}
-    seeds, left = (
-        {cell["seed"] for cell in plan},
-        {cell["seed"] for cell in plan if cell["fingerprint"] not in finished},
-    )
+    seeds = {cell["seed"] for cell in plan}
+    left = {cell["seed"] for cell in plan if cell["fingerprint"] not in finished}
     return Rows(done, failed, len(plan), missing, (*bad, *damaged), len(seeds), len(seeds - left))
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ddjax.distilled import DistilledSet
-from ddjax.evaluation import BASELINES, FullScores, Scores, dd_ranking, evaluate, labelled_by, train_full
+from ddjax.evaluation import FullScores, Scores, dd_ranking, evaluate, labelled_by, train_full
 from ddjax.evaluation.full import Trainers, plain_trainers
 from ddjax.evaluation.measures import confusion, denoising
 from ddjax.evaluation.predicted import mean_of, membership_auc, predict_all
@@ -16,7 +16,7 @@ from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
 from experiments.display.progress import View
-from experiments.running.config import baseline_of, method_config
+from experiments.running.config import method_config
 from experiments.running.distilling import distill_cells
 from experiments.running.methods import parse
 from experiments.running.shared import Ready, Shared, full_recipe, preprocessed
@@ -144,10 +144,9 @@ def columns(scores: Scores, distilled: DistilledSet) -> Part:
 def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) -> tuple[Scores, Part]:
     """DD-Ranking: the set compared with a random set of equal size and with training on all noisy images."""
     experiment, prepared = cell.experiment, cell.prepared
-    baseline = BASELINES[experiment.baseline or baseline_of(experiment.protocol)]
     # training on all images does not depend on the method
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
-    everything = cell._replace(experiment=common, parsed=parse("full"), baseline=baseline)
+    everything = cell._replace(experiment=common, parsed=parse("full"))
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
     expert = jax.tree.map(lambda leaf: leaf[0], full.params)
@@ -155,7 +154,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
     other = cell._replace(experiment=chance, parsed=parsed, config=method_config(parsed.method.config, chance))
     random = intact(distill_cells([other], shared, view)[0]).distilled
-    random = labelled_by(cell.network(baseline.network), expert, random, distilled)
+    random = labelled_by(cell.network(cell.baseline.network), expert, random, distilled)
     result = dd_ranking(
         distilled,
         random,

@@ -100,6 +100,11 @@ class Pieces(NamedTuple):
     space: str
 
 
+def chosen_baseline(experiment: Experiment) -> Baseline:
+    """The training on all images that an experiment names, or that of its protocol."""
+    return choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline", Baseline)
+
+
 def pieces(experiment: Experiment) -> Pieces:
     """Choose everything that does not need data, so that a wrong name or option is an error before any work.
 
@@ -108,7 +113,7 @@ def pieces(experiment: Experiment) -> Pieces:
     """
     protocol = protocols.named(experiment.protocol)
     parsed = parse(experiment.method)
-    baseline = choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline", Baseline)
+    baseline = chosen_baseline(experiment)
     own = baseline.space if parsed.on_all else parsed.method.space
     space = experiment.preprocess or own or SPACE_OF.get(experiment.protocol, SPACE_OF["common"])
     choose(preprocess.SPECS, space, "preprocessing")

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ddjax.data import load
-from ddjax.evaluation import BASELINES, protocols
+from ddjax.evaluation import protocols
 from ddjax.evaluation.rates import SAMPLE
-from experiments.running.config import Experiment, baseline_of
+from experiments.running.config import Experiment
 from experiments.running.methods import parse
-from experiments.running.shared import network
+from experiments.running.shared import chosen_baseline, network
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.operations import distillation
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
@@ -88,7 +88,7 @@ def members_that_fit(cell: Experiment, room: float) -> int:
 
 
 def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
-    baseline = BASELINES[cell.baseline or baseline_of(cell.protocol)]
+    baseline = chosen_baseline(cell)
     recipe = protocols.adapted(baseline.recipe, epochs=cell.epochs)
     model, members = network(cell, baseline.network, shape.image, shape.classes), cell.students or 1
     whole = training(recipe, model, shape, shape.train, recipe.epochs * (shape.train + shape.test), members, machine)

@@ -6,13 +6,12 @@ compilation, caches or other processes.
 
 from typing import Any, NamedTuple
 
-from ddjax.evaluation import BASELINES, protocols
-from ddjax.names import choose
+from ddjax.evaluation import protocols
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
-from experiments.running.config import Experiment, baseline_of, method_config
+from experiments.running.config import Experiment, method_config
 from experiments.running.methods import parse
-from experiments.running.shared import network
+from experiments.running.shared import chosen_baseline, network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.work import Common, Shape, Work, training
@@ -31,7 +30,7 @@ class Operations(NamedTuple):
 def operations(cell: Experiment, shape: Shape) -> Operations | None:
     """Of a cell on data of this shape; None for a method without a formula."""
     if cell.method == "full":
-        baseline = choose(BASELINES, cell.baseline or baseline_of(cell.protocol), "baseline")
+        baseline = chosen_baseline(cell)
         return Operations(0.0, _trained(cell, baseline.recipe, baseline.network, shape, shape.train), {})
     if (made := distillation(cell, shape, ANY)) is None:
         return None
