@@ -51,7 +51,7 @@ def distill(
     chunk: int = 0,
     options: RunOptions = DEFAULTS,
 ) -> tuple[Any, Log] | list[tuple[Any, Log] | Diverged]:
-    """Run steps `first` .. `steps - 1` from `state`.
+    """Run steps `first` .. `steps - 1` of a distiller, or of a fleet of them, from `state`.
 
     An update with a NaN or infinite value is rejected and counted in the metric "skipped". A run that stops after any
     step and continues from its state has the same states as an uninterrupted run.
