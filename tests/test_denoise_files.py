@@ -1,5 +1,6 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
+import dataclasses
 import json
 import pathlib
 import zipfile
@@ -13,7 +14,7 @@ from ddjax.data import load_all
 from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport
 from experiments import denoise as command
-from experiments.denoising import writing
+from experiments.denoising import running, writing
 from experiments.denoising.gallery import gallery
 from experiments.denoising.reading import Task, output_of, read
 from experiments.denoising.settings import Settings
@@ -190,6 +191,34 @@ def test_the_output_replaces_no_input(tmp_path):
         settings = Settings(features=tmp_path / "x.npy", labels=tmp_path / "labels.csv", out=tmp_path)
         read(settings, {}, 0.0, View(quiet=True))
     assert (tmp_path / "labels.csv").read_text() == "label\n0\n1\n"
+
+
+def test_the_files_of_an_earlier_run_do_not_stay_beside_those_of_another(tmp_path):
+    """A first run on an .npz with exports and noise, then one on labels alone; the user's own files stay."""
+    out, labels = tmp_path / "out", np.arange(4) % 2
+    np.savez(tmp_path / "mine.npz", images=np.zeros((4, 4, 4), np.uint8), labels=labels)
+    dataset = load_all(tmp_path / "mine.npz")
+    report = report_on(dataset, labels == 1, 1 - labels)
+    task, settings = judged_from(tmp_path / "mine.npz", dataset)
+    running.write(report, task, dataclasses.replace(settings, export=("labelstudio", "cleanlab")), out)
+    assert {"cleaned.npz", "label_studio.json", "issues.parquet"} <= {path.name for path in out.iterdir()}
+    (out / "detection.jsonl").touch()
+    for name in ("notes.txt", "distilled.npz"):  # of the user, and of another command
+        (out / name).touch()
+    running.write(report, Task("other", {}, labels, None, None), Settings(method="ridge"), out)
+    always = {"labels.csv", "cleaned.csv", "conflicts.csv", "skipped.txt", "gallery.html", "report.npz", "report.json"}
+    assert {path.name for path in out.iterdir()} == always | {"notes.txt", "distilled.npz"}
+
+
+def test_a_folder_without_a_report_is_not_cleared(tmp_path):
+    (tmp_path / "hf").mkdir()
+    for name in ("detection.jsonl", "hf/dataset_info.json"):
+        (tmp_path / name).write_text("{}")
+    writing.clear(tmp_path)
+    (tmp_path / "report.json").write_text('{"format": "ddjax-denoise-report", "has_distilled": false}')
+    assert (tmp_path / "detection.jsonl").exists()
+    writing.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 
 @pytest.mark.parametrize("part, out", [("", ""), ("", "new/er"), ("train", "train/new"), ("train", None), ("", ".new")])

@@ -23,7 +23,10 @@ from experiments.denoising.pictures import opener
 from experiments.denoising.settings import Settings, least
 
 SIDE = 64  # of images that differ in size, if no size is asked for
-TABLES = ("labels.csv", "cleaned.csv", "cleaned.npz", "conflicts.csv", "report.npz", "issues.parquet")  # of the output
+# what a run may write into the output folder; report.json is last, because `writing.clear` needs it
+OUTPUTS = ("labels.csv", "cleaned.csv", "cleaned.npz", "gallery.html", "conflicts.csv", "skipped.txt", "issues.parquet")
+OUTPUTS += ("label_studio.json", "label_studio.xml", "fiftyone.json", "hf", "detection.jsonl")
+OUTPUTS += ("distilled.npz", "distilled.json", "report.npz", "report.json")
 
 
 class Task(NamedTuple):
@@ -145,7 +148,7 @@ def _check_output(settings: Settings, name: str) -> None:
     out, data = output_of(settings, name).resolve(), pathlib.Path(settings.data or "").expanduser()
     for file in (settings.data and data, settings.features, settings.pred_probs, settings.labels, settings.decisions):
         path = file and file.expanduser().resolve()
-        if path and path.name in TABLES and path.parent == out:
+        if path and path.name in OUTPUTS and path.parent == out:
             raise ValueError(f"{file} is read, and the output would replace it: choose another folder by --out")
     if not settings.data or not data.is_dir() or huggingface.is_dataset(data):
         return
