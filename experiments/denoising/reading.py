@@ -132,9 +132,16 @@ def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
 
 
 def output_of(settings: Settings, name: str) -> pathlib.Path:
-    """The output folder of the command for the data of this name; a test with added noise has its own."""
+    """The output folder of the command for the data of this name; a test with added noise has its own.
+
+    By default it is named after the path of the data, so that files of one name in several folders do not share it.
+    """
+    place = pathlib.Path(settings.data or settings.features or settings.pred_probs or "").expanduser().resolve()
+    if place != pathlib.Path.cwd() and place.exists():
+        inside = place.is_relative_to(pathlib.Path.cwd())
+        name = str(place.relative_to(pathlib.Path.cwd() if inside else place.anchor))
     parts = [name, settings.judge] + [settings.noise] * (settings.noise != "clean")
-    default = pathlib.Path("runs") / "denoise" / re.sub("[/:]", "_", "-".join(parts))
+    default = pathlib.Path("runs") / "denoise" / re.sub(r"[/\\:]", "_", "-".join(parts))
     return (settings.out or default).expanduser()
 
 
