@@ -15,6 +15,7 @@ from ddjax import ranges, stopping
 from ddjax.ranges import NonNegative
 from experiments.display.cli import (
     as_repeated,
+    check_folder,
     fail,
     flags,
     join_hosts,
@@ -74,6 +75,8 @@ def one(settings: Settings) -> int:
       ValueError: a setting is wrong; nothing has been trained.
     """
     ranges.fields(settings)
+    check_folder("--out", settings.out)
+    check_folder("--tensorboard", settings.tensorboard)
     use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()

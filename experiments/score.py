@@ -24,7 +24,7 @@ from ddjax.ranges import Count, Seed
 from ddjax.ranges import fields as check_fields
 from ddjax.storage.files import sha256
 from ddjax.storage.rows import append, fingerprint
-from experiments.display.cli import as_repeated, main, use_data_dir
+from experiments.display.cli import as_repeated, check_file, main, use_data_dir
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import row_of
@@ -147,6 +147,7 @@ def _row(
 
 def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Score the set, write the rows, and print the accuracies."""
+    check_file("--out", settings.out)
     command = as_repeated("score")
     for row in scored(settings, View(settings.quiet)):
         append(settings.out, row | {"command": command})

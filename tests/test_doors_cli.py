@@ -8,7 +8,7 @@ import doors_numbers
 import pytest
 
 from ddjax.data import loading
-from experiments import bench, data, denoise, noise, one, report, sweep
+from experiments import bench, checkup, data, denoise, membership, noise, one, pilot, report, score, sweep
 from experiments.display import cli
 
 QUICK = ["--limit", "150", "--width", "4", "--epochs", "2", "--students", "1"]
@@ -20,6 +20,10 @@ COMMANDS = {
     "noise": lambda: cli.main(noise.inspect),
     "data": lambda: cli.main(data.main),
     "bench": lambda: cli.main(bench.bench),
+    "pilot": lambda: cli.main(pilot.pilot),
+    "checkup": lambda: cli.main(checkup.checkup),
+    "score": lambda: cli.main(score.score),
+    "membership": lambda: cli.main(membership.membership_of),
 }
 CASES = [  # others: numbers below, options in test_options.py
     ("one", "--dataset cifra10", "unknown data set 'cifra10'.*Did you mean 'cifar10'"),
@@ -43,7 +47,8 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--method herding --ipc 1 --depth 9", "depth 9 does not fit images of side 8"),
     ("one", "--preprocess standardise", "unknown preprocessing 'standardise'"),
     ("one", "--network convnett", "unknown network 'convnett'"),
-    ("one", "--config nothing.toml", "nothing.toml"),
+    ("one", "--config nothing.toml", "--config nothing.toml is not a file: name a TOML file, or leave --config out"),
+    ("sweep", "--config .", "--config . is not a file"),
     ("sweep", "--preset figur2", "unknown preset 'figur2'"),
     ("sweep", "--preset demo --rates 0.3", r"--rates 0.3: not in the grid"),
     ("sweep", "--preset demo --resources gpus=nan --executor slurm", "resource gpus must be .*got nan"),
@@ -117,6 +122,21 @@ def test_a_number_outside_its_range_is_refused_before_data_are_read(command, tmp
             [line] = ended(command, words, tmp_path, monkeypatch, capsys)
             assert re.match(rf"error: {name}(\[\d\])? must be .*; got {re.escape(value)}", line), line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["one", "sweep", "denoise", "report", "pilot", "checkup", "score", "membership"])
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loading, "locate", None)  # nothing may be looked for
+    (tmp_path / "old").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    said = {"old": "must be a folder, and old is a file", "old/new": "must be a folder, and old is a file"}
+    if command in ("score", "membership"):  # these write a file
+        said = {"folder": "must be a file, and it is a folder", "old/new": "old is a file"}
+    before = {"denoise": ["digits"], "score": ["set.npz"]}.get(command, [])
+    for out, words in said.items():
+        line = ended(command, [*before, "--out", out], tmp_path, monkeypatch, capsys)[-1]
+        assert line.startswith(f"error: --out {out}".removesuffix("/new")) and words in line, line
+    assert (tmp_path / "old").read_text() == "mine"
 
 
 def test_a_run_on_hosts_outside_of_a_cluster_says_what_to_set(monkeypatch):

@@ -82,6 +82,20 @@ def as_typed(words: str, names: Collection[str]) -> str:
     return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
 
 
+def check_folder(flag: str, folder: pathlib.Path | None) -> None:
+    """Raise a ValueError that names the flag if the folder cannot be made, because it or one above it is a file."""
+    place = next((each for each in (folder, *folder.parents) if each.exists()), None) if folder else None
+    if place and not place.is_dir():
+        raise ValueError(f"{flag} {folder} must be a folder, and {place} is a file: choose another one by {flag}")
+
+
+def check_file(flag: str, file: pathlib.Path) -> None:
+    """Raise a ValueError that names the flag if the file cannot be written, because a folder has its name."""
+    if file.is_dir():
+        raise ValueError(f"{flag} {file} must be a file, and it is a folder: add the name of a file")
+    check_folder(flag, file.parent)
+
+
 def make_deterministic() -> None:
     """Restrict XLA to deterministic kernels. Call this before JAX creates a backend.
 
