@@ -91,6 +91,7 @@ class Write:
     name: tyro.conf.Positional[str]  # a name from `list`, tfds:NAME, FOLDER/ or FILE.csv
     file: tyro.conf.Positional[pathlib.Path]  # the .npz
     data_dir: pathlib.Path | None = None  # TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+    image_size: Count | None = None  # crop and resize every image to this side
     labels_file: pathlib.Path | None = None  # published human labels; by default those among the manual downloads
 
     def run(self) -> None:
@@ -106,7 +107,7 @@ class Write:
             source = (self.data_dir or files.data_dir()).expanduser() / f"{self.name}.npz"
         if self.file.exists() and source.exists() and source.samefile(self.file):
             raise ValueError(f"{self.name} is read from {source}, which cannot be written at once: name another file")
-        loaded = loading.load(self.name, data_dir=self.data_dir)
+        loaded = loading.load(self.name, data_dir=self.data_dir, image_size=self.image_size)
         write_npz(dataclasses.replace(loaded, extra_labels={**loaded.extra_labels, **self._human(loaded)}), self.file)
         print("\n".join(lines(describe(loading.load(self.file), None))))
 

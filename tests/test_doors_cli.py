@@ -1,11 +1,14 @@
 """Every command answers a wrong flag in one line on standard error, with status 2, before any work."""
 
+import itertools
 import re
+import shlex
 import sys
 import typing
 
 import doors_numbers
 import pytest
+from PIL import Image
 
 from ddjax.data import loading
 from experiments import bench, checkup, data, denoise, membership, noise, one, pilot, report, score, sweep
@@ -40,6 +43,7 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),
     ("one", "--method random --ipc 1000", "--ipc 1000 is more than these classes hold"),
+    ("one", "--method datm --options start=noise", "--options start=noise gives no labels .*, or --options start=real"),
     ("one", "--method random --options nonsense=1", "unknown option of method 'random' 'nonsense'"),
     ("one", "--method dance --options batch=many", "option batch must be a whole number, such as 10; got 'many'"),
     ("one", "--method gce --options q=2", "option q must be a finite number above 0 and at most 1; got 2.0"),
@@ -137,6 +141,20 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, tm
         line = ended(command, [*before, "--out", out], tmp_path, monkeypatch, capsys)[-1]
         assert line.startswith(f"error: --out {out}".removesuffix("/new")) and words in line, line
     assert (tmp_path / "old").read_text() == "mine"
+
+
+def test_images_of_several_sizes_are_refused_with_the_command_that_resizes_them(tmp_path, monkeypatch, capsys, cache):
+    for part, name, side in itertools.product(("train", "test"), ("cat", "dog"), (4, 5)):
+        place = tmp_path / "my pets" / part / name / f"{side}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (side, 4)).save(place)
+    line = ended("one", ["--dataset", "my pets", "--out", "out"], tmp_path, monkeypatch, capsys)[-1]
+    assert "image_size=" not in line
+    [words] = re.findall("`python -m experiments.data (.*)`", line)
+    monkeypatch.setattr(sys, "argv", ["data", *shlex.split(words)])
+    with pytest.raises(SystemExit) as stopped:
+        COMMANDS["data"]()
+    assert not stopped.value.code and loading.load(tmp_path / "resized.npz").image_shape == (32, 32, 3)
 
 
 def test_a_run_on_hosts_outside_of_a_cluster_says_what_to_set(monkeypatch):

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import shlex
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, load, prepare, to_space
+from ddjax.data.images import RESIZE
 from ddjax.evaluation import BASELINES, Baseline, Protocol, protocols
 from ddjax.models import build_sized
 from ddjax.models.sizes import sizes
@@ -64,6 +66,22 @@ class Shared:
     def checkpoints(self, cells: list["Ready"], stage: str, **more: Any) -> Checkpoints | None:
         """The checkpoints of a stage of the cells, where some are stored; see `Keeping.checkpoints`."""
         return self.keeping and self.keeping.checkpoints(cells, stage, **more)
+
+
+def loaded(name: str) -> Dataset:
+    """Load a data set, all of whose images must have one size.
+
+    Raises:
+      ValueError: it cannot be read. For images that differ in size the message names the command that resizes them.
+    """
+    try:
+        return load(name)
+    except ValueError as error:
+        if RESIZE not in str(error):
+            raise
+        resize = shlex.join(["python", "-m", "experiments.data", "write", name, "resized.npz", "--image-size", "32"])
+        way = f"write them at one size, for example by `{resize}`, and use that file"
+        raise ValueError(str(error).replace(RESIZE, way)) from error
 
 
 class Ready(NamedTuple):
@@ -135,7 +153,7 @@ def pieces(experiment: Experiment) -> Pieces:
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     """Choose the parts and prepare the data. Parts that do not fit together are an error before anything is trained."""
     parsed, protocol, baseline, noise, config, space = pieces(experiment)
-    dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset))
+    dataset = shared.once("dataset", experiment.dataset, lambda: loaded(experiment.dataset))
     pictures = (experiment.dataset, experiment.limit, experiment.imbalance)
 
     def given() -> Prepared:

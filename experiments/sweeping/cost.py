@@ -8,12 +8,11 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ddjax.data import load
 from ddjax.evaluation import protocols
 from ddjax.evaluation.rates import SAMPLE
 from experiments.running.config import Experiment
 from experiments.running.methods import parse
-from experiments.running.shared import chosen_baseline, network
+from experiments.running.shared import chosen_baseline, loaded, network
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.operations import distillation
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
@@ -51,7 +50,7 @@ def shape_of(cell: Experiment) -> Shape:
     if cell.dataset in SHAPES:
         shape = Shape(*SHAPES[cell.dataset])
     else:
-        found = load(cell.dataset)
+        found = loaded(cell.dataset)
         shape = Shape(len(found.labels), len(found.test_labels), tuple(found.image_shape), found.num_classes)
     n, k = shape.train, shape.classes
     if cell.imbalance:
