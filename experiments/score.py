@@ -96,6 +96,7 @@ def scored(settings: Settings, view: View) -> Iterator[dict[str, Any]]:
             noise="clean",
             rate=0.0,
             method="random",
+            ipc=1,
             seed=settings.seed,
             protocol=protocol,
             preprocess=space,

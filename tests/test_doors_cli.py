@@ -42,12 +42,17 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--noise custom", "matrix_file goes with kind 'custom'"),
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),
-    ("one", "--method random --ipc 1000", "--ipc 1000 is more than these classes hold"),
+    (
+        "one",
+        "--method random --ipc 1000",
+        "ipc=1000 of random is more than the 150 training images hold .*: lower ipc, ",
+    ),
+    ("one", "--method random --ipc 15", "--ipc 15 is more than these classes hold.* set --options short_class=repeat"),
     ("one", "--method datm --options start=noise", "--options start=noise gives no labels .*, or --options start=real"),
     ("one", "--method random --options nonsense=1", "unknown option of method 'random' 'nonsense'"),
     ("one", "--method dance --options batch=many", "option batch must be a whole number, such as 10; got 'many'"),
     ("one", "--method gce --options q=2", "option q must be a finite number above 0 and at most 1; got 2.0"),
-    ("one", "--limit 99999", "limit must be a whole number from 1 to 1442; got 99999"),
+    ("one", "--limit 99999", "limit must be at most 1442, the training images of digits; got 99999"),
     ("one", "--method herding --ipc 1 --depth 9", "depth 9 does not fit images of side 8"),
     ("one", "--preprocess standardise", "unknown preprocessing 'standardise'"),
     ("one", "--network convnett", "unknown network 'convnett'"),
@@ -144,17 +149,17 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, tm
 
 
 def test_images_of_several_sizes_are_refused_with_the_command_that_resizes_them(tmp_path, monkeypatch, capsys, cache):
-    for part, name, side in itertools.product(("train", "test"), ("cat", "dog"), (4, 5)):
+    for i, (part, name, side) in enumerate(itertools.product(("train", "test"), ("cat", "dog"), (4, 5))):
         place = tmp_path / "my pets" / part / name / f"{side}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (side, 4)).save(place)
+        Image.new("L", (side, 4), 20 * i).save(place)
     line = ended("one", ["--dataset", "my pets", "--out", "out"], tmp_path, monkeypatch, capsys)[-1]
     assert "image_size=" not in line
     [words] = re.findall("`python -m experiments.data (.*)`", line)
     monkeypatch.setattr(sys, "argv", ["data", *shlex.split(words)])
     with pytest.raises(SystemExit) as stopped:
         COMMANDS["data"]()
-    assert not stopped.value.code and loading.load(tmp_path / "resized.npz").image_shape == (32, 32, 3)
+    assert not stopped.value.code and loading.load(tmp_path / "resized.npz").image_shape == (32, 32, 1)
 
 
 def test_a_run_on_hosts_outside_of_a_cluster_says_what_to_set(monkeypatch):

@@ -13,6 +13,8 @@ from jax.sharding import Mesh
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, load, prepare, to_space
 from ddjax.data.images import RESIZE
+from ddjax.denoising.distilling import least_images
+from ddjax.distillers.shared.start import check_class_sizes
 from ddjax.evaluation import BASELINES, Baseline, Protocol, protocols
 from ddjax.models import build_sized
 from ddjax.models.sizes import sizes
@@ -29,6 +31,9 @@ from experiments.running.config import SPACE_OF, Experiment, baseline_of, method
 from experiments.running.methods import Parsed, parse
 
 T = TypeVar("T")
+TOO_FEW = (
+    "lower ipc, take more training images, or set short_class='repeat' or start='noise' if the method has that option"
+)
 
 
 class Shared:
@@ -150,6 +155,11 @@ def pieces(experiment: Experiment) -> Pieces:
     return Pieces(parsed, protocol, baseline, noise, method_config(parsed.method.config, experiment), space)
 
 
+def least_of(experiment: Experiment, parsed: Parsed, config: Any) -> int:
+    """Smallest number of images per class that distilling the given labels takes; 1 where nobody knows before."""
+    return 1 if parsed.on_all or parsed.wrapper else least_images(experiment.method, config)
+
+
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     """Choose the parts and prepare the data. Parts that do not fit together are an error before anything is trained."""
     parsed, protocol, baseline, noise, config, space = pieces(experiment)
@@ -166,6 +176,8 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 
     teacher_network = (experiment.network, experiment.width, experiment.depth, experiment.precision)
     prepared = shared.once("labels", (*pictures, noise, teacher_network), given)
+    if (least := least_of(experiment, parsed, config)) > 1:
+        check_class_sizes(prepared.train.labels, prepared.train.num_classes, least, TOO_FEW)
     images = np.asarray(prepared.train.images)
 
     def fitted() -> tuple[Preprocess, float]:
