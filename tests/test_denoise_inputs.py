@@ -101,7 +101,7 @@ FILES = [
     ("has several columns 'b'", "a,b,b\n1,2,3\n"),
     ("the columns 'colour' are not numbers: encode them", "a,colour,label\n1,red,0\n2,blue,1\n"),
     ("none of which is a feature", "label,id\n0,1\n1,2\n"),
-    *(("is not a readable table: it needs a header and rows", text) for text in ("", "a,b\n")),
+    *(("needs a header and rows", text) for text in ("", "a,b\n")),
     ("line 2 has 3 columns, and the header names 2", "a,b\n1,2,3\n"),
 ]
 

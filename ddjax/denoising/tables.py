@@ -11,7 +11,7 @@ import numpy as np
 
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.delimited import check_widths, read_rows
+from ddjax.storage.delimited import Row, check_widths, read_rows
 
 log = logging.getLogger("ddjax.denoising")
 
@@ -140,19 +140,25 @@ def read_columns(path: pathlib.Path) -> dict[str, list[str]]:
     Raises:
       ValueError: the file is not such a table; the message names the line.
     """
-    rows = read_rows(path)
-    if len(rows) < 2:
-        raise ValueError(f"{path} needs a header and rows")
-    header = [cell.strip() for cell in rows[0].cells]
-    _once(path, header)
-    check_widths(path, header, rows[1:])
-    for row in rows[1:]:
+    header, rows = _rows(path)
+    for row in rows:
         if len(row.cells) < len(header):
             raise ValueError(
                 f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in the others"
             )
-    cells = zip(*(row.cells for row in rows[1:]), strict=True)
+    cells = zip(*(row.cells for row in rows), strict=True)
     return {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
+
+
+def _rows(path: pathlib.Path) -> tuple[list[str], list[Row]]:
+    """The header and the other rows of a .csv, none of which has more cells than the header."""
+    first, *others = read_rows(path) or [None]
+    if not others:
+        raise ValueError(f"{path} needs a header and rows")
+    header = [cell.strip() for cell in first.cells]
+    _once(path, header)
+    check_widths(path, header, others)
+    return header, others
 
 
 def _checked(path: str | os.PathLike) -> pathlib.Path:
@@ -188,23 +194,18 @@ def _table(path: pathlib.Path) -> Any:
     """A pandas DataFrame of a .parquet or .csv."""
     import pandas  # loaded only for tables
 
+    header = _rows(path)[0] if path.suffix == ".csv" else None
     try:
-        if path.suffix == ".csv":
-            first, *others = read_rows(path) or [None]
-            if not others:
-                raise ValueError("it needs a header and rows")
-            header = [cell.strip() for cell in first.cells]
-            check_widths(path, header, others)
+        if header:
             table = pandas.read_csv(path, skipinitialspace=True)
         else:
             import pyarrow.parquet
 
-            header = pyarrow.parquet.read_schema(path).names
-            table = pandas.DataFrame() if len(set(header)) < len(header) else pandas.read_parquet(path)
+            _once(path, pyarrow.parquet.read_schema(path).names)
+            table = pandas.read_parquet(path)
     except (ValueError, IndexError, OSError) as error:
         raise ValueError(f"{path} is not a readable table: {error}") from error
-    _once(path, header)
-    table.columns = header if path.suffix == ".csv" else [str(name).strip() for name in table.columns]
+    table.columns = header or [str(name).strip() for name in table.columns]
     return table
 
 
