@@ -214,6 +214,15 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))
 
 
+def test_a_class_may_be_called_like_a_column_of_labels(tmp_path):
+    for names in (["y", "n"], ["Image", "text"]):
+        pandas.DataFrame({"id": range(12), **dict(zip(names, P.T, strict=True))}).to_csv(tmp_path / "a.csv")
+        found = tables.read_table(tmp_path / "a.csv", tables.PRED_PROBS)
+        assert found.columns == tuple(names) and by_class(found, np.array(names)[Y], None)[1] == tuple(names)
+    pandas.DataFrame({"a": P[:, 0], "b": P[:, 1], "y": Y, "image": Y * 1.0}).to_csv(tmp_path / "a.csv")
+    assert tables.read_table(tmp_path / "a.csv", tables.PRED_PROBS).columns == ("a", "b")
+
+
 @pytest.mark.parametrize("kind", [object, "S", None])
 def test_labels_may_be_bytes_and_text_of_any_kind(kind):
     words = [["né".encode(), b"b"][y] for y in Y]

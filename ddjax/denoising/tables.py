@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddjax.denoising.judging import SUM
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.delimited import Row, check_widths, read_rows
@@ -47,7 +48,8 @@ def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, label
     """Read features or predictions; an .npy is memory-mapped.
 
     The columns of a .parquet or .csv are its numbers. Columns that are named as labels, ids or texts are left out, and
-    so is a column without a name, in which pandas writes the number of the row.
+    so is a column without a name, in which pandas writes the number of the row. A class may have such a name: the rows
+    of predictions keep the columns without which they do not sum to 1.
 
     Args:
       path: an .npy, .npz, .parquet or .csv file.
@@ -68,12 +70,24 @@ def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, label
     table = _table(path)
     apart = [name for name in table.columns if name == labels or name.lower() in (*LABELS, *IDS, TEXT, "")]
     plain = [name for name in table.columns if name not in apart]
+    if names == PRED_PROBS and (classes := _classes(table, plain, [name for name in apart if name != labels])):
+        apart = [name for name in apart if name not in classes]
+        plain = [name for name in table.columns if name not in apart]
     _check_numbers(path, table[plain])
     if not plain:
         raise ValueError(f"{path} has the columns {few(list(table.columns))}, none of which is a feature")
     if apart:
         log.info("%s: the columns %s are left out, the others are read", path, few([repr(name) for name in apart]))
     return Table(table[plain].to_numpy(np.float32), tuple(plain))
+
+
+def _classes(table: Any, plain: list[str], apart: list[str]) -> list[str]:
+    """The columns of `apart` that are probabilities too: the rows sum to 1 with them, and do not without them."""
+    numbers = [name for name in apart if table[name].dtype.kind in "fiu" and table[name].between(0, 1).all()]
+    if any(table[name].dtype.kind not in "fiu" for name in plain):
+        return []
+    without, whole = (abs(table[each].sum(axis=1) - 1).max() for each in (plain, plain + numbers))
+    return numbers if whole <= SUM < without else []
 
 
 def as_table(values: Any) -> Table:
