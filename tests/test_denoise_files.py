@@ -179,6 +179,13 @@ def test_a_csv_of_images_takes_no_choice_of_columns(tmp_path):
         read(settings, {}, 0.0, View(quiet=True))
 
 
+def test_several_classes_of_one_name_are_refused(tmp_path):
+    arrays = {"images": np.zeros((6, 4, 4), np.uint8), "labels": np.arange(6) % 3}
+    np.savez(tmp_path / "a.npz", **arrays, class_names=["crane", "dog", "crane"])
+    with pytest.raises(ValueError, match=r"several classes of .*a\.npz are called crane: give each a name of its own"):
+        read(Settings(data=str(tmp_path / "a.npz"), method="ridge"), {}, 0.0, View(quiet=True))
+
+
 def test_the_output_may_lie_in_the_home_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert output_of(Settings(out=pathlib.Path("~/out")), "mine") == tmp_path / "out"

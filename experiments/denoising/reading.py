@@ -1,5 +1,6 @@
 """Inputs of the command: examples with given labels, and their images, features or predictions."""
 
+import collections
 import pathlib
 import re
 from typing import Any, NamedTuple
@@ -88,6 +89,8 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
     _check_output(settings, dataset.name)
+    if twice := [name for name, count in collections.Counter(dataset.class_names).items() if count > 1]:
+        raise ValueError(f"several classes of {settings.data} are called {few(twice)}: give each a name of its own")
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
