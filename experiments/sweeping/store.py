@@ -82,11 +82,6 @@ class Store:
         row = self.row(cell)
         return row is not None and row["status"] == "done"
 
-    def failed(self, cell: Experiment) -> bool:
-        """Whether the cell's last run failed."""
-        row = self.row(cell)
-        return row is not None and row["status"] in FAILED
-
     def keeping(self) -> Keeping:
         """Checkpoints of unfinished cells."""
         return Keeping(self.root / "unfinished", self.save_every, wait=True)
