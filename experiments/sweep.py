@@ -139,7 +139,7 @@ def sweep(
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
             print("\n".join(planned_seeds(done, cells, effect)))
         return 0
-    store.plan(wanted)
+    store.plan(wanted, grids.cells(*whole))
     if fresh:
         remove(store.keeping().root)
     view = View(quiet, Board(tensorboard) if tensorboard else None)
