@@ -66,6 +66,13 @@ CASES = [  # others: numbers below, options in test_options.py
     ("denoise", "digits --compare", "--compare needs true labels: add errors to them with --noise"),
     ("denoise", "digits --method datm --options flip=maybe", "flip must be one of true, yes, on, 1, false, no"),
     ("denoise", "digits --method datm --options ipc=3", "option ipc=3 stands beside ipc=10"),
+    ("noise", "--dataset digits --kind pmd --rate 0.4", "--kind pmd needs the predictions of a teacher, which this"),
+    (
+        "noise",
+        "--kind part_dependent --rate 0.4",
+        "--kind part_dependent depends on the images, .*: take --dataset digits",
+    ),
+    ("score", "nothing.npz", "there is no file nothing.npz: name the file of a distilled set"),
     ("report", "nothing/here", "nothing/here does not exist"),
     ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone"),
 ]
