@@ -8,7 +8,7 @@ import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import as_repeated, main, make_deterministic, use_data_dir, with_huge_pages
+from experiments.display.cli import as_repeated, check_folder, main, make_deterministic, use_data_dir, with_huge_pages
 
 RELOAD = 15  # seconds after which a browser loads the page of a running sweep again
 
@@ -110,6 +110,8 @@ def sweep(
 
     if effect is not None and not dry_run:
         raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
+    check_folder("--out", out)
+    check_folder("--tensorboard", tensorboard)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
@@ -138,7 +140,7 @@ def sweep(
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
             print("\n".join(planned_seeds(done, cells, effect)))
         return 0
-    store.plan(wanted)
+    store.plan(wanted, grids.cells(*whole))
     if fresh:
         remove(store.keeping().root)
     view = View(quiet, Board(tensorboard) if tensorboard else None)

@@ -193,6 +193,9 @@ def test_a_wrong_option_of_one_cell_is_an_error_before_any_run(config, tmp_path)
         sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True)
     with pytest.raises(ValueError, match=r"limit must be at most 1442, the training images of digits; got 1443"):
         sweep("demo", out=tmp_path / "out", limit=1443)
+    config.write_text(text.replace("limit = 150", "limit = 19").replace("ipc = [1]", "ipc = [2]"))
+    with pytest.raises(ValueError, match=r"ipc=2 of random is more than the 19 training images hold for each of 10 "):
+        sweep(config=config, out=tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
 
 
