@@ -78,6 +78,15 @@ def test_a_state_without_a_counter_is_refused_before_any_step(state, words):
         distill(adder.ADDER._replace(step=None), adder.feed(), state, steps=1)
 
 
+@pytest.mark.parametrize(
+    ("feed", "first", "words"),
+    [([], 0, "feed is an empty list"), (adder.feed(), 3, "first=3 steps are done, more than steps=2 in total")],
+)
+def test_no_feed_and_too_many_done_steps_are_refused(feed, first, words):
+    with pytest.raises(ValueError, match=words):
+        distill(adder.ADDER, feed, adder.state(), steps=2, first=first)
+
+
 def test_a_state_may_hold_an_array_twice_and_the_key_of_its_caller():
     def step(state, batch):
         return {**state, "now": state["now"] + batch["add"], "step": state["step"] + 1}, {}
