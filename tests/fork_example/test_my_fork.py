@@ -108,6 +108,12 @@ def test_a_mistake_in_a_method_is_named(changes, message):
         ddjax.run_method(medians.METHOD._replace(**changes), testing.toy_train(), jax.random.key(0))
 
 
+@pytest.mark.parametrize("field", ["ipc", "batch"])
+def test_a_field_that_the_configuration_does_not_check_is_checked_before_anything_runs(field):
+    with pytest.raises(ValueError, match=f"{field} must be .* at least 1; got 0"):
+        ddjax.run_method(medians.METHOD, testing.toy_train(), jax.random.key(0), **{field: 0})
+
+
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
