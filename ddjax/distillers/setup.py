@@ -83,7 +83,7 @@ def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
         made = method.config(**fields)
     else:
         checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")
-        check_fields(method.config, [*fields, *(field.name for field in dataclasses.fields(config))])
+        check_fields(type(config), [*fields, *(field.name for field in dataclasses.fields(config))])
         made = dataclasses.replace(config, **fields)
     kind = method.config.__name__
     try:
