@@ -102,8 +102,10 @@ def check_fields(kind: type, given: Collection[str]) -> None:
     """Check that a configuration has all fields that are given, and defaults for the others.
 
     Raises:
-      ValueError: a field is unknown, or has neither a value nor a default.
+      ValueError: `kind` is no dataclass, or a field is unknown or has neither a value nor a default.
     """
+    if not dataclasses.is_dataclass(kind):
+        raise ValueError(f"the configuration of a method must be a frozen dataclass; got {kind!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in given:
         check_known("field of the method's configuration", name, fields)

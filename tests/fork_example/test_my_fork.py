@@ -90,6 +90,7 @@ Incomplete = dataclasses.make_dataclass("Incomplete", [("steps", int)], frozen=T
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"config": dict}, "must be a frozen dataclass; got <class 'dict'>"),
         ({"config": Changeable}, r"Changeable needs a hash.*frozen=True"),
         ({"config": Countless}, "Countless has no field steps"),
         ({"config": Incomplete}, "field steps of Incomplete has no default"),
