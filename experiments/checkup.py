@@ -10,7 +10,7 @@ from typing import Any
 
 from ddjax.ranges import Positive, checked
 from experiments.accelerator.jobs import FAILED, SKIPPED
-from experiments.display.cli import as_repeated, main
+from experiments.display.cli import as_repeated, check_folder, main
 
 
 @checked
@@ -48,6 +48,7 @@ def checkup(
     for section in only:
         names.check_known("section", section, plan.SECTIONS)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
+    check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "log.txt").write_text("")
     clock, rows = Clock(budget), []

@@ -91,17 +91,23 @@ class Write:
     name: tyro.conf.Positional[str]  # a name from `list`, tfds:NAME, FOLDER/ or FILE.csv
     file: tyro.conf.Positional[pathlib.Path]  # the .npz
     data_dir: pathlib.Path | None = None  # TFDS directory; default $TFDS_DATA_DIR or ~/tensorflow_datasets
+    image_size: Count | None = None  # crop and resize every image to this side
     labels_file: pathlib.Path | None = None  # published human labels; by default those among the manual downloads
 
     def run(self) -> None:
         """Write the file, with the human labels of CIFAR-N if their file is there.
 
         Raises:
-          ValueError: the data set is missing or damaged, or the file has another ending.
+          ValueError: the data set is missing or damaged, or the file is its source or has another ending.
         """
         if self.file.suffix != ".npz":
             raise ValueError(f"file must end in .npz; got {self.file}")
-        loaded = loading.load(self.name, data_dir=self.data_dir)
+        source = pathlib.Path(self.name).expanduser()
+        if self.name in loading.NAMES:
+            source = (self.data_dir or files.data_dir()).expanduser() / f"{self.name}.npz"
+        if self.file.exists() and source.exists() and source.samefile(self.file):
+            raise ValueError(f"{self.name} is read from {source}, which cannot be written at once: name another file")
+        loaded = loading.load(self.name, data_dir=self.data_dir, image_size=self.image_size)
         write_npz(dataclasses.replace(loaded, extra_labels={**loaded.extra_labels, **self._human(loaded)}), self.file)
         print("\n".join(lines(describe(loading.load(self.file), None))))
 

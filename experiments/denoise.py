@@ -11,7 +11,7 @@ import tyro
 
 from ddjax import ranges
 from experiments.denoising.settings import Settings, check, method_options
-from experiments.display.cli import main, make_deterministic, use_data_dir, with_huge_pages
+from experiments.display.cli import check_folder, main, make_deterministic, use_data_dir, with_huge_pages
 
 DESCRIPTION = """Judge every label of images, of features, or of predictions.
 
@@ -28,6 +28,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
       ValueError: a setting or the data are wrong; nothing has been trained.
     """
     ranges.fields(settings)
+    check_folder("--out", settings.out and settings.out.expanduser())
     use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()

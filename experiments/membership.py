@@ -19,7 +19,7 @@ from ddjax.execution.guard import intact
 from ddjax.precision import default, policy
 from ddjax.storage.rows import append, fingerprint
 from ddjax.training import stacked_logits
-from experiments.display.cli import as_repeated, main, use_data_dir
+from experiments.display.cli import as_repeated, check_file, main, use_data_dir
 from experiments.display.progress import View
 from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import distill_cells
@@ -128,6 +128,7 @@ def everything(cell: Ready, shared: Shared) -> DistilledSet:
 
 def membership_of(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Attack, write the row, and print the result."""
+    check_file("--out", settings.out)
     use_data_dir(settings.data_dir)
     view = View(settings.quiet)
     experiment = settings.settled()

@@ -67,6 +67,16 @@ def inspect(
         labels_file=str(labels) if labels and human_kind else None,
         matrix_file=str(matrix) if matrix else None,
     )
+    if rate and kind.partition(":")[0] == "pmd":
+        raise ValueError(
+            f"--kind {kind} needs the predictions of a teacher, which this command does not train: choose another "
+            f"kind, or run experiments.one --noise {kind}, which trains one"
+        )
+    if rate and kind == "part_dependent" and dataset != "digits":
+        raise ValueError(
+            f"--kind {kind} depends on the images, and this command reads those of digits alone: take --dataset "
+            f"digits, or run experiments.one --dataset {dataset} --noise {kind}"
+        )
     clean, names, images = load(dataset, labels, coarse=kind.endswith("noisy100_coarse"))
     given, record = noise.apply(spec, clean, np.arange(len(clean)), len(names), dataset, images=images)
     record = {"dataset": dataset, **record}

@@ -15,6 +15,7 @@ from ddjax import ranges, stopping
 from ddjax.ranges import NonNegative
 from experiments.display.cli import (
     as_repeated,
+    check_folder,
     fail,
     flags,
     join_hosts,
@@ -74,6 +75,8 @@ def one(settings: Settings) -> int:
       ValueError: a setting is wrong; nothing has been trained.
     """
     ranges.fields(settings)
+    check_folder("--out", settings.out)
+    check_folder("--tensorboard", settings.tensorboard)
     use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()
@@ -90,11 +93,13 @@ def one(settings: Settings) -> int:
     from experiments.running.methods import parse
     from experiments.running.run import run
     from experiments.running.shared import Shared
+    from experiments.sweeping.cost import check_limits
 
     quiet = settings.quiet or jax.process_index() > 0
     if not quiet:
         show_log()
     experiment = settings.settled()
+    check_limits([experiment])
     settable = {field.name for field in dataclasses.fields(parse(experiment.method).method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)

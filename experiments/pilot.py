@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from ddjax.ranges import Count, Natural, Seed, checked
-from experiments.display.cli import as_repeated, main, use_data_dir, with_huge_pages
+from experiments.display.cli import as_repeated, check_folder, main, use_data_dir, with_huge_pages
 
 AT = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # shares of a method's steps at which its set is scored
 NOISES = (("clean", 0.0), ("symmetric", 0.4))
@@ -63,6 +63,7 @@ def pilot(
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.run import groups
 
+    check_folder("--out", out)
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
     if any(seed in grid.seeds for grid in whole):
         raise ValueError(f"--seed {seed} is a seed of the grid: choose another one, so that nothing is chosen on it")

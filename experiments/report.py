@@ -12,7 +12,7 @@ import tyro
 from ddjax.names import check_known
 from ddjax.ranges import Natural
 from ddjax.storage.files import replacing
-from experiments.display.cli import main
+from experiments.display.cli import check_folder, main
 from experiments.reporting import export, overview
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
@@ -47,6 +47,7 @@ def report(
     """
     for kind in formats:
         check_known("format", kind, export.FORMATS)
+    check_folder("--out", out)
     rows = read_rows(where)
     for line in left_out(rows.bad):
         print(line, file=sys.stderr)

@@ -24,7 +24,7 @@ from ddjax.ranges import Count, Seed
 from ddjax.ranges import fields as check_fields
 from ddjax.storage.files import sha256
 from ddjax.storage.rows import append, fingerprint
-from experiments.display.cli import as_repeated, main, use_data_dir
+from experiments.display.cli import as_repeated, check_file, main, use_data_dir
 from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import row_of
@@ -82,6 +82,8 @@ def scored(settings: Settings, view: View) -> Iterator[dict[str, Any]]:
     """
     check_fields(settings)
     form = names.choose(FORMATS, settings.format, "format")
+    if not settings.file.exists():
+        raise ValueError(f"there is no file {settings.file}: name the file of a distilled set")
     facts = Facts(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Facts)})
     own = settings.format == "npz" and settings.file.with_suffix(".json").exists()
     if own and (told := [name.replace("_", "-") for name, value in vars(facts).items() if value is not None]):
@@ -96,6 +98,7 @@ def scored(settings: Settings, view: View) -> Iterator[dict[str, Any]]:
             noise="clean",
             rate=0.0,
             method="random",
+            ipc=1,
             seed=settings.seed,
             protocol=protocol,
             preprocess=space,
@@ -147,6 +150,7 @@ def _row(
 
 def score(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     """Score the set, write the rows, and print the accuracies."""
+    check_file("--out", settings.out)
     command = as_repeated("score")
     for row in scored(settings, View(settings.quiet)):
         append(settings.out, row | {"command": command})

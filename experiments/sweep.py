@@ -8,7 +8,7 @@ import sys
 from typing import Annotated, Literal
 
 from ddjax.ranges import Count, Natural, NonNegative, Range, Seed, Share, checked
-from experiments.display.cli import as_repeated, main, make_deterministic, use_data_dir, with_huge_pages
+from experiments.display.cli import as_repeated, check_folder, main, make_deterministic, use_data_dir, with_huge_pages
 
 RELOAD = 15  # seconds after which a browser loads the page of a running sweep again
 
@@ -19,6 +19,7 @@ def sweep(
     config: pathlib.Path | None = None,
     out: pathlib.Path | None = None,
     datasets: tuple[str, ...] = (),
+    noises: tuple[str, ...] = (),
     methods: tuple[str, ...] = (),
     rates: tuple[Share, ...] = (),
     ipc: tuple[Count, ...] = (),
@@ -56,6 +57,7 @@ def sweep(
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
+      noises: run only these kinds of noise of the grid, such as symmetric or worst.
       methods: run only these methods of the grid.
       rates: run only these noise rates of the grid.
       ipc: run only these numbers of distilled images per class of the grid.
@@ -108,15 +110,16 @@ def sweep(
 
     if effect is not None and not dry_run:
         raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
+    check_folder("--out", out)
+    check_folder("--tensorboard", tensorboard)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
     if limit is not None:
         whole = tuple(grids.limited(grid, limit) for grid in whole)
-    chosen = grids.narrowed(
-        whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
-    )
+    axes = {"datasets": datasets, "noises": noises, "methods": methods, "rates": rates, "ipc": ipc, "seeds": seeds}
+    chosen = grids.narrowed(whole, **axes, protocols=protocols)
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs
@@ -137,7 +140,7 @@ def sweep(
             done = [row for cell in cells if (row := store.row(cell)) and row["status"] == "done"]
             print("\n".join(planned_seeds(done, cells, effect)))
         return 0
-    store.plan(wanted)
+    store.plan(wanted, grids.cells(*whole))
     if fresh:
         remove(store.keeping().root)
     view = View(quiet, Board(tensorboard) if tensorboard else None)

@@ -107,6 +107,18 @@ def test_floats_and_other_integers_become_the_same_pixels():
     assert made(**grey, **column).provenance["digest"] == plain.provenance["digest"]
 
 
+@pytest.mark.parametrize("white", [1.2, 2.0, 16.0])
+def test_floats_between_the_two_scales_are_refused(white):
+    grey = {name: arrays()[name] / 255.0 * white for name in ("images", "test_images")}
+    grey["images"][0] = white
+    with pytest.raises(
+        ValueError, match=rf"images are floats up to {white:g}: clip .*, or divide them by the value of"
+    ):
+        made(**grey)
+    with pytest.raises(ValueError, match="undo any standardisation first"):
+        made(images=grey["images"] - 1)
+
+
 def test_dark_test_set_is_read_on_the_scale_of_the_training_set():
     dark = made(images=arrays()["images"].astype(float), test_images=np.ones((6, 4, 4, 1)))
     assert dark.test_images.max() == 1

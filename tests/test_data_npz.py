@@ -95,3 +95,15 @@ def test_the_command_writes_a_file(tmp_path, cache, capsys):
     assert load(tmp_path / "digits.npz").name == "digits"
     with pytest.raises(ValueError, match=r"file must end in \.npz"):
         Write("digits", tmp_path / "digits.zip").run()
+    before = (tmp_path / "digits.npz").read_bytes()
+    (tmp_path / "link.npz").symlink_to("digits.npz")
+    for name, file in [
+        (str(tmp_path / "digits.npz"), "digits.npz"),
+        ("digits", "digits.npz"),
+        (str(tmp_path / "digits.npz"), "link.npz"),
+    ]:
+        with pytest.raises(
+            ValueError, match=r"is read from .*digits.npz, which cannot be written at once: name another"
+        ):
+            Write(name, tmp_path / file, data_dir=tmp_path).run()
+    assert (tmp_path / "digits.npz").read_bytes() == before

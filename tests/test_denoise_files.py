@@ -1,5 +1,6 @@
 """The files of a denoise report: cleaned copies of each kind of source, and identical examples."""
 
+import dataclasses
 import json
 import pathlib
 import zipfile
@@ -13,7 +14,7 @@ from ddjax.data import load_all
 from ddjax.data.identical import first_rows
 from ddjax.denoising import DenoiseReport
 from experiments import denoise as command
-from experiments.denoising import writing
+from experiments.denoising import running, writing
 from experiments.denoising.gallery import gallery
 from experiments.denoising.reading import Task, output_of, read
 from experiments.denoising.settings import Settings
@@ -178,6 +179,13 @@ def test_a_csv_of_images_takes_no_choice_of_columns(tmp_path):
         read(settings, {}, 0.0, View(quiet=True))
 
 
+def test_several_classes_of_one_name_are_refused(tmp_path):
+    arrays = {"images": np.zeros((6, 4, 4), np.uint8), "labels": np.arange(6) % 3}
+    np.savez(tmp_path / "a.npz", **arrays, class_names=["crane", "dog", "crane"])
+    with pytest.raises(ValueError, match=r"several classes of .*a\.npz are called crane: give each a name of its own"):
+        read(Settings(data=str(tmp_path / "a.npz"), method="ridge"), {}, 0.0, View(quiet=True))
+
+
 def test_the_output_may_lie_in_the_home_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert output_of(Settings(out=pathlib.Path("~/out")), "mine") == tmp_path / "out"
@@ -190,6 +198,46 @@ def test_the_output_replaces_no_input(tmp_path):
         settings = Settings(features=tmp_path / "x.npy", labels=tmp_path / "labels.csv", out=tmp_path)
         read(settings, {}, 0.0, View(quiet=True))
     assert (tmp_path / "labels.csv").read_text() == "label\n0\n1\n"
+
+
+def test_the_files_of_an_earlier_run_do_not_stay_beside_those_of_another(tmp_path):
+    """A first run on an .npz with exports and noise, then one on labels alone; the user's own files stay."""
+    out, labels = tmp_path / "out", np.arange(4) % 2
+    np.savez(tmp_path / "mine.npz", images=np.zeros((4, 4, 4), np.uint8), labels=labels)
+    dataset = load_all(tmp_path / "mine.npz")
+    report = report_on(dataset, labels == 1, 1 - labels)
+    task, settings = judged_from(tmp_path / "mine.npz", dataset)
+    running.write(report, task, dataclasses.replace(settings, export=("labelstudio", "cleanlab")), out)
+    assert {"cleaned.npz", "label_studio.json", "issues.parquet"} <= {path.name for path in out.iterdir()}
+    (out / "detection.jsonl").touch()
+    for name in ("notes.txt", "distilled.npz"):  # of the user, and of another command
+        (out / name).touch()
+    running.write(report, Task("other", {}, labels, None, None), Settings(method="ridge"), out)
+    always = {"labels.csv", "cleaned.csv", "conflicts.csv", "skipped.txt", "gallery.html", "report.npz", "report.json"}
+    assert {path.name for path in out.iterdir()} == always | {"notes.txt", "distilled.npz"}
+
+
+def test_a_folder_without_a_report_is_not_cleared(tmp_path):
+    (tmp_path / "hf").mkdir()
+    for name in ("detection.jsonl", "hf/dataset_info.json"):
+        (tmp_path / name).write_text("{}")
+    writing.clear(tmp_path)
+    (tmp_path / "report.json").write_text('{"format": "ddjax-denoise-report", "has_distilled": false}')
+    assert (tmp_path / "detection.jsonl").exists()
+    writing.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_files_of_one_name_have_folders_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    names = ("x.npz", "x.csv", "a/x.npz")
+    for name in names:
+        pathlib.Path(name).touch()
+    folders = [output_of(Settings(data=name, method="ridge"), "x").name for name in (*names, str(tmp_path / "a/x.npz"))]
+    assert folders == ["x.npz-ridge", "x.csv-ridge", "a_x.npz-ridge", "a_x.npz-ridge"]
+    monkeypatch.chdir(tmp_path / "a")
+    assert output_of(Settings(data="../x.npz", method="ridge"), "x").name.endswith(f"{tmp_path.name}_x.npz-ridge")
 
 
 @pytest.mark.parametrize("part, out", [("", ""), ("", "new/er"), ("train", "train/new"), ("train", None), ("", ".new")])

@@ -101,7 +101,7 @@ FILES = [
     ("has several columns 'b'", "a,b,b\n1,2,3\n"),
     ("the columns 'colour' are not numbers: encode them", "a,colour,label\n1,red,0\n2,blue,1\n"),
     ("none of which is a feature", "label,id\n0,1\n1,2\n"),
-    *(("is not a readable table: it needs a header and rows", text) for text in ("", "a,b\n")),
+    *(("needs a header and rows", text) for text in ("", "a,b\n")),
     ("line 2 has 3 columns, and the header names 2", "a,b\n1,2,3\n"),
 ]
 
@@ -212,6 +212,15 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))
+
+
+def test_a_class_may_be_called_like_a_column_of_labels(tmp_path):
+    for names in (["y", "n"], ["Image", "text"]):
+        pandas.DataFrame({"id": range(12), **dict(zip(names, P.T, strict=True))}).to_csv(tmp_path / "a.csv")
+        found = tables.read_table(tmp_path / "a.csv", tables.PRED_PROBS)
+        assert found.columns == tuple(names) and by_class(found, np.array(names)[Y], None)[1] == tuple(names)
+    pandas.DataFrame({"a": P[:, 0], "b": P[:, 1], "y": Y, "image": Y * 1.0}).to_csv(tmp_path / "a.csv")
+    assert tables.read_table(tmp_path / "a.csv", tables.PRED_PROBS).columns == ("a", "b")
 
 
 @pytest.mark.parametrize("kind", [object, "S", None])

@@ -1,14 +1,17 @@
 """Every command answers a wrong flag in one line on standard error, with status 2, before any work."""
 
+import itertools
 import re
+import shlex
 import sys
 import typing
 
 import doors_numbers
 import pytest
+from PIL import Image
 
 from ddjax.data import loading
-from experiments import bench, data, denoise, noise, one, report, sweep
+from experiments import bench, checkup, data, denoise, membership, noise, one, pilot, report, score, sweep
 from experiments.display import cli
 
 QUICK = ["--limit", "150", "--width", "4", "--epochs", "2", "--students", "1"]
@@ -20,6 +23,10 @@ COMMANDS = {
     "noise": lambda: cli.main(noise.inspect),
     "data": lambda: cli.main(data.main),
     "bench": lambda: cli.main(bench.bench),
+    "pilot": lambda: cli.main(pilot.pilot),
+    "checkup": lambda: cli.main(checkup.checkup),
+    "score": lambda: cli.main(score.score),
+    "membership": lambda: cli.main(membership.membership_of),
 }
 CASES = [  # others: numbers below, options in test_options.py
     ("one", "--dataset cifra10", "unknown data set 'cifra10'.*Did you mean 'cifar10'"),
@@ -35,15 +42,22 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--noise custom", "matrix_file goes with kind 'custom'"),
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),
-    ("one", "--method random --ipc 1000", "--ipc 1000 is more than these classes hold"),
+    (
+        "one",
+        "--method random --ipc 1000",
+        "ipc=1000 of random is more than the 150 training images hold .*: lower ipc, ",
+    ),
+    ("one", "--method random --ipc 15", "--ipc 15 is more than these classes hold.* set --options short_class=repeat"),
+    ("one", "--method datm --options start=noise", "--options start=noise gives no labels .*, or --options start=real"),
     ("one", "--method random --options nonsense=1", "unknown option of method 'random' 'nonsense'"),
     ("one", "--method dance --options batch=many", "option batch must be a whole number, such as 10; got 'many'"),
     ("one", "--method gce --options q=2", "option q must be a finite number above 0 and at most 1; got 2.0"),
-    ("one", "--limit 99999", "limit must be a whole number from 1 to 1442; got 99999"),
+    ("one", "--limit 99999", "limit must be at most 1442, the training images of digits; got 99999"),
     ("one", "--method herding --ipc 1 --depth 9", "depth 9 does not fit images of side 8"),
     ("one", "--preprocess standardise", "unknown preprocessing 'standardise'"),
     ("one", "--network convnett", "unknown network 'convnett'"),
-    ("one", "--config nothing.toml", "nothing.toml"),
+    ("one", "--config nothing.toml", "--config nothing.toml is not a file: name a TOML file, or leave --config out"),
+    ("sweep", "--config .", "--config . is not a file"),
     ("sweep", "--preset figur2", "unknown preset 'figur2'"),
     ("sweep", "--preset demo --rates 0.3", r"--rates 0.3: not in the grid"),
     ("sweep", "--preset demo --resources gpus=nan --executor slurm", "resource gpus must be .*got nan"),
@@ -52,6 +66,13 @@ CASES = [  # others: numbers below, options in test_options.py
     ("denoise", "digits --compare", "--compare needs true labels: add errors to them with --noise"),
     ("denoise", "digits --method datm --options flip=maybe", "flip must be one of true, yes, on, 1, false, no"),
     ("denoise", "digits --method datm --options ipc=3", "option ipc=3 stands beside ipc=10"),
+    ("noise", "--dataset digits --kind pmd --rate 0.4", "--kind pmd needs the predictions of a teacher, which this"),
+    (
+        "noise",
+        "--kind part_dependent --rate 0.4",
+        "--kind part_dependent depends on the images, .*: take --dataset digits",
+    ),
+    ("score", "nothing.npz", "there is no file nothing.npz: name the file of a distilled set"),
     ("report", "nothing/here", "nothing/here does not exist"),
     ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone"),
 ]
@@ -117,6 +138,35 @@ def test_a_number_outside_its_range_is_refused_before_data_are_read(command, tmp
             [line] = ended(command, words, tmp_path, monkeypatch, capsys)
             assert re.match(rf"error: {name}(\[\d\])? must be .*; got {re.escape(value)}", line), line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["one", "sweep", "denoise", "report", "pilot", "checkup", "score", "membership"])
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loading, "locate", None)  # nothing may be looked for
+    (tmp_path / "old").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    said = {"old": "must be a folder, and old is a file", "old/new": "must be a folder, and old is a file"}
+    if command in ("score", "membership"):  # these write a file
+        said = {"folder": "must be a file, and it is a folder", "old/new": "old is a file"}
+    before = {"denoise": ["digits"], "score": ["set.npz"]}.get(command, [])
+    for out, words in said.items():
+        line = ended(command, [*before, "--out", out], tmp_path, monkeypatch, capsys)[-1]
+        assert line.startswith(f"error: --out {out}".removesuffix("/new")) and words in line, line
+    assert (tmp_path / "old").read_text() == "mine"
+
+
+def test_images_of_several_sizes_are_refused_with_the_command_that_resizes_them(tmp_path, monkeypatch, capsys, cache):
+    for i, (part, name, side) in enumerate(itertools.product(("train", "test"), ("cat", "dog"), (4, 5))):
+        place = tmp_path / "my pets" / part / name / f"{side}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (side, 4), 20 * i).save(place)
+    line = ended("one", ["--dataset", "my pets", "--out", "out"], tmp_path, monkeypatch, capsys)[-1]
+    assert "image_size=" not in line
+    [words] = re.findall("`python -m experiments.data (.*)`", line)
+    monkeypatch.setattr(sys, "argv", ["data", *shlex.split(words)])
+    with pytest.raises(SystemExit) as stopped:
+        COMMANDS["data"]()
+    assert not stopped.value.code and loading.load(tmp_path / "resized.npz").image_shape == (32, 32, 1)
 
 
 def test_a_run_on_hosts_outside_of_a_cluster_says_what_to_set(monkeypatch):

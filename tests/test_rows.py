@@ -131,6 +131,17 @@ def test_members_with_other_labels_read_their_own_rows(pixels):
     same(together("device"), together("host"))
 
 
+def test_the_place_of_the_same_images_is_logged_once(caplog):
+    transform = preprocess.Preprocess(name="unit", fingerprint="unit:0")
+    with caplog.at_level(logging.INFO, "ddjax.images"), preprocess.placing("host"), preprocess.placing("auto"):
+        for count in (3, 3, 2):
+            preprocess.stored(transform, np.zeros((count, 2, 2, 1), np.uint8))
+    assert [record.message[:24] for record in caplog.records] == [
+        "images: on the device, 3",
+        "images: on the device, 2",
+    ]
+
+
 @pytest.mark.slow
 def test_run_method_keeps_pixels_where_it_is_told(pixels, monkeypatch, caplog):
     def outcome(**place):

@@ -193,6 +193,9 @@ def test_a_wrong_option_of_one_cell_is_an_error_before_any_run(config, tmp_path)
         sweep(config=config, out=tmp_path / "out", seeds=(0,), rates=(0.4,), workers=1, quiet=True)
     with pytest.raises(ValueError, match=r"limit must be at most 1442, the training images of digits; got 1443"):
         sweep("demo", out=tmp_path / "out", limit=1443)
+    config.write_text(text.replace("limit = 150", "limit = 19").replace("ipc = [1]", "ipc = [2]"))
+    with pytest.raises(ValueError, match=r"ipc=2 of random is more than the 19 training images hold for each of 10 "):
+        sweep(config=config, out=tmp_path / "out", quiet=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -201,6 +204,10 @@ def test_a_grid_is_narrowed_by_its_axes(config):
     assert len(cells(grid)) == 4
     assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
     assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
+    human = cells(*narrowed(PRESETS["photographs"], noises=("worst", "aggre")))
+    assert {(cell.noise, cell.rate) for cell in human} == {("worst", 0.0), ("aggre", 0.0)}
+    with pytest.raises(ValueError, match=r"--noises random: .*'clean', 'symmetric'"):
+        narrowed(PRESETS["photographs"], noises=("random",))
     for ipc in (10, 50):  # the grid of full training has no number of images per class
         alone = cells(*narrowed(PRESETS["photographs"], methods=("full", "dm"), ipc=(ipc,)))
         assert {cell.ipc for cell in alone if cell.method == "dm"} == {ipc}

@@ -23,6 +23,7 @@ from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
+from experiments.sweeping.run import failure
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -97,8 +98,7 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
             if job.cells[0].seed == 0 or len(tries) < 3:
                 yield Ended(job, "killed by the scheduler")
             else:
-                job()
-                yield Ended(job)
+                yield Ended(job, failed=job())
 
     stream = io.StringIO()
     view = View(stream=stream)
@@ -106,6 +106,19 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err
+
+
+def test_a_cell_that_another_process_runs_again_has_not_failed_here(tmp_path, capsys):
+    """Its row is still that of the earlier run."""
+    store, other = Store(tmp_path), Store(tmp_path)
+    other.write([failure(quick(0), ValueError("earlier"), 0.0)])
+
+    def start(jobs):
+        with other.claimed([quick(0)]):
+            yield from (Ended(job, failed=job()) for job in jobs)
+
+    assert run_jobs([[[quick(0)]]], store, retries=0, start=start, view=View(quiet=True), landed=list) == []
+    assert "1 cells are running in other processes" in capsys.readouterr().err
 
 
 def test_a_job_does_only_what_is_missing(tmp_path):
@@ -129,6 +142,7 @@ class Fake(NamedTuple):
         if self.dies:
             os._exit(9)
         pathlib.Path(self.place).write_text(str(sorted(os.sched_getaffinity(0))))
+        return []
 
 
 def test_a_process_that_dies_loses_its_job_and_no_other(tmp_path):

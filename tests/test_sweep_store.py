@@ -23,6 +23,23 @@ def test_a_failed_run_on_all_images_has_no_size(tmp_path):
     assert row["ipc"] is None and planned == {name: row[name] for name in planned}
 
 
+def test_cells_of_the_same_grid_stay_planned_and_those_of_another_do_not(tmp_path):
+    """A narrowed sweep, or another process with other seeds, into the same directory; then another grid."""
+    grid, store = [Experiment(seed=seed) for seed in range(3)], Store(tmp_path)
+
+    def planned():
+        return [cell["seed"] for cell in json.loads((tmp_path / "plan.json").read_text())]
+
+    store.plan(grid[1:], grid)
+    store.plan(grid[:1], grid)
+    assert planned() == [0, 1, 2]
+    store.plan([grid[1]], [grid[1], Experiment(seed=9)])
+    assert planned() == [1]
+    (tmp_path / "plan.json").write_text("[1, 2]")
+    store.plan(grid[2:], grid)
+    assert planned() == [2]
+
+
 def test_a_stored_set_comes_with_its_cost_and_what_its_wrapper_did(tmp_path):
     spent = {"distill_s": 1.0, "skipped": 0, "cleaning": {"kept": 0.9, "wrong": 0.1}}
     Store(tmp_path).write([{"fingerprint": "a", "set": "b", "last_acc": 0.5, **spent}])

@@ -22,6 +22,9 @@ DECODER = f"Pillow {PIL.__version__}"
 MAX_SKIPPED = 0.01  # largest share of files that may be unreadable
 
 
+RESIZE = "use image_size=32, for example, to crop and resize all"  # the end of messages about sizes that differ
+
+
 class DifferentSizes(ValueError):
     """Images differ in size, and no size was asked for."""
 
@@ -49,7 +52,7 @@ def differing_sizes(names: Sequence[str], read: Callable[[str], bytes]) -> str |
     others = [f"{name!r} ({w} x {h})" for (w, h), them in sizes.items() if (w, h) != usual for name in them]
     return (
         f"images differ in size (width x height): {len(sizes[usual]):,} of {usual[0]} x {usual[1]}, {len(others):,} of "
-        f"other sizes: {few(others)}; use image_size=32, for example, to crop and resize all"
+        f"other sizes: {few(others)}; {RESIZE}"
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ddjax.data.dataset import Dataset
+from ddjax.data.images import RESIZE
 from ddjax.data.mapped import empty, taken
 from ddjax.data.source import Source, Work, listing_digest, walk
 from ddjax.data.tfds_known import MINIMUM_VERSION, PUBLISHED_SIZE, check_human_labels, missing_message
@@ -216,9 +217,7 @@ def _read_split(builder: Any, split: str, labels: list[str], image_size: int | N
     count = builder.info.splits[split].num_examples
     shape = builder.info.features["image"].shape
     if None in shape and image_size is None:
-        raise ValueError(
-            f"images of {builder.info.full_name} differ in size; use image_size=32, for example, to crop and resize all"
-        )
+        raise ValueError(f"images of {builder.info.full_name} differ in size; {RESIZE}")
     resize = image_size is not None and shape[:2] != (image_size, image_size)
     shape = (count, image_size, image_size, shape[2]) if resize else (count, *shape)
     images = empty(shape, work and work.folder / f"{secrets.token_hex(8)}.npy")

@@ -12,6 +12,7 @@ from ddjax.data.mapped import taken
 from ddjax.names import few
 from ddjax.storage.files import array_digest
 
+DARK = 16  # the digits of scikit-learn have this value for white
 TEST_FRACTION = 0.2  # share of the test set, for a source without one
 
 
@@ -83,14 +84,17 @@ def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.n
     """Convert both image arrays to uint8 [n h w c]. Floats are in [0, 1] if no array exceeds 1, and else in [0, 255].
 
     Raises:
-      ValueError: an array has another layout, range or dtype, or the shapes differ.
+      ValueError: an array has another layout, range or dtype, or the shapes differ. Floats up to a number from 1 to
+        `DARK` are refused: on the scale of 255 all of them would be nearly black.
     """
     pair = {f"{what} images": images, f"{what} test images": test_images}
     pair = {name: _layout(array, name) for name, array in pair.items()}
     floats = [a for a in pair.values() if a.dtype.kind == "f"]
     brightest = max((float(a.max(initial=0, where=~np.isnan(a))) for a in floats), default=0.0)
-    if 1 < brightest < 2:  # on the scale of 255 all would be black
-        raise ValueError(f"{what} images are floats up to {brightest:g}: clip them to [0, 1], or multiply by 255")
+    if 1 < brightest <= DARK and not any((a < 0).any() for a in floats):
+        raise ValueError(
+            f"{what} images are floats up to {brightest:g}: clip them to [0, 1], or divide them by the value of white"
+        )
     images, test_images = (_uint8(array, name, brightest <= 1) for name, array in pair.items())
     if images.shape[1:] != test_images.shape[1:]:
         raise ValueError(

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddjax.denoising.judging import SUM
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.delimited import check_widths, read_rows
+from ddjax.storage.delimited import Row, check_widths, read_rows
 
 log = logging.getLogger("ddjax.denoising")
 
@@ -47,7 +48,8 @@ def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, label
     """Read features or predictions; an .npy is memory-mapped.
 
     The columns of a .parquet or .csv are its numbers. Columns that are named as labels, ids or texts are left out, and
-    so is a column without a name, in which pandas writes the number of the row.
+    so is a column without a name, in which pandas writes the number of the row. A class may have such a name: the rows
+    of predictions keep the columns without which they do not sum to 1.
 
     Args:
       path: an .npy, .npz, .parquet or .csv file.
@@ -68,12 +70,24 @@ def read_table(path: str | os.PathLike, names: Collection[str] = FEATURES, label
     table = _table(path)
     apart = [name for name in table.columns if name == labels or name.lower() in (*LABELS, *IDS, TEXT, "")]
     plain = [name for name in table.columns if name not in apart]
+    if names == PRED_PROBS and (classes := _classes(table, plain, [name for name in apart if name != labels])):
+        apart = [name for name in apart if name not in classes]
+        plain = [name for name in table.columns if name not in apart]
     _check_numbers(path, table[plain])
     if not plain:
         raise ValueError(f"{path} has the columns {few(list(table.columns))}, none of which is a feature")
     if apart:
         log.info("%s: the columns %s are left out, the others are read", path, few([repr(name) for name in apart]))
     return Table(table[plain].to_numpy(np.float32), tuple(plain))
+
+
+def _classes(table: Any, plain: list[str], apart: list[str]) -> list[str]:
+    """The columns of `apart` that are probabilities too: the rows sum to 1 with them, and do not without them."""
+    numbers = [name for name in apart if table[name].dtype.kind in "fiu" and table[name].between(0, 1).all()]
+    if any(table[name].dtype.kind not in "fiu" for name in plain):
+        return []
+    without, whole = (abs(table[each].sum(axis=1) - 1).max() for each in (plain, plain + numbers))
+    return numbers if whole <= SUM < without else []
 
 
 def as_table(values: Any) -> Table:
@@ -140,19 +154,25 @@ def read_columns(path: pathlib.Path) -> dict[str, list[str]]:
     Raises:
       ValueError: the file is not such a table; the message names the line.
     """
-    rows = read_rows(path)
-    if len(rows) < 2:
-        raise ValueError(f"{path} needs a header and rows")
-    header = [cell.strip() for cell in rows[0].cells]
-    _once(path, header)
-    check_widths(path, header, rows[1:])
-    for row in rows[1:]:
+    header, rows = _rows(path)
+    for row in rows:
         if len(row.cells) < len(header):
             raise ValueError(
                 f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in the others"
             )
-    cells = zip(*(row.cells for row in rows[1:]), strict=True)
+    cells = zip(*(row.cells for row in rows), strict=True)
     return {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
+
+
+def _rows(path: pathlib.Path) -> tuple[list[str], list[Row]]:
+    """The header and the other rows of a .csv, none of which has more cells than the header."""
+    first, *others = read_rows(path) or [None]
+    if not others:
+        raise ValueError(f"{path} needs a header and rows")
+    header = [cell.strip() for cell in first.cells]
+    _once(path, header)
+    check_widths(path, header, others)
+    return header, others
 
 
 def _checked(path: str | os.PathLike) -> pathlib.Path:
@@ -188,23 +208,18 @@ def _table(path: pathlib.Path) -> Any:
     """A pandas DataFrame of a .parquet or .csv."""
     import pandas  # loaded only for tables
 
+    header = _rows(path)[0] if path.suffix == ".csv" else None
     try:
-        if path.suffix == ".csv":
-            first, *others = read_rows(path) or [None]
-            if not others:
-                raise ValueError("it needs a header and rows")
-            header = [cell.strip() for cell in first.cells]
-            check_widths(path, header, others)
+        if header:
             table = pandas.read_csv(path, skipinitialspace=True)
         else:
             import pyarrow.parquet
 
-            header = pyarrow.parquet.read_schema(path).names
-            table = pandas.DataFrame() if len(set(header)) < len(header) else pandas.read_parquet(path)
+            _once(path, pyarrow.parquet.read_schema(path).names)
+            table = pandas.read_parquet(path)
     except (ValueError, IndexError, OSError) as error:
         raise ValueError(f"{path} is not a readable table: {error}") from error
-    _once(path, header)
-    table.columns = header if path.suffix == ".csv" else [str(name).strip() for name in table.columns]
+    table.columns = header or [str(name).strip() for name in table.columns]
     return table
 
 

@@ -24,6 +24,7 @@ FEWEST = 64  # rows of a product by the whitening: with fewer, a CPU adds in ano
 SHARE = 0.25  # largest part of a device's memory that the images of a training set may take
 
 _auto: contextvars.ContextVar[str] = contextvars.ContextVar("auto", default="auto")
+_logged: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("logged", default=None)
 
 
 @record()
@@ -74,7 +75,7 @@ def check_place(place: str) -> None:
 
 @contextlib.contextmanager
 def placing(place: str) -> Iterator[None]:
-    """Within the block, the place "auto" means this place.
+    """Within the block, the place "auto" means this place, and `stored` logs the same images once.
 
     Args:
       place: "device", "host" or "auto".
@@ -88,11 +89,13 @@ def placing(place: str) -> Iterator[None]:
       'host'
     """
     check_place(place)
-    token = _auto.set(place)
+    token, before = _auto.set(place), _logged.get()
+    logged = _logged.set(set() if before is None else before)
     try:
         yield
     finally:
         _auto.reset(token)
+        _logged.reset(logged)
 
 
 def chosen(place: str, size: int) -> str:
@@ -130,14 +133,15 @@ def stored(p: Preprocess, images: Shaped[Any, "n h w c"], place: str = "auto") -
         raise ValueError(f"only uint8 pixels are stored as bytes; got {images.dtype}{list(images.shape)}")
     check(p, images.shape)
     memory = machine.memory()
-    log.info(
-        "images: on the %s, %d of %s, %.3f GiB of bytes (memory of the device: %s)",
-        there,
-        len(images),
-        " x ".join(map(str, images.shape[1:])),
-        images.size / 2**30,
-        "unknown" if memory is None else f"{memory / 2**30:.1f} GiB",
+    words = (
+        f"images: on the {there}, {len(images)} of {' x '.join(map(str, images.shape[1:]))}, {images.size / 2**30:.3f} "
+        f"GiB of bytes (memory of the device: {'unknown' if memory is None else f'{memory / 2**30:.1f} GiB'})"
     )
+    logged = _logged.get()
+    if logged is None or words not in logged:
+        log.info("%s", words)
+    if logged is not None:
+        logged.add(words)
     transform = lookup(p, tuple(images.shape[1:]))
     if there == "device":
         return Rows(pixels=jnp.asarray(images), transform=transform)

@@ -1,5 +1,6 @@
 """Inputs of the command: examples with given labels, and their images, features or predictions."""
 
+import collections
 import pathlib
 import re
 from typing import Any, NamedTuple
@@ -23,7 +24,10 @@ from experiments.denoising.pictures import opener
 from experiments.denoising.settings import Settings, least
 
 SIDE = 64  # of images that differ in size, if no size is asked for
-TABLES = ("labels.csv", "cleaned.csv", "cleaned.npz", "conflicts.csv", "report.npz", "issues.parquet")  # of the output
+# what a run may write into the output folder; report.json is last, because `writing.clear` needs it
+OUTPUTS = ("labels.csv", "cleaned.csv", "cleaned.npz", "gallery.html", "conflicts.csv", "skipped.txt", "issues.parquet")
+OUTPUTS += ("label_studio.json", "label_studio.xml", "fiftyone.json", "hf", "detection.jsonl")
+OUTPUTS += ("distilled.npz", "distilled.json", "report.npz", "report.json")
 
 
 class Task(NamedTuple):
@@ -85,6 +89,8 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
     _check_output(settings, dataset.name)
+    if twice := [name for name, count in collections.Counter(dataset.class_names).items() if count > 1]:
+        raise ValueError(f"several classes of {settings.data} are called {few(twice)}: give each a name of its own")
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
@@ -129,9 +135,16 @@ def _with_noise(task: Task, settings: Settings, rate: float) -> Task:
 
 
 def output_of(settings: Settings, name: str) -> pathlib.Path:
-    """The output folder of the command for the data of this name; a test with added noise has its own."""
+    """The output folder of the command for the data of this name; a test with added noise has its own.
+
+    By default it is named after the path of the data, so that files of one name in several folders do not share it.
+    """
+    place = pathlib.Path(settings.data or settings.features or settings.pred_probs or "").expanduser().resolve()
+    if place != pathlib.Path.cwd() and place.exists():
+        inside = place.is_relative_to(pathlib.Path.cwd())
+        name = str(place.relative_to(pathlib.Path.cwd() if inside else place.anchor))
     parts = [name, settings.judge] + [settings.noise] * (settings.noise != "clean")
-    default = pathlib.Path("runs") / "denoise" / re.sub("[/:]", "_", "-".join(parts))
+    default = pathlib.Path("runs") / "denoise" / re.sub(r"[/\\:]", "_", "-".join(parts))
     return (settings.out or default).expanduser()
 
 
@@ -145,7 +158,7 @@ def _check_output(settings: Settings, name: str) -> None:
     out, data = output_of(settings, name).resolve(), pathlib.Path(settings.data or "").expanduser()
     for file in (settings.data and data, settings.features, settings.pred_probs, settings.labels, settings.decisions):
         path = file and file.expanduser().resolve()
-        if path and path.name in TABLES and path.parent == out:
+        if path and path.name in OUTPUTS and path.parent == out:
             raise ValueError(f"{file} is read, and the output would replace it: choose another folder by --out")
     if not settings.data or not data.is_dir() or huggingface.is_dataset(data):
         return

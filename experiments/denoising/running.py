@@ -51,6 +51,7 @@ def judged(settings: Settings, task: Task, options: dict[str, Any]) -> list[Deno
 def ranked(settings: Settings, task: Task, report: DenoiseReport) -> None:
     """Write the ranking and the page of a quick predictor, until slower ones replace them."""
     out = output_of(settings, task.name)
+    writing.clear(out)
     writing.write_labels(report, out / "labels.csv")
     page = write_gallery(report, task, settings, out)
     log.info(
@@ -67,7 +68,8 @@ def write_gallery(report: DenoiseReport, task: Task, settings: Settings, out: pa
 
 
 def write(report: DenoiseReport, task: Task, settings: Settings, out: pathlib.Path) -> list[str]:
-    """Write all files except detection.jsonl; returns their names."""
+    """Write all files except detection.jsonl, in place of those of an earlier run; returns their names."""
+    writing.clear(out)
     report.save(out)
     writing.write_labels(report, out / "labels.csv")
     cleaned = writing.write_cleaned(report, task, settings, out)

@@ -28,7 +28,8 @@ class Settings:
       image_column: name of the column of images in a folder of the package datasets; by default it is found.
       method: what judges: for images ridge, plain, cleanlab, a distiller (dance, herding, ...), module:ATTRIBUTE, ...;
         for features prototypes, ...; an unknown name lists all. By default auto, which takes what was measured best.
-      out: output directory; by default runs/denoise/DATA-METHOD, or DATA-METHOD-NOISE with --noise.
+      out: output directory; by default runs/denoise/DATA-METHOD, or DATA-METHOD-NOISE with --noise, where DATA is the
+        name of the data set, or the path with _ for each separator. The run replaces the files of an earlier one there.
       ipc: distilled images or prototypes per class.
       steps: distillation steps; by default a few hundred for dance, dm, rcig, frepo and kip, else those of the method.
       options: further fields of the method's configuration, as NAME=VALUE; a boolean is true or false.

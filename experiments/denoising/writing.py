@@ -1,6 +1,7 @@
 """Files of the denoiser's findings."""
 
 import csv
+import json
 import os
 import pathlib
 import shutil
@@ -13,11 +14,12 @@ import numpy as np
 from ddjax.data.npz import npz_keys
 from ddjax.data.tables import csv_table
 from ddjax.denoising import DenoiseReport
+from ddjax.denoising.report import KIND
 from ddjax.denoising.tables import label_column, read_columns
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.files import replacing
+from ddjax.storage.files import remove, replacing
 from experiments.denoising import huggingface
-from experiments.denoising.reading import Task
+from experiments.denoising.reading import OUTPUTS, Task
 from experiments.denoising.settings import Settings
 
 COLUMNS = ("id", "given_label", "suggested_label", "score", "rank", "flagged")
@@ -65,6 +67,26 @@ def write_conflicts(report: DenoiseReport, path: pathlib.Path) -> None:
     names, groups = report.class_names, report.conflicts
     rows = [(number, report.ids[i], names[report.given[i]]) for number, each in enumerate(groups, 1) for i in each]
     _table(path, ("picture", "id", "given_label"), rows)
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Remove the files of the last run into the folder, so that none of them contradicts those of this run.
+
+    Other files stay, among them a distilled set or a folder `hf` that the last run did not write.
+    """
+    try:
+        last = json.loads((folder / "report.json").read_bytes())
+        if last["format"] != KIND.format:
+            return
+        kept = () if last["has_distilled"] else ("distilled.npz", "distilled.json")
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there was no run
+    saved = folder / "hf" / "dataset_info.json"
+    if not (saved.is_file() and b'"cleaned_label"' in saved.read_bytes()):
+        kept += ("hf",)
+    for name in OUTPUTS:
+        if name not in kept:
+            remove(folder / name)
 
 
 def write_skipped(skipped: Sequence[str], path: pathlib.Path) -> None:

@@ -17,6 +17,7 @@ from ddjax import stopping
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FULL = ". Free space there and run the same command again: it continues from what was saved."
+QUOTES = "'\""
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -69,17 +70,44 @@ def flags(command: Any) -> set[str]:
     return names - {"return"}
 
 
+def options() -> set[str]:
+    """The fields of the configurations of all methods, which --options takes; none before methods are loaded."""
+    distillers = sys.modules.get("ddjax.distillers")
+    methods = distillers.DISTILLERS.values() if distillers else ()
+    return {field.name for method in methods for field in dataclasses.fields(method.config)}
+
+
 def as_typed(words: str, names: Collection[str]) -> str:
-    """Replace `image_size=32` by `--image-size 32`, and `strict=True` by `--strict`, for these names."""
+    """Replace `image_size=32` by `--image-size 32`, and `strict=True` by `--strict`, for these names.
+
+    A command with --options takes fields of a method there: `short_class='real'` is `--options short_class=real`.
+    """
+    fields = options() - set(names) if "options" in names else set()
 
     def flag(found: re.Match) -> str:
         name, value = found[1].replace("_", "-"), found[2]
+        if found[1] in fields:
+            return f"--options {found[1]}={value.strip(QUOTES)}"
         return {"True": f"--{name}", "False": f"--no-{name}", "": f"--{name}"}.get(value, f"--{name} {value}")
 
     if not names:
         return words
-    name, value = "|".join(map(re.escape, names)), r"""-?\w+(?:\.\w+)?|'[^']*'|"[^"]*"|"""
+    name, value = "|".join(map(re.escape, {*names, *fields})), r"""-?\w+(?:\.\w+)?|'[^']*'|"[^"]*"|"""
     return re.sub(rf"(?<![\w.-])({name})=({value})", flag, words)
+
+
+def check_folder(flag: str, folder: pathlib.Path | None) -> None:
+    """Raise a ValueError that names the flag if the folder cannot be made, because it or one above it is a file."""
+    place = next((each for each in (folder, *folder.parents) if each.exists()), None) if folder else None
+    if place and not place.is_dir():
+        raise ValueError(f"{flag} {folder} must be a folder, and {place} is a file: choose another one by {flag}")
+
+
+def check_file(flag: str, file: pathlib.Path) -> None:
+    """Raise a ValueError that names the flag if the file cannot be written, because a folder has its name."""
+    if file.is_dir():
+        raise ValueError(f"{flag} {file} must be a file, and it is a folder: add the name of a file")
+    check_folder(flag, file.parent)
 
 
 def make_deterministic() -> None:

@@ -151,7 +151,9 @@ def from_file(path: pathlib.Path) -> Experiment:
 
 
 def read_toml(path: pathlib.Path) -> dict[str, Any]:
-    """The content of a TOML file, or a ValueError that names the file."""
+    """The content of the TOML file that --config names, or a ValueError that names the file."""
+    if not path.is_file():
+        raise ValueError(f"--config {path} is not a file: name a TOML file, or leave --config out")
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

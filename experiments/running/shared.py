@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import shlex
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,6 +12,9 @@ from jax.sharding import Mesh
 
 from ddjax import preprocess
 from ddjax.data import Dataset, Prepared, load, prepare, to_space
+from ddjax.data.images import RESIZE
+from ddjax.denoising.distilling import least_images
+from ddjax.distillers.shared.start import check_class_sizes
 from ddjax.evaluation import BASELINES, Baseline, Protocol, protocols
 from ddjax.models import build_sized
 from ddjax.models.sizes import sizes
@@ -27,6 +31,9 @@ from experiments.running.config import SPACE_OF, Experiment, baseline_of, method
 from experiments.running.methods import Parsed, parse
 
 T = TypeVar("T")
+TOO_FEW = (
+    "lower ipc, take more training images, or set short_class='repeat' or start='noise' if the method has that option"
+)
 
 
 class Shared:
@@ -64,6 +71,22 @@ class Shared:
     def checkpoints(self, cells: list["Ready"], stage: str, **more: Any) -> Checkpoints | None:
         """The checkpoints of a stage of the cells, where some are stored; see `Keeping.checkpoints`."""
         return self.keeping and self.keeping.checkpoints(cells, stage, **more)
+
+
+def loaded(name: str) -> Dataset:
+    """Load a data set, all of whose images must have one size.
+
+    Raises:
+      ValueError: it cannot be read. For images that differ in size the message names the command that resizes them.
+    """
+    try:
+        return load(name)
+    except ValueError as error:
+        if RESIZE not in str(error):
+            raise
+        resize = shlex.join(["python", "-m", "experiments.data", "write", name, "resized.npz", "--image-size", "32"])
+        way = f"write them at one size, for example by `{resize}`, and use that file"
+        raise ValueError(str(error).replace(RESIZE, way)) from error
 
 
 class Ready(NamedTuple):
@@ -132,10 +155,15 @@ def pieces(experiment: Experiment) -> Pieces:
     return Pieces(parsed, protocol, baseline, noise, method_config(parsed.method.config, experiment), space)
 
 
+def least_of(experiment: Experiment, parsed: Parsed, config: Any) -> int:
+    """Smallest number of images per class that distilling the given labels takes; 1 where nobody knows before."""
+    return 1 if parsed.on_all or parsed.wrapper else least_images(experiment.method, config)
+
+
 def make_ready(experiment: Experiment, shared: Shared) -> Ready:
     """Choose the parts and prepare the data. Parts that do not fit together are an error before anything is trained."""
     parsed, protocol, baseline, noise, config, space = pieces(experiment)
-    dataset = shared.once("dataset", experiment.dataset, lambda: load(experiment.dataset))
+    dataset = shared.once("dataset", experiment.dataset, lambda: loaded(experiment.dataset))
     pictures = (experiment.dataset, experiment.limit, experiment.imbalance)
 
     def given() -> Prepared:
@@ -148,6 +176,8 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 
     teacher_network = (experiment.network, experiment.width, experiment.depth, experiment.precision)
     prepared = shared.once("labels", (*pictures, noise, teacher_network), given)
+    if (least := least_of(experiment, parsed, config)) > 1:
+        check_class_sizes(prepared.train.labels, prepared.train.num_classes, least, TOO_FEW)
     images = np.asarray(prepared.train.images)
 
     def fitted() -> tuple[Preprocess, float]:

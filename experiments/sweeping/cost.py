@@ -8,12 +8,11 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ddjax.data import load
 from ddjax.evaluation import protocols
 from ddjax.evaluation.rates import SAMPLE
 from experiments.running.config import Experiment
 from experiments.running.methods import parse
-from experiments.running.shared import chosen_baseline, network
+from experiments.running.shared import TOO_FEW, chosen_baseline, least_of, loaded, network, pieces
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.operations import distillation
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
@@ -40,10 +39,18 @@ class Cost(NamedTuple):
 
 
 def check_limits(cells: Iterable[Experiment]) -> None:
-    """Raise a ValueError if a cell asks for more training images than its data set, of known size, has."""
-    for dataset, limit in sorted({(cell.dataset, cell.limit or 0) for cell in cells if cell.dataset in SHAPES}):
+    """Raise a ValueError if a cell asks for more images, in all or per class, than its data set, of known size, has."""
+    cells = [cell for cell in cells if cell.dataset in SHAPES]
+    for dataset, limit in sorted({(cell.dataset, cell.limit or 0) for cell in cells}):
         if limit > (most := SHAPES[dataset][0]):
             raise ValueError(f"limit must be at most {most}, the training images of {dataset}; got {limit}")
+    for cell in cells:
+        shape, parts = shape_of(cell), pieces(cell)
+        if least_of(cell, parts.parsed, parts.config) > shape.train / shape.classes:
+            raise ValueError(
+                f"ipc={cell.ipc} of {cell.method} is more than the {shape.train} training images hold for each of "
+                f"{shape.classes} classes of {cell.dataset}: {TOO_FEW}"
+            )
 
 
 def shape_of(cell: Experiment) -> Shape:
@@ -51,7 +58,7 @@ def shape_of(cell: Experiment) -> Shape:
     if cell.dataset in SHAPES:
         shape = Shape(*SHAPES[cell.dataset])
     else:
-        found = load(cell.dataset)
+        found = loaded(cell.dataset)
         shape = Shape(len(found.labels), len(found.test_labels), tuple(found.image_shape), found.num_classes)
     n, k = shape.train, shape.classes
     if cell.imbalance:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ddjax import ranges
@@ -22,7 +22,7 @@ from experiments.running.config import Experiment
 from experiments.running.methods import parse
 from experiments.running.shared import Shared
 from experiments.sweeping.run import failure, run_group, standing
-from experiments.sweeping.store import FAILED, Store
+from experiments.sweeping.store import Store
 
 # variables that affect the results or the speed of a worker
 CARRIED = ("DDJAX_CACHE", "TFDS_DATA_DIR", "GLIBC_TUNABLES", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "XLA_FLAGS")
@@ -83,10 +83,11 @@ def shared_of(store: Store) -> Shared:
 
 
 class Ended(NamedTuple):
-    """A finished job; `lost` is the reason if its process died."""
+    """A finished job: the reason if its process died, else what it returned."""
 
     job: Job
     lost: str | None = None
+    failed: Sequence[str] = ()  # fingerprints of the cells that failed
 
 
 def environment() -> dict[str, str]:
@@ -134,24 +135,24 @@ def run_jobs(
     `landed` is called when cells have a row.
 
     Returns:
-      The cells that failed. The row of a cell whose processes all died gives that as the reason.
+      The cells that failed here. The row of a cell whose processes all died gives that as the reason.
     """
     store = dataclasses.replace(store, root=store.root.absolute())
     waiting = [Job(tuple(map(tuple, bundle)), store) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
-    left, failed = dict.fromkeys(cells), 0
+    left, failed = dict.fromkeys(cells), set[str]()
     with view.task("cells") as report:
         for attempt in range(retries + 1):
             lost: list[Ended] = []
             for ended in start(waiting):
+                failed |= set(ended.failed if ended is not None else ())
                 over = ended is not None and (ended.lost is None or attempt == retries)
                 new = ended.job.cells if over else [cell for cell in left if store.done(cell)]
                 new = [cell for cell in new if cell in left]
                 for cell in new:
-                    failed += store.failed(cell)
                     del left[cell]
                 if new:
-                    report(len(cells) - len(left), len(cells), standing(new, store, failed))
+                    report(len(cells) - len(left), len(cells), standing(new, store, len(failed)))
                     landed()
                 lost += [ended] if ended is not None and ended.lost else []
             waiting = [ended.job for ended in lost]
@@ -164,12 +165,12 @@ def run_jobs(
                 if mine:
                     reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
                     store.write([failure(cell, reason, 0.0) | {"command": store.command}])
-    rows = {cell: store.row(cell) for cell in cells}
-    if elsewhere := sum(row is None for row in rows.values()):
+                    failed.add(fingerprint(cell))
+    if elsewhere := sum(not store.done(cell) and fingerprint(cell) not in failed for cell in cells):
         print(
             f"{elsewhere} cells are running in other processes; repeat this command for their results", file=sys.stderr
         )
-    return [cell for cell, row in rows.items() if row is not None and row["status"] in FAILED]
+    return [cell for cell in cells if fingerprint(cell) in failed]
 
 
 def extra(name: str) -> ValueError:

@@ -74,13 +74,13 @@ def _run(workers: list[Worker], waiting: list[Job]) -> Iterator[Ended | None]:
         if not done:
             yield None
         for future in done:
-            (job, worker), lost = running.pop(future), None
+            job, worker = running.pop(future)
             try:
-                future.result()
+                ended = Ended(job, failed=future.result())
             except BrokenProcessPool as error:
-                lost = str(error)
+                ended = Ended(job, str(error))
                 worker.replace()
-            yield Ended(job, lost)
+            yield ended
 
 
 def following(waiting: list[Job], worker: Worker, workers: list[Worker]) -> int:

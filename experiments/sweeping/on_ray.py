@@ -37,12 +37,12 @@ def on_ray(address: str | None, resources: Iterable[str], retries: int) -> Calla
         _see_that_it_can_run(ray, [resources_of(job.cells[0].method, asked) for job in jobs])
         while running:
             (done,), _ = ray.wait(list(running), num_returns=1)
-            job, lost = running.pop(done), None
+            job = running.pop(done)
             try:
-                ray.get(done)
+                ended = Ended(job, failed=ray.get(done))
             except ray.exceptions.RayError as error:
-                lost = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Ended(job, lost)
+                ended = Ended(job, f"{type(error).__name__}: {error}".splitlines()[0])
+            yield ended
 
     return start
 

@@ -43,8 +43,9 @@ def on_slurm(
             running |= dict(zip(made, mine, strict=True))
         while running:
             for handle in [handle for handle in running if handle.done()]:
-                error = handle.exception()
-                yield Ended(running.pop(handle), None if error is None else f"{type(error).__name__}: {error}")
+                job, error = running.pop(handle), handle.exception()
+                lost = error is not None
+                yield Ended(job, f"{type(error).__name__}: {error}") if lost else Ended(job, failed=handle.result())
             if running:
                 time.sleep(POLL)
 

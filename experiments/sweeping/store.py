@@ -7,7 +7,7 @@ import json
 import logging
 import pathlib
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from ddjax.distilled import DistilledSet
@@ -56,9 +56,19 @@ class Store:
         """A new cache for cells that run in this process."""
         return Shared(sets=self.distilled, keeping=self.keeping(), images=self.images)
 
-    def plan(self, cells: list[Experiment]) -> None:
-        """Write the list of planned cells, from which the report determines the missing ones."""
-        plan = [named(cell) | {"fingerprint": fingerprint(cell)} for cell in cells]
+    def plan(self, cells: Collection[Experiment], grid: Iterable[Experiment] = ()) -> None:
+        """Write the list of planned cells, from which the report determines the missing ones.
+
+        Args:
+          cells: to plan.
+          grid: all cells of the grid from which they were chosen. Those of them that are planned already stay planned.
+        """
+        try:
+            before = {cell["fingerprint"] for cell in json.loads((self.root / PLAN).read_bytes())}
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            before = set()  # there is none, or it is damaged
+        kept = [cell for cell in grid if fingerprint(cell) in before]
+        plan = [named(cell) | {"fingerprint": fingerprint(cell)} for cell in dict.fromkeys([*cells, *kept])]
         with replacing(self.root / PLAN, "w") as file:
             json.dump(plan, file)
 
@@ -81,11 +91,6 @@ class Store:
         """Whether the cell has a score. A failed cell runs again."""
         row = self.row(cell)
         return row is not None and row["status"] == "done"
-
-    def failed(self, cell: Experiment) -> bool:
-        """Whether the cell's last run failed."""
-        row = self.row(cell)
-        return row is not None and row["status"] in FAILED
 
     def keeping(self) -> Keeping:
         """Checkpoints of unfinished cells."""
