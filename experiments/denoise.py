@@ -15,7 +15,7 @@ from experiments.display.cli import check_folder, main, make_deterministic, use_
 
 DESCRIPTION = """Judge every label of images, of features, or of predictions.
 
-Predictors learn from the given labels, and their predictions judge every label. --method lists them.
+Predictors learn from the given labels, and their predictions judge every label. An unknown --method lists them.
 
 Writes labels.csv, a cleaned copy of the labels, gallery.html, the distilled set, and report.npz with report.json, which
 ddjax.DenoiseReport.load reads. SIGTERM and Ctrl-C save the run and exit with status 75. The same command continues."""

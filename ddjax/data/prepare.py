@@ -55,7 +55,7 @@ def prepare(
       >>> bool(abs((data.train.labels != data.audit.labels).mean() - 0.4) < 0.1)
       True
     """
-    checks.kind(dataset, Dataset, "dataset", "ddjax.load and ddjax.synthetic make one")
+    checks.kind(dataset, Dataset, "dataset", "ddjax.load makes one, and ddjax.data.assemble one of arrays")
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
         head = int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())  # all classes have it

@@ -1,4 +1,4 @@
-"""Finding wrong labels of a training set with students that are trained on distilled images of it."""
+"""Finding wrong labels: predictors that learn from the given labels, and a judge of their predictions."""
 
 from ddjax.denoising.denoiser import denoise as denoise
 from ddjax.denoising.judging import SCORES as SCORES

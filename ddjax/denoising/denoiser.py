@@ -57,9 +57,11 @@ def denoise(
 ) -> DenoiseReport:
     """Find the labels that are probably wrong, from one of images, features and predictions.
 
-    Images are distilled: fresh students are trained on the distilled images alone and then judge every image. They did
-    not train on it, so they have not memorised its label. Features are distilled into a few prototypes per class, which
-    judge the examples of another fold. Predictions are judged as they are.
+    A predictor learns from the given labels and predicts a class for every example; `judge` compares the predictions
+    with the labels. By default, ridge regression and, for 3000 images or more, also networks predict the classes of
+    images. A distiller can do it as well: fresh students are trained on the distilled images alone, so they have not
+    memorised the labels of the others. Features are distilled into a few prototypes per class, which predict the
+    examples of another fold. Predictions are judged as they are.
 
     Args:
       images: [n h w c] or [n h w], uint8 or floats from 0 to 1; all of one size.
@@ -72,8 +74,8 @@ def denoise(
         of plain training, judged by the package cleanlab; small_loss: networks early in plain training; and others. For
         features: prototypes, and others. An unknown name lists all. By default auto: what was measured best.
       ipc: images or prototypes per class of the distilled set.
-      options: further fields of the method's configuration. By default a learned set is made in a few hundred steps
-        (`distilling.SHORT`).
+      options: further fields of the method's configuration. By default dance, dm, rcig, frepo and kip take a few
+        hundred steps (`distilling.SHORT`).
       class_names: of the class numbers, and of the columns of `pred_probs`. Without it, labels that are names are
         numbered in sorted order, or in that of the columns of a table of `pred_probs` that names them.
       ids: [n] names of the examples in the report; by default those of the file of labels, or the rows.

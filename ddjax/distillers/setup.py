@@ -83,7 +83,7 @@ def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
         made = method.config(**fields)
     else:
         checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")
-        check_fields(method.config, [*fields, *(field.name for field in dataclasses.fields(config))])
+        check_fields(type(config), [*fields, *(field.name for field in dataclasses.fields(config))])
         made = dataclasses.replace(config, **fields)
     kind = method.config.__name__
     try:
@@ -102,8 +102,10 @@ def check_fields(kind: type, given: Collection[str]) -> None:
     """Check that a configuration has all fields that are given, and defaults for the others.
 
     Raises:
-      ValueError: a field is unknown, or has neither a value nor a default.
+      ValueError: `kind` is no dataclass, or a field is unknown or has neither a value nor a default.
     """
+    if not dataclasses.is_dataclass(kind):
+        raise ValueError(f"the configuration of a method must be a frozen dataclass; got {kind!r}")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in given:
         check_known("field of the method's configuration", name, fields)

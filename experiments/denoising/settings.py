@@ -26,12 +26,12 @@ class Settings:
         table may have the columns id and text as well.
       label_column: name of the column of labels, or of the array in an .npz; by default it is found.
       image_column: name of the column of images in a folder of the package datasets; by default it is found.
-      method: what judges: for images a distiller (dance, rcig, datm, herding, ...), module:ATTRIBUTE, cleanlab,
-        small_loss, ...; for features prototypes, ...; an unknown name lists all. By default what was measured best.
+      method: what judges: for images ridge, plain, cleanlab, a distiller (dance, herding, ...), module:ATTRIBUTE, ...;
+        for features prototypes, ...; an unknown name lists all. By default auto, which takes what was measured best.
       out: output directory; by default runs/denoise/DATA-METHOD, or DATA-METHOD-NOISE with --noise, where DATA is the
         name of the data set, or the path with _ for each separator. The run replaces the files of an earlier one there.
       ipc: distilled images or prototypes per class.
-      steps: distillation steps; by default those of the method.
+      steps: distillation steps; by default a few hundred for dance, dm, rcig, frepo and kip, else those of the method.
       options: further fields of the method's configuration, as NAME=VALUE; a boolean is true or false.
       students: number of networks that judge the labels.
       protocol: evaluation protocol that trains the students.
@@ -48,7 +48,7 @@ class Settings:
       precision: flag labels of which at least this share is expected to be wrong.
       folds: folds of cross-validation.
       seed: seed of all training.
-      image_size: crop and resize every image to this side.
+      image_size: crop and resize every image to this side; by default 64 if the images differ in size.
       limit: use only the first images, this many.
       noise: label noise to add first, as a test: the original labels are then the truth.
       rate: rate of the added noise; by default 0.4 for kinds with a rate.

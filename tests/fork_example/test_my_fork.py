@@ -90,6 +90,7 @@ Incomplete = dataclasses.make_dataclass("Incomplete", [("steps", int)], frozen=T
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"config": dict}, "must be a frozen dataclass; got <class 'dict'>"),
         ({"config": Changeable}, r"Changeable needs a hash.*frozen=True"),
         ({"config": Countless}, "Countless has no field steps"),
         ({"config": Incomplete}, "field steps of Incomplete has no default"),
@@ -106,6 +107,12 @@ def test_a_mistake_in_a_method_is_named(changes, message):
     changes = {"build": lambda config, model: medians.build(config, model)._replace(**own)} | changes
     with pytest.raises(ValueError, match=message):
         ddjax.run_method(medians.METHOD._replace(**changes), testing.toy_train(), jax.random.key(0))
+
+
+@pytest.mark.parametrize("field", ["ipc", "batch"])
+def test_a_field_that_the_configuration_does_not_check_is_checked_before_anything_runs(field):
+    with pytest.raises(ValueError, match=f"{field} must be .* at least 1; got 0"):
+        ddjax.run_method(medians.METHOD, testing.toy_train(), jax.random.key(0), **{field: 0})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from ddjax.ranges import Count, checked
 from ddjax.rows import by_rows
 from ddjax.shuffle import distinct
 from ddjax.trees import record
@@ -30,16 +31,20 @@ class FeedData:
     key: Any
 
 
-def image_batches(train: TrainSet, size: int, key: PRNGKey) -> Feed:
+@checked
+def image_batches(train: TrainSet, batch: Count, key: PRNGKey) -> Feed:
     """A feed of random batches.
 
     Args:
       train: the training set.
-      size: images per batch, at most; all images if there are fewer.
+      batch: images per batch, at most; all images if there are fewer.
       key: the batch of a step is a function of this key and the step.
 
     Returns:
       A feed of `Batch`, drawn without replacement in each step.
+
+    Raises:
+      ValueError: `batch` is below 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -48,9 +53,8 @@ def image_batches(train: TrainSet, size: int, key: PRNGKey) -> Feed:
       >>> feed.at(feed.data, jnp.int32(0)).images.shape
       (4, 8, 8, 3)
     """
-    size = min(size, len(train.labels))
     data = FeedData(images=by_rows(train.images), labels=jnp.asarray(train.labels), key=key)
-    return Feed(data, _draw(size))
+    return Feed(data, _draw(min(batch, len(train.labels))))
 
 
 @functools.cache  # one function per size, so that compiled programs are reused

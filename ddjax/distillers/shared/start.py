@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.distilled import DistilledSet
 from ddjax.names import check_known, few, few_counts
+from ddjax.ranges import Count, Natural, checked
 from ddjax.rows import by_rows
 from ddjax.types import PRNGKey, TrainSet
 
@@ -93,12 +94,13 @@ def slot_labels(num_classes: int, ipc: int) -> Int[Array, "m"]:
     return jnp.repeat(jnp.arange(num_classes, dtype=jnp.int32), ipc, total_repeat_length=ipc * num_classes)
 
 
+@checked
 def start_set(
     key: PRNGKey,
     train: TrainSet,
-    ipc: int,
+    ipc: Count,
     start: str = "real",
-    first_rows: int = 0,
+    first_rows: Natural = 0,
     targets: Targets | None = None,
 ) -> DistilledSet:
     """The first distilled set: slot `c * ipc + i` belongs to given class c.
@@ -115,7 +117,7 @@ def start_set(
       Images and labels in the space of `train`.
 
     Raises:
-      ValueError: `start` is unknown, or a class has too few images.
+      ValueError: `start` is unknown, a number is out of range, or a class has too few images.
 
     Example:
       >>> import jax
