@@ -77,6 +77,7 @@ CASES = [  # others: numbers below, options in test_options.py
         "--kind part_dependent depends on the images, .*: take --dataset digits",
     ),
     ("score", "nothing.npz", "there is no file nothing.npz: name the file of a distilled set"),
+    ("checkup", "--out ck --images nothing.npz", "there is no file nothing.npz"),
     ("report", "nothing/here", "nothing/here does not exist"),
     ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone"),
 ]
