@@ -1,8 +1,7 @@
 """Site hooks: text and files taken from elsewhere in the repository, links between them, and formulas.
 
-A page may contain four directives, each on a line of its own:
+A page may contain three directives, each on a line of its own:
 
-* `README: Title` inserts that section of the README.
 * `FILE: path` inserts the text of a file.
 * `NAMES` inserts the table of the names of `import ddjax`.
 * `PACKAGE: name` inserts the reference of a package.
@@ -30,14 +29,6 @@ FOLDERS = {"experiments/results/": "results/", "notebooks/": "notebooks/"}  # fo
 FILES = {".github/CONTRIBUTING.md": "contributing.md", ".github/CODE_OF_CONDUCT.md": "conduct.md"}
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.S)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
-
-
-def section(title: str, text: str) -> str:
-    """The README's section with this title; its sub-headings move one level up."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
-    if not found:
-        raise ValueError(f"README.md has no section {title!r}")
-    return re.sub(r"^###", "##", found[1].strip(), flags=re.M)
 
 
 def address(path: str) -> str:
@@ -87,9 +78,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Resolve links, then fill in the directives, then convert formulas."""
     name = page.file.src_uri
     source = next((path for path, there in FILES.items() if there == name), PAGES + name)
-    readme = (ROOT / "README.md").read_text()
     text = links(markdown, source, name)
-    text = re.sub(r"^README: (.+)$", lambda m: links(section(m[1], readme), "README.md", name), text, flags=re.M)
     text = re.sub(r"^FILE: (.+)$", lambda m: (ROOT / m[1]).read_text().rstrip(), text, flags=re.M)
     text = re.sub(r"^NAMES$", lambda m: public.front_door(), text, flags=re.M)
     text = re.sub(r"^PACKAGE: (.+)$", lambda m: public.page(m[1]), text, flags=re.M)

@@ -75,5 +75,5 @@ def briefly(value: Any) -> str:
     """A value in a message: dtype and shape of an array, or the first 60 characters of its `repr`."""
     if getattr(value, "ndim", 0):
         return f"{value.dtype}{list(value.shape)}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -174,6 +174,7 @@ def run_method(
             if not isinstance(member, Diverged):
                 state, log = member
                 made = setups[0].distiller.extract(state)
+                checks.kind(made, DistilledSet, "what the method's extract returns", "See ddjax.DistilledSet")
                 chosen = trains[i].images[made.images] if made.images.ndim == 1 else made.images  # selected rows
                 made = dataclasses.replace(made, images=chosen, preprocess=transforms[i], space=trains[i].space)
                 outcomes[i] = Outcome(made, log, 0.0, 0.0, shared)

@@ -71,7 +71,7 @@ def unshared(tree: T) -> T:
     first = {id(leaf): i for i, leaf in reversed([*enumerate(leaves)])}
 
     def copied(i: int, leaf: Any) -> bool:
-        return first[id(leaf)] != i or (isinstance(leaf, jax.Array) and is_key(leaf))
+        return isinstance(leaf, jax.Array) and (first[id(leaf)] != i or is_key(leaf))
 
     return structure.unflatten([leaf.copy() if copied(i, leaf) else leaf for i, leaf in enumerate(leaves)])
 

@@ -39,7 +39,7 @@ class Settings(Facts):
     """The file, what it does not say, and how it is scored.
 
     Attributes:
-        file: for datm and mtt the images file, beside which labels_*.pt and lr_*.pt lie.
+        file: the released file; for datm and mtt that of the images, with labels_*.pt and lr_*.pt beside it.
         format: datm, mtt, dance, ncfm (torch files), rcig (flax checkpoint), frepo (checkpoint or .npz), npz (any
             .npz of images and labels, or a set that ddjax saved).
         dataset: the data that the set was made from; its test images score it.

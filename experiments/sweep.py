@@ -19,6 +19,7 @@ def sweep(
     config: pathlib.Path | None = None,
     out: pathlib.Path | None = None,
     datasets: tuple[str, ...] = (),
+    noises: tuple[str, ...] = (),
     methods: tuple[str, ...] = (),
     rates: tuple[Share, ...] = (),
     ipc: tuple[Count, ...] = (),
@@ -56,6 +57,7 @@ def sweep(
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
+      noises: run only these kinds of noise of the grid, such as symmetric or worst.
       methods: run only these methods of the grid.
       rates: run only these noise rates of the grid.
       ipc: run only these numbers of distilled images per class of the grid.
@@ -116,9 +118,8 @@ def sweep(
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
     if limit is not None:
         whole = tuple(grids.limited(grid, limit) for grid in whole)
-    chosen = grids.narrowed(
-        whole, datasets=datasets, methods=methods, rates=rates, ipc=ipc, seeds=seeds, protocols=protocols
-    )
+    axes = {"datasets": datasets, "noises": noises, "methods": methods, "rates": rates, "ipc": ipc, "seeds": seeds}
+    chosen = grids.narrowed(whole, **axes, protocols=protocols)
     wanted = grids.cells(*chosen)
     for cell in wanted:
         pieces(cell)  # reports a wrong name or option before the first cell runs

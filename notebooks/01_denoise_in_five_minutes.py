@@ -92,7 +92,7 @@ with staged(quiet=False) as progress:
 print(report.report(most=5))
 
 # %% [markdown]
-# The images most suspected, with the label as given and as suggested:
+# The most suspicious images, with the given and the suggested label:
 
 # %%
 show(report.order()[:20], lambda row: f"“{given[row]}” → {report.suggested[row]}")
@@ -100,7 +100,7 @@ show(report.order()[:20], lambda row: f"“{given[row]}” → {report.suggested
 # %% [markdown]
 # ## How good was that?
 #
-# Only because we know the truth here:
+# Here the truth is known, so the result can be measured:
 
 # %%
 clean = np.asarray(data.audit.labels)
@@ -110,7 +110,7 @@ print(f"wrong labels that were flagged: {100 * report.flagged[wrong].mean():.1f}
 print(f"right labels: {100 * (~wrong).mean():.1f} % as given, {100 * (report.cleaned == clean).mean():.1f} % cleaned")
 
 # %% [markdown]
-# The images that the judges learned from, all of them:
+# All images that the students learned from:
 
 # %%
 from ddjax.distilled import pixels
@@ -125,7 +125,7 @@ for axis, image in zip(np.atleast_2d(axes).T.flat, shown, strict=True):
 plt.show()
 
 # %% [markdown]
-# Keep the result, and get it back:
+# Save the result, and load it again:
 
 # %%
 report.save(place.runs / "denoised")

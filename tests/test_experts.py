@@ -108,6 +108,14 @@ def test_experts_without_a_file_are_equal(whole, cache):
         assert record["sha256"] == whole.manifest["experts"][number]["sha256"]
 
 
+def test_a_search_for_nan_finds_none():
+    plain = Recipe(epochs=1, batch=24, rate=0.1)
+    with jax.debug_nans(True):
+        more = {"seed": 0, "numbers": [0], "kept": (0, 1), "dtype": np.float32}
+        [expert] = train_experts(build("mlp", (8, 8, 3), 3, width=4), plain, EXAMPLES, **more)
+    assert np.isfinite(expert.snapshots).all()
+
+
 def test_kept_epochs_and_bfloat16_are_taken_from_all_snapshots(whole, tmp_path):
     ends, window = made(tmp_path, keep="ends"), made(tmp_path, keep=[2, 1])
     np.testing.assert_array_equal(ends.array, whole.array[:, [0, 3]])

@@ -78,13 +78,23 @@ def test_a_state_without_a_counter_is_refused_before_any_step(state, words):
         distill(adder.ADDER._replace(step=None), adder.feed(), state, steps=1)
 
 
-def test_a_state_may_hold_an_array_twice_and_the_key_of_its_caller():
+@pytest.mark.parametrize(
+    ("feed", "first", "words"),
+    [([], 0, "feed is an empty list"), (adder.feed(), 3, "first=3 steps are done, more than steps=2 in total")],
+)
+def test_no_feed_and_too_many_done_steps_are_refused(feed, first, words):
+    with pytest.raises(ValueError, match=words):
+        distill(adder.ADDER, feed, adder.state(), steps=2, first=first)
+
+
+def test_a_state_may_hold_an_array_or_a_number_twice_and_the_key_of_its_caller():
     def step(state, batch):
         return {**state, "now": state["now"] + batch["add"], "step": state["step"] + 1}, {}
 
-    start, key = jnp.zeros(3), jax.random.key(0)
-    state = {"first": start, "now": start, "keys": [key, key], "step": jnp.int32(0)}
+    start, key, rate = jnp.zeros(3), jax.random.key(0), 0.5
+    state = {"first": start, "now": start, "keys": [key, key], "rates": [rate, rate], "step": jnp.int32(0)}
     state, _ = distill(Distiller(None, step, None), adder.feed(), state, steps=2)
+    assert [float(rate) for rate in state["rates"]] == [0.5, 0.5]
     assert state["first"].tolist() == [0, 0, 0] and state["now"].tolist() == [3, 3, 3]
     assert jnp.array_equal(jax.random.key_data(key), jax.random.key_data(state["keys"][1]))  # it was not donated
 

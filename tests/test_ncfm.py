@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,14 @@ import pytest
 
 from ddjax import testing
 from ddjax.distillers import DISTILLERS
+from ddjax.distillers.dance import Start
+from ddjax.distillers.dance.feed import ClassBatch
+from ddjax.distillers.dance.start import no_box
 from ddjax.distillers.ncfm.config import NcfmConfig
 from ddjax.distillers.ncfm.matching import ascend, characteristic, distance, frequencies, sampler
 from ddjax.distillers.ncfm.step import Moving, coast, descend
 from ddjax.distillers.setup import set_up
+from ddjax.models import build
 from ddjax.models.layers import unit
 from ddjax.testing import toy_train
 
@@ -128,3 +133,14 @@ def test_settings():
     with pytest.raises(ValueError, match="match nothing"):
         NcfmConfig(amplitude=0.0, phase=0.0)
     assert NcfmConfig(ipc=50).image_rate() == 1e-3 and dataclasses.replace(NcfmConfig(), rate=0.1).image_rate() == 0.1
+
+
+def test_images_stay_float32_where_the_default_is_double_precision(double):
+    config = NcfmConfig(width=4, depth=1, frequencies=16, calibrations=0)
+    model, images = build("mlp", (4, 4, 1), 2, width=4, depth=1), jnp.zeros((2, 1, 4, 4, 1), jnp.float32)
+    distiller = DISTILLERS["ncfm"].build(config, model)
+    state = jax.eval_shape(distiller.init, jax.random.key(1), Start(images=images, box=no_box(images[0]), space="toy"))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    after, _ = jax.eval_shape(distiller.step, state, ClassBatch(images, images[:, :, 0, 0, 0], params, params))
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    assert after.moving.images.dtype == jnp.float32

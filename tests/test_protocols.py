@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from ddjax.evaluation import PROTOCOLS
+from ddjax.evaluation import PROTOCOLS, Protocol
 from ddjax.evaluation.protocols import adapted, common_recipe, dance_recipe, datm_recipe, rcig_recipe
 from ddjax.training import Recipe
 from ddjax.training.published import pool_recipe
@@ -55,6 +55,12 @@ def test_ncfm_halves_its_rate_after_each_fifth():
     assert adapted(recipe, flip=False, epochs=500).drop_epochs == (100, 200, 300, 400)
     assert adapted(recipe, flip=False).augment == "ncfm_noflip"
     assert adapted(Recipe(epochs=1, batch=1, rate=0.1, augment="crop_flip"), flip=False).augment == "crop"
+
+
+@pytest.mark.parametrize(("field", "value"), [("checks", 0), ("students", 0), ("rates", (0.1, -1.0))])
+def test_a_protocol_refuses_a_value_out_of_range(field, value):
+    with pytest.raises(ValueError, match=rf"protocol\.{field}"):
+        Protocol("mine", common_recipe, **{field: value})
 
 
 def test_adamw_is_that_of_optax():

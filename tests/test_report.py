@@ -240,6 +240,8 @@ def test_only_a_difference_with_spread_has_an_interval(spread, whole, words):
 
 def test_distilled_images_have_one_size(document):
     """The displayed width of a picture is proportional to its number of images."""
-    for picture in re.findall(r"<img src=[^>]* style=[^>]*>", document):
+    shown = re.findall(r"<img src=[^>]* style=[^>]*>", document)
+    assert shown
+    for picture in shown:
         width, share = re.search(r'width="(\d+)"', picture)[1], re.search(r"width:([\d.]+)%", picture)[1]
         assert int(width) / 4 == float(share) / 10  # images of 4 pixels, ten per full width

@@ -29,8 +29,8 @@ def test_figures_show_the_numbers_of_the_rows():
     panel = next(p for p in drawn["figure2"].panels if ">digits: toy<" in p)
     assert numbers(panel, "0.4")[0] == pytest.approx([66.0, 74.0, 77.0])
     assert "dashed at 64.0" in numbers(panel, "0.4")[1]
-    gain = next(p for p in drawn["rates"].panels if ">digits, symmetric, toy: advantage<" in p)
-    assert numbers(gain, "10 per class")[0] == pytest.approx([-10.0, 0.0, 10.0, 20.0, 30.0])
+    gain = next(p for p in drawn["rates"].panels if ">digits, symmetric, 10 per class: advantage<" in p)
+    assert numbers(gain, "toy")[0] == pytest.approx([-10.0, 0.0, 10.0, 20.0, 30.0])
     first = phenomenon(Study.of(study_rows())).panels
     assert ">digits, clean<" in first[0]
     assert "all, last epoch: 64.0 %" in first[1] and "all, picked on hold-out: 83.2 %" in first[1]
@@ -47,6 +47,21 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
     rates = [row(0.5, rate=rate, **extras(60)) for rate in (0.05, 0.1, 0.2)]
     (panel,) = all_figures(Study.of(rates))[0].panels
     assert [f'class="k k{i}"' in panel for i in range(5)] == [True, True, True, False, False]
+
+
+def test_accuracy_by_rate_has_a_line_for_each_recipe_of_the_whole_set():
+    rows = []
+    for rate in (0.2, 0.4):
+        where = {"noise": "symmetric", "rate": rate}
+        rows += [row(0.6 - rate, "full", **where, picked=0.65), row(0.5 - rate, **where)]
+        rows.append(row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"})
+    drawn = {figure.key: figure for figure in all_figures(Study.of(rows))}
+    accuracy, advantage = drawn["rates"].panels
+    assert numbers(accuracy, "all B-PLAIN")[0] == pytest.approx([40.0, 20.0])
+    assert numbers(accuracy, "B-PLAIN, picked")[0] == pytest.approx([65.0, 65.0])
+    assert numbers(accuracy, "all B-DANCE")[0] == pytest.approx([70.0, 70.0])
+    assert accuracy.count("stroke-dasharray") == 2
+    assert numbers(advantage, "toy")[0] == pytest.approx([-10.0, -10.0])
 
 
 def test_every_method_is_described_also_behind_a_wrapper():

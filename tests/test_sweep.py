@@ -204,6 +204,10 @@ def test_a_grid_is_narrowed_by_its_axes(config):
     assert len(cells(grid)) == 4
     assert {cell.rate for cell in cells(*narrowed([grid], rates=(0.4,), seeds=(1,)))} == {0.4}
     assert {c.dataset for c in cells(*narrowed(PRESETS["figure2"], datasets=("cifar100",), ipc=(100,)))} == {"cifar100"}
+    human = cells(*narrowed(PRESETS["photographs"], noises=("worst", "aggre")))
+    assert {(cell.noise, cell.rate) for cell in human} == {("worst", 0.0), ("aggre", 0.0)}
+    with pytest.raises(ValueError, match=r"--noises random: .*'clean', 'symmetric'"):
+        narrowed(PRESETS["photographs"], noises=("random",))
     for ipc in (10, 50):  # the grid of full training has no number of images per class
         alone = cells(*narrowed(PRESETS["photographs"], methods=("full", "dm"), ipc=(ipc,)))
         assert {cell.ipc for cell in alone if cell.method == "dm"} == {ipc}

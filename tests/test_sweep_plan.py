@@ -113,6 +113,7 @@ def test_a_method_without_a_formula_is_unknown(tmp_path):
     made = planning.plan([cells(Grid(methods=("kip",), seeds=(0,)))], Store(tmp_path), CPU, fleet=False)
     text = planning.listing(made, Store(tmp_path))
     assert "unknown" in text and "2 of unknown length" in text
+    assert "one after the other, 2 cells of unknown length left out" in text
 
 
 def test_columns_of_the_plan_are_as_wide_as_their_longest_name(tmp_path):

@@ -42,6 +42,10 @@ def test_an_epoch_is_a_permutation_with_a_weighted_rest():
     assert (rows == again).all() and (rows != other).any()
 
 
+def test_rows_are_int32_where_the_default_is_int64(double):
+    assert rows_of_epoch(recipe(), jax.random.key(0), 10, jnp.int32(2))[0].dtype == jnp.int32  # and nothing warns
+
+
 def test_draws_are_without_replacement():
     rows, weights = rows_of_epoch(recipe(order="draws", draws=50), jax.random.key(0), 10, jnp.int32(0))
     assert rows.shape == (50, 4) and (weights == 1).all()

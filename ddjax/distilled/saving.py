@@ -18,7 +18,7 @@ _PREFIX = "preprocess."
 
 
 def save_distilled(distilled: DistilledSet, path: str | pathlib.Path, *, embed: bool = True) -> pathlib.Path:
-    """Write `path`.npz and `path`.json.
+    """Save a distilled set as `path`.npz and `path`.json.
 
     Args:
       distilled: the set.
@@ -55,7 +55,7 @@ def save_distilled(distilled: DistilledSet, path: str | pathlib.Path, *, embed: 
 def load_distilled(
     path: str | pathlib.Path, preprocess: Preprocess | None = None, *, class_names: Sequence[str] | None = None
 ) -> DistilledSet:
-    """Read the set saved at `path`.
+    """Read a distilled set that `save_distilled` wrote.
 
     Args:
       path: with or without suffix.

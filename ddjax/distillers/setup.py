@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ddjax import checks
@@ -48,8 +49,11 @@ def set_up(method: Method, config: Any, train: TrainSet, key: PRNGKey, model: Mo
         raise ValueError(f"a method needs two classes or more; train.num_classes is {train.num_classes}")
     model = network(method, config, train, model)
     distiller = _built(method, config, model)  # before the preparation, which may train experts: it can raise
-    start, feed = method.prepare(config, train, model, key)
-    return Setup(distiller, start, feed, method.steps(config))
+    prepared = method.prepare(config, train, model, key)
+    if not isinstance(prepared, tuple) or len(prepared) != 2:
+        raise ValueError(f"the method's prepare must return the pair (start, feed); got {type(prepared).__name__}")
+    checks.kind(prepared[1], Feed, "the feed that the method's prepare returns", "Return (start, ddjax.Feed(data, at))")
+    return Setup(distiller, *prepared, method.steps(config))
 
 
 def network(method: Method, config: Any, train: TrainSet, model: Model | None = None) -> Model:
@@ -66,22 +70,50 @@ def make_config(method: Method, config: Any = None, **fields: Any) -> Any:
     """The method's configuration with some fields replaced.
 
     Raises:
-      ValueError: `config` is not of the method's type, a field is unknown, or a value is out of range.
+      ValueError: `config` is not of the method's type, a field is unknown or without a value, a value is out of range,
+        or the configuration has no hash or no number of steps.
 
     Example:
       >>> from ddjax.distillers import DISTILLERS
       >>> make_config(DISTILLERS["random"], ipc=3).ipc
       3
     """
-    known = [field.name for field in dataclasses.fields(method.config)]
-    for name in fields:
-        check_known("field of the method's configuration", name, known)
     if config is None:
-        return method.config(**fields)
-    checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")
-    return dataclasses.replace(config, **fields)
+        check_fields(method.config, fields)
+        made = method.config(**fields)
+    else:
+        checks.kind(config, method.config, "config", "Build it by `method.config`, or pass its fields instead")
+        check_fields(method.config, [*fields, *(field.name for field in dataclasses.fields(config))])
+        made = dataclasses.replace(config, **fields)
+    kind = method.config.__name__
+    try:
+        hash(made)
+    except TypeError as error:
+        raise ValueError(
+            f"the configuration {kind} needs a hash ({error}): declare it by @dataclasses.dataclass(frozen=True), with "
+            "tuples in place of lists"
+        ) from error
+    if method.steps is Method._field_defaults["steps"] and not hasattr(made, "steps"):
+        raise ValueError(f"the configuration {kind} has no field steps: add it, or pass steps= to Method")
+    return made
+
+
+def check_fields(kind: type, given: Collection[str]) -> None:
+    """Check that a configuration has all fields that are given, and defaults for the others.
+
+    Raises:
+      ValueError: a field is unknown, or has neither a value nor a default.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in given:
+        check_known("field of the method's configuration", name, fields)
+    for name, field in fields.items():
+        if name not in given and field.default is field.default_factory:  # both are MISSING
+            raise ValueError(f"field {name} of {kind.__name__} has no default: give it one that runs")
 
 
 @functools.lru_cache(maxsize=16)  # the same record for the same settings, so that cached programs are found
 def _built(method: Method, config: Any, model: Model) -> Distiller:
-    return method.build(config, model)
+    distiller = method.build(config, model)
+    checks.kind(distiller, Distiller, "what the method's build returns", "Return Distiller(init, step, extract)")
+    return distiller

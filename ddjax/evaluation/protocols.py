@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 
-from ddjax import checks
+from ddjax import checks, ranges
 from ddjax.names import choose
-from ddjax.ranges import Count, checked
+from ddjax.ranges import Count, Positive, checked
 from ddjax.training import Recipe, drops
 from ddjax.training.published import pool_recipe
 
 
-@dataclasses.dataclass(frozen=True)
+@ranges.settings("protocol.")
 class Protocol:
     """How fresh students are trained on a distilled set.
 
@@ -26,6 +26,9 @@ class Protocol:
       students: number of students.
       checks: above 1: also record the test accuracy this number of times, for the `best` column of some papers.
       source: the publication.
+
+    Raises:
+      ValueError: a field has a wrong type or is out of range.
     """
 
     name: str
@@ -33,9 +36,9 @@ class Protocol:
     network: str = "convnet"
     space: str = "own"
     use_step_size: bool = False
-    rates: tuple[float, ...] = ()
-    students: int = 5
-    checks: int = 1
+    rates: tuple[Positive, ...] = ()
+    students: Count = 5
+    checks: Count = 1
     source: str = ""
 
 

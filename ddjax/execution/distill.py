@@ -51,7 +51,7 @@ def distill(
     chunk: int = 0,
     options: RunOptions = DEFAULTS,
 ) -> tuple[Any, Log] | list[tuple[Any, Log] | Diverged]:
-    """Run steps `first` .. `steps - 1` from `state`.
+    """Run steps `first` .. `steps - 1` of a distiller, or of a fleet of them, from `state`.
 
     An update with a NaN or infinite value is rejected and counted in the metric "skipped". A run that stops after any
     step and continues from its state has the same states as an uninterrupted run.
@@ -65,7 +65,7 @@ def distill(
       state: the result of `distiller.init`, or the state after `first` steps; for a fleet the states of all members,
         stacked (`fleet.init_members`). Its buffers are donated.
       steps: total number of steps.
-      first: number of steps that are done.
+      first: number of steps that are done, at most `steps`.
       chunk: number of steps in one program; 0 means about a fiftieth of `steps`.
       options: progress, checkpoints and patience; a fleet has one checkpoint for all members.
 
@@ -74,7 +74,7 @@ def distill(
 
     Raises:
       ValueError: a number is out of range, the state has no `step` (see `guard.counter`), or the feeds of a fleet
-        differ in `at`.
+        differ in `at` or are none.
       Diverged: `options.patience` updates in a row were rejected. The error has the last finite state.
 
     Example:
@@ -91,8 +91,12 @@ def distill(
     keep_compiled()
     for name, count in {"steps": steps, "first": first, "chunk": chunk}.items():
         check(count, Natural, name)
+    if first > steps:
+        raise ValueError(f"first={first} steps are done, more than steps={steps} in total: raise steps, or lower first")
     more = {"steps": steps, "first": first, "chunk": chunk, "options": options}
     if isinstance(feed, list):
+        if not feed:
+            raise ValueError("feed is an empty list: pass a feed, or a list with one for each member")
         if len(feed) > 1:
             return _members(distiller, feed, state, **more)
         return [attempted(lambda: distill(distiller, feed[0], trees.take(state, 0), **more))]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from ddjax import trees
+from ddjax.names import briefly
 from ddjax.trees import Stacked, is_key, record
 from ddjax.types import Distiller, Metrics
 
@@ -123,7 +124,7 @@ def guarded(distiller: Distiller, patience: int = PATIENCE) -> Distiller:
         return watch(distiller.init(key, start))
 
     def step(held: Guarded, batch: Any) -> tuple[Guarded, Metrics]:
-        new, metrics = distiller.step(held.state, batch)
+        new, metrics = _stepped(distiller.step(held.state, batch))
         good, alive = finite(new, held.state), held.in_a_row < patience
         state = _selected(good & alive, new, held.state)
         lost = alive & ~good
@@ -132,6 +133,18 @@ def guarded(distiller: Distiller, patience: int = PATIENCE) -> Distiller:
         return after, metrics | {SKIPPED: lost.astype(jnp.float32)}
 
     return Distiller(init, step, lambda held: distiller.extract(held.state))
+
+
+def _stepped(returned: Any) -> tuple[Any, Metrics]:
+    """What a distiller's step returned, if it is a state with scalar metrics."""
+    if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], dict)):
+        raise ValueError(
+            f"a distiller's step must return the pair (new state, dict of metrics); got {type(returned).__name__}"
+        )
+    for name, value in returned[1].items():
+        if jnp.ndim(value):
+            raise ValueError(f"metric {name} of a distiller's step must be a scalar; got {briefly(value)}")
+    return returned
 
 
 def _counts(path: Any) -> bool:

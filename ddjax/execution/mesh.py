@@ -16,6 +16,7 @@ from ddjax.execution.distill import distill
 from ddjax.execution.loop import Log
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.execution.reading import read_ahead
+from ddjax.names import check_known
 from ddjax.types import Distiller, Feed, Metrics
 
 DEPTH = 2  # number of leading axes of a batch that can be sharded: segments, classes or images; then images of a class
@@ -74,6 +75,8 @@ def shard_batch(mesh: Mesh, batch: Any, split: tuple[str, ...]) -> Any:
     Raises:
       ValueError: `split` is empty, or there is no such axis.
     """
+    for name in split:
+        check_known(f"field of {type(batch).__name__} in the method's split", name, batch._fields)
     fields = {name: getattr(batch, name) for name in split}
     if not fields:
         raise ValueError(f"this method names no fields of its {type(batch).__name__} that can be split over devices")

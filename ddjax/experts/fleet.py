@@ -113,7 +113,7 @@ def train_experts(
                 snapshots = [saved.history[name].view(dtype) for name in sorted(saved.history)]
             for stop in left:
                 if hosted:
-                    loss = jnp.full(len(filled), jnp.nan)
+                    loss = jnp.zeros(len(filled))
                     for number in range(epoch, stop):
                         states, loss = hosted.epoch(states, number, shared)
                     flat = weights(states)
@@ -158,7 +158,7 @@ def programs(model: Model, recipe: Recipe, how: str, devices: int, dtype: Any) -
             state, metrics = trainer.epoch(carry[0], examples, Clock(epoch, shared))
             return state, metrics["loss"].astype(jnp.float32)
 
-        state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(jnp.nan)))
+        state, loss = jax.lax.fori_loop(first, last, one, (state, jnp.float32(0)))
         return state, weights(state), loss
 
     def weights(state: TrainState) -> Array:

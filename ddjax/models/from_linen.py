@@ -5,6 +5,7 @@ The module is called as `module(images, present)` and returns (logits, features)
 """
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array
 
+from ddjax.names import briefly
 from ddjax.types import Model, Params, PRNGKey
 
 STATS = "batch_stats"
@@ -45,7 +47,15 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
 
     Returns:
       The network. Its functions raise a ValueError for images of another shape, or of integers.
+
+    Raises:
+      ValueError: the module is not called as `module(images, present=None)`.
     """
+    try:
+        for arguments in ((None,), (None, None)):
+            inspect.signature(module.__call__).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"__call__ of {type(module).__name__} must take (images, present=None): {error}") from error
 
     def check(images: Array) -> None:
         if images.shape[1:] != tuple(image_shape) or not jnp.issubdtype(images.dtype, jnp.floating):
@@ -64,7 +74,13 @@ def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
 
     def forward(params: Params, images: Array) -> tuple[Array, Array]:
         check(images)
-        return module.apply(variables(*split_stats(params)), images)
+        outputs = module.apply(variables(*split_stats(params)), images)
+        if not isinstance(outputs, tuple):
+            raise ValueError(
+                f"__call__ of {type(module).__name__} must return (logits [n k], features [n d]), where features are "
+                f"what the last layer reads; got {briefly(outputs)}"
+            )
+        return outputs
 
     def train(params: Params, images: Array, weight: Array) -> tuple[Array, Params]:
         check(images)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from ddjax import names, ranges
@@ -104,12 +106,27 @@ def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count
       >>> sorted(jax.eval_shape(model.init, jax.random.key(0)))
       ['conv_0', 'head', 'norm_0']
     """
-    network = names.choose(NETWORKS, name, "network", Callable)(image_shape, num_classes, **options)
+    make, own = names.choose(NETWORKS, name, "network", Callable), name not in NETWORKS
+    if own:
+        try:
+            inspect.signature(make).bind(image_shape, num_classes, **options)
+        except TypeError as error:
+            raise ValueError(
+                f"network {name!r} must be a function (image_shape, num_classes, **options): {error}"
+            ) from error
+    network = make(image_shape, num_classes, **options)
     if not isinstance(network, Model | nn.Module):
         raise ValueError(f"network {name!r} must return a linen module or a Model; got {type(network).__name__}")
     model = network if isinstance(network, Model) else from_linen(network, image_shape)
     if not model.spec:
         arguments = in_words({"num_classes": num_classes, **options})
         model = model._replace(spec=f"{name} {arguments} of images {in_words(image_shape)}")
-    jax.eval_shape(model.init, jax.random.key(0))  # raises if the network does not fit; the trace is cached
+    params = jax.eval_shape(model.init, jax.random.key(0))  # raises if the network does not fit; the trace is cached
+    if own:
+        logits = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)).shape
+        if logits != (2, num_classes):
+            raise ValueError(
+                f"network {name!r} must return logits [n {num_classes}] for {num_classes} classes; for two images it "
+                f"returns {list(logits)}"
+            )
     return model

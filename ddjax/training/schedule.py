@@ -63,7 +63,7 @@ def rows_of_epoch(
     if recipe.order == "draws":
         draw = jax.vmap(lambda k: distinct(k, n, batch))
         return draw(jax.random.split(key, steps)), jnp.ones((steps, batch), jnp.float32)
-    rows = jnp.zeros(steps * batch, jnp.int32).at[:n].set(permutation(key, n))
+    rows = jnp.zeros(steps * batch, jnp.int32).at[:n].set(permutation(key, n).astype(jnp.int32))
     return rows.reshape(steps, batch), (jnp.arange(steps * batch) < n).astype(jnp.float32).reshape(steps, batch)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,6 +116,12 @@ class Compared(NamedTuple):
     def deltas(self) -> dict[str, Estimate]:
         """Return the estimates of the differences."""
         return {moment: gain.estimate() for moment, gain in self.gains.items()}
+
+
+def whole_name(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Return the name of training on everything, with that of the baseline if there are several for its labels."""
+    several = sum(one.method == "full" and one.setting == cell.setting for one in cells) > 1
+    return f"all {cell.series.removeprefix('full (').removesuffix(')')}" if several else "all"
 
 
 def variant(config: dict[str, Any]) -> str:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ddjax.evaluation.measures import thirds
+from experiments.reporting.against_rate import against_rate, point
 from experiments.reporting.bars import Dot, Parts, dots, stacked
-from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, ordered
+from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, ordered, whole_name
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import published_for
@@ -73,18 +74,12 @@ def _beside_full(cells: list[Cell]) -> list[Dot]:
     values = []
     for cell in cells:
         if cell.method == "full":
-            name = _whole(cell, cells)
+            name = whole_name(cell, cells)
             values.append(_dot(f"{name}, last epoch", cell.of("last_acc"), 0))
             if picked := cell.of("picked_acc"):  # beside the name of a baseline there is less room
                 values.append(_dot(f"{name}, picked{' on hold-out' if name == 'all' else ''}", picked, 3))
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
     return values + [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
-
-
-def _whole(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return the name of training on everything, with that of the baseline if there are several for its labels."""
-    several = sum(one.method == "full" and one.setting == cell.setting for one in cells) > 1
-    return f"all {cell.series.removeprefix('full (').removesuffix(')')}" if several else "all"
 
 
 def _panel(setting: Setting, cells: list[Cell], values: list[Dot], everything: list[Dot]) -> str:
@@ -131,51 +126,11 @@ def _over_sizes(name: str, colour: int, cells: list[Compared]) -> Line:
     points, marks = [], []
     for one in cells:
         estimate = one.cell.of("last_acc")
-        points.append(_point(one.cell.ipc, estimate))
+        points.append(point(one.cell.ipc, estimate))
         literature = published_for(one.cell.rows[0])
         marks += [(one.cell.ipc, 100 * literature.accuracy)] if literature else []
     full = next((one.baseline.of("last_acc") for one in cells if one.baseline), None)
     return Line(name, colour, points, 100 * full.mean if full else None, marks)
-
-
-def against_rate(study: Study) -> list[str]:
-    """Return two panels per data set and noise: accuracy, and advantage over the last epoch, by rate."""
-    groups: dict[tuple[str, str], dict[tuple[str, int], list[Compared]]] = defaultdict(lambda: defaultdict(list))
-    for one in study.compared:
-        setting = one.cell.setting
-        for noise in ("symmetric", "asymmetric"):
-            if one.cell.learns and setting.noise in (noise, "clean"):
-                groups[setting.data, noise][one.cell.series, one.cell.ipc].append(one)
-    panels = []
-    for (data, noise), series in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != "symmetric")):
-        if all(one.cell.setting.noise == "clean" for cells in series.values() for one in cells):
-            continue
-        several = [item for item in sorted(series.items()) if len({o.cell.setting.rate for o in item[1]}) > 1]
-        for name in dict.fromkeys(key[0] for key, _ in several):
-            mine = [item for item in several if item[0][0] == name]
-            for at in range(0, len(mine), 4):
-                panels += _pair(f"{data}, {noise}, {name}", mine[at : at + 4])
-    return panels
-
-
-def _pair(title: str, series: list[tuple[tuple[str, int], list[Compared]]]) -> list[str]:
-    ours, gains, full = [], [], {}
-    for colour, ((_, ipc), cells) in enumerate(series, 1):
-        cells = sorted(cells, key=lambda one: one.cell.setting.rate)
-        label = f"{ipc} per class"
-        ours.append(Line(label, colour, [_point(one.cell.setting.rate, one.cell.of("last_acc")) for one in cells]))
-        deltas = [(one.cell.setting.rate, one.deltas["last"]) for one in cells if "last" in one.deltas]
-        gains.append(Line(label, colour, [_point(rate, delta) for rate, delta in deltas]))
-        full |= {one.cell.setting.rate: one.baseline.of("last_acc") for one in cells if one.baseline}
-    whole = Line("all", 0, [_point(rate, full[rate]) for rate in sorted(full)])
-    return [
-        plot(title, [whole, *ours], "noise rate", "test accuracy (%)"),
-        plot(f"{title}: advantage", gains, "noise rate", "points above the last epoch", zero=True),
-    ]
-
-
-def _point(x: float, estimate: Estimate) -> tuple[float, float, float]:
-    return x, 100 * estimate.mean, 100 * (estimate.se or 0.0)
 
 
 def wrong_labels(cells: Sequence[Cell]) -> list[str]:
@@ -187,7 +142,7 @@ def wrong_labels(cells: Sequence[Cell]) -> list[str]:
         )
         if cell.setting.noisy and corrected and memorised:
             shares = 100 * corrected.mean, 100 * (1 - corrected.mean - memorised.mean), 100 * memorised.mean
-            name = f"{_whole(cell, cells)}, last epoch" if cell.method == "full" else cell.name
+            name = f"{whole_name(cell, cells)}, last epoch" if cell.method == "full" else cell.name
             groups[cell.setting].append(Parts(name, shares))
     return [stacked(f"{setting.data}, {setting.labels}", WRONG, bars) for setting, bars in groups.items()]
 
@@ -202,7 +157,7 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
     for setting, members in groups.items():
         values = []
         for cell in members:
-            name = _whole(cell, members) if cell.method == "full" else f"{cell.series} {cell.ipc or 'on all'}"
+            name = whole_name(cell, members) if cell.method == "full" else f"{cell.series} {cell.ipc or 'on all'}"
             for colour, third in enumerate(("head", "medium", "tail"), 1):
                 estimate = cell.of(lambda row, third=third: thirds(np.array(row["recall"], float))[third])
                 values.append(_dot(f"{name}, {third}", estimate, colour))
@@ -221,7 +176,10 @@ _SIZES = (
     "over seeds. Dashed, same colour: training on everything at that rate, last epoch. Rings: published values of the "
     "method."
 )
-_RATES = "Left: accuracy, with training on everything in black. Right: advantage over training on everything."
+_RATES = (
+    "Black: training on everything. Solid: its last epoch. Dashed: the epoch picked on a noisy hold-out. Dotted: the "
+    "last epoch of other recipes."
+)
 _WRONG = (
     "Predictions for training images with a wrong label: the clean class (corrected), the given class (memorised), or "
     "another class."

@@ -39,6 +39,7 @@ class Line(NamedTuple):
     points: Sequence[tuple[float, float, float]] = ()  # x, y, error
     level: float | None = None  # height of a dashed line of the same colour
     marks: Sequence[tuple[float, float]] = ()  # open rings: published values
+    dash: str = ""  # lengths of the strokes and gaps of a dashed line
 
 
 def variables(theme: str) -> str:
@@ -186,7 +187,8 @@ def _drawn(line: Line, at: Place, up: Place, right: float, end: float) -> str:
         dash = 'stroke="currentColor" stroke-width="1.4" stroke-dasharray="6 4"'
         parts.append(segment(LEFT, up(line.level), right, up(line.level), "level", dash))
     corners = " ".join(f"{at(x):.1f},{up(y):.1f}" for x, y, _ in line.points)
-    parts.append(f'<polyline points="{corners}" fill="none" stroke="currentColor" stroke-width="1.8"/>')
+    dash = f' stroke-dasharray="{line.dash}"' if line.dash else ""
+    parts.append(f'<polyline points="{corners}" fill="none" stroke="currentColor" stroke-width="1.8"{dash}/>')
     for x, y, error in line.points:
         if error:
             parts.append(segment(at(x), up(y - error), at(x), up(y + error), "error", 'stroke="currentColor"'))

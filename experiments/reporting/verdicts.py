@@ -31,7 +31,10 @@ def verdict(claim: Claim, study: Study) -> Verdict:
     status = {moment: CODES[int(outcome(each))] for moment, each in findings.items()}
     decided = {moment: decide(each) for moment, each in findings.items()}
     used = [row for one in decided["last"] if one.se is not None for row in one.rows]
-    return Verdict(claim, decided, status, _words(claim, decided["last"]), bool(refuted(findings)), study.shared(used))
+    words = _words(claim, decided["last"])
+    if len(set(status.values())) > 1:
+        words = f"Against the last epoch: {words}"
+    return Verdict(claim, decided, status, words, bool(refuted(findings)), study.shared(used))
 
 
 def _words(claim: Claim, findings: list[Decided]) -> str:

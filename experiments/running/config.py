@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from ddjax import ranges
+from ddjax.distillers.setup import check_fields
 from ddjax.names import check_known
 from ddjax.noise import human
 from ddjax.noise.spec import RATELESS
@@ -199,4 +200,5 @@ def method_config(kind: type, experiment: Experiment) -> Any:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
     if "flip" in fields and not experiment.flip:
         chosen["flip"] = False
+    check_fields(kind, chosen | options)
     return start(**(chosen | options))

@@ -17,6 +17,7 @@ AXES = {"dataset": "datasets", "noise": "noises", "rate": "noises", "method": "m
 AXES |= {"protocol": "protocols"}
 # baseline -> its first protocol, which names its runs whichever of its protocols a grid has
 _FIRST = {baseline: protocol for protocol, baseline in reversed(BASELINE_OF.items())}
+_OF_NOISE = {"noises": 0, "rates": 1}  # what narrows a grid -> its place in a pair of `Grid.noises`
 
 
 @ranges.settings()
@@ -93,7 +94,7 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
 
 
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
-    """Restrict grids to values of their axes; `rates` are those of the noises, and an empty axis keeps all.
+    """Restrict grids to values of their axes; `noises` are kinds and `rates` their rates. An empty axis keeps all.
 
     Methods without images per class, such as training on all images, stay at every `ipc`.
 
@@ -121,12 +122,12 @@ def limited(grid: Grid, limit: int) -> Grid:
 
 
 def _values(grid: Grid, axis: str) -> tuple:
-    return tuple(rate for _, rate in grid.noises) if axis == "rates" else getattr(grid, axis)
+    return tuple(pair[_OF_NOISE[axis]] for pair in grid.noises) if axis in _OF_NOISE else getattr(grid, axis)
 
 
 def _kept(grid: Grid, axis: str, wanted: tuple) -> Grid:
-    if axis == "rates":
-        return dataclasses.replace(grid, noises=tuple(noise for noise in grid.noises if noise[1] in wanted))
+    if axis in _OF_NOISE:
+        return dataclasses.replace(grid, noises=tuple(pair for pair in grid.noises if pair[_OF_NOISE[axis]] in wanted))
     kept = tuple(value for value in getattr(grid, axis) if value in wanted)
     if axis == "ipc" and not kept:
         return dataclasses.replace(grid, methods=tuple(method for method in grid.methods if not sized(method)))

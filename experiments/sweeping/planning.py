@@ -117,10 +117,12 @@ def _totals(made: Plan, store: Store) -> list[str]:
             f"  {name:{wide}} {len(mine):4} sets  {in_time(seconds):>9}, made once, {in_bytes(size)} in the cache"
         )
         whole, disk = whole + seconds, disk + size
+    unknown = sum(one.seconds is None for one in todo)
+    also = f", {unknown} cells of unknown length left out" if unknown else ""
     peak = max([one.memory for one in todo if one.memory is not None], default=0.0)
     lines.append(f"  {'compiling':{wide}}            {in_time(made.compile_s):>9}")
     lines.append(
-        f"in all {in_time(whole)} one after the other, at most {in_bytes(peak)} of arrays in memory at a time "
+        f"in all {in_time(whole)} one after the other{also}, at most {in_bytes(peak)} of arrays in memory at a time "
         f"(there are {in_bytes(made.machine.memory)}), {in_bytes(disk)} of disk"
     )
     if any(not one.measured for one in todo):

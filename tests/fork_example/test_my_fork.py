@@ -1,5 +1,6 @@
 """What a fork's own tests look like: the contract of each method, then a run of everything through the front door."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -8,10 +9,11 @@ import sys
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from my_fork import kernel, medians
 
 import ddjax
-from ddjax import names, testing
+from ddjax import models, names, testing
 from ddjax.noise import Annotator, apply
 from experiments import one
 from experiments.running.methods import parse
@@ -72,6 +74,61 @@ def test_an_object_of_another_kind_is_named():
         ddjax.build("operator:contains", (8, 8, 1), 2)
     with pytest.raises(ValueError, match=r"my_fork.noise:_faint' must be a function .* or an Annotator"):
         apply(ddjax.NoiseSpec("my_fork.noise:_faint", 0.2), LABELS, np.arange(400), 10)
+
+
+@dataclasses.dataclass
+class Changeable:
+    ipc: int = 1
+    steps: int = 1
+    batch: int = 4
+
+
+Countless = dataclasses.make_dataclass("Countless", [("ipc", int, 1), ("batch", int, 4)], frozen=True)
+Incomplete = dataclasses.make_dataclass("Incomplete", [("steps", int)], frozen=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"config": Changeable}, r"Changeable needs a hash.*frozen=True"),
+        ({"config": Countless}, "Countless has no field steps"),
+        ({"config": Incomplete}, "field steps of Incomplete has no default"),
+        ({"build": lambda config, model: (1, 2)}, "build returns must be a Distiller; got tuple"),
+        ({"prepare": lambda *parts: medians.prepare(*parts)[0]}, r"pair \(start, feed\); got DistilledSet"),
+        ({"prepare": lambda *parts: (None, print)}, "prepare returns must be a Feed; got builtin_function"),
+        ({"step": lambda state, batch: state}, "step must return the pair .*; got MediansState"),
+        ({"step": lambda state, batch: (state, {"far": state.distilled.labels})}, r"metric far .* got int32\[3\]"),
+        ({"extract": lambda state: state.distilled.images}, "extract returns must be a DistilledSet; got .*float32"),
+    ],
+)
+def test_a_mistake_in_a_method_is_named(changes, message):
+    own = {name: changes.pop(name) for name in ("step", "extract") if name in changes}
+    changes = {"build": lambda config, model: medians.build(config, model)._replace(**own)} | changes
+    with pytest.raises(ValueError, match=message):
+        ddjax.run_method(medians.METHOD._replace(**changes), testing.toy_train(), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (lambda images: images.reshape(len(images), -1)[:, :2], r"return \(logits .* got float32\[2, 2\]"),
+        (lambda images: (images.reshape(len(images), -1), images), r"logits \[n 2\] for 2 classes.*\[2, 64\]"),
+    ],
+)
+def test_a_network_whose_outputs_do_not_fit_is_named(monkeypatch, outputs, message):
+    made = type("Mine", (nn.Module,), {"__call__": lambda self, images, present=None: outputs(images)})
+    monkeypatch.setattr("my_fork.nets.small", lambda image_shape, num_classes: made())
+    models.build.__wrapped__.cache_clear()
+    with pytest.raises(ValueError, match=message):
+        ddjax.build("my_fork.nets:small", (8, 8, 1), 2)
+
+
+def test_how_a_network_is_called_is_checked(monkeypatch):
+    with pytest.raises(ValueError, match=r"my_fork.nets:small' must be a function .*argument 'width'"):
+        ddjax.build("my_fork.nets:small", (8, 8, 1), 2, width=4)
+    made = type("Mine", (nn.Module,), {"__call__": lambda self, images: (images, images)})
+    with pytest.raises(ValueError, match=r"Mine must take \(images, present=None\): too many"):
+        models.from_linen(made(), (8, 8, 1))
 
 
 def test_a_grid_with_nothing_of_the_librarys_own():

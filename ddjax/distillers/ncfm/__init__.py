@@ -52,7 +52,7 @@ def build(config: NcfmConfig, model: Model) -> Distiller:
         return NcfmState(
             moving=Moving(images=images, first=jnp.zeros_like(images), second=jnp.zeros_like(images)),
             sampler=sampler(config, jax.random.fold_in(key, 0), width),
-            plateau=plateau(config).init({}),
+            plateau=plateau(config).init(images),
             box=jax.tree.map(jnp.copy, start.box),
             key=jax.random.fold_in(key, 1),
             step=jnp.int32(0),
