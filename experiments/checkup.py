@@ -36,9 +36,11 @@ def checkup(
       The exit status: 1 if a part failed, else 0.
 
     Raises:
-      ValueError: a section is unknown.
+      ValueError: a section or the data set is unknown.
+      FileNotFoundError: there is no such data set.
     """
     from ddjax import names
+    from ddjax.data import loading
     from ddjax.storage.files import cache_dir, replacing
     from ddjax.storage.rows import commit, to_line
     from experiments.accelerator import plan
@@ -48,6 +50,8 @@ def checkup(
     for section in only:
         names.check_known("section", section, plan.SECTIONS)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_dir() / "compiled"))
+    if images is not None:
+        loading.locate(images)
     check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "log.txt").write_text("")

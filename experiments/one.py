@@ -100,7 +100,13 @@ def one(settings: Settings) -> int:
         show_log()
     experiment = settings.settled()
     check_limits([experiment])
-    settable = {field.name for field in dataclasses.fields(parse(experiment.method).method.config)}
+    parsed = parse(experiment.method)
+    if settings.over != "one" and not (parsed.method.split or parsed.relabel):
+        raise ValueError(
+            f"--over {settings.over} divides the steps of a distillation, and method {experiment.method} has none that "
+            "can be divided: leave --over out"
+        )
+    settable = {field.name for field in dataclasses.fields(parsed.method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
     view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)

@@ -228,18 +228,6 @@ def test_a_folder_without_a_report_is_not_cleared(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 
-def test_files_of_one_name_have_folders_of_their_own(tmp_path, monkeypatch):
-    (tmp_path / "a").mkdir()
-    monkeypatch.chdir(tmp_path)
-    names = ("x.npz", "x.csv", "a/x.npz")
-    for name in names:
-        pathlib.Path(name).touch()
-    folders = [output_of(Settings(data=name, method="ridge"), "x").name for name in (*names, str(tmp_path / "a/x.npz"))]
-    assert folders == ["x.npz-ridge", "x.csv-ridge", "a_x.npz-ridge", "a_x.npz-ridge"]
-    monkeypatch.chdir(tmp_path / "a")
-    assert output_of(Settings(data="../x.npz", method="ridge"), "x").name.endswith(f"{tmp_path.name}_x.npz-ridge")
-
-
 @pytest.mark.parametrize("part, out", [("", ""), ("", "new/er"), ("train", "train/new"), ("train", None), ("", ".new")])
 def test_the_output_is_no_class(tmp_path, part, out):
     for name in ("a", "b"):

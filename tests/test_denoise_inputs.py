@@ -52,7 +52,10 @@ MISTAKES = [
     (r"pred_probs must be floats of shape \[n k\]", {"pred_probs": np.ones((12, 1))}),
     ("labels holds class 3, first at row 0", {"pred_probs": P, "labels": Y + 2}),
     ("numbers written as text, whose order is 0, 1, 10", {"pred_probs": np.eye(12), "labels": [*map(str, range(12))]}),
-    ("labels are 3 names, and pred_probs have 2", {"pred_probs": P, "labels": np.array(["a", "b", "c"] * 4)}),
+    (
+        "labels are 3 names, and pred_probs have 2 .*, or a table with these names as its header",
+        {"pred_probs": P, "labels": np.array(["a", "b", "c"] * 4)},
+    ),
     ("class_names must name each of the 2 columns", {"pred_probs": P, "class_names": ["a", "b", "c"]}),
     ("method='ridge' makes predictions; leave it out", {"pred_probs": P, "method": "ridge"}),
     ("takes one of images, features, pred_probs; got none of them", {}),

@@ -1,6 +1,7 @@
 """Images from folders of the package datasets, and features of images by a network of timm."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from experiments import denoise as command
 from experiments.denoising import embedding, huggingface
+from experiments.denoising.reading import output_of
 from experiments.display.progress import View
 
 NAMES = ("cat", "dog")
@@ -156,3 +158,18 @@ def test_networks_that_do_not_exist_are_named():
     assert model(prepare(Image.new("RGB", (50, 40)))[None]).shape[0] == 1
     with pytest.raises(ValueError, match="must be timm:NAME"):
         embedding.check_name("clip")
+
+
+def test_files_of_one_name_have_folders_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    names = ("x.npz", "x.csv", "a/x.npz")
+    for name in names:
+        pathlib.Path(name).touch()
+    paths = (*names, str(tmp_path / "a/x.npz"))
+    folders = [output_of(command.Settings(data=path, method="ridge"), "x").name for path in paths]
+    assert folders == ["x.npz-ridge", "x.csv-ridge", "a_x.npz-ridge", "a_x.npz-ridge"]
+    monkeypatch.chdir(tmp_path / "a")
+    assert output_of(command.Settings(data="../x.npz", method="ridge"), "x").name.endswith(
+        f"{tmp_path.name}_x.npz-ridge"
+    )

@@ -56,6 +56,10 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--method herding --ipc 1 --depth 9", "depth 9 does not fit images of side 8"),
     ("one", "--preprocess standardise", "unknown preprocessing 'standardise'"),
     ("one", "--network convnett", "unknown network 'convnett'"),
+    *(
+        ("one", f"--method {name} --over devices", f"method {name} has none .*: leave --over out")
+        for name in ("random", "full")
+    ),
     ("one", "--config nothing.toml", "--config nothing.toml is not a file: name a TOML file, or leave --config out"),
     ("sweep", "--config .", "--config . is not a file"),
     ("sweep", "--preset figur2", "unknown preset 'figur2'"),
@@ -73,6 +77,7 @@ CASES = [  # others: numbers below, options in test_options.py
         "--kind part_dependent depends on the images, .*: take --dataset digits",
     ),
     ("score", "nothing.npz", "there is no file nothing.npz: name the file of a distilled set"),
+    ("checkup", "--out ck --images nothing.npz", "there is no file nothing.npz"),
     ("report", "nothing/here", "nothing/here does not exist"),
     ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone"),
 ]

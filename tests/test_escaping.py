@@ -11,6 +11,7 @@ from reports import report_on
 from ddjax import preprocess
 from ddjax.distilled import DistilledSet
 from experiments.denoising.gallery import gallery
+from experiments.display import figures
 from experiments.report import report
 
 EVIL = """"><img src=x onerror=alert(1)><script>alert(1)</script></title></style>'onload='alert(1)' `{}&lt;"""
@@ -93,3 +94,7 @@ def found(name):
 
 def test_the_gallery_escapes_file_names_class_names_and_reasons():
     check(found(evil), found(str))
+
+
+def test_names_of_classes_are_no_formulas_in_pictures(tmp_path):
+    assert figures.confusion(np.eye(2), ("$_$", r"a$\b$"), tmp_path / "a.png").stat().st_size

@@ -89,6 +89,9 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
         with pytest.raises(SystemExit):
             one.command()
         assert (seen[0].method, seen[0].ipc, seen[0].options) == ("random", 7, ("features=pixels",))
+    file.write_text('ipc = "3"\n')
+    with pytest.raises(ValueError, match=r"\.toml: ipc must be a whole number, at least 1; got '3'"):
+        from_file(file)
     file.write_text('mthod = "random"\n')
     with pytest.raises(ValueError, match="Did you mean 'method'"):
         from_file(file)

@@ -23,7 +23,6 @@ from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
-from experiments.sweeping.run import failure
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -106,19 +105,6 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err
-
-
-def test_a_cell_that_another_process_runs_again_has_not_failed_here(tmp_path, capsys):
-    """Its row is still that of the earlier run."""
-    store, other = Store(tmp_path), Store(tmp_path)
-    other.write([failure(quick(0), ValueError("earlier"), 0.0)])
-
-    def start(jobs):
-        with other.claimed([quick(0)]):
-            yield from (Ended(job, failed=job()) for job in jobs)
-
-    assert run_jobs([[[quick(0)]]], store, retries=0, start=start, view=View(quiet=True), landed=list) == []
-    assert "1 cells are running in other processes" in capsys.readouterr().err
 
 
 def test_a_job_does_only_what_is_missing(tmp_path):

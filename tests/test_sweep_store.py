@@ -9,9 +9,11 @@ from report_study import saved_set
 from ddjax.storage.files import tidied
 from ddjax.storage.rows import fingerprint
 from experiments.display import cli
+from experiments.display.progress import View
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import Experiment
 from experiments.running.run import Outcome
+from experiments.sweeping.jobs import Ended, run_jobs
 from experiments.sweeping.run import failure
 from experiments.sweeping.store import Store
 
@@ -38,6 +40,19 @@ def test_cells_of_the_same_grid_stay_planned_and_those_of_another_do_not(tmp_pat
     (tmp_path / "plan.json").write_text("[1, 2]")
     store.plan(grid[2:], grid)
     assert planned() == [2]
+
+
+def test_a_cell_that_another_process_runs_again_has_not_failed_here(tmp_path, capsys):
+    """Its row is still that of the earlier run."""
+    store, other, cell = Store(tmp_path), Store(tmp_path), Experiment()
+    other.write([failure(cell, ValueError("earlier"), 0.0)])
+
+    def start(jobs):
+        with other.claimed([cell]):
+            yield from (Ended(job, failed=job()) for job in jobs)
+
+    assert run_jobs([[[cell]]], store, retries=0, start=start, view=View(quiet=True), landed=list) == []
+    assert "1 cells are running in other processes" in capsys.readouterr().err
 
 
 def test_a_stored_set_comes_with_its_cost_and_what_its_wrapper_did(tmp_path):

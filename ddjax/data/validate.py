@@ -84,8 +84,7 @@ def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.n
     """Convert both image arrays to uint8 [n h w c]. Floats are in [0, 1] if no array exceeds 1, and else in [0, 255].
 
     Raises:
-      ValueError: an array has another layout, range or dtype, or the shapes differ. Floats up to a number from 1 to
-        `DARK` are refused: on the scale of 255 all of them would be nearly black.
+      ValueError: an array has another layout, range or dtype, or the shapes differ, or floats end in (1, DARK].
     """
     pair = {f"{what} images": images, f"{what} test images": test_images}
     pair = {name: _layout(array, name) for name, array in pair.items()}

@@ -109,7 +109,7 @@ def predictions(
     if len(names) != k:
         raise ValueError(
             f"labels are {len(names)} names, and pred_probs have {k} columns: pass class_names, the name of each "
-            "column in order"
+            "column in order, or a table with these names as its header"
         )
     for member in probs:
         _finite(member, "pred_probs")

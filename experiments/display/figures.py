@@ -20,6 +20,7 @@ from experiments.display.sheets import mosaic, rows_by_class
 
 INK, GIVEN, CLEAN, TEST, PICK = "#333333", "#c44e52", "#4c72b0", "#222222", "#55a868"
 STYLE = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK}
+STYLE |= {"text.parse_math": False}  # names of classes may contain $
 MOST = 20  # classes, and images of each, in a picture of a distilled set
 FEW = 20  # classes of a heat map with a number in each cell
 

@@ -145,9 +145,13 @@ def from_file(path: pathlib.Path) -> Experiment:
     """Read an experiment from a TOML file whose keys are fields of `Experiment`.
 
     Raises:
-      ValueError: the file is not TOML, or a key is unknown.
+      ValueError: the file is not TOML, a key is unknown, or a value is wrong.
     """
-    return Experiment(**known_settings(read_toml(path), Experiment, path))
+    table = known_settings(read_toml(path), Experiment, path)
+    try:
+        return Experiment(**table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_toml(path: pathlib.Path) -> dict[str, Any]:
