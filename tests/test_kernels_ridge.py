@@ -93,6 +93,14 @@ def test_derivatives_of_first_and_second_order():
         check_grads(jax.jit(f), (x, jnp.float64(0.7), b), order=2, modes=["fwd", "rev"], rtol=1e-6, atol=1e-6)
 
 
+def test_labels_may_be_of_half_precision():
+    def squares(k_mm, labels):
+        return (solve(factor(k_mm, 1.0), labels) ** 2).sum()
+
+    slopes = jax.eval_shape(jax.grad(squares, (0, 1)), jnp.eye(2), jnp.ones((2, 1), jnp.bfloat16))
+    assert [slope.dtype for slope in slopes] == [jnp.float32, jnp.bfloat16]
+
+
 def test_double_precision_inside_a_single_precision_program():
     """At a ridge of 1e-6 of the mean diagonal single precision loses all digits of the labels' coefficients."""
     x = jnp.linspace(0, 1, 40)[:, None]

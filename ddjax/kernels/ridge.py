@@ -79,7 +79,7 @@ def solve(factor: Factor, b: Float[Array, "m *k"]) -> Float[Array, "m *k"]:
             return cho_solve((factor.lower, True), b.astype(factor.lower.dtype)).astype(b.dtype)
 
     def times(x: Array) -> Array:
-        return matmul_highest(factor.kernel, x) + factor.ridge * x
+        return (matmul_highest(factor.kernel, x) + factor.ridge * x).astype(x.dtype)
 
     return lax.custom_linear_solve(times, b, exact, symmetric=True)
 

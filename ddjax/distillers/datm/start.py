@@ -70,7 +70,7 @@ def correct_rows(
         )
     if lacking:
         some = few_counts(lacking)
-        log.warning("classes filled up with images that no expert predicts as labelled (class: right): %s", some)
+        log.warning("classes filled up with real images (class: images that an expert predicts as labelled): %s", some)
     score = np.asarray(uniform_by_id(key, np.asarray(train.ids)))
     return first_of_each_class(np.lexsort((score, first_right, labels)), counts, ipc)
 
