@@ -9,8 +9,10 @@ from reports import read_csv
 from sklearn.datasets import load_wine
 
 import ddjax
-from ddjax.denoising import feature_blocks, prototypes, registry
-from ddjax.denoising.predictor import FeatureSet
+from ddjax.denoising import automatic, feature_blocks, prototypes, registry
+from ddjax.denoising.combining import of_one_scale
+from ddjax.denoising.keeping import Stages
+from ddjax.denoising.predictor import FeatureSet, Plan, Request
 from ddjax.evaluation.detection import detection
 from ddjax.kernels.infinite import mlp_kernel
 from ddjax.noise import transition
@@ -38,6 +40,35 @@ def test_wrong_labels_of_a_table_are_found(found, wine):
     said = detection(found.suspicion, found.flagged, found.cleaned, given, truth)
     assert said["auroc"] > 0.95 and said["f1"] > 0.8 and said["gain"] > 0.1, said
     assert found.method == "prototypes" and abs(found.noise_rate - said["noise_rate"]) < 0.05
+
+
+def test_the_default_adds_ridge_regression_and_judges_the_mean(found, wine, caplog):
+    features, given, truth = wine
+    first = []
+    with caplog.at_level("INFO", "ddjax.denoising"):
+        last = ddjax.denoise(features=features, labels=given, early=first.append)
+    assert "prototypes+ridge" in caplog.text and "ridge regression errs elsewhere" in caplog.text
+    np.testing.assert_array_equal(first[0].wrong, found.wrong)
+    assert detection(last.suspicion, last.flagged, last.cleaned, given, truth)["f1"] > 0.9
+
+
+def test_members_in_feature_space_become_one(wine):
+    features, given, _ = wine
+    data = FeatureSet(features.astype(np.float32), given, 3)
+    request = Request(data, Plan("auto"), Stages(None), {"data": ""}, registry.choose_predictor)
+    members = [request.predict(name).members for name in ("ridge", "knn")]
+    expected = of_one_scale(members).mean(axis=0, keepdims=True)
+    np.testing.assert_array_equal(request.predict("ridge+knn").members, expected)
+
+
+def test_the_default_takes_no_eigenvectors_of_a_large_matrix():
+    for shape, method in (
+        ((9, 2), "prototypes+ridge"),
+        ((9_000, 5_000), "prototypes"),
+        ((200, 5_000), "prototypes+ridge"),
+    ):
+        data = FeatureSet(np.broadcast_to(np.float32(0), shape), np.zeros(shape[0], np.int32), 2)
+        assert automatic.chosen(data).methods[-1] == method
 
 
 @pytest.mark.slow

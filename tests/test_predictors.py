@@ -144,7 +144,7 @@ def test_the_default_tells_a_quick_ranking_first_and_trained_networks_find_wrong
 
 
 def test_the_default_is_kept_under_all_that_decides_it():
-    inputs = [FeatureSet(None, range(9), 3)]
+    inputs = [FeatureSet(np.zeros((9, 2)), range(9), 3)]
     inputs += [TrainSet(images=None, labels=range(n), ids=None, num_classes=3) for n in (9, 9000)]
     for data in inputs:
         for method in automatic.chosen(data).methods:

@@ -16,6 +16,7 @@ from ddjax.timing import in_time
 from ddjax.types import TrainSet
 
 log = logging.getLogger("ddjax.denoising")
+LARGEST = 4096  # side of a matrix whose eigenvectors `ridge` computes in less than a minute
 
 
 class Choice(NamedTuple):
@@ -27,9 +28,12 @@ class Choice(NamedTuple):
 
 def chosen(data: TrainSet | FeatureSet) -> Choice:
     """The predictors for data of this kind and size."""
-    if isinstance(data, FeatureSet):
-        return Choice(("prototypes",), "features need no network")
     n = len(data.labels)
+    if isinstance(data, FeatureSet):
+        if min(data.features.shape) > LARGEST:
+            return Choice(("prototypes",), "features need no network")
+        why = "features need no network, and ridge regression errs elsewhere than prototypes"
+        return Choice(("prototypes", "prototypes+ridge"), why)
     if n < FEW:
         return Choice(
             ("ridge", "ridge*3"),

@@ -110,6 +110,8 @@ class Request:
     def predict(self, method: str, **changes: Any) -> Predictions:
         """The predictions of another predictor for the same data, made now or taken from an earlier run.
 
+        Several members in feature space become one, their mean, because they err alike where the features are weak.
+
         Args:
           method: the name of the predictor.
           **changes: fields of the plan that differ.
@@ -135,6 +137,8 @@ class Request:
             fresh.append(predicted)
             seconds = predicted.seconds or {method: time.monotonic() - start}
             arrays = {"predictions": predicted.members}
+            if isinstance(self.data, FeatureSet):  # members read the same features: their agreement is no evidence
+                arrays = {"predictions": predicted.members.mean(axis=0, keepdims=True)}
             arrays |= {_SCORE + name: values for name, values in predicted.scores.items()}
             return arrays | {_SECONDS + name: np.float64(each) for name, each in seconds.items()}
 

@@ -47,7 +47,7 @@ class PrototypesConfig:
 
     Attributes:
       ipc: prototypes per class; with many classes fewer, so that there are at most `MOST` in total.
-      kernels: names of KERNELS, separated by +; each makes one member, and the judge counts their agreement.
+      kernels: names of KERNELS, separated by +; the mean of their predictions is judged.
       steps: of Adam.
       batch: examples per step, at most.
       rate: learning rate of Adam, which decays along a cosine.
