@@ -136,9 +136,10 @@ class Request:
                 )
             fresh.append(predicted)
             seconds = predicted.seconds or {method: time.monotonic() - start}
-            arrays = {"predictions": predicted.members}
-            if isinstance(self.data, FeatureSet):  # members read the same features: their agreement is no evidence
-                arrays = {"predictions": predicted.members.mean(axis=0, keepdims=True)}
+            members = predicted.members
+            if isinstance(self.data, FeatureSet):  # they read the same features, so their agreement is no evidence
+                members = members.mean(axis=0, keepdims=True)
+            arrays = {"predictions": members}
             arrays |= {_SCORE + name: values for name, values in predicted.scores.items()}
             return arrays | {_SECONDS + name: np.float64(each) for name, each in seconds.items()}
 
