@@ -20,8 +20,6 @@ from ddjax.names import few
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 DECODER = f"Pillow {PIL.__version__}"
 MAX_SKIPPED = 0.01  # largest share of files that may be unreadable
-
-
 RESIZE = "use image_size=32, for example, to crop and resize all"  # the end of messages about sizes that differ
 
 

@@ -61,7 +61,7 @@ def denoise(
     with the labels. By default, ridge regression and, for 3000 images or more, also networks predict the classes of
     images. A distiller can do it as well: fresh students are trained on the distilled images alone, so they have not
     memorised the labels of the others. Features are distilled into a few prototypes per class, which predict the
-    examples of another fold. Predictions are judged as they are.
+    examples of another fold; by default ridge regression predicts them as well. Predictions are judged as they are.
 
     Args:
       images: [n h w c] or [n h w], uint8 or floats from 0 to 1; all of one size.
