@@ -1,5 +1,6 @@
 import gc
 import os
+import tempfile
 
 # Set before JAX is imported, and in the environment, so that it holds for the processes that tests start as well.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,6 +40,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_enable_compilation_cache", False)  # of the tests' own process: it would be that of the user
 jax.config.update("jax_disable_most_optimizations", not OPTIMISED)  # should a plugin have imported JAX first
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _temporary(tmp_path_factory):
+    # pytest removes its own folders of earlier runs, and those of `mkdtemp` in docstrings' examples with them
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("temporary"))
+    yield
+    tempfile.tempdir = before
 
 
 @pytest.fixture(autouse=True)
