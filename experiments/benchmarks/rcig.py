@@ -17,6 +17,7 @@ from ddjax.distillers.rcig.tangent import freeze
 from ddjax.distillers.shared import pool
 from ddjax.types import Distiller, TrainSet
 from experiments.benchmarks.measure import Call, Entry, Settings, compiled, measure
+from experiments.sweeping.formulas import rcig_passes
 
 MEMBERS = 30  # networks in the pool
 POOL_STEPS = 8  # mean number of training steps of a visited network
@@ -55,8 +56,7 @@ def going_on(distiller: Distiller, state: Any, batch: Any) -> Call:
 def rcig_step(settings: Settings) -> Iterator[Entry]:
     """Measure outer_step, then its parts: linearise, inner, outer_gradient, hinv, implicit and pool (8 steps).
 
-    FLOPs in forward passes: 1 to linearise, 4 for a product with J and one with its adjoint, 5 for a real image
-    (forward, tangent and backward), 9 and 15 for the second derivatives of a support image, 3 for a training step.
+    FLOPs are counted in forward passes as in `rcig_passes`.
     """
     config = rcig.RcigConfig(
         ipc=settings.ipc,
@@ -109,8 +109,7 @@ def rcig_step(settings: Settings) -> Iterator[Entry]:
         images, labels = rcig.outer.expand(support, config.flip)
         return pool.train(member, model, optax.adam(5e-5), images, labels, POOL_STEPS, keys.training)
 
-    solves = 4 * n * (config.inner_steps + config.hinv_steps)
-    total = n * (1 + 9 + 15 + 3 * POOL_STEPS) + 5 * config.batch + solves
+    total = rcig_passes(config, n, config.batch, POOL_STEPS)
     yield measure("rcig outer_step", going_on(distiller, state, batch), gflop * total, settings.repeats)
     if not settings.parts:
         return

@@ -33,18 +33,27 @@ def selected(cell: Experiment, config: Any, model: Model, shape: Shape, machine:
     return Work(forward_flop(model, shape.image) * shape.train, 1, data_bytes(shape)), ()
 
 
+def rcig_passes(config: Any, support: int, real: int, training_steps: float) -> float:
+    """Forward passes of one image in an outer step of RCIG, without the draws of `repeats`.
+
+    A product with J and one with its adjoint cost 4 F, and are needed in each inner step and in each step of the inverse
+    Hessian. A learned image and its flip cost 1 F each to linearise, 9 F and 15 F for the second derivatives, and a
+    gradient per training step of the visited network. A real image costs 5 F: forward, tangent and backward.
+    """
+    products = 4 * (config.inner_steps + config.hinv_steps)
+    return support * (1 + products + 9 + 15 + GRADIENT * training_steps) + 5 * real
+
+
 def rcig(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
     """RCIG: tangents of real and learned images, then gradient descent on them.
 
-    A real image costs 4 F. A learned image and its flip cost 2 F each per inner step, 1 F per step of the inverse
-    Hessian, and a gradient per training step of the visited network, on average half of `pool_most_steps`. Measured on
-    two cores: 0.5 s (width 32, batch 256), 13.6 s and 59.9 s (width 128, batch 1024, IPC 1 and 10).
+    The visited network is trained for half of `pool_most_steps` on average.
     """
     support = config.ipc * shape.classes * (2 if config.flip else 1)
-    each = 2 * config.inner_steps + config.hinv_steps + GRADIENT * config.pool_most_steps / 2
-    flop = config.repeats * forward_flop(model, shape.image) * (4 * min(config.batch, shape.train) + each * support)
-    passes = config.inner_steps + config.hinv_steps + config.pool_most_steps / 2 + 4
-    rows = min(config.batch, shape.train) + 2 * support
+    real, trained = min(config.batch, shape.train), config.pool_most_steps / 2
+    flop = config.repeats * forward_flop(model, shape.image) * rcig_passes(config, support, real, trained)
+    passes = config.inner_steps + config.hinv_steps + trained + 4
+    rows = real + 2 * support
     peak = data_bytes(shape) + 2 * held(model, shape, rows) + FLOAT * 4 * config.pool_size * parameters(model)
     return Work(config.steps * flop, config.steps * passes, peak), ()
 
