@@ -68,7 +68,8 @@ def sweep(
       fleet: run cells that differ only in labels or seed as one program; by default only on accelerators.
       dry_run: print the cells with their predicted time, memory and disk space, and run nothing.
       effect: with --dry-run, also print how many seeds detect this difference of accuracies, such as 0.02.
-      machine: machine for the predictions of --dry-run: h200 or cpu2; by default this machine.
+      machine: machine for the predictions of --dry-run, at its default precision: h200 or cpu2; by default this
+        machine.
       executor: run cells here, as tasks of a Ray cluster, or as Slurm jobs (through submitit).
       workers: processes on this machine; by default one per core for small images without an accelerator, else one.
       address: address of a Ray cluster, such as auto or HOST:6379; by default Ray starts on this machine.
@@ -115,6 +116,8 @@ def sweep(
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
+    if dry_run and machine and executor == "here":  # tasks and jobs have the precision of this machine
+        whole = tuple(grids.by_default(grid, precision=machines.MACHINES[machine].precision) for grid in whole)
     if limit is not None:
         whole = tuple(grids.limited(grid, limit) for grid in whole)
     axes = {"datasets": datasets, "noises": noises, "methods": methods, "rates": rates, "ipc": ipc, "seeds": seeds}

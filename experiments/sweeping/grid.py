@@ -123,6 +123,11 @@ def limited(grid: Grid, limit: int) -> Grid:
     return dataclasses.replace(grid, everywhere={**grid.everywhere, "limit": limit or None})
 
 
+def by_default(grid: Grid, **settings: Any) -> Grid:
+    """The grid with these settings where it has none."""
+    return dataclasses.replace(grid, everywhere={**settings, **grid.everywhere})
+
+
 def _values(grid: Grid, axis: str) -> tuple:
     return tuple(pair[_OF_NOISE[axis]] for pair in grid.noises) if axis in _OF_NOISE else getattr(grid, axis)
 
