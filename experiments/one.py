@@ -93,13 +93,13 @@ def one(settings: Settings) -> int:
     from experiments.running.methods import parse
     from experiments.running.run import run
     from experiments.running.shared import Shared
-    from experiments.sweeping.cost import check_limits
+    from experiments.sweeping.cost import check_cells
 
     quiet = settings.quiet or jax.process_index() > 0
     if not quiet:
         show_log()
     experiment = settings.settled()
-    check_limits([experiment])
+    check_cells([experiment])
     parsed = parse(experiment.method)
     if settings.over != "one" and not (parsed.method.split or parsed.relabel):
         raise ValueError(

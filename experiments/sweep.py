@@ -99,10 +99,9 @@ def sweep(
     from experiments.display.board import Board
     from experiments.display.progress import View
     from experiments.report import report
-    from experiments.running.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
-    from experiments.sweeping.cost import check_limits
+    from experiments.sweeping.cost import check_cells
     from experiments.sweeping.early import Early, so_far
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.seeds import planned_seeds
@@ -121,9 +120,7 @@ def sweep(
     axes = {"datasets": datasets, "noises": noises, "methods": methods, "rates": rates, "ipc": ipc, "seeds": seeds}
     chosen = grids.narrowed(whole, **axes, protocols=protocols)
     wanted = grids.cells(*chosen)
-    for cell in wanted:
-        pieces(cell)  # reports a wrong name or option before the first cell runs
-    check_limits(wanted)
+    check_cells(wanted)
     use_data_dir(data_dir)
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
     store = Store(out, as_repeated("sweep"), save_every, images)

@@ -155,7 +155,9 @@ def test_distilled_images_become_pictures(sweep):
 def test_a_report_of_the_committed_rows(tmp_path, capsys):
     from experiments.reporting.published import CSV
 
+    (tmp_path / "figure5.svg").write_text("human labels of another study")
     report(CSV.parent / "results" / "digits.jsonl", tmp_path)
+    assert (tmp_path / "figure4.svg").exists() and not (tmp_path / "figure5.svg").exists()
     assert "C1" in capsys.readouterr().out
     assert "herding, 10 per class" in (tmp_path / "report.html").read_text()
 

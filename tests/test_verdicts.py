@@ -60,6 +60,8 @@ def test_an_undecided_comparison_states_its_detectable_effect_and_the_seeds_it_n
     assert one.status == UNDECIDED and one.effect == pytest.approx(0.02)
     assert one.detectable == pytest.approx(0.037, abs=1e-3)
     assert one.missing == "9 seeds in total, if the observed difference is the true one"
+    several = judged("C2", curve({0.2: 0.1, 0.4: 0.12}) + curve({0.2: 0.1, 0.4: 0.13}, ipc=50))
+    assert "Missing: 5 to 11 seeds in total, if the observed difference is the true one." in several.words
     enough = [
         r | {"seed": 10 * block + r["seed"], "fingerprint": f"{block}{r['fingerprint']}"}
         for block in range(3)

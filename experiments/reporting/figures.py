@@ -1,4 +1,4 @@
-"""The figures of the study, each with a caption and panels of SVG text. Figures without rows are left out."""
+"""The figures of the study, each with a caption and panels of SVG text. A figure without rows has no panels."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,19 +30,18 @@ class Figure(NamedTuple):
 
 
 def all_figures(study: Study) -> list[Figure]:
-    """Return all figures that have rows, in reading order."""
+    """Return all figures but the first one, in reading order."""
     sized = [
         ("figure2", "Figure 2. Symmetric noise", ("symmetric",)),
         ("figure4", "Figure 4. Asymmetric noise", ("asymmetric",)),
         ("figure5", "Figure 5. Human labels", HUMAN),
     ]
     figures = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
-    figures += [
+    return figures + [
         Figure("rates", "Accuracy and advantage against the noise rate", _RATES, against_rate(study)),
         Figure("labels", "Predictions for wrongly labelled training images", _WRONG, wrong_labels(study.cells)),
         Figure("tail", "Recall by class size", _TAIL, by_class_size(study.cells)),
     ]
-    return [figure for figure in figures if figure.panels]
 
 
 def phenomenon(study: Study) -> Figure:

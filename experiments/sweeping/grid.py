@@ -75,6 +75,8 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
         for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
             own = grid.of_method.get(method, {})
             given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+            if parsed.on_all and not parsed.relabel and given.get("baseline"):
+                protocols = protocols[:1]
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
