@@ -107,16 +107,11 @@ def test_names_from_data_are_escaped(document, tmp_path, monkeypatch):
 
 def test_tables_contain_each_run_and_each_cell(sweep):
     rows = list(csv.DictReader((sweep / "report" / "runs.csv").read_text().splitlines()))
-    wanted = (
-        "dataset, noise, level, effective_rate, method, ipc, seed, last_acc, best_acc, baseline_id, baseline_last, "
-    )
-    assert set((wanted + "baseline_best, delta_last, delta_best").split(", ")) <= set(rows[0])
+    wanted = "dataset, noise, level, effective_rate, method, ipc, seed, last_acc, best_acc, baseline_id, baseline_last"
+    assert {*wanted.split(", "), "baseline_best", "delta_last", "delta_best"} <= set(rows[0])
     assert len(rows) == len(study_rows())
-    one = next(
-        r
-        for r in rows
-        if (r["method"], r["noise"], r["level"], r["ipc"], r["seed"]) == ("toy", "symmetric", "0.4", "10", "0")
-    )
+    names, wanted = ("method", "noise", "level", "ipc", "seed"), ["toy", "symmetric", "0.4", "10", "0"]
+    one = next(row for row in rows if [row[name] for name in names] == wanted)
     assert float(one["last_acc"]) == pytest.approx(0.73) and float(one["baseline_last"]) == pytest.approx(0.64)
     assert float(one["delta_last"]) == pytest.approx(0.09) and one["baseline_id"] == "B-PLAIN"
     cells = pandas.read_parquet(sweep / "report" / "cells.parquet")
@@ -238,6 +233,12 @@ def test_the_page_starts_with_results_and_their_uncertainty(document):
 def test_only_a_difference_with_spread_has_an_interval(spread, whole, words):
     study = Study.of(seeds(0.7, spread) + seeds(0.6, (0.0, 0.0, 0.0), method="full")[:whole])
     assert words in headline(study) and ("intervals" in headline(study)) == ("points" in words)
+
+
+def test_the_page_opens_with_the_setting_of_most_seeds():
+    counts = {0.4: 1, 0.8: 3, 0.6: 3}.items()
+    rows = [one for rate, n in counts for name in ("toy", "full") for one in seeds(0.7, method=name, rate=rate)[:n]]
+    assert _main(Study.of(rows))[0].rate == 0.6
 
 
 def test_distilled_images_have_one_size(document):

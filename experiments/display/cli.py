@@ -132,6 +132,7 @@ def show_log() -> None:
     if not logger.handlers:
         logger.addHandler(logging.StreamHandler())
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # TensorFlow Datasets may give the root logger a handler of its own
 
 
 def join_hosts() -> None:

@@ -37,7 +37,8 @@ def all_figures(study: Study) -> list[Figure]:
         ("figure5", "Figure 5. Human labels", HUMAN),
     ]
     figures = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
-    return figures + [
+    return [
+        *figures,
         Figure("rates", "Accuracy and advantage against the noise rate", _RATES, against_rate(study)),
         Figure("labels", "Predictions for wrongly labelled training images", _WRONG, wrong_labels(study.cells)),
         Figure("tail", "Recall by class size", _TAIL, by_class_size(study.cells)),

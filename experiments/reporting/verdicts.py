@@ -33,10 +33,13 @@ def verdict(claim: Claim, study: Study) -> Verdict:
     status = {moment: CODES[int(outcome(each))] for moment, each in findings.items()}
     decided = {moment: decide(each) for moment, each in findings.items()}
     used = [row for one in decided["last"] if one.se is not None for row in one.rows]
-    words = _words(claim, decided["last"])
+    words, fails = _words(claim, decided["last"]), bool(refuted(findings))
     if len(set(status.values())) > 1:
         words = f"Against the last epoch: {words}"
-    return Verdict(claim, decided, status, words, bool(refuted(findings)), study.shared(used))
+    if fails and status["last"] != FAILS:  # so it fails against the picked epoch
+        failing = [one for one in decided["picked"] if one.status == FAILS]
+        words = f"Against {REFERENCES['picked']}: {_group(FAILS, failing, len(decided['picked']), claim)} {words}"
+    return Verdict(claim, decided, status, words, fails, study.shared(used))
 
 
 def _words(claim: Claim, findings: list[Decided]) -> str:
