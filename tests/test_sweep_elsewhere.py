@@ -23,7 +23,6 @@ from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
-from experiments.sweeping.run import failure
 from experiments.sweeping.store import Store
 
 TOML = """
@@ -106,19 +105,6 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err
-
-
-def test_a_cell_that_failed_before_its_process_died_keeps_its_reason(tmp_path):
-    store = Store(tmp_path)
-
-    def start(jobs):
-        store.write([failure(quick(0), ValueError("of its own"), 0.0)])
-        yield Ended(jobs[0], "killed by the scheduler")
-
-    view = View(quiet=True)
-    failed = run_jobs([[[quick(0), quick(1)]]], store, retries=0, start=start, view=view, landed=list)
-    assert failed == [quick(0), quick(1)] and store.row(quick(0))["reason"] == "ValueError: of its own"
-    assert "killed by the scheduler" in store.row(quick(1))["reason"]
 
 
 def test_a_job_does_only_what_is_missing(tmp_path):
