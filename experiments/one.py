@@ -101,7 +101,7 @@ def one(settings: Settings) -> int:
     experiment = settings.settled()
     check_cells([experiment])
     parsed = parse(experiment.method)
-    if settings.over != "one" and not (parsed.method.split or parsed.relabel):
+    if settings.over != "one" and not parsed.method.split:
         raise ValueError(
             f"--over {settings.over} divides the steps of a distillation, and method {experiment.method} has none that "
             "can be divided: leave --over out"

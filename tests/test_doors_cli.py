@@ -57,8 +57,8 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--preprocess standardise", "unknown preprocessing 'standardise'"),
     ("one", "--network convnett", "unknown network 'convnett'"),
     *(
-        ("one", f"--method {name} --over devices", f"method {name} has none .*: leave --over out")
-        for name in ("random", "full")
+        ("one", f"--method {name} --over devices", f"method {re.escape(name)} has none .*: leave --over out")
+        for name in ("random", "full", "random+relabel")
     ),
     ("one", "--config nothing.toml", "--config nothing.toml is not a file: name a TOML file, or leave --config out"),
     ("sweep", "--config .", "--config . is not a file"),
