@@ -50,7 +50,6 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--method random --ipc 15", "--ipc 15 is more than these classes hold.* set --options short_class=repeat"),
     ("one", "--method datm --options start=noise", "--options start=noise gives no labels .*, or --options start=real"),
     ("one", "--method random --options nonsense=1", "unknown option of method 'random' 'nonsense'"),
-    ("one", "--method dance --options batch=many", "option batch must be a whole number, such as 10; got 'many'"),
     ("one", "--method gce --options q=2", "option q must be a finite number above 0 and at most 1; got 2.0"),
     ("one", "--limit 99999", "limit must be at most 1442, the training images of digits; got 99999"),
     ("one", "--method herding --ipc 1 --depth 9", "depth 9 does not fit images of side 8"),
@@ -68,7 +67,6 @@ CASES = [  # others: numbers below, options in test_options.py
     ("denoise", "nothing/here", "there is no folder or file nothing/here"),
     ("denoise", "digits --method dancee", "unknown method 'dancee'"),
     ("denoise", "digits --compare", "--compare needs true labels: add errors to them with --noise"),
-    ("denoise", "digits --method datm --options flip=maybe", "flip must be one of true, yes, on, 1, false, no"),
     ("denoise", "digits --method datm --options ipc=3", "option ipc=3 stands beside ipc=10"),
     ("noise", "--dataset digits --kind pmd --rate 0.4", "--kind pmd needs the predictions of a teacher, which this"),
     (

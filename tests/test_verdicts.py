@@ -192,11 +192,6 @@ def test_two_classes_have_no_head_and_tail():
     assert one.effect is None and not by_class_size(gather(rows))
 
 
-def test_selections_are_not_distillers():
-    rows = [{**r, "method": "random"} if r["method"] == "toy" else r for r in curve({0.6: 0.3})]
-    assert not judged("C1", rows).findings["last"]
-
-
 def test_without_rows_every_verdict_is_undecided_and_names_the_needed_rows():
     found = judge(Study.of([]))
     assert [v.claim.name for v in found] == [*(f"C{i}" for i in range(1, 11)), "P1", "P2", "P3"]
