@@ -246,14 +246,3 @@ def test_predictions_that_say_nothing_are_told(caplog, monkeypatch):
     with caplog.at_level("WARNING", "ddjax.denoising"):
         ddjax.denoise(pred_probs=P, labels=Y)
     assert "agree with 50 % of the labels, and the most common label alone with 50 %" in caplog.text
-
-
-def test_one_network_that_contradicts_many_labels_is_told(caplog, monkeypatch):
-    margin = 0.2 + 0.6 * (np.arange(len(Y)) % 3 == 0)
-    found = Judgement(dict.fromkeys(("posterior", "margin"), margin), 0 * margin, P, Y > 1, np.nan, 0.1)
-    monkeypatch.setattr(denoiser, "judge", lambda *asked, **options: found)
-    with caplog.at_level("WARNING", "ddjax.denoising"):
-        ddjax.denoise(pred_probs=np.stack([P, P]), labels=Y)
-        assert not caplog.text
-        ddjax.denoise(pred_probs=P, labels=Y)
-    assert "one network cannot tell its own errors from wrong labels" in caplog.text

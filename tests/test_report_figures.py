@@ -44,6 +44,7 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
     drawn = {figure.key: figure for figure in all_figures(Study.of([plain, other, row(0.5, **where)]))}
     (bar,) = drawn["labels"].panels
     assert "all B-PLAIN, last epoch: " in bar and "all B-DANCE, last epoch: " in bar
+    assert drawn["rates"].caption.endswith(" Augmented: B-DANCE. Not augmented: B-PLAIN.")
     rates = [row(0.5, rate=rate, **extras(60)) for rate in (0.05, 0.1, 0.2)]
     (panel,) = all_figures(Study.of(rates))[0].panels
     assert [f'class="k k{i}"' in panel for i in range(5)] == [True, True, True, False, False]
