@@ -236,8 +236,8 @@ def _numbers(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
         return labels
     if empty := np.flatnonzero(labels == "").tolist():
         raise ValueError(
-            f"{path}: {len(empty)} labels are empty, the first in row {empty[0]}: fill them in, or remove these rows here "
-            "and in the features or predictions"
+            f"{path}: {len(empty)} labels are empty, the first in row {empty[0]}: fill them in, or remove these rows "
+            "here and in the features or predictions"
         )
     try:
         labels.astype(float)
