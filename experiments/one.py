@@ -16,6 +16,7 @@ from ddjax.ranges import NonNegative
 from experiments.display.cli import (
     as_repeated,
     check_folder,
+    end,
     fail,
     flags,
     join_hosts,
@@ -173,6 +174,8 @@ def command() -> None:
         with stopping.in_order():
             status = one(settings)
         sys.exit(status)
+    except stopping.Stopped as stopped:
+        end(stopped)
     except (ValueError, OSError, ImportError) as error:
         fail(error, flags(one))
 

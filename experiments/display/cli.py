@@ -11,7 +11,7 @@ import shlex
 import sys
 import typing
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
 from ddjax import stopping
 
@@ -40,9 +40,24 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
     try:
         with stopping.in_order():
             status = tyro.cli(command, prog=program(), description=description)
+    except stopping.Stopped as stopped:
+        end(stopped)
     except (ValueError, OSError, ImportError) as error:
         fail(error, flags(command))
     sys.exit(status or 0)
+
+
+def end(stopped: stopping.Stopped) -> NoReturn:
+    """End this process at once, because a computation of JAX that still runs crashes an interpreter that shuts down.
+
+    One of several hosts ends in the usual way, which tells the others.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None or jax.distributed.is_initialized():
+        raise stopped
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(stopped.code)
 
 
 def program() -> str:
