@@ -143,6 +143,11 @@ def test_a_fresh_adam_step_has_the_size_of_the_rate():
     np.testing.assert_allclose(jnp.abs(out.point), 0.01 * jnp.abs(gradient) / (jnp.abs(gradient) + 1e-8), rtol=1e-6)
 
 
+def test_a_descent_keeps_the_dtype_of_its_start():
+    out = bilevel.descend(lambda t, i: (jnp.sum(t), t.astype(float)), jnp.ones(2, jnp.float32), 2, bilevel.adam_at(0.1))
+    assert out.point.dtype == jnp.float32
+
+
 def test_adam_is_differentiable_where_a_gradient_is_zero():
     """The last entry has no gradient, as a weight behind a dead unit; the one before has a vanishing one."""
     weights = jnp.array([1.0, 0.5, 1e-170, 0.0])
