@@ -11,8 +11,10 @@ from ddjax.denoising.cleaning import WRAPPERS, Cleaned, apply
 from ddjax.denoising.networks import Networks
 from ddjax.models import build
 from ddjax.testing import toy_train
+from experiments.running import wrapping
 from experiments.running.config import Experiment
 from experiments.running.run import run
+from experiments.running.shared import Shared, make_ready
 
 K, N = 3, 90
 TRUTH = np.arange(N) % K
@@ -94,3 +96,22 @@ def test_a_wrapper_that_trusts_every_label_is_its_method(monkeypatch, cache):
     np.testing.assert_array_equal(plain.distilled.images, wrapped.distilled.images)
     assert plain.row["last_acc"] == wrapped.row["last_acc"]
     assert wrapped.row["cleaning"] == {"kept": 1.0, "wrong": plain.row["effective_rate"]}
+
+
+def plainly(shape, classes):
+    return build("mlp", shape, classes, width=4, depth=1)
+
+
+def halved(shape, classes):
+    """A network whose words are those of `plainly`, because it is made from that."""
+    made = plainly(shape, classes)
+    return made._replace(apply=lambda params, images: made.apply(params, images) / 2)
+
+
+def test_networks_of_another_program_are_not_shared(monkeypatch):
+    shared, seen = Shared(), []
+    monkeypatch.setitem(WRAPPERS, "relabel", lambda train, networks: seen.append(networks.model.spec))
+    for name in ("plainly", "halved", "plainly"):
+        cell = Experiment(method="relabel+herding", network=f"{__name__}:{name}", limit=100).settled()
+        wrapping.cleaned(make_ready(cell, shared), shared)
+    assert len(seen) == 2 and seen[0] == seen[1]

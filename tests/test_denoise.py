@@ -54,6 +54,7 @@ def test_the_table_is_one_for_people(found):
     table = report.table
     assert isinstance(table, pandas.DataFrame)
     assert list(table) == ["id", "given_label", "suggested_label", "score", "rank", "flagged"]
+    words = np.vectorize(lambda c: f"digit {c}")
     top = table.sort_values("rank").iloc[0]
     assert top["score"] == table["score"].max() and top["given_label"].startswith("digit ")
     issues = report.get_issues("label")
@@ -66,6 +67,7 @@ def test_the_table_is_one_for_people(found):
     few = dataclasses.replace(report, flagged=np.zeros_like(report.flagged), expected_precision=float("nan"))
     assert f"about {count} labels are estimated to be wrong" in few.report()
     assert "a lower precision flags more" in few.report()
+    np.testing.assert_array_equal(few.get_issues()["predicted_label"], words(report.truth.argmax(axis=1)))
 
 
 def test_a_report_comes_back_as_it_was(found, tmp_path):

@@ -184,11 +184,11 @@ def test_columns_that_are_no_features_are_left_out(tmp_path, caplog):
     assert "the columns '', 'Target', 'y' are left out" in caplog.text
 
 
-def test_ids_that_several_examples_share_are_none(tmp_path):
+def test_ids_that_several_examples_share_are_none(tmp_path, caplog):
     (tmp_path / "a.csv").write_text("id,file,label\n7,a,0\n7,b,1\n")
-    assert tables.read_labels(tmp_path / "a.csv").ids.tolist() == ["a", "b"]
+    assert tables.read_labels(tmp_path / "a.csv").ids.tolist() == ["a", "b"] and not caplog.text
     (tmp_path / "a.csv").write_text("id,label\n7,0\n7,1\n")
-    assert tables.read_labels(tmp_path / "a.csv").ids is None
+    assert tables.read_labels(tmp_path / "a.csv").ids is None and "entries of the columns id repeat" in caplog.text
 
 
 def test_a_long_text_makes_no_other_longer(tmp_path):

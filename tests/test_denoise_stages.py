@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ddjax import preprocess, run
-from ddjax.denoising import costs, distilling, networks, training
+from ddjax.denoising import costs, distilling, keeping, networks, training
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.predictor import Plan, Request
 from ddjax.denoising.registry import choose_predictor
@@ -61,6 +61,19 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         Stages(tmp_path / "file").arrays("logits", {}, lambda: pytest.fail("the work has begun"))
+
+
+def test_a_stage_of_other_versions_is_made_again(tmp_path, monkeypatch):
+    made, stages = [], Stages(tmp_path)
+
+    def make():
+        made.append(1)
+        return {"x": np.zeros(1)}
+
+    for version in ("1", "1", "2"):
+        monkeypatch.setattr(keeping, "versions", lambda version=version: {"ddjax": version})
+        stages.arrays("logits", {"seed": 0}, make)
+    assert len(made) == 2
 
 
 def test_the_search_for_a_rate_is_a_stage_of_its_own(monkeypatch):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from ddjax import stopping
+from experiments.display import cli
 
 
 @pytest.fixture
@@ -73,3 +74,19 @@ def test_a_signal_within_a_finalizer_ends_the_process_too(capsys, exits):
 
 def test_stopping_is_no_failure_that_anyone_catches():
     assert not issubclass(stopping.Stopped, Exception)
+
+
+def test_a_command_ends_without_waiting_for_a_computation(monkeypatch):
+    class Ended(BaseException):
+        pass
+
+    def ended(status):
+        raise Ended(status)
+
+    def command() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    monkeypatch.setattr("os._exit", ended)
+    with pytest.raises(Ended, match="75"):
+        cli.main(command)

@@ -91,7 +91,7 @@ def denoise(
       precision: the expected share of wrong labels among the flagged ones is at least this; see `ddjax.judge`.
       folds: of cross-validation.
       seed: of the distillation and of all networks.
-      keep: a directory for finished stages. A run with the same data and settings continues from there.
+      keep: a directory for finished stages. A run with the same data, settings and versions continues from there.
       report: called with (stage, done, total, newest metrics); before each stage with 0 done and no metrics. The total
         is 0 if it is unknown.
       early: called with the report of each quick predictor that auto runs before slower ones.

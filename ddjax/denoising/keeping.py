@@ -77,8 +77,8 @@ class Stages:
     def checkpoints(self, name: str, decides: Mapping[str, Any]) -> Checkpoints | None:
         """The checkpoints of an unfinished stage."""
         place = self.place(f"unfinished-{name}", decides)
-        return None if place is None else Checkpoints(place, {**decides, "versions": versions()})
+        return None if place is None else Checkpoints(place, decides)
 
     def place(self, name: str, decides: Mapping[str, Any]) -> pathlib.Path | None:
-        """Where a stage lies, without suffix."""
-        return None if self.root is None else self.root / f"{name}-{fingerprint(dict(decides))}"
+        """Where a stage of these versions lies, without suffix."""
+        return self.root and self.root / f"{name}-{fingerprint({**decides, 'versions': versions()})}"

@@ -120,18 +120,21 @@ class DenoiseReport:
         }
 
     def get_issues(self, issue_name: str = "label") -> Any:
-        """The frame of cleanlab's Datalab: is_label_issue, label_score (small is bad), given_label, predicted_label."""
+        """The frame of cleanlab's Datalab: is_label_issue, label_score (small is bad), given_label, predicted_label.
+
+        The predicted label is `looks_like`, also where the given label is not flagged.
+        """
         if issue_name != "label":
             raise ValueError(f"only issues of kind 'label' are looked for; got {issue_name!r}")
         import pandas  # loaded only for tables
 
-        columns = self.columns()
+        names = np.array(self.class_names)
         return pandas.DataFrame(
             {
                 "is_label_issue": self.flagged,
                 "label_score": 1 - self.wrong,
-                "given_label": columns["given_label"],
-                "predicted_label": columns["suggested_label"],
+                "given_label": names[self.given],
+                "predicted_label": names[self.looks_like],
             }
         )
 

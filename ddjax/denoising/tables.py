@@ -110,7 +110,7 @@ def _check_numbers(what: object, frame: Any) -> None:
 
 
 def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
-    """Read labels, and ids and texts if the file has them.
+    """Read labels, and texts and ids if the file has them. Ids that several examples share are left out.
 
     Args:
       path: an .npy, .npz, .parquet or .csv file.
@@ -132,8 +132,10 @@ def read_labels(path: str | os.PathLike, column: str | None = None) -> Labelled:
     if len(columns) == 1 and name.lower() not in LABELS and (name in list(columns[name]) or name.isdecimal()):
         raise ValueError(f"{path} has no header, and its first line {name!r} is a label: write 'label' above it")
     others = {other.lower(): each for other, each in columns.items() if other != name}
-    named = (np.asarray(others[other], np.str_) for other in IDS if other in others)
-    ids = next((each for each in named if len(set(each.tolist())) == len(each)), None)  # a file may hold many examples
+    named = {other: np.asarray(others[other], np.str_) for other in IDS if other in others}
+    ids = next((each for each in named.values() if len(set(each.tolist())) == len(each)), None)
+    if named and ids is None:  # a file may hold many examples
+        log.warning("%s: entries of the columns %s repeat, so the row names each example", path, few(list(named)))
     labels = np.asarray(columns[name])
     if labels.dtype.kind in "Obf":  # text, truth values, or numbers some of which are missing, in a .parquet
         import pandas  # loaded only for tables
@@ -233,7 +235,10 @@ def _numbers(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
     if labels.dtype.kind != "U":
         return labels
     if empty := np.flatnonzero(labels == "").tolist():
-        raise ValueError(f"{path}: {len(empty)} labels are empty, the first in row {empty[0]}: fill in or remove them")
+        raise ValueError(
+            f"{path}: {len(empty)} labels are empty, the first in row {empty[0]}: fill them in, or remove these rows "
+            "here and in the features or predictions"
+        )
     try:
         labels.astype(float)
     except ValueError:

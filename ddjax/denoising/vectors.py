@@ -60,7 +60,7 @@ def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tu
             if class_names is None and sorted(columns) != sorted(wanted):
                 raise ValueError(
                     f"labels are numbers, and the columns of pred_probs are {few(columns)}: number both from 0 without "
-                    "gaps, or pass labels as text, or pred_probs without names"
+                    "gaps, or call both by names"
                 )
         elif wanted is None:
             return values, columns if set(columns) & set(given.ravel().tolist()) else None

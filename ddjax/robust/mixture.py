@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 _CLIP = 0.999  # losses are clipped at this quantile, because one outlier would compress the others
-
 _FLOOR = 5e-4  # is added to the variances in each step
+_STEPS = 50
 
 
 class Mixture(NamedTuple):
@@ -19,20 +19,12 @@ class Mixture(NamedTuple):
     shares: Float[Array, "2"]
 
 
-def fit_mixture(values: Float[Array, "n"], among: Bool[Array, "n"] | None = None, iterations: int = 50) -> Mixture:
-    """Fit a mixture by a fixed number of deterministic steps of expectation maximisation.
+def fitted(values: Float[Array, "n"], member: Float[Array, "n"], ordered: Float[Array, "n"]) -> Mixture:
+    """Fit a mixture to the members by a fixed number of deterministic steps of expectation maximisation.
 
-    Args:
-      values: to fit.
-      among: the values that count, at least one; None for all.
-      iterations: number of steps, from the 10 % and 90 % quantiles; from the smallest and largest value if these
-        quantiles are equal, because two equal components stay equal.
+    The start is the 10 % and 90 % quantiles; if these are equal, the smallest and largest value, because two equal
+    components stay equal.
     """
-    member = _member(values, among)
-    return _fit(values, member, _ordered(values, member), iterations)
-
-
-def _fit(values: Array, member: Array, ordered: Array, iterations: int = 50) -> Mixture:
     total = jnp.maximum(jnp.sum(member), 1)
     centre = jnp.sum(member * values) / total
     spread = jnp.sum(member * (values - centre) ** 2) / total
@@ -51,20 +43,21 @@ def _fit(values: Array, member: Array, ordered: Array, iterations: int = 50) -> 
         spread = jnp.sum(belongs * (values[:, None] - means[None]) ** 2, axis=0) / counts
         return Mixture(means, spread + _FLOOR, counts / total)
 
-    mixture = jax.lax.fori_loop(0, iterations, step, first)
+    mixture = jax.lax.fori_loop(0, _STEPS, step, first)
     order = jnp.argsort(mixture.means)
     return jax.tree.map(lambda x: x[order], mixture)
 
 
-def probability_low(values: Float[Array, "n"], mixture: Mixture) -> Float[Array, "n"]:
-    """Posterior of the low component. It is 1 below its mean, where a wider high component could exceed it."""
-    posterior = jax.nn.softmax(_log_densities(values, mixture), axis=1)[:, 0]
-    return jnp.where(values <= mixture.means[0], 1.0, posterior)
-
-
 def clean_probability(losses: Float[Array, "n"], among: Bool[Array, "n"] | None = None) -> Float[Array, "n"]:
-    """Posterior of the low component for each loss, after scaling so that the losses in `among` are in [0, 1]."""
-    member = _member(losses, among)
+    """Posterior of the low component for each loss, after scaling so that the losses in `among` are in [0, 1].
+
+    It is 1 below the mean of that component, where a wider high component could exceed it.
+
+    Args:
+      losses: of the given labels.
+      among: the losses that count, at least one; None for all.
+    """
+    member = jnp.ones_like(losses) if among is None else among.astype(losses.dtype)
     ordered = _ordered(losses, member)
     low, high = _quantile(ordered, member, 0.0), _quantile(ordered, member, _CLIP)
 
@@ -72,11 +65,9 @@ def clean_probability(losses: Float[Array, "n"], among: Bool[Array, "n"] | None 
         return jnp.clip((losses - low) / jnp.maximum(high - low, jnp.finfo(losses.dtype).tiny), 0, 1)
 
     values = scaled(losses)
-    return probability_low(values, _fit(values, member, scaled(ordered)))  # scaling keeps the order
-
-
-def _member(values: Array, among: Array | None) -> Array:
-    return jnp.ones_like(values) if among is None else among.astype(values.dtype)
+    mixture = fitted(values, member, scaled(ordered))  # scaling keeps the order
+    posterior = jax.nn.softmax(_log_densities(values, mixture), axis=1)[:, 0]
+    return jnp.where(values <= mixture.means[0], 1.0, posterior)
 
 
 def _ordered(values: Array, member: Array) -> Array:

@@ -79,7 +79,8 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         assert settings.labels is not None and file is not None
         _check_output(settings, file.stem)
         view.say(f"reading {settings.labels}")
-        listed = tables.read_labels(settings.labels, settings.label_column)
+        with view.log():
+            listed = tables.read_labels(settings.labels, settings.label_column)
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
         classes = None
         if settings.pred_probs:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import logging
 import os
 import pathlib
 import platform
@@ -11,7 +10,7 @@ import shlex
 import sys
 import typing
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
 from ddjax import stopping
 
@@ -40,9 +39,24 @@ def main(command: Callable[..., Any], description: str | None = None) -> None:
     try:
         with stopping.in_order():
             status = tyro.cli(command, prog=program(), description=description)
+    except stopping.Stopped as stopped:
+        end(stopped)
     except (ValueError, OSError, ImportError) as error:
         fail(error, flags(command))
     sys.exit(status or 0)
+
+
+def end(stopped: stopping.Stopped) -> NoReturn:
+    """End this process at once, because a computation of JAX that still runs crashes an interpreter that shuts down.
+
+    One of several hosts ends in the usual way, which tells the others.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None or jax.distributed.is_initialized():
+        raise stopped
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(stopped.code)
 
 
 def program() -> str:
@@ -124,15 +138,6 @@ def use_data_dir(folder: str | None) -> None:
     """Make `folder` the TFDS directory of this process and of those that it starts; None leaves the default."""
     if folder is not None:
         os.environ["TFDS_DATA_DIR"] = str(pathlib.Path(folder).expanduser().absolute())
-
-
-def show_log() -> None:
-    """Print the library's log messages on standard error: array sizes, memory plans, progress of experts."""
-    logger = logging.getLogger("ddjax")
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # TensorFlow Datasets may give the root logger a handler of its own
 
 
 def join_hosts() -> None:

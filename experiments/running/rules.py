@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ddjax.execution.options import RunOptions
-from ddjax.models import program
 from ddjax.noise import transition
 from ddjax.preprocess import one_hot
 from ddjax.robust import confident, make_rule
@@ -88,7 +87,7 @@ def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:
 def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
     """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
     recipe, model, train = full_recipe(cell), cell.network(cell.baseline.network), preprocessed(cell, shared).train
-    seed, own = cell.experiment.seed, program(model, tuple(train.images.shape[1:])) or model
+    seed = cell.experiment.seed
     examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
     kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
@@ -101,7 +100,7 @@ def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
         seed=seed,
         options=RunOptions(checkpoints=kept),
     )
-    return shared.once("held_out", (*networks_key(cell, model), recipe, own), made)
+    return shared.once("held_out", (*networks_key(cell, model), recipe), made)
 
 
 def pruned(cell: Ready, shared: Shared) -> Bool[np.ndarray, "n"]:

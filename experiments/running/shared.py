@@ -16,7 +16,7 @@ from ddjax.data.images import RESIZE
 from ddjax.denoising.distilling import least_images
 from ddjax.distillers.shared.start import check_class_sizes
 from ddjax.evaluation import BASELINES, Baseline, Protocol, protocols
-from ddjax.models import build_sized
+from ddjax.models import build_sized, program
 from ddjax.models.sizes import sizes
 from ddjax.names import choose
 from ddjax.noise import NoiseSpec
@@ -209,10 +209,13 @@ def preprocessed(ready: Ready, shared: Shared) -> Prepared:
 
 
 def networks_key(ready: Ready, model: Model) -> tuple[Hashable, ...]:
-    """What decides networks that are trained on the given labels of a cell, beside their recipe: the key of a cache."""
+    """What decides networks that are trained on the given labels of a cell, beside their recipe: the key of a cache.
+
+    A fork's network may have the words of another one, so its program is part of the key, or the network itself.
+    """
     own, noise = ready.experiment, ready.prepared.noise["checksum"]
     data = (own.dataset, own.limit, own.imbalance, ready.transform.fingerprint, noise)
-    return (*data, own.seed, own.precision, model.spec)
+    return (*data, own.seed, own.precision, program(model, ready.dataset.image_shape) or model)
 
 
 def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
