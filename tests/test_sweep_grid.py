@@ -1,4 +1,4 @@
-"""Grids and presets: the cells that they span."""
+"""Grids and presets: the cells that they span, and their order: whole tables of fewer seeds come first."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import pytest
 
 from ddjax.distillers import DISTILLERS
 from experiments.running.config import Experiment, method_config
-from experiments.sweeping.grid import Grid, cells, from_file, narrowed
+from experiments.sweeping.grid import Grid, cells, from_file, limited, narrowed, rounds
 from experiments.sweeping.presets import LEARNED, PRESETS
 from experiments.sweeping.run import groups
 
@@ -99,3 +99,34 @@ def test_what_is_wrong_in_a_file_of_a_grid_is_named(tmp_path, text, words):
     config.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=words):
         from_file(config)
+
+
+GRID = Grid(noises=(("clean", 0.0), ("symmetric", 0.4)), methods=("random", "full"), ipc=(1,), seeds=(0, 1))
+
+
+def test_all_cells_of_a_seed_come_before_those_of_the_next():
+    assert [cell.seed for cell in cells(GRID)] == [0] * 4 + [1] * 4
+
+
+def test_a_cell_belongs_to_the_first_grid_that_has_it():
+    wider = dataclasses.replace(GRID, ipc=(10, 1))
+    first, second = rounds(GRID, wider)
+    assert len(first) == 8 and {(cell.method, cell.ipc) for cell in second} == {("random", 10)}
+    assert rounds(GRID, GRID) == [first]
+
+
+def test_photographs_come_by_value():
+    parts = rounds(*PRESETS["photographs"])
+    found = [cell for part in parts for cell in part]
+    assert len(found) == 3 * 9 * (2 + 6 * 3)
+    assert {cell.seed for part in parts[: len(parts) // 2] for cell in part} == {0, 1}
+    sizes = [cell.ipc for part in parts[: len(parts) // 2] for cell in part if cell.method == "dance"]
+    assert sizes == sorted(sizes, key=(10, 50, 1).index)
+    kinds = {group[0].method for group in groups(parts[0], fleet=True)}
+    assert kinds == {"full"} and {len(group) for part in parts[:5] for group in groups(part, fleet=True)} == {18}
+
+
+def test_the_number_of_images_can_be_changed():
+    assert {cell.limit for cell in cells(limited(GRID, 50))} == {50}
+    photographs = [limited(grid, 0) for grid in PRESETS["photographs"]]
+    assert {cell.limit for cell in cells(*photographs)} == {None}
