@@ -39,6 +39,11 @@ class TestNorms:
         close(y.mean((1, 3)), 0)
         close(y.var((1, 3)), 1, 1e-4)
 
+    def test_variance_does_not_cancel(self):
+        x = 1000 + images_of((8, 8, 2))
+        y, _ = self.run("instance", x)
+        close(y.var((1, 2)), 1, 1e-3)
+
     def test_none(self):
         x = images_of((4, 4, 2))
         np.testing.assert_array_equal(self.run("none", x)[0], x)

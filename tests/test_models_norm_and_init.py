@@ -115,3 +115,8 @@ class TestBatchNorm:
         assert not any(g.any() for g in jax.tree.leaves(stats))
         assert trained["conv_0"]["kernel"].any()
         assert image_grads.any()
+
+    def test_split_and_merge_are_inverse(self, net):
+        trainable, stats = models.split_stats(net[1])
+        assert "batch_stats" not in trainable
+        assert jax.tree.structure(models.merge_stats(trainable, stats)) == jax.tree.structure(net[1])

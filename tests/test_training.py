@@ -10,7 +10,7 @@ import pytest
 
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
-from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, make_trainer, predict
+from ddjax.training import Clock, Examples, Recipe, Sharpness, accuracy, fit, gsam_gradient, make_trainer, predict
 from ddjax.training.losses import cross_entropy, squared_error
 from ddjax.training.programs import alone
 from ddjax.training.schedule import rows_of_epoch
@@ -96,6 +96,26 @@ def test_weight_decay_is_coupled():
     jax.tree.map(
         lambda w, new: np.testing.assert_allclose(new, w * (1 - 0.5 * 1e-2), rtol=1e-5), state.params, after.params
     )
+
+
+def test_gsam_golden():
+    with jax.enable_x64(True):
+        curvature, start = jnp.array([1.0, 4.0]), jnp.array([1.0, 1.0])
+
+        def gradient(w):
+            return curvature * w
+
+        first = gradient(start)
+        found = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.3))
+        np.testing.assert_allclose(found, [1.00538383, 4.39246154], rtol=1e-8)
+        plain = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.0))
+        np.testing.assert_allclose(plain, [1.02425356, 4.388057], rtol=1e-7)
+        np.testing.assert_allclose(gsam_gradient(gradient, start, first, Sharpness(rho=0.0)), first, rtol=1e-9)
+        away = np.asarray(plain - found) / 0.3
+        np.testing.assert_allclose(away, [0.0628991, -0.01468181], rtol=1e-5)
+        assert abs(away @ np.asarray(plain)) < 1e-9
+        flat = gsam_gradient(gradient, start, first, Sharpness(rho=0.1, alpha=0.0, adaptive=False))
+        np.testing.assert_allclose(flat, gradient(start + 0.1 * first / jnp.linalg.norm(first)), rtol=1e-9)
 
 
 def test_momentum_is_fresh_at_a_drop():
