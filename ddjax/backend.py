@@ -57,10 +57,11 @@ def targeting(platform: str) -> contextlib.AbstractContextManager:
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
+      >>> from jax import export
       >>> from ddjax.models.convolution.conv import conv2d
       >>> with targeting("gpu"):
-      ...     export = jax.export.export(jax.jit(conv2d), platforms=["cuda"])
-      ...     program = export(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))
+      ...     exported = export.export(jax.jit(conv2d), platforms=["cuda"])
+      ...     program = exported(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))
       >>> "stablehlo.convolution" in program.mlir_module()
       True
     """

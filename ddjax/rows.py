@@ -137,6 +137,15 @@ def by_rows(images: Any) -> Any:
     return images if isinstance(images, Images) else jnp.asarray(images)
 
 
+def as_floats(images: Any) -> Float[Array, "n h w c"]:
+    """All images on the device as floats.
+
+    Raises:
+      TypeError: they are stored as bytes on the host, where all of them as floats are what does not fit.
+    """
+    return images[:] if isinstance(images, Rows) else jnp.asarray(images)
+
+
 def release(array: np.ndarray) -> None:
     """Give the pages of a large array that is mapped from a file for reading back to the system.
 

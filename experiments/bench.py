@@ -27,9 +27,6 @@ from ddjax.ranges import Count, checked
 from ddjax.storage.rows import hardware, to_line, versions
 from experiments.display import cli
 
-Entry = dict[str, Any]
-
-
 # title -> key of an entry and format; a column is shown where an entry has a value for it
 COLUMNS: dict[str, tuple[str, str]] = {
     "seconds": ("seconds", ".4f"),
@@ -100,7 +97,7 @@ def bench(
 
     functions = [known.choose(BENCHMARKS, name, "benchmark") for name in names]
     settings = Settings(width, batch, repeats, ipc, native, files, parts, platform, only)
-    entries: list[Entry] = []
+    entries: list[dict[str, Any]] = []
     with policy(precision) if precision else contextlib.nullcontext():
         try:
             for entry in itertools.chain.from_iterable(function(settings) for function in functions):
@@ -125,7 +122,7 @@ def circumstances() -> dict[str, str | bool]:
     }
 
 
-def show(entries: list[dict], settings: object) -> None:
+def show(entries: list[dict[str, Any]], settings: object) -> None:
     """Print the entries as a table."""
     from rich.console import Console
     from rich.table import Table

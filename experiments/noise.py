@@ -15,7 +15,7 @@ from ddjax.noise import human, taxonomy
 from ddjax.noise.labels import confusion
 from ddjax.noise.spec import RATELESS
 from ddjax.ranges import Seed, Share, checked
-from experiments.display.cli import main
+from experiments.display.cli import check_file, main
 
 TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet", "digits": "Digits"}
 SUPERCLASSES = tuple(taxonomy.CIFAR100_SUPERCLASSES)
@@ -56,6 +56,7 @@ def inspect(
     if plot:
         from experiments.display import figures
 
+        check_file("--plot", plot)
         figures.format_of(plot)
     human_kind = kind.removeprefix("human_surrogate:") in human.SETS
     spec = noise.NoiseSpec(

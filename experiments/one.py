@@ -22,7 +22,6 @@ from experiments.display.cli import (
     join_hosts,
     make_deterministic,
     program,
-    show_log,
     use_data_dir,
     with_huge_pages,
 )
@@ -94,15 +93,12 @@ def one(settings: Settings) -> int:
     from experiments.running.methods import parse
     from experiments.running.run import run
     from experiments.running.shared import Shared
-    from experiments.sweeping.cost import check_limits
+    from experiments.sweeping.cost import check_cells
 
-    quiet = settings.quiet or jax.process_index() > 0
-    if not quiet:
-        show_log()
     experiment = settings.settled()
-    check_limits([experiment])
+    check_cells([experiment])
     parsed = parse(experiment.method)
-    if settings.over != "one" and not (parsed.method.split or parsed.relabel):
+    if settings.over != "one" and not parsed.method.split:
         raise ValueError(
             f"--over {settings.over} divides the steps of a distillation, and method {experiment.method} has none that "
             "can be divided: leave --over out"
@@ -110,16 +106,17 @@ def one(settings: Settings) -> int:
     settable = {field.name for field in dataclasses.fields(parsed.method.config)}
     if experiment.steps is not None and "steps" not in settable:
         print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
-    view = View(quiet, Board(settings.tensorboard) if settings.tensorboard and not jax.process_index() else None)
+    first = jax.process_index() == 0
+    view = View(settings.quiet or not first, Board(settings.tensorboard) if settings.tensorboard and first else None)
     mesh = None if settings.over == "one" else mesh_of()
     name = fingerprint(experiment)
     folder = settings.out / f"{experiment.dataset.replace('/', '_')}-{experiment.method}-{name}"
     keeping = Keeping(folder / "unfinished", settings.save_every, settings.fresh)
     lock = settings.out / f".{name}.lock"
-    with alone(lock, f"the run in {folder}") if jax.process_index() == 0 else contextlib.nullcontext():
+    with alone(lock, f"the run in {folder}") if first else contextlib.nullcontext(), view.log():
         shared = Shared(mesh=mesh, keeping=keeping, images=settings.images)
         outcome = run(experiment, shared=shared, view=view)
-        if jax.process_index() == 0:
+        if first:
             write(settings, outcome, folder)
             keeping.finished([experiment])
     return 0

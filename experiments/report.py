@@ -59,12 +59,15 @@ def report(
     verdicts = judge(study)
     out = out or (where / "report" if where.is_dir() else pathlib.Path("runs") / "report" / where.stem)
     figures = [phenomenon(study), *all_figures(study)]
-    texts = {f"{figure.key}.svg": standalone(figure.panels) for figure in figures}
+    texts = {f"{figure.key}.svg": standalone(figure.panels) for figure in figures if figure.panels}
     texts["report.html"] = page(rows, study, verdicts, figures, where, title, reload)
     texts["verdicts.txt"] = as_text(verdicts) + "\n"
     for name, text in texts.items():
         with replacing(out / name, "w") as file:
             file.write(text)
+    for figure in figures:
+        if not figure.panels:  # of an earlier report
+            (out / f"{figure.key}.svg").unlink(missing_ok=True)
     for name, records in (("runs", export.runs(study)), ("cells", export.summary(study))):
         export.write(out, name, records, formats)
     if not quiet:

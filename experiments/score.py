@@ -82,7 +82,7 @@ def scored(settings: Settings, view: View) -> Iterator[dict[str, Any]]:
     """
     check_fields(settings)
     form = names.choose(FORMATS, settings.format, "format")
-    if not settings.file.exists():
+    if not settings.file.is_file():
         raise ValueError(f"there is no file {settings.file}: name the file of a distilled set")
     facts = Facts(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(Facts)})
     own = settings.format == "npz" and settings.file.with_suffix(".json").exists()

@@ -68,7 +68,8 @@ def sweep(
       fleet: run cells that differ only in labels or seed as one program; by default only on accelerators.
       dry_run: print the cells with their predicted time, memory and disk space, and run nothing.
       effect: with --dry-run, also print how many seeds detect this difference of accuracies, such as 0.02.
-      machine: machine for the predictions of --dry-run: h200 or cpu2; by default this machine.
+      machine: machine for the predictions of --dry-run, at its default precision: h200 or cpu2; by default this
+        machine.
       executor: run cells here, as tasks of a Ray cluster, or as Slurm jobs (through submitit).
       workers: processes on this machine; by default one per core for small images without an accelerator, else one.
       address: address of a Ray cluster, such as auto or HOST:6379; by default Ray starts on this machine.
@@ -99,10 +100,9 @@ def sweep(
     from experiments.display.board import Board
     from experiments.display.progress import View
     from experiments.report import report
-    from experiments.running.shared import pieces
     from experiments.sweeping import executors, machines, planning
     from experiments.sweeping import grid as grids
-    from experiments.sweeping.cost import check_limits
+    from experiments.sweeping.cost import check_cells
     from experiments.sweeping.early import Early, so_far
     from experiments.sweeping.presets import PRESETS
     from experiments.sweeping.seeds import planned_seeds
@@ -116,14 +116,14 @@ def sweep(
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
     whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
+    if dry_run and machine and executor == "here":  # tasks and jobs have the precision of this machine
+        whole = tuple(grids.by_default(grid, precision=machines.MACHINES[machine].precision) for grid in whole)
     if limit is not None:
         whole = tuple(grids.limited(grid, limit) for grid in whole)
     axes = {"datasets": datasets, "noises": noises, "methods": methods, "rates": rates, "ipc": ipc, "seeds": seeds}
     chosen = grids.narrowed(whole, **axes, protocols=protocols)
     wanted = grids.cells(*chosen)
-    for cell in wanted:
-        pieces(cell)  # reports a wrong name or option before the first cell runs
-    check_limits(wanted)
+    check_cells(wanted)
     use_data_dir(data_dir)
     out = out or pathlib.Path("runs") / (config.stem if config else preset)
     store = Store(out, as_repeated("sweep"), save_every, images)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from test_conv import CASES, arguments
 
 from ddjax import targeting
@@ -28,7 +29,7 @@ QUICK = ("3x3", "many images", "colours", "to colours", "5x5", "uneven padding")
 
 
 def lowered(platform, *arrays):
-    return jax.export.export(jax.jit(conv2d), platforms=[platform])(*arrays).mlir_module()
+    return export.export(jax.jit(conv2d), platforms=[platform])(*arrays).mlir_module()
 
 
 def test_a_function_is_traced_once_for_each_platform():

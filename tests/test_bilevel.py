@@ -42,6 +42,19 @@ def outer(w):
     return jnp.sum(jnp.sin(w) * jnp.arange(1.0, 1 + w.size).reshape(w.shape))
 
 
+def inner_of(minimise):
+    """The ridge problem with its minimiser; Hessian products and coupling come from differentiation."""
+    gradient = jax.grad(objective)
+
+    def inner(psi):
+        descent = minimise(psi)
+        point = jax.lax.stop_gradient(descent.point)
+        hessian = jax.linearize(lambda w: gradient(w, psi), point)[1]
+        return bilevel.Inner(descent, hessian, lambda psi, v: jnp.vdot(v, gradient(point, psi)))
+
+    return inner
+
+
 SOLVES = {
     "cg": bilevel.conjugate_gradient(D * K),
     "adam": bilevel.adam(3e-3, 6000),
@@ -51,7 +64,7 @@ SOLVES = {
 @pytest.mark.parametrize("name", SOLVES)
 def test_implicit_derivative_of_ridge(name):
     def implicit(psi):
-        minimum = bilevel.implicit(bilevel.of_objective(objective, exactly), SOLVES[name])(psi)
+        minimum = bilevel.implicit(inner_of(exactly), SOLVES[name])(psi)
         return minimum.pull(jax.grad(outer)(minimum.point)).gradient
 
     psi = data()
@@ -61,7 +74,7 @@ def test_implicit_derivative_of_ridge(name):
 
 
 def test_unrolled_derivative_is_the_implicit_one_at_convergence():
-    psi, inner = data(), bilevel.of_objective(objective, by_descent)
+    psi, inner = data(), inner_of(by_descent)
     adjoints = [bilevel.unrolled(inner), bilevel.implicit(inner, bilevel.conjugate_gradient(20))]
     gradients = []
     for adjoint in adjoints:
@@ -128,6 +141,11 @@ def test_a_fresh_adam_step_has_the_size_of_the_rate():
     gradient = jnp.array([1e-9, -3e-8, 2.0])
     out = bilevel.descend(lambda t, i: (jnp.sum(t), gradient), jnp.zeros(3), 1, bilevel.adam_at(0.01))
     np.testing.assert_allclose(jnp.abs(out.point), 0.01 * jnp.abs(gradient) / (jnp.abs(gradient) + 1e-8), rtol=1e-6)
+
+
+def test_a_descent_keeps_the_dtype_of_its_start():
+    out = bilevel.descend(lambda t, i: (jnp.sum(t), t.astype(float)), jnp.ones(2, jnp.float32), 2, bilevel.adam_at(0.1))
+    assert out.point.dtype == jnp.float32
 
 
 def test_adam_is_differentiable_where_a_gradient_is_zero():

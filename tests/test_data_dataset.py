@@ -119,6 +119,15 @@ def test_floats_between_the_two_scales_are_refused(white):
         made(images=grey["images"] - 1)
 
 
+@pytest.mark.parametrize("white", [1, 16])
+def test_integers_whose_white_is_not_255_are_refused(white):
+    dark = {name: np.minimum(arrays()[name], white) for name in ("images", "test_images")}
+    with pytest.raises(ValueError, match=f"integers up to {white} and not 255: divide them by the value of white"):
+        made(**dark)
+    scaled = made(**{name: array / white for name, array in dark.items()})
+    assert scaled.images.max() == 255
+
+
 def test_dark_test_set_is_read_on_the_scale_of_the_training_set():
     dark = made(images=arrays()["images"].astype(float), test_images=np.ones((6, 4, 4, 1)))
     assert dark.test_images.max() == 1

@@ -174,6 +174,16 @@ def test_folder_faults(folder, tmp_path, cache):
         load(tmp_path / "tiny")
 
 
+def test_folders_that_are_not_meant_are_named(tmp_path, monkeypatch):
+    for number, place in enumerate(("train/a", "train/b", "test/a", "val/a")):
+        save(tmp_path / "digits" / place / "0.png", number, mode="L")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(match="is the folder"), pytest.warns(match="only train and test are read, and not 'val'"):
+        assert len(load_all("digits").images) == 3
+    with pytest.warns(UserWarning, match="and not 'val'"):
+        load_all("./digits")
+
+
 def test_unknown_data_sets_are_refused(tmp_path, cache, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="Did you mean 'cifar10'"):

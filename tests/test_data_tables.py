@@ -60,7 +60,7 @@ def test_csv_with_a_split(folder, cache):
     assert len(dataset.test_images) == 10
 
 
-CSV_FAULTS = {  # others are in doors_cases.py
+CSV_FAULTS = {  # others are in doors_data.py
     "columns": (["cat/1.png,0"], "name,label", "path or image or file"),
     "empty": ([], "path,label", "no rows"),
     "float labels": ([f"cat/{i}.png,{i % 2}.5" for i in range(60)], "path,label", r"line 2: label '0\.5' is not a"),

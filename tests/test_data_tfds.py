@@ -27,7 +27,9 @@ def in_order():
 
 
 def image(number, size=(6, 6)):
-    return np.full((*size, 3), number, np.uint8)
+    pixels = np.full((*size, 3), number, np.uint8)
+    pixels[-1, -1] = 255
+    return pixels
 
 
 def write(root, name, splits, *, version="1.0.0", shape=(6, 6, 3), **features):

@@ -64,6 +64,7 @@ def test_the_labels_of_images_that_were_not_judged_stay(tmp_path):
     """Rows of features are those of the file, whose images are loaded in the order of their ids."""
     ids, images = np.array([7, 3, 5, 1, 9]), np.zeros((5, 4, 4), np.uint8)
     images += np.arange(5, dtype=np.uint8)[:, None, None]
+    images[:, 3, 3] = 255
     np.savez(tmp_path / "mine.npz", images=images, labels=np.arange(5) % 2, ids=ids)
     np.save(tmp_path / "x.npy", np.arange(5.0)[:, None])
     settings = Settings(data=str(tmp_path / "mine.npz"), features=tmp_path / "x.npy", limit=3)

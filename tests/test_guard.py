@@ -78,6 +78,12 @@ def test_a_state_without_a_counter_is_refused_before_any_step(state, words):
         distill(adder.ADDER._replace(step=None), adder.feed(), state, steps=1)
 
 
+def test_a_step_that_is_not_counted_is_named_after_the_first():
+    distiller, states = Distiller(None, lambda state, batch: (state, {}), None), {"step": jnp.zeros(2, jnp.int32)}
+    with pytest.raises(ValueError, match=r"step rose by 0 in 1 steps of the distiller: return step \+ 1"):
+        distill(distiller, [adder.feed(), adder.feed()], states, steps=STEPS)
+
+
 @pytest.mark.parametrize(
     ("feed", "first", "words"),
     [([], 0, "feed is an empty list"), (adder.feed(), 3, "first=3 steps are done, more than steps=2 in total")],

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 import ddjax
 from ddjax.denoising.clusters import class_given_prediction
 from ddjax.denoising.doubt import error, with_error
-from ddjax.denoising.judging import SCORES, flags
+from ddjax.denoising.judging import SCORES, Judgement, caveat, flags
 
 K, N = 4, 800
 CHANNEL = np.eye(K) * 0.6 + 0.1
@@ -190,6 +190,15 @@ def test_small_classes_do_not_look_tighter_than_they_are():
 def test_what_cannot_be_judged_is_said(predictions, labels, words):
     with pytest.raises(ValueError, match=words):
         ddjax.judge(predictions, np.asarray(labels))
+
+
+def test_one_network_that_contradicts_many_labels_is_named():
+    given = np.arange(12) % 2
+    margin = np.where(np.arange(12) % 3 == 0, 0.8, 0.2)
+    found = Judgement({"margin": margin}, 0 * margin, np.eye(2), given > 1, np.nan, 0.1)
+    assert caveat(found, given, alone=False) == ""
+    words = "contradict 33 % of the labels, and 10 % are estimated to be wrong: one network cannot tell its own errors"
+    assert words in caveat(found, given, alone=True)
 
 
 def test_a_precision_is_a_share():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 from numeric import assert_close, draw, finite_differences
 
 from ddjax.backend import targeting
@@ -41,7 +42,7 @@ def test_a_tpu_pools_by_sums_over_windows(size):
     assert_close(pooling._pool_tpu(x, size=size), pooling._pool(x, size=size), 1e-6)
     np.testing.assert_array_equal(pooling._spread_tpu(y, size=size), pooling._spread(y, size=size))
     with targeting("tpu"):
-        text = jax.export.export(jax.jit(jax.grad(lambda x: average_pool(x).sum())), platforms=["tpu"])(x).mlir_module()
+        text = export.export(jax.jit(jax.grad(lambda x: average_pool(x).sum())), platforms=["tpu"])(x).mlir_module()
     assert "stablehlo.reduce_window" in text
 
 

@@ -119,7 +119,6 @@ def test_a_grid_refuses_what_no_cell_could_have(tmp_path):
         ('methods = "random"', "methods must be a tuple; got 'random'"),
         ('noises = [["symmetric", "0.4"]]', r"noises\[0\]\[1\] must be a finite number from 0 to 1; got '0.4'"),
         ('noises = [["symmetric"]]', r"noises\[0\] must have 2 entries"),
-        ("[of_method.dance.all]\nsteps = 3", r"\[of_method.dance.IPC\] needs a number of images per class.*got 'all'"),
     ]:
         (tmp_path / "grid.toml").write_text(text)
         with pytest.raises(ValueError, match=words):

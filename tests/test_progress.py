@@ -114,7 +114,7 @@ def test_a_rate_leaves_out_what_came_before_the_first_report(monkeypatch):
     assert pace(4) == 3.0
 
 
-def test_lines_of_their_own_and_what_the_library_logs(monkeypatch):
+def test_lines_of_their_own_and_what_the_library_logs(monkeypatch, caplog):
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(logging.getLogger("ddjax"), "handlers", [])
@@ -129,7 +129,8 @@ def test_lines_of_their_own_and_what_the_library_logs(monkeypatch):
         logger.info("later")
         shown = stream.getvalue()
         assert "reading [bold]files[/bold]\n" in shown and "5 experts\n" in shown and "later" not in shown
-    assert logging.getLogger("ddjax").handlers == []
+    assert logging.getLogger("ddjax").handlers == [] and logging.getLogger("ddjax").propagate
+    assert "5 experts" not in caplog.text  # the root logger's handler would say it a second time
 
 
 def test_quiet_says_nothing(capsys, monkeypatch):

@@ -104,6 +104,14 @@ def test_a_pool_minibatch_moves_otherwise_and_statistics_too():
     assert int(pool.renew(first, 3, member).age) == 0 and int(pool.renew(first, 4, member).age) == 3
 
 
+def test_a_pool_keeps_its_dtypes_on_images_in_double_precision(double):
+    model, optimiser = build("convnet_rcig", (4, 4, 1), 2, width=2, depth=1, norm="batch"), rcig.optax.adam(1e-2)
+    member = pool.fresh(jax.random.key(0), model, optimiser)
+    arrays = jnp.ones((3, 4, 4, 1), float), jnp.ones((3, 2), float)
+    after = jax.eval_shape(lambda *pair: pool.train(member, model, optimiser, *pair, 2, jax.random.key(0)), *arrays)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, member)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",

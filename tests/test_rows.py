@@ -89,6 +89,7 @@ def test_rows_have_the_bits_of_preprocessing_in_advance(pixels, spec):
     assert device.shape == host.shape == advance.shape and len(host) == len(advance)
     np.testing.assert_array_equal(host.part(np.array([4, 2])).part(np.array([1]))[:], host[2:3])
     np.testing.assert_array_equal(np.asarray(device), device[:])
+    np.testing.assert_array_equal(rows.as_floats(device), rows.as_floats(device[:]))
     for images in (device, host):
         assert all(np.array_equal(*pair) for pair in zip(images, advance, strict=True))  # it ends with the last image
 
@@ -174,7 +175,7 @@ def test_a_selection_by_pixels_says_that_it_needs_all_of_them(pixels):
 def test_what_cannot_be_read_says_so(pixels):
     host = placed(pixels, "host").images
     with pytest.raises(TypeError, match=r"72 images are kept on the host .* Ask for some of them, by images\[rows\]"):
-        np.asarray(host)
+        rows.as_floats(host)
     with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[\(slice"):
         host[:, ::-1]
     with pytest.raises(TypeError, match=r"read by row, images\[rows\]; got images\[array\(\[ True"):

@@ -19,6 +19,7 @@ from experiments.running.run import Outcome, run
 from experiments.running.shared import Shared
 from experiments.sweep import sweep
 from experiments.sweeping import grid as grids
+from experiments.sweeping import planning
 from experiments.sweeping.grid import cells, narrowed
 from experiments.sweeping.presets import PRESETS
 from experiments.sweeping.run import bundles, groups, run_group
@@ -92,6 +93,13 @@ def test_a_set_is_distilled_once_for_all_protocols_and_processes(config, tmp_pat
     assert sorted(map(len, bundles(groups(found, fleet=False)))) == [1, 1, 2]  # a set goes with all its scores
     first, second = rows_of(out).values()
     assert first["set"] == second["set"] and {first["protocol"], second["protocol"]} == {"common", "dance"}
+
+
+@pytest.mark.parametrize(("executor", "precision"), [("here", "tensorfloat32"), ("slurm", "float32")])
+def test_a_plan_has_the_precision_that_runs_would_have(config, tmp_path, monkeypatch, capsys, executor, precision):
+    monkeypatch.setattr(planning, "listing", lambda made, store: {one.cell.precision for one in made.estimates})
+    assert sweep(config=config, out=tmp_path, dry_run=True, machine="h200", executor=executor) == 0
+    assert capsys.readouterr().out == f"{{'{precision}'}}\n"  # a driver gives Slurm jobs its own
 
 
 def test_a_cell_that_fails_says_why_and_the_rest_goes_on(config, tmp_path):

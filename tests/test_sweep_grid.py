@@ -71,6 +71,8 @@ def test_full_training_is_one_cell_whichever_of_its_protocols_run():
         assert [cell.protocol for cell in found if cell.method == "full"] == ["dance"]
         assert {cell.protocol for cell in found if cell.method == "random"} == set(protocols or grid.protocols)
     assert [cell.protocol for cell in found if cell.method == "dm+relabel"] == ["ncfm"]  # its students correct labels
+    two = dataclasses.replace(grid, protocols=("dance", "datm"), everywhere={"baseline": "B-PLAIN"})
+    assert [cell.protocol for cell in cells(two) if cell.method == "full"] == ["dance"]
 
 
 def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():

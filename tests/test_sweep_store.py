@@ -55,6 +55,18 @@ def test_a_cell_that_another_process_runs_again_has_not_failed_here(tmp_path, ca
     assert "1 cells are running in other processes" in capsys.readouterr().err
 
 
+def test_a_cell_that_failed_before_its_process_died_keeps_its_reason(tmp_path):
+    store, cells = Store(tmp_path), [Experiment(seed=0), Experiment(seed=1)]
+
+    def start(jobs):
+        store.write([failure(cells[0], ValueError("of its own"), 0.0)])
+        yield Ended(jobs[0], "killed by the scheduler")
+
+    assert run_jobs([[cells]], store, retries=0, start=start, view=View(quiet=True), landed=list) == cells
+    assert store.row(cells[0])["reason"] == "ValueError: of its own"
+    assert "killed by the scheduler" in store.row(cells[1])["reason"]
+
+
 def test_a_stored_set_comes_with_its_cost_and_what_its_wrapper_did(tmp_path):
     spent = {"distill_s": 1.0, "skipped": 0, "cleaning": {"kept": 0.9, "wrong": 0.1}}
     Store(tmp_path).write([{"fingerprint": "a", "set": "b", "last_acc": 0.5, **spent}])

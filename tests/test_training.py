@@ -146,10 +146,12 @@ def test_fit_runs_every_epoch_once(epochs):
     data, settings = examples(), recipe(epochs=epochs)
     watch = {"seen": (data.images, {"acc": jnp.arange(10) % 3})}
     reports = []
-    fitted = fit(MODEL, settings, data, keys(), watch=watch, every=5, options=RunOptions(lambda *r: reports.append(r)))
-    assert fitted.loss.shape == (2, epochs) and np.isfinite(fitted.loss).all()
+    options = RunOptions(lambda *r: reports.append(r))
+    with jax.debug_nans(True):
+        fitted = fit(MODEL, settings, data, keys(), watch=watch, every=5, options=options)
+    assert fitted.loss.shape == (2, epochs) and (fitted.loss >= 0).all()
     assert fitted.at == sorted({*range(5, epochs + 1, 5), epochs})
-    assert fitted.seen["acc"].shape == (2, len(fitted.at)) and np.isfinite(fitted.seen["acc"]).all()
+    assert fitted.seen["acc"].shape == (2, len(fitted.at)) and (fitted.seen["acc"] >= 0).all()
     assert reports[-1][:2] == (epochs, epochs)
     trainer = make_trainer(MODEL, settings)
     state = trainer.init(keys()[0], jnp.float32(settings.rate))

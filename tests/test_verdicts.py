@@ -60,6 +60,8 @@ def test_an_undecided_comparison_states_its_detectable_effect_and_the_seeds_it_n
     assert one.status == UNDECIDED and one.effect == pytest.approx(0.02)
     assert one.detectable == pytest.approx(0.037, abs=1e-3)
     assert one.missing == "9 seeds in total, if the observed difference is the true one"
+    several = judged("C2", curve({0.2: 0.1, 0.4: 0.12}) + curve({0.2: 0.1, 0.4: 0.13}, ipc=50))
+    assert "Missing: 5 to 11 seeds in total, if the observed difference is the true one." in several.words
     enough = [
         r | {"seed": 10 * block + r["seed"], "fingerprint": f"{block}{r['fingerprint']}"}
         for block in range(3)
@@ -188,11 +190,6 @@ def test_two_classes_have_no_head_and_tail():
     rows = [r | {"recall": r["recall"][::8], "class_names": ["a", "b"]} for r in tail(0.3, 0.5)]
     (one,) = judged("C7", rows).findings["last"]
     assert one.effect is None and not by_class_size(gather(rows))
-
-
-def test_selections_are_not_distillers():
-    rows = [{**r, "method": "random"} if r["method"] == "toy" else r for r in curve({0.6: 0.3})]
-    assert not judged("C1", rows).findings["last"]
 
 
 def test_without_rows_every_verdict_is_undecided_and_names_the_needed_rows():

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,10 @@ def listings(root: pathlib.Path, image_size: int | None, least: int = 1) -> tupl
         problems, because that reads every file; otherwise `decode_files` compares them.
     """
     train_root, test_root = parts(root)
+    others = [f.name for f in _folders(root) if f.name.lower() in TRAIN + TEST and f not in (train_root, test_root)]
+    if train_root != root and others:
+        read = " and ".join(part.name for part in (train_root, test_root) if part)
+        warnings.warn(f"{root}: only {read} are read, and not {_quoted(sorted(others))}", stacklevel=3)
     problems: list[str] = []
     train = _listing(root, train_root, problems)
     test = _listing(root, test_root, problems) if test_root else None

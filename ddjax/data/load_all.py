@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ddjax.data import cache, folder, npz, processes, tables
 from ddjax.data.dataset import Dataset
 from ddjax.data.images import DECODER, decode_files
-from ddjax.data.loading import load
+from ddjax.data.loading import NAMES, load
 from ddjax.data.source import Source, Work, listing_digest
 from ddjax.data.validate import class_labels, numbered, pixels, small_classes
 from ddjax.storage.arrays import npz_headers, read_npz
@@ -29,12 +30,13 @@ def load_all(
 ) -> Dataset:
     """Load all images of a folder, .npz or .csv as the training set, with an empty test set.
 
-    A folder contributes its `train` and `test` parts, a .csv all rows, and an .npz only the training arrays. Unreadable
-    files are skipped, regardless of their number, and listed in provenance["skipped"]. Ids are those of `load`. A named
-    set is loaded by `load`, with its test set. Many image files are decoded once into the cache, fewer ones each time.
+    A folder contributes its `train` and `test` parts, a .csv all rows, and an .npz only the training arrays; a warning
+    names parts of a folder that are not read. Unreadable files are skipped, regardless of their number, and listed in
+    provenance["skipped"]. Ids are those of `load`. A named set is loaded by `load`, with its test set. Many image files
+    are decoded once into the cache, fewer ones each time.
 
     Args:
-      name: a path, or a name as for `load`.
+      name: a path, or a name as for `load`; a folder of a known name is read with a warning.
       image_size: side to which the central square of every image is resized; without it all must have one size.
       data_dir: the TFDS directory.
       least: smallest number of images in a class of a folder, .npz or .csv.
@@ -57,6 +59,8 @@ def load_all(
         return load(name)  # which says what a name may be; an empty path is the working directory
     path = pathlib.Path(name).expanduser()
     if path.is_dir():
+        if name in NAMES:
+            warnings.warn(f"{name} is the folder {path.absolute()} here, not the data set of that name", stacklevel=2)
         return _folder(path, image_size, least, report)
     if path.suffix == ".csv" and path.is_file():
         return _csv(path, image_size, least, report)

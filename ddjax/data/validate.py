@@ -84,16 +84,16 @@ def pixels(images: np.ndarray, test_images: np.ndarray, what: str) -> tuple[np.n
     """Convert both image arrays to uint8 [n h w c]. Floats are in [0, 1] if no array exceeds 1, and else in [0, 255].
 
     Raises:
-      ValueError: an array has another layout, range or dtype, or the shapes differ, or floats end in (1, DARK].
+      ValueError: an array has another layout, range or dtype, or the shapes differ, or white seems to be DARK or less.
     """
     pair = {f"{what} images": images, f"{what} test images": test_images}
     pair = {name: _layout(array, name) for name, array in pair.items()}
     floats = [a for a in pair.values() if a.dtype.kind == "f"]
-    brightest = max((float(a.max(initial=0, where=~np.isnan(a))) for a in floats), default=0.0)
-    if 1 < brightest <= DARK and not any((a < 0).any() for a in floats):
-        raise ValueError(
-            f"{what} images are floats up to {brightest:g}: clip them to [0, 1], or divide them by the value of white"
-        )
+    known = floats or list(pair.values())
+    brightest = max(float(np.fmax.reduce(a, axis=None)) for a in known)  # NaN does not count
+    if (1 if floats else 0) < brightest <= DARK and not any((a < 0).any() for a in known):
+        how = "are floats up to {:g}: clip them to [0, 1], or" if floats else "are integers up to {:g} and not 255:"
+        raise ValueError(f"{what} images {how.format(brightest)} divide them by the value of white")
     images, test_images = (_uint8(array, name, brightest <= 1) for name, array in pair.items())
     if images.shape[1:] != test_images.shape[1:]:
         raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from ddjax.data.identical import first_rows
 from ddjax.denoising.inputs import training_set
-from ddjax.denoising.judging import SCORES, judge
+from ddjax.denoising.judging import SCORES, caveat, judge
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.predictor import FEATURES, IMAGES, PREDICTIONS, Plan, Predictions, Request
 from ddjax.denoising.progress import Report, begun
@@ -159,14 +159,8 @@ def denoise(
         begun(report, "judge")
         start = time.monotonic()
         found = judge(predicted.members, given, precision=precision)
-        agreement, most_common = np.mean(found.scores["margin"] <= 0.5), np.bincount(given).max() / len(given)
-        if agreement <= most_common:
-            log.warning(
-                "the predictions agree with %.0f %% of the labels, and the most common label alone with %.0f %%: they "
-                "say nothing about the labels, so do not trust what is flagged",
-                100 * agreement,
-                100 * most_common,
-            )
+        if words := caveat(found, given, alone=len(predicted.members) == 1 and not (predictor and predictor.judge)):
+            log.warning(words)
         found = found._replace(scores=found.scores | dict(predicted.scores))
         if predictor and predictor.judge:
             found = predictor.judge(found, predicted.members, given)

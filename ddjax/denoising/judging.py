@@ -29,6 +29,9 @@ class Said(NamedTuple):
     labels: Int[Array, "n"]
 
 
+_CONTRADICTED = 0.2  # share of contradicted labels above which one network is said to be too little
+
+
 class Judgement(NamedTuple):
     """What predictions say about each given label.
 
@@ -134,6 +137,30 @@ def flags(wrong: Float[np.ndarray, "n"], precision: float) -> Bool[np.ndarray, "
     flagged = np.zeros(len(wrong), bool)
     flagged[order[: min(int(np.argmax(f1)) + 1, allowed)]] = True
     return flagged
+
+
+def caveat(found: Judgement, given: Int[np.ndarray, "n"], *, alone: bool) -> str:
+    """Why flags are not to be trusted, or what would allow more of them; empty if there is nothing to say.
+
+    Args:
+      found: the judgement.
+      given: the labels.
+      alone: whether one network made the predictions.
+    """
+    agreement, most_common = np.mean(found.scores["margin"] <= 0.5), np.bincount(given).max() / len(given)
+    if agreement <= most_common:
+        return (
+            f"the predictions agree with {100 * agreement:.0f} % of the labels, and the most common label alone with "
+            f"{100 * most_common:.0f} %: they say nothing about the labels, so do not trust what is flagged"
+        )
+    if alone and 1 - agreement > max(2 * found.noise_rate, _CONTRADICTED):
+        contradicted, wrong = 100 * (1 - agreement), 100 * found.noise_rate
+        return (
+            f"the predictions contradict {contradicted:.0f} % of the labels, and {wrong:.0f} % are estimated to be "
+            "wrong: one network cannot tell its own errors from wrong labels. With a second one more are found: "
+            "method=METHOD+ridge for images, or pred_probs [s n k]"
+        )
+    return ""
 
 
 def need_cleanlab() -> None:

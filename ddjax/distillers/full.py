@@ -10,6 +10,7 @@ from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.shared.feeds import constant
 from ddjax.ranges import Natural
+from ddjax.rows import as_floats
 from ddjax.trees import record
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
@@ -48,7 +49,7 @@ def build(config: FullConfig, model: Model) -> Distiller:
 
 def prepare(config: FullConfig, train: TrainSet, model: Model, key: PRNGKey) -> tuple[TrainSet, Feed]:
     """The training set with its images as floats, and a feed of no batches."""
-    return dataclasses.replace(train, images=jnp.asarray(train.images)), Feed((), constant)
+    return dataclasses.replace(train, images=as_floats(train.images)), Feed((), constant)
 
 
 METHOD = Method(

@@ -21,7 +21,7 @@ from ddjax.distillers.shared.feeds import constant
 from ddjax.distillers.shared.start import check_class_sizes, slot_labels, uniform_by_id
 from ddjax.preprocess import one_hot
 from ddjax.ranges import Count
-from ddjax.rows import HostRows, by_rows
+from ddjax.rows import HostRows, as_floats, by_rows
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.predict import by_blocks
@@ -207,7 +207,7 @@ def prepare(
             'or keep the images on the device with images="device"'
         )
     else:
-        features = jnp.asarray(images).reshape(len(train.ids), -1)
+        features = as_floats(images).reshape(len(train.ids), -1)
     rows = jnp.arange(len(train.ids), dtype=jnp.int32)
     candidates = Candidates(dataclasses.replace(train, images=rows if on_host else images), features)
     return candidates, Feed(candidates, constant)

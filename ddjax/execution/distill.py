@@ -73,8 +73,8 @@ def distill(
       The last state, and each metric of every step. For a list, such a pair for each member, or its error.
 
     Raises:
-      ValueError: a number is out of range, the state has no `step` (see `guard.counter`), or the feeds of a fleet
-        differ in `at` or are none.
+      ValueError: a number is out of range, the state has no `step` (see `guard.counter`) or a step does not raise it by
+        one, or the feeds of a fleet differ in `at` or are none.
       Diverged: `options.patience` updates in a row were rejected. The error has the last finite state.
 
     Example:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from ddjax import trees
@@ -87,6 +88,12 @@ def counter(state: Any) -> Int[Array, ""]:
             "so that the next step draws other numbers."
         )
     return steps[0]
+
+
+def counted(held: Guarded) -> int:
+    """The `step` of a state; of a fleet the largest one."""
+    leaves = jax.tree_util.tree_leaves_with_path(held.state)
+    return max(int(np.max(leaf)) for path, leaf in leaves if _counts(path))
 
 
 def finite(new: Any, old: Any) -> Bool[Array, ""]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddjax.backend import compiler_options
-from ddjax.execution.guard import SKIPPED, Guarded
+from ddjax.execution.guard import SKIPPED, Guarded, counted
 from ddjax.execution.options import DEFAULTS, RunOptions
 from ddjax.execution.reading import ahead
 from ddjax.storage.checkpoints import Changed, checkpoint_scope, maybe_checkpoint
@@ -51,6 +51,7 @@ def run_guarded(
 
     Raises:
       Changed: the newest checkpoint cannot be continued, or is of a later step than `steps`.
+      ValueError: a step does not raise the state's `step` by one.
     """
     chunk, report, checkpoints = chunk or max(1, -(-steps // 50)), options.report, options.checkpoints
     chunk = min(chunk, feed.most or chunk)
@@ -63,8 +64,14 @@ def run_guarded(
             first, held, parts = saved.step, saved.state, [saved.history]
         for begin, data in _chunks(feed, first, steps, chunk):
             for low, high in pace.slices(begin, min(begin + chunk, steps)):
+                before = counted(held)
                 held, metrics, at = run(held, data, jnp.int32(begin), jnp.int32(low), jnp.int32(high))
                 reached = int(at)  # below `high` if the run diverged
+                if (rise := counted(held) - before) != (count := reached - low):
+                    raise ValueError(
+                        f"the state's field step rose by {rise} in {count} steps of the distiller: return step + 1 "
+                        "from each, because the random numbers of a step follow from it"
+                    )
                 parts.append({name: _plain(x)[low - begin : reached - begin] for name, x in metrics.items()})
                 if report and reached > low:
                     report(reached, steps, _newest(parts[-1], held))

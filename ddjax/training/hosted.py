@@ -172,7 +172,7 @@ class Hosted:
             states, loss = self.epoch(states, epoch, shared)
             losses.append(np.asarray(loss))
             due = final if epoch + 1 == total else (epoch + 1) % every == 0
-            blank = {name: np.full(len(losses[-1]), np.nan) for _, labels in watch.values() for name in labels}
+            blank = {name: np.full(len(losses[-1]), -1.0) for _, labels in watch.values() for name in labels}
             seen.append(blank | (self.accuracies(states, watch) if due else {}))
         names = seen[0]
         return states, (np.stack(losses, 1), {name: np.stack([each[name] for each in seen], 1) for name in names})

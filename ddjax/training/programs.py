@@ -109,7 +109,10 @@ def _epoch(
     epoch: Array,
     shared: Array,
 ) -> tuple[TrainState, tuple[Array, Metrics]]:
-    """One epoch and the accuracies if they are due. Epochs after the last pad the last block and do nothing."""
+    """One epoch and the accuracies if they are due. Epochs after the last pad the last block and do nothing.
+
+    What is missing is -1 and not NaN, so that `jax_debug_nans` finds real ones only.
+    """
     model, epochs = trainer.predictor(), trainer.recipe.epochs
 
     def train(state: TrainState) -> tuple[TrainState, Array]:
@@ -117,10 +120,10 @@ def _epoch(
         return state, metrics["loss"].astype(jnp.float32)
 
     live = epoch < epochs
-    state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(jnp.nan)), state)
+    state, loss = jax.lax.cond(live, train, lambda s: (s, jnp.float32(-1)), state)
     if not watch:
         return state, (loss, {})
     due = live & jnp.where(epoch + 1 == epochs, final, (epoch + 1) % every == 0)
     seen = functools.partial(accuracies, model, watch=watch)
-    blank = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), jax.eval_shape(seen, state.params))
+    blank = jax.tree.map(lambda x: jnp.full(x.shape, -1, x.dtype), jax.eval_shape(seen, state.params))
     return state, (loss, jax.lax.cond(due, seen, lambda params: blank, state.params))

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import export
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ddjax.backend import compiler_options, targeting
@@ -81,7 +82,7 @@ def compiled(name: str, program: Program, platform: str, cores: int = 1) -> Entr
         "devices": cores,
     }
     if platform == "cuda":
-        text, executable = jax.export.export(jitted, platforms=["cuda"])(*arguments).mlir_module(), None
+        text, executable = export.export(jitted, platforms=["cuda"])(*arguments).mlir_module(), None
     else:
         lowered = jitted.lower(*arguments)
         text, executable = lowered.as_text(), lowered.compile()

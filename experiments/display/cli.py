@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import logging
 import os
 import pathlib
 import platform
@@ -139,14 +138,6 @@ def use_data_dir(folder: str | None) -> None:
     """Make `folder` the TFDS directory of this process and of those that it starts; None leaves the default."""
     if folder is not None:
         os.environ["TFDS_DATA_DIR"] = str(pathlib.Path(folder).expanduser().absolute())
-
-
-def show_log() -> None:
-    """Print the library's log messages on standard error: array sizes, memory plans, progress of experts."""
-    logger = logging.getLogger("ddjax")
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-    logger.setLevel(logging.INFO)
 
 
 def join_hosts() -> None:

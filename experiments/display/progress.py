@@ -78,15 +78,17 @@ class View:
     def log(self) -> Iterator[None]:
         """Print the messages that the library logs inside the block."""
         logger, handler = logging.getLogger("ddjax"), _Saying(self)
-        level = logger.level
+        level, propagate = logger.level, logger.propagate
         if not self.quiet:
             logger.addHandler(handler)
             logger.setLevel(logging.INFO)
+            logger.propagate = False  # TensorFlow Datasets may give the root logger a handler of its own
         try:
             yield
         finally:
             logger.removeHandler(handler)
             logger.setLevel(level)
+            logger.propagate = propagate
 
     def _shown(self, title: str) -> contextlib.AbstractContextManager[Report]:
         if self.quiet:

@@ -1,7 +1,7 @@
 """Tables as files: one with a row per run, one with a row per cell."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas
@@ -17,12 +17,17 @@ GAP = 0.03  # a clean accuracy this far below the published one counts as a fail
 
 def runs(study: Study) -> list[dict[str, Any]]:
     """Return one record per run, with the mean of its baseline and the published value; accuracies are fractions."""
-    return [_run(one, row) for one in _everything(study) for row in one.cell.rows]
+    return [record for one in _everything(study) for record in _runs(one)]
 
 
-def _run(one: Compared, row: dict[str, Any]) -> dict[str, Any]:
+def _runs(one: Compared) -> Iterator[dict[str, Any]]:
+    against = {m: one.baseline.of(f"{m}_acc") if one.baseline else None for m in MOMENTS}
+    for row in one.cell.rows:
+        yield _run(one, row, against)
+
+
+def _run(one: Compared, row: dict[str, Any], against: dict[str, Estimate | None]) -> dict[str, Any]:
     setting, full, literature = one.cell.setting, one.baseline, published_for(row)
-    against = {m: full.of(f"{m}_acc") if full else None for m in MOMENTS}
     record = {
         "dataset": setting.data,
         "noise": setting.noise,
@@ -48,7 +53,7 @@ def summary(study: Study) -> list[dict[str, Any]]:
 
 
 def _cell(one: Compared) -> dict[str, Any]:
-    cell, setting = one.cell, one.cell.setting
+    cell, setting, deltas = one.cell, one.cell.setting, one.deltas
     score, literature = cell.of("last_acc"), published_for(cell.rows[0])
     record = {
         "dataset": setting.data,
@@ -64,8 +69,8 @@ def _cell(one: Compared) -> dict[str, Any]:
         "best_acc": mean(cell.of("best_acc")),
         "picked_acc": mean(cell.of("picked_acc")),
     }
-    record |= {f"delta_{m}": mean(one.deltas.get(m)) for m in MOMENTS}
-    record |= {f"delta_{m}_se": d.se if (d := one.deltas.get(m)) else None for m in MOMENTS}
+    record |= {f"delta_{m}": mean(deltas.get(m)) for m in MOMENTS}
+    record |= {f"delta_{m}_se": d.se if (d := deltas.get(m)) else None for m in MOMENTS}
     record["published_acc"] = literature.accuracy if literature else None
     record["delta_published"] = score.mean - literature.accuracy if literature else None
     record["published_source"] = literature.source if literature else None

@@ -1,4 +1,4 @@
-"""The figures of the study, each with a caption and panels of SVG text. Figures without rows are left out."""
+"""The figures of the study, each with a caption and panels of SVG text. A figure without rows has no panels."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.measures import thirds
 from experiments.reporting.against_rate import against_rate, point
 from experiments.reporting.bars import Dot, Parts, dots, stacked
@@ -30,19 +31,19 @@ class Figure(NamedTuple):
 
 
 def all_figures(study: Study) -> list[Figure]:
-    """Return all figures that have rows, in reading order."""
+    """Return all figures but the first one, in reading order."""
     sized = [
         ("figure2", "Figure 2. Symmetric noise", ("symmetric",)),
         ("figure4", "Figure 4. Asymmetric noise", ("asymmetric",)),
         ("figure5", "Figure 5. Human labels", HUMAN),
     ]
     figures = [Figure(key, title, _SIZES, against_size(study, kinds)) for key, title, kinds in sized]
-    figures += [
-        Figure("rates", "Accuracy and advantage against the noise rate", _RATES, against_rate(study)),
+    return [
+        *figures,
+        Figure("rates", "Accuracy and advantage by noise rate", _RATES + _recipes(study.cells), against_rate(study)),
         Figure("labels", "Predictions for wrongly labelled training images", _WRONG, wrong_labels(study.cells)),
         Figure("tail", "Recall by class size", _TAIL, by_class_size(study.cells)),
     ]
-    return [figure for figure in figures if figure.panels]
 
 
 def phenomenon(study: Study) -> Figure:
@@ -55,7 +56,15 @@ def phenomenon(study: Study) -> Figure:
     rows = {setting: _beside_full(shown[setting]) for setting in _selected(shown)}
     everything = [dot for values in rows.values() for dot in values]
     panels = [_panel(setting, shown[setting], rows[setting], everything) for setting in rows]
-    return Figure("phenomenon", "Training on all images and on small sets", _FIRST, panels)
+    return Figure("phenomenon", "Training on all images and on small sets", _FIRST + _recipes(study.cells), panels)
+
+
+def _recipes(cells: list[Cell]) -> str:
+    """Return which recipes for the whole set use augmentation, if there are several."""
+    used = [BASELINES[name] for name in dict.fromkeys(cell.protocol for cell in cells) if name in BASELINES]
+    plain = [one.name for one in used if one.recipe.augment == "none"]
+    augmented = [one.name for one in used if one.recipe.augment != "none"]
+    return f" Augmented: {', '.join(augmented)}. Not augmented: {', '.join(plain)}." if plain and augmented else ""
 
 
 def _selected(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting]:

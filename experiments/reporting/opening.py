@@ -2,7 +2,7 @@
 
 from scipy import stats
 
-from experiments.reporting.cells import Compared
+from experiments.reporting.cells import Compared, Setting
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.inference import SEEDS
@@ -71,8 +71,11 @@ def headline(study: Study) -> str:
     return f"{words}. {measured} of this noise: {', '.join(f'{rate:g}' for rate in rates)}."
 
 
-def _main(study: Study) -> tuple[object, list[Compared]]:
-    """Return the noisy setting with the most distilled sets; among equals, symmetric noise with a rate near 0.4."""
+def _main(study: Study) -> tuple[Setting | None, list[Compared]]:
+    """Return the noisy setting with the most distilled sets.
+
+    Among equals it is the one with the most seeds, then symmetric noise, then the rate nearest to 0.4.
+    """
     groups: dict = {}
     for one in study.compared:
         setting = one.cell.setting
@@ -80,8 +83,13 @@ def _main(study: Study) -> tuple[object, list[Compared]]:
             groups.setdefault(setting, []).append(one)
     if not groups:
         return None, []
-    key = max(groups, key=lambda s: (len(groups[s]), s.noise == "symmetric", -abs(s.rate - 0.4)))
-    return key, groups[key]
+
+    def value(setting: Setting) -> tuple:
+        seeds = min(len(one.cell.rows) for one in groups[setting])
+        return len(groups[setting]), seeds, setting.noise == "symmetric", -abs(setting.rate - 0.4)
+
+    main = max(groups, key=value)
+    return main, groups[main]
 
 
 def _share(one: Estimate) -> str:

@@ -50,7 +50,7 @@ def page(
     pictures, more_sets = gallery(where, cells)
     source_classes = sources(where, cells)
     first, *others = drawn
-    figures = {figure.key: figure for figure in others}
+    figures = {figure.key: figure for figure in others if figure.panels}
     results, confusions, recalls = summary(study), tables.confusions(cells), tables.recalls(cells)
     numbered = [key for key in figures if key.startswith("figure")]
     sections = {

@@ -1,5 +1,7 @@
 """Verdicts on the claims of the study, and their descriptions as text."""
 
+from collections.abc import Iterable
+
 from experiments.reporting.cells import MOMENTS
 from experiments.reporting.claims import (
     CODES,
@@ -31,10 +33,13 @@ def verdict(claim: Claim, study: Study) -> Verdict:
     status = {moment: CODES[int(outcome(each))] for moment, each in findings.items()}
     decided = {moment: decide(each) for moment, each in findings.items()}
     used = [row for one in decided["last"] if one.se is not None for row in one.rows]
-    words = _words(claim, decided["last"])
+    words, fails = _words(claim, decided["last"]), bool(refuted(findings))
     if len(set(status.values())) > 1:
         words = f"Against the last epoch: {words}"
-    return Verdict(claim, decided, status, words, bool(refuted(findings)), study.shared(used))
+    if fails and status["last"] != FAILS:  # so it fails against the picked epoch
+        failing = [one for one in decided["picked"] if one.status == FAILS]
+        words = f"Against {REFERENCES['picked']}: {_group(FAILS, failing, len(decided['picked']), claim)} {words}"
+    return Verdict(claim, decided, status, words, fails, study.shared(used))
 
 
 def _words(claim: Claim, findings: list[Decided]) -> str:
@@ -47,11 +52,21 @@ def _words(claim: Claim, findings: list[Decided]) -> str:
         parts = [f"{counts} {len(findings)} comparisons."]
     else:
         parts = [_group(name, group, len(findings), claim) for name, group in groups.items() if group]
-    wanted = list(dict.fromkeys(one.missing for one in groups[UNDECIDED] if one.missing))
+    wanted = _together(one.missing for one in groups[UNDECIDED])
     if wanted:
         more = [f"and {len(wanted) - 2} more"] if len(wanted) > 2 else []
         parts.append(f"Missing: {'; '.join([*wanted[:2], *more])}.")
     return " ".join(parts)
+
+
+def _together(missing: Iterable[str]) -> list[str]:
+    """Return the different texts; those that differ only in the number in front are one text with its range."""
+    numbers: dict[str, list[str]] = {}
+    for text in filter(None, missing):
+        rest = text.lstrip("0123456789")
+        numbers.setdefault(rest, []).append(text.removesuffix(rest))
+    ends = {rest: sorted(set(found), key=lambda number: int(number or 0)) for rest, found in numbers.items()}
+    return [" to ".join(dict.fromkeys([found[0], found[-1]])) + rest for rest, found in ends.items()]
 
 
 def _group(name: str, group: list[Decided], whole: int, claim: Claim) -> str:

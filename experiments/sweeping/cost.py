@@ -38,14 +38,18 @@ class Cost(NamedTuple):
     common: tuple[Common, ...] = ()
 
 
-def check_limits(cells: Iterable[Experiment]) -> None:
-    """Raise a ValueError if a cell asks for more images, in all or per class, than its data set, of known size, has."""
-    cells = [cell for cell in cells if cell.dataset in SHAPES]
-    for dataset, limit in sorted({(cell.dataset, cell.limit or 0) for cell in cells}):
+def check_cells(cells: Iterable[Experiment]) -> None:
+    """Choose the pieces of all cells, and compare what they ask for with the sizes of known data sets.
+
+    Raises:
+      ValueError: a name or option is wrong, or a cell asks for more images, in all or per class, than its data set has.
+    """
+    known = [(cell, parts) for cell, parts in [(cell, pieces(cell)) for cell in cells] if cell.dataset in SHAPES]
+    for dataset, limit in sorted({(cell.dataset, cell.limit or 0) for cell, _ in known}):
         if limit > (most := SHAPES[dataset][0]):
             raise ValueError(f"limit must be at most {most}, the training images of {dataset}; got {limit}")
-    for cell in cells:
-        shape, parts = shape_of(cell), pieces(cell)
+    for cell, parts in known:
+        shape = shape_of(cell)
         if least_of(cell, parts.parsed, parts.config) > shape.train / shape.classes:
             raise ValueError(
                 f"ipc={cell.ipc} of {cell.method} is more than the {shape.train} training images hold for each of "

@@ -36,8 +36,8 @@ def selected(cell: Experiment, config: Any, model: Model, shape: Shape, machine:
 def rcig_passes(config: Any, support: int, real: int, training_steps: float) -> float:
     """Forward passes of one image in an outer step of RCIG, without the draws of `repeats`.
 
-    A product with J and one with its adjoint cost 4 F, and are needed in each inner step and in each step of the inverse
-    Hessian. A learned image and its flip cost 1 F each to linearise, 9 F and 15 F for the second derivatives, and a
+    A product with J and one with its adjoint cost 4 F together. Each inner step and each step of the inverse Hessian
+    needs both. A learned image and its flip cost 1 F each to linearise, 9 F and 15 F for the second derivatives, and a
     gradient per training step of the visited network. A real image costs 5 F: forward, tangent and backward.
     """
     products = 4 * (config.inner_steps + config.hinv_steps)

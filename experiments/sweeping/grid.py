@@ -75,6 +75,8 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
         for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
             own = grid.of_method.get(method, {})
             given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
+            if parsed.on_all and not parsed.relabel and given.get("baseline"):
+                protocols = protocols[:1]
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
@@ -119,6 +121,11 @@ def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
 def limited(grid: Grid, limit: int) -> Grid:
     """The grid on the first `limit` images, or on all for 0."""
     return dataclasses.replace(grid, everywhere={**grid.everywhere, "limit": limit or None})
+
+
+def by_default(grid: Grid, **settings: Any) -> Grid:
+    """The grid with these settings where it has none."""
+    return dataclasses.replace(grid, everywhere={**settings, **grid.everywhere})
 
 
 def _values(grid: Grid, axis: str) -> tuple:

@@ -135,12 +135,12 @@ def run_jobs(
     `landed` is called when cells have a row.
 
     Returns:
-      The cells that failed here. The row of a cell whose processes all died gives that as the reason.
+      The cells that failed here. The row of a cell that has none after its processes died gives that as the reason.
     """
     store = dataclasses.replace(store, root=store.root.absolute())
     waiting = [Job(tuple(map(tuple, bundle)), store) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
-    left, failed = dict.fromkeys(cells), set[str]()
+    left, failed, before = dict.fromkeys(cells), set[str](), {cell: store.row(cell) for cell in cells}
     with view.task("cells") as report:
         for attempt in range(retries + 1):
             lost: list[Ended] = []
@@ -162,10 +162,10 @@ def run_jobs(
     for ended in lost:
         for cell in ended.job.cells:
             with store.claimed([cell]) as mine:
-                if mine:
+                if mine and store.row(cell) == before[cell]:  # else it failed by itself, and its row says why
                     reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
                     store.write([failure(cell, reason, 0.0) | {"command": store.command}])
-                    failed.add(fingerprint(cell))
+                failed |= {fingerprint(cell) for cell in mine}
     if elsewhere := sum(not store.done(cell) and fingerprint(cell) not in failed for cell in cells):
         print(
             f"{elsewhere} cells are running in other processes; repeat this command for their results", file=sys.stderr

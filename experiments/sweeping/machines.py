@@ -3,7 +3,7 @@
 import dataclasses
 
 from ddjax.names import choose
-from ddjax.precision import POLICIES
+from ddjax.precision import DEFAULTS, POLICIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,6 +13,7 @@ class Machine:
     Attributes:
       name: used by `--machine`.
       rates: operations per second of long runs, by precision.
+      precision: the default one of a run there.
       pass_s: minimum seconds of a pass through a network, for the launches of its kernels.
       compile_s: seconds to compile the programs of a kind of cell.
       memory: bytes.
@@ -22,6 +23,7 @@ class Machine:
 
     name: str
     rates: dict[str, float]
+    precision: str
     pass_s: float
     compile_s: float
     memory: float
@@ -38,6 +40,7 @@ MACHINES: dict[str, Machine] = {
     "h200": Machine(
         "h200",
         {"float32": 30e12, "tensorfloat32": 100e12, "bfloat16_3x": 30e12, "bfloat16": 100e12},
+        DEFAULTS["gpu"],
         5e-4,
         60.0,
         139 * GIB,
@@ -47,6 +50,7 @@ MACHINES: dict[str, Machine] = {
     "cpu2": Machine(
         "cpu2",
         dict.fromkeys(POLICIES, 100e9),
+        DEFAULTS["cpu"],
         3e-4,
         20.0,
         16 * GIB,

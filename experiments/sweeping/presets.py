@@ -22,7 +22,7 @@ SHORT: dict[str, dict[int, Settings]] = {
     "dance": {0: {"width": 32, "steps": 150}},
     "full": {0: {"students": 1, "epochs": 100}},
 }
-# On natural images: 18 hours on two cores by the plan. `python -m experiments.pilot` draws the curves they come from.
+# On natural images: 20 hours on two cores by the plan. `python -m experiments.pilot` draws the curves they come from.
 EXPERTS = (
     "experts=2",
     "expert_epochs=12",
