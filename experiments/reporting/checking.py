@@ -12,6 +12,7 @@ REQUIRED = (
 _HUGE = 1e18  # squares of smaller numbers are finite
 Number = Annotated[float, Range(-_HUGE, _HUGE)]
 Amount = Annotated[float, Range(0, _HUGE)]
+Positive = Annotated[float, Range(0, _HUGE, above=True)]
 Size = Annotated[int, Range(1, _HUGE)]
 Natural = Annotated[int, Range(0, _HUGE)]
 
@@ -20,7 +21,9 @@ _FIELDS: dict[str, Any] = {
     **dict.fromkeys(("rate", "effective_rate", "last_acc", "best_acc"), Share),
     **dict.fromkeys(("picked_acc", "membership_auc", "absorbed"), Share | None),
     **dict.fromkeys(("distill_s", "wall_s", "distill_steps", "train_steps"), Amount | None),
-    "train_s": Annotated[float, Range(0, _HUGE, above=True)] | None,
+    **dict.fromkeys(("distill_steady_s", "train_steady_s", "space_s"), Amount | None),
+    **dict.fromkeys(("noise_checksum", "hardware"), str | None),
+    "train_s": Positive | None,
     "seed": Natural,
     "ipc": Size | None,
     **dict.fromkeys(("train_images", "images"), Size),
@@ -35,6 +38,7 @@ _FIELDS: dict[str, Any] = {
     "recall": list[Share | None] | None,
     "confusion": list[list[Natural]] | None,
 }
+_OPERATIONS: dict[str, Any] = {"distil": Amount, "train": Positive, "shared": dict[str, Amount]}
 _SETTINGS: dict[str, Any] = {
     **{"limit": Size | None, "imbalance": Amount | None, "options": list[str], "noise_seed": Natural},
     **dict.fromkeys(("sampler", "order"), str),
@@ -69,9 +73,11 @@ def wrong(row: dict[str, Any], failed: bool) -> str | None:
                 ranges.check(row[name], kind, name)
                 if row[name] == "":
                     return f"{name} is empty"
-        for name, kind in _SETTINGS.items():
-            if name in row.get("config", {}):
-                ranges.check(row["config"][name], kind, f"config.{name}")
+        for column, kinds in (("config", _SETTINGS), ("operations", _OPERATIONS)):
+            inside = row.get(column) or {}
+            for name, kind in kinds.items():
+                if name in inside:
+                    ranges.check(inside[name], kind, f"{column}.{name}")
     except ValueError as error:
         return str(error)
     return None if failed else _inconsistent(row)
@@ -83,7 +89,7 @@ def _inconsistent(row: dict[str, Any]) -> str | None:
             return f"ipc is null, but method {row['method']} makes a set of a given size"
         if "images" not in row and not row.get("membership"):  # rows of attacks have no number of images
             return "images is missing, but the number of images per class is given"
-    if row.get("operations") and set(row["operations"]) != {"distil", "train", "shared"}:
+    if row.get("operations") and row["operations"].keys() != _OPERATIONS.keys():
         return f"operations are {', '.join(row['operations'])}, not distil, train and shared"
     k, confusion = len(row.get("class_names", ())), row.get("confusion")
     if confusion is not None and not (len(confusion) == k and all(len(line) == k for line in confusion)):
