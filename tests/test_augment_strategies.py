@@ -6,6 +6,7 @@ import pytest
 from jax.test_util import check_grads
 
 from ddjax.augment import AUGMENTATIONS, OPS, crop_flip, diffaug, dsa
+from ddjax.models.specification import equations
 
 EVERY = "color_crop_cutout_flip_scale_rotate"
 
@@ -50,17 +51,6 @@ def test_gradients_reach_the_images():
         images = jnp.asarray(np.random.default_rng(1).normal(size=(2, 6, 6, 2)))
         run = jax.jit(lambda x: jnp.sin(augment(jax.random.key(0), jnp.asarray(x))))
         check_grads(run, (images,), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
-
-
-def equations(jaxpr):
-    """All equations of a jaxpr and of those within."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from equations(inner)
 
 
 def branches(jaxpr, count):

@@ -42,19 +42,6 @@ def outer(w):
     return jnp.sum(jnp.sin(w) * jnp.arange(1.0, 1 + w.size).reshape(w.shape))
 
 
-def inner_of(minimise):
-    """The ridge problem with its minimiser; Hessian products and coupling come from differentiation."""
-    gradient = jax.grad(objective)
-
-    def inner(psi):
-        descent = minimise(psi)
-        point = jax.lax.stop_gradient(descent.point)
-        hessian = jax.linearize(lambda w: gradient(w, psi), point)[1]
-        return bilevel.Inner(descent, hessian, lambda psi, v: jnp.vdot(v, gradient(point, psi)))
-
-    return inner
-
-
 SOLVES = {
     "cg": bilevel.conjugate_gradient(D * K),
     "adam": bilevel.adam(3e-3, 6000),
@@ -64,7 +51,7 @@ SOLVES = {
 @pytest.mark.parametrize("name", SOLVES)
 def test_implicit_derivative_of_ridge(name):
     def implicit(psi):
-        minimum = bilevel.implicit(inner_of(exactly), SOLVES[name])(psi)
+        minimum = bilevel.implicit(bilevel.of_objective(objective, exactly), SOLVES[name])(psi)
         return minimum.pull(jax.grad(outer)(minimum.point)).gradient
 
     psi = data()
@@ -74,7 +61,7 @@ def test_implicit_derivative_of_ridge(name):
 
 
 def test_unrolled_derivative_is_the_implicit_one_at_convergence():
-    psi, inner = data(), inner_of(by_descent)
+    psi, inner = data(), bilevel.of_objective(objective, by_descent)
     adjoints = [bilevel.unrolled(inner), bilevel.implicit(inner, bilevel.conjugate_gradient(20))]
     gradients = []
     for adjoint in adjoints:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ddjax.kernels import gram, infinite
+from ddjax.kernels import finite, infinite
 from ddjax.models import build
 
 
@@ -21,13 +21,7 @@ def test_mean_kernels_of_networks_are_the_infinite_ones():
 
     def both(key):
         params = model.init(key)
-
-        def slopes(images):  # of both logits of each image in all parameters
-            rows = jax.jacrev(lambda p: model.apply(p, images))(params)
-            return jnp.concatenate([leaf.reshape(len(images), 2, -1) for leaf in jax.tree.leaves(rows)], axis=2)
-
-        mean = jnp.einsum("nkp,mkp->nm", slopes(x), slopes(y), precision="highest") / 2
-        return mean, gram(model.features(params, x), model.features(params, y))
+        return finite.ntk(model.apply, params, x, y), finite.conjugate(model.features, params, x, y)
 
     found = jax.jit(lambda keys: jax.lax.map(both, keys))(jax.random.split(jax.random.key(0), 256))
     exact = jax.jit(infinite.convnet_kernel("ntk", 2, **style))(x, y)

@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from ddjax.kernels import blocked, factor, gram, matmul_highest, relative, ridge_predict, solve, tangent
+from ddjax.models.specification import equations
 
 
 def rows(n, d=6, seed=0):
@@ -48,12 +49,6 @@ def test_blocks_make_the_whole(n, block):
     assert max(seen) <= block
 
 
-def largest_array(jaxpr):
-    sizes = [np.prod(v.aval.shape, dtype=int) for eqn in jaxpr.eqns for v in eqn.outvars]
-    inner = [getattr(p, "jaxpr", p) for eqn in jaxpr.eqns for p in eqn.params.values()]
-    return max([0, *sizes, *(largest_array(p) for p in inner if hasattr(p, "eqns"))])
-
-
 def test_blocks_bound_the_memory_of_values_and_gradients():
     x, y, w = rows(256, 8), rows(64, 8, seed=1), rows(8, 32)
 
@@ -61,7 +56,8 @@ def test_blocks_bound_the_memory_of_values_and_gradients():
         return jnp.sum(jnp.tanh(matmul_highest((x[:, None] - y[None]).reshape(-1, 8), w)), 1).reshape(len(x), -1)
 
     def largest(kernel):
-        return largest_array(jax.make_jaxpr(jax.grad(lambda x: jnp.sum(kernel(x, y))))(x).jaxpr)
+        program = jax.make_jaxpr(jax.grad(lambda x: jnp.sum(kernel(x, y))))(x)
+        return max(out.aval.size for equation in equations(program) for out in equation.outvars)
 
     assert largest(pairwise) == 256 * 64 * 32
     assert largest(lambda x, y: blocked(pairwise, x, y, 8)) == 8 * 64 * 32

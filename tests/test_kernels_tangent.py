@@ -3,11 +3,16 @@
 import subprocess
 import sys
 
-from ddjax.kernels import tangent
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ddjax.kernels import finite, tangent
+from ddjax.models import build
 
 SCRIPT = """
 import concurrent.futures, sys
-import ddjax, ddjax.kernels.infinite, jax, jax.core, jax.random, jax.interpreters.ad
+import ddjax, ddjax.kernels.finite, ddjax.kernels.infinite, jax, jax.core, jax.random, jax.interpreters.ad
 from ddjax.kernels import tangent
 
 # without a name that neural-tangents needs
@@ -60,3 +65,60 @@ def test_an_absent_package_says_how_to_get_it(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", absent)
     assert "pip install" in tangent._explained(ModuleNotFoundError("neural_tangents"))
+
+
+def images(n, seed=0, side=8):
+    return jax.random.normal(jax.random.key(seed), (n, side, side, 3))
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    keys = jax.random.split(jax.random.key(5), 2)
+    params = {"a": jax.random.normal(keys[0], (192, 5)) / 14, "b": jax.random.normal(keys[1], (5, 3))}
+    return lambda p, x: jnp.tanh(x.reshape(len(x), -1) @ p["a"]) @ p["b"], params
+
+
+@pytest.fixture(scope="module")
+def convnet():
+    model = build("convnet", (8, 8, 3), 3, depth=2, width=4, norm="none")
+    model = model._replace(apply=jax.jit(model.apply), features=jax.jit(model.features))
+    return model, model.init(jax.random.key(2))
+
+
+def jacobian_kernel(apply, params, x, y):
+    def flat(images):
+        rows = jax.jacobian(apply)(params, images)
+        return jnp.concatenate([leaf.reshape(len(images), 3, -1) for leaf in jax.tree.leaves(rows)], axis=2)
+
+    return jnp.einsum("ncp,mdp->nmcd", flat(x), flat(y))
+
+
+def test_the_kernel_of_every_pair_of_outputs(mlp):
+    apply, params = mlp
+    x, y = images(4), images(3, 1)
+    expected = jax.jit(lambda p: jacobian_kernel(apply, p, x, y))(params)
+    kernel = jax.jit(lambda p: finite.ntk(apply, p, x, y, average=False))(params)
+    assert jnp.allclose(kernel, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_mean_over_outputs(mlp):
+    apply, params = mlp
+    x, y = images(4), images(3, 1)
+    expected = jnp.einsum("nmcc->nm", jax.jit(lambda p: jacobian_kernel(apply, p, x, y))(params)) / 3
+    assert jnp.allclose(jax.jit(lambda p: finite.ntk(apply, p, x, y))(params), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_head_kernel_adds_the_conjugate_kernel_to_the_body(convnet):
+    model, params = convnet
+    x, y = images(3), images(2, 1)
+    head = params["head"]["kernel"]
+
+    def body(rest, images):
+        return model.apply({**rest, "head": {**rest["head"], "kernel": head}}, images)
+
+    rest = {**params, "head": {"bias": params["head"]["bias"]}}
+    total = jax.jit(lambda p: finite.ntk(model.apply, p, x, y, average=False))(params)
+    part = jax.jit(lambda p: finite.ntk(body, p, x, y, average=False))(rest)
+    expected = finite.conjugate(model.features, params, x, y)[:, :, None, None] * jnp.eye(3)[None, None]
+    assert jnp.allclose(total - part, expected, atol=1e-5)

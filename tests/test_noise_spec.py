@@ -185,6 +185,8 @@ def test_a_long_tail_takes_its_rows_of_the_predictions():
     data = prepare(dataset, noise, imbalance=10.0, probabilities=teacher)
     clean, ids = data.audit.labels, data.audit.ids
     np.testing.assert_array_equal(data.train.labels, apply(noise, clean, ids, 10, probabilities=teacher[ids]).labels)
+    with pytest.raises(ValueError, match="probabilities must have 600 rows, one for each example; got 1200"):
+        prepare(dataset, noise, imbalance=10.0, probabilities=np.concatenate([teacher, teacher]))
 
 
 def test_a_long_tail_that_empties_a_class_is_refused():

@@ -11,6 +11,7 @@ from ddjax.distillers import DISTILLERS
 from ddjax.kernels import gram, ridge_predict
 from ddjax.kernels.infinite import convnet_kernel, mlp_kernel
 from ddjax.models.convolution.conv import conv2d, product
+from ddjax.models.specification import equations
 from ddjax.precision import DEFAULTS, POLICIES, asked, policy
 from experiments.running import rules, wrapping
 from experiments.running.config import Experiment
@@ -56,14 +57,10 @@ def test_a_policy_is_that_of_the_platform_or_the_callers():
 
 def products(program):
     """(primitive, precision) of every product of floats in a program, programs inside it included."""
-    for equation in getattr(program, "jaxpr", program).eqns:
-        if equation.primitive.name in ("dot_general", "conv_general_dilated", "ddjax_convolution"):
-            if jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
-                yield equation.primitive.name, equation.params["precision"]
-            continue
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns")):
-            if hasattr(inner, "eqns"):
-                yield from products(inner)
+    names = ("dot_general", "conv_general_dilated", "ddjax_convolution")
+    for equation in equations(program):
+        if equation.primitive.name in names and jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+            yield equation.primitive.name, equation.params["precision"]
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("rcig", "datm", "dance")]

@@ -8,6 +8,7 @@ from ddjax.bilevel.implicit import Inner as Inner
 from ddjax.bilevel.implicit import Minimum as Minimum
 from ddjax.bilevel.implicit import Pulled as Pulled
 from ddjax.bilevel.implicit import implicit as implicit
+from ddjax.bilevel.implicit import of_objective as of_objective
 from ddjax.bilevel.implicit import unrolled as unrolled
 from ddjax.bilevel.linear import IdentityPlusGram as IdentityPlusGram
 from ddjax.bilevel.linear import Solution as Solution

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from ddjax.bilevel.descent import Descent
@@ -58,9 +59,8 @@ def implicit(inner: Callable[[Tree], Inner], solve: Solve) -> Adjoint:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from ddjax.bilevel import Descent, Inner, conjugate_gradient
-      >>> def inner(psi):  # the minimum of (t - 3 psi)^2
-      ...     return Inner(Descent(3 * psi, jnp.zeros(0)), lambda v: 2 * v, lambda psi, v: v * -6 * psi)
+      >>> from ddjax.bilevel import Descent, conjugate_gradient, of_objective
+      >>> inner = of_objective(lambda t, psi: (t - 3 * psi) ** 2, lambda psi: Descent(3 * psi, jnp.zeros(0)))
       >>> minimum = implicit(inner, conjugate_gradient(1))(jnp.float32(2.0))
       >>> float(minimum.point), float(minimum.pull(jnp.float32(1.0)).gradient)
       (6.0, 3.0)
@@ -89,8 +89,8 @@ def unrolled(inner: Callable[[Tree], Inner]) -> Adjoint:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from ddjax.bilevel import Descent, Inner
-      >>> inner = lambda psi: Inner(Descent(3 * psi, jnp.zeros(0)), None, None)
+      >>> from ddjax.bilevel import Descent, of_objective
+      >>> inner = of_objective(lambda t, psi: (t - 3 * psi) ** 2, lambda psi: Descent(3 * psi, jnp.zeros(0)))
       >>> float(unrolled(inner)(jnp.float32(2.0)).pull(jnp.float32(1.0)).gradient)
       3.0
     """
@@ -100,3 +100,29 @@ def unrolled(inner: Callable[[Tree], Inner]) -> Adjoint:
         return Minimum(point, curve, lambda gradient: Pulled(back(gradient)[0], jnp.zeros(0)))
 
     return at
+
+
+def of_objective(
+    objective: Callable[[Tree, Tree], Float[Array, ""]], minimise: Callable[[Tree], Descent]
+) -> Callable[[Tree], Inner]:
+    """Any smooth inner problem L(t, psi) with its minimiser. Hessian products and coupling come from differentiation.
+
+    Args:
+      objective: (t, psi) -> L.
+      minimise: psi -> the descent to the minimum.
+
+    Returns:
+      psi -> the minimised inner problem.
+    """
+
+    def inner(psi: Tree) -> Inner:
+        descent = minimise(psi)
+        point = jax.lax.stop_gradient(descent.point)
+        gradient = jax.grad(objective)
+        return Inner(
+            descent,
+            lambda v: jax.jvp(lambda t: gradient(t, psi), (point,), (v,))[1],
+            lambda psi, v: optax.tree.vdot(v, gradient(point, psi)),
+        )
+
+    return inner

@@ -65,8 +65,12 @@ def prepare(
                 f"imbalance={imbalance:g} leaves no example of the classes {few(empty)}: the smallest class has {head} "
                 f"before, so lower it to {max(1, head - 1)} or less"
             )
+        if probabilities is not None:
+            n, count = len(dataset.images), len(probabilities)
+            if count != n:
+                raise ValueError(f"probabilities must have {n} rows, one for each example; got {count}")
+            probabilities = np.asarray(probabilities)[rows]
         dataset = select(dataset, dataset.ids[rows])
-        probabilities = None if probabilities is None else np.asarray(probabilities)[rows]
     if limit is not None:
         check(limit, Annotated[int, Range(1, len(dataset.images))], "limit")
     given, record = corrupt(

@@ -68,7 +68,7 @@ class Predictions(NamedTuple):
     Attributes:
       members: logits or log-probabilities of each member, finite.
       scores: scores of its own by name; larger is more suspicious.
-      seconds: wall time by stage.
+      seconds: wall time by stage, if there are several.
       distilled: the distilled set that the members learned from, if there is one.
     """
 
@@ -135,7 +135,7 @@ class Request:
                     "the networks' predictions are not finite: they diverged; lower the rate or other options"
                 )
             fresh.append(predicted)
-            seconds = predicted.seconds or {method: time.monotonic() - start}
+            seconds = predicted.seconds or {predictor.stage or method: time.monotonic() - start}
             members = predicted.members
             if isinstance(self.data, FeatureSet):  # they read the same features, so their agreement is no evidence
                 members = members.mean(axis=0, keepdims=True)

@@ -11,7 +11,6 @@ The features may be memory-mapped. They are read in blocks; at most `BLOCK` byte
 
 import dataclasses
 import functools
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -231,10 +230,10 @@ def _check(data: FeatureSet, plan: Plan, class_names: tuple[str, ...]) -> None:
 
 
 def _predictions(request: Request) -> Predictions:
-    start, plan, config = time.monotonic(), request.plan, config_of(request.plan)
+    plan, config = request.plan, config_of(request.plan)
     how = {"folds": plan.folds, "seed": plan.seed, "report": request.report}
     members = [predict(request.data, config, kernel, **how) for kernel in config.kernels.split("+")]
-    return Predictions(np.stack(members), seconds={"prototypes": time.monotonic() - start})
+    return Predictions(np.stack(members))
 
 
 def _cost(data: FeatureSet, plan: Plan) -> Cost:

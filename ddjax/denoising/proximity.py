@@ -70,9 +70,7 @@ def as_sure_as(scores: Float[Array, "n k"], labels: Int[Array, "n"]) -> Float[Ar
     return jax.nn.log_softmax(jnp.exp(jax.lax.fori_loop(0, _HALVINGS, halve, ends)[0]) * scores)
 
 
-def votes(
-    features: Any, labels: Int[np.ndarray, "n"], num_classes: int, seed: int, count: int = NEIGHBOURS
-) -> Float[np.ndarray, "n k"]:
+def votes(features: Any, labels: Int[np.ndarray, "n"], num_classes: int, seed: int) -> Float[np.ndarray, "n k"]:
     """The share of the nearest other rows, by cosine of centred features, that has each given label.
 
     Args:
@@ -80,7 +78,6 @@ def votes(
       labels: as given.
       num_classes: k.
       seed: of the rows among which neighbours are sought, if there are more than `CANDIDATES`.
-      count: number of neighbours.
 
     Returns:
       Rows that sum to 1.
@@ -94,7 +91,7 @@ def votes(
     for first in range(0, n, _ROWS):
         asked = np.arange(first, min(n, first + _ROWS))
         near = _directions(jnp.asarray(np.asarray(features[first : first + _ROWS], np.float32) - middle))
-        parts.append(np.asarray(_shares(near, known, known_labels, jnp.asarray(asked), jnp.asarray(rows), count)))
+        parts.append(np.asarray(_shares(near, known, known_labels, jnp.asarray(asked), jnp.asarray(rows))))
     return np.concatenate(parts)
 
 
@@ -102,17 +99,16 @@ def _directions(points: Float[Array, "n d"]) -> Float[Array, "n d"]:
     return points / jnp.maximum(jnp.linalg.norm(points, axis=1, keepdims=True), _TINY)
 
 
-@functools.partial(jax.jit, static_argnames="count")
-def _shares(near: Array, known: Array, labels: Array, asked: Array, rows: Array, count: int) -> Float[Array, "b k"]:
+@jax.jit
+def _shares(near: Array, known: Array, labels: Array, asked: Array, rows: Array) -> Float[Array, "b k"]:
     cosines = jnp.where(asked[:, None] == rows[None], -jnp.inf, matmul_highest(near, known.T))
-    return jnp.mean(labels[jax.lax.top_k(cosines, count)[1]], axis=1)
+    return jnp.mean(labels[jax.lax.top_k(cosines, NEIGHBOURS)[1]], axis=1)
 
 
 def _ridge(request: Request) -> Predictions:
-    start, data = time.monotonic(), request.data
-    labels = np.asarray(data.labels)
+    data, labels = request.data, np.asarray(request.data.labels)
     logs = left_out_logs(given_features(request), np.asarray(one_hot(jnp.asarray(labels), data.num_classes)), labels)
-    return Predictions(logs[None], seconds={"ridge": time.monotonic() - start})
+    return Predictions(logs[None])
 
 
 def _voting(rounds: int, request: Request) -> Predictions:

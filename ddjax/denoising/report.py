@@ -30,10 +30,14 @@ class DenoiseReport:
     Attributes:
       ids: what each example is called: a path, or its row.
       same_as: the first row with the same pixels or features: an example's own row, unless it occurred before.
-      suspicion: the chosen score; larger is more suspicious. All of them are in `scores`.
+      given: the class number of each label, as handed in.
+      suspicion: the score of the name `score`; larger is more suspicious. All of them are in `scores`.
       wrong: the probability that the given label is wrong.
       truth: the probability of each class, given the example and its label.
+      flagged: whether the label is taken for wrong.
       suggested: the given label, or for a flagged one the likeliest other.
+      class_names: of the class numbers.
+      method: what judged.
       expected_precision: the share of the flagged labels that are expected to be wrong; NaN where none is flagged.
       noise_rate: the estimated share of wrong labels.
       seconds: wall time by stage.
@@ -162,8 +166,8 @@ class DenoiseReport:
             some = f", the first {most} of them" if len(twice) > most else ""
             lines += ["", f"identical examples with several labels: {len(twice)}{some}"]
             lines += [f"  {described(rows, ids, np.array(names)[self.given])}" for rows in twice[:most]]
-        lines += ["", f"the {min(most, n)} most suspicious:"]
         rows, believed = self.order()[:most], self.looks_like
+        lines += ["", f"the {len(rows)} most suspicious:"] if most else []
         width = max((len(shown(ids[row])) for row in rows), default=0)
         for row in rows:
             mark = "flagged" if self.flagged[row] else ""

@@ -1,6 +1,5 @@
 """Predictors that are networks trained on the given labels of all images, plainly or by a robust rule."""
 
-import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -40,8 +39,6 @@ from ddjax.types import Model, TrainSet
 NETWORK = ("protocol", "network", "width", "depth", "flip", "seed")  # what decides any network and its training
 SHORT = ("plain_epochs", *NETWORK)
 _TINY = 1e-12
-
-Predict = Callable[[Request], Predictions]
 
 
 def network_for(data: TrainSet, plan: Plan) -> Model:
@@ -100,17 +97,6 @@ def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "
     views = [images, mirrored(images)] if flip else [images]
     logits = [stacked_logits(fitted.model, fitted.params, view) for view in views]
     return np.asarray(sum(jax.nn.log_softmax(jnp.asarray(each)) for each in logits) / len(views))
-
-
-def _timed(stage: str, predict: Predict) -> Predict:
-    """The same with the time of its only stage."""
-
-    def timed(request: Request) -> Predictions:
-        start = time.monotonic()
-        predicted = predict(request)
-        return predicted._replace(seconds={stage: time.monotonic() - start})
-
-    return timed
 
 
 def _in_folds(request: Request, recipe: Recipe, rule: Rule = PLAIN) -> Predictions:
@@ -210,7 +196,7 @@ def _trainer(
 ) -> Predictor:
     """A predictor that trains networks on images."""
     more = {"check": enough_for_folds if "folds" in decides else None} | more
-    return Predictor(_timed(stage, predict), (IMAGES,), decides, cost=cost, stage=stage, **more)
+    return Predictor(predict, (IMAGES,), decides, cost=cost, stage=stage, **more)
 
 
 RULE = _trainer("networks", _by_rule, SHORT, _cost_of_rule)

@@ -13,8 +13,9 @@ def cells(images: Float[Array, "m h w c"], factor: int) -> Float[Array, "mff h w
     """Cut every image into factor x factor cells and enlarge each cell to the full size.
 
     Output row `cell * m + image` is a cell of an image, with cells numbered row by row. A side that `factor` does not
-    divide is padded on the right and below with 0.5. Cells are enlarged bilinearly with half-pixel centres and clamped
-    edges, without antialiasing. Source: Kim et al., 2022 (arXiv:2205.14959).
+    divide is padded on the right and below with 0.5, here in the space of the images, in published code before they are
+    standardised. Cells are enlarged bilinearly with half-pixel centres and clamped edges, without antialiasing. Source:
+    Kim et al., 2022 (arXiv:2205.14959).
 
     Args:
       images: mosaics.

@@ -22,7 +22,8 @@ from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.shared.feeds import Batch, image_batches
 from ddjax.distillers.shared.start import learned_fields, start_set
-from ddjax.kernels import gram, relative, ridge_predict
+from ddjax.kernels import relative, ridge_predict
+from ddjax.kernels.finite import conjugate
 from ddjax.kernels.gram import Kernel
 from ddjax.kernels.infinite import convnet_kernel
 from ddjax.names import choose
@@ -70,7 +71,7 @@ def _random_network(config: KipConfig, model: Model) -> Draw:
     # the mean over initialisations is the NNGP kernel (Loo, Hasani, Amini, Rus 2022, arXiv:2210.12067)
     def draw(key: PRNGKey) -> Kernel:
         params = model.init(key)
-        return lambda x, y: gram(model.features(params, x), model.features(params, y))
+        return lambda x, y: conjugate(model.features, params, x, y)
 
     return draw
 

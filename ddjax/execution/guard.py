@@ -93,7 +93,7 @@ def counter(state: Any) -> Int[Array, ""]:
 def counted(held: Guarded) -> int:
     """The `step` of a state; of a fleet the largest one."""
     leaves = jax.tree_util.tree_leaves_with_path(held.state)
-    return max(int(np.max(leaf)) for path, leaf in leaves if _counts(path))
+    return max(int(np.asarray(leaf).max()) for path, leaf in leaves if _counts(path))
 
 
 def finite(new: Any, old: Any) -> Bool[Array, ""]:

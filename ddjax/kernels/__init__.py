@@ -1,4 +1,4 @@
-"""Kernels of infinitely wide networks, and kernel ridge regression."""
+"""Kernels of networks, finite and infinitely wide, and kernel ridge regression."""
 
 from ddjax.kernels.gram import blocked as blocked
 from ddjax.kernels.gram import gram as gram

@@ -2,7 +2,7 @@
 
 `load()` imports neural-tangents 0.6.5 or later. During the import it adds the names in `MOVED` to the places where
 neural-tangents looks for them, and removes them afterwards: JAX stays unchanged. Only the infinite-width kernels
-(`neural_tangents.stax`) are used.
+(`neural_tangents.stax`) are used; `kernels.finite` needs JAX alone.
 """
 
 import contextlib

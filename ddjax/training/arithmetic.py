@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ddjax.bilevel.unrolled_descent import PRODUCTS
+from ddjax.models.specification import equations
 from ddjax.types import Model
 
 
@@ -16,19 +17,8 @@ def forward_flop(model: Model, image_shape: tuple[int, ...]) -> float:
     """Multiplications and additions in convolutions and matrix products, for one image."""
     params = jax.eval_shape(model.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    return float(_counted(jax.make_jaxpr(model.apply)(params, image).jaxpr))
-
-
-def _counted(jaxpr: Any) -> int:
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in PRODUCTS:
-            outputs = math.prod(equation.outvars[0].aval.shape)
-            total += 2 * outputs * _summed_over(equation)
-        for value in equation.params.values():
-            inner = getattr(value, "jaxpr", value)
-            total += _counted(inner) if hasattr(inner, "eqns") else 0
-    return total
+    products = (e for e in equations(jax.make_jaxpr(model.apply)(params, image)) if e.primitive.name in PRODUCTS)
+    return float(sum(2 * math.prod(e.outvars[0].aval.shape) * _summed_over(e) for e in products))
 
 
 def _summed_over(equation: Any) -> int:

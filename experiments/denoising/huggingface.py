@@ -113,8 +113,7 @@ def _column(folder: pathlib.Path, option: str, chosen: str | None, kinds: Collec
 
 def _numbers(labels: np.ndarray, kind: Any) -> tuple[np.ndarray, list[str]]:
     if names := getattr(kind, "names", None):
-        return np.asarray(labels), list(names)
-    labels = np.asarray(labels)
+        return labels, list(names)
     names, numbers = np.unique(labels.astype(str) if labels.dtype == object else labels, return_inverse=True)
     return numbers, names.astype(str).tolist()
 
