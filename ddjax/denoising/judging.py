@@ -157,7 +157,7 @@ def caveat(found: Judgement, given: Int[np.ndarray, "n"], *, alone: bool) -> str
         contradicted, wrong = 100 * (1 - agreement), 100 * found.noise_rate
         return (
             f"the predictions contradict {contradicted:.0f} % of the labels, and {wrong:.0f} % are estimated to be "
-            "wrong: one network cannot tell its own errors from wrong labels. With a second one more are found: "
+            "wrong: one network cannot tell its own errors from wrong labels. With a second one, more can be found: "
             "method=METHOD+ridge for images, or pred_probs [s n k]"
         )
     return ""
