@@ -56,8 +56,9 @@ class Struct:
 
 @pytest.mark.parametrize("carrier", [Named, Struct])
 def test_the_step_after_a_rejected_update_draws_other_numbers_whatever_class_the_state_is(carrier):
-    fields = vars(adder.state())
-    state, _ = distill(adder.ADDER, adder.feed((2,)), carrier(**fields), steps=4)
+    # a program of its own: jaxlib takes the structures of two dataclasses for equal if their numbers of leaves are
+    own = adder.ADDER._replace(step=lambda state, batch: adder.step(state, batch))
+    state, _ = distill(own, adder.feed((2,)), carrier(**vars(adder.state())), steps=4)
     same, _ = distill(adder.ADDER, adder.feed((2,)), adder.state(), steps=4)
     assert type(state) is carrier and int(state.step) == 4
     np.testing.assert_array_equal(state.total, same.total)
