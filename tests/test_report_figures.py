@@ -81,7 +81,7 @@ def test_each_rate_has_its_colour_and_each_line_its_marker():
     for group in groups.values():
         dashed = [e for e in group.iter() if "stroke-dasharray" in e.attrib]
         assert len(dashed) == 1 and len([e for e in group.iter() if e.tag.endswith("polyline")]) == 1
-    for count, columns in {1: 1, 2: 2, 4: 2, 5: 3, 7: 3}.items():
+    for count, columns in {0: 1, 1: 1, 2: 2, 4: 2, 5: 3, 7: 3}.items():
         assert ElementTree.fromstring(svg.standalone([panel] * count)).attrib["width"] == str(columns * svg.WIDTH)
 
 

@@ -57,7 +57,7 @@ def colours() -> str:
 
 def standalone(panels: Sequence[str]) -> str:
     """Return the panels in a grid of equally long rows where possible, as one SVG file with styles."""
-    columns = math.ceil(len(panels) / math.ceil(len(panels) / COLUMNS))
+    columns = max(1, math.ceil(len(panels) / max(1, math.ceil(len(panels) / COLUMNS))))
     heights = [float(panel.split('viewBox="0 0 ')[1].split('"')[0].split()[1]) for panel in panels]
     rows = [heights[i : i + columns] for i in range(0, len(panels), columns)]
     tops = [sum(max(row) for row in rows[:i]) for i in range(len(rows) + 1)]
