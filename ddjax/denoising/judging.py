@@ -17,6 +17,7 @@ from ddjax.robust import channel, confident, scores
 
 PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
 _POOLED = 0.7  # what networks together err, of what they err at least one by one
+_CONTRADICTED = 0.2  # share of contradicted labels above which one network is said to be too little
 SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
 
 
@@ -27,9 +28,6 @@ class Said(NamedTuple):
     mean: Float[Array, "n k"]  # and of all together
     wrong: Float[Array, "n"]  # P(the given label is wrong)
     labels: Int[Array, "n"]
-
-
-_CONTRADICTED = 0.2  # share of contradicted labels above which one network is said to be too little
 
 
 class Judgement(NamedTuple):

@@ -62,12 +62,12 @@ def run_guarded(
             if saved.step > steps:
                 raise Changed(f"{checkpoints.folder} has {saved.step} steps, and {steps} were asked for: start anew")
             first, held, parts = saved.step, saved.state, [saved.history]
+        ahead_by = counted(held) - first
         for begin, data in _chunks(feed, first, steps, chunk):
             for low, high in pace.slices(begin, min(begin + chunk, steps)):
-                before = counted(held)
                 held, metrics, at = run(held, data, jnp.int32(begin), jnp.int32(low), jnp.int32(high))
                 reached = int(at)  # below `high` if the run diverged
-                if (rise := counted(held) - before) != (count := reached - low):
+                if (rise := counted(held) - ahead_by - low) != (count := reached - low):
                     raise ValueError(
                         f"the state's field step rose by {rise} in {count} steps of the distiller: return step + 1 "
                         "from each, because the random numbers of a step follow from it"
