@@ -38,8 +38,19 @@ settings.load_profile("steady")
 jax.enable_x64 = enable_x64  # JAX 0.7 has it elsewhere
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-jax.config.update("jax_enable_compilation_cache", False)  # of the tests' own process: it would be that of the user
 jax.config.update("jax_disable_most_optimizations", not OPTIMISED)  # should a plugin have imported JAX first
+
+
+def pytest_sessionstart(session):
+    """Keep compiled programs in pytest's own cache: other workers, processes of tests and the next run read them."""
+    if cache := getattr(session.config, "cache", None):
+        kept = {"jax_compilation_cache_dir": str(cache.mkdir("compiled"))}
+        kept["jax_persistent_cache_min_compile_time_secs"] = 0.02
+        os.environ.update({name.upper(): str(value) for name, value in kept.items()})
+    else:
+        kept = {"jax_enable_compilation_cache": False}  # it would be that of the user
+    for name, value in kept.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,12 +18,6 @@ def environment(**own):
     return os.environ | quick | {"PYTHONPATH": paths} | {name: str(value) for name, value in own.items()}
 
 
-def compiled(tmp_path_factory):
-    """Variables for processes that compile the same programs: one compilation cache for all of them."""
-    folder = tmp_path_factory.getbasetemp().parent / "faults_compiled"
-    return {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-
-
 def start(*words, **own):
     """Start Python; standard error goes to standard output."""
     command = [sys.executable, *map(str, words)]

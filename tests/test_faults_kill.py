@@ -15,9 +15,9 @@ KILLS = 5
 
 
 @pytest.fixture
-def child(tmp_path, tmp_path_factory):
+def child(tmp_path):
     """A function that starts `faults_child.py`."""
-    own = processes.compiled(tmp_path_factory) | {"DDJAX_CACHE": tmp_path / "cache"}
+    own = {"DDJAX_CACHE": tmp_path / "cache"}
 
     def start(*words, **more):
         return processes.start(processes.HERE / "faults_child.py", *words, **own | more)

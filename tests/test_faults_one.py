@@ -16,11 +16,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def launch(tmp_path, tmp_path_factory):
-    own = processes.compiled(tmp_path_factory) | {"DDJAX_CACHE": tmp_path / "cache"}
-
+def launch(tmp_path):
     def start(out, *words):
-        return processes.start("-m", "experiments.one", *words, "--out", out, "--quiet", **own)
+        words = ["-m", "experiments.one", *words, "--out", out, "--quiet"]
+        return processes.start(*words, DDJAX_CACHE=tmp_path / "cache")
 
     return start
 

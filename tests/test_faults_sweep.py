@@ -24,9 +24,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def launch(tmp_path, tmp_path_factory):
+def launch(tmp_path):
     (tmp_path / "grid.toml").write_text(TOML)
-    own = processes.compiled(tmp_path_factory) | {"DDJAX_CACHE": tmp_path / "cache", "FAULTS_MARK": tmp_path / "mark"}
+    own = {"DDJAX_CACHE": tmp_path / "cache", "FAULTS_MARK": tmp_path / "mark"}
     command = ["-m", "experiments.sweep", "--config", tmp_path / "grid.toml", "--quiet", "--workers", "1"]
     return lambda out, *words: processes.start(*command, "--out", out, *words, **own)
 
