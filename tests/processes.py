@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+from typing import NamedTuple
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
@@ -51,3 +52,17 @@ def free_port():
 def devices(count):
     """Variables of a process with so many simulated devices."""
     return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"}
+
+
+class Fake(NamedTuple):
+    """A job whose process dies, or that leaves a file. It is here because this module is imported quickly."""
+
+    place: str
+    dies: bool = False
+    methods: frozenset[str] = frozenset()
+
+    def __call__(self):
+        if self.dies:
+            os._exit(9)
+        pathlib.Path(self.place).write_text(str(sorted(os.sched_getaffinity(0))))
+        return []

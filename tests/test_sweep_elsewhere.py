@@ -12,13 +12,14 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import NamedTuple
 
 import pytest
+from processes import Fake
 
 from ddjax.storage.rows import fingerprint
 from experiments.display.progress import View
 from experiments.running.config import Experiment
+from experiments.running.run import Outcome
 from experiments.sweep import sweep
 from experiments.sweeping import on_processes, on_slurm
 from experiments.sweeping.executors import Where, execute, usual_workers
@@ -88,7 +89,18 @@ def quick(seed):
     return Experiment(method="random", ipc=1, seed=seed, rate=0.4, **small)
 
 
-def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
+@pytest.fixture
+def instant(monkeypatch):
+    """Cells that are done at once."""
+
+    def run(cells, **_):
+        rows = [{"fingerprint": fingerprint(cell), "last_acc": 0.5} for cell in cells]
+        return [Outcome(row, None, {}, None, None, {}) for row in rows]
+
+    monkeypatch.setattr("experiments.sweeping.run.run", run)
+
+
+def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys, instant):
     store, tries = Store(tmp_path), []
 
     def start(jobs):
@@ -107,7 +119,7 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys):
     assert "processes of 1 jobs died" in capsys.readouterr().err
 
 
-def test_a_job_does_only_what_is_missing(tmp_path):
+def test_a_job_does_only_what_is_missing(tmp_path, instant):
     job = Job(((quick(0),),), Store(tmp_path))
     assert job() == []
     row = tmp_path / "runs" / fingerprint(quick(0)) / "row.json"
@@ -115,20 +127,6 @@ def test_a_job_does_only_what_is_missing(tmp_path):
     with Store(tmp_path).claimed([quick(1)]):
         assert Job(((quick(0), quick(1)),), Store(tmp_path))() == []
     assert row.stat().st_mtime_ns == stamp and len(list(row.parent.parent.iterdir())) == 1
-
-
-class Fake(NamedTuple):
-    """A job whose process dies, or that leaves a file."""
-
-    place: str
-    dies: bool = False
-    methods: frozenset[str] = frozenset()
-
-    def __call__(self):
-        if self.dies:
-            os._exit(9)
-        pathlib.Path(self.place).write_text(str(sorted(os.sched_getaffinity(0))))
-        return []
 
 
 def test_a_process_that_dies_loses_its_job_and_no_other(tmp_path):
