@@ -223,6 +223,19 @@ def test_half_written_checkpoints_are_removed(tmp_path, whole):
     assert not half.exists()
 
 
+def test_checkpoints_take_at_most_a_twentieth_of_the_time(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("ddjax.storage.checkpoints.run.time.monotonic", lambda: now[0])
+    kept = Checkpoints(tmp_path / "run", CONFIG, seconds=10.0)
+    for cost, wait in ((0.25, 10.0), (1.0, 20.0)):
+        monkeypatch.setattr(kept, "_write", lambda *_, cost=cost: now.append(now.pop() + cost))
+        assert kept.save(1, adder.state())
+        saved = now.pop()
+        for waited, due in ((wait - 0.5, False), (wait, True)):
+            now[:] = [saved + waited]
+            assert kept.due() == due
+
+
 def test_a_stopped_run_saves_its_state(tmp_path, whole, monkeypatch, capsys):
     kept, requested = Checkpoints(tmp_path / "run", CONFIG, seconds=1000.0), iter([False, False, True])
     with monkeypatch.context() as patch:

@@ -45,8 +45,9 @@ def test_decode_keeps_mass_and_is_linear():
 
 
 def test_cells_come_cell_major():
-    stored = jnp.arange(2.0)[:, None, None, None] * jnp.ones((2, 4, 4, 1))
-    assert decode.cells(stored, 2)[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
+    mosaic = jnp.kron(jnp.array([[0.0, 2.0], [4.0, 6.0]]), jnp.ones((2, 2)))
+    stored = jnp.stack([mosaic, mosaic + 1])[..., None]
+    assert decode.cells(stored, 2)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]  # cells row by row
     assert decode.sources(2, 2) == [0, 1, 0, 1, 0, 1, 0, 1]
 
 

@@ -92,6 +92,12 @@ def test_holms_correction():
         np.testing.assert_allclose(inference.holm(several)[:, column], inference.holm(several[:, column]))
 
 
+def test_all_hypotheses_and_one_of_them():
+    p = np.array([[0.01, 0.5, 0.9], [0.2, 0.1, 0.8]])
+    np.testing.assert_allclose(inference.every(p), [0.2, 0.5, 0.9])
+    np.testing.assert_allclose(inference.some(p), [0.02, 0.2, 1.0])
+
+
 def test_the_family_wise_error_rate_is_the_level():
     p = np.random.default_rng(0).random((18, 20_000))
     assert np.mean(np.any(inference.holm(p) <= inference.LEVEL, axis=0)) == pytest.approx(inference.LEVEL, abs=0.003)
@@ -117,11 +123,12 @@ def test_the_detectable_effect_is_detected_with_the_stated_power(n, spread, pair
     assert np.mean(found.above() <= inference.LEVEL) == pytest.approx(power, abs=0.02)
 
 
-def test_the_needed_seeds_detect_the_effect_and_one_fewer_does_not():
-    known = {"se": 0.02, "df": 4.0, "n": 3}
+@pytest.mark.parametrize(("n", "df"), [(3, 4.0), (2, 1.0)])
+def test_the_needed_seeds_detect_the_effect_and_one_fewer_does_not(n, df):
+    known = {"se": 0.02, "df": df, "n": n}
     needed = inference.seeds_needed(0.03, **known)
     for seeds, enough in ((needed, True), (needed - 1, False)):
-        least = inference.detectable(0.02 * np.sqrt(3 / seeds), 4.0 * (seeds - 1) / 2)
+        least = inference.detectable(0.02 * np.sqrt(n / seeds), df * (seeds - 1) / (n - 1))
         assert (least <= 0.03) == enough
     assert inference.seeds_needed(-0.03, **known) == needed
     assert inference.seeds_needed(0.0, **known) is None and inference.seeds_needed(1e-5, **known) is None

@@ -67,6 +67,11 @@ def test_seconds_of_a_stopped_run_are_carried_on(tmp_path):
     whole, third = part(0.0)
     assert third.newest(adder.state()).step == 5
     assert whole.carried == pytest.approx(1500.0, abs=60.0)
+    other = whole.part("two")
+    other._timer._start -= 200.0
+    other.save(1, adder.state())
+    whole.part("two").newest(adder.state())
+    assert whole.carried == pytest.approx(1700.0, abs=60.0)  # of all parts
 
 
 def test_shared_work_is_charged_to_who_collects_it():
