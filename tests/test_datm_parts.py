@@ -12,11 +12,25 @@ from ddjax import testing
 from ddjax.augment import AUGMENTATIONS
 from ddjax.bilevel.unrolled_descent import HYPERGRADIENTS
 from ddjax.distillers import datm
+from ddjax.distillers.datm import feed as datm_feed
 from ddjax.distillers.datm import memory as datm_memory
 from ddjax.distillers.datm.match import squared_distance, student
 from ddjax.distillers.datm.schedule import Schedule, batches
 from ddjax.distillers.datm.start import begin, correct_rows, mean_of_right
 from ddjax.experts import Trajectories
+
+
+@pytest.mark.parametrize("resident", [2**30, 0])
+def test_a_segment_spans_the_epochs_of_one_expert(monkeypatch, resident):
+    epochs = (1, 2, 3, 4, 5, 6)
+    weights = np.add.outer(100 * np.arange(3), epochs)[..., None].astype(np.float32)
+    schedule = Schedule(first=1, early=4, last=4, growth=0, count=3, segments=2)
+    monkeypatch.setattr(datm_feed, "RESIDENT_BYTES", resident)
+    feed = datm_feed.segment_feed(Trajectories(weights, epochs, {}, lambda flat: flat), schedule, 3, jax.random.key(0))
+    data = (feed.data, feed.fetch(5, 1)) if feed.fetch else feed.data
+    found = feed.at(data, jnp.int32(5))
+    np.testing.assert_array_equal(found.starts[:, 0] % 100, found.epochs)
+    np.testing.assert_array_equal(found.targets - found.starts, 3)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from ddjax import preprocess
 from ddjax.data import prepare, synthetic, to_space
 from ddjax.evaluation import BASELINES, PROTOCOLS, full, train_full
 from ddjax.evaluation.baselines import Baseline
+from ddjax.evaluation.holdout import holdout_accuracy
 from ddjax.evaluation.measures import auc, confusion, denoising, recall, smoothed, thirds
 from ddjax.evaluation.protocols import adapted
 from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_score, normalised, without_augmentation
+from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
-from ddjax.training import Recipe
+from ddjax.training import Examples, Recipe
 from ddjax.training.published import RECIPES
 
 PER_IMAGE = ("images", "labels", "ids")
@@ -45,6 +47,30 @@ def test_full_training_memorises_and_the_hold_out_sees_it(ready):
     assert [scores.curves["test_acc"][s, e - 1] for s, e in enumerate(picked["epoch"])] == pytest.approx(
         picked["test_acc"]
     )
+
+
+def test_networks_of_the_hold_out_are_trained_on_all_other_images(ready):
+    class Asked(Exception):
+        pass
+
+    def trainers(rows):
+        def fit(model, recipe, examples, keys, *, watch, **more):
+            raise Asked(rows, examples, *watch["held"])
+
+        return fit
+
+    number = np.arange(len(ready.train.labels), dtype=np.int32)
+    train = dataclasses.replace(ready.train, labels=number)
+    more = {"students": 2, "holdout": 0.2, "seed": 0, "trainers": trainers, "options": RunOptions()}
+    more["model"] = build("mlp", (8, 8, 1), 3, width=4)
+    with pytest.raises(Asked) as asked:
+        holdout_accuracy(BASELINES["B-PLAIN"], [train], [Examples(train.images, number)], **more)
+    kept, seen, images, labels = asked.value.args
+    held = labels["holdout_acc"]
+    assert len(held) == 18
+    np.testing.assert_array_equal(np.sort([*kept, *held]), number)
+    for found, wanted in ((seen.targets, kept), (seen.images, train.images[kept]), (images, train.images[held])):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_sets_that_do_not_fit_are_named(ready):
