@@ -42,7 +42,10 @@ jax.config.update("jax_disable_most_optimizations", not OPTIMISED)  # should a p
 
 
 def pytest_sessionstart(session):
-    """Keep compiled programs in pytest's own cache: other workers, processes of tests and the next run read them."""
+    """Keep compiled programs in pytest's own cache: other workers, processes of tests and the next run read them.
+
+    `pytest --cache-clear` compiles everything anew.
+    """
     if cache := getattr(session.config, "cache", None):
         kept = {"jax_compilation_cache_dir": str(cache.mkdir("compiled"))}
         kept["jax_persistent_cache_min_compile_time_secs"] = 0.02
