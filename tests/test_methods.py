@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from ddjax.models import build
+from ddjax.models.registry import _built
 from ddjax.robust import make_rule
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
@@ -160,7 +160,7 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
-    plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
+    plain, again, other = (_built.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
     cases = [(ready, plain), (ready, again), (ready, other), (elsewhere, plain)]
     networks = iter(network for _, network in cases)
