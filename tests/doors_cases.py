@@ -19,6 +19,7 @@ NAMES = [
     ("mean 'standardize'", lambda t: t.preprocess.fit("standardise", t.dataset.images)),
     ("Did you mean 'convnet'", lambda t: t.ddjax.build("convnett", (8, 8, 1), 3)),
     ("Did you mean 'width'", lambda t: t.ddjax.build("convnet", (8, 8, 1), 3, widht=4)),
+    ("option width of network 'mlp' needs a hash.*tuple", lambda t: t.ddjax.build("mlp", (8, 8, 1), 3, width=[4])),
     ("unknown recipe.loss 'ce'", lambda t: t.ddjax.Recipe(epochs=1, batch=1, rate=0.1, loss="ce")),
     ("unknown method 'dancee'.*'dance'", lambda t: t.denoise(method="dancee")),
     ("unknown score 'x'", lambda t: t.denoise(score="x")),
@@ -53,6 +54,10 @@ TYPES = [
     (
         "model must be a Model; got str 'mlp'",
         lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], model="mlp"),
+    ),
+    (
+        "options must be a RunOptions; got dict {}. Pass fields",
+        lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], options={}),
     ),
     ("train must be a TrainSet; got None", lambda t: t.ddjax.run_method("random", None, t.keys[0])),
     ("checkpoints must be a Checkpoints; got 'folder'", lambda t: t.ddjax.RunOptions(checkpoints="folder")),
