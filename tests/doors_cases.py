@@ -13,6 +13,7 @@ NAMES = [
     ("unknown data set 'cifra10'.*Did you mean 'cifar10'", lambda t: t.ddjax.load("cifra10")),
     ("name must be one of .*got ''", lambda t: t.ddjax.load("")),
     ("name must be one of .*got 3", lambda t: t.ddjax.load(3)),
+    ("no folder or file ~nouser/a ", lambda t: t.ddjax.load("~nouser/a")),
     ("Did you mean 'symmetric'", lambda t: t.ddjax.NoiseSpec("symetric")),
     ("unknown protocol 'comon'.*Did you mean 'common'", lambda t: t.evaluate(protocol="comon")),
     ("unknown protocol 'x'", lambda t: t.dd_ranking(protocol="x")),

@@ -13,6 +13,7 @@ from ddjax.denoising.judging import SUM
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.delimited import Row, check_widths, read_rows
+from ddjax.storage.files import expanded
 
 log = logging.getLogger("ddjax.denoising")
 
@@ -178,7 +179,7 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[Row]]:
 
 
 def _checked(path: str | os.PathLike) -> pathlib.Path:
-    path = pathlib.Path(path).expanduser()
+    path = expanded(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} must be a file with one of the endings {', '.join(SUFFIXES)}")
     if not path.is_file():

@@ -18,7 +18,7 @@ from ddjax.names import few
 from ddjax.noise import NoiseSpec
 from ddjax.noise.spec import apply
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.files import array_digest
+from ddjax.storage.files import array_digest, expanded
 from experiments.denoising import embedding, huggingface
 from experiments.denoising.pictures import opener
 from experiments.denoising.settings import Settings, least
@@ -140,13 +140,13 @@ def output_of(settings: Settings, name: str) -> pathlib.Path:
 
     By default it is named after the path of the data, so that files of one name in several folders do not share it.
     """
-    place = pathlib.Path(settings.data or settings.features or settings.pred_probs or "").expanduser().resolve()
+    place = expanded(settings.data or settings.features or settings.pred_probs or "").resolve()
     if place != pathlib.Path.cwd() and place.exists():
         inside = place.is_relative_to(pathlib.Path.cwd())
         name = str(place.relative_to(pathlib.Path.cwd() if inside else place.anchor))
     parts = [name, settings.judge] + [settings.noise] * (settings.noise != "clean")
     default = pathlib.Path("runs") / "denoise" / re.sub(r"[/\\:]", "_", "-".join(parts))
-    return (settings.out or default).expanduser()
+    return expanded(settings.out or default)
 
 
 def kept_in(settings: Settings, name: str) -> pathlib.Path:
@@ -156,9 +156,9 @@ def kept_in(settings: Settings, name: str) -> pathlib.Path:
 
 def _check_output(settings: Settings, name: str) -> None:
     """Raise a ValueError if the output would replace a file that is read, or lie among the class folders."""
-    out, data = output_of(settings, name).resolve(), pathlib.Path(settings.data or "").expanduser()
+    out, data = output_of(settings, name).resolve(), expanded(settings.data or "")
     for file in (settings.data and data, settings.features, settings.pred_probs, settings.labels, settings.decisions):
-        path = file and file.expanduser().resolve()
+        path = file and expanded(file).resolve()
         if path and path.name in OUTPUTS and path.parent == out:
             raise ValueError(f"{file} is read, and the output would replace it: choose another folder by --out")
     if not settings.data or not data.is_dir() or huggingface.is_dataset(data):
@@ -173,7 +173,7 @@ def _check_output(settings: Settings, name: str) -> None:
 def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
     assert settings.data is not None
     size = settings.image_size or (embedding.SHOWN if settings.embed else None)
-    place = pathlib.Path(settings.data).expanduser()
+    place = expanded(settings.data)
     if huggingface.is_dataset(place):
         columns = {"image_column": settings.image_column, "label_column": settings.label_column}
         return huggingface.load(place, image_size=size, **columns)
@@ -195,7 +195,7 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
 
 def _file_rows(source: str, count: int) -> Int[np.ndarray, "n"]:
     """The row in the source of each image: those of an .npz are loaded in the order of their ids."""
-    path = pathlib.Path(source).expanduser()
+    path = expanded(source)
     if path.suffix != ".npz" or "ids" not in npz_headers(path):
         return np.arange(count)
     return np.argsort(read_npz(path, ["ids"])["ids"].reshape(count), kind="stable")
