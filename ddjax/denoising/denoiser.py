@@ -128,7 +128,7 @@ def denoise(
         seen = (read_table(features) if is_file(features) else as_table(features)).values
         data, class_names = feature_set(seen, labels, class_names)
     else:
-        seen, class_names = by_class(
+        seen, labels, class_names = by_class(
             read_table(pred_probs, PRED_PROBS) if is_file(pred_probs) else as_table(pred_probs), labels, class_names
         )
         seen, numbers, class_names = predictions(seen, labels, class_names)

@@ -82,10 +82,10 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         with view.log():
             listed = tables.read_labels(settings.labels, settings.label_column)
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
-        classes = None
+        given, classes = listed.labels, None
         if settings.pred_probs:
-            matrix, classes = by_class(table, listed.labels, None)
-        task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, classes, texts=listed.texts)
+            matrix, given, classes = by_class(table, given, None)
+        task = Task(file.stem, {settings.kind: matrix}, given, listed.ids, classes, texts=listed.texts)
         return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
@@ -102,7 +102,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:
         if settings.pred_probs:
-            matrix, _ = by_class(table, dataset.labels, dataset.class_names)
+            matrix, *_ = by_class(table, dataset.labels, dataset.class_names)
         _as_many(matrix, len(dataset.labels), f"images of {settings.data}", settings.pred_probs)
         wanted = _file_rows(settings.data, len(dataset.labels))[rows]
         matrix = matrix if np.array_equal(wanted, np.arange(len(dataset.labels))) else np.take(matrix, wanted, axis=-2)
