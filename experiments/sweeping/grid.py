@@ -65,13 +65,11 @@ def rounds(*grids: Grid) -> list[list[Experiment]]:
 
 
 def _cells(grid: Grid) -> Iterator[Experiment]:
-    whole: dict[str, str] = {}  # the name for runs of a full-set baseline -> the grid's first protocol that has it
-    for protocol in grid.protocols:
-        whole.setdefault(_FIRST[baseline_of(protocol)], protocol)
+    whole = dict.fromkeys(_FIRST[baseline_of(protocol)] for protocol in grid.protocols)  # names of full-set baselines
     for seed, dataset, method in itertools.product(grid.seeds, grid.datasets, grid.methods):
         parsed, protocols = parse(method), grid.protocols
-        if parsed.on_all:  # students that correct labels are those of the protocol; otherwise it changes nothing
-            protocols = tuple(whole.values() if parsed.relabel else whole)
+        if parsed.on_all and not parsed.relabel:  # students that correct labels are those of the protocol
+            protocols = tuple(whole)
         for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
             own = grid.of_method.get(method, {})
             given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
