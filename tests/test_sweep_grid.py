@@ -60,6 +60,8 @@ def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
         *[("symmetric", seed) for seed in range(3)],
         *[("worst", 0)] * 3,
     ]
+    found = cells(dataclasses.replace(grid, everywhere={"labels_file": "a.pt"}, seeds=(0,)))
+    assert [c.labels_file for c in found] == [None, None, "a.pt"]
     one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
     assert {cell.noise_seed for cell in cells(one_draw)} == {5}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddjax import ranges
+from ddjax.noise.spec import HUMAN, KINDS
 from ddjax.ranges import Count, Seed, Share
 from experiments.running.config import BASELINE_OF, Experiment, baseline_of, drawn, known_settings, read_toml
 from experiments.running.methods import parse, sized
@@ -78,6 +79,8 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
+                if kind in KINDS.keys() - HUMAN:
+                    settings = {**settings, "labels_file": None}
                 # innermost, because protocols share a distilled set
                 for protocol in protocols:
                     cell = Experiment(
