@@ -95,6 +95,7 @@ def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
         ("[of_method.dance]\nsteps = 4", "needs a number of images per class, or 0 for any; got 'steps'"),
         ("[of_method]\ndance = 4", "of_method.NAME.IPC are tables of settings; got 4"),
         ("seeds = [\xe9]", "is not TOML"),
+        ('method = "dance"', r"describes one experiment: run it with python -m experiments.one --config .*grid.toml"),
     ],
 )
 def test_what_is_wrong_in_a_file_of_a_grid_is_named(tmp_path, text, words):

@@ -148,7 +148,10 @@ def from_file(path: pathlib.Path) -> Grid:
     Raises:
       ValueError: the file is not TOML, or a setting is unknown or wrong.
     """
-    table = dict(known_settings(read_toml(path), Grid, path))
+    table = read_toml(path)
+    if isinstance(table.get("dataset", table.get("method")), str):
+        raise ValueError(f"{path} describes one experiment: run it with python -m experiments.one --config {path}")
+    known_settings(table, Grid, path)
     own = {
         method: {_size(i, method, path): _settings(each, path) for i, each in _table(per_ipc, path).items()}
         for method, per_ipc in _table(table.pop("of_method", {}), path).items()
@@ -171,7 +174,8 @@ def _table(value: Any, path: pathlib.Path) -> dict[str, Any]:
 
 def _settings(value: Any, path: pathlib.Path) -> Settings:
     """Settings of cells that are no axis of the grid."""
-    table = known_settings(_table(value, path), Experiment, path)
+    table = _table(value, path)
+    known_settings(table, Experiment, path)
     for name in table:
         if name in AXES:
             raise ValueError(f"{path}: {name} is an axis of the grid: write {AXES[name]} = [...] above the first table")
