@@ -95,7 +95,7 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Did you mean 'method'"):
         from_file(file)
     file.write_text('methods = ["random"]\n')
-    with pytest.raises(ValueError, match="describes a grid: run it with python -m experiments.sweep"):
+    with pytest.raises(ValueError, match="describes a grid: run it with python"):
         from_file(file)
 
 
