@@ -9,6 +9,8 @@ import pytest
 
 from ddjax.models.registry import _built
 from ddjax.robust import make_rule
+from ddjax.robust.rules.losses import generalised_cross_entropy
+from ddjax.robust.table import Published
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
 from experiments.running import full, rules
@@ -22,6 +24,7 @@ from experiments.sweeping.grid import Grid, cells
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
 
 
+OWN = Published(generalised_cross_entropy, 120, {"q": 0.7})
 RULES = ("coteaching", "cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 
 
@@ -44,6 +47,8 @@ def row_of(shared):
 def test_names_are_read():
     assert parse("elr") == parse("robust:elr") and parse("elr").rule == "elr" and not sized("elr")
     assert parse("forward_known").known and parse("forward_known").rule == "forward"
+    own = parse(f"{__name__}:OWN")  # a rule of a fork
+    assert own.rule == f"{__name__}:OWN" and own.on_all and own.method.config(q=0.5).q == 0.5
     assert parse("rcig+relabel").relabel == "rcig" and parse("rcig+relabel").on_all and sized("rcig+relabel")
     assert parse("prune+dance").wrapper == "prune" and not parse("prune+dance").on_all
     assert parse("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not parse("dance").wrapper
