@@ -60,6 +60,7 @@ TYPES = [
         "options must be a RunOptions; got dict {}. Pass fields",
         lambda t: t.ddjax.run_method("random", t.data.train, t.keys[0], options={}),
     ),
+    ("method 'math:pi' must be a Method; got float .* A Predictor", lambda t: t.denoise(method="math:pi")),
     ("options must be a dict of fields.*got .'rbf'", lambda t: t.denoise(options=["rbf"])),
     ("class_names must be a list of names, by class number; got 'abc'", lambda t: t.denoise(class_names="abc")),
     ("class_names must be a list of names.*got {0: 'a'}", lambda t: t.denoise(class_names={0: "a"})),

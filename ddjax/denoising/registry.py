@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ddjax import checks
 from ddjax.data.validate import small_classes
 from ddjax.denoising import prototypes
 from ddjax.denoising.automatic import AUTO
@@ -85,7 +86,7 @@ def choose_predictor(name: str) -> Predictor:
       name: of a predictor or a distiller, module:ATTRIBUTE of one, or a combination (see `ddjax.denoising.combining`).
 
     Raises:
-      ValueError: the name is unknown.
+      ValueError: the name is unknown, or that of another object.
 
     Example:
       >>> choose_predictor("plain*2+ridge").takes
@@ -105,4 +106,7 @@ def choose_predictor(name: str) -> Predictor:
         choose(LEARNERS, base, "method that learns from soft labels")
         return corrected(base, other, choose_predictor(other))
     found = choose({**PREDICTORS, **DISTILLERS}, alone, "method")
-    return found if isinstance(found, Predictor) else distillation(alone, found)
+    if isinstance(found, Predictor):
+        return found
+    checks.kind(found, Method, f"method {alone!r}", "A Predictor is taken, too")
+    return distillation(alone, found)
