@@ -67,12 +67,9 @@ MISTAKES = [
     ("labels hold NaN, the first at index 3: leave out", {"features": X, "labels": changed(Y / 1.0, 3, np.nan)}),
     ("method='pred_probs' has no options; got", {"pred_probs": P, "options": {"steps": 3}}),
     ("method='auto' has no options", {"features": X, "method": "auto", "options": {"steps": 3}}),
-    *(
-        (
-            f"among them .*, and the columns of pred_probs are {', '.join(map(str, columns))}: name each column after",
-            {"pred_probs": pandas.DataFrame(P, columns=columns)},
-        )
-        for columns in ([1, 2], [0, 2])
+    (
+        "among them 1, and the columns of pred_probs are 0, 2: name each column after",
+        {"pred_probs": pandas.DataFrame(P, columns=[0, 2])},
     ),
     (
         "the classes are cat, dog, and only some of the columns of pred_probs, dog, bird, are named",
