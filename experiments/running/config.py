@@ -63,7 +63,8 @@ class Experiment:
         steps: distillation steps, the method's own number by default.
         protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking, or
             module:ATTRIBUTE.
-        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
+        baseline: for method full and robust rules: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-AUGMENTED, B-PLAIN; by
+            default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
         order: original, or tfds for noise that was drawn in the read order of TFDS.
