@@ -4,7 +4,7 @@ from ddjax.denoising.cleaning import BY_LOGITS
 from ddjax.denoising.diversion import ROUNDS
 from ddjax.denoising.networks import young_recipe
 from ddjax.evaluation import protocols
-from ddjax.robust import RULES, make_rule
+from ddjax.robust import make_rule
 from ddjax.training import Recipe
 from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model
@@ -35,7 +35,7 @@ def on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> 
     if cell.holdout:
         out = round(shape.train * cell.holdout)
         work = work.then(trained(shape.train - out, out))
-    folds = parsed.weights == "cleanlab" or (parsed.rule and RULES[parsed.rule].data == "teacher")
+    folds = parsed.weights == "cleanlab" or parsed.rule == "kd"
     folds = folds or (parsed.rule in ("forward", "backward") and not parsed.known)
     return work, (_folds(cell, recipe, model, shape, machine),) if folds else ()
 
