@@ -136,6 +136,7 @@ def run_method(
     keys = per_member(key, len(trains), "key")
     method = choose(DISTILLERS, method, "method", Method) if isinstance(method, str) else method
     checks.kind(method, Method, "method", "Name one in ddjax.DISTILLERS, or pass the Method of a fork")
+    checks.kind(options, RunOptions, "options", "Pass fields of the method's configuration by name: ipc=10")
     config = make_config(method, config, **fields)
     _check(trains, keys)
     if len(trains) > 1 and not isinstance(key, list):

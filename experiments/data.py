@@ -78,7 +78,7 @@ class List:
 
     def run(self) -> None:
         """Print one line per data set."""
-        root = (self.data_dir or files.data_dir()).expanduser()
+        root = files.expanded(self.data_dir or files.data_dir())
         for name in loading.NAMES:
             print(f"{name:16} {loading.whereabouts(name, root) or _missing(name, root)}")
         print(f"or {', '.join(loading.PATTERNS)}")
@@ -102,9 +102,9 @@ class Write:
         """
         if self.file.suffix != ".npz":
             raise ValueError(f"file must end in .npz; got {self.file}")
-        source = pathlib.Path(self.name).expanduser()
+        source = files.expanded(self.name)
         if self.name in loading.NAMES:
-            source = (self.data_dir or files.data_dir()).expanduser() / f"{self.name}.npz"
+            source = files.expanded(self.data_dir or files.data_dir()) / f"{self.name}.npz"
         if self.file.exists() and source.exists() and source.samefile(self.file):
             raise ValueError(f"{self.name} is read from {source}, which cannot be written at once: name another file")
         loaded = loading.load(self.name, data_dir=self.data_dir, image_size=self.image_size)
@@ -115,7 +115,7 @@ class Write:
         """Human labels by the names of their noises."""
         if data.name not in human.FILES:
             return {}
-        root = (self.data_dir or files.data_dir()).expanduser()
+        root = files.expanded(self.data_dir or files.data_dir())
         path = self.labels_file or files.manual_dir(root) / human.FILES[data.name]
         if not path.exists() and self.labels_file is None:
             return {}

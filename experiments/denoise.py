@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from ddjax import ranges
+from ddjax.storage.files import expanded
 from experiments.denoising.settings import Settings, check, method_options
 from experiments.display.cli import check_folder, main, make_deterministic, use_data_dir, with_huge_pages
 
@@ -28,7 +29,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
       ValueError: a setting or the data are wrong; nothing has been trained.
     """
     ranges.fields(settings)
-    check_folder("--out", settings.out and settings.out.expanduser())
+    check_folder("--out", settings.out and expanded(settings.out))
     use_data_dir(settings.data_dir)
     if settings.deterministic:
         make_deterministic()

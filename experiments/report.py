@@ -17,7 +17,7 @@ from experiments.reporting import export, overview
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.page import page
-from experiments.reporting.rows import left_out, read_rows
+from experiments.reporting.rows import left_out, of_commits, read_rows
 from experiments.reporting.svg import standalone
 from experiments.reporting.verdicts import as_text, judge
 
@@ -76,6 +76,8 @@ def report(
             failed, missing = len(rows.failed), len(rows.missing)
             counts = f"{missing} are missing, {failed} failed; {rows.whole} of {rows.seeds} seeds are complete"
             print(f"{rows.planned} runs are planned: {counts}")
+        if commits := of_commits(rows.done):
+            print(commits)
         print(f"Report written to {out}. Open {out / 'report.html'}")
     return 0
 

@@ -91,8 +91,10 @@ def test_a_wrapper_that_trusts_every_label_is_its_method(monkeypatch, cache):
         "limit": 150,
         "protocol": "quick",
     }
-    monkeypatch.setitem(WRAPPERS, "relabel", lambda train, networks: cleaning.kept(train, np.ones(150, bool)))
-    plain, wrapped = (run(Experiment(method=name, ipc=1, **common)) for name in ("herding", "relabel+herding"))
+    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", lambda train, networks: cleaning.kept(train, np.ones(150, bool)))
+    plain, wrapped = (
+        run(Experiment(method=name, ipc=1, **common)) for name in ("herding", "tad_reconstructed+herding")
+    )
     np.testing.assert_array_equal(plain.distilled.images, wrapped.distilled.images)
     assert plain.row["last_acc"] == wrapped.row["last_acc"]
     assert wrapped.row["cleaning"] == {"kept": 1.0, "wrong": plain.row["effective_rate"]}
@@ -110,8 +112,27 @@ def halved(shape, classes):
 
 def test_networks_of_another_program_are_not_shared(monkeypatch):
     shared, seen = Shared(), []
-    monkeypatch.setitem(WRAPPERS, "relabel", lambda train, networks: seen.append(networks.model.spec))
+    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", lambda train, networks: seen.append(networks.model.spec))
     for name in ("plainly", "halved", "plainly"):
-        cell = Experiment(method="relabel+herding", network=f"{__name__}:{name}", limit=100).settled()
+        cell = Experiment(method="tad_reconstructed+herding", network=f"{__name__}:{name}", limit=100).settled()
         wrapping.cleaned(make_ready(cell, shared), shared)
     assert len(seen) == 2 and seen[0] == seen[1]
+
+
+def test_wrappers_share_early_stopped_networks_and_give_what_they_give_alone(monkeypatch):
+    shared, trained, logits = Shared(), [], np.random.default_rng(0).standard_normal((1, 100, 10))
+
+    def early(train, networks):
+        trained.append(networks.seed)
+        return logits
+
+    monkeypatch.setattr(wrapping, "predict_early_stopped", early)
+    monkeypatch.setattr(cleaning, "predict_early_stopped", early)
+    for name in cleaning.BY_LOGITS:
+        cell = Experiment(method=f"{name}+herding", limit=100, width=4, depth=1, seed=3).settled()
+        ready = make_ready(cell, shared)
+        found, train = wrapping.cleaned(ready, shared), ready.prepared.train
+        alone = WRAPPERS[name](train, Networks(ready.network("convnet"), 3))
+        for part, expected in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(part, expected)
+    assert trained == [3] + [3] * len(cleaning.BY_LOGITS)

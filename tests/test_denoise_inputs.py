@@ -41,6 +41,9 @@ MISTAKES = [
     ("'knn' needs 11 examples or more; got 10", {"features": X[:10], "labels": Y[:10], "method": "knn"}),
     ("images must be one array, or a list of entries of one size", {"images": [np.zeros((4, 4)), np.zeros((5, 4))]}),
     (r"images must be an array \[n h w c\]; got array\('folder'.*: ddjax.data.load_all reads", {"images": "folder"}),
+    ("features or pred_probs must be one array, or a list of", {"features": [[1], [1, 2]] * 6}),
+    ("features hold NaN.* in 1 of 12 rows", {"features": np.ma.masked_values(changed(X, 3, -9), -9)}),
+    ("labels hold masked entries: leave out", {"features": X, "labels": np.ma.masked_equal(Y, 1)}),
     ("all examples have the same features", {"features": X * 0, "method": "ridge"}),
     ("ids must have an entry for each of 12 examples; got array", {"features": X, "ids": "a"}),
     ("folds must be a whole number from 2 to 12; got 13", {"features": X, "folds": 13, "method": "prototypes"}),
@@ -64,12 +67,9 @@ MISTAKES = [
     ("labels hold NaN, the first at index 3: leave out", {"features": X, "labels": changed(Y / 1.0, 3, np.nan)}),
     ("method='pred_probs' has no options; got", {"pred_probs": P, "options": {"steps": 3}}),
     ("method='auto' has no options", {"features": X, "method": "auto", "options": {"steps": 3}}),
-    *(
-        (
-            f"labels are numbers, and the columns of pred_probs are {', '.join(map(str, columns))}: number both from 0",
-            {"pred_probs": pandas.DataFrame(P, columns=columns)},
-        )
-        for columns in ([1, 2], [0, 2])
+    (
+        "among them 1, and the columns of pred_probs are 0, 2: name each column after",
+        {"pred_probs": pandas.DataFrame(P, columns=[0, 2])},
     ),
     (
         "the classes are cat, dog, and only some of the columns of pred_probs, dog, bird, are named",
@@ -202,16 +202,18 @@ def test_columns_of_predictions_are_found_by_name(tmp_path):
     frame.to_csv(tmp_path / "a.csv")
     words = np.array(["dog", "cat"])[Y]
     for table in (tables.as_table(frame), tables.read_table(tmp_path / "a.csv")):
-        values, names = by_class(table, words, None)
+        values, _, names = by_class(table, words, None)
         assert names == ("dog", "cat") and values[0, 0] == 0.25
         assert by_class(table, Y, ["cat", "dog"])[0][0, 0] == 0.75
-        assert by_class(table, Y, None)[1] is None and by_class(table, Y, ["a", "b"])[0][0, 0] == 0.25
+        assert by_class(table, Y, None)[2] is None and by_class(table, Y, ["a", "b"])[0][0, 0] == 0.25
     for given in (words.astype("S"), [word.encode() for word in words.tolist()]):
-        assert by_class(tables.as_table(frame), given, None)[1] == ("dog", "cat")
+        assert by_class(tables.as_table(frame), given, None)[2] == ("dog", "cat")
     exchanged = tables.as_table(pandas.DataFrame(P, columns=[1, 0]))
     for given in (Y, Y.astype(object)):
         for names in (None, ["a", "b"]):
             assert by_class(exchanged, given, names)[0][0].tolist() == [0.75, 0.25]
+    counted = pandas.DataFrame(P, columns=[7, 3])
+    assert ddjax.denoise(pred_probs=counted, labels=np.array([7, 3])[Y]).class_names == ("7", "3")
     for found in (frame, tmp_path / "a.csv"):
         with pytest.raises(ValueError, match=r"labels \['cow'\] are not in class_names \['dog', 'cat'\]"):
             ddjax.denoise(pred_probs=found, labels=np.where(Y, "cow", "cat"))
@@ -221,7 +223,7 @@ def test_a_class_may_be_called_like_a_column_of_labels(tmp_path):
     for names in (["y", "n"], ["Image", "text"]):
         pandas.DataFrame({"id": range(12), **dict(zip(names, P.T, strict=True))}).to_csv(tmp_path / "a.csv")
         found = tables.read_table(tmp_path / "a.csv", tables.PRED_PROBS)
-        assert found.columns == tuple(names) and by_class(found, np.array(names)[Y], None)[1] == tuple(names)
+        assert found.columns == tuple(names) and by_class(found, np.array(names)[Y], None)[2] == tuple(names)
     pandas.DataFrame({"a": P[:, 0], "b": P[:, 1], "y": Y, "image": Y * 1.0}).to_csv(tmp_path / "a.csv")
     assert tables.read_table(tmp_path / "a.csv", tables.PRED_PROBS).columns == ("a", "b")
 

@@ -107,7 +107,6 @@ LEAST = [
     ("datm", {"start": "real", "short_class": "real"}, 7),
     ("datm", {"start": "noise", "learn_labels": False}, 1),
     ("kip", {}, 7),
-    ("full", {}, 1),
 ]
 
 

@@ -49,12 +49,15 @@ def test_a_saved_data_set_is_read(saved):
         read(saved, label_column="sort")
 
 
-@pytest.mark.parametrize(("kind", "values"), [("string", "ab"), ("string", ["a", ""]), ("int64", [0, 1])])
+@pytest.mark.parametrize(
+    ("kind", "values"), [("string", "ab"), ("string", ["a", ""]), ("int64", [0, 1]), (None, [0, -1])]
+)
 def test_missing_labels_are_no_class(tmp_path, kind, values):
     datasets = pytest.importorskip("datasets")
     images, labels = pictures()
     given = [values[c % 2] for c in labels[:-1]] + ["" if "" in values else None]
-    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value(kind)})
+    labelled = datasets.Value(kind) if kind else datasets.ClassLabel(names=[*NAMES])
+    kinds = datasets.Features({"image": datasets.Image(), "label": labelled})
     datasets.Dataset.from_dict({"image": [*images], "label": given}, features=kinds).save_to_disk(str(tmp_path))
     with pytest.raises(ValueError, match="labels are missing, the first in row"):
         read(tmp_path)
@@ -150,11 +153,10 @@ def test_the_command_judges_features_of_photographs_of_any_size(small_network, t
     assert page.count('class="card"') == 24 and page.count("<img") >= 24
 
 
-def test_networks_that_do_not_exist_are_named():
-    pytest.importorskip("timm")
+def test_networks_that_do_not_exist_are_named(small_network):
     with pytest.raises(ValueError, match=r"--embed timm:resnett: the network or its weights cannot be loaded"):
-        embedding.network("timm:resnett", pretrained=False)
-    model, prepare = embedding.network("timm:test_byobnet", pretrained=False)
+        embedding.network("timm:resnett")
+    model, prepare = embedding.network(small_network)
     assert model(prepare(Image.new("RGB", (50, 40)))[None]).shape[0] == 1
     with pytest.raises(ValueError, match="must be timm:NAME"):
         embedding.check_name("clip")

@@ -18,7 +18,7 @@ PAGES = sorted((ROOT / ".docs" / "pages").glob("**/*.md"))
 REFERENCE = "\n".join(path.read_text() for path in PAGES if path.parent.name == "reference")
 WRITTEN = [ROOT / "README.md", *PAGES, *sorted((ROOT / ".github").glob("*.md"))]
 PYTHON = {path.stem: blocks for path in PAGES if (blocks := re.findall(r"```python\n(.*?)```", path.read_text(), re.S))}
-SLOW = ("denoise", "devices", "methods", "protocols", "python", "results_judge")  # they distil and train
+SLOW = ("denoise", "devices", "protocols", "python", "results_judge")  # they distil and train
 
 
 def load_file(name):

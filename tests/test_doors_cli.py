@@ -79,7 +79,7 @@ CASES = [  # others: numbers below, options in test_options.py
     ("score", ".", r"there is no file \."),
     ("checkup", "--out ck --images nothing.npz", "there is no file nothing.npz"),
     ("report", "nothing/here", "nothing/here does not exist"),
-    ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone"),
+    ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone.*Prepare it with --download or `tfds"),
 ]
 
 

@@ -17,7 +17,8 @@ from ddjax.evaluation.ranking import augmentation_robust_score, label_robust_sco
 from ddjax.execution.options import RunOptions
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
-from ddjax.training import Examples, Recipe
+from ddjax.robust import make_rule
+from ddjax.training import Examples, Recipe, make_trainer
 from ddjax.training.published import RECIPES
 
 PER_IMAGE = ("images", "labels", "ids")
@@ -118,3 +119,13 @@ def test_measures():
     assert math.isnan(thirds(np.arange(2.0))["tail"])
     assert confusion(np.array([99]), np.array([99], np.uint8), 100)[99, 99] == 1
     np.testing.assert_allclose(smoothed(np.array([[0.0, 3.0, 0.0, 0.0]]), 3), [[1.5, 1, 1, 0]])
+
+
+def test_robust_rules_train_with_augmentation_by_a_baseline_that_keeps_their_loss():
+    recipe = BASELINES["B-AUGMENTED"].recipe
+    assert recipe.augment != "none"
+    assert dataclasses.replace(recipe, augment="none") == BASELINES["B-COSINE"].recipe
+    model = build("mlp", (2, 2, 1), 2, depth=1, width=4)
+    assert make_trainer(model, recipe, make_rule("elr", 20)).rule.loss is not None
+    with pytest.raises(ValueError, match=r"recipe.cutmix must be 0.0; got 0.5.*B-AUGMENTED"):
+        make_trainer(model, BASELINES["B-DANCE"].recipe, make_rule("elr", 20))

@@ -94,6 +94,9 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
     file.write_text('mthod = "random"\n')
     with pytest.raises(ValueError, match="Did you mean 'method'"):
         from_file(file)
+    file.write_text('methods = ["random"]\n')
+    with pytest.raises(ValueError, match="describes a grid: run it with python"):
+        from_file(file)
 
 
 def test_fingerprints_name_configurations():

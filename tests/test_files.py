@@ -94,6 +94,9 @@ def test_rows_know_their_lines(tmp_path):
         (3, ["two\nlines", "1"]),
         (5, ["last", "a,b"]),
     ]
+    (tmp_path / "a.csv").write_text("id;label\n0;a,b\n")
+    with pytest.raises(ValueError, match="separates its columns by ';': save it with commas"):
+        read_rows(tmp_path / "a.csv")
 
 
 def npz_of_zeros(path, shape, **arrays):

@@ -7,8 +7,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from ddjax.models import build
+from ddjax.models.registry import _built
 from ddjax.robust import make_rule
+from ddjax.robust.rules.losses import generalised_cross_entropy
+from ddjax.robust.table import Published
 from experiments.display import tables
 from experiments.reporting.rows import read_rows
 from experiments.running import full, rules
@@ -22,6 +24,7 @@ from experiments.sweeping.grid import Grid, cells
 TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "protocol": "quick"}
 
 
+OWN = Published(generalised_cross_entropy, 120, {"q": 0.7})
 RULES = ("coteaching", "cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 
 
@@ -44,6 +47,8 @@ def row_of(shared):
 def test_names_are_read():
     assert parse("elr") == parse("robust:elr") and parse("elr").rule == "elr" and not sized("elr")
     assert parse("forward_known").known and parse("forward_known").rule == "forward"
+    own = parse(f"{__name__}:OWN")  # a rule of a fork
+    assert own.rule == f"{__name__}:OWN" and own.on_all and own.method.config(q=0.5).q == 0.5
     assert parse("rcig+relabel").relabel == "rcig" and parse("rcig+relabel").on_all and sized("rcig+relabel")
     assert parse("prune+dance").wrapper == "prune" and not parse("prune+dance").on_all
     assert parse("relabel+dance").wrapper == "relabel" and sized("soft_label+random") and not parse("dance").wrapper
@@ -160,7 +165,7 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     monkeypatch.setattr(rules, "held_out_probabilities", lambda model, *rest, **more: calls.append(model) or len(calls))
     ready = make_ready(Experiment(method="cleanlab", **TINY).settled(), shared)
     elsewhere = make_ready(Experiment(method="cleanlab", preprocess="unit", **TINY).settled(), shared)
-    plain, again, other = (build.__wrapped__.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
+    plain, again, other = (_built.__wrapped__("mlp", (8, 8, 1), 10, width=w) for w in (4, 4, 5))
     assert plain is not again
     cases = [(ready, plain), (ready, again), (ready, other), (elsewhere, plain)]
     networks = iter(network for _, network in cases)

@@ -96,14 +96,14 @@ def test_kernels_and_solves_do_not_take_less():
 
 @pytest.mark.parametrize(
     ("method", "part", "trained"),
-    [("cleanlab", rules.held_out, "rules.held_out_probabilities"), ("small_loss_prune+dm", wrapping.cleaned, None)],
+    [("cleanlab", rules.held_out, "rules.held_out_probabilities"), ("tad_reconstructed+dm", wrapping.cleaned, None)],
 )
 def test_networks_of_another_precision_are_not_shared(monkeypatch, method, part, trained):
     shared, seen = Shared(), []
     if trained:
         monkeypatch.setattr(f"experiments.running.{trained}", lambda *_, **__: seen.append(asked()))
     else:
-        monkeypatch.setitem(wrapping.cleaning.WRAPPERS, "small_loss_prune", lambda *_: seen.append(asked()))
+        monkeypatch.setitem(wrapping.cleaning.WRAPPERS, "tad_reconstructed", lambda *_: seen.append(asked()))
     for precision in ("float32", "bfloat16", "float32"):
         cell = Experiment(method=method, precision=precision, limit=100, width=4, depth=1).settled()
         with policy(precision):

@@ -100,6 +100,7 @@ def test_names_are_sums_of_parts():
         ("plain+ridge+plain*2", "has the part 'plain' twice"),
         ("plain@(plain", "must be a sum"),
         ("plian*2", "Did you mean 'plain'"),
+        ("full", "unknown method 'full'"),
         ("plain@fold", "unknown method 'fold'"),
         ("knn@folds", "unknown rule 'knn'"),
         ("knn@rounds", "unknown method that learns from soft labels"),

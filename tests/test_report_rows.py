@@ -134,6 +134,21 @@ def test_a_long_list_of_bad_rows_is_counted(tmp_path):
     assert str(error.value).count(", line ") == 10
 
 
+def test_rows_of_several_commits_are_announced(tmp_path, capsys):
+    for seed, commit in enumerate(("a1", "a1", "b2")):
+        append(tmp_path / "rows.jsonl", row(0.5, seed=seed) | {"commit": commit})
+    report(tmp_path)
+    words = "The rows are of 2 commits: a1 (2), b2 (1)."
+    assert words in capsys.readouterr().out and words in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_tables_of_an_earlier_report_in_other_formats_are_removed(tmp_path):
+    append(tmp_path / "rows.jsonl", row(0.5))
+    for formats in (("csv", "md"), ("md",)):
+        report(tmp_path / "rows.jsonl", tmp_path / "out", formats=formats, quiet=True)
+    assert [file.name for file in sorted(tmp_path.glob("out/cells.*"))] == ["cells.md"]
+
+
 def test_invalid_arguments_raise_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     append(tmp_path / "rows.jsonl", row(0.5))

@@ -41,6 +41,12 @@ def test_variants_are_named_by_the_settings_that_differ():
     assert [cell.name for cell in Study.of([rows[0], rows[2]]).cells] == ["toy, 10 per class", "toy, 1 per class"]
 
 
+def test_labels_corrected_by_students_of_several_protocols_are_apart():
+    rows = [row(0.5, method="toy+relabel", protocol=name) | {"protocol": "B-DANCE"} for name in ("dance", "ncfm")]
+    names = [f"toy+relabel (protocol={name}), 10 per class" for name in ("dance", "ncfm")]
+    assert [cell.name for cell in Study.of(rows).cells] == names
+
+
 def test_seeds_of_machines_with_different_precisions_are_one_cell():
     rows = [row(0.5, seed=0, precision="tensorfloat32"), row(0.6, seed=1, precision="float32"), row(0.7, seed=2)]
     study = Study.of(rows)

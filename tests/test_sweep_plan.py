@@ -12,6 +12,7 @@ from report_study import row
 from ddjax.distillers import DISTILLERS
 from ddjax.models import build
 from ddjax.noise import long_tail
+from ddjax.robust import make_rule
 from ddjax.storage.rows import fingerprint, hardware
 from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
@@ -29,6 +30,7 @@ from experiments.sweeping.presets import PRESETS
 from experiments.sweeping.run import groups
 from experiments.sweeping.seeds import planned_seeds
 from experiments.sweeping.store import Store
+from experiments.sweeping.whole import passes_of
 
 CPU, H200 = MACHINES["cpu2"], MACHINES["h200"]
 
@@ -182,3 +184,25 @@ def test_a_fleet_that_is_cut_is_not_blamed_for_the_memory_of_one_cell(tmp_path):
     pair, small = [Experiment(rate=rate).settled() for rate in (0.2, 0.4)], dataclasses.replace(CPU, memory=1.0)
     said = planning.listing(planning.plan([pair], Store(tmp_path), small, True), Store(tmp_path))
     assert "one cell takes more memory than there is" in said and "--fleet" not in said
+
+
+def test_robust_rules_and_wrappers_are_planned_by_their_passes():
+    assert passes_of(make_rule("elr", 20)) == (3, 0)
+    assert passes_of(make_rule("ill", 20)) == (6, 0)  # two views
+    assert passes_of(make_rule("dividemix", 20)) == (8, 1)  # two views, each guessed once; and all images per epoch
+    assert passes_of(make_rule("storm", 20))[0] == 27 and passes_of(make_rule("pls", 20)) == (3, 3)
+    common = {"dataset": "cifar10", "epochs": 30, "holdout": 0.0, "limit": 10_000, "students": 1}
+
+    def of(method):
+        return cost(Experiment(method=method, **common), CPU)
+
+    plain, two = of("ce").work.flop, of("dividemix").work.flop
+    watched = 30 * 20_000
+    assert two / plain == pytest.approx(2 * (8 * 300_000 + watched + 300_000) / (3 * 300_000 + watched), rel=0.01)
+    assert of("nested_dropout").work is None
+    assert of("herding+relabel").work.flop > of("herding").work.flop + 0.99 * of("full").work.flop
+    shared = {name: {part.key for part in of(name).common} for name in ("relabel+herding", "soft_label+herding")}
+    assert shared["relabel+herding"] == shared["soft_label+herding"] != set()
+    assert of("prune+herding").common == of("cleanlab").common == of("kd").common != ()
+    assert of("tad_reconstructed+herding").common[0].name == "networks of tad_reconstructed"
+    assert of("rdc_reconstructed").work.flop > of("dance").work.flop

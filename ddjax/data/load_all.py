@@ -15,7 +15,7 @@ from ddjax.data.loading import NAMES, load
 from ddjax.data.source import Source, Work, listing_digest
 from ddjax.data.validate import class_labels, numbered, pixels, small_classes
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.files import array_digest, cache_dir
+from ddjax.storage.files import array_digest, cache_dir, expanded
 
 Report = Callable[[int, int], None] | None
 
@@ -57,7 +57,7 @@ def load_all(
     """
     if not name:
         return load(name)  # which says what a name may be; an empty path is the working directory
-    path = pathlib.Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         if name in NAMES:
             warnings.warn(f"{name} is the folder {path.absolute()} here, not the data set of that name", stacklevel=2)

@@ -105,7 +105,7 @@ def locate(
     if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
         raise ValueError(f"name must be one of {', '.join((*NAMES, *PATTERNS))}; got {name!r}")
     shown = os.fspath(name)
-    root = files.data_dir() if data_dir is None else pathlib.Path(data_dir).expanduser()
+    root = files.data_dir() if data_dir is None else files.expanded(data_dir)
     options = {"labels": labels, "train_split": train_split, "test_split": test_split}
     there = root / f"{shown}.npz"
     given = {"labels": labels is not None, "train_split": train_split != "train", "test_split": test_split != "test"}
@@ -158,7 +158,7 @@ def remarks(dataset: Dataset) -> list[str]:
 
 
 def _cache(cache_dir: str | os.PathLike | None) -> pathlib.Path:
-    return files.cache_dir() if cache_dir is None else pathlib.Path(cache_dir).expanduser()
+    return files.cache_dir() if cache_dir is None else files.expanded(cache_dir)
 
 
 def _refuse(name: str, given: dict[str, Any], why: str) -> None:
@@ -168,7 +168,7 @@ def _refuse(name: str, given: dict[str, Any], why: str) -> None:
 
 
 def _at(shown: str, image_size: int | None, strict: bool) -> Source:
-    path = pathlib.Path(shown).expanduser()
+    path = files.expanded(shown)
     if path.is_dir():
         return folder_source(path, image_size=image_size, strict=strict)
     if path.suffix in (".npz", ".csv"):

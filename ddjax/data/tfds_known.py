@@ -70,7 +70,7 @@ def missing_message(name: str, data_dir: pathlib.Path) -> str:
             "Source: https://github.com/UCSC-REAL/cifar-10-100n."
         )
     lines.append(
-        "Prepare it with load(..., download=True)"
+        "Prepare it with download=True"
         + ("" if plain == "tiny_imagenet" else f" or `tfds build {plain} --data_dir={data_dir}`")
         + f"; or point data_dir= or TFDS_DATA_DIR to a folder that has it, or {plain}.npz."
     )

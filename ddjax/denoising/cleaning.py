@@ -19,6 +19,7 @@ from ddjax.rows import part_of
 from ddjax.training.losses import cross_entropy
 from ddjax.types import TrainSet
 
+Logits = Float[np.ndarray, "s n k"]  # of s networks
 LIKELY = 0.5  # a label is trusted if it is more likely right than wrong
 
 
@@ -70,7 +71,7 @@ def kept(train: TrainSet, keep: Bool[np.ndarray, "n"]) -> Cleaned:
     return Cleaned(rows, np.asarray(train.labels)[rows])
 
 
-def small_losses(logits: Float[np.ndarray, "s n k"], labels: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+def small_losses(logits: Logits, labels: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
     """Labels whose mean loss belongs to the low component of a two-component mixture."""
     one_hot = jnp.eye(logits.shape[2])[jnp.asarray(labels)]
     losses = jnp.mean(jnp.stack([cross_entropy(jnp.asarray(one), one_hot) for one in logits]), axis=0)
@@ -92,28 +93,35 @@ def drawn(truth: Float[np.ndarray, "n k"], seed: int) -> Int[np.ndarray, "n"]:
     return (points[:, None] >= cumulated).sum(axis=1).clip(max=truth.shape[1] - 1).astype(np.int32)
 
 
-def _small_loss_prune(train: TrainSet, networks: Networks) -> Cleaned:
-    return kept(train, small_losses(predict_early_stopped(train, networks), np.asarray(train.labels)))
+def _small_loss_prune(logits: Logits, train: TrainSet, seed: int) -> Cleaned:
+    return kept(train, small_losses(logits, np.asarray(train.labels)))
 
 
-def _relabel(train: TrainSet, networks: Networks) -> Cleaned:
+def _relabel(logits: Logits, train: TrainSet, seed: int) -> Cleaned:
     labels = np.asarray(train.labels)
-    return Cleaned(np.arange(len(labels)), corrected(judge(predict_early_stopped(train, networks), labels), labels))
+    return Cleaned(np.arange(len(labels)), corrected(judge(logits, labels), labels))
 
 
-def _soft_label(train: TrainSet, networks: Networks) -> Cleaned:
-    labels = np.asarray(train.labels)
-    found = judge(predict_early_stopped(train, networks), labels)
-    return Cleaned(np.arange(len(labels)), drawn(found.truth, networks.seed))
+def _soft_label(logits: Logits, train: TrainSet, seed: int) -> Cleaned:
+    truth = judge(logits, np.asarray(train.labels)).truth
+    return Cleaned(np.arange(len(truth)), drawn(truth, seed))
 
 
 def _tad(train: TrainSet, networks: Networks) -> Cleaned:
     return Cleaned(*diverted(train, networks))
 
 
-WRAPPERS: Mapping[str, Callable[[TrainSet, Networks], Cleaned]] = {
+def _by(decide: Callable[[Logits, TrainSet, int], Cleaned]) -> Callable[[TrainSet, Networks], Cleaned]:
+    return lambda train, networks: decide(predict_early_stopped(train, networks), train, networks.seed)
+
+
+# wrappers that need the training set only through the logits of its early-stopped networks, which they can share
+BY_LOGITS: Mapping[str, Callable[[Logits, TrainSet, int], Cleaned]] = {
     "small_loss_prune": _small_loss_prune,
     "relabel": _relabel,
     "soft_label": _soft_label,
+}
+WRAPPERS: Mapping[str, Callable[[TrainSet, Networks], Cleaned]] = {
+    **{name: _by(decide) for name, decide in BY_LOGITS.items()},
     "tad_reconstructed": _tad,
 }

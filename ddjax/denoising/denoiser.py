@@ -114,6 +114,10 @@ def denoise(
     method = method or DEFAULTS[kind]
     check_names(method=method, protocol=protocol, score=score, network=network, width=width, depth=depth, kind=kind)
     predictor = None if kind == PREDICTIONS else choose_predictor(method)
+    if not isinstance(options or {}, Mapping):
+        raise ValueError(f"options must be a dict of fields of the method's configuration; got {briefly(options)}")
+    if isinstance(class_names, str | Mapping):
+        raise ValueError(f"class_names must be a list of names, by class number; got {briefly(class_names)}")
     if options and (predictor is None or predictor.config is None):
         raise ValueError(f"method={method!r} has no options; got {sorted(options)}")
     if labels is None:
@@ -128,7 +132,7 @@ def denoise(
         seen = (read_table(features) if is_file(features) else as_table(features)).values
         data, class_names = feature_set(seen, labels, class_names)
     else:
-        seen, class_names = by_class(
+        seen, labels, class_names = by_class(
             read_table(pred_probs, PRED_PROBS) if is_file(pred_probs) else as_table(pred_probs), labels, class_names
         )
         seen, numbers, class_names = predictions(seen, labels, class_names)

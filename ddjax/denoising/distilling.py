@@ -49,10 +49,10 @@ def configured(method: Method, name: str, ipc: int, options: Mapping[str, Any], 
 def least_images(name: str, config: Any) -> int:
     """The number of images that each class must have.
 
-    It is `ipc`, but 1 for a method that takes all images, starts from noise or repeats images, and for a method of a
+    It is `ipc`, but 1 for a method that starts from noise or repeats images, and for a method of a
     fork, whose `prepare` checks for itself.
     """
-    if name not in DISTILLERS or name == "full" or getattr(config, "start", None) == "noise":
+    if name not in DISTILLERS or getattr(config, "start", None) == "noise":
         return 1
     return 1 if getattr(config, "short_class", None) == "repeat" else config.ipc
 

@@ -80,7 +80,10 @@ def class_numbers(
 
 def label_array(labels: Any) -> np.ndarray:
     """The labels as an array of text or numbers. NumPy alone would turn [1, "a"] into text, and None as well."""
-    found = np.asarray(labels)
+    found = as_array(labels, "labels")
+    if np.ma.is_masked(found):
+        raise ValueError("labels hold masked entries: leave out examples without a label")
+    found = np.asarray(found)
     mixed = found.dtype.kind in "OT" or (found.dtype.kind in "US" and not isinstance(labels, np.ndarray))
     if found.dtype.kind == "f" and (missing := np.isnan(found)).any():
         raise ValueError(f"labels hold NaN, the first at index {missing.argmax()}: leave out examples without a label")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ddjax import checks
 from ddjax.data.validate import small_classes
 from ddjax.denoising import prototypes
 from ddjax.denoising.automatic import AUTO
@@ -62,6 +63,9 @@ def distillation(name: str, method: Method) -> Predictor:
 PREDICTORS: Mapping[str, Predictor] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.PREDICTOR}
 
 
+# "full" distils nothing: its students would train on the labels that they judge
+JUDGES: Mapping[str, Method] = {name: method for name, method in DISTILLERS.items() if name != "full"}
+
 # the method for each kind of input, if none is named
 DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
 
@@ -74,7 +78,7 @@ def distiller(name: str) -> Method | None:
     """
     if name in PREDICTORS or any(mark in name for mark in "@*+"):
         return None
-    found = choose(DISTILLERS, name, "method")
+    found = choose(JUDGES, name, "method")
     return found if isinstance(found, Method) else None
 
 
@@ -85,7 +89,7 @@ def choose_predictor(name: str) -> Predictor:
       name: of a predictor or a distiller, module:ATTRIBUTE of one, or a combination (see `ddjax.denoising.combining`).
 
     Raises:
-      ValueError: the name is unknown.
+      ValueError: the name is unknown, or that of another object.
 
     Example:
       >>> choose_predictor("plain*2+ridge").takes
@@ -104,5 +108,8 @@ def choose_predictor(name: str) -> Predictor:
     if other:
         choose(LEARNERS, base, "method that learns from soft labels")
         return corrected(base, other, choose_predictor(other))
-    found = choose({**PREDICTORS, **DISTILLERS}, alone, "method")
-    return found if isinstance(found, Predictor) else distillation(alone, found)
+    found = choose({**PREDICTORS, **JUDGES}, alone, "method")
+    if isinstance(found, Predictor):
+        return found
+    checks.kind(found, Method, f"method {alone!r}", "A Predictor is taken, too")
+    return distillation(alone, found)

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddjax.data.validate import as_array
 from ddjax.denoising.judging import SUM
 from ddjax.names import few
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.delimited import Row, check_widths, read_rows
+from ddjax.storage.files import expanded
 
 log = logging.getLogger("ddjax.denoising")
 
@@ -91,10 +93,12 @@ def _classes(table: Any, plain: list[str], apart: list[str]) -> list[str]:
 
 
 def as_table(values: Any) -> Table:
-    """An array, or a data frame with the names of its columns."""
-    array, columns = np.asarray(values), getattr(values, "columns", None)
+    """An array, or a data frame with the names of its columns. Masked entries are missing: NaN."""
+    array, columns = as_array(values, "features or pred_probs"), getattr(values, "columns", None)
+    if array.dtype.name == "bfloat16" or np.ma.is_masked(array):
+        array = np.ma.filled(array.astype(np.float32), np.nan)
     if columns is None:
-        return Table(array)
+        return Table(np.asarray(array))
     if array.dtype == object:  # columns of several kinds
         _check_numbers("the data frame", values)
         array = values.to_numpy(np.float64, na_value=np.nan)
@@ -159,9 +163,7 @@ def read_columns(path: pathlib.Path) -> dict[str, list[str]]:
     header, rows = _rows(path)
     for row in rows:
         if len(row.cells) < len(header):
-            raise ValueError(
-                f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in the others"
-            )
+            raise ValueError(f"{path}, line {row.line} has {len(row.cells)} of {len(header)} columns: fill in all")
     cells = zip(*(row.cells for row in rows), strict=True)
     return {name: [cell.strip() for cell in column] for name, column in zip(header, cells, strict=True)}
 
@@ -178,7 +180,7 @@ def _rows(path: pathlib.Path) -> tuple[list[str], list[Row]]:
 
 
 def _checked(path: str | os.PathLike) -> pathlib.Path:
-    path = pathlib.Path(path).expanduser()
+    path = expanded(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} must be a file with one of the endings {', '.join(SUFFIXES)}")
     if not path.is_file():
@@ -197,10 +199,8 @@ def _named(path: pathlib.Path, found: list[str], wanted: Collection[str]) -> str
     """The one of `found` that is wanted, or the only one."""
     plain = {str(name).strip().lower(): name for name in reversed(found)}
     for name in wanted:
-        if name in found:
-            return name
-        if name.lower() in plain:
-            return plain[name.lower()]
+        if name in found or name.lower() in plain:
+            return name if name in found else plain[name.lower()]
     if len(found) == 1 and len(wanted) > 1:
         return found[0]
     raise ValueError(f"{path} holds {few(found) or 'no such array'}; it needs {' or '.join(wanted)}")
@@ -209,14 +209,13 @@ def _named(path: pathlib.Path, found: list[str], wanted: Collection[str]) -> str
 def _table(path: pathlib.Path) -> Any:
     """A pandas DataFrame of a .parquet or .csv."""
     import pandas  # loaded only for tables
+    import pyarrow.parquet
 
     header = _rows(path)[0] if path.suffix == ".csv" else None
     try:
         if header:
             table = pandas.read_csv(path, skipinitialspace=True)
         else:
-            import pyarrow.parquet
-
             _once(path, pyarrow.parquet.read_schema(path).names)
             table = pandas.read_parquet(path)
     except (ValueError, IndexError, OSError) as error:

@@ -38,32 +38,37 @@ def feature_set(
     return FeatureSet(features, numbered, len(names)), names
 
 
-def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str] | None]:
-    """Predictions with columns in the order of the classes, and the names of the classes.
+def by_class(
+    table: Table, labels: Any, class_names: Sequence[str] | None
+) -> tuple[np.ndarray, Any, Sequence[str] | None]:
+    """Predictions with columns in the order of the classes, the labels, and the names of the classes.
 
     Args:
       table: predictions.
       labels: the given labels.
       class_names: the names in order. Without them, labels that are names of columns have the order of the columns.
+        Numbers are such names, and become text, if the columns are not 0, 1, ... but other numbers.
 
     Raises:
-      ValueError: labels are no array of text or numbers; or they are numbers, and the names of the columns are not
-        0, 1, ... but other numbers; or only some of the columns are named after classes.
+      ValueError: labels are no array of text or numbers; or they are numbers, and the columns are other numbers; or
+        only some of the columns are named after classes.
     """
     values, columns = table
     if columns is None:
-        return values, class_names
+        return values, labels, class_names
     given, wanted = label_array(labels), None if class_names is None else [*map(str, class_names)]
     if wanted is None or sorted(columns) != sorted(wanted):
         if given.dtype.kind in "iu" and all(map(str.isdecimal, columns)):
             wanted = [str(c) for c in range(len(columns))]
             if class_names is None and sorted(columns) != sorted(wanted):
-                raise ValueError(
-                    f"labels are numbers, and the columns of pred_probs are {few(columns)}: number both from 0 without "
-                    "gaps, or call both by names"
-                )
+                if strange := sorted({*given.ravel().astype(str).tolist()} - {*columns}):
+                    raise ValueError(
+                        f"labels are numbers, among them {few(strange)}, and the columns of pred_probs are "
+                        f"{few(columns)}: name each column after its class"
+                    )
+                return values, given.astype(str), columns
         elif wanted is None:
-            return values, columns if set(columns) & set(given.ravel().tolist()) else None
+            return values, labels, columns if set(columns) & set(given.ravel().tolist()) else None
         elif set(columns) & set(wanted):
             raise ValueError(
                 f"the classes are {few(wanted)}, and only some of the columns of pred_probs, {few(columns)}, are named "
@@ -72,7 +77,7 @@ def by_class(table: Table, labels: Any, class_names: Sequence[str] | None) -> tu
             )
     if sorted(columns) == sorted(wanted):
         values = values[:, [columns.index(name) for name in wanted]]
-    return values, class_names
+    return values, labels, class_names
 
 
 def predictions(

@@ -82,7 +82,6 @@ NETWORKS: Mapping[str, Callable[..., nn.Module | Model]] = {
 
 
 @checked
-@functools.lru_cache(maxsize=64)  # one record per network, so that compiled programs are reused
 def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count, **options: Any) -> Model:
     """The network `name` for images [n, *image_shape], as pure functions.
 
@@ -106,6 +105,18 @@ def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count
       >>> sorted(jax.eval_shape(model.init, jax.random.key(0)))
       ['conv_0', 'head', 'norm_0']
     """
+    for option, value in options.items():
+        try:
+            hash(value)
+        except TypeError as error:
+            raise ValueError(
+                f"option {option} of network {name!r} needs a hash; got {names.briefly(value)}: pass a tuple for a list"
+            ) from error
+    return _built(name, image_shape, num_classes, **options)
+
+
+@functools.lru_cache(maxsize=64)  # one record per network, so that compiled programs are reused
+def _built(name: str, image_shape: tuple[int, int, int], num_classes: int, **options: Any) -> Model:
     make, own = names.choose(NETWORKS, name, "network", Callable), name not in NETWORKS
     if own:
         try:

@@ -1,9 +1,8 @@
-"""The order in which TFDS writes and reads a split, computed without TFDS.
+"""The order in which TFDS writes and reads the split train, computed without TFDS.
 
 TFDS writes examples sorted by the 128-bit MD5 of split name + key. The keys of CIFAR are 0, 1, 2, ...
 """
 
-import functools
 import hashlib
 from collections.abc import Iterable
 
@@ -17,18 +16,17 @@ CIFAR100_TWINS = (
 )
 
 
-def md5_order(keys: Iterable[str | int], split: str = "train") -> Int[np.ndarray, "n"]:
+def md5_order(keys: Iterable[str | int]) -> Int[np.ndarray, "n"]:
     """The order in which TFDS writes `keys`: entry j is the position of the key that is written j-th."""
-    digests = [hashlib.md5(f"{split}{key}".encode(), usedforsecurity=False).digest() for key in keys]
+    digests = [hashlib.md5(f"train{key}".encode(), usedforsecurity=False).digest() for key in keys]
     return np.array(sorted(range(len(digests)), key=digests.__getitem__), np.int64)
 
 
-def tfds_order(n: int, split: str = "train") -> Int[np.ndarray, "n"]:
+def tfds_order(n: int) -> Int[np.ndarray, "n"]:
     """The original index of each example of a one-shard TFDS split with the keys 0..n-1 (CIFAR-10, CIFAR-100).
 
     Args:
       n: number of examples.
-      split: name of the split.
 
     Returns:
       The original indices in the order of writing.
@@ -37,12 +35,7 @@ def tfds_order(n: int, split: str = "train") -> Int[np.ndarray, "n"]:
       >>> sorted(tfds_order(4).tolist())
       [0, 1, 2, 3]
     """
-    return _written(n, split).copy()
-
-
-@functools.cache
-def _written(n: int, split: str) -> np.ndarray:
-    return md5_order(range(n), split)
+    return md5_order(range(n))
 
 
 def published_order(dataset: str) -> Int[np.ndarray, "50000"]:

@@ -51,6 +51,9 @@ class NoiseSpec:
             raise ValueError(f"noise kind {self.kind!r} has its own rate; leave rate at 0 instead of {self.rate}")
         if (self.kind == "custom") != (self.matrix_file is not None):
             raise ValueError(f"matrix_file goes with kind 'custom'; got kind {self.kind!r} and {self.matrix_file!r}")
+        if self.labels_file is not None and self.kind in KINDS.keys() - HUMAN:  # an annotator of a fork may read it
+            told = f"labels_file={self.labels_file!r} holds human labels, which noise kind {self.kind!r} does not read"
+            raise ValueError(f"{told}: name a kind that does, such as 'worst', or leave the file out")
 
 
 class Noisy(NamedTuple):
@@ -170,6 +173,8 @@ def _from_matrix(spec: NoiseSpec, truth: Truth, matrix: np.ndarray) -> tuple[Any
 
 
 def _matrix_kind(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    if spec.matrix_file is not None:
+        return _from_matrix(spec, truth, transition.load_matrix(spec.matrix_file, truth.num_classes))
     counts = np.bincount(truth.labels, minlength=truth.num_classes)
     matrix = transition.matrix(spec.kind, spec.rate, truth.num_classes, truth.dataset, counts)
     return _from_matrix(spec, truth, matrix)
@@ -181,17 +186,13 @@ def _from_fork(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
         try:
             inspect.signature(own).bind(spec.rate, truth.num_classes, dataset=None, counts=None)
         except TypeError as error:
-            wanted = "a function (rate, num_classes, **context) that returns a matrix, or an Annotator"
-            raise ValueError(f"noise kind {spec.kind!r} must be {wanted}: {error}") from error
+            words = "must be a function (rate, num_classes, **context) that returns a matrix, or an Annotator"
+            raise ValueError(f"noise kind {spec.kind!r} {words}: {error}") from error
         return _matrix_kind(spec, truth)
     drawn = as_labels(own.draw(spec, truth), truth.num_classes, f"labels of {spec.kind!r}")
     if drawn.shape != truth.labels.shape:
         raise ValueError(f"{spec.kind!r} gave {len(drawn)} labels for {len(truth.labels)} examples")
     return drawn, {"sampler": spec.kind, "seed": spec.seed}
-
-
-def _custom(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
-    return _from_matrix(spec, truth, transition.load_matrix(spec.matrix_file, truth.num_classes))
 
 
 def _human(spec: NoiseSpec, truth: Truth, *, name: str, surrogate: bool) -> tuple[Any, dict]:
@@ -238,13 +239,12 @@ def _pmd(spec: NoiseSpec, truth: Truth, *, kind: str) -> tuple[Any, dict]:
 KINDS: dict[str, Callable[..., tuple[Any, dict]]] = {
     "clean": _unchanged,
     **dict.fromkeys(transition.KINDS, _matrix_kind),
-    "custom": _custom,
+    "custom": _matrix_kind,
     **{name: partial(_human, name=name, surrogate=False) for name in human.SETS},
     **{f"human_surrogate:{name}": partial(_human, name=name, surrogate=True) for name in human.SETS},
     "part_dependent": _part_dependent,
     "pmd": partial(_pmd, kind="I"),
     **{f"pmd:{kind}": partial(_pmd, kind=kind) for kind in instance.KEEP},
 }
-RATELESS = frozenset(
-    name for name, draw in KINDS.items() if draw in (_unchanged, _custom) or getattr(draw, "func", None) is _human
-)
+HUMAN = frozenset(name for name, draw in KINDS.items() if getattr(draw, "func", None) is _human)
+RATELESS = HUMAN | {"clean", "custom"}

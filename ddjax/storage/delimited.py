@@ -42,7 +42,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     """Read the rows of a .csv. Empty lines are skipped.
 
     Raises:
-      ValueError: the file is not UTF-8, or a quote is not closed.
+      ValueError: the file is not UTF-8, a quote is not closed, or the columns are separated by another character.
 
     Example:
       >>> import tempfile
@@ -60,6 +60,8 @@ def read_rows(path: pathlib.Path) -> list[Row]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"{path}, line {line}: {error}; a cell that begins with a quote must end with one") from error
+    if rows and len(rows[0].cells) == 1 and (other := next((mark for mark in ";\t" if mark in rows[0].cells[0]), None)):
+        raise ValueError(f"{path} separates its columns by {other!r}: save it with commas")
     return rows
 
 

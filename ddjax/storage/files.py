@@ -15,14 +15,19 @@ OLD = ".old"  # suffix of a folder that is being replaced
 ASIDE = ".aside-"  # prefix of a temporary folder; a killed process leaves one behind
 
 
+def expanded(path: str | os.PathLike) -> pathlib.Path:
+    """A path with a home directory in place of ~; that of an unknown user, ~NAME/..., stays as it is."""
+    return pathlib.Path(os.path.expanduser(path))
+
+
 def cache_dir() -> pathlib.Path:
     """The directory of everything that can be computed again: `$DDJAX_CACHE`, or `~/.cache/ddjax`."""
-    return pathlib.Path(os.environ.get("DDJAX_CACHE") or "~/.cache/ddjax").expanduser()
+    return expanded(os.environ.get("DDJAX_CACHE") or "~/.cache/ddjax")
 
 
 def data_dir() -> pathlib.Path:
     """The TFDS directory: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`."""
-    return pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 def manual_dir(root: pathlib.Path | None = None) -> pathlib.Path:

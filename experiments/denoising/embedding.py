@@ -30,12 +30,11 @@ def check_name(name: str) -> None:
         raise ValueError("--embed needs timm and torch: pip install -e '.[embed]'") from error
 
 
-def network(name: str, *, pretrained: bool = True) -> tuple[Any, Callable[[Image.Image], Any]]:
+def network(name: str) -> tuple[Any, Callable[[Image.Image], Any]]:
     """A network without its classifier, and what prepares a picture for it.
 
     Args:
       name: timm:NAME; timm:local-dir:PATH is a network that `timm.models.save_for_hf_hub` wrote.
-      pretrained: load the weights, from the cache or the hub. False is for tests.
 
     Raises:
       ValueError: the name is unknown, or there are no weights.
@@ -43,7 +42,7 @@ def network(name: str, *, pretrained: bool = True) -> tuple[Any, Callable[[Image
     import timm
 
     try:
-        model = timm.create_model(name.removeprefix(PREFIX), pretrained=pretrained, num_classes=0).eval()
+        model = timm.create_model(name.removeprefix(PREFIX), pretrained=True, num_classes=0).eval()
     except Exception as error:  # timm and the hub raise many kinds
         first = str(error).splitlines()[:1] or [type(error).__name__]
         raise ValueError(
@@ -55,7 +54,7 @@ def network(name: str, *, pretrained: bool = True) -> tuple[Any, Callable[[Image
 
 
 def embedded(
-    name: str, opened: Open, count: int, identity: Any, folder: pathlib.Path, view: Any, *, pretrained: bool = True
+    name: str, opened: Open, count: int, identity: Any, folder: pathlib.Path, view: Any
 ) -> Float[np.ndarray, "n d"]:
     """The features of all pictures, memory-mapped. A stopped run continues after its last batch.
 
@@ -66,7 +65,6 @@ def embedded(
       identity: what distinguishes these pictures from others, as JSON.
       folder: where the features are kept.
       view: shows the progress.
-      pretrained: see `network`.
 
     Raises:
       ValueError: the network cannot be loaded.
@@ -74,11 +72,13 @@ def embedded(
     import timm
     import torch
 
-    stem = folder / f"embedding-{fingerprint([name, count, identity, timm.__version__, pretrained])}"
+    stem = (
+        folder / f"embedding-{fingerprint([name, count, identity, timm.__version__, True])}"
+    )  # True: as in earlier keys
     whole, part, clock = (stem.with_name(stem.name + end) for end in (".npy", ".part.npy", ".part.json"))
     if not whole.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        model, prepare = network(name, pretrained=pretrained)
+        model, prepare = network(name)
         done = json.loads(clock.read_text()) if clock.exists() and part.exists() else 0
         with torch.inference_mode(), view.task(f"computing features by {name}") as show, stopping.deferred():
             for first in range(done, count, BATCH):

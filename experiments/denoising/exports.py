@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from ddjax.denoising import DenoiseReport
-from ddjax.storage.files import replacing, replacing_folder
+from ddjax.storage.files import expanded, replacing, replacing_folder
 from experiments.denoising import huggingface
 from experiments.denoising.gallery import png
 from experiments.denoising.pictures import files
@@ -65,7 +65,7 @@ def label_studio(found: Found, folder: pathlib.Path) -> pathlib.Path:
     """
     report, task, paths = found.report, found.task, found.files
     believed = report.looks_like
-    root = pathlib.Path(os.path.abspath(pathlib.Path(found.settings.data or "").expanduser())).parent
+    root = pathlib.Path(os.path.abspath(expanded(found.settings.data or ""))).parent
     if task.images is not None:
         kind, value = "Image", "image"
     else:
@@ -141,7 +141,7 @@ def hugging_face(found: Found, folder: pathlib.Path) -> pathlib.Path:
     import datasets
 
     report, task, path = found.report, found.task, folder / "hf"
-    source = pathlib.Path(found.settings.data or "").expanduser()
+    source = expanded(found.settings.data or "")
     kind = datasets.ClassLabel(names=[*report.class_names])
     added = {
         "id": report.ids.tolist(),

@@ -38,7 +38,8 @@ def load(
     kinds = rows_of.features
     labels = column_of_labels(folder, kinds, label_column)
     given = rows_of.select_columns(labels)[:][labels]
-    if empty := [row for row, label in enumerate(given) if label in (None, "") or label != label]:
+    none = (None, "", -1) if hasattr(kinds[labels], "names") else (None, "")  # -1 of a ClassLabel is no label
+    if empty := [row for row, label in enumerate(given) if label in none or label != label]:
         raise ValueError(
             f"{folder}: {len(empty)} labels are missing, the first in row {empty[0]}: fill in or remove them"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ddjax.data import Dataset
+from ddjax.storage.files import expanded
 from experiments.denoising import huggingface
 from experiments.denoising.embedding import Open
 
@@ -21,7 +22,7 @@ def opener(source: str, dataset: Dataset, rows: np.ndarray, image_column: str | 
       rows: of the data set that are judged.
       image_column: of a folder of the package datasets.
     """
-    path = pathlib.Path(source).expanduser()
+    path = expanded(source)
     if huggingface.is_dataset(path):
         raw = huggingface.raw_images(path, image_column)
         return lambda row: _upright(io.BytesIO(raw(int(dataset.ids[rows[row]]))))
@@ -33,7 +34,7 @@ def opener(source: str, dataset: Dataset, rows: np.ndarray, image_column: str | 
 
 def files(source: str, dataset: Dataset, names: Sequence[str] | np.ndarray) -> list[pathlib.Path] | None:
     """The file of each name, if the source is a folder or a .csv of images; otherwise None."""
-    path = pathlib.Path(source).expanduser()
+    path = expanded(source)
     if dataset.keys is None or huggingface.is_dataset(path) or not (path.is_dir() or path.suffix == ".csv"):
         return None
     root = path if path.is_dir() else path.parent

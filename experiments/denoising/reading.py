@@ -18,7 +18,7 @@ from ddjax.names import few
 from ddjax.noise import NoiseSpec
 from ddjax.noise.spec import apply
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.files import array_digest
+from ddjax.storage.files import array_digest, expanded
 from experiments.denoising import embedding, huggingface
 from experiments.denoising.pictures import opener
 from experiments.denoising.settings import Settings, least
@@ -82,10 +82,10 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
         with view.log():
             listed = tables.read_labels(settings.labels, settings.label_column)
         _as_many(matrix, len(listed.labels), f"labels in {settings.labels}", settings.pred_probs)
-        classes = None
+        given, classes = listed.labels, None
         if settings.pred_probs:
-            matrix, classes = by_class(table, listed.labels, None)
-        task = Task(file.stem, {settings.kind: matrix}, listed.labels, listed.ids, classes, texts=listed.texts)
+            matrix, given, classes = by_class(table, given, None)
+        task = Task(file.stem, {settings.kind: matrix}, given, listed.ids, classes, texts=listed.texts)
         return task if settings.noise == "clean" else _with_noise(task, settings, rate)
     view.say(f"reading {settings.data}")
     dataset = _dataset(settings, options, view)
@@ -102,7 +102,7 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:
         if settings.pred_probs:
-            matrix, _ = by_class(table, dataset.labels, dataset.class_names)
+            matrix, *_ = by_class(table, dataset.labels, dataset.class_names)
         _as_many(matrix, len(dataset.labels), f"images of {settings.data}", settings.pred_probs)
         wanted = _file_rows(settings.data, len(dataset.labels))[rows]
         matrix = matrix if np.array_equal(wanted, np.arange(len(dataset.labels))) else np.take(matrix, wanted, axis=-2)
@@ -140,13 +140,13 @@ def output_of(settings: Settings, name: str) -> pathlib.Path:
 
     By default it is named after the path of the data, so that files of one name in several folders do not share it.
     """
-    place = pathlib.Path(settings.data or settings.features or settings.pred_probs or "").expanduser().resolve()
+    place = expanded(settings.data or settings.features or settings.pred_probs or "").resolve()
     if place != pathlib.Path.cwd() and place.exists():
         inside = place.is_relative_to(pathlib.Path.cwd())
         name = str(place.relative_to(pathlib.Path.cwd() if inside else place.anchor))
     parts = [name, settings.judge] + [settings.noise] * (settings.noise != "clean")
     default = pathlib.Path("runs") / "denoise" / re.sub(r"[/\\:]", "_", "-".join(parts))
-    return (settings.out or default).expanduser()
+    return expanded(settings.out or default)
 
 
 def kept_in(settings: Settings, name: str) -> pathlib.Path:
@@ -156,9 +156,9 @@ def kept_in(settings: Settings, name: str) -> pathlib.Path:
 
 def _check_output(settings: Settings, name: str) -> None:
     """Raise a ValueError if the output would replace a file that is read, or lie among the class folders."""
-    out, data = output_of(settings, name).resolve(), pathlib.Path(settings.data or "").expanduser()
+    out, data = output_of(settings, name).resolve(), expanded(settings.data or "")
     for file in (settings.data and data, settings.features, settings.pred_probs, settings.labels, settings.decisions):
-        path = file and file.expanduser().resolve()
+        path = file and expanded(file).resolve()
         if path and path.name in OUTPUTS and path.parent == out:
             raise ValueError(f"{file} is read, and the output would replace it: choose another folder by --out")
     if not settings.data or not data.is_dir() or huggingface.is_dataset(data):
@@ -173,7 +173,7 @@ def _check_output(settings: Settings, name: str) -> None:
 def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
     assert settings.data is not None
     size = settings.image_size or (embedding.SHOWN if settings.embed else None)
-    place = pathlib.Path(settings.data).expanduser()
+    place = expanded(settings.data)
     if huggingface.is_dataset(place):
         columns = {"image_column": settings.image_column, "label_column": settings.label_column}
         return huggingface.load(place, image_size=size, **columns)
@@ -195,7 +195,7 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
 
 def _file_rows(source: str, count: int) -> Int[np.ndarray, "n"]:
     """The row in the source of each image: those of an .npz are loaded in the order of their ids."""
-    path = pathlib.Path(source).expanduser()
+    path = expanded(source)
     if path.suffix != ".npz" or "ids" not in npz_headers(path):
         return np.arange(count)
     return np.argsort(read_npz(path, ["ids"])["ids"].reshape(count), kind="stable")

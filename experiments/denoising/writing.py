@@ -17,7 +17,7 @@ from ddjax.denoising import DenoiseReport
 from ddjax.denoising.report import KIND
 from ddjax.denoising.tables import label_column, read_columns
 from ddjax.storage.arrays import npz_headers, read_npz
-from ddjax.storage.files import remove, replacing
+from ddjax.storage.files import expanded, remove, replacing
 from experiments.denoising import huggingface
 from experiments.denoising.reading import OUTPUTS, Task
 from experiments.denoising.settings import Settings
@@ -46,11 +46,11 @@ def write_cleaned(report: DenoiseReport, task: Task, settings: Settings, folder:
     names = np.array(report.class_names)
     if task.dataset is None:
         if settings.labels and settings.labels.suffix == ".csv":
-            _labels(settings.labels.expanduser(), settings.label_column, names[labels].tolist(), path)
+            _labels(expanded(settings.labels), settings.label_column, names[labels].tolist(), path)
         else:
             _table(path, ("id", "label"), zip(report.ids, names[labels], strict=True))
         return path
-    given, dataset = pathlib.Path(settings.data or "").expanduser(), task.dataset
+    given, dataset = expanded(settings.data or ""), task.dataset
     if given.suffix == ".npz" and given.is_file():
         return _npz(given, dataset.ids, labels, folder / "cleaned.npz")
     if given.suffix == ".csv" and given.is_file():

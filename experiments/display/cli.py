@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from ddjax import stopping
+from ddjax.storage.files import expanded
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FULL = ". Free space there and run the same command again: it continues from what was saved."
@@ -137,7 +138,7 @@ def make_deterministic() -> None:
 def use_data_dir(folder: str | None) -> None:
     """Make `folder` the TFDS directory of this process and of those that it starts; None leaves the default."""
     if folder is not None:
-        os.environ["TFDS_DATA_DIR"] = str(pathlib.Path(folder).expanduser().absolute())
+        os.environ["TFDS_DATA_DIR"] = str(expanded(folder).absolute())
 
 
 def join_hosts() -> None:

@@ -11,7 +11,7 @@ from ddjax.noise.spec import RATELESS
 from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
 from experiments.reporting.seeding import draw_of, told_apart
 from experiments.running.config import Experiment, baseline_of
-from experiments.running.methods import last_part
+from experiments.running.methods import RELABEL, last_part
 
 MOMENTS = ("last", "best", "picked")
 SELECTIONS = ("random", "herding", "kcenter")  # controls: they select images and learn nothing
@@ -127,9 +127,12 @@ def whole_name(cell: Cell, cells: Sequence[Cell]) -> str:
 def variant(config: dict[str, Any]) -> str:
     """Return the non-default settings that no other column shows, as `name=value`."""
     plain = dataclasses.asdict(Experiment()) | {"precision": PRECISION}
+    named = {*_NAMED, "options"} - (
+        {"protocol"} if str(config.get("method")).endswith(RELABEL) else set()
+    )  # of students
     parts = []
     for name, value in config.items():
-        if name not in _NAMED and name != "options" and value is not None and value != plain.get(name):
+        if name not in named and value is not None and value != plain.get(name):
             parts.append(f"{name}={value}")
     return ", ".join([*parts, *config.get("options", ())])
 

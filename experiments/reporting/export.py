@@ -93,11 +93,15 @@ def _everything(study: Study) -> list[Compared]:
 
 
 def write(folder: pathlib.Path, name: str, records: list[dict[str, Any]], formats: Sequence[str]) -> None:
-    """Write the records as `folder/name.FORMAT`, one file per format."""
+    """Write the records as `folder/name.FORMAT`, and remove the files of other formats, which are of earlier rows."""
     frame = pandas.DataFrame(records).astype({"ipc": "Int64"})  # the full set has no size: pandas would make floats
-    for kind in formats:
-        with replacing(folder / f"{name}.{kind}") as file:
-            file.write(FORMATS[kind](frame))
+    for kind, made in FORMATS.items():
+        path = folder / f"{name}.{kind}"
+        if kind not in formats:
+            path.unlink(missing_ok=True)
+            continue
+        with replacing(path) as file:
+            file.write(made(frame))
 
 
 def as_markdown(frame: pandas.DataFrame) -> str:

@@ -12,7 +12,7 @@ from experiments.reporting.figures import Figure
 from experiments.reporting.inference import LEVEL
 from experiments.reporting.opening import headline, methods
 from experiments.reporting.pictures import PER_CLASS, gallery, sources
-from experiments.reporting.rows import Rows, left_out
+from experiments.reporting.rows import Rows, left_out, of_commits
 from experiments.reporting.svg import STYLE, colours, variables
 from experiments.reporting.verdicts import effect_in_short, effect_of, lacks
 
@@ -75,6 +75,7 @@ def page(
         cells=[*cells, *ordered(study.attacked)],
         missing=tables.places(rows.missing),
         left_out=left_out(rows.bad),
+        commits=of_commits(rows.done),
         **{"rows": rows, "verdicts": verdicts, "figures": figures, "results": results},
         **{"pictures": pictures, "more_sets": more_sets, "source_classes": source_classes},
         **{"confusions": confusions, "recalls": recalls},

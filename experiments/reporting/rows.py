@@ -1,10 +1,12 @@
 """Read result rows from a sweep's directory, a directory of single runs, or one file of JSON lines."""
 
+import collections
 import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ddjax.names import few
 from ddjax.storage.rows import parsed, scan, text_of
 from experiments.reporting.checking import BadRow, wrong
 from experiments.sweeping.store import FAILED, NAMED, PLAN
@@ -62,6 +64,13 @@ def left_out(bad: Sequence[BadRow]) -> list[str]:
     more = [f"and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     count = "1 record cannot be used and is" if len(bad) == 1 else f"{len(bad)} records cannot be used and are"
     return [f"{count} left out:", *map(str, bad[:SHOWN]), *more]
+
+
+def of_commits(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the commits of rows that are of several, with the numbers of their rows; otherwise an empty text."""
+    counts = collections.Counter(row.get("commit") or "unknown" for row in rows).most_common()
+    listed = few([f"{name} ({count})" for name, count in counts])
+    return f"The rows are of {len(counts)} commits: {listed}." if len(counts) > 1 else ""
 
 
 def _plan(file: pathlib.Path) -> tuple[list[dict[str, Any]], list[BadRow]]:

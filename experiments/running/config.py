@@ -63,7 +63,8 @@ class Experiment:
         steps: distillation steps, the method's own number by default.
         protocol: how students are trained: datm, dance, rcig, frepo, ncfm, common, quick, dd-ranking, or
             module:ATTRIBUTE.
-        baseline: for method full: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-PLAIN; by default the protocol's.
+        baseline: for method full and robust rules: B-DATM, B-DANCE, B-RCIG*, B-EVAL, B-COSINE, B-AUGMENTED, B-PLAIN; by
+            default the protocol's.
         noise_seed: of the noise.
         sampler: numpy_legacy (bit-exact to published noise) or jax (one key per id).
         order: original, or tfds for noise that was drawn in the read order of TFDS.
@@ -147,7 +148,10 @@ def from_file(path: pathlib.Path) -> Experiment:
     Raises:
       ValueError: the file is not TOML, a key is unknown, or a value is wrong.
     """
-    table = known_settings(read_toml(path), Experiment, path)
+    table = read_toml(path)
+    if isinstance(table.get("datasets", table.get("methods")), list):
+        raise ValueError(f"{path} describes a grid: run it with python -m experiments.sweep --config {path}")
+    known_settings(table, Experiment, path)
     try:
         return Experiment(**table)
     except ValueError as error:
@@ -164,12 +168,11 @@ def read_toml(path: pathlib.Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not TOML: {error}") from error
 
 
-def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> Mapping[str, Any]:
-    """The table, if its keys are fields of the dataclass `kind`; else a ValueError that names the key."""
+def known_settings(table: Mapping[str, Any], kind: type, path: pathlib.Path) -> None:
+    """Raise a ValueError that names a key of the table which is no field of the dataclass `kind`."""
     known = [field.name for field in dataclasses.fields(kind)]
     for name in table:
         check_known(f"setting in {path}", name, known)
-    return table
 
 
 def method_config(kind: type, experiment: Experiment) -> Any:

@@ -2,6 +2,7 @@
 
 full, random, rcig, module:METHOD     a distiller of the library, or one of a fork
 elr, coteaching, robust:elr, ...      training on all images by a rule of ddjax.robust
+module:RULE                           ... by a rule of a fork, a `Published`
 forward_known, backward_known         ... with the true transition matrix: an upper bound
 cleanlab                              training on all images that cleanlab does not prune
 rcig+relabel                          distil, let students correct the labels, train on all images
@@ -23,6 +24,7 @@ from ddjax.distillers import DISTILLERS
 from ddjax.names import choose, unknown
 from ddjax.ranges import Natural
 from ddjax.robust import RULES
+from ddjax.robust.table import Published
 from ddjax.types import Method
 
 KNOWN = {"forward_known": "forward", "backward_known": "backward"}
@@ -72,6 +74,9 @@ def parse(name: str) -> Parsed:
         raise unknown("robust rule", rule, [each for each in RULES if each != _ALONE])
     if name not in DISTILLERS and ":" not in name:
         raise unknown("method", name, names())
+    found = choose(DISTILLERS, name, "method")
+    if isinstance(found, Published) and not found.data:  # a fork's rule
+        return Parsed(full._replace(config=_options(name)), True, False, rule=name)
     return Parsed(choose(DISTILLERS, name, "method", Method), False, True)
 
 
@@ -108,11 +113,11 @@ def _distiller(name: str, combined: str) -> Method:
 @functools.cache
 def _options(rule: str) -> type:
     """The settings of a rule as a configuration, for --options."""
-    published, settings = RULES[rule], [("ipc", Natural, 0)]
+    published, settings = choose(RULES, rule, "robust rule", Published), [("ipc", Natural, 0)]
     wanted = typing.get_type_hints(published.make, include_extras=True)
     for name, parameter in inspect.signature(published.make).parameters.items():
         default = published.settings.get(name, parameter.default)
         if isinstance(default, (bool, int, float, str)):
-            settings.append((name, wanted[name], default))
+            settings.append((name, wanted.get(name, type(default)), default))
     checks = {"__post_init__": ranges.fields}
     return dataclasses.make_dataclass(f"{rule}_options", settings, frozen=True, namespace=checks)

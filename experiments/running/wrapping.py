@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ddjax.denoising import cleaning
-from ddjax.denoising.networks import Networks
+from ddjax.denoising.networks import Networks, predict_early_stopped
 from ddjax.types import TrainSet
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
@@ -22,7 +22,8 @@ def seen(cell: Ready, shared: Shared) -> TrainSet:
 
 
 def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
-    """The rows and labels that a wrapper keeps; methods with equal data, labels and seed share them.
+    """The rows and labels that a wrapper keeps. Methods with equal data, labels and seed share them, and wrappers share
+    the early-stopped networks.
 
     The networks of a wrapper train for their own epochs, those of cleanlab for the baseline's; see `cleaner`.
     """
@@ -32,7 +33,15 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     assert name is not None
     model, kept = cell.network(cell.baseline.network), shared.checkpoints([cell], "cleaning")
     networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
-    return shared.once("cleaned", (name, *networks_key(cell, model)), lambda: cleaning.WRAPPERS[name](train, networks))
+    key = networks_key(cell, model)
+
+    def made() -> cleaning.Cleaned:
+        if name not in cleaning.BY_LOGITS:
+            return cleaning.WRAPPERS[name](train, networks)
+        logits = shared.once("early", key, lambda: predict_early_stopped(train, networks))
+        return cleaning.BY_LOGITS[name](logits, train, experiment.seed)
+
+    return shared.once("cleaned", (name, *key), made)
 
 
 def cleaner(cell: Ready) -> list[Any]:

@@ -4,6 +4,7 @@ Nothing is loaded or compiled. Predictions are accurate to a factor of about two
 rows of other labels or seeds.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,10 +12,11 @@ from typing import NamedTuple
 from ddjax.evaluation import protocols
 from ddjax.evaluation.rates import SAMPLE
 from experiments.running.config import Experiment
-from experiments.running.methods import parse
-from experiments.running.shared import TOO_FEW, chosen_baseline, least_of, loaded, network, pieces
+from experiments.running.methods import Parsed, parse
+from experiments.running.shared import TOO_FEW, least_of, loaded, network, pieces
 from experiments.sweeping.machines import MACHINES, Machine
 from experiments.sweeping.operations import distillation
+from experiments.sweeping.whole import on_all
 from experiments.sweeping.work import FLOAT, Common, Shape, Work, data_bytes, training
 
 ROW_BYTES = 60_000
@@ -72,11 +74,10 @@ def shape_of(cell: Experiment) -> Shape:
 
 def cost(cell: Experiment, machine: Machine) -> Cost:
     """Cost of a cell on a machine, which decides how much runs in parallel."""
-    shape = shape_of(cell)
-    if cell.method == "full":
-        return Cost(_full(cell, shape, machine), ROW_BYTES, data_bytes(shape))
-    stored = 0 if parse(cell.method).on_all else cell.ipc * shape.classes
-    disk = ROW_BYTES + stored * (math.prod(shape.image) + shape.classes) * FLOAT
+    shape, parsed = shape_of(cell), parse(cell.method)
+    if parsed.on_all:
+        return _on_all(cell, parsed, shape, machine)
+    disk = ROW_BYTES + cell.ipc * shape.classes * (math.prod(shape.image) + shape.classes) * FLOAT
     if (made := distillation(cell, shape, machine)) is None:
         return Cost(None, disk, 0.0)
     return Cost(made.work.then(_students(cell, shape, made.images, machine)), disk, data_bytes(shape), made.common)
@@ -98,15 +99,16 @@ def members_that_fit(cell: Experiment, room: float) -> int:
     return max(1, int((0.8 * room - known.data) / (known.work.memory - known.data)))
 
 
-def _full(cell: Experiment, shape: Shape, machine: Machine) -> Work:
-    baseline = chosen_baseline(cell)
-    recipe = protocols.adapted(baseline.recipe, epochs=cell.epochs)
-    model, members = network(cell, baseline.network, shape.image, shape.classes), cell.students or 1
-    whole = training(recipe, model, shape, shape.train, recipe.epochs * (shape.train + shape.test), members, machine)
-    if not cell.holdout:
-        return whole
-    out = round(shape.train * cell.holdout)
-    return whole.then(training(recipe, model, shape, shape.train - out, recipe.epochs * out, members, machine))
+def _on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> Cost:
+    if (known := on_all(cell, parsed, shape, machine)) is None:
+        return Cost(None, ROW_BYTES, 0.0)
+    work, common = known
+    if parsed.relabel:  # a set is distilled first, and its students correct the labels
+        first = cost(dataclasses.replace(cell, method=parsed.relabel), machine)
+        if first.work is None:
+            return Cost(None, ROW_BYTES, 0.0)
+        work, common = first.work.then(work), first.common
+    return Cost(work, ROW_BYTES, data_bytes(shape), common)
 
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:

@@ -3,6 +3,7 @@
 Constants without a formula are fitted to measured steps, as noted at each.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 
 from ddjax.distillers.datm import memory
 from ddjax.distillers.ncfm.matching import REPEATED
+from ddjax.evaluation import BASELINES
 from ddjax.experts import size
 from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
@@ -20,12 +22,7 @@ from ddjax.training.published import pool_recipe
 from ddjax.types import Model
 from experiments.running.config import Experiment
 from experiments.sweeping.machines import Machine
-from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, training
-
-
-def labels_of(cell: Experiment) -> tuple:
-    """Key of the cell's given labels."""
-    return cell.dataset, cell.limit, cell.imbalance, cell.noise, cell.rate, cell.noise_seed
+from experiments.sweeping.work import FLOAT, GRADIENT, Common, Shape, Work, data_bytes, held, labels_of, training
 
 
 def selected(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
@@ -110,6 +107,20 @@ def ncfm(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mac
     return work._replace(flop=work.flop + config.steps * more), common
 
 
+def rdc(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
+    """RDC: DANCE, a contrast of augmented copies and of their mixtures with images, and a short training before."""
+    work, common = dance(cell, config, model, shape, machine)
+    learned = shape.classes * config.copies * min(config.cap, config.ipc * config.factor_for(shape.image) ** 2)
+    if not config.contrast:
+        learned = 0
+    flop = 2 * GRADIENT * learned * forward_flop(model, shape.image)
+    recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
+    warmup = training(recipe, model, shape, shape.train, shape.train, 1, machine)
+    peak = max(work.memory, data_bytes(shape) + 2 * held(model, shape, learned))
+    own = Work(work.flop + config.steps * flop, work.passes + config.steps * 2, peak)
+    return warmup.then(own), common
+
+
 def _fleet(
     name: str,
     key: tuple,
@@ -134,4 +145,5 @@ FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("datm", "mtt"), datm),
     **dict.fromkeys(("dance", "dm"), dance),
     "ncfm": ncfm,
+    "rdc_reconstructed": rdc,
 }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddjax import ranges
+from ddjax.noise.spec import HUMAN, KINDS
 from ddjax.ranges import Count, Seed, Share
 from experiments.running.config import BASELINE_OF, Experiment, baseline_of, drawn, known_settings, read_toml
 from experiments.running.methods import parse, sized
@@ -65,13 +66,11 @@ def rounds(*grids: Grid) -> list[list[Experiment]]:
 
 
 def _cells(grid: Grid) -> Iterator[Experiment]:
-    whole: dict[str, str] = {}  # the name for runs of a full-set baseline -> the grid's first protocol that has it
-    for protocol in grid.protocols:
-        whole.setdefault(_FIRST[baseline_of(protocol)], protocol)
+    whole = dict.fromkeys(_FIRST[baseline_of(protocol)] for protocol in grid.protocols)  # names of full-set baselines
     for seed, dataset, method in itertools.product(grid.seeds, grid.datasets, grid.methods):
         parsed, protocols = parse(method), grid.protocols
-        if parsed.on_all:  # students that correct labels are those of the protocol; otherwise it changes nothing
-            protocols = tuple(whole.values() if parsed.relabel else whole)
+        if parsed.on_all and not parsed.relabel:  # students that correct labels are those of the protocol
+            protocols = tuple(whole)
         for ipc in grid.ipc if sized(method) else grid.ipc[:1]:
             own = grid.of_method.get(method, {})
             given = {**grid.everywhere, **own.get(0, {}), **own.get(ipc, {})}
@@ -80,6 +79,8 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
+                if kind in KINDS.keys() - HUMAN:
+                    settings = {**settings, "labels_file": None}
                 # innermost, because protocols share a distilled set
                 for protocol in protocols:
                     cell = Experiment(
@@ -147,7 +148,10 @@ def from_file(path: pathlib.Path) -> Grid:
     Raises:
       ValueError: the file is not TOML, or a setting is unknown or wrong.
     """
-    table = dict(known_settings(read_toml(path), Grid, path))
+    table = read_toml(path)
+    if isinstance(table.get("dataset", table.get("method")), str):
+        raise ValueError(f"{path} describes one experiment: run it with python -m experiments.one --config {path}")
+    known_settings(table, Grid, path)
     own = {
         method: {_size(i, method, path): _settings(each, path) for i, each in _table(per_ipc, path).items()}
         for method, per_ipc in _table(table.pop("of_method", {}), path).items()
@@ -170,7 +174,8 @@ def _table(value: Any, path: pathlib.Path) -> dict[str, Any]:
 
 def _settings(value: Any, path: pathlib.Path) -> Settings:
     """Settings of cells that are no axis of the grid."""
-    table = known_settings(_table(value, path), Experiment, path)
+    table = _table(value, path)
+    known_settings(table, Experiment, path)
     for name in table:
         if name in AXES:
             raise ValueError(f"{path}: {name} is an axis of the grid: write {AXES[name]} = [...] above the first table")

@@ -10,10 +10,11 @@ from ddjax.evaluation import protocols
 from ddjax.storage.rows import fingerprint
 from ddjax.training import Recipe
 from experiments.running.config import Experiment, method_config
-from experiments.running.methods import parse
+from experiments.running.methods import last_part, parse
 from experiments.running.shared import chosen_baseline, network
 from experiments.sweeping.formulas import FORMULAS
 from experiments.sweeping.machines import MACHINES, Machine
+from experiments.sweeping.whole import before
 from experiments.sweeping.work import Common, Shape, Work, training
 
 ANY = MACHINES["cpu2"]  # the machine decides memory and passes, not how many operations there are
@@ -49,15 +50,18 @@ class Distillation(NamedTuple):
 
 
 def distillation(cell: Experiment, shape: Shape, machine: Machine) -> Distillation | None:
-    """Of a cell on a machine; None for a method without a formula, such as robust rules and cleaning methods."""
+    """Of a cell on a machine; None for a method without a formula, and for training on all images."""
     parsed, protocol = parse(cell.method), protocols.named(cell.protocol)
-    if parsed.on_all or parsed.wrapper or cell.method not in FORMULAS:
+    name = last_part(cell.method)
+    if parsed.on_all or name not in FORMULAS:
         return None
     config = method_config(parsed.method.config, cell)
     own = parsed.method.model(config, shape.image, shape.classes) if parsed.method.model else None
     model = own or network(cell, protocol.network, shape.image, shape.classes)
-    images = cell.ipc * shape.classes * copies(cell.method, config, shape.image)
-    return Distillation(*FORMULAS[cell.method](cell, config, model, shape, machine), images)
+    images = cell.ipc * shape.classes * copies(name, config, shape.image)
+    work, common = FORMULAS[name](cell, config, model, shape, machine)
+    cleaning = (before(cell, parsed.wrapper, shape, machine),) if parsed.wrapper else ()
+    return Distillation(work, (*cleaning, *common), images)
 
 
 def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:

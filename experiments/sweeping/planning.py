@@ -113,9 +113,8 @@ def _totals(made: Plan, store: Store) -> list[str]:
     for name in names:
         mine = [(part, seconds) for part, seconds in made.common if part.name == name]
         size, seconds = sum(part.disk for part, _ in mine), sum(seconds for _, seconds in mine)
-        lines.append(
-            f"  {name:{wide}} {len(mine):4} sets  {in_time(seconds):>9}, made once, {in_bytes(size)} in the cache"
-        )
+        kept = f"made once, {in_bytes(size)} in the cache" if size else "made once by each process that needs them"
+        lines.append(f"  {name:{wide}} {len(mine):4} sets  {in_time(seconds):>9}, {kept}")
         whole, disk = whole + seconds, disk + size
     unknown = sum(one.seconds is None for one in todo)
     also = f", {unknown} cells of unknown length left out" if unknown else ""

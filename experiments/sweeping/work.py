@@ -8,6 +8,7 @@ from ddjax.experts.identity import parameters
 from ddjax.training import Recipe
 from ddjax.training.arithmetic import forward_flop
 from ddjax.types import Model
+from experiments.running.config import Experiment
 from experiments.sweeping.machines import Machine
 
 FLOAT = 4
@@ -44,16 +45,31 @@ class Shape(NamedTuple):
     classes: int
 
 
+def labels_of(cell: Experiment) -> tuple:
+    """Key of the cell's given labels."""
+    return cell.dataset, cell.limit, cell.imbalance, cell.noise, cell.rate, cell.noise_seed
+
+
 def training(
-    recipe: Recipe, model: Model, shape: Shape, n: int, watched: float, members: int, machine: Machine
+    recipe: Recipe,
+    model: Model,
+    shape: Shape,
+    n: int,
+    watched: float,
+    members: int,
+    machine: Machine,
+    each: float = GRADIENT,
 ) -> Work:
-    """Work of training `members` networks on n images, each of which also predicts `watched` images in total."""
+    """Work of training `members` networks on n images, each of which also predicts `watched` images in total.
+
+    An image that is trained on costs `each` F, and twice as many for a recipe of two gradients per step.
+    """
     steps = recipe.epochs * recipe.steps_per_epoch(n)
     seen = steps * min(recipe.batch, n) if recipe.order == "draws" else recipe.epochs * n
     gradients = 2 if recipe.sharpness else 1
     side_by_side = members if machine.together else 1
     return Work(
-        members * forward_flop(model, shape.image) * (GRADIENT * gradients * seen + watched),
+        members * forward_flop(model, shape.image) * (each * gradients * seen + watched),
         steps * gradients * members / side_by_side,
         data_bytes(shape) + side_by_side * (held(model, shape, min(recipe.batch, n)) + 16 * parameters(model)),
     )

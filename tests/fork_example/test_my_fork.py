@@ -14,6 +14,7 @@ from my_fork import kernel, medians
 
 import ddjax
 from ddjax import models, names, testing
+from ddjax.models.registry import _built
 from ddjax.noise import Annotator, apply
 from experiments import one
 from experiments.running.methods import parse
@@ -125,7 +126,7 @@ def test_a_field_that_the_configuration_does_not_check_is_checked_before_anythin
 def test_a_network_whose_outputs_do_not_fit_is_named(monkeypatch, outputs, message):
     made = type("Mine", (nn.Module,), {"__call__": lambda self, images, present=None: outputs(images)})
     monkeypatch.setattr("my_fork.nets.small", lambda image_shape, num_classes: made())
-    models.build.__wrapped__.cache_clear()
+    _built.cache_clear()
     with pytest.raises(ValueError, match=message):
         ddjax.build("my_fork.nets:small", (8, 8, 1), 2)
 
