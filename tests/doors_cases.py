@@ -20,7 +20,7 @@ NAMES = [
     ("mean 'standardize'", lambda t: t.preprocess.fit("standardise", t.dataset.images)),
     ("Did you mean 'convnet'", lambda t: t.ddjax.build("convnett", (8, 8, 1), 3)),
     ("Did you mean 'width'", lambda t: t.ddjax.build("convnet", (8, 8, 1), 3, widht=4)),
-    ("option width of network 'mlp' needs a hash.*tuple", lambda t: t.ddjax.build("mlp", (8, 8, 1), 3, width=[4])),
+    ("option width.*'mlp' must be hashable, like a tuple", lambda t: t.ddjax.build("mlp", (8, 8, 1), 3, width=[4])),
     ("unknown recipe.loss 'ce'", lambda t: t.ddjax.Recipe(epochs=1, batch=1, rate=0.1, loss="ce")),
     ("unknown method 'dancee'.*'dance'", lambda t: t.denoise(method="dancee")),
     ("unknown score 'x'", lambda t: t.denoise(score="x")),

@@ -64,7 +64,7 @@ PREDICTORS: Mapping[str, Predictor] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPA
 
 
 # "full" distils nothing: its students would train on the labels that they judge
-JUDGES: Mapping[str, Method] = {name: method for name, method in DISTILLERS.items() if name != "full"}
+_REDUCING: Mapping[str, Method] = {name: method for name, method in DISTILLERS.items() if name != "full"}
 
 # the method for each kind of input, if none is named
 DEFAULTS: Mapping[str, str] = {IMAGES: "auto", FEATURES: "auto", PREDICTIONS: "pred_probs"}
@@ -78,7 +78,7 @@ def distiller(name: str) -> Method | None:
     """
     if name in PREDICTORS or any(mark in name for mark in "@*+"):
         return None
-    found = choose(JUDGES, name, "method")
+    found = choose(_REDUCING, name, "method")
     return found if isinstance(found, Method) else None
 
 
@@ -108,7 +108,7 @@ def choose_predictor(name: str) -> Predictor:
     if other:
         choose(LEARNERS, base, "method that learns from soft labels")
         return corrected(base, other, choose_predictor(other))
-    found = choose({**PREDICTORS, **JUDGES}, alone, "method")
+    found = choose({**PREDICTORS, **_REDUCING}, alone, "method")
     if isinstance(found, Predictor):
         return found
     checks.kind(found, Method, f"method {alone!r}", "A Predictor is taken, too")

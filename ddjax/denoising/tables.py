@@ -199,8 +199,8 @@ def _named(path: pathlib.Path, found: list[str], wanted: Collection[str]) -> str
     """The one of `found` that is wanted, or the only one."""
     plain = {str(name).strip().lower(): name for name in reversed(found)}
     for name in wanted:
-        if name in found or name.lower() in plain:
-            return name if name in found else plain[name.lower()]
+        if same := name if name in found else plain.get(name.lower()):
+            return same
     if len(found) == 1 and len(wanted) > 1:
         return found[0]
     raise ValueError(f"{path} holds {few(found) or 'no such array'}; it needs {' or '.join(wanted)}")

@@ -110,7 +110,7 @@ def build(name: str, image_shape: tuple[Count, Count, Count], num_classes: Count
             hash(value)
         except TypeError as error:
             raise ValueError(
-                f"option {option} of network {name!r} needs a hash; got {names.briefly(value)}: pass a tuple for a list"
+                f"option {option} of network {name!r} must be hashable, like a tuple; got {names.briefly(value)}"
             ) from error
     return _built(name, image_shape, num_classes, **options)
 

@@ -161,7 +161,7 @@ def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:
             if (value := getattr(recipe, name)) != neutral:
                 raise ValueError(
                     f"the rule has its own loss, so recipe.{name} must be {neutral!r}; got {value!r}. "
-                    f"dataclasses.replace(recipe, {name}={neutral!r}) makes such a recipe; the baselines B-PLAIN, "
-                    "B-COSINE and B-AUGMENTED have one"
+                    f"dataclasses.replace(recipe, {name}={neutral!r}) makes such a recipe. Those of the baselines "
+                    "B-PLAIN, B-COSINE and B-AUGMENTED fit"
                 )
     return Trainer(model, recipe, rule)
