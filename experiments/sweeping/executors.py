@@ -80,7 +80,7 @@ def execute(
         apart = [group for part in left for group in _groups_elsewhere(part, where, fleet, machine)]
         parts = bundles(apart)
         if where.executor == "ray":
-            start = on_ray(where.address, where.resources, where.retries)
+            start = on_ray(where.address, where.resources)
         else:
             start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
     failed = run_jobs(parts, store, retries=where.retries, start=start, view=view, landed=landed)

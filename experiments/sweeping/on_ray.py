@@ -8,10 +8,10 @@ from experiments.sweeping.jobs import Ended, Job, environment, extra, resources_
 GB = 10**9
 
 
-def on_ray(address: str | None, resources: Iterable[str], retries: int) -> Callable[[list[Job]], Iterator[Ended]]:
+def on_ray(address: str | None, resources: Iterable[str]) -> Callable[[list[Job]], Iterator[Ended]]:
     """Connect to the cluster at `address`, or start one on this machine; returns a function that runs jobs there.
 
-    Ray reruns a task whose worker died, up to `retries` times, on any remaining node.
+    Ray itself reruns nothing: `jobs.run_jobs` counts how often a process died.
     """
     try:
         import ray
@@ -30,7 +30,7 @@ def on_ray(address: str | None, resources: Iterable[str], retries: int) -> Calla
                 num_gpus=need.gpus,
                 resources={"TPU": need.tpus} if need.tpus else None,
                 memory=int(need.memory * GB) or None,
-                max_retries=retries,
+                max_retries=0,
                 name=f"{job.cells[0].method}, {len(job.cells)} cells",
             )
             running[task.remote(job)] = job
