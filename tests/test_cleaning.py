@@ -7,6 +7,7 @@ import pytest
 
 import ddjax
 from ddjax.denoising import cleaning, diversion
+from ddjax.denoising import networks as networks_of
 from ddjax.denoising.cleaning import WRAPPERS, Cleaned, apply
 from ddjax.denoising.networks import Networks
 from ddjax.models import build
@@ -91,7 +92,8 @@ def test_a_wrapper_that_trusts_every_label_is_its_method(monkeypatch, cache):
         "limit": 150,
         "protocol": "quick",
     }
-    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", lambda train, networks: cleaning.kept(train, np.ones(150, bool)))
+    trusting = cleaning.Wrapper(lambda *_: np.ones(150, bool), lambda keep, train, seed: cleaning.kept(train, keep))
+    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", trusting)
     plain, wrapped = (
         run(Experiment(method=name, ipc=1, **common)) for name in ("herding", "tad_reconstructed+herding")
     )
@@ -112,27 +114,29 @@ def halved(shape, classes):
 
 def test_networks_of_another_program_are_not_shared(monkeypatch):
     shared, seen = Shared(), []
-    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", lambda train, networks: seen.append(networks.model.spec))
+    asking = cleaning.Wrapper(lambda train, networks: seen.append(networks.model.spec), lambda *_: None)
+    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", asking)
     for name in ("plainly", "halved", "plainly"):
         cell = Experiment(method="tad_reconstructed+herding", network=f"{__name__}:{name}", limit=100).settled()
         wrapping.cleaned(make_ready(cell, shared), shared)
     assert len(seen) == 2 and seen[0] == seen[1]
 
 
-def test_wrappers_share_early_stopped_networks_and_give_what_they_give_alone(monkeypatch):
+def test_wrappers_share_networks_and_give_what_they_give_alone(monkeypatch):
     shared, trained, logits = Shared(), [], np.random.default_rng(0).standard_normal((1, 100, 10))
 
-    def early(train, networks):
+    def look(train, networks):
         trained.append(networks.seed)
         return logits
 
-    monkeypatch.setattr(wrapping, "predict_early_stopped", early)
-    monkeypatch.setattr(cleaning, "predict_early_stopped", early)
-    for name in cleaning.BY_LOGITS:
+    for name in ("relabel", "soft_label"):
+        assert WRAPPERS[name].look is networks_of.predict_plain
+        monkeypatch.setitem(WRAPPERS, name, WRAPPERS[name]._replace(look=look))
+    for name in ("relabel", "soft_label"):
         cell = Experiment(method=f"{name}+herding", limit=100, width=4, depth=1, seed=3).settled()
         ready = make_ready(cell, shared)
         found, train = wrapping.cleaned(ready, shared), ready.prepared.train
         alone = WRAPPERS[name](train, Networks(ready.network("convnet"), 3))
         for part, expected in zip(found, alone, strict=True):
             np.testing.assert_array_equal(part, expected)
-    assert trained == [3] + [3] * len(cleaning.BY_LOGITS)
+    assert trained == [3, 3, 3]  # once for both, and once for each alone

@@ -103,7 +103,8 @@ def test_networks_of_another_precision_are_not_shared(monkeypatch, method, part,
     if trained:
         monkeypatch.setattr(f"experiments.running.{trained}", lambda *_, **__: seen.append(asked()))
     else:
-        monkeypatch.setitem(wrapping.cleaning.WRAPPERS, "tad_reconstructed", lambda *_: seen.append(asked()))
+        asking = wrapping.cleaning.Wrapper(lambda *_: seen.append(asked()), lambda *_: None)
+        monkeypatch.setitem(wrapping.cleaning.WRAPPERS, "tad_reconstructed", asking)
     for precision in ("float32", "bfloat16", "float32"):
         cell = Experiment(method=method, precision=precision, limit=100, width=4, depth=1).settled()
         with policy(precision):

@@ -1,11 +1,11 @@
 """Wrappers of a distiller against wrong labels: each replaces the training set before the distiller sees it.
 
-A wrapper trains networks on the given labels, stops them early, and decides which rows are kept with which labels. If
-it trusts every label, the training set is unchanged, and so is the distilled set.
+A wrapper trains networks briefly on the given labels, and decides which rows are kept with which labels. If it trusts
+every label, the training set is unchanged, and so is the distilled set.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from ddjax.denoising.diversion import diverted
 from ddjax.denoising.judging import Judgement, judge
-from ddjax.denoising.networks import Networks, predict_early_stopped
+from ddjax.denoising.networks import Networks, predict_early_stopped, predict_plain
 from ddjax.robust.mixture import clean_probability
 from ddjax.rows import part_of
 from ddjax.training.losses import cross_entropy
@@ -93,6 +93,22 @@ def drawn(truth: Float[np.ndarray, "n k"], seed: int) -> Int[np.ndarray, "n"]:
     return (points[:, None] >= cumulated).sum(axis=1).clip(max=truth.shape[1] - 1).astype(np.int32)
 
 
+class Wrapper(NamedTuple):
+    """A wrapper of a distiller, called with the preprocessed training set and the networks to train.
+
+    Attributes:
+      look: trains networks; wrappers with the same function may share what it returns.
+      decide: what is kept, from that, the training set and the seed.
+    """
+
+    look: Callable[[TrainSet, Networks], Any]
+    decide: Callable[[Any, TrainSet, int], Cleaned]
+
+    def __call__(self, train: TrainSet, networks: Networks) -> Cleaned:
+        """The rows and labels that a distiller sees."""
+        return self.decide(self.look(train, networks), train, networks.seed)
+
+
 def _small_loss_prune(logits: Logits, train: TrainSet, seed: int) -> Cleaned:
     return kept(train, small_losses(logits, np.asarray(train.labels)))
 
@@ -107,21 +123,9 @@ def _soft_label(logits: Logits, train: TrainSet, seed: int) -> Cleaned:
     return Cleaned(np.arange(len(truth)), drawn(truth, seed))
 
 
-def _tad(train: TrainSet, networks: Networks) -> Cleaned:
-    return Cleaned(*diverted(train, networks))
-
-
-def _by(decide: Callable[[Logits, TrainSet, int], Cleaned]) -> Callable[[TrainSet, Networks], Cleaned]:
-    return lambda train, networks: decide(predict_early_stopped(train, networks), train, networks.seed)
-
-
-# wrappers that need the training set only through the logits of its early-stopped networks, which they can share
-BY_LOGITS: Mapping[str, Callable[[Logits, TrainSet, int], Cleaned]] = {
-    "small_loss_prune": _small_loss_prune,
-    "relabel": _relabel,
-    "soft_label": _soft_label,
-}
-WRAPPERS: Mapping[str, Callable[[TrainSet, Networks], Cleaned]] = {
-    **{name: _by(decide) for name, decide in BY_LOGITS.items()},
-    "tad_reconstructed": _tad,
+WRAPPERS: Mapping[str, Wrapper] = {
+    "small_loss_prune": Wrapper(predict_early_stopped, _small_loss_prune),
+    "relabel": Wrapper(predict_plain, _relabel),
+    "soft_label": Wrapper(predict_plain, _soft_label),
+    "tad_reconstructed": Wrapper(diverted, lambda found, train, seed: Cleaned(*found)),
 }

@@ -17,9 +17,10 @@ from jaxtyping import Float
 
 from ddjax.denoising.costs import Cost, judging
 from ddjax.denoising.judging import judge
+from ddjax.denoising.networks import log_predictions
 from ddjax.denoising.predictor import FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.proximity import IN_FEATURE_SPACE, given_features, left_out_logs
-from ddjax.denoising.training import TRAINED, log_predictions, preprocessed, trained
+from ddjax.denoising.training import TRAINED, preprocessed, trained
 from ddjax.types import TrainSet
 
 _SUM = re.compile(r"\+(?![^()]*\))")  # a plus sign outside of parentheses

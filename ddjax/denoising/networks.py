@@ -1,9 +1,10 @@
-"""Networks that judge training images: students of distilled images, networks of other folds, early-stopped networks.
+"""Networks that judge training images: students of distilled images, and networks that are trained briefly.
 
 Each function returns logits [s n k]: of s networks, for every training image.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,9 @@ from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.guard import intact
 from ddjax.execution.options import RunOptions
 from ddjax.preprocess import Preprocess, one_hot
+from ddjax.rows import mirrored
 from ddjax.storage.checkpoints import Checkpoints
-from ddjax.training import Examples, Recipe, fit, stacked_logits
+from ddjax.training import Examples, Fit, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.types import Model, Params, TrainSet
 
@@ -115,6 +117,28 @@ def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarr
     )
     all_finite(fitted.params, fitted.loss, "early-stopped networks")
     return np.asarray(stacked_logits(networks.model, fitted.params, train.images))
+
+
+def predict_plain(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n k"]:
+    """Log-probabilities of networks that are trained for a short time with augmentation; the stage "networks".
+
+    Args:
+      train: the images to judge, preprocessed, with their given labels.
+      networks: trained for 25 epochs, or `epochs`.
+    """
+    recipe = short_recipe(len(train.labels), networks.epochs)
+    fitted = fit(
+        networks.model, recipe, given(train), networks.keys(), options=networks.options("networks", recipe.epochs)
+    )
+    all_finite(fitted.params, fitted.loss, "networks")
+    return log_predictions(fitted, train.images, networks.flip)
+
+
+def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "s n k"]:
+    """Log-probabilities of trained networks; with `flip` the mean over an image and its mirror image."""
+    views = [images, mirrored(images)] if flip else [images]
+    logits = [stacked_logits(fitted.model, fitted.params, view) for view in views]
+    return np.asarray(sum(jax.nn.log_softmax(jnp.asarray(each)) for each in logits) / len(views))
 
 
 def given(train: TrainSet) -> Examples:

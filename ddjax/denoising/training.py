@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -17,8 +16,10 @@ from ddjax.denoising.judging import need_cleanlab, through_cleanlab
 from ddjax.denoising.networks import (
     Networks,
     given,
+    log_predictions,
     plain_recipe,
     predict_early_stopped,
+    predict_plain,
     short_recipe,
     young_recipe,
 )
@@ -29,9 +30,8 @@ from ddjax.ranges import Range, check
 from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules import early
-from ddjax.rows import mirrored
 from ddjax.run import SPACE
-from ddjax.training import Fit, Recipe, fit, stacked_logits
+from ddjax.training import Fit, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model, TrainSet
@@ -92,13 +92,6 @@ def trained(
     return fitted, recipe
 
 
-def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "s n k"]:
-    """Log-probabilities of trained networks; with `flip` the mean over an image and its mirror image."""
-    views = [images, mirrored(images)] if flip else [images]
-    logits = [stacked_logits(fitted.model, fitted.params, view) for view in views]
-    return np.asarray(sum(jax.nn.log_softmax(jnp.asarray(each)) for each in logits) / len(views))
-
-
 def _in_folds(request: Request, recipe: Recipe, rule: Rule = PLAIN) -> Predictions:
     """Predictions for each image by a network of the other folds; the stage "folds"."""
     train, plan = preprocessed(request.data), request.plan
@@ -120,9 +113,8 @@ def _young(request: Request) -> Predictions:
 
 
 def _plain(request: Request) -> Predictions:
-    train = preprocessed(request.data)
-    fitted, _ = trained(request, train)
-    return Predictions(log_predictions(fitted, train.images, request.plan.flip))
+    how = networks(request, 1, request.plan.plain_epochs)
+    return Predictions(predict_plain(preprocessed(request.data), how))
 
 
 def _stopped(request: Request) -> Predictions:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from ddjax.denoising import cleaning
-from ddjax.denoising.networks import Networks, predict_early_stopped
+from ddjax.denoising.networks import Networks
 from ddjax.types import TrainSet
 from experiments.running.methods import PRUNE
 from experiments.running.rules import pruned
 from experiments.running.shared import Ready, Shared, full_recipe, networks_key, preprocessed
 
-NETWORKS = 3  # that a wrapper trains and stops early
+NETWORKS = 3  # that a wrapper trains
 
 
 def seen(cell: Ready, shared: Shared) -> TrainSet:
@@ -23,7 +23,7 @@ def seen(cell: Ready, shared: Shared) -> TrainSet:
 
 def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     """The rows and labels that a wrapper keeps. Methods with equal data, labels and seed share them, and wrappers share
-    the early-stopped networks.
+    networks that are trained alike.
 
     The networks of a wrapper train for their own epochs, those of cleanlab for the baseline's; see `cleaner`.
     """
@@ -36,10 +36,9 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
     key = networks_key(cell, model)
 
     def made() -> cleaning.Cleaned:
-        if name not in cleaning.BY_LOGITS:
-            return cleaning.WRAPPERS[name](train, networks)
-        logits = shared.once("early", key, lambda: predict_early_stopped(train, networks))
-        return cleaning.BY_LOGITS[name](logits, train, experiment.seed)
+        wrapper = cleaning.WRAPPERS[name]
+        seen = shared.once("looked", (wrapper.look, *key), lambda: wrapper.look(train, networks))
+        return wrapper.decide(seen, train, experiment.seed)
 
     return shared.once("cleaned", (name, *key), made)
 

@@ -1,8 +1,8 @@
 """Work of training on all images: plainly, by a robust rule, or after networks that judge the labels."""
 
-from ddjax.denoising.cleaning import BY_LOGITS
-from ddjax.denoising.diversion import ROUNDS
-from ddjax.denoising.networks import young_recipe
+from ddjax.denoising.cleaning import WRAPPERS
+from ddjax.denoising.diversion import ROUNDS, diverted
+from ddjax.denoising.networks import predict_plain, short_recipe, young_recipe
 from ddjax.evaluation import protocols
 from ddjax.robust import make_rule
 from ddjax.training import Recipe
@@ -51,9 +51,15 @@ def before(cell: Experiment, wrapper: str, shape: Shape, machine: Machine) -> Co
     recipe, model = _baseline(cell, shape)
     if wrapper == PRUNE:
         return _folds(cell, recipe, model, shape, machine)
-    name, count = ("early networks", NETWORKS) if wrapper in BY_LOGITS else (f"networks of {wrapper}", ROUNDS)
-    work = training(young_recipe(None, cell.flip), model, shape, shape.train, shape.train, count, machine)
-    return Common(name, (name, *labels_of(cell), cell.precision, cell.seed, model.spec), work, 0)
+    look, count, seen = WRAPPERS[wrapper].look, NETWORKS, shape.train
+    young = young_recipe(None, cell.flip)
+    if look is predict_plain:
+        young, seen = short_recipe(shape.train, None), shape.train * (1 + cell.flip)
+    elif look is diverted:
+        count = ROUNDS
+    work = training(young, model, shape, shape.train, seen, count, machine)
+    key = ("networks", look.__name__, *labels_of(cell), cell.precision, cell.seed, model.spec)
+    return Common("networks before", key, work, 0)
 
 
 def _baseline(cell: Experiment, shape: Shape) -> tuple[Recipe, Model]:
