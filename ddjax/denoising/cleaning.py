@@ -97,8 +97,8 @@ class Wrapper(NamedTuple):
     """A wrapper of a distiller, called with the preprocessed training set and the networks to train.
 
     Attributes:
-      look: trains networks; wrappers with the same function may share what it returns.
-      decide: what is kept, from that, the training set and the seed.
+      look: trains networks and returns what they say; wrappers with the same function may share it.
+      decide: returns what is kept, from what the networks say, the training set and the seed.
     """
 
     look: Callable[[TrainSet, Networks], Any]

@@ -72,9 +72,8 @@ def embedded(
     import timm
     import torch
 
-    stem = (
-        folder / f"embedding-{fingerprint([name, count, identity, timm.__version__, True])}"
-    )  # True: as in earlier keys
+    key = fingerprint([name, count, identity, timm.__version__, True])  # True: with trained weights
+    stem = folder / f"embedding-{key}"
     whole, part, clock = (stem.with_name(stem.name + end) for end in (".npy", ".part.npy", ".part.json"))
     if not whole.exists():
         folder.mkdir(parents=True, exist_ok=True)

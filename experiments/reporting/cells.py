@@ -127,9 +127,8 @@ def whole_name(cell: Cell, cells: Sequence[Cell]) -> str:
 def variant(config: dict[str, Any]) -> str:
     """Return the non-default settings that no other column shows, as `name=value`."""
     plain = dataclasses.asdict(Experiment()) | {"precision": PRECISION}
-    named = {*_NAMED, "options"} - (
-        {"protocol"} if str(config.get("method")).endswith(RELABEL) else set()
-    )  # of students
+    correcting = {"protocol"} if str(config.get("method")).endswith(RELABEL) else set()  # of the students that correct
+    named = {*_NAMED, "options"} - correcting
     parts = []
     for name, value in config.items():
         if name not in named and value is not None and value != plain.get(name):
