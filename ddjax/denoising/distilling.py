@@ -49,8 +49,8 @@ def configured(method: Method, name: str, ipc: int, options: Mapping[str, Any], 
 def least_images(name: str, config: Any) -> int:
     """The number of images that each class must have.
 
-    It is `ipc`, but 1 for a method that starts from noise or repeats images, and for a method of a
-    fork, whose `prepare` checks for itself.
+    It is `ipc`, but 1 for a method that starts from noise or repeats images, and for a method of a fork, whose
+    `prepare` checks for itself.
     """
     if name not in DISTILLERS or getattr(config, "start", None) == "noise":
         return 1

@@ -25,6 +25,7 @@ from ddjax.rows import mirrored
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.training import Examples, Fit, Recipe, fit, stacked_logits
 from ddjax.training.checking import all_finite
+from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model, Params, TrainSet
 
 SHORT = 25  # epochs of a training that learns what images have in common, and few single labels
@@ -104,6 +105,25 @@ def students_of(
     return fitted.params, transform
 
 
+def trained_by(networks: Networks, recipe: Recipe, examples: Examples, rule: Rule = PLAIN, data: Any = None) -> Fit:
+    """Networks trained by a recipe; the stage "networks".
+
+    Args:
+      networks: the networks.
+      recipe: how long and how they are trained.
+      examples: preprocessed images with their targets.
+      rule: the training rule.
+      data: the rule's data.
+
+    Raises:
+      Diverged: a network diverged.
+    """
+    options = networks.options("networks", recipe.epochs)
+    fitted = fit(networks.model, recipe, examples, networks.keys(), rule=rule, data=data, options=options)
+    all_finite(fitted.params, fitted.loss, "networks")
+    return fitted
+
+
 def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n k"]:
     """Logits of networks that are trained briefly on all images with their given labels; the stage "networks".
 
@@ -112,10 +132,7 @@ def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarr
       networks: trained for a tenth of the plain recipe, or of `epochs`.
     """
     recipe = young_recipe(networks.epochs, networks.flip)
-    fitted = fit(
-        networks.model, recipe, given(train), networks.keys(), options=networks.options("networks", recipe.epochs)
-    )
-    all_finite(fitted.params, fitted.loss, "early-stopped networks")
+    fitted = trained_by(networks, recipe, given(train))
     return np.asarray(stacked_logits(networks.model, fitted.params, train.images))
 
 
@@ -127,11 +144,7 @@ def predict_plain(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n
       networks: trained for 25 epochs, or `epochs`.
     """
     recipe = short_recipe(len(train.labels), networks.epochs)
-    fitted = fit(
-        networks.model, recipe, given(train), networks.keys(), options=networks.options("networks", recipe.epochs)
-    )
-    all_finite(fitted.params, fitted.loss, "networks")
-    return log_predictions(fitted, train.images, networks.flip)
+    return log_predictions(trained_by(networks, recipe, given(train)), train.images, networks.flip)
 
 
 def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "s n k"]:

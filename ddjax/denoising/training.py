@@ -21,6 +21,7 @@ from ddjax.denoising.networks import (
     predict_early_stopped,
     predict_plain,
     short_recipe,
+    trained_by,
     young_recipe,
 )
 from ddjax.denoising.predictor import IMAGES, FeatureSet, Plan, Predictions, Predictor, Request
@@ -31,8 +32,7 @@ from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules import early
 from ddjax.run import SPACE
-from ddjax.training import Fit, Recipe, fit
-from ddjax.training.checking import all_finite
+from ddjax.training import Fit, Recipe
 from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model, TrainSet
 
@@ -86,10 +86,7 @@ def trained(
     recipe, examples = short_recipe(len(train.labels), how.epochs), given(train)
     if targets is not None:
         examples = examples._replace(targets=targets)
-    options = how.options("networks", recipe.epochs)
-    fitted = fit(how.model, recipe, examples, how.keys(), rule=rule, data=data, options=options)
-    all_finite(fitted.params, fitted.loss, "networks")
-    return fitted, recipe
+    return trained_by(how, recipe, examples, rule, data), recipe
 
 
 def _in_folds(request: Request, recipe: Recipe, rule: Rule = PLAIN) -> Predictions:

@@ -3,16 +3,15 @@
 Constants without a formula are fitted to measured steps, as noted at each.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ddjax.denoising.networks import plain_recipe
 from ddjax.distillers.datm import memory
 from ddjax.distillers.ncfm.matching import REPEATED
-from ddjax.evaluation import BASELINES
 from ddjax.experts import size
 from ddjax.experts.fleet import SIDE_BY_SIDE
 from ddjax.experts.identity import parameters
@@ -114,8 +113,7 @@ def rdc(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Mach
     if not config.contrast:
         learned = 0
     flop = 2 * GRADIENT * learned * forward_flop(model, shape.image)
-    recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
-    warmup = training(recipe, model, shape, shape.train, shape.train, 1, machine)
+    warmup = training(plain_recipe(config.warmup, True), model, shape, shape.train, shape.train, 1, machine)
     peak = max(work.memory, data_bytes(shape) + 2 * held(model, shape, learned))
     own = Work(work.flop + config.steps * flop, work.passes + config.steps * 2, peak)
     return warmup.then(own), common
