@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ddjax.models.registry import _built
+from ddjax.robust import RULES as ROBUST
 from ddjax.robust import make_rule
 from ddjax.robust.rules.losses import generalised_cross_entropy
 from ddjax.robust.table import Published
@@ -16,7 +17,7 @@ from experiments.reporting.rows import read_rows
 from experiments.running import full, rules
 from experiments.running.config import Experiment, method_config
 from experiments.running.distilling import set_of
-from experiments.running.methods import names, parse, sized
+from experiments.running.methods import CONTROLS, KNOWN, names, parse, sized
 from experiments.running.run import run
 from experiments.running.shared import Shared, make_ready, pieces
 from experiments.sweeping.grid import Grid, cells
@@ -171,6 +172,20 @@ def test_held_out_predictions_are_shared_by_equal_networks_alone(shared, monkeyp
     networks = iter(network for _, network in cases)
     monkeypatch.setattr("experiments.running.shared.network", lambda *unused: next(networks))
     assert [rules.held_out(cell, shared) for cell, _ in cases] == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("method", [name for name in (*ROBUST, *KNOWN, "cleanlab", *CONTROLS) if name != "weighted"])
+def test_plans_count_folds_for_the_methods_that_ask_for_them(shared, monkeypatch, method):
+    if method == "cleanlab":
+        pytest.importorskip("cleanlab")
+    experiment = Experiment(method=method, noise="symmetric", rate=0.2, **TINY).settled()
+    ready = make_ready(experiment, shared)
+    probabilities = np.full((len(ready.prepared.train.labels), 10), 0.01)
+    probabilities[np.arange(len(probabilities)), ready.prepared.train.labels] = 0.91
+    asked = []
+    monkeypatch.setattr(rules, "held_out", lambda *args: asked.append(method) or probabilities)
+    rules.needs(ready, shared)
+    assert bool(asked) == rules.asks_folds(ready.parsed)
 
 
 def test_rows_of_a_hold_out_keep_their_own_data():

@@ -19,6 +19,7 @@ from ddjax.robust.rules.transition import estimate_transition, invertible
 from ddjax.training import Examples, Recipe, Rule, fit
 from ddjax.types import Model
 from experiments.running.config import method_config
+from experiments.running.methods import Parsed
 from experiments.running.nested import nested_trainer
 from experiments.running.shared import Ready, Shared, full_recipe, networks_key, preprocessed
 
@@ -63,6 +64,12 @@ def needs(cell: Ready, shared: Shared) -> Needs:
     if parsed.rule in NESTED:
         return Needs(None, settings, None, False)
     return Needs(make_rule(parsed.rule, full_recipe(cell).epochs, **settings), settings, data, by_row)
+
+
+def asks_folds(parsed: Parsed) -> bool:
+    """Whether `needs` trains cross-validated networks for this method."""
+    estimated = parsed.rule in ("forward", "backward") and not parsed.known
+    return estimated or parsed.rule == "kd" or parsed.weights == "cleanlab"
 
 
 def trainer(given: Needs) -> Callable[[np.ndarray | None], Callable[..., Any]]:

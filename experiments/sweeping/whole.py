@@ -10,7 +10,7 @@ from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model
 from experiments.running.config import Experiment
 from experiments.running.methods import PRUNE, Parsed
-from experiments.running.rules import FOLDS, NESTED
+from experiments.running.rules import FOLDS, NESTED, asks_folds
 from experiments.running.shared import chosen_baseline, network
 from experiments.running.wrapping import NETWORKS
 from experiments.sweeping.machines import Machine
@@ -35,9 +35,7 @@ def on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> 
     if cell.holdout:
         out = round(shape.train * cell.holdout)
         work = work.then(trained(shape.train - out, out))
-    folds = parsed.weights == "cleanlab" or parsed.rule == "kd"
-    folds = folds or (parsed.rule in ("forward", "backward") and not parsed.known)
-    return work, (_folds(cell, recipe, model, shape, machine),) if folds else ()
+    return work, (_folds(cell, recipe, model, shape, machine),) if asks_folds(parsed) else ()
 
 
 def passes_of(rule: Rule) -> tuple[float, int]:
