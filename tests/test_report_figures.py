@@ -10,7 +10,7 @@ from report_study import extras, row, saved_set, study_rows
 
 from ddjax.distilled.saving import load_distilled
 from experiments.reporting import bars, pictures, svg
-from experiments.reporting.cells import gather
+from experiments.reporting.cells import gather, whole_name
 from experiments.reporting.claims import Study
 from experiments.reporting.figures import all_figures, phenomenon
 from experiments.reporting.opening import methods
@@ -43,11 +43,26 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
     plain, other = row(0.6, "full", **where), row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"}
     drawn = {figure.key: figure for figure in all_figures(Study.of([plain, other, row(0.5, **where)]))}
     (bar,) = drawn["labels"].panels
-    assert "all B-PLAIN, last epoch: " in bar and "all B-DANCE, last epoch: " in bar
+    assert "all, last epoch: " in bar and "all, augmented, last epoch: " in bar
     assert drawn["rates"].caption.endswith(" Augmented: B-DANCE. Not augmented: B-PLAIN.")
     rates = [row(0.5, rate=rate, **extras(60)) for rate in (0.05, 0.1, 0.2)]
     (panel,) = all_figures(Study.of(rates))[0].panels
     assert [f'class="k k{i}"' in panel for i in range(5)] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("recipes", "names"),
+    [
+        (["B-DANCE"], ["all"]),
+        (["B-PLAIN", "B-DANCE"], ["all", "all, augmented"]),
+        (["B-PLAIN", "B-COSINE", "B-DANCE"], ["all B-PLAIN", "all B-COSINE", "all, augmented"]),
+        (["B-PLAIN", "fork:LONG"], ["all B-PLAIN", "all fork:LONG"]),
+    ],
+)
+def test_training_on_everything_is_named_by_what_tells_its_recipes_apart(recipes, names):
+    rows = [row(0.5, "full", baseline=name) | {"protocol": name} for name in recipes]
+    found = gather(rows)
+    assert [whole_name(cell, found) for cell in found] == names
 
 
 def test_accuracy_by_rate_has_a_line_for_each_recipe_of_the_whole_set():
@@ -58,9 +73,9 @@ def test_accuracy_by_rate_has_a_line_for_each_recipe_of_the_whole_set():
         rows.append(row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"})
     drawn = {figure.key: figure for figure in all_figures(Study.of(rows))}
     accuracy, advantage = drawn["rates"].panels
-    assert numbers(accuracy, "all B-PLAIN")[0] == pytest.approx([40.0, 20.0])
-    assert numbers(accuracy, "B-PLAIN, picked")[0] == pytest.approx([65.0, 65.0])
-    assert numbers(accuracy, "all B-DANCE")[0] == pytest.approx([70.0, 70.0])
+    assert numbers(accuracy, "all, last epoch")[0] == pytest.approx([40.0, 20.0])
+    assert numbers(accuracy, "all, picked epoch")[0] == pytest.approx([65.0, 65.0])
+    assert numbers(accuracy, "all, augmented")[0] == pytest.approx([70.0, 70.0])
     assert accuracy.count("stroke-dasharray") == 2
     assert numbers(advantage, "toy")[0] == pytest.approx([-10.0, -10.0])
 

@@ -45,10 +45,12 @@ def _whole_set(cells: Sequence[Cell], data: str, noise: str, compared: str | Non
     for series, mine in sorted(groups.items(), key=lambda item: item[0] != compared):
         mine, name = sorted(mine, key=lambda c: c.setting.rate), whole_name(mine[0], cells)
         last = [point(c.setting.rate, c.of("last_acc")) for c in mine]
-        lines.append(Line(name, 0, last, dash="" if series == compared else "1 4"))
-        picked = [point(c.setting.rate, estimate) for c in mine if (estimate := c.of("picked_acc"))]
-        if picked and series == compared:
-            lines.append(Line(f"{name.removeprefix('all ')}, picked", 0, picked, dash="6 4"))
+        if series != compared:
+            lines.append(Line(name, 0, last, dash="1 4"))
+            continue
+        lines.append(Line(f"{name}, last epoch", 0, last))
+        if picked := [point(c.setting.rate, estimate) for c in mine if (estimate := c.of("picked_acc"))]:
+            lines.append(Line(f"{name}, picked epoch", 0, picked, dash="6 4"))
     return lines
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddjax.evaluation.baselines import BASELINES
 from ddjax.noise.spec import RATELESS
 from experiments.reporting.contrasts import Contrast, Estimate, Sample, mean_of
 from experiments.reporting.seeding import draw_of, told_apart
@@ -118,10 +119,18 @@ class Compared(NamedTuple):
         return {moment: gain.estimate() for moment, gain in self.gains.items()}
 
 
+def augmented(cell: Cell) -> bool | None:
+    """Whether the recipe for the whole set augments images; None for a recipe that is not the library's."""
+    baseline = BASELINES.get(cell.protocol)
+    return baseline and baseline.recipe.augment != "none"
+
+
 def whole_name(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return the name of training on everything, with that of the baseline if there are several for its labels."""
-    several = sum(one.method == "full" and one.setting == cell.setting for one in cells) > 1
-    return f"all {cell.series.removeprefix('full (').removesuffix(')')}" if several else "all"
+    """Return the name of training on everything: "all", with what tells its recipe from others for the same labels."""
+    recipes = [augmented(one) for one in cells if one.method == "full" and one.setting == cell.setting]
+    if len(recipes) > 1 and (None in recipes or recipes.count(augmented(cell)) > 1):
+        return f"all {cell.series.removeprefix('full (').removesuffix(')')}"
+    return "all, augmented" if len(recipes) > 1 and augmented(cell) else "all"
 
 
 def variant(config: dict[str, Any]) -> str:

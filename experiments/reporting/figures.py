@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddjax.evaluation.baselines import BASELINES
 from ddjax.evaluation.measures import thirds
 from experiments.reporting.against_rate import against_rate, point
 from experiments.reporting.bars import Dot, Parts, dots, stacked
-from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, ordered, whole_name
+from experiments.reporting.cells import SELECTIONS, Cell, Compared, Setting, augmented, ordered, whole_name
 from experiments.reporting.claims import Study
 from experiments.reporting.contrasts import Estimate
 from experiments.reporting.published import published_for
@@ -61,10 +60,9 @@ def phenomenon(study: Study) -> Figure:
 
 def _recipes(cells: list[Cell]) -> str:
     """Return which recipes for the whole set use augmentation, if there are several."""
-    used = [BASELINES[name] for name in dict.fromkeys(cell.protocol for cell in cells) if name in BASELINES]
-    plain = [one.name for one in used if one.recipe.augment == "none"]
-    augmented = [one.name for one in used if one.recipe.augment != "none"]
-    return f" Augmented: {', '.join(augmented)}. Not augmented: {', '.join(plain)}." if plain and augmented else ""
+    used = {cell.protocol: augmented(cell) for cell in cells}
+    with_it, without = ([name for name, found in used.items() if found is kind] for kind in (True, False))
+    return f" Augmented: {', '.join(with_it)}. Not augmented: {', '.join(without)}." if with_it and without else ""
 
 
 def _selected(grouped: dict[Setting, list[Cell]], most: int = 6) -> list[Setting]:
@@ -85,7 +83,7 @@ def _beside_full(cells: list[Cell]) -> list[Dot]:
         if cell.method == "full":
             name = whole_name(cell, cells)
             values.append(_dot(f"{name}, last epoch", cell.of("last_acc"), 0))
-            if picked := cell.of("picked_acc"):  # beside the name of a baseline there is less room
+            if picked := cell.of("picked_acc"):  # a longer name leaves less room
                 values.append(_dot(f"{name}, picked{' on hold-out' if name == 'all' else ''}", picked, 3))
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
     return values + [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
