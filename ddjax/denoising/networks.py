@@ -95,7 +95,7 @@ def students_of(
     transform, plain = in_protocol_space(check(distilled), protocol, train)
     recipe, examples = suited(recipe, plain)
     rate = intact(base_rate(protocol, recipe, distilled))
-    if len(protocol.rates) > 1:
+    if protocol.rates:
         search, seeds = networks.options("rates", recipe.epochs), [networks.seed]
         [rate] = chosen_rates(networks.model, recipe, [examples], protocol, [train], transform, seeds, search)
     rates = jnp.full(networks.count, rate, jnp.float32)

@@ -116,7 +116,7 @@ def score_students(
             flip=experiment.flip,
             options=RunOptions(report, kept),
         )
-    trials = len(protocol.rates) if len(protocol.rates) > 1 else 0
+    trials = len(protocol.rates)
     networks = len(sets) * ((experiment.students or protocol.students) + trials)
     seconds = _seconds(timer, kept, networks)
     return [
