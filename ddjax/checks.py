@@ -114,6 +114,7 @@ def audit(value: Any, train: TrainSet | None) -> None:
         raise ValueError("audit holds the clean labels of train: pass train= with it, or leave it out")
     if not np.array_equal(np.asarray(train.ids), np.asarray(value.ids)):
         raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
+    same_classes(train=train.num_classes, audit=value.num_classes)
     labels(value.labels, "audit.labels", len(train.ids), value.num_classes)
 
 

@@ -102,8 +102,11 @@ PARTS = [  # that do not belong together
         r"labels of kind 'hard' must have shape \[3\]",
         lambda t: t.evaluate(replace(t.distilled, labels=[0, 1, 2])),
     ),
-    ("factor must be at least 1 .*got 0", lambda t: t.evaluate(replace(t.distilled, factor=0))),
-    ("step_size a scalar; got", lambda t: t.evaluate(replace(t.distilled, step_size=t.jnp.ones(3)))),
+    ("factor must be a whole number, at least 1; got 0", lambda t: t.evaluate(replace(t.distilled, factor=0))),
+    (
+        r"step_size must be a scalar; got float32\[3\]",
+        lambda t: t.evaluate(replace(t.distilled, step_size=t.jnp.ones(3))),
+    ),
     ("images contain NaN or infinite values", lambda t: t.evaluate(replace(t.distilled, images=t.nan[:3]))),
     ("distilled has 3, test has 4, train has 3", lambda t: t.evaluate(test=replace(t.data.test, num_classes=4))),
     (
@@ -130,6 +133,10 @@ PARTS = [  # that do not belong together
     (
         "audit.ids are not train.ids",
         lambda t: t.evaluate(audit=replace(t.data.audit, ids=t.data.audit.ids[::-1].copy())),
+    ),
+    (
+        "numbers of classes differ: train has 3, audit has 4",
+        lambda t: t.evaluate(audit=replace(t.data.audit, num_classes=4)),
     ),
     ("pass train=", lambda t: t.evaluate(train=None, audit=t.data.audit, protocol="rcig")),
     (
