@@ -33,7 +33,7 @@ from ddjax.rows import by_rows
 from ddjax.training import Examples, fit, predict
 from ddjax.training.checking import all_finite
 from ddjax.training.losses import cross_entropy
-from ddjax.trees import record
+from ddjax.trees import record, take
 from ddjax.types import Distiller, Feed, Images, Metrics, Model, PRNGKey, TrainSet
 
 log = logging.getLogger("ddjax.rdc")
@@ -142,7 +142,7 @@ def selected(config: RdcConfig, train: TrainSet, model: Model, key: PRNGKey) -> 
     recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
     fitted = fit(model, recipe, examples, key[None])
     all_finite(fitted.params, fitted.loss, "networks that judge labels")
-    params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+    params = take(fitted.params, 0)
     losses = cross_entropy(predict(model, params, examples.images), examples.targets)
     return np.asarray(clean_probability(losses) >= config.confidence)
 

@@ -25,7 +25,7 @@ from ddjax.rows import HostRows, as_floats, by_rows
 from ddjax.training import Examples, Recipe, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.predict import by_blocks
-from ddjax.trees import record
+from ddjax.trees import record, take
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 TOO_FEW = "lower ipc, or use images more than once with short_class='repeat'"
@@ -199,7 +199,7 @@ def prepare(
         targets = one_hot(jnp.asarray(train.labels), train.num_classes)
         fitted = fit(model, recipe, Examples(images, targets), key[None])
         all_finite(fitted.params, fitted.loss, "networks that compute features")
-        params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+        params = take(fitted.params, 0)
         features = jnp.asarray(by_blocks(functools.partial(_features(model), params), images))
     elif on_host:
         raise ValueError(

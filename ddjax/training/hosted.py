@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float
 
 from ddjax.execution.proxies import supplied, with_proxies
@@ -21,7 +22,6 @@ from ddjax.training.networks import chunks_of, joined, outputs_of
 from ddjax.training.predict import accuracies, accuracy, stacked_logits
 from ddjax.training.rule import Findings
 from ddjax.training.trainer import Trainer
-from ddjax.trees import with_dtypes
 from ddjax.types import Metrics, PRNGKey
 
 
@@ -68,7 +68,7 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
     def update(state: TrainState, parts: Any, known: Examples, epoch: Array) -> TrainState:
         assert rule.epoch_end is not None
         tables = rule.epoch_end(joined(parts, known.targets), state.tables, epoch)
-        return state._replace(tables=with_dtypes(tables, state.tables))
+        return state._replace(tables=optax.tree.cast_like(tables, state.tables))
 
     def export(state: TrainState, parts: Any, known: Examples) -> Findings:
         assert rule.export is not None

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
@@ -93,7 +94,8 @@ class Trainer(Steps):
             def update(tables: Tables) -> Tables:
                 key = self.stats_key(state, clock.epoch)
                 stats = self.stats(state.params, examples, key, self.rule.stats_views)
-                return trees.with_dtypes(end(stats, tables, clock.epoch), tables)
+                # with jax_enable_x64 an update may widen an array, which no loop accepts
+                return optax.tree.cast_like(end(stats, tables, clock.epoch), tables)
 
             due = True if self.rule.due is None else self.rule.due(clock.epoch)
             state = state._replace(tables=jax.lax.cond(due, update, lambda tables: tables, state.tables))
@@ -119,7 +121,7 @@ class Trainer(Steps):
         """Step `index` of an epoch; returns the state and the loss."""
         steps = self.recipe.steps_per_epoch(len(examples.images))
         number = clock.epoch * steps + index
-        rate = trees.with_dtypes(state.rate * rate_factor(self.recipe, steps)(number), state.rate)
+        rate = optax.tree.cast_like(state.rate * rate_factor(self.recipe, steps)(number), state.rate)
         return self.step(state, examples, rows, present, clock, number, rate)
 
     def stats_key(self, state: TrainState, epoch: Int[Array, ""]) -> PRNGKey:
