@@ -125,8 +125,8 @@ class Hosted:
     ):
         """Compile nothing yet."""
         self.trainer, self.images, self.known = trainer, examples.images, with_proxies(examples)
-        self.how = how, devices, compiling
-        self.programs = _programs(trainer, *self.how)
+        self.compiled_for = how, devices, compiling
+        self.programs = _programs(trainer, *self.compiled_for)
 
     def epoch(self, states: TrainState, number: int, shared: Array) -> tuple[TrainState, Float[Array, "s"]]:
         """One pass over the examples and the rule's update; returns the states and the mean loss of the steps."""
@@ -181,7 +181,7 @@ class Hosted:
         """The accuracies of each network on images in either place."""
         there = {name: part for name, part in watch.items() if isinstance(part[0], HostRows)}
         here = {name: part for name, part in watch.items() if name not in there}
-        found = dict(_watching(self.trainer, *self.how)(states.params, self.known, here)) if here else {}
+        found = dict(_watching(self.trainer, *self.compiled_for)(states.params, self.known, here)) if here else {}
         for images, labels in there.values():
             logits = stacked_logits(self.trainer.predictor(), states.params, images)
             found |= {name: _accuracy_of_each(jnp.asarray(logits), truth) for name, truth in labels.items()}
