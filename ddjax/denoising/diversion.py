@@ -95,7 +95,7 @@ def diverted(train: TrainSet, networks: Networks) -> tuple[Int[np.ndarray, "m"],
     labels, weights, k = given, jnp.ones(len(given)), train.num_classes
     model, images = networks.model, by_rows(train.images)
     keep = np.ones(len(given), bool)
-    options = networks.options("networks", ROUNDS * recipe.epochs)
+    options = networks.begin("networks", ROUNDS * recipe.epochs)
     for number in range(ROUNDS):
         own = options.part(f"round-{number}").within(number * recipe.epochs, ROUNDS * recipe.epochs)
         fitted = fit(

@@ -26,11 +26,9 @@ from ddjax.distillers.dance.step import Moving, Views, descend, shown
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.models.convolution.conv import product
 from ddjax.models.layers import unit
-from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, NonNegative, PartialShare, Positive, Share
 from ddjax.robust.mixture import clean_probability
-from ddjax.rows import by_rows
-from ddjax.training import Examples, fit, predict
+from ddjax.training import examples_of, fit, predict
 from ddjax.training.checking import all_finite
 from ddjax.training.losses import cross_entropy
 from ddjax.trees import record, take
@@ -138,7 +136,7 @@ def build(config: RdcConfig, model: Model) -> Distiller:
 
 def selected(config: RdcConfig, train: TrainSet, model: Model, key: PRNGKey) -> Bool[np.ndarray, "n"]:
     """The labels that are right with the wanted probability, by a mixture on losses after the warm-up."""
-    examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
+    examples = examples_of(train)
     recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
     fitted = fit(model, recipe, examples, key[None])
     all_finite(fitted.params, fitted.loss, "networks that judge labels")

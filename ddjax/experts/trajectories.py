@@ -19,14 +19,12 @@ from ddjax.execution.options import DEFAULTS, Report, RunOptions
 from ddjax.experts.buffer import Buffer
 from ddjax.experts.fleet import Expert, train_experts
 from ddjax.experts.identity import Storage, identity, kept_epochs, parameters, unraveller
-from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
-from ddjax.rows import by_rows
 from ddjax.storage.checkpoints.hosts import agreed, from_first
 from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import versions
 from ddjax.timing import Share, Timer, charge
-from ddjax.training import Examples, Recipe
+from ddjax.training import Recipe, examples_of
 from ddjax.types import Model, Params, TrainSet
 
 log = logging.getLogger("ddjax.experts")
@@ -142,11 +140,10 @@ def trajectories(
 
     def fleet(numbers: list[int]) -> Iterator[Expert]:
         log.info("%d experts to be trained for %d epochs each", len(numbers), recipe.epochs)
-        examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
         return train_experts(
             model,
             recipe,
-            examples,
+            examples_of(train),
             seed=seed,
             numbers=numbers,
             kept=kept,
