@@ -2,9 +2,11 @@
 
 Images whose label is likely right, by a mixture on the losses of a network trained for a few epochs, are mixed into the
 learned images. A supervised contrast pulls the features of learned images of one class together, and those of mixtures
-towards both of their classes in proportion. What differs from the published method, so that the name says
-reconstructed: it stands on DANCE in place of IDM; the networks of the pool are DANCE's and do not train on the selected
-images; and all classes are contrasted at once, where the public code passes one class at a time, without negatives.
+towards both of their classes in proportion.
+
+The name says reconstructed, because three things differ from the published method. DANCE replaces IDM. The networks of
+the pool are DANCE's, and do not train on the selected images. All classes are contrasted at once, where the public code
+passes one class at a time, without negatives.
 """
 
 import dataclasses
@@ -104,11 +106,11 @@ def golden_mixup(
     chosen = jnp.arange(len(seen)) % len(batch.partners)
     mixed = config.share * seen + (1 - config.share) * batch.partners[chosen]
     contrast = functools.partial(supervised_contrast, temperature=config.temperature)
-    plain, both = views.features(seen), views.features(mixed)
+    plain, blended = views.features(seen), views.features(mixed)
     return (
         contrast(plain, labels)
-        + config.share * contrast(both, labels)
-        + (1 - config.share) * contrast(both, batch.labels[chosen])
+        + config.share * contrast(blended, labels)
+        + (1 - config.share) * contrast(blended, batch.labels[chosen])
     )
 
 
