@@ -70,6 +70,9 @@ TYPES = [
     ("uint8 images.*float64", lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0)),
     ("'math:pi' must be a Protocol; it is a float", lambda t: t.evaluate(protocol="math:pi")),
     ("protocol must be a Protocol; got int 3. Name one in", lambda t: t.dd_ranking(protocol=3)),
+    ("spec must be a Spec; got int 3. Name one in", lambda t: t.preprocess.fit(3, t.dataset.images)),
+    ("unknown network 3; known: convnet", lambda t: t.ddjax.build(3, (8, 8, 1), 3)),
+    ("unknown robust rule None; known: ce", lambda t: t.robust.make_rule(None)),
     ("'math:pi' must be a Published; it is a float", lambda t: t.robust.make_rule("math:pi")),
     (
         "baseline must be a Baseline; got str 'B-PLAIN'. ddjax.BASELINES has",
