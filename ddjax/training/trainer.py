@@ -9,7 +9,9 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
+from ddjax.augment import AUGMENTATIONS
 from ddjax.models import split_stats
+from ddjax.names import choose
 from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.networks import initial, mean_logits, statistics
 from ddjax.training.recipe import Recipe
@@ -145,7 +147,8 @@ def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:
       The trainer.
 
     Raises:
-      ValueError: the rule has its own loss, and the recipe sets a loss, CutMix or sharpness.
+      ValueError: the rule has its own loss, and the recipe sets a loss, CutMix or sharpness; or the augmentation of the
+        rule is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -166,4 +169,6 @@ def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:
                     f"dataclasses.replace(recipe, {name}={neutral!r}) makes such a recipe. Those of the baselines "
                     "B-PLAIN, B-COSINE and B-AUGMENTED fit"
                 )
+    if rule.strong is not None:
+        choose(AUGMENTATIONS, rule.strong, "augmentation")
     return Trainer(model, recipe, rule)
