@@ -25,6 +25,7 @@ from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import versions
 from ddjax.timing import Share, Timer, charge
 from ddjax.training import Recipe, examples_of
+from ddjax.training.checking import warm_up
 from ddjax.types import Model, Params, TrainSet
 
 log = logging.getLogger("ddjax.experts")
@@ -117,6 +118,7 @@ def trajectories(
       (0, 1)
     """
     checks.learnable(train)
+    warm_up(recipe, len(train.labels))
     kept = kept_epochs(keep, recipe.epochs)
     described = identity(model, recipe, train, kept=kept, seed=seed, storage=storage)
     if store and described["program"] is None:
