@@ -12,9 +12,8 @@ import numpy as np
 
 from ddjax.names import briefly
 from ddjax.rows import Images
+from ddjax.trees import is_key
 from ddjax.types import PIXELS, Audit, TestSet, TrainSet
-
-SAFE_KEYS = jax.dtypes.prng_key
 
 
 def kind(value: Any, wanted: type, argument: str, hint: str) -> None:
@@ -25,7 +24,7 @@ def kind(value: Any, wanted: type, argument: str, hint: str) -> None:
 
 def keys(value: Any, argument: str) -> None:
     """Check that the argument is a vector of typed keys."""
-    if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, SAFE_KEYS)) or value.ndim != 1 or not len(value):
+    if not _is_key(value) or value.ndim != 1 or not len(value):
         raise ValueError(
             f"{argument} must be typed keys of shape [s], one for each network; got {_briefly(value)}: "
             "jax.random.split(jax.random.key(0), 5), for example"
@@ -34,7 +33,7 @@ def keys(value: Any, argument: str) -> None:
 
 def key(value: Any, argument: str) -> None:
     """Check that the value is one typed key."""
-    if not (hasattr(value, "dtype") and jnp.issubdtype(value.dtype, SAFE_KEYS)) or value.ndim:
+    if not _is_key(value) or value.ndim:
         raise ValueError(f"{argument} must be one typed key, such as jax.random.key(0); got {_briefly(value)}")
 
 
@@ -114,6 +113,7 @@ def audit(value: Any, train: TrainSet | None) -> None:
         raise ValueError("audit holds the clean labels of train: pass train= with it, or leave it out")
     if not np.array_equal(np.asarray(train.ids), np.asarray(value.ids)):
         raise ValueError("audit.ids are not train.ids: both must name the same examples in the same order")
+    same_classes(train=train.num_classes, audit=value.num_classes)
     labels(value.labels, "audit.labels", len(train.ids), value.num_classes)
 
 
@@ -122,6 +122,10 @@ def same_classes(**counts: int) -> None:
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ValueError(f"numbers of classes differ: {listed}; use parts of one data set")
+
+
+def _is_key(value: Any) -> bool:
+    return hasattr(value, "dtype") and is_key(value)
 
 
 def _briefly(value: Any) -> str:

@@ -43,7 +43,7 @@ def choose(table: Mapping[str, Any], name: str, what: str, kind: Any = object) -
     """
     if name in table:
         return table[name]
-    module, _, attribute = name.rpartition(":")
+    module, _, attribute = str(name).rpartition(":")
     if module and not module.startswith("."):  # a relative name has no package to start from
         try:
             found = getattr(importlib.import_module(module), attribute)

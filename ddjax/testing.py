@@ -21,7 +21,7 @@ from ddjax.models import build
 from ddjax.models.specification import equations
 from ddjax.ranges import Count, Seed, checked
 from ddjax.storage.checkpoints import Checkpoints
-from ddjax.trees import Stacked, raw
+from ddjax.trees import Stacked, raw, take
 from ddjax.types import Method, TrainSet
 
 LARGEST_CONSTANT = 4096  # number of scalars; a larger array must be an argument
@@ -166,8 +166,7 @@ def vmap_is_map(case: Case) -> None:
     together, _ = jax.jit(jax.vmap(case.distiller.step, (0, None)))(states, case.batch(0))
     for i, key in enumerate(keys):
         alone, _ = case.step(case.init(key, case.start), case.batch(0))
-        member = jax.tree.map(lambda leaf, i=i: leaf[i], together)
-        chex.assert_trees_all_close(raw(member), raw(alone), rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(raw(take(together, i)), raw(alone), rtol=1e-4, atol=1e-5)
 
 
 def same_seed_same_result(case: Case) -> None:

@@ -41,11 +41,6 @@ def record(*, static: tuple[str, ...] = ()) -> Callable[[type[T]], type[T]]:
     return wrap
 
 
-def size(tree: Any) -> int:
-    """Number of scalars in all leaves."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
-
-
 def is_key(leaf: Any) -> bool:
     """Whether a leaf is an array of typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -94,15 +89,6 @@ def take(tree: T, index: Any) -> T:
 def put(tree: T, index: Any, member: T) -> T:
     """The stacked tree with member `index` replaced."""
     return jax.tree.map(lambda leaf, new: leaf.at[index].set(new), tree, member)
-
-
-def with_dtypes(tree: T, like: T) -> T:
-    """The tree with the dtypes of `like`. With `jax_enable_x64` an update may widen an array, which no loop accepts."""
-
-    def cast(new: Any, old: Any) -> Any:
-        return new if getattr(new, "dtype", old.dtype) == old.dtype else new.astype(old.dtype)
-
-    return jax.tree.map(cast, tree, like)
 
 
 @record()

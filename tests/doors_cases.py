@@ -70,6 +70,9 @@ TYPES = [
     ("uint8 images.*float64", lambda t: t.preprocess.fit("unit", t.dataset.images / 255.0)),
     ("'math:pi' must be a Protocol; it is a float", lambda t: t.evaluate(protocol="math:pi")),
     ("protocol must be a Protocol; got int 3. Name one in", lambda t: t.dd_ranking(protocol=3)),
+    ("spec must be a Spec; got int 3. Name one in", lambda t: t.preprocess.fit(3, t.dataset.images)),
+    ("unknown network 3; known: convnet", lambda t: t.ddjax.build(3, (8, 8, 1), 3)),
+    ("unknown robust rule None; known: ce", lambda t: t.robust.make_rule(None)),
     ("'math:pi' must be a Published; it is a float", lambda t: t.robust.make_rule("math:pi")),
     (
         "baseline must be a Baseline; got str 'B-PLAIN'. ddjax.BASELINES has",
@@ -102,8 +105,11 @@ PARTS = [  # that do not belong together
         r"labels of kind 'hard' must have shape \[3\]",
         lambda t: t.evaluate(replace(t.distilled, labels=[0, 1, 2])),
     ),
-    ("factor must be at least 1 .*got 0", lambda t: t.evaluate(replace(t.distilled, factor=0))),
-    ("step_size a scalar; got", lambda t: t.evaluate(replace(t.distilled, step_size=t.jnp.ones(3)))),
+    ("factor must be a whole number, at least 1; got 0", lambda t: t.evaluate(replace(t.distilled, factor=0))),
+    (
+        r"step_size must be a scalar; got float32\[3\]",
+        lambda t: t.evaluate(replace(t.distilled, step_size=t.jnp.ones(3))),
+    ),
     ("images contain NaN or infinite values", lambda t: t.evaluate(replace(t.distilled, images=t.nan[:3]))),
     ("distilled has 3, test has 4, train has 3", lambda t: t.evaluate(test=replace(t.data.test, num_classes=4))),
     (
@@ -130,6 +136,10 @@ PARTS = [  # that do not belong together
     (
         "audit.ids are not train.ids",
         lambda t: t.evaluate(audit=replace(t.data.audit, ids=t.data.audit.ids[::-1].copy())),
+    ),
+    (
+        "numbers of classes differ: train has 3, audit has 4",
+        lambda t: t.evaluate(audit=replace(t.data.audit, num_classes=4)),
     ),
     ("pass train=", lambda t: t.evaluate(train=None, audit=t.data.audit, protocol="rcig")),
     (

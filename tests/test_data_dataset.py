@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddjax.data import load, select, subset, synthetic
+from ddjax.data import load, prepare, select, subset, synthetic
 from ddjax.data.validate import assemble, held_out
+from ddjax.noise import NoiseSpec
 
 
 def arrays(n=12, m=6, k=3, shape=(4, 4, 1)):
@@ -174,6 +175,13 @@ def test_select_names_ids_it_does_not_have():
         select(dataset, np.array([4, 4]))
     with pytest.raises(ValueError, match="no ids"):
         select(dataset, np.array([], int))
+
+
+def test_a_long_tail_needs_examples_of_every_class():
+    dataset = synthetic(3, 20)
+    first = select(dataset, dataset.ids[dataset.labels < 2])
+    with pytest.raises(ValueError, match="dataset has none of the classes 2: select other"):
+        prepare(first, NoiseSpec(), imbalance=2.0)
 
 
 def test_held_out_depends_on_each_key_alone():

@@ -107,6 +107,7 @@ def test_pixels_are_the_inverse():
         ({"labels": jnp.zeros((4,), jnp.float32)}, "must be integers"),
         ({"labels": jnp.array([0, 1, 2, 0])}, "0..1"),
         ({"label_kind": "soft"}, "known: hard"),
+        ({"formation": "double"}, "unknown formation 'double'; known: single, multi, bound"),
         ({"space": "elsewhere"}, "elsewhere"),
     ],
 )

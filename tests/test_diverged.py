@@ -47,7 +47,7 @@ def test_networks_that_diverge_have_no_score(ready, tmp_path):
         trajectories(model, EXPLODING, train, experts=1, folder=tmp_path)
     images = jnp.asarray(ready.train.images[:2], jnp.float32) / 255
     distilled = DistilledSet(images=images, labels=jnp.arange(2), num_classes=2, space=train.space)
-    protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: EXPLODING, rates=(1e30,))
+    protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: EXPLODING, rates=())
     transform = preprocess.fit("standardize", ready.train.images)
     distilled = dataclasses.replace(distilled, preprocess=transform, space=transform.fingerprint)
     small = build("mlp", (8, 8, 1), 2, width=4)
@@ -101,7 +101,7 @@ def test_a_distilled_set_whose_students_diverge_leaves_the_others_unchanged(read
     made = dataclasses.replace(made, preprocess=transform, space=transform.fingerprint)
     test = dataclasses.replace(test, space=transform.fingerprint)
     recipe = Recipe(epochs=2, batch=2, rate=0.01)
-    protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: recipe, rates=(0.01,), space="own")
+    protocol = dataclasses.replace(PROTOCOLS["common"], recipe=lambda m: recipe, rates=(), space="own")
     model = build("mlp", train.images.shape[1:], 2, width=4)
 
     def scores(sets):

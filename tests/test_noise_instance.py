@@ -70,8 +70,9 @@ def test_part_dependent_inputs(drawn):
     np.testing.assert_array_equal(LABELS, before)
     with pytest.raises(ValueError, match="one per label"):
         part_dependent(IMAGES[:10], LABELS, K, 0.3, key())
-    with pytest.raises(ValueError, match="std must be positive"):
-        part_dependent(IMAGES, LABELS, K, 0.3, key(), std=0.0)
+    for std in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="std must be a finite number above 0"):
+            part_dependent(IMAGES, LABELS, K, 0.3, key(), std=std)
     with pytest.raises(ValueError, match="rate must be a finite number from 0 to 1"):
         part_dependent(IMAGES, LABELS, K, float("nan"), key())
 

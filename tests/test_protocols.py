@@ -63,6 +63,13 @@ def test_a_protocol_refuses_a_value_out_of_range(field, value):
         Protocol("mine", common_recipe, **{field: value})
 
 
+def test_a_protocol_refuses_rates_without_effect():
+    with pytest.raises(ValueError, match=r"protocol\.rates=\(0\.1,\) leaves nothing to choose"):
+        Protocol("mine", common_recipe, rates=(0.1,))
+    with pytest.raises(ValueError, match=r"protocol\.use_step_size has no effect with protocol\.rates=\(0\.1, 0\.2\)"):
+        Protocol("mine", common_recipe, rates=(0.1, 0.2), use_step_size=True)
+
+
 def test_adamw_is_that_of_optax():
     recipe = Recipe(epochs=1, batch=1, rate=0.1, optimiser="adamw", weight_decay=0.2)
     ours, theirs = direction(recipe), optax.adamw(0.1, weight_decay=0.2)

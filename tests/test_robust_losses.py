@@ -12,7 +12,7 @@ from ddjax.robust.rules import distillation as distilling
 from ddjax.robust.rules import elr, ill, losses, transition
 from ddjax.robust.rules import small_loss as selection
 from ddjax.training.losses import cross_entropy
-from ddjax.training.rule import Batch, Outputs
+from ddjax.training.rule import Batch, Given, Outputs
 
 Z = np.array([[2.0, 0.0, -1.0]])
 T = np.array([[0.8, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.9]])
@@ -124,6 +124,14 @@ def test_distillation(student, value, double):
     assert distilling.teacher_divergence(teacher, teacher, 4.0)[0] == 0
     hot = jax.grad(lambda z: distilling.teacher_divergence(z, teacher, 1e5)[0])(z)
     np.testing.assert_allclose(hot, (z - z.mean() - teacher + teacher.mean()) / 3, atol=1e-4)
+
+
+def test_distillation_needs_logits_of_every_class():
+    rule, given = distilling.distillation(), Given(jnp.arange(6) % 3, 3, 1)
+    with pytest.raises(ValueError, match=r"needs data with \['logits'\] of each network; got None"):
+        rule.start(jax.random.key(0), given, None)
+    with pytest.raises(ValueError, match=r"needs logits \[6, 3\] of each network, .*; got \[6, 1\]"):
+        rule.start(jax.random.key(0), given, {"logits": jnp.zeros((6, 1))})
 
 
 @pytest.mark.parametrize("k, scale, value", [(10, 1.0, 0.231969), (100, 2.0, 0.069453), (100, 2.5, 0.109572)])

@@ -62,6 +62,17 @@ def test_without_rows_to_stop_by_the_last_epoch_counts():
     np.testing.assert_array_equal(tables["logits"], predicted[-1])
 
 
+def test_suspicion_is_the_loss_of_the_best_epoch():
+    rule, best, last = early.early_stopped(), 3 * jnp.eye(3)[LABELS], jnp.zeros((8, 3))
+    tables = rule.start(jax.random.key(0), Given(LABELS, 3, 1), early.Parts(jnp.ones(8), jnp.ones(8)))
+    for epoch, logits in enumerate([best, last]):
+        stats = Stats(logits[None], None, None, LABELS)
+        tables = rule.epoch_end(stats, tables, jnp.int32(epoch))
+    found = rule.export(tables, stats)
+    np.testing.assert_array_equal(found.relabel, jax.nn.softmax(best))
+    np.testing.assert_allclose(found.suspicion, -jax.nn.log_softmax(best)[jnp.arange(8), LABELS], rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_predictions_are_those_of_the_best_epoch():
     rng = np.random.default_rng(0)

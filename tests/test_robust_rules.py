@@ -140,3 +140,8 @@ def test_wrong_labels_are_found_and_not_learned(name, noisy):
     fitted = fit(linear, recipe, examples, jax.random.key(0)[None], rule=rule, data=data.get(name), watch=watch)
     assert fitted.seen["accuracy"][0, -1] > 0.94
     assert roc_auc_score(wrong, np.asarray(fitted.findings.suspicion[0])) > 0.98
+
+
+def test_the_augmentation_of_a_rule_must_be_known():
+    with pytest.raises(ValueError, match="unknown augmentation 'sharp'; known: none, dsa"):
+        make_trainer(MODEL, RECIPE, make_rule("ill", strong="sharp"))

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from ddjax.trees import with_dtypes
-
 Tree = Any
 
 
@@ -66,7 +64,8 @@ def descend(
         point, state = carry
         value, gradient = value_and_gradient(point, step)
         updates, state = optimiser.update(gradient, state, point)
-        return with_dtypes((optax.apply_updates(point, updates), state), carry), value
+        # with jax_enable_x64 an update may widen an array, which no loop accepts
+        return optax.tree.cast_like((optax.apply_updates(point, updates), state), carry), value
 
     opt_state = optimiser.init(start) if opt_state is None else opt_state
     (point, _), curve = jax.lax.scan(body, (start, opt_state), jnp.arange(steps))

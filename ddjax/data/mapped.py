@@ -42,7 +42,9 @@ def in_file(shape: tuple[int, ...], file: pathlib.Path) -> UInt8[np.ndarray, "..
 
 
 def taken(images: UInt8[np.ndarray, "n ..."], rows: Shaped[np.ndarray, "m"]) -> UInt8[np.ndarray, "k ..."]:
-    """`images[rows]`, for numbers of rows or a mask. For an array in a file it is a part of it, or in another file.
+    """`images[rows]`, for numbers of rows or a mask.
+
+    Of an array in a file, adjacent rows are a view, and others are copied to another file.
 
     Example:
       >>> taken(np.arange(3, dtype=np.uint8), np.array([True, False, True])).tolist()

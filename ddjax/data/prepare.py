@@ -58,7 +58,13 @@ def prepare(
     checks.kind(dataset, Dataset, "dataset", "ddjax.load makes one, and ddjax.data.assemble one of arrays")
     checks.kind(noise, NoiseSpec, "noise", 'ddjax.NoiseSpec("symmetric", rate=0.4), say')
     if imbalance is not None:
-        head = int(np.bincount(dataset.labels, minlength=dataset.num_classes).min())  # all classes have it
+        sizes = np.bincount(dataset.labels, minlength=dataset.num_classes)
+        if lacking := np.flatnonzero(sizes == 0).tolist():
+            raise ValueError(
+                f"imbalance={imbalance:g} needs examples of every class; dataset has none of the classes {few(lacking)}"
+                ": select other examples, or leave imbalance out"
+            )
+        head = int(sizes.min())  # all classes have it
         rows = long_tail(dataset.labels, imbalance, head)
         if empty := np.setdiff1d(np.arange(dataset.num_classes), dataset.labels[rows]).tolist():
             raise ValueError(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ddjax import trees
 from ddjax.denoising.networks import Networks, young_recipe
 from ddjax.preprocess import one_hot
 from ddjax.robust import make_rule
@@ -94,7 +95,7 @@ def diverted(train: TrainSet, networks: Networks) -> tuple[Int[np.ndarray, "m"],
     labels, weights, k = given, jnp.ones(len(given)), train.num_classes
     model, images = networks.model, by_rows(train.images)
     keep = np.ones(len(given), bool)
-    options = networks.options("networks", ROUNDS * recipe.epochs)
+    options = networks.begin("networks", ROUNDS * recipe.epochs)
     for number in range(ROUNDS):
         own = options.part(f"round-{number}").within(number * recipe.epochs, ROUNDS * recipe.epochs)
         fitted = fit(
@@ -107,7 +108,7 @@ def diverted(train: TrainSet, networks: Networks) -> tuple[Int[np.ndarray, "m"],
             options=own,
         )
         all_finite(fitted.params, fitted.loss, "networks of a round")
-        params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+        params = trees.take(fitted.params, 0)
         logits, features = predict(model, params, images), predict(model._replace(apply=model.features), params, images)
         trust = trusted(logits, given, k)
         sure, labels = recalled(features, logits, given, trust)

@@ -20,10 +20,10 @@ from ddjax.evaluation.rates import base_rate, chosen_rates
 from ddjax.evaluation.spaces import in_protocol_space, suited
 from ddjax.execution.guard import intact
 from ddjax.execution.options import RunOptions
-from ddjax.preprocess import Preprocess, one_hot
+from ddjax.preprocess import Preprocess
 from ddjax.rows import mirrored
 from ddjax.storage.checkpoints import Checkpoints
-from ddjax.training import Examples, Fit, Recipe, fit, stacked_logits
+from ddjax.training import Examples, Fit, Recipe, examples_of, fit, stacked_logits
 from ddjax.training.checking import all_finite
 from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model, Params, TrainSet
@@ -58,8 +58,8 @@ class Networks:
         """A key for each network."""
         return jax.random.split(jax.random.key(self.seed), self.count)
 
-    def options(self, stage: str, total: int) -> RunOptions:
-        """Announce a stage; the options of its training."""
+    def begin(self, stage: str, total: int) -> RunOptions:
+        """Report that a stage of `total` epochs begins, and return the options of its training."""
         return RunOptions(begun(self.report, stage, total), self.checkpoints)
 
 
@@ -95,11 +95,11 @@ def students_of(
     transform, plain = in_protocol_space(check(distilled), protocol, train)
     recipe, examples = suited(recipe, plain)
     rate = intact(base_rate(protocol, recipe, distilled))
-    if len(protocol.rates) > 1:
-        search, seeds = networks.options("rates", recipe.epochs), [networks.seed]
+    if protocol.rates:
+        search, seeds = networks.begin("rates", recipe.epochs), [networks.seed]
         [rate] = chosen_rates(networks.model, recipe, [examples], protocol, [train], transform, seeds, search)
     rates = jnp.full(networks.count, rate, jnp.float32)
-    options = networks.options("students", recipe.epochs).part("students")
+    options = networks.begin("students", recipe.epochs).part("students")
     fitted = fit(networks.model, recipe, examples, networks.keys(), rates=rates, options=options)
     all_finite(fitted.params, fitted.loss, "students")
     return fitted.params, transform
@@ -118,7 +118,7 @@ def trained_by(networks: Networks, recipe: Recipe, examples: Examples, rule: Rul
     Raises:
       Diverged: a network diverged.
     """
-    options = networks.options("networks", recipe.epochs)
+    options = networks.begin("networks", recipe.epochs)
     fitted = fit(networks.model, recipe, examples, networks.keys(), rule=rule, data=data, options=options)
     all_finite(fitted.params, fitted.loss, "networks")
     return fitted
@@ -132,7 +132,7 @@ def predict_early_stopped(train: TrainSet, networks: Networks) -> Float[np.ndarr
       networks: trained for a tenth of the plain recipe, or of `epochs`.
     """
     recipe = young_recipe(networks.epochs, networks.flip)
-    fitted = trained_by(networks, recipe, given(train))
+    fitted = trained_by(networks, recipe, examples_of(train))
     return np.asarray(stacked_logits(networks.model, fitted.params, train.images))
 
 
@@ -144,7 +144,7 @@ def predict_plain(train: TrainSet, networks: Networks) -> Float[np.ndarray, "s n
       networks: trained for 25 epochs, or `epochs`.
     """
     recipe = short_recipe(len(train.labels), networks.epochs)
-    return log_predictions(trained_by(networks, recipe, given(train)), train.images, networks.flip)
+    return log_predictions(trained_by(networks, recipe, examples_of(train)), train.images, networks.flip)
 
 
 def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "s n k"]:
@@ -152,11 +152,6 @@ def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "
     views = [images, mirrored(images)] if flip else [images]
     logits = [stacked_logits(fitted.model, fitted.params, view) for view in views]
     return np.asarray(sum(jax.nn.log_softmax(jnp.asarray(each)) for each in logits) / len(views))
-
-
-def given(train: TrainSet) -> Examples:
-    """The images with their given labels, one-hot."""
-    return Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
 
 
 def plain_recipe(epochs: int | None, flip: bool) -> Recipe:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax import trees
 from ddjax.augment import AUGMENTATIONS
 from ddjax.denoising import costs
 from ddjax.denoising.costs import Cost
@@ -124,7 +125,7 @@ def _voting(rounds: int, request: Request) -> Predictions:
     else:
         train = preprocessed(data)
         fitted, recipe = trained(request, train)
-        params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+        params = trees.take(fitted.params, 0)
         augment = AUGMENTATIONS[recipe.augment]() if rounds > 1 else None
         key = jax.random.key(plan.seed)
         features = jax.jit(

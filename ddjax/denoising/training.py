@@ -15,7 +15,6 @@ from ddjax.denoising.distilling import WIDTH
 from ddjax.denoising.judging import need_cleanlab, through_cleanlab
 from ddjax.denoising.networks import (
     Networks,
-    given,
     log_predictions,
     plain_recipe,
     predict_early_stopped,
@@ -32,7 +31,7 @@ from ddjax.robust import RULES, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules import early
 from ddjax.run import SPACE
-from ddjax.training import Fit, Recipe
+from ddjax.training import Fit, Recipe, examples_of
 from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model, TrainSet
 
@@ -83,7 +82,7 @@ def trained(
       Diverged: a network diverged.
     """
     how = networks(request, count, request.plan.plain_epochs)
-    recipe, examples = short_recipe(len(train.labels), how.epochs), given(train)
+    recipe, examples = short_recipe(len(train.labels), how.epochs), examples_of(train)
     if targets is not None:
         examples = examples._replace(targets=targets)
     return trained_by(how, recipe, examples, rule, data), recipe
@@ -93,9 +92,9 @@ def _in_folds(request: Request, recipe: Recipe, rule: Rule = PLAIN) -> Predictio
     """Predictions for each image by a network of the other folds; the stage "folds"."""
     train, plan = preprocessed(request.data), request.plan
     how = networks(request, 1, recipe.epochs)
-    options = how.options("folds", plan.folds * recipe.epochs)
+    options = how.begin("folds", plan.folds * recipe.epochs)
     key, more = jax.random.key(plan.seed), {"folds": plan.folds, "seed": plan.seed}
-    examples = given(train)
+    examples = examples_of(train)
     probabilities = held_out_probabilities(how.model, recipe, examples, key, **more, rule=rule, options=options)
     return Predictions(_logs(probabilities)[None])
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ddjax import ranges
 from ddjax.distilled import decode
 from ddjax.names import briefly, check_known
 from ddjax.preprocess import Preprocess, invert, one_hot
@@ -50,10 +51,10 @@ def check(distilled: DistilledSet) -> DistilledSet:
     """
     images, labels, kind = distilled.images, distilled.labels, distilled.label_kind
     check_known("label_kind", kind, LABEL_KINDS)
-    if distilled.factor < 1 or np.ndim(distilled.step_size if distilled.step_size is not None else 0):
-        raise ValueError(
-            f"factor must be at least 1 and step_size a scalar; got {distilled.factor} and {distilled.step_size}"
-        )
+    check_known("formation", distilled.formation, decode.FORMATIONS)
+    ranges.check(distilled.factor, ranges.Count, "factor")
+    if np.ndim(distilled.step_size if distilled.step_size is not None else 0):
+        raise ValueError(f"step_size must be a scalar; got {briefly(distilled.step_size)}")
     if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(f"images must be floats of shape [m h w c]; got {images.dtype}{list(images.shape)}")
     shape = (len(images),) if kind == "hard" else (len(images), distilled.num_classes)

@@ -47,7 +47,15 @@ def bounded(m: int, factor: int, cap: int) -> list[tuple[int, int]]:
 
 
 def plan(m: int, factor: int, formation: str = "single", cap: int = 128) -> list[tuple[int, int, int]]:
-    """The images to decode at each factor: [(factor, first, count), ...], in the order of the output.
+    """The stored images to decode at each factor: [(factor, first, count), ...], in the order of the output.
+
+    Args:
+      m: number of stored images of a class.
+      factor: cells along a side.
+      formation: "single" decodes every image at `factor`; "multi" decodes every image at each factor from 1 to
+        `factor`; "bound" decodes every image once, the first ones at `factor` and the others at smaller factors, so
+        that at most `cap` images result.
+      cap: used by "bound" only.
 
     Raises:
       ValueError: the formation is unknown.

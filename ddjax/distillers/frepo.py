@@ -104,7 +104,8 @@ def frepo_loss(
       targets: their scaled targets.
 
     Returns:
-      Half the squared error of the ridge prediction minus the labels' margin, capped at 1 / k; and the accuracy.
+      The loss and the accuracy. The loss is half the squared error of the ridge prediction, minus the
+      margin of the labels, which is capped at 1 / k.
     """
     phi, phi_b = model.features(params, distilled.images), model.features(params, images)
     kernel, labels = gram(phi, phi), distilled.labels

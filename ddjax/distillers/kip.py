@@ -103,7 +103,7 @@ def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
     Returns:
       The functions init, step and extract.
     """
-    optimizer = optax.adam(config.rate)
+    optimiser = optax.adam(config.rate)
 
     def learned(distilled: DistilledSet) -> dict[str, Array]:
         return learned_fields(distilled, config.learn_labels)
@@ -117,12 +117,12 @@ def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
 
     def init(key: PRNGKey, start: DistilledSet) -> KipState:
         distilled = jax.tree.map(jnp.copy, start)  # the loop donates the state, and the caller keeps the start
-        return KipState(distilled=distilled, opt_state=optimizer.init(learned(distilled)), key=key, step=jnp.int32(0))
+        return KipState(distilled=distilled, opt_state=optimiser.init(learned(distilled)), key=key, step=jnp.int32(0))
 
     def step(state: KipState, batch: Batch) -> tuple[KipState, Metrics]:
         kernel, values = draw(jax.random.fold_in(state.key, state.step)), learned(state.distilled)
         gradient, metrics = jax.grad(loss, has_aux=True)(values, state.distilled, kernel, batch)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, values)
+        updates, opt_state = optimiser.update(gradient, state.opt_state, values)
         distilled = dataclasses.replace(state.distilled, **optax.apply_updates(values, updates))
         return dataclasses.replace(state, distilled=distilled, opt_state=opt_state, step=state.step + 1), metrics
 

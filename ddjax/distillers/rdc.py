@@ -2,9 +2,11 @@
 
 Images whose label is likely right, by a mixture on the losses of a network trained for a few epochs, are mixed into the
 learned images. A supervised contrast pulls the features of learned images of one class together, and those of mixtures
-towards both of their classes in proportion. What differs from the published method, so that the name says
-reconstructed: it stands on DANCE in place of IDM; the networks of the pool are DANCE's and do not train on the selected
-images; and all classes are contrasted at once, where the public code passes one class at a time, without negatives.
+towards both of their classes in proportion.
+
+The name says reconstructed, because three things differ from the published method. DANCE replaces IDM. The networks of
+the pool are DANCE's, and do not train on the selected images. All classes are contrasted at once, where the public code
+passes one class at a time, without negatives.
 """
 
 import dataclasses
@@ -26,14 +28,12 @@ from ddjax.distillers.dance.step import Moving, Views, descend, shown
 from ddjax.evaluation.baselines import BASELINES
 from ddjax.models.convolution.conv import product
 from ddjax.models.layers import unit
-from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, NonNegative, PartialShare, Positive, Share
 from ddjax.robust.mixture import clean_probability
-from ddjax.rows import by_rows
-from ddjax.training import Examples, fit, predict
+from ddjax.training import examples_of, fit, predict
 from ddjax.training.checking import all_finite
 from ddjax.training.losses import cross_entropy
-from ddjax.trees import record
+from ddjax.trees import record, take
 from ddjax.types import Distiller, Feed, Images, Metrics, Model, PRNGKey, TrainSet
 
 log = logging.getLogger("ddjax.rdc")
@@ -106,11 +106,11 @@ def golden_mixup(
     chosen = jnp.arange(len(seen)) % len(batch.partners)
     mixed = config.share * seen + (1 - config.share) * batch.partners[chosen]
     contrast = functools.partial(supervised_contrast, temperature=config.temperature)
-    plain, both = views.features(seen), views.features(mixed)
+    plain, blended = views.features(seen), views.features(mixed)
     return (
         contrast(plain, labels)
-        + config.share * contrast(both, labels)
-        + (1 - config.share) * contrast(both, batch.labels[chosen])
+        + config.share * contrast(blended, labels)
+        + (1 - config.share) * contrast(blended, batch.labels[chosen])
     )
 
 
@@ -138,11 +138,11 @@ def build(config: RdcConfig, model: Model) -> Distiller:
 
 def selected(config: RdcConfig, train: TrainSet, model: Model, key: PRNGKey) -> Bool[np.ndarray, "n"]:
     """The labels that are right with the wanted probability, by a mixture on losses after the warm-up."""
-    examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
+    examples = examples_of(train)
     recipe = dataclasses.replace(BASELINES["B-PLAIN"].recipe, epochs=config.warmup)
     fitted = fit(model, recipe, examples, key[None])
     all_finite(fitted.params, fitted.loss, "networks that judge labels")
-    params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+    params = take(fitted.params, 0)
     losses = cross_entropy(predict(model, params, examples.images), examples.targets)
     return np.asarray(clean_probability(losses) >= config.confidence)
 

@@ -19,13 +19,12 @@ from ddjax import ranges
 from ddjax.distilled import DistilledSet
 from ddjax.distillers.shared.feeds import constant
 from ddjax.distillers.shared.start import check_class_sizes, slot_labels, uniform_by_id
-from ddjax.preprocess import one_hot
 from ddjax.ranges import Count
 from ddjax.rows import HostRows, as_floats, by_rows
-from ddjax.training import Examples, Recipe, fit
+from ddjax.training import Recipe, examples_of, fit
 from ddjax.training.checking import all_finite
 from ddjax.training.predict import by_blocks
-from ddjax.trees import record
+from ddjax.trees import record, take
 from ddjax.types import Distiller, Feed, Method, Metrics, Model, PRNGKey, TrainSet
 
 TOO_FEW = "lower ipc, or use images more than once with short_class='repeat'"
@@ -146,8 +145,8 @@ def best_of_each_class(
     return jax.ops.segment_min(rows, labels, num_classes)
 
 
-def selection(rule: Rule, config: SelectionConfig, model: Model) -> Distiller:
-    """The distiller of one rule. `model` is not needed: `prepare` has computed the features."""
+def selection(rule: Rule, config: SelectionConfig) -> Distiller:
+    """The distiller of one rule."""
 
     def init(key: PRNGKey, start: Candidates) -> SelectionState:
         m = config.ipc * start.train.num_classes
@@ -196,10 +195,9 @@ def prepare(
         features = jnp.zeros((len(train.ids), 0), jnp.float32)
     elif config.features == "trained":
         recipe = Recipe(epochs=config.feature_epochs, batch=128, rate=0.01, momentum=0.9, weight_decay=5e-4)
-        targets = one_hot(jnp.asarray(train.labels), train.num_classes)
-        fitted = fit(model, recipe, Examples(images, targets), key[None])
+        fitted = fit(model, recipe, examples_of(train), key[None])
         all_finite(fitted.params, fitted.loss, "networks that compute features")
-        params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+        params = take(fitted.params, 0)
         features = jnp.asarray(by_blocks(functools.partial(_features(model), params), images))
     elif on_host:
         raise ValueError(
@@ -228,6 +226,6 @@ def method(name: str) -> Method:
     return Method(
         config=SelectionConfig,
         prepare=lambda config, train, model, key: prepare(config, train, model, key, needs_features=needs),
-        build=lambda config, model: selection(RULES[name], config, model),
+        build=lambda config, model: selection(RULES[name], config),  # `prepare` has computed the features
         steps=lambda config: config.ipc,
     )

@@ -67,9 +67,8 @@ def average_precision(suspicion: Float[np.ndarray, "n"], wrong: Bool[np.ndarray,
     """Average precision: the sum over distinct thresholds of precision times the increase of recall."""
     from scipy.stats import rankdata  # takes a second to load
 
-    above = rankdata(-suspicion.astype(np.float64), method="max").astype(
-        int
-    )  # number of labels that are at least as suspicious
+    # number of labels that are at least as suspicious
+    above = rankdata(-suspicion.astype(np.float64), method="max").astype(int)
     hits = np.bincount(above, weights=wrong, minlength=len(wrong) + 1)
     precision = np.cumsum(hits) / np.maximum(np.arange(len(hits)), 1)
     return float((hits * precision).sum() / wrong.sum())

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ddjax import checks
 from ddjax.evaluation.baselines import Baseline, make_targets
-from ddjax.evaluation.holdout import Trainers, held_out, holdout_accuracy, plain_trainers
+from ddjax.evaluation.holdout import Trainers, holdout_accuracy, holdout_size, plain_trainers
 from ddjax.evaluation.measures import smoothed
 from ddjax.execution.fleet import per_member
 from ddjax.execution.guard import Diverged, intact
@@ -169,7 +169,7 @@ def train_full(
             curves["holdout_acc"] = agreements[i]
         params = jax.tree.map(lambda leaf, own=own: leaf[own], fitted.params)
         at = _moments(curves, baseline.recipe.epochs, ("test_acc", *labels))
-        outcomes.append(FullScores(at, curves, params, getattr(fitted, "model", model)))
+        outcomes.append(FullScores(at, curves, params, fitted.model))
     return outcomes if isinstance(train, list) else intact(outcomes[0])
 
 
@@ -200,7 +200,7 @@ def _check(
             "training sets that are trained together share images that are stored as bytes: move one set by "
             "ddjax.to_space, and make the others by dataclasses.replace(it, labels=...); or store floats, images=None"
         )
-    if holdout and held_out(n := shapes[0][0], holdout) == n:
+    if holdout and holdout_size(n := shapes[0][0], holdout) == n:
         raise ValueError(f"holdout={holdout} of {n} images leaves none to train on; 0 omits the hold-out")
 
 

@@ -26,7 +26,7 @@ def plain_trainers(rows: np.ndarray | None) -> Callable[..., Any]:
     return fit
 
 
-def held_out(n: int, share: float) -> int:
+def holdout_size(n: int, share: float) -> int:
     """The number of images in a hold-out: at least one."""
     return max(1, round(n * share))
 
@@ -49,7 +49,7 @@ def holdout_accuracy(
       The accuracies, and for each set the error if one of its networks diverged.
     """
     rows = np.random.default_rng(seed).permutation(len(trains[0].labels))
-    count = held_out(len(rows), holdout)
+    count = holdout_size(len(rows), holdout)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), students)
     held, kept = np.sort(rows[:count]), np.sort(rows[count:])
 

@@ -22,13 +22,13 @@ class Protocol:
       network: of the students.
       space: "own" for the preprocessing of the set; else the set is converted to pixels and then to this space.
       use_step_size: use the learned rate of the set as the base rate if it has one.
-      rates: more than one: the base rate is chosen among them on training images with given labels.
+      rates: the base rate is chosen among these on training images with given labels; () takes that of the recipe.
       students: number of students.
       checks: above 1: also record the test accuracy this number of times, for the `best` column of some papers.
       source: the publication.
 
     Raises:
-      ValueError: a field has a wrong type or is out of range.
+      ValueError: a field has a wrong type, is out of range or has no effect.
     """
 
     name: str
@@ -40,6 +40,19 @@ class Protocol:
     students: Count = 5
     checks: Count = 1
     source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that no setting is ignored."""
+        if len(self.rates) == 1:
+            raise ValueError(
+                f"protocol.rates={self.rates} leaves nothing to choose: name two rates or more, or set that of the "
+                "recipe and leave rates out"
+            )
+        if self.rates and self.use_step_size:
+            raise ValueError(
+                f"protocol.use_step_size has no effect with protocol.rates={self.rates}, among which the base rate is "
+                "chosen: leave one of both out"
+            )
 
 
 def datm_recipe(m: int = 0) -> Recipe:

@@ -26,7 +26,7 @@ def base_rate(protocol: Protocol, recipe: Recipe, distilled: DistilledSet) -> fl
     Returns:
       The rate, or the error of a learned step size that is not positive.
     """
-    if not protocol.use_step_size or len(protocol.rates) > 1 or distilled.step_size is None:
+    if not protocol.use_step_size or distilled.step_size is None:
         return recipe.rate
     rate = float(distilled.step_size)
     if rate > 0:
@@ -60,7 +60,7 @@ def chosen_rates(
         if train is None:
             raise ValueError(
                 f"protocol {protocol.name!r} chooses its rate among {protocol.rates} on training images with given "
-                "labels: pass train=, or a protocol with one rate"
+                "labels: pass train=, or a protocol without rates"
             )
         rows = np.sort(np.random.default_rng(seed).permutation(len(train.labels))[:SAMPLE])
         part = dataclasses.replace(train, images=train.images[rows], labels=train.labels[rows])

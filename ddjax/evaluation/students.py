@@ -158,7 +158,7 @@ def evaluate(
     if all(unusable):
         return unusable if isinstance(distilled, list) else intact(unusable[0])
     rates = [recipe.rate if isinstance(rate, Diverged) else rate for rate in own_rates]
-    if len(protocol.rates) > 1:
+    if protocol.rates:
         search = options.within(0, 2 * recipe.epochs)
         rates = chosen_rates(model, recipe, examples, protocol, trains, transform, seeds, search)
         options = options.within(recipe.epochs, 2 * recipe.epochs)

@@ -1,7 +1,7 @@
 """Fleets: runs that differ only in their arrays (labels, keys) as one program over a leading axis of members."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -18,17 +18,17 @@ T = TypeVar("T")
 Axes = tuple[int | None, ...]  # for each leaf of a tree: 0 if members have their own, None if all share one
 
 
-def per_member(value: T | list[T], count: int, argument: str) -> list[T]:
-    """An entry for each member: the list itself, or a single value repeated.
+def per_member(value: T | Sequence[T], count: int, argument: str) -> list[T]:
+    """An entry for each member: those of a list or a tuple, or a single value repeated.
 
     Raises:
       ValueError: the list has another length.
 
     Example:
-      >>> per_member(0, 2, "seed"), per_member([3, 4], 2, "seed")
+      >>> per_member(0, 2, "seed"), per_member((3, 4), 2, "seed")
       ([0, 0], [3, 4])
     """
-    values = value if isinstance(value, list) else [value] * count
+    values = list(value) if isinstance(value, list | tuple) else [value] * count
     if len(values) != count:
         raise ValueError(f"{argument} must be one value or a list of {count}; got a list of {len(values)}")
     return values

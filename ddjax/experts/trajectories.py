@@ -19,14 +19,13 @@ from ddjax.execution.options import DEFAULTS, Report, RunOptions
 from ddjax.experts.buffer import Buffer
 from ddjax.experts.fleet import Expert, train_experts
 from ddjax.experts.identity import Storage, identity, kept_epochs, parameters, unraveller
-from ddjax.preprocess import one_hot
 from ddjax.ranges import Count, Seed, checked
-from ddjax.rows import by_rows
 from ddjax.storage.checkpoints.hosts import agreed, from_first
 from ddjax.storage.files import cache_dir
 from ddjax.storage.rows import versions
 from ddjax.timing import Share, Timer, charge
-from ddjax.training import Examples, Recipe
+from ddjax.training import Recipe, examples_of
+from ddjax.training.checking import warm_up
 from ddjax.types import Model, Params, TrainSet
 
 log = logging.getLogger("ddjax.experts")
@@ -119,6 +118,7 @@ def trajectories(
       (0, 1)
     """
     checks.learnable(train)
+    warm_up(recipe, len(train.labels))
     kept = kept_epochs(keep, recipe.epochs)
     described = identity(model, recipe, train, kept=kept, seed=seed, storage=storage)
     if store and described["program"] is None:
@@ -142,11 +142,10 @@ def trajectories(
 
     def fleet(numbers: list[int]) -> Iterator[Expert]:
         log.info("%d experts to be trained for %d epochs each", len(numbers), recipe.epochs)
-        examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
         return train_experts(
             model,
             recipe,
-            examples,
+            examples_of(train),
             seed=seed,
             numbers=numbers,
             kept=kept,

@@ -68,7 +68,10 @@ def blocked(kernel: Kernel, x: Array, y: Array, block: int) -> Float[Array, "n m
 
 
 def in_blocks(function: Callable[[Array], Any], rows: Array, block: int) -> Any:
-    """Apply `function` to blocks of rows, and recompute it in a backward pass; copies pad the last block."""
+    """Apply `function` to `block` rows at a time, or to all rows if `block` is 0.
+
+    A backward pass computes the blocks again. Copies of the last row fill the last block.
+    """
     n = len(rows)
     if not block or n <= block:
         return function(rows)

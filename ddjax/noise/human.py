@@ -82,14 +82,14 @@ def human_labels(
 
 
 def clean_labels(dataset: str, path: str | pathlib.Path | None = None) -> Int32[np.ndarray, "n"]:
-    """Read the clean training labels of cifar10 or cifar100 in original order from a CIFAR-N file.
+    """Read the clean training labels of cifar10 or cifar100.
 
     Args:
       dataset: cifar10 or cifar100.
       path: the label file, or a label vector (.npy or .csv); by default the published file.
 
     Returns:
-      The labels [50000].
+      The labels: of a CIFAR-N file [50000] in original order, of a vector [n] in the order of the file.
 
     Raises:
       FileNotFoundError: there is no label file.

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int32, Integer
 from ddjax import names
 from ddjax.noise.labels import as_ids, as_labels
 from ddjax.noise.transition import checked_rate
+from ddjax.ranges import Positive, check
 from ddjax.types import PRNGKey
 
 Factor = float | Float[Array, ""]
@@ -49,9 +50,8 @@ def part_dependent(
     """
     labels = as_labels(labels, num_classes)
     ids = as_ids(ids, len(labels)).astype(np.uint32)
+    check(std, Positive, "std")
     mean, spread = jnp.float32(checked_rate(rate)), jnp.float32(std)
-    if std <= 0:
-        raise ValueError(f"std must be positive, got {std}")
     images = np.asarray(images)
     if len(images) != len(labels) or images.ndim < 2:
         raise ValueError(f"images must be [n ...], one per label; got {list(images.shape)} for {len(labels)} labels")

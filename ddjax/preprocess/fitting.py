@@ -8,6 +8,7 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
+from ddjax import checks
 from ddjax.names import choose
 from ddjax.preprocess.specs import ALIASES, CONSTANTS, SPECS, Channels, Spec
 from ddjax.preprocess.transform import Preprocess
@@ -43,6 +44,7 @@ def fit(spec: str | Spec, images: np.ndarray, dataset: str = "", *, cache: bool 
       (1,)
     """
     spec = choose(SPECS, spec, "preprocessing") if isinstance(spec, str) else spec
+    checks.kind(spec, Spec, "spec", "Name one in ddjax.preprocess.SPECS, or pass a Spec")
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4 or len(images) < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Helpers that robust rules share: losses, tables with a row per image, and findings."""
+"""Parts that robust rules share: losses, tables with a row per image, and findings."""
 
 from collections.abc import Callable
 

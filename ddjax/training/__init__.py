@@ -3,6 +3,7 @@
 from ddjax.training.batches import Clock as Clock
 from ddjax.training.batches import Examples as Examples
 from ddjax.training.batches import TrainState as TrainState
+from ddjax.training.batches import examples_of as examples_of
 from ddjax.training.fit import Fit as Fit
 from ddjax.training.fit import Watch as Watch
 from ddjax.training.fit import fit as fit

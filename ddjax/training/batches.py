@@ -10,10 +10,12 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.augment import AUGMENTATIONS, cutmix
 from ddjax.names import choose
+from ddjax.preprocess import one_hot
+from ddjax.rows import by_rows
 from ddjax.training.recipe import Recipe
 from ddjax.training.rule import Batch, Extra, Rule, Tables
 from ddjax.training.schedule import Stream
-from ddjax.types import Params, PRNGKey
+from ddjax.types import Params, PRNGKey, TrainSet
 
 KeyFor = Callable[[int], PRNGKey]  # the key of a stream in the current step
 
@@ -23,6 +25,11 @@ class Examples(NamedTuple):
 
     images: Any  # float [n h w c], or a `rows.Images`
     targets: Float[Array, "n k"]
+
+
+def examples_of(train: TrainSet) -> Examples:
+    """The images of a preprocessed training set, with one-hot targets of the given labels."""
+    return Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
 
 
 class TrainState(NamedTuple):

@@ -56,12 +56,7 @@ def check(
         if array.ndim == most and len(array) != len(keys):
             raise ValueError(f"examples.{name} is for {len(array)} networks, but there are {len(keys)} keys")
         checks.finite(array, f"examples.{name}")
-    steps = recipe.epochs * recipe.steps_per_epoch(images.shape[-4])
-    if recipe.warmup_steps >= steps:
-        raise ValueError(
-            f"recipe.warmup_steps must be fewer than the {steps} steps of the training ({recipe.epochs} epochs of "
-            f"{images.shape[-4]} images); got {recipe.warmup_steps}: shorten the warm-up, or train for more epochs"
-        )
+    warm_up(recipe, images.shape[-4])
     names = [name for _, labels in watch.values() for name in labels]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"watch must give each accuracy a name of its own; {twice} come more than once")
@@ -102,6 +97,16 @@ def check(
                 "examples.targets must be one-hot rows of the given labels, because the rule corrects labels; "
                 "preprocess.one_hot makes them"
             )
+
+
+def warm_up(recipe: Recipe, n: int) -> None:
+    """Raise if the warm-up of a training on `n` images does not end before the training."""
+    steps = recipe.epochs * recipe.steps_per_epoch(n)
+    if recipe.warmup_steps >= steps:
+        raise ValueError(
+            f"recipe.warmup_steps must be fewer than the {steps} steps of the training ({recipe.epochs} epochs of "
+            f"{n} images); got {recipe.warmup_steps}: shorten the warm-up, or train for more epochs"
+        )
 
 
 def all_finite(params: Params, loss: Float[np.ndarray, "s epochs"], what: str) -> None:

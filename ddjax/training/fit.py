@@ -167,7 +167,11 @@ def params_of(states: Any) -> Params:
 
 
 def for_each(parts: list[Any], count: int) -> Any:
-    """One tree for all members if there is one part or each leaf is one array; else each part `count` times."""
+    """The parts as one tree for `count` members of each part.
+
+    A leaf that is the same array in all parts stays as it is. The others are repeated and stacked, members of a part
+    side by side.
+    """
 
     def join(*leaves: Any) -> Any:
         if all(leaf is leaves[0] for leaf in leaves):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float
 
 from ddjax.execution.proxies import supplied, with_proxies
@@ -21,7 +22,6 @@ from ddjax.training.networks import chunks_of, joined, outputs_of
 from ddjax.training.predict import accuracies, accuracy, stacked_logits
 from ddjax.training.rule import Findings
 from ddjax.training.trainer import Trainer
-from ddjax.trees import with_dtypes
 from ddjax.types import Metrics, PRNGKey
 
 
@@ -68,7 +68,7 @@ def _programs(trainer: Trainer, how: str, devices: int, compiling: tuple[tuple[s
     def update(state: TrainState, parts: Any, known: Examples, epoch: Array) -> TrainState:
         assert rule.epoch_end is not None
         tables = rule.epoch_end(joined(parts, known.targets), state.tables, epoch)
-        return state._replace(tables=with_dtypes(tables, state.tables))
+        return state._replace(tables=optax.tree.cast_like(tables, state.tables))
 
     def export(state: TrainState, parts: Any, known: Examples) -> Findings:
         assert rule.export is not None
@@ -125,8 +125,8 @@ class Hosted:
     ):
         """Compile nothing yet."""
         self.trainer, self.images, self.known = trainer, examples.images, with_proxies(examples)
-        self.how = how, devices, compiling
-        self.programs = _programs(trainer, *self.how)
+        self.compiled_for = how, devices, compiling
+        self.programs = _programs(trainer, *self.compiled_for)
 
     def epoch(self, states: TrainState, number: int, shared: Array) -> tuple[TrainState, Float[Array, "s"]]:
         """One pass over the examples and the rule's update; returns the states and the mean loss of the steps."""
@@ -181,7 +181,7 @@ class Hosted:
         """The accuracies of each network on images in either place."""
         there = {name: part for name, part in watch.items() if isinstance(part[0], HostRows)}
         here = {name: part for name, part in watch.items() if name not in there}
-        found = dict(_watching(self.trainer, *self.how)(states.params, self.known, here)) if here else {}
+        found = dict(_watching(self.trainer, *self.compiled_for)(states.params, self.known, here)) if here else {}
         for images, labels in there.values():
             logits = stacked_logits(self.trainer.predictor(), states.params, images)
             found |= {name: _accuracy_of_each(jnp.asarray(logits), truth) for name, truth in labels.items()}

@@ -22,7 +22,7 @@ def predict(model: Model, params: Params, images: Any, batch: int = BATCH) -> Fl
     Args:
       model: the architecture.
       params: of one network.
-      images: preprocessed images, an array or a `rows.Rows`.
+      images: preprocessed images, an array or a `rows.Images`.
       batch: number of images in one pass.
 
     Returns:

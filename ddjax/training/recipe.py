@@ -12,9 +12,11 @@ from ddjax.training.sharpness import Sharpness
 _NEEDS = {
     "momentum": ("optimiser", "sgd"),
     "drop_epochs": ("schedule", "drops"),
+    "drop": ("schedule", "drops"),
     "reset_at_drops": ("schedule", "drops"),
     "warmup_steps": ("schedule", "warmup_cosine"),
     "floor": ("schedule", "warmup_cosine"),
+    "draws": ("order", "draws"),
 }
 
 
@@ -58,7 +60,8 @@ class Recipe:
         """Check the name of the augmentation, which may be that of a fork, and that no setting is ignored."""
         choose(AUGMENTATIONS, self.augment, "augmentation")
         for name, (option, needed) in _NEEDS.items():
-            if getattr(self, name) and (chosen := getattr(self, option)) != needed:
+            changed = getattr(self, name) != getattr(Recipe, name)
+            if changed and (chosen := getattr(self, option)) != needed:
                 raise ValueError(f"recipe.{name} has no effect with {option}={chosen!r}; it needs {option}={needed!r}")
 
     def steps_per_epoch(self, n: int) -> int:

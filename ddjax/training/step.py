@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax.models import merge_stats, split_stats
@@ -18,7 +19,6 @@ from ddjax.training.recipe import Recipe
 from ddjax.training.rule import PLAIN, Batch, Extra, Loss, Outputs, Rule, Tables, weighted_mean
 from ddjax.training.schedule import Stream, direction
 from ddjax.training.sharpness import gsam_gradient
-from ddjax.trees import with_dtypes
 from ddjax.types import Model, Params, PRNGKey
 
 _TINY = 1e-12
@@ -64,7 +64,10 @@ class Steps:
             loss = self.loss(outputs, batch, state.tables, extra)
             weights = loss.weights * batch.present[None]
             means = jnp.sum(weights * loss.values, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), _TINY)
-            return jnp.sum(means) + loss.extra, (split_stats(updated)[1], with_dtypes(loss.tables, state.tables))
+            return jnp.sum(means) + loss.extra, (
+                split_stats(updated)[1],
+                optax.tree.cast_like(loss.tables, state.tables),
+            )
 
         (value, (stats_after, tables)), (gradient, extra_gradient) = jax.value_and_grad(objective, has_aux=True)(
             (trainable, state.extra), batch

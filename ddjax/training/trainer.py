@@ -5,10 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
+from ddjax.augment import AUGMENTATIONS
 from ddjax.models import split_stats
+from ddjax.names import choose
 from ddjax.training.batches import Clock, Examples, TrainState
 from ddjax.training.networks import initial, mean_logits, statistics
 from ddjax.training.recipe import Recipe
@@ -93,7 +96,8 @@ class Trainer(Steps):
             def update(tables: Tables) -> Tables:
                 key = self.stats_key(state, clock.epoch)
                 stats = self.stats(state.params, examples, key, self.rule.stats_views)
-                return trees.with_dtypes(end(stats, tables, clock.epoch), tables)
+                # with jax_enable_x64 an update may widen an array, which no loop accepts
+                return optax.tree.cast_like(end(stats, tables, clock.epoch), tables)
 
             due = True if self.rule.due is None else self.rule.due(clock.epoch)
             state = state._replace(tables=jax.lax.cond(due, update, lambda tables: tables, state.tables))
@@ -119,7 +123,7 @@ class Trainer(Steps):
         """Step `index` of an epoch; returns the state and the loss."""
         steps = self.recipe.steps_per_epoch(len(examples.images))
         number = clock.epoch * steps + index
-        rate = trees.with_dtypes(state.rate * rate_factor(self.recipe, steps)(number), state.rate)
+        rate = optax.tree.cast_like(state.rate * rate_factor(self.recipe, steps)(number), state.rate)
         return self.step(state, examples, rows, present, clock, number, rate)
 
     def stats_key(self, state: TrainState, epoch: Int[Array, ""]) -> PRNGKey:
@@ -143,7 +147,8 @@ def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:
       The trainer.
 
     Raises:
-      ValueError: the rule has its own loss, and the recipe sets a loss, CutMix or sharpness.
+      ValueError: the rule has its own loss, and the recipe sets a loss, CutMix or sharpness; or the augmentation of the
+        rule is unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -164,4 +169,6 @@ def make_trainer(model: Model, recipe: Recipe, rule: Rule = PLAIN) -> Trainer:
                     f"dataclasses.replace(recipe, {name}={neutral!r}) makes such a recipe. Those of the baselines "
                     "B-PLAIN, B-COSINE and B-AUGMENTED fit"
                 )
+    if rule.strong is not None:
+        choose(AUGMENTATIONS, rule.strong, "augmentation")
     return Trainer(model, recipe, rule)

@@ -23,10 +23,8 @@ from ddjax.distillers.setup import set_up
 from ddjax.execution.distill import distill
 from ddjax.models import build
 from ddjax.noise import NoiseSpec
-from ddjax.preprocess import one_hot
-from ddjax.rows import by_rows
 from ddjax.storage.files import cache_dir
-from ddjax.training import Examples, Recipe, fit, stacked_logits
+from ddjax.training import Recipe, examples_of, fit, stacked_logits
 from ddjax.types import TrainSet
 from experiments.benchmarks.measure import Entry, Settings, elsewhere
 from experiments.benchmarks.memory import Watched, spent, written
@@ -166,7 +164,7 @@ def of_data(dataset: Dataset, problem: Problem, stage: Callable[..., Any]) -> No
     if problem.few and len(train.labels) > problem.axes["images"][0].images:
         return
     model = build("convnet", problem.shape, train.num_classes, **problem.network)
-    examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), train.num_classes))
+    examples = examples_of(train)
     recipe = Recipe(epochs=1, batch=256, rate=0.01)
     fitted = stage("epoch", lambda: fit(model, recipe, examples, jax.random.key(0)[None]))
     stage("predictions", lambda: stacked_logits(model, fitted.params, examples.images))

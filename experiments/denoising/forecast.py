@@ -73,7 +73,7 @@ def forecast(
             m = settings.ipc * k * copies(name, config, shape.image)
             recipe = protocols.adapted(how.recipe(m), flip=flip, epochs=settings.epochs)
             works["students"] = training(recipe, judge, shape, m, n, settings.students, machine)
-            if len(how.rates) > 1:
+            if how.rates:
                 works["rates"] = training(recipe, judge, shape, m, min(SAMPLE, n), len(how.rates), machine)
     compiling = machine.compile_s / max(1, len(works))
     return expected | {

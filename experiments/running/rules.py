@@ -12,11 +12,10 @@ from jaxtyping import Bool, Float
 
 from ddjax.execution.options import RunOptions
 from ddjax.noise import transition
-from ddjax.preprocess import one_hot
 from ddjax.robust import confident, make_rule
 from ddjax.robust.held_out import held_out_probabilities
 from ddjax.robust.rules.transition import estimate_transition, invertible
-from ddjax.training import Examples, Recipe, Rule, fit
+from ddjax.training import Examples, Recipe, Rule, examples_of, fit
 from ddjax.types import Model
 from experiments.running.config import method_config
 from experiments.running.methods import Parsed
@@ -95,13 +94,12 @@ def held_out(cell: Ready, shared: Shared) -> Float[np.ndarray, "n k"]:
     """Cross-validated probabilities by the baseline's recipe, cached for all methods with equal labels and seed."""
     recipe, model, train = full_recipe(cell), cell.network(cell.baseline.network), preprocessed(cell, shared).train
     seed = cell.experiment.seed
-    examples = Examples(train.images, one_hot(jnp.asarray(train.labels), train.num_classes))
     kept = shared.checkpoints([cell], "folds", recipe=dataclasses.asdict(recipe))
     made = functools.partial(
         held_out_probabilities,
         model,
         recipe,
-        examples,
+        examples_of(train),
         jax.random.fold_in(jax.random.key(seed), 2),
         folds=FOLDS,
         seed=seed,

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
 
 from ddjax.distilled import DistilledSet
@@ -15,6 +14,7 @@ from ddjax.execution.guard import Diverged, intact
 from ddjax.execution.options import RunOptions
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
+from ddjax.trees import take
 from experiments.display.progress import View
 from experiments.running.config import method_config
 from experiments.running.distilling import distill_cells
@@ -116,7 +116,7 @@ def score_students(
             flip=experiment.flip,
             options=RunOptions(report, kept),
         )
-    trials = len(protocol.rates) if len(protocol.rates) > 1 else 0
+    trials = len(protocol.rates)
     networks = len(sets) * ((experiment.students or protocol.students) + trials)
     seconds = _seconds(timer, kept, networks)
     return [
@@ -149,7 +149,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
     everything = cell._replace(experiment=common, parsed=parse("full"))
     key = (common, cell.transform.fingerprint)
     full, _ = shared.once("full", key, lambda: intact(score_full([everything], shared, view)[0]))
-    expert = jax.tree.map(lambda leaf: leaf[0], full.params)
+    expert = take(full.params, 0)
     parsed = parse("random")
     chance = dataclasses.replace(experiment, method="random", seed=(experiment.seed + 1) % 2**32, options=())
     other = cell._replace(experiment=chance, parsed=parsed, config=method_config(parsed.method.config, chance))

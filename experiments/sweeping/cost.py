@@ -116,7 +116,7 @@ def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
     recipe = protocols.adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
-    if len(protocol.rates) > 1:
+    if protocol.rates:
         out = min(SAMPLE, shape.train)
         work = work.then(training(recipe, model, shape, m, out, len(protocol.rates), machine))
     return work

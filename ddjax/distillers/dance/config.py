@@ -34,8 +34,9 @@ class DanceConfig:
       cap: decoded images per class and step, at most; if there are more, a random subset is taken.
       rate: learning rate of the images; 0 takes the published 0.01 times `ipc`.
       momentum: of the images.
-      optimiser: per_class (published: a step of the tensor of all classes after each class's gradient, so momentum
-        doubles the rate without averaging), or whole (one step of momentum SGD for all classes in each view).
+      optimiser: per_class (published: a step for the images of all classes after the gradient of each class, so that a
+        momentum of 0.5 doubles the rate and averages no gradients), or whole (one step of momentum SGD for all classes
+        in each view).
       encoder: the networks in whose features means are matched: between (a random point between the initial and the
         trained weights of a pool network), or random (a new network in each step, as in DM and IDC).
       calibrations: passes of cross-entropy with the trained weights in each step.

@@ -121,6 +121,17 @@ class Views(NamedTuple):
         return losses.mean(), back(gradients / len(seen))[0]
 
 
+def view_key(key: PRNGKey, label: Int[Array, ""], view: int) -> PRNGKey:
+    """The key of a view of a class in an iteration. View 0 is matched, and the others are passes of calibration."""
+    return jax.random.fold_in(jax.random.fold_in(key, label), view)
+
+
+def clamped(config: DanceConfig, images: Images) -> tuple[Images, Float[Array, ""]]:
+    """The images, clamped to 0..1 if they are learned there, and the largest change of a pixel."""
+    inside = jnp.clip(images, 0, 1) if config.unit_box else images
+    return inside, jnp.abs(images - inside).max()
+
+
 def at_once(pixels: int) -> int:
     """The number of images, or classes, of this many pixels that are computed together on this device."""
     return max(1, (CACHED_PIXELS if target() == "cpu" else PARALLEL_PIXELS) // pixels)
@@ -162,25 +173,21 @@ def advance(
     config = views.config
     rate, momentum = config.image_rate(), config.momentum
 
-    def view_key(label: Array, view: int) -> PRNGKey:
-        return jax.random.fold_in(jax.random.fold_in(key, label), view)
-
     def real(part: tuple[Array, Array, Array]) -> Array:
         label, images, present = part
-        return views.real(images, present, view_key(label, 0))
+        return views.real(images, present, view_key(key, label, 0))
 
     def one(part: tuple[Array, Moving, Array]) -> tuple[Moving, Report]:
         label, moving, target = part
         before, between, after = drifts(config, num_classes, label)
-        clamped = jnp.clip(moving.images, 0, 1) if config.unit_box else moving.images
-        outside = jnp.abs(moving.images - clamped).max()
-        moving = drift(dataclasses.replace(moving, images=clamped), before, rate, momentum)
-        inner, gradient = jax.value_and_grad(views.inner)(moving.images, target, view_key(label, 0))
+        inside, outside = clamped(config, moving.images)
+        moving = drift(dataclasses.replace(moving, images=inside), before, rate, momentum)
+        inner, gradient = jax.value_and_grad(views.inner)(moving.images, target, view_key(key, label, 0))
         moving = descend(moving, gradient, rate, momentum)
         total = jnp.zeros_like(inner)
         for turn in range(config.calibrations):
             moving = drift(moving, between, rate, momentum)
-            loss, gradient = views.calibration(moving.images, label, view_key(label, 1 + turn))
+            loss, gradient = views.calibration(moving.images, label, view_key(key, label, 1 + turn))
             moving, total = descend(moving, gradient, rate, momentum), total + loss
         moving = drift(moving, after, rate, momentum)
         return moving, Report(inner, total / max(1, config.calibrations), outside)

@@ -5,12 +5,8 @@ import functools
 import logging
 import math
 
-import jax
-import jax.numpy as jnp
-
-from ddjax.bilevel.unrolled_descent import PRODUCTS
 from ddjax.experts.identity import parameters
-from ddjax.models.specification import equations
+from ddjax.training.arithmetic import products
 from ddjax.types import Model
 
 log = logging.getLogger("ddjax.datm")
@@ -47,9 +43,7 @@ class Way:
 @functools.lru_cache(maxsize=16)
 def unit_of(model: Model, image_shape: tuple[int, ...]) -> int:
     """Bytes of the outputs of all convolutions and matrix products, for one image."""
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    program = jax.make_jaxpr(model.apply)(params, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
-    outputs = (out.aval for each in equations(program) if each.primitive.name in PRODUCTS for out in each.outvars)
+    outputs = (out.aval for each in products(model, image_shape) for out in each.outvars)
     return sum(math.prod(out.shape) * out.dtype.itemsize for out in outputs)
 
 

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax.distillers.dance.feed import ClassBatch
-from ddjax.distillers.dance.step import Views, at_once, augmented, drifts, shown, side_by_side
+from ddjax.distillers.dance.step import Views, at_once, augmented, clamped, drifts, shown, side_by_side, view_key
 from ddjax.distillers.ncfm.config import NcfmConfig
 from ddjax.distillers.ncfm.matching import characteristic, distance
 from ddjax.models.layers import unit
@@ -95,24 +95,20 @@ def advance(
     steps = 1 if config.optimiser == "whole" else num_classes  # of the optimiser, in each view
     begun = step * steps * (1 + config.calibrations)
 
-    def view_key(label: Array, view: int) -> PRNGKey:
-        return jax.random.fold_in(jax.random.fold_in(key, label), view)
-
     def real(part: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         label, images, present = part
-        features = unit(views.features(augmented(config, images, view_key(label, 0))))
+        features = unit(views.features(augmented(config, images, view_key(key, label, 0))))
         return features, present / present.sum()
 
     def one(part: tuple[Array, Moving, Any]) -> tuple[Moving, Report, Any]:
         label, moving, (features, weights) = part
         before, between, after = drifts(config, num_classes, label)
-        clamped = jnp.clip(moving.images, 0, 1) if config.unit_box else moving.images
-        outside = jnp.abs(moving.images - clamped).max()
-        moving = coast(config, dataclasses.replace(moving, images=clamped), before, begun, rate)
+        inside, outside = clamped(config, moving.images)
+        moving = coast(config, dataclasses.replace(moving, images=inside), before, begun, rate)
         done = begun + before
 
         def matching(images: Images, points: Array) -> Array:
-            learned = unit(views.features(shown(config, views.box, images, view_key(label, 0))))
+            learned = unit(views.features(shown(config, views.box, images, view_key(key, label, 0))))
             even = jnp.full(len(learned), 1 / len(learned), learned.dtype)
             apart = distance(
                 characteristic(features, weights, points),
@@ -127,7 +123,7 @@ def advance(
         moving, done, total = descend(config, moving, gradient, done, rate), done + 1, jnp.zeros_like(value)
         for turn in range(config.calibrations):
             moving, done = coast(config, moving, between, done, rate), done + between
-            loss, gradient = views.calibration(moving.images, label, view_key(label, 1 + turn))
+            loss, gradient = views.calibration(moving.images, label, view_key(key, label, 1 + turn))
             moving, done, total = descend(config, moving, gradient, done, rate), done + 1, total + loss
         moving = coast(config, moving, after, done, rate)
         return moving, Report(value, total / max(1, config.calibrations), outside), pull

@@ -19,6 +19,7 @@ from ddjax.distillers.rcig import gradient as gradients
 from ddjax.distillers.rcig import outer, rates
 from ddjax.distillers.rcig.config import RcigConfig
 from ddjax.distillers.rcig.gradient import RealBatch
+from ddjax.distillers.rcig.inner import hessian
 from ddjax.distillers.rcig.outer import Support
 from ddjax.distillers.rcig.rates import HINV_START, INNER_START, Rate, curve_class
 from ddjax.distillers.rcig.tangent import freeze
@@ -85,10 +86,10 @@ def find_rates(config: RcigConfig, model: Model, start: Start, key: PRNGKey) -> 
         batch = with_targets(start.batch, support.labels.shape[1])
         t = minimise(inner).point
         _, in_t, _ = gradients.direct_gradient(config, frozen, problem, batch, t, support, keys.direct)
-        hessian = gradients.rcig_inner.hessian(problem)
+        curvature = hessian(problem)
 
         def trial(rate: Array) -> Array:
-            return curve_class(gradients.solver(config, rate, keys.hinv, len(problem.labels))(hessian, in_t).curve)
+            return curve_class(gradients.solver(config, rate, keys.hinv, len(problem.labels))(curvature, in_t).curve)
 
         hinv = rates.search(trial, HINV_START)
     return inner, hinv

@@ -25,7 +25,10 @@ def curve_class(curve: Float[Array, "steps"]) -> Int[Array, ""]:
 
 
 def search(trial: Callable[[Float[Array, ""]], Int[Array, ""]], first: float) -> Float[Array, ""]:
-    """Multiply the rate by 1.2 while `trial` returns +1, then by 0.7: in all the last passing rate times 1.008."""
+    """The last rate for which `trial` returns +1, times 1.008; or the first rate, times 0.84, if it fails.
+
+    The rate is multiplied by 1.2 after each trial, also after the one that fails, and by 0.7 at the end.
+    """
 
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         rate, _, count = carry

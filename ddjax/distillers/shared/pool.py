@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from ddjax.models import merge_stats, split_stats
 from ddjax.training.losses import squared_error
-from ddjax.trees import Stacked, record, with_dtypes
+from ddjax.trees import Stacked, record
 from ddjax.types import Images, Model, Params, PRNGKey
 
 
@@ -78,7 +78,8 @@ def train(
         gradient, stats = jax.grad(objective, has_aux=True)(trainable)
         updates, opt_state = optimiser.update(gradient, member.opt_state, trainable)
         params = merge_stats(optax.apply_updates(trainable, updates), stats)
-        return with_dtypes(Member(params=params, opt_state=opt_state, age=member.age + 1), member)
+        # with jax_enable_x64 an update may widen an array, which no loop accepts
+        return optax.tree.cast_like(Member(params=params, opt_state=opt_state, age=member.age + 1), member)
 
     return jax.lax.fori_loop(0, steps, update, member)
 

@@ -37,10 +37,14 @@ def distillation(teacher: Model | None = None, weight: Share = 0.5, temperature:
 
     def start(key: PRNGKey, given: Given, data: Any) -> Tables:
         names = {"logits"} if teacher is None else {"logits", "params"}
-        if not isinstance(data, dict) or set(data) != names or len(data["logits"]) != len(given.labels):
+        if not isinstance(data, dict) or set(data) != names:
+            got = sorted(data) if isinstance(data, dict) else data
+            raise ValueError(f"distillation needs data with {sorted(names)} of each network; got {got}")
+        shape, found = (len(given.labels), given.num_classes), jnp.shape(data["logits"])
+        if found != shape:
             raise ValueError(
-                f"distillation needs data with {sorted(names)}, logits [{len(given.labels)} {given.num_classes}] of "
-                f"each network; got {list(data) if isinstance(data, dict) else data}"
+                f"distillation needs logits {list(shape)} of each network, a row for each image and a column for each "
+                f"class; got {list(found)}"
             )
         return data
 

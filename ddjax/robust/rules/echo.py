@@ -13,12 +13,12 @@ from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey
 
-Bearable = Annotated[float, Range(0, 1 / 1.2, below=True)]  # a share of wrong labels at which images are left to keep
+NoiseShare = Annotated[float, Range(0, 1 / 1.2, below=True)]  # from 1 / 1.2 on, no image would be kept
 _ROUNDING = 1e-4
 
 
 @checked
-def kept_share(noise: Bearable) -> float:
+def kept_share(noise: NoiseShare) -> float:
     """min(1 - 1.2 noise, 0.9 (1 - noise)): the share of each class to keep, given the share of wrong labels."""
     return min(1 - 1.2 * noise, 0.9 * (1 - noise))
 
@@ -36,7 +36,7 @@ def lowest_of_class(
 
 @checked
 @functools.cache
-def echo_select(noise: Bearable = 0.4, until: Positive = 70.0) -> Rule:
+def echo_select(noise: NoiseShare = 0.4, until: Positive = 70.0) -> Rule:
     """Cross-entropy on all images until epoch `until`, then on the selected ones.
 
     Selected are the images whose loss, averaged over the first epochs, is among the lowest `kept_share` of their given

@@ -74,7 +74,7 @@ def forward_correction() -> Rule:
 
 @functools.cache
 def backward_correction() -> Rule:
-    """The rule of `backward_loss`. Its data is T [k k], checked by `invertible`."""
+    """The rule of `backward_loss`. Its data is T [k k], which `invertible` checks before: a compiled start cannot."""
 
     def loss(outputs: Outputs, batch: Batch, tables: Tables, extra: Extra) -> Loss:
         return weighted_mean(backward_loss(outputs.logits[0, 0], batch.labels, tables["inverse"]), batch, tables)
