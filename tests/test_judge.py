@@ -128,6 +128,15 @@ def test_networks_that_disagree_cannot_all_be_right():
     assert set(torn.scores) == set(SCORES)
 
 
+def test_copies_of_a_weak_network_count_as_one():
+    """Clusters of weak predictions are too tight; agreement of three copies is no evidence for them."""
+    logits, given, _ = problem(1.5, flat=1.0)
+    logits = np.tanh(1.5 * (logits - logits.mean(axis=1, keepdims=True)))
+    one, copies = ddjax.judge(logits, given), ddjax.judge(np.stack([logits] * 3), given)
+    np.testing.assert_allclose(copies.wrong, one.wrong, atol=1e-3)
+    assert copies.noise_rate == pytest.approx(one.noise_rate, abs=1e-3)
+
+
 def test_flags_have_the_largest_expected_f1_that_the_precision_allows():
     wrong = np.array([0.2, 0.95, 0.9, 0.1, 0.45, 0.01], np.float32)
     np.testing.assert_array_equal(flags(wrong, 0.5), [False, True, True, False, True, False])

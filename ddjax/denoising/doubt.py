@@ -3,8 +3,8 @@
 There are two estimates. The clusters of the predictions (`ddjax.denoising.clusters`) say how far the network confuses
 classes that overlap. They are right where they are tight, whatever made the labels wrong. Where the clusters of a
 single prediction overlap, they need not be classes at all, and the given labels decide (`ddjax.denoising.likelihood`).
-Near neither limit, both count. Several networks that agree with each other against a label are evidence against it, so
-their clusters are believed.
+Networks that differ, and yet agree with each other against a label, are evidence against it, so their clusters are
+believed. Networks that hardly differ count as one. Near neither limit, both estimates count.
 
 Clusters are too sure in two ways. A network also errs far from every boundary: one image in a hundred. And where
 clusters overlap a lot, their shape is poorly known. These corrections and the limits are constants that were chosen on
@@ -22,6 +22,8 @@ FAR = 0.01  # mistakes far from every boundary, as a share of all images
 OVERLAP = 4.5  # mistakes beyond those of the clusters, in units of the cube of those
 _WEAK = 0.4  # at this error, the network's own probabilities replace those of the clusters
 TIGHT, LOOSE = 0.10, 0.13  # errors of clusters: below, they are believed; above, the likelihood of the labels is
+DIFFER = 0.25  # outvoted networks, as a share of the likely error, from which on several count as more than one
+_POOLED = 0.7  # what networks together err, of what they err at least one by one
 _SAID = 0.2  # the least weight of the network's own probabilities
 HALVINGS = 40
 _LOG_SCALES = (-7.0, 7.0)
@@ -29,7 +31,7 @@ _TINY = 1e-12
 
 
 def doubts(
-    logs: Float[Array, "n k"], labels: Int[Array, "n"], at_least: Float[Array, ""], *, alone: bool
+    logs: Float[Array, "n k"], labels: Int[Array, "n"], outvoted: Float[Array, ""]
 ) -> Float[Array, "2 n k"]:
     """log P(true class | prediction), with the expected error of the predictions.
 
@@ -38,8 +40,7 @@ def doubts(
     Args:
       logs: log-probabilities, finite.
       labels: the given labels.
-      at_least: a lower bound for the error; 0 where none is known.
-      alone: whether they are the predictions of one network, not the mean of several.
+      outvoted: the mean share of networks that the others outvote; 0 for one network.
 
     Returns:
       The first counts mistakes near boundaries: for the number of wrong labels. The second counts mistakes far from
@@ -49,22 +50,22 @@ def doubts(
     tight, drawn = error(clusters), 1 - jnp.mean(jnp.sum(jnp.exp(2 * clusters), axis=1))
     near, weight = tight + OVERLAP * tight**3, jnp.minimum(1, drawn / _WEAK) ** 2
     said = _scaled(logs)
-    if alone:
-        loose = jnp.clip((tight - TIGHT) / (LOOSE - TIGHT), 0, 1)
+    loose = jnp.clip((tight - TIGHT) / (LOOSE - TIGHT), 0, 1)
 
-        def asked() -> tuple[Array, Array]:
-            fitted = _scaled(recalibrated(said, labels))
-            return fitted, jnp.maximum(likely_error(fitted, labels), tight)
+    def asked() -> tuple[Array, Array]:
+        fitted = _scaled(recalibrated(said, labels))
+        return fitted, jnp.maximum(likely_error(fitted, labels), tight)
 
-        fitted, likely = jax.lax.cond(loose > 0, asked, lambda: (said, near))
-        said = said + loose * (fitted - said)
-        near, weight = near + loose * (likely - near), weight + loose * (1 - weight)
+    fitted, likely = jax.lax.cond(loose > 0, asked, lambda: (said, near))
+    loose *= 1 - jnp.minimum(1, outvoted / (DIFFER * likely + _TINY))
+    said = said + loose * (fitted - said)
+    near, weight = near + loose * (likely - near), weight + loose * (1 - weight)
 
     def mixed(pair: tuple[Float[Array, ""], Float[Array, ""]]) -> Float[Array, "n k"]:
         wanted, weight = pair
         return with_error((1 - weight) * clusters + weight * with_error(said, wanted), wanted)
 
-    wanted = jnp.maximum(jnp.stack([near, near + FAR]), at_least)
+    wanted = jnp.maximum(jnp.stack([near, near + FAR]), _POOLED * outvoted)
     weights = jnp.stack([weight, jnp.maximum(weight, _SAID)])
     return jax.lax.map(mixed, (wanted, weights))  # in turn, by one program
 

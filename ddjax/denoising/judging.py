@@ -16,7 +16,6 @@ from ddjax.ranges import PositiveShare, checked
 from ddjax.robust import channel, confident, scores
 
 PASSES = 4 * clusters.ROUNDS + 2 * channel.ROUNDS + 3 * HALVINGS  # over all predictions, in one judgement
-_POOLED = 0.7  # what networks together err, of what they err at least one by one
 _CONTRADICTED = 0.2  # share of contradicted labels above which one network is said to be too little
 SUM = 0.02  # how far a row of probabilities may be from 1; half precision needs some room
 
@@ -115,7 +114,7 @@ def _judged(logs: Float[Array, "s n k"], given: Int[Array, "n"]) -> tuple[dict[s
     lowest = jnp.min(logs, initial=0, where=jnp.isfinite(logs)) - jnp.log(2.0)
     logs = jnp.maximum(logs, lowest)  # what has probability zero counts as half of the smallest that is not
     pooled = jnp.mean(logs, axis=0)
-    found = doubts(pooled, given, _POOLED * _split_votes(logs), alone=len(logs) == 1)
+    found = doubts(pooled, given, _outvoted(logs))
     near, truth = jax.lax.map(lambda log_true: channel.fit_channel(log_true, given).truth, found)
     wrong, contradicted = channel.wrong(truth, given), jnp.mean(jnp.argmax(pooled, axis=1) != given)
     rate = jnp.minimum(jnp.mean(channel.wrong(near, given)), contradicted)  # the other wrong labels cannot be seen
@@ -224,7 +223,7 @@ def _logarithms(predictions: Any) -> Float[np.ndarray, "s n k"]:
         return np.log(values)
 
 
-def _split_votes(logs: Float[Array, "s n k"]) -> Float[Array, ""]:
+def _outvoted(logs: Float[Array, "s n k"]) -> Float[Array, ""]:
     """The mean share of networks that the others outvote: the least mean error of networks that disagree so much."""
     k = logs.shape[2]
     votes = sum(jax.nn.one_hot(jnp.argmax(member, axis=1), k) for member in logs)

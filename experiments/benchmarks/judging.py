@@ -19,11 +19,16 @@ FOLDS = 5
 
 
 class Case(NamedTuple):
-    """Predictions for labels whose truth is known."""
+    """Predictions for labels whose truth is known; of one network [n k], or of several [s n k]."""
 
-    pred_probs: Float[np.ndarray, "n k"]
+    pred_probs: Float[np.ndarray, "*s n k"]
     given: Int[np.ndarray, "n"]
     truth: Int[np.ndarray, "n"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "n k"]:
+        """The mean probabilities of all networks, which argmax and cleanlab judge."""
+        return self.pred_probs.reshape(-1, *self.pred_probs.shape[-2:]).mean(axis=0)
 
 
 def judged(settings: Settings) -> Iterator[Entry]:
@@ -53,7 +58,7 @@ def load(path: pathlib.Path) -> Case:
     if missing := [name for name in ARRAYS if name not in arrays]:
         raise ValueError(f"{path} has no {', '.join(missing)}; it must hold {', '.join(ARRAYS)}")
     case = Case(arrays["pred_probs"], *(arrays[name].astype(np.int32) for name in ARRAYS[1:]))
-    if not case.given.shape == case.truth.shape == case.pred_probs.shape[:1]:
+    if not case.given.shape == case.truth.shape == case.pred_probs.shape[-2:-1]:
         raise ValueError(f"{path}: {', '.join(f'{name} {list(arrays[name].shape)}' for name in ARRAYS)} do not match")
     return case
 
@@ -77,8 +82,8 @@ def compared(name: str, case: Case) -> Iterator[Entry]:
     promise = {"promised": found.expected_precision, "estimated_rate": found.noise_rate}
     corrected = np.where(found.flagged, found.truth.argmax(axis=1), case.given)
     yield _row(name, "ddjax", case, seconds, found.wrong, found.flagged, corrected) | promise
-    doubt = 1 - np.take_along_axis(case.pred_probs, case.given[:, None], axis=1)[:, 0]
-    likeliest = case.pred_probs.argmax(axis=1)
+    doubt = 1 - np.take_along_axis(case.mean, case.given[:, None], axis=1)[:, 0]
+    likeliest = case.mean.argmax(axis=1)
     yield _row(name, "argmax", case, 0.0, doubt, likeliest != case.given, likeliest)
     try:
         from cleanlab.filter import find_label_issues
@@ -113,7 +118,7 @@ def _best(rows: list[Entry]) -> Entry:
 
 
 def _best_filter(name: str, case: Case, doubt: np.ndarray, find_label_issues: Callable[..., np.ndarray]) -> Entry:
-    probabilities = case.pred_probs.astype(np.float64)
+    probabilities = case.mean.astype(np.float64)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     rows = []
     for by in FILTERS:
