@@ -39,7 +39,8 @@ CASES = [  # others: numbers below, options in test_options.py
     ("one", "--baseline B-PLAN", "unknown baseline 'B-PLAN'.*B-PLAIN"),
     ("one", "--noise symetric --rate 0.4", "unknown noise kind 'symetric'"),
     ("one", "--noise clean --rate 0.4", "has its own rate; leave rate at 0"),
-    ("one", "--noise custom", "matrix_file goes with kind 'custom'"),
+    ("one", "--noise custom", "noise kind 'custom' reads a matrix: name its .npy"),
+    ("one", "--noise custom --matrix-file no.npy", "matrix_file no.npy is not a file: name another one"),
     ("one", "--precision float8", "unknown precision 'float8'"),
     ("one", "--method random --ipc 0", "ipc must be"),
     (
@@ -61,6 +62,9 @@ CASES = [  # others: numbers below, options in test_options.py
     ),
     ("one", "--config nothing.toml", "--config nothing.toml is not a file: name a TOML file, or leave --config out"),
     ("sweep", "--config .", "--config . is not a file"),
+    ("sweep", "--preset digits --config a.toml", "--preset digits and --config a.toml both name a grid: leave one"),
+    ("sweep", "--machine h200", "--machine h200 is that of a plan: add --dry-run"),
+    ("sweep", "--executor ray --tensorboard logs", "--tensorboard logs only cells that run here: leave it out"),
     ("sweep", "--preset figur2", "unknown preset 'figur2'"),
     ("sweep", "--preset demo --rates 0.3", r"--rates 0.3: not in the grid"),
     ("sweep", "--preset demo --resources gpus=nan --executor slurm", "resource gpus must be .*got nan"),
@@ -79,6 +83,7 @@ CASES = [  # others: numbers below, options in test_options.py
     ("score", ".", r"there is no file \."),
     ("checkup", "--out ck --images nothing.npz", "there is no file nothing.npz"),
     ("report", "nothing/here", "nothing/here does not exist"),
+    ("data", "write digits d.npz --labels-file a.pt", "--labels-file is only for cifar10 and cifar100; leave it out"),
     ("data", "check cifar10 --data-dir gone", "cifar10 is not prepared: no gone.*Prepare it with --download or `tfds"),
 ]
 
