@@ -179,18 +179,9 @@ def test_mistakes_are_said(monkeypatch):
         run("digits", None, method="datm", options=("setting=cifar10",))
     with pytest.raises(ValueError, match="--noise pmd:II needs the predictions of a teacher"):
         run("digits", None, noise="pmd:II", rate=0.2)
-    table = pathlib.Path("a.csv")
-    with pytest.raises(ValueError, match=r"^--limit, --image-size, --noise part_dependent: images are needed"):
-        wrong = {"noise": "part_dependent", "rate": 0.2, "limit": 5, "image_size": 32}
-        command.denoise(command.Settings(features=table, labels=table, **wrong))
-    for wrong, words in [
-        ({"rate": 0.4}, "--rate 0.4 is that of --noise: name a kind of noise"),
-        ({"noise": "custom"}, "--noise custom needs a file, which is not read here"),
-        ({"noise": "symetric"}, "Did you mean 'symmetric'"),
-    ]:
-        with monkeypatch.context() as early, pytest.raises(ValueError, match=words):
-            early.setattr("experiments.denoising.reading.read", None)  # before data are read
-            run("digits", None, **wrong)
+    with pytest.raises(ValueError, match="--noise part_dependent: images are needed"):
+        table = pathlib.Path("a.csv")
+        command.denoise(command.Settings(features=table, labels=table, noise="part_dependent", rate=0.2))
     with pytest.raises(ValueError, match=r"--limit 5 leaves no image of the classes 5, 6, 7, 8, 9: raise it"):
         run("digits", None, limit=5)
 

@@ -49,11 +49,8 @@ class NoiseSpec:
         names.choose(KINDS, self.kind, "noise kind")
         if self.rate and self.kind in RATELESS:
             raise ValueError(f"noise kind {self.kind!r} has its own rate; leave rate at 0 instead of {self.rate}")
-        if self.kind == "custom" and self.matrix_file is None:
-            raise ValueError("noise kind 'custom' reads a matrix: name its .npy or .csv by matrix_file")
-        if self.kind != "custom" and self.matrix_file is not None:
-            told = f"matrix_file={self.matrix_file!r} holds a matrix, which noise kind {self.kind!r} does not read"
-            raise ValueError(f"{told}: take kind 'custom', or leave the file out")
+        if (self.kind == "custom") != (self.matrix_file is not None):
+            raise ValueError(f"noise kind 'custom' alone needs matrix_file; got {self.kind!r} and {self.matrix_file!r}")
         if self.labels_file is not None and self.kind in KINDS.keys() - HUMAN:  # an annotator of a fork may read it
             told = f"labels_file={self.labels_file!r} holds human labels, which noise kind {self.kind!r} does not read"
             raise ValueError(f"{told}: name a kind that does, such as 'worst', or leave the file out")
