@@ -104,7 +104,7 @@ def one(settings: Settings) -> int:
             "can be divided: leave --over out"
         )
     if unread := without_effect(experiment):
-        print(f"note: {', '.join(unread)}: no effect on method {experiment.method}", file=sys.stderr)
+        print(f"note: method {experiment.method} does not read {', '.join(unread)}", file=sys.stderr)
     first = jax.process_index() == 0
     view = View(settings.quiet or not first, Board(settings.tensorboard) if settings.tensorboard and first else None)
     mesh = None if settings.over == "one" else mesh_of()

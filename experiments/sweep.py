@@ -112,7 +112,7 @@ def sweep(
     if effect is not None and not dry_run:
         raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
     if machine is not None and executor == "here" and not dry_run:
-        raise ValueError(f"--machine {machine} is that of a plan: add --dry-run, or leave --machine out")
+        raise ValueError(f"--machine {machine} has no effect on a run here: add --dry-run, or leave --machine out")
     if tensorboard and executor != "here":
         raise ValueError(f"--tensorboard logs only cells that run here: leave it out with --executor {executor}")
     check_folder("--out", out)

@@ -199,9 +199,10 @@ def check(settings: Settings) -> None:
     if settings.noise.startswith("pmd"):
         raise ValueError(f"--noise {settings.noise} needs the predictions of a teacher: choose another kind here")
     if settings.noise == "custom":
-        raise ValueError("--noise custom needs a file, which is not read here: name your matrix as module:ATTRIBUTE")
+        words = "--noise custom reads a matrix from a file, for which this command has no flag"
+        raise ValueError(f"{words}: name a function that returns the matrix as module:ATTRIBUTE")
     if settings.noise == "clean" and settings.rate:
-        raise ValueError(f"--rate {settings.rate} is that of --noise: name a kind of noise, or leave --rate out")
+        raise ValueError(f"--rate {settings.rate} needs --noise: name a kind of noise, or leave --rate out")
     NoiseSpec(kind=settings.noise, rate=settings.rate or 0.0)  # its name, before data are read
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare needs true labels: add errors to them with --noise, or leave --compare out")
