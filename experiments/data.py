@@ -114,6 +114,8 @@ class Write:
     def _human(self, data: dataset.Dataset) -> dict[str, np.ndarray]:
         """Human labels by the names of their noises."""
         if data.name not in human.FILES:
+            if self.labels_file is not None:
+                raise ValueError(f"--labels-file is only for {' and '.join(human.FILES)}; leave it out for {self.name}")
             return {}
         root = files.expanded(self.data_dir or files.data_dir())
         path = self.labels_file or files.manual_dir(root) / human.FILES[data.name]

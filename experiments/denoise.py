@@ -5,6 +5,7 @@ Example: python -m experiments.denoise path/to/folder --out cleaned
 Example: python -m experiments.denoise --features embeddings.npy --labels labels.csv
 """
 
+import os
 from typing import Annotated
 
 import tyro
@@ -31,6 +32,8 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     ranges.fields(settings)
     check_folder("--out", settings.out and expanded(settings.out))
     use_data_dir(settings.data_dir)
+    if settings.quiet:
+        os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"  # the package datasets reads it when it is imported
     if settings.deterministic:
         make_deterministic()
     from experiments.denoising import exports, running

@@ -103,9 +103,8 @@ def one(settings: Settings) -> int:
             f"--over {settings.over} divides the steps of a distillation, and method {experiment.method} has none that "
             "can be divided: leave --over out"
         )
-    settable = {field.name for field in dataclasses.fields(parsed.method.config)}
-    if experiment.steps is not None and "steps" not in settable:
-        print(f"note: {experiment.method} has no steps, so --steps has no effect", file=sys.stderr)
+    if unread := without_effect(experiment):
+        print(f"note: method {experiment.method} does not read {', '.join(unread)}", file=sys.stderr)
     first = jax.process_index() == 0
     view = View(settings.quiet or not first, Board(settings.tensorboard) if settings.tensorboard and first else None)
     mesh = None if settings.over == "one" else mesh_of()
@@ -120,6 +119,22 @@ def one(settings: Settings) -> int:
             write(settings, outcome, folder)
             keeping.finished([experiment])
     return 0
+
+
+def without_effect(experiment: Experiment) -> list[str]:
+    """The flags that are given, and that the method of an experiment does not read."""
+    from experiments.running.methods import parse
+
+    parsed = parse(experiment.method)
+    judged = parsed.on_all or parsed.wrapper or experiment.protocol == "dd-ranking"  # trained on all images as well
+    read = {
+        "steps": any(field.name == "steps" for field in dataclasses.fields(parsed.method.config)),
+        "ipc": parsed.sized,
+        "baseline": judged,
+        "holdout": parsed.on_all,
+    }
+    given = [name for name in read if getattr(experiment, name) != getattr(Experiment, name)]
+    return [f"--{name}" for name in given if not read[name]]
 
 
 def write(settings: Settings, outcome: Any, folder: pathlib.Path) -> None:

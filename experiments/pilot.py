@@ -18,7 +18,7 @@ FILE = "curves.jsonl"
 
 @checked
 def pilot(
-    preset: str = "photographs",
+    preset: str | None = None,
     config: pathlib.Path | None = None,
     out: pathlib.Path | None = None,
     methods: tuple[str, ...] = (),
@@ -37,7 +37,7 @@ def pilot(
     within 5 points of the best one.
 
     Args:
-      preset: grid, as for experiments.sweep.
+      preset: grid, as for experiments.sweep; by default photographs.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/pilot/PRESET. Several processes may share it.
       methods: run only these methods of the grid.
@@ -50,7 +50,6 @@ def pilot(
     Raises:
       ValueError: a name or number is wrong, the grid has the seed, or no method has a curve; nothing has run.
     """
-    from ddjax.names import choose
     from ddjax.storage.files import replacing
     from ddjax.storage.rows import append, commit, fingerprint, hardware, read
     from ddjax.timing import Timer
@@ -60,11 +59,11 @@ def pilot(
     from experiments.running.methods import sized
     from experiments.running.shared import Shared, pieces
     from experiments.sweeping import grid as grids
-    from experiments.sweeping.presets import PRESETS
+    from experiments.sweeping.presets import asked
     from experiments.sweeping.run import groups
 
     check_folder("--out", out)
-    whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
+    name, whole = asked(preset, config, "photographs")
     if any(seed in grid.seeds for grid in whole):
         raise ValueError(f"--seed {seed} is a seed of the grid: choose another one, so that nothing is chosen on it")
     whole = grids.narrowed(whole, methods=methods, ipc=ipc)
@@ -75,7 +74,7 @@ def pilot(
     if not cells:
         names = ", ".join(dict.fromkeys(cell.method for cell in made))
         raise ValueError(f"{names}: no steps and no epochs to draw a curve over; choose other methods (--methods)")
-    out = out or pathlib.Path("runs") / "pilot" / (config.stem if config else preset)
+    out = out or pathlib.Path("runs") / "pilot" / name
     use_data_dir(data_dir)
     shared = Shared()
     for group in groups(cells, fleet=True):

@@ -15,7 +15,7 @@ RELOAD = 15  # seconds after which a browser loads the page of a running sweep a
 
 @checked
 def sweep(
-    preset: str = "demo",
+    preset: str | None = None,
     config: pathlib.Path | None = None,
     out: pathlib.Path | None = None,
     datasets: tuple[str, ...] = (),
@@ -53,7 +53,7 @@ def sweep(
 
     Args:
       preset: grid to run: demo, digits, photographs, photographs_tail, photographs_networks,
-        figure2, figure4, figure5, cifar10 or long_tail.
+        figure2, figure4, figure5, cifar10 or long_tail; by default demo.
       config: TOML file with a grid, instead of a preset.
       out: output directory; by default runs/PRESET. Several processes may share it.
       datasets: run only these data sets of the grid.
@@ -69,13 +69,14 @@ def sweep(
       dry_run: print the cells with their predicted time, memory and disk space, and run nothing.
       effect: with --dry-run, also print how many seeds detect this difference of accuracies, such as 0.02.
       machine: machine for the predictions of --dry-run, at its default precision: h200 or cpu2; by default this
-        machine.
+        machine. Its memory also limits the fleets of tasks and jobs.
       executor: run cells here, as tasks of a Ray cluster, or as Slurm jobs (through submitit).
       workers: processes on this machine; by default one per core for small images without an accelerator, else one.
       address: address of a Ray cluster, such as auto or HOST:6379; by default Ray starts on this machine.
       resources: resources of a task or job, as NAME=NUMBER or METHOD:NAME=NUMBER; names are cpus, gpus, tpus, memory
         (GB) and hours.
-      retries: how often to rerun a task or job whose process died.
+      retries: how often to rerun a task or job whose process died, and how often Slurm queues a job again that is out
+        of time.
       slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
         this machine.
       tensorboard: directory for TensorBoard logs of the cells that run in this process.
@@ -104,18 +105,22 @@ def sweep(
     from experiments.sweeping import grid as grids
     from experiments.sweeping.cost import check_cells
     from experiments.sweeping.early import Early, so_far
-    from experiments.sweeping.presets import PRESETS
+    from experiments.sweeping.presets import asked
     from experiments.sweeping.seeds import planned_seeds
     from experiments.sweeping.store import Store
 
     if effect is not None and not dry_run:
         raise ValueError("--effect plans seeds and runs nothing: add --dry-run, or leave --effect out")
+    if machine is not None and executor == "here" and not dry_run:
+        raise ValueError(f"--machine {machine} has no effect on a run here: add --dry-run, or leave --machine out")
+    if tensorboard and executor != "here":
+        raise ValueError(f"--tensorboard logs only cells that run here: leave it out with --executor {executor}")
     check_folder("--out", out)
     check_folder("--tensorboard", tensorboard)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
-    whole = (grids.from_file(config),) if config else choose(PRESETS, preset, "preset")
+    name, whole = asked(preset, config, "demo")
     if dry_run and machine and executor == "here":  # tasks and jobs have the precision of this machine
         whole = tuple(grids.by_default(grid, precision=machines.MACHINES[machine].precision) for grid in whole)
     if limit is not None:
@@ -125,7 +130,7 @@ def sweep(
     wanted = grids.cells(*chosen)
     check_cells(wanted)
     use_data_dir(data_dir)
-    out = out or pathlib.Path("runs") / (config.stem if config else preset)
+    out = out or pathlib.Path("runs") / name
     store = Store(out, as_repeated("sweep"), save_every, images)
     later = set()
     if most is not None:

@@ -53,8 +53,8 @@ place = begin(drive=None)  # "ddjax" stores a long sweep in that folder of your 
 # ## The grid
 #
 # Small sizes: digits, two methods, two rates, a few minutes. Full sizes: a part of the grid on CIFAR-10 with the
-# published settings, 15 minutes on one H200 by its plan. Fit `methods`, `rates`, `ipc` and `seeds` to the time of
-# your session. Finished cells do not run again.
+# published settings, 15 minutes on one H200 by its plan. Fit `methods`, `rates`, `ipc` and `seeds` to the time that
+# you have. Finished cells do not run again.
 
 # %%
 import pathlib

@@ -179,7 +179,7 @@ def test_mistakes_are_said(monkeypatch):
         run("digits", None, method="datm", options=("setting=cifar10",))
     with pytest.raises(ValueError, match="--noise pmd:II needs the predictions of a teacher"):
         run("digits", None, noise="pmd:II", rate=0.2)
-    with pytest.raises(ValueError, match="--noise part_dependent need images"):
+    with pytest.raises(ValueError, match="--noise part_dependent: images are needed"):
         table = pathlib.Path("a.csv")
         command.denoise(command.Settings(features=table, labels=table, noise="part_dependent", rate=0.2))
     with pytest.raises(ValueError, match=r"--limit 5 leaves no image of the classes 5, 6, 7, 8, 9: raise it"):

@@ -117,7 +117,7 @@ def test_a_table_that_holds_no_features_says_so(words, text, tmp_path):
 
 
 LABELS = [
-    ("needs label or labels", "one,two\n1,2\n"),
+    ("holds one, two; it needs label or labels or given or y: rename or choose one", "one,two\n1,2\n"),
     ("line 3 has 1 of 2 columns", "id,label\n1,cat\n2\n"),
     ("1 labels are empty, the first in row 1", "id,label\n1,cat\n2,\n"),
     ("labels -1, 1.0, 99999999999999999999 are not class numbers", "label\n0\n1.0\n-1\n99999999999999999999\n"),

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -104,6 +106,28 @@ def test_the_command_reads_a_saved_data_set_and_writes_one(saved, tmp_path):
     assert command.denoise(asked) == 0
     made = datasets.load_from_disk(str(tmp_path / "hf"))
     assert {"photo", "kind", "cleaned_label", "flagged"} <= set(made.column_names) and len(made) == 12
+
+
+@pytest.mark.slow
+def test_a_quiet_run_shows_no_bars(saved, tmp_path):
+    words = ["--method", "ridge", "--export", "hf", "--out", str(tmp_path), "--quiet"]
+    command = [sys.executable, "-m", "experiments.denoise", str(saved), *words]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0 and (tmp_path / "hf").is_dir()
+    assert ended.stdout == "" and "Saving" not in ended.stderr
+
+
+def test_a_class_that_no_image_has_is_refused_with_a_way_out(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    images, labels = pictures()
+    kind = datasets.ClassLabel(names=[*NAMES, "newt"])
+    columns = {"image": [*images], "label": labels.tolist(), "name": [NAMES[c] for c in labels]}
+    kinds = datasets.Features({"image": datasets.Image(), "label": kind, "name": datasets.Value("string")})
+    datasets.Dataset.from_dict(columns, features=kinds).save_to_disk(str(tmp_path / "own"))
+    settings = {"out": tmp_path / "out", "method": "ridge", "quiet": True}
+    with pytest.raises(ValueError, match=r"has the classes newt: .* choose it by --label-column"):
+        command.denoise(command.Settings(data=str(tmp_path / "own"), **settings))
+    assert command.denoise(command.Settings(data=str(tmp_path / "own"), label_column="name", **settings)) == 0
 
 
 @pytest.fixture(scope="module")

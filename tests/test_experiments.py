@@ -99,6 +99,19 @@ def test_settings_come_from_a_file_and_flags_win(tmp_path, monkeypatch):
         from_file(file)
 
 
+def test_flags_that_a_method_does_not_read_are_named():
+    given = {"steps": 3, "ipc": 5, "baseline": "B-COSINE", "holdout": 0.2}
+    for method, protocol, unread in [
+        ("random", "common", ["--steps", "--baseline", "--holdout"]),
+        ("dance", "dd-ranking", ["--holdout"]),
+        ("relabel+dance", "common", ["--holdout"]),
+        ("full", "common", ["--steps", "--ipc"]),
+        ("dance+relabel", "common", []),
+    ]:
+        assert one.without_effect(Experiment(method=method, protocol=protocol, **given)) == unread, method
+        assert one.without_effect(Experiment(method=method, protocol=protocol)) == []
+
+
 def test_fingerprints_name_configurations():
     default, same, other = (e.settled() for e in (Experiment(), Experiment(rate=0.4), Experiment(seed=1)))
     assert fingerprint(default) == fingerprint(same) != fingerprint(other)

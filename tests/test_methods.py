@@ -26,6 +26,7 @@ TINY = {"epochs": 2, "students": 1, "width": 4, "limit": 150, "holdout": 0.0, "p
 
 
 OWN = Published(generalised_cross_entropy, 120, {"q": 0.7})
+WITH_DATA = Published(generalised_cross_entropy, 120, {"q": 0.7}, data="T [k k]")
 RULES = ("coteaching", "cleanlab", "kd", "forward", "nested_dropout", "nested_coteaching")
 
 
@@ -62,6 +63,7 @@ def test_names_are_read():
         ("relabel+danse", "Did you mean 'dance'"),
         ("rcg+relabel", "Did you mean 'rcig'"),
         ("weighted", "unknown method"),
+        (f"{__name__}:WITH_DATA", r"is a rule that needs data \(T \[k k\]\), which a run does not make"),
     ]:
         with pytest.raises(ValueError, match=words):
             parse(wrong)

@@ -147,8 +147,8 @@ def test_a_fork_names_its_own():
         ({"kind": "clean", "rate": 0.2}, "'clean' has its own rate"),
         ({"kind": "worst", "rate": 0.4}, "'worst' has its own rate"),
         ({"kind": "symmetric", "labels_file": "a.pt"}, "labels_file='a.pt' holds human labels.*'symmetric' does not"),
-        ({"kind": "custom"}, "matrix_file goes with kind 'custom'"),
-        ({"kind": "symmetric", "matrix_file": "m.npy"}, "matrix_file goes with kind 'custom'"),
+        ({"kind": "custom"}, "kind 'custom' alone needs matrix_file; got 'custom' and None"),
+        ({"kind": "symmetric", "matrix_file": "m.npy"}, "needs matrix_file; got 'symmetric' and 'm.npy'"),
     ],
 )
 def test_invalid_specs_are_refused(fields, complaint):

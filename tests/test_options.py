@@ -115,8 +115,9 @@ def test_a_grid_refuses_what_no_cell_could_have(tmp_path):
         with pytest.raises(ValueError, match=words):
             Grid(**wrong)
     for text, words in [
-        ("seeds = 3", r"grid.toml: seeds must be a tuple; got 3"),
-        ('methods = "random"', "methods must be a tuple; got 'random'"),
+        ("seeds = 3", r"grid.toml: seeds must be a list, such as seeds = \[0, 1, 2\]; got 3"),
+        ('methods = "random"', r"methods must be a list, such as methods = \[\"...\"\]; got 'random'"),
+        ('noises = ["symmetric", 0.4]', r"noises must be a list of pairs of kind and rate, such as noises = \[\["),
         ('noises = [["symmetric", "0.4"]]', r"noises\[0\]\[1\] must be a finite number from 0 to 1; got '0.4'"),
         ('noises = [["symmetric"]]', r"noises\[0\] must have 2 entries"),
     ]:

@@ -8,7 +8,7 @@ from ddjax.denoising import automatic, costs, proximity
 from ddjax.denoising.combining import Part, of_one_scale, parts_of
 from ddjax.denoising.keeping import Stages
 from ddjax.denoising.patches import ATOMS, features_of, patch_features, patch_size, shrunk
-from ddjax.denoising.predictor import FeatureSet, Plan, Request
+from ddjax.denoising.predictor import FeatureSet, Plan, Predictions, Predictor, Request
 from ddjax.denoising.registry import PREDICTORS, choose_predictor
 from ddjax.evaluation.measures import auc
 from ddjax.kernels.left_out import left_out
@@ -107,6 +107,20 @@ def test_names_are_sums_of_parts():
     ]:
         with pytest.raises(ValueError, match=words):
             choose_predictor(name)
+
+
+def test_what_a_predictor_of_a_fork_predicts_is_checked(monkeypatch):
+    features, labels = np.random.default_rng(0).standard_normal((30, 4)).astype("f"), np.arange(30) % 2
+    name = f"{__name__}:OWN"
+    for made, words in [
+        (Predictions(np.full((1, 30, 2), np.nan)), f"members predicted by method='{name}' are not finite"),
+        (Predictions(np.zeros((30, 2))), rf"method='{name}' must be \[s n k\], here \[s 30 2\]; got \[30, 2\]"),
+        (np.zeros((1, 30, 2)), f"what method='{name}' predicts must be a Predictions"),
+    ]:
+        own = Predictor(lambda request, made=made: made, ("features",), ())
+        monkeypatch.setitem(globals(), "OWN", own)
+        with pytest.raises(ValueError, match=words):
+            ddjax.denoise(features=features, labels=labels, method=name)
 
 
 def test_members_are_brought_to_one_scale():

@@ -25,7 +25,7 @@ def work(view):
             with view.task("students") as inner:
                 inner(50, 100, {"loss": 0.5})
                 inner(100, 100, {"loss": 0.25, "test_acc": 0.875})
-            outer(cell + 1, 2, {"failed": 0.0})
+            outer(cell + 1, 2, {"failed": 0})
 
 
 def test_a_terminal_shows_tasks_below_one_another(monkeypatch):
@@ -35,7 +35,7 @@ def test_a_terminal_shows_tasks_below_one_another(monkeypatch):
     view = View(stream=screen)
     work(view)
     shown = screen.getvalue()
-    assert "cells" in shown and "2/2" in shown and "failed 0.000" in shown and "/s" in shown
+    assert "cells" in shown and "2/2" in shown and "failed 0" in shown and "failed 0.0" not in shown and "/s" in shown
     assert view._live is None
     work(view)  # the display can be opened again
 
@@ -150,7 +150,7 @@ def test_a_notebook_has_the_live_display(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=ZMQInteractiveShell))
     page = io.StringIO()
     work(View(stream=page))
-    assert page.getvalue().startswith("cells ━") and "2/2" in page.getvalue() and "failed 0.000" in page.getvalue()
+    assert page.getvalue().startswith("cells ━") and "2/2" in page.getvalue() and "failed 0" in page.getvalue()
 
 
 def scalars(folder):

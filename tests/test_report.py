@@ -199,7 +199,7 @@ def test_the_page_starts_with_results_and_their_uncertainty(document):
     """The best set at the setting with most sets is compared with the last and the picked epoch."""
     opened = document[: document.index("<main>")]
     assert "On digits with 40 % wrong training labels (symmetric 0.4)" in opened
-    assert re.search(r"distilled by TOY has an accuracy of 77\.0 ± 0\.6 % on clean test images", opened)
+    assert re.search(r"distilled by toy has an accuracy of 77\.0 ± 0\.6 % on clean test images", opened)
     assert "64.0 ± 0.6 % at the last epoch" in opened and "83.2 ± 0.6 % at the epoch picked on" in opened
     whole = Study.of(study_rows())
     setting, candidates = _main(whole)

@@ -60,8 +60,10 @@ def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():
         *[("symmetric", seed) for seed in range(3)],
         *[("worst", 0)] * 3,
     ]
-    found = cells(dataclasses.replace(grid, everywhere={"labels_file": "a.pt"}, seeds=(0,)))
-    assert [c.labels_file for c in found] == [None, None, "a.pt"]
+    files = {"labels_file": "a.pt", "matrix_file": "t.npy"}
+    grid_of_files = dataclasses.replace(grid, noises=(*grid.noises, ("custom", 0.0)), everywhere=files, seeds=(0,))
+    found = [(c.labels_file, c.matrix_file) for c in cells(grid_of_files)]
+    assert found == [(None, None), (None, None), ("a.pt", None), (None, "t.npy")]
     one_draw = dataclasses.replace(grid, everywhere={"noise_seed": 5})
     assert {cell.noise_seed for cell in cells(one_draw)} == {5}
 
@@ -95,6 +97,10 @@ def test_a_fleet_is_cells_that_differ_in_labels_and_seeds():
         ("[of_method.dance]\nsteps = 4", "needs a number of images per class, or 0 for any; got 'steps'"),
         ("[of_method]\ndance = 4", "of_method.NAME.IPC are tables of settings; got 4"),
         ("seeds = [\xe9]", "is not TOML"),
+        ('[everywhere]\nwidth = "4"', "grid.toml: width must be a whole number, at least 1; got '4'"),
+        ('[of_method.dance.0]\noptions = "batch=4"', r"grid.toml: options must be a list, such as \['batch=4'\]"),
+        ('everywhere = {labels_file = "a.pt"}', r"no noise of the grid \(clean\) reads labels_file: add one that does"),
+        ('everywhere = {matrix_file = "t.npy"}', "reads matrix_file"),
         ('method = "dance"', r"describes one experiment: run it with python -m experiments.one --config .*grid.toml"),
     ],
 )

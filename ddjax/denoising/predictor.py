@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ddjax import checks
 from ddjax.denoising.costs import Cost
 from ddjax.denoising.judging import Judgement
 from ddjax.denoising.keeping import Stages
@@ -56,6 +57,19 @@ class Plan:
         values = vars(self) | {"options": {name: _plain(value) for name, value in self.options.items()}}
         for name, value in values.items():
             object.__setattr__(self, name, _plain(value))
+
+
+def _check(predicted: Any, method: str, n: int, k: int) -> None:
+    """Raise a ValueError for predictions that cannot be judged."""
+    checks.kind(predicted, Predictions, f"what method={method!r} predicts", "ddjax.denoising.predictor has it")
+    if np.ndim(predicted.members) != 3 or np.shape(predicted.members)[1:] != (n, k):
+        shape = list(np.shape(predicted.members))
+        raise ValueError(f"members predicted by method={method!r} must be [s n k], here [s {n} {k}]; got {shape}")
+    if not np.isfinite(predicted.members).all():
+        raise ValueError(
+            f"members predicted by method={method!r} are not finite: if its networks diverged, lower the rate or other "
+            "options"
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -117,7 +131,7 @@ class Request:
           **changes: fields of the plan that differ.
 
         Raises:
-          ValueError: the predictions are not finite.
+          ValueError: the predictions are of another kind or shape, or not finite.
         """
         plan, predictor = dataclasses.replace(self.plan, method=method, **changes), self.choose(method)
         decides = {"data": self.decides["data"], "method": method}
@@ -130,10 +144,7 @@ class Request:
         def make() -> dict[str, np.ndarray]:
             start = time.monotonic()
             predicted = predictor.predict(request)
-            if not np.isfinite(predicted.members).all():
-                raise ValueError(
-                    "the networks' predictions are not finite: they diverged; lower the rate or other options"
-                )
+            _check(predicted, method, len(self.data.labels), self.data.num_classes)
             fresh.append(predicted)
             seconds = predicted.seconds or {predictor.stage or method: time.monotonic() - start}
             members = predicted.members

@@ -203,7 +203,8 @@ def _named(path: pathlib.Path, found: list[str], wanted: Collection[str]) -> str
             return same
     if len(found) == 1 and len(wanted) > 1:
         return found[0]
-    raise ValueError(f"{path} holds {few(found) or 'no such array'}; it needs {' or '.join(wanted)}")
+    held = few(found) or "no such array"
+    raise ValueError(f"{path} holds {held}; it needs {' or '.join(wanted)}: rename or choose one")
 
 
 def _table(path: pathlib.Path) -> Any:

@@ -50,7 +50,7 @@ class NoiseSpec:
         if self.rate and self.kind in RATELESS:
             raise ValueError(f"noise kind {self.kind!r} has its own rate; leave rate at 0 instead of {self.rate}")
         if (self.kind == "custom") != (self.matrix_file is not None):
-            raise ValueError(f"matrix_file goes with kind 'custom'; got kind {self.kind!r} and {self.matrix_file!r}")
+            raise ValueError(f"noise kind 'custom' alone needs matrix_file; got {self.kind!r} and {self.matrix_file!r}")
         if self.labels_file is not None and self.kind in KINDS.keys() - HUMAN:  # an annotator of a fork may read it
             told = f"labels_file={self.labels_file!r} holds human labels, which noise kind {self.kind!r} does not read"
             raise ValueError(f"{told}: name a kind that does, such as 'worst', or leave the file out")

@@ -95,9 +95,17 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
-    if settings.limit and not settings.pred_probs and len(empty):
+    if len(empty) and not settings.pred_probs:
         names = few([dataset.class_names[c] for c in empty])
-        raise ValueError(f"--limit {settings.limit} leaves no image of the classes {names}: raise it, or leave it out")
+        if not np.isin(empty, dataset.labels).all():  # of a data set of the package datasets
+            raise ValueError(
+                f"no image of {settings.data} has the classes {names}: add a column of class names as text, in which "
+                "they do not occur, and choose it by --label-column"
+            )
+        if settings.limit:
+            raise ValueError(
+                f"--limit {settings.limit} leaves no image of the classes {names}: raise it, or leave it out"
+            )
     images = np.asarray(made.train.images)
     rows = np.searchsorted(dataset.ids, made.train.ids)
     if matrix is not None:

@@ -171,6 +171,7 @@ def check(settings: Settings) -> None:
     from ddjax.denoising.judging import need_cleanlab
     from ddjax.denoising.predictor import IMAGES
     from ddjax.names import choose
+    from ddjax.noise import NoiseSpec
     from experiments.denoising import decisions
     from experiments.denoising.embedding import check_name
     from experiments.denoising.exports import EXPORTS
@@ -189,11 +190,20 @@ def check(settings: Settings) -> None:
             if settings.labels
             else "--features and --pred-probs need --labels, or the images that they describe"
         )
-    if settings.data is None and (settings.imbalance or settings.limit or settings.noise == "part_dependent"):
-        needs = "--imbalance, --limit and --noise part_dependent need images"
-        raise ValueError(f"{needs}: name a folder, a file or a data set, or leave them out")
+    of_images = ("imbalance", "limit", "image_size", "image_column")
+    needing = [f"--{name.replace('_', '-')}" for name in of_images if getattr(settings, name) is not None]
+    needing += ["--noise part_dependent"] if settings.noise == "part_dependent" else []
+    if settings.data is None and needing:
+        words = "images are needed; name a folder, a file or a data set, or leave this out"
+        raise ValueError(f"{', '.join(needing)}: {words}")
     if settings.noise.startswith("pmd"):
         raise ValueError(f"--noise {settings.noise} needs the predictions of a teacher: choose another kind here")
+    if settings.noise == "custom":
+        words = "--noise custom reads a matrix from a file, for which this command has no flag"
+        raise ValueError(f"{words}: name a function that returns the matrix as module:ATTRIBUTE")
+    if settings.noise == "clean" and settings.rate:
+        raise ValueError(f"--rate {settings.rate} needs --noise: name a kind of noise, or leave --rate out")
+    NoiseSpec(kind=settings.noise, rate=settings.rate or 0.0)  # its name, before data are read
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare needs true labels: add errors to them with --noise, or leave --compare out")
     if settings.compare and settings.kind == IMAGES:

@@ -192,8 +192,9 @@ def in_notebook() -> bool:
 
 
 def described(metrics: dict[str, float]) -> str:
-    """Metrics as one line of text."""
-    return "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    """Metrics as one line of text; whole numbers are counts."""
+    forms = {name: "d" if isinstance(value, int) else ".3f" for name, value in metrics.items()}
+    return "  ".join(f"{name} {value:{forms[name]}}" for name, value in metrics.items())
 
 
 class Pace:

@@ -43,7 +43,7 @@ def headline(study: Study) -> str:
     one, whole = best.cell.of("last_acc"), full.of("last_acc")
     words = (
         f"On {setting.data} with {wrong:.0f} % wrong training labels ({setting.labels}), a network trained on "
-        f"{row.get('images', '?')} images distilled by {best.cell.series.upper()} has an accuracy of {_share(one)} "
+        f"{row.get('images', '?')} images distilled by {best.cell.series} has an accuracy of {_share(one)} "
         f"on clean test images. Trained on all {row['train_images']:,} images, it has {_share(whole)} at the last epoch"
     )
     if picked := full.of("picked_acc"):

@@ -112,6 +112,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Check types and ranges; options may be a list, as in JSON."""
+        if isinstance(self.options, str):
+            raise ValueError(f"options must be a list, such as [{self.options!r}]; got {self.options!r}")
         if isinstance(self.options, list):
             object.__setattr__(self, "options", tuple(self.options))
         ranges.fields(self)

@@ -75,7 +75,12 @@ def parse(name: str) -> Parsed:
     if name not in DISTILLERS and ":" not in name:
         raise unknown("method", name, names())
     found = choose(DISTILLERS, name, "method")
-    if isinstance(found, Published) and not found.data:  # a fork's rule
+    if isinstance(found, Published):  # a fork's rule
+        if found.data:
+            raise ValueError(
+                f"method {name!r} is a rule that needs data ({found.data}), which a run does not make: call "
+                "ddjax.training.fit with the rule and its data"
+            )
         return Parsed(full._replace(config=_options(name)), True, False, rule=name)
     return Parsed(choose(DISTILLERS, name, "method", Method), False, True)
 

@@ -6,6 +6,7 @@ rows of other labels or seeds.
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -44,9 +45,15 @@ def check_cells(cells: Iterable[Experiment]) -> None:
     """Choose the pieces of all cells, and compare what they ask for with the sizes of known data sets.
 
     Raises:
-      ValueError: a name or option is wrong, or a cell asks for more images, in all or per class, than its data set has.
+      ValueError: a name or option is wrong, a file of labels or a matrix is missing, or a cell asks for more images, in
+        all or per class, than its data set has.
     """
-    known = [(cell, parts) for cell, parts in [(cell, pieces(cell)) for cell in cells] if cell.dataset in SHAPES]
+    chosen = [(cell, pieces(cell)) for cell in cells]
+    for name in ("labels_file", "matrix_file"):
+        for file in sorted({getattr(cell, name) for cell, _ in chosen} - {None}):
+            if not pathlib.Path(file).is_file():
+                raise ValueError(f"{name} {file} is not a file: name another one, or leave it out")
+    known = [(cell, parts) for cell, parts in chosen if cell.dataset in SHAPES]
     for dataset, limit in sorted({(cell.dataset, cell.limit or 0) for cell, _ in known}):
         if limit > (most := SHAPES[dataset][0]):
             raise ValueError(f"limit must be at most {most}, the training images of {dataset}; got {limit}")

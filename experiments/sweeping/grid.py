@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
+import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ddjax import ranges
+from ddjax.names import few
 from ddjax.noise.spec import HUMAN, KINDS
 from ddjax.ranges import Count, Seed, Share
 from experiments.running.config import BASELINE_OF, Experiment, baseline_of, drawn, known_settings, read_toml
@@ -18,6 +20,11 @@ AXES = {"dataset": "datasets", "noise": "noises", "rate": "noises", "method": "m
 AXES |= {"protocol": "protocols"}
 # baseline -> its first protocol, which names its runs whichever of its protocols a grid has
 _FIRST = {baseline: protocol for protocol, baseline in reversed(BASELINE_OF.items())}
+# setting with a file -> whether a kind of noise reads it; other cells of a grid are without it
+_READ_BY = {
+    "labels_file": lambda kind: kind in HUMAN or kind not in KINDS,  # an annotator of a fork may read it
+    "matrix_file": lambda kind: kind == "custom",
+}
 _OF_NOISE = {"noises": 0, "rates": 1}  # what narrows a grid -> its place in a pair of `Grid.noises`
 
 
@@ -79,8 +86,7 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
-                if kind in KINDS.keys() - HUMAN:
-                    settings = {**settings, "labels_file": None}
+                settings = {**settings, **{name: None for name, reads in _READ_BY.items() if not reads(kind)}}
                 # innermost, because protocols share a distilled set
                 for protocol in protocols:
                     cell = Experiment(
@@ -157,11 +163,16 @@ def from_file(path: pathlib.Path) -> Grid:
         for method, per_ipc in _table(table.pop("of_method", {}), path).items()
     }
     everywhere = _settings(table.pop("everywhere", {}), path)
-    axes = {name: _tuples(values) for name, values in table.items()}
+    axes = {name: _axis(name, values, path) for name, values in table.items()}
     try:
         for method in own:
             parse(method)  # reports a name that is misspelt
-        return Grid(**axes, everywhere=everywhere, of_method=own)
+        grid = Grid(**axes, everywhere=everywhere, of_method=own)
+        for name, reads in _READ_BY.items():
+            if everywhere.get(name) and not any(reads(kind) for kind, _ in grid.noises):
+                kinds = few([kind for kind, _ in grid.noises])
+                raise ValueError(f"no noise of the grid ({kinds}) reads {name}: add one that does, or leave {name} out")
+        return grid
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -179,12 +190,20 @@ def _settings(value: Any, path: pathlib.Path) -> Settings:
     for name in table:
         if name in AXES:
             raise ValueError(f"{path}: {name} is an axis of the grid: write {AXES[name]} = [...] above the first table")
+    try:
+        Experiment(**table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return table
 
 
-def _tuples(values: Any) -> Any:
-    """Convert arrays to tuples."""
-    return tuple(map(_tuples, values)) if isinstance(values, list) else values
+def _axis(name: str, values: Any, path: pathlib.Path) -> tuple:
+    """The values of an axis. TOML has lists, and a grid has tuples."""
+    example = {"noises": [["symmetric", 0.4]], "ipc": [1, 10], "seeds": [0, 1, 2]}.get(name, ["..."])
+    if not isinstance(values, list) or (name == "noises" and not all(isinstance(pair, list) for pair in values)):
+        noun = "a list of pairs of kind and rate" if name == "noises" else "a list"
+        raise ValueError(f"{path}: {name} must be {noun}, such as {name} = {json.dumps(example)}; got {values!r}")
+    return tuple(map(tuple, values)) if name == "noises" else tuple(values)
 
 
 def _size(ipc: str, method: str, path: pathlib.Path) -> int:

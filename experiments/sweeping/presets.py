@@ -1,10 +1,12 @@
 """Named grids."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 from ddjax.distillers.rcig.config import CONFIGS, PUBLISHED
-from experiments.sweeping.grid import Grid, Settings
+from ddjax.names import choose
+from experiments.sweeping.grid import Grid, Settings, from_file
 
 CLEAN = ("clean", 0.0)
 SYMMETRIC = tuple(("symmetric", rate) for rate in (0.2, 0.4, 0.6, 0.8))
@@ -165,3 +167,17 @@ PRESETS: dict[str, tuple[Grid, ...]] = {
         ),
     ),
 }
+
+
+def asked(preset: str | None, config: pathlib.Path | None, usual: str) -> tuple[str, tuple[Grid, ...]]:
+    """The name and the grids of `--config FILE`, or of `--preset NAME`, which is `usual` by default.
+
+    Raises:
+      ValueError: both are given, the preset is unknown, or the file is wrong.
+    """
+    if preset and config:
+        raise ValueError(f"--preset {preset} and --config {config} both name a grid: leave one of them out")
+    if config:
+        return config.stem, (from_file(config),)
+    name = preset or usual
+    return name, choose(PRESETS, name, "preset")

@@ -74,7 +74,7 @@ def standing(group: list[Experiment], store: Store, failed: int) -> dict[str, fl
     """Metrics for the progress display: number of failed cells, and mean accuracy of the newest group."""
     rows = [row for cell in group if (row := store.row(cell)) and row["status"] == "done"]
     accuracy = {"accuracy": sum(row["last_acc"] for row in rows) / len(rows)} if rows else {}
-    return {"failed": float(failed), **accuracy}
+    return {"failed": failed, **accuracy}
 
 
 def run_group(cells: list[Experiment], store: Store, shared: Shared, view: View | None = None) -> list[Experiment]:
