@@ -30,9 +30,7 @@ _LOG_SCALES = (-7.0, 7.0)
 _TINY = 1e-12
 
 
-def doubts(
-    logs: Float[Array, "n k"], labels: Int[Array, "n"], outvoted: Float[Array, ""]
-) -> Float[Array, "2 n k"]:
+def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], outvoted: Float[Array, ""]) -> Float[Array, "2 n k"]:
     """log P(true class | prediction), with the expected error of the predictions.
 
     The given label of the image itself plays no part.
