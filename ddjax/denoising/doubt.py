@@ -22,7 +22,7 @@ FAR = 0.01  # mistakes far from every boundary, as a share of all images
 OVERLAP = 4.5  # mistakes beyond those of the clusters, in units of the cube of those
 _WEAK = 0.4  # at this error, the network's own probabilities replace those of the clusters
 TIGHT, LOOSE = 0.10, 0.13  # errors of clusters: below, they are believed; above, the likelihood of the labels is
-DIFFER = 0.25  # outvoted networks, as a share of the likely error, from which on several count as more than one
+ALIKE, DIFFER = 0.15, 0.25  # outvoted networks by likely errors: below, networks count as one; above, as several
 _POOLED = 0.7  # what networks together err, of what they err at least one by one
 _SAID = 0.2  # the least weight of the network's own probabilities
 HALVINGS = 40
@@ -55,7 +55,7 @@ def doubts(logs: Float[Array, "n k"], labels: Int[Array, "n"], outvoted: Float[A
         return fitted, jnp.maximum(likely_error(fitted, labels), tight)
 
     fitted, likely = jax.lax.cond(loose > 0, asked, lambda: (said, near))
-    loose *= 1 - jnp.minimum(1, outvoted / (DIFFER * likely + _TINY))
+    loose *= jnp.clip((DIFFER - outvoted / (likely + _TINY)) / (DIFFER - ALIKE), 0, 1)
     said = said + loose * (fitted - said)
     near, weight = near + loose * (likely - near), weight + loose * (1 - weight)
 

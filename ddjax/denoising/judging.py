@@ -75,8 +75,9 @@ def judge(predictions: Any, labels: Any, *, precision: PositiveShare = 0.8) -> J
 
     Args:
       predictions: [n k] class probabilities or logits, or [s n k] of s networks, whose mean log-probabilities are
-        judged; where they disagree, they are trusted less. Values between 0 and 1 are probabilities, whose rows sum
-        to 1; others are logits. Zero probabilities and logits of -inf are allowed.
+        judged. Where they disagree, they are trusted less; networks that hardly differ count as one. Values between 0
+        and 1 are probabilities, whose rows sum to 1; others are logits. Zero probabilities and logits of -inf are
+        allowed.
       labels: [n] the given labels, 0 to k - 1.
       precision: the share of the flagged labels that is expected to be wrong, at least. Among the sets that keep it,
         the flags are those whose expected F1 score is largest.
