@@ -76,7 +76,7 @@ def ensemble(parts: Sequence[Part], predictors: Sequence[Predictor]) -> Predicto
     """The predictor whose members are those of all parts, on one scale.
 
     It raises a ValueError for a part that is counted several times, and whose predictions do not depend on the seed:
-    their agreement would count as evidence.
+    copies add nothing.
     """
 
     def predict(request: Request) -> Predictions:
