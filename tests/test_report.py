@@ -195,6 +195,16 @@ def test_figures_are_in_order(document):
     assert numbers == sorted(numbers) and set(numbers) >= {2, 3, 4}
 
 
+@pytest.mark.parametrize(
+    ("method", "written"),
+    [("datm", "DATM"), ("frepo", "FRePo"), ("rdc_reconstructed",) * 2, ("relabel+dance",) * 2, ("fork:Mine",) * 2],
+)
+def test_the_first_sentence_writes_the_name_of_a_method_as_it_is_known(method, written):
+    where = {"noise": "symmetric", "rate": 0.4}
+    rows = [row(0.6, "full", **where), row(0.7, method, **where)]
+    assert f" images distilled by {written} has an accuracy" in headline(Study.of(rows))
+
+
 def test_the_page_starts_with_results_and_their_uncertainty(document):
     """The best set at the setting with most sets is compared with the last and the picked epoch."""
     opened = document[: document.index("<main>")]

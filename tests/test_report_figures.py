@@ -43,7 +43,7 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
     plain, other = row(0.6, "full", **where), row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"}
     drawn = {figure.key: figure for figure in all_figures(Study.of([plain, other, row(0.5, **where)]))}
     (bar,) = drawn["labels"].panels
-    assert "all, last epoch: " in bar and "all, augmented, last epoch: " in bar
+    assert "all, last epoch: " in bar and "all augmented, last epoch: " in bar
     assert drawn["rates"].caption.endswith(" Augmented: B-DANCE. Not augmented: B-PLAIN.")
     rates = [row(0.5, rate=rate, **extras(60)) for rate in (0.05, 0.1, 0.2)]
     (panel,) = all_figures(Study.of(rates))[0].panels
@@ -54,8 +54,8 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
     ("recipes", "names"),
     [
         (["B-DANCE"], ["all"]),
-        (["B-PLAIN", "B-DANCE"], ["all", "all, augmented"]),
-        (["B-PLAIN", "B-COSINE", "B-DANCE"], ["all B-PLAIN", "all B-COSINE", "all, augmented"]),
+        (["B-PLAIN", "B-DANCE"], ["all", "all augmented"]),
+        (["B-PLAIN", "B-COSINE", "B-DANCE"], ["all B-PLAIN", "all B-COSINE", "all augmented"]),
         (["B-PLAIN", "fork:LONG"], ["all B-PLAIN", "all fork:LONG"]),
     ],
 )
@@ -75,7 +75,7 @@ def test_accuracy_by_rate_has_a_line_for_each_recipe_of_the_whole_set():
     accuracy, advantage = drawn["rates"].panels
     assert numbers(accuracy, "all, last epoch")[0] == pytest.approx([40.0, 20.0])
     assert numbers(accuracy, "all, picked epoch")[0] == pytest.approx([65.0, 65.0])
-    assert numbers(accuracy, "all, augmented")[0] == pytest.approx([70.0, 70.0])
+    assert numbers(accuracy, "all augmented")[0] == pytest.approx([70.0, 70.0])
     assert accuracy.count("stroke-dasharray") == 2
     assert numbers(advantage, "toy")[0] == pytest.approx([-10.0, -10.0])
 
@@ -121,8 +121,8 @@ def test_ticks_and_labels():
     placed = svg.apart([100.0, 101.0, 180.0])
     assert np.diff(sorted(placed)).min() >= 11 and placed[0] < placed[1] < placed[2]
     assert "no rows" in svg.plot("empty", [], "x", "y")
-    assert bars.short("a very long name of a method, 10 per class") == "a very lo…, 10 per class"
-    assert bars.short("a very long name of a method") == "a very long name of a m…"
+    assert bars.short("a very long name of a method, 10 per class") == "a very lon…, 10 per class"
+    assert bars.short("a very long name of a method") == "a very long name of a me…"
 
 
 def test_learned_labels_do_not_move_images(tmp_path):

@@ -25,7 +25,7 @@ class Parts(NamedTuple):
     shares: tuple[float, ...]
 
 
-def short(words: str, most: int = 24) -> str:
+def short(words: str, most: int = 25) -> str:
     """Return a name shortened to at most `most` characters; what follows its last comma, such as a size, is kept."""
     if len(words) <= most:
         return words

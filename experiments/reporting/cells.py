@@ -130,7 +130,7 @@ def whole_name(cell: Cell, cells: Sequence[Cell]) -> str:
     recipes = [augmented(one) for one in cells if one.method == "full" and one.setting == cell.setting]
     if len(recipes) > 1 and (None in recipes or recipes.count(augmented(cell)) > 1):
         return f"all {cell.series.removeprefix('full (').removesuffix(')')}"
-    return "all, augmented" if len(recipes) > 1 and augmented(cell) else "all"
+    return "all augmented" if len(recipes) > 1 and augmented(cell) else "all"
 
 
 def variant(config: dict[str, Any]) -> str:

@@ -41,9 +41,12 @@ def headline(study: Study) -> str:
     row, full = best.cell.rows[0], best.baseline
     wrong = 100 * best.cell.of("effective_rate").mean
     one, whole = best.cell.of("last_acc"), full.of("last_acc")
+    series = best.cell.series
+    word = METHODS.get(series, series).split()[0]
+    method = word if word.lower() == series else series  # DATM and FRePo, but rdc_reconstructed
     words = (
         f"On {setting.data} with {wrong:.0f} % wrong training labels ({setting.labels}), a network trained on "
-        f"{row.get('images', '?')} images distilled by {best.cell.series} has an accuracy of {_share(one)} "
+        f"{row.get('images', '?')} images distilled by {method} has an accuracy of {_share(one)} "
         f"on clean test images. Trained on all {row['train_images']:,} images, it has {_share(whole)} at the last epoch"
     )
     if picked := full.of("picked_acc"):
