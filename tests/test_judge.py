@@ -235,6 +235,9 @@ def test_the_benchmark_compares_with_argmax_and_cleanlab(tmp_path):
     *_, best = means(rows, 1)
     assert best["method"] == "best other" and best["f1"] == max(argmax["f1"], theirs["f1"])
     show(rows, Settings())
+    np.savez(tmp_path / "made.npz", pred_probs=np.stack([p, p]), given=given, truth=truth)  # of two networks
+    _, *others = compared("made", load(tmp_path / "made.npz"))
+    assert [row["f1"] for row in others] == pytest.approx([argmax["f1"], theirs["f1"]], abs=0.005)
     np.savez(tmp_path / "made.npz", pred_probs=p, given=given)
     with pytest.raises(ValueError, match="has no truth"):
         load(tmp_path / "made.npz")

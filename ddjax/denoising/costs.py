@@ -43,7 +43,7 @@ def training(model: Model, data: TrainSet, epochs: int, predictions: int = 0) ->
 
 def judging(n: int, k: int) -> Cost:
     """Judging predictions once."""
-    passes = PASSES * n + likelihood.PASSES * min(n, likelihood.ROWS)  # the latter for one weak network: an upper bound
+    passes = PASSES * n + likelihood.PASSES * min(n, likelihood.ROWS)  # the latter for weak predictions: an upper bound
     return Cost(passes * k * (2 * k + ELEMENT))
 
 
