@@ -22,10 +22,9 @@ from ddjax.distillers import DISTILLERS
 from ddjax.distillers.setup import set_up
 from ddjax.execution.distill import distill
 from ddjax.models import build
-from ddjax.preprocess import one_hot
-from ddjax.rows import by_rows, part_of
+from ddjax.rows import part_of
 from ddjax.storage.files import cache_dir
-from ddjax.training import Examples, Recipe, fit
+from ddjax.training import Recipe, examples_of, fit
 from ddjax.types import TrainSet
 from experiments.benchmarks.measure import Entry, Settings, elsewhere, entry
 
@@ -122,7 +121,7 @@ def distilled(settings: Settings, train: TrainSet) -> Callable[[], int]:
 def trained(settings: Settings, train: TrainSet) -> Callable[[], int]:
     """A call that trains a network for an epoch and returns the number of images."""
     model = build("convnet", SHAPE, CLASSES, width=settings.width)
-    examples = Examples(by_rows(train.images), one_hot(jnp.asarray(train.labels), CLASSES))
+    examples = examples_of(train)
     recipe = Recipe(epochs=1, batch=settings.batch or 64, rate=0.01, momentum=0.9, augment="dsa")
 
     def call() -> int:

@@ -24,7 +24,7 @@ from ddjax.precision import POLICIES, default
 from ddjax.preprocess import Preprocess
 from ddjax.storage.checkpoints import Checkpoints
 from ddjax.timing import Timer
-from ddjax.training import Examples, Recipe, fit, stacked_logits
+from ddjax.training import Recipe, examples_of, fit, stacked_logits
 from ddjax.types import Method, Model
 from experiments.running.checkpointing import Keeping
 from experiments.running.config import SPACE_OF, Experiment, baseline_of, method_config
@@ -227,9 +227,8 @@ def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:
     transform = preprocess.fit("standardize", np.asarray(dataset.images), dataset.name)
     train = to_space(clean.train, transform, "auto")
     model = network(experiment, "convnet", dataset.image_shape, dataset.num_classes)
-    examples = Examples(train.images, preprocess.one_hot(train.labels, dataset.num_classes))
     recipe = Recipe(epochs=10, batch=64, rate=0.01, momentum=0.9, weight_decay=5e-4)
-    params = fit(model, recipe, examples, jax.random.key(experiment.noise_seed)[None]).params
+    params = fit(model, recipe, examples_of(train), jax.random.key(experiment.noise_seed)[None]).params
     [logits] = stacked_logits(model, params, train.images)
     return np.asarray(jax.nn.softmax(logits))
 

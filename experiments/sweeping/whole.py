@@ -4,6 +4,7 @@ from ddjax.denoising.cleaning import WRAPPERS
 from ddjax.denoising.diversion import ROUNDS, diverted
 from ddjax.denoising.networks import predict_plain, short_recipe, young_recipe
 from ddjax.evaluation import protocols
+from ddjax.evaluation.holdout import holdout_size
 from ddjax.robust import make_rule
 from ddjax.training import Recipe
 from ddjax.training.rule import PLAIN, Rule
@@ -33,7 +34,7 @@ def on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> 
 
     work = trained(shape.train, shape.train + shape.test)
     if cell.holdout:
-        out = round(shape.train * cell.holdout)
+        out = holdout_size(shape.train, cell.holdout)
         work = work.then(trained(shape.train - out, out))
     return work, (_folds(cell, recipe, model, shape, machine),) if asks_folds(parsed) else ()
 
