@@ -133,11 +133,11 @@ def _voting(rounds: int, request: Request) -> Predictions:
         )
         each = []
         for round_ in range(rounds):
+            own = jax.random.fold_in(key, round_)
             parts = [
-                np.asarray(features(params, train.images[first : first + _AT_ONCE], jax.random.fold_in(key, first)))
+                np.asarray(features(params, train.images[first : first + _AT_ONCE], jax.random.fold_in(own, first)))
                 for first in range(0, len(labels), _AT_ONCE)
             ]
-            key = jax.random.fold_in(key, round_)
             each.append(vote(np.concatenate(parts)))
     shares = np.mean(each, axis=0)
     against = np.mean([share.argmax(axis=1) != labels for share in each], axis=0)
