@@ -103,7 +103,7 @@ for method, outcome in outcomes.items():
     print(f"{method:7} {count:5} images  test accuracy {100 * row['last_acc']:.1f} %")
 
 # %% [markdown]
-# The accuracy is that of the last epoch on clean test images. No setting is chosen on test data. Training on the whole
+# The accuracy is that of the last epoch on clean test images. A run chooses nothing on test data. Training on the whole
 # set memorises the wrong labels. A set of ten images cannot store them.
 #
 # ## Learned images

@@ -92,8 +92,8 @@ for check in testing.CHECKS:
 # %% [markdown]
 # ## Distil
 #
-# A distiller is three pure functions and a loop. With several devices, the real images of each step are divided among
-# them. The numbers stay the same.
+# A distiller is three pure functions, which `run_method` calls in a loop. With several devices, the real images of each
+# step are divided among them. The numbers stay the same.
 
 # %%
 import jax

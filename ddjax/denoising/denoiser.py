@@ -70,16 +70,16 @@ def denoise(
         Or a file: .npy (memory-mapped), .npz, .parquet or .csv.
       pred_probs: [n k] class probabilities from networks that did not train on the labels they are asked about, such as
         cross-validated ones; or [s n k] of s networks; or a file of them.
-      method: what judges. For images: a distiller by name, or module:ATTRIBUTE; cleanlab: cross-validated predictions
-        of plain training, judged by the package cleanlab; small_loss: networks early in plain training; and others. For
-        features: prototypes, and others. An unknown name lists all. By default auto: what was measured best.
+      method: what judges; by default auto, what was measured best. For images: ridge, plain, cleanlab, a robust rule or
+        a distiller by name, module:ATTRIBUTE, or a combination such as plain*3+ridge. For features: prototypes, ridge,
+        knn or simifeat. An unknown name lists all.
       ipc: images or prototypes per class of the distilled set.
       options: further fields of the method's configuration. By default dance, dm, rcig, frepo and kip take a few
         hundred steps (`distilling.SHORT`).
       class_names: of the class numbers, and of the columns of `pred_probs`. Without it, labels that are names are
         numbered in sorted order, or in that of the columns of a table of `pred_probs` that names them.
       ids: [n] names of the examples in the report; by default those of the file of labels, or the rows.
-      students: number of networks that judge.
+      students: number of networks of a distiller, and of small_loss.
       protocol: how students are trained.
       epochs: of students; replaces the protocol's number.
       plain_epochs: of networks that learn from all labels, by default 25; for cleanlab, and for small_loss, which stops

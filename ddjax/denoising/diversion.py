@@ -1,6 +1,6 @@
 """Trust-aware diversion (TAD, arXiv:2502.05027), reconstructed from its abstract and summaries; the code is not public.
 
-Call it "TAD (our reconstruction)" in a table. Known are the two loops, the two-component mixture on losses within each
+Call it "TAD (as reconstructed)" in a table. Known are the two loops, the two-component mixture on losses within each
 class, and the two measures of reliability: the Mahalanobis distance to the anchors of the trusted images of each class,
 and the cosine to them. Not known are thresholds, so a measure here has none: an untrusted image is recalled with
 another label if both measures and the network's prediction agree on it. In the paper both loops run inside the

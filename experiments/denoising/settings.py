@@ -33,7 +33,7 @@ class Settings:
       ipc: distilled images or prototypes per class.
       steps: distillation steps; by default a few hundred for dance, dm, rcig, frepo and kip, else those of the method.
       options: further fields of the method's configuration, as NAME=VALUE; a boolean is true or false.
-      students: number of networks that judge the labels.
+      students: number of networks of a distiller, and of small_loss.
       protocol: evaluation protocol that trains the students.
       epochs: training epochs of the students; by default those of the protocol.
       plain_epochs: training epochs of networks that learn from all labels, by default 25; for cleanlab, and for

@@ -1,15 +1,16 @@
 """The parts of a method's name: a distiller, training on all images by some rule, or cleaning before or after.
 
-full, random, rcig, module:METHOD     a distiller of the library, or one of a fork
-elr, coteaching, robust:elr, ...      training on all images by a rule of ddjax.robust
-module:RULE                           ... by a rule of a fork, a `Published`
-forward_known, backward_known         ... with the true transition matrix: an upper bound
-cleanlab                              training on all images that cleanlab does not prune
-rcig+relabel                          distil, let students correct the labels, train on all images
-prune+rcig                            drop what cleanlab prunes, distil the rest
-small_loss_prune+rcig, relabel+rcig, soft_label+rcig, tad_reconstructed+rcig
-                                      distil what a wrapper of ddjax.denoising.cleaning makes of the training set
-oracle, random_prune                  training on the right labels alone, and on as many random ones: controls
+| name | what it does |
+|---|---|
+| full, random, rcig, module:METHOD | a distiller of the library, or one of a fork |
+| elr, coteaching, robust:elr, ... | training on all images by a rule of ddjax.robust |
+| module:RULE | training on all images by a rule of a fork, a `Published` |
+| forward_known, backward_known | by the rule forward or backward with the true transition matrix: an upper bound |
+| cleanlab | training on all images that cleanlab does not prune |
+| rcig+relabel | distil, let students correct the labels, train on all images |
+| prune+rcig | drop what cleanlab prunes, distil the rest |
+| small_loss_prune+rcig, relabel+rcig, ... | distil what a wrapper of `ddjax.denoising.cleaning` makes of the data |
+| oracle, random_prune | training on the right labels alone, and on as many random ones: controls |
 """
 
 import dataclasses

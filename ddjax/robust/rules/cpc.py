@@ -1,6 +1,6 @@
 """A class-prototype cleaner, reconstructed from the abstract of arXiv:2212.10766; code and losses are not public.
 
-Call it "CPC (our reconstruction)" in a table. It is a light form, with one network and no semi-supervised training.
+Call it "CPC (as reconstructed)" in a table. It is a light form, with one network and no semi-supervised training.
 """
 
 import functools
