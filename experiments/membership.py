@@ -106,7 +106,7 @@ def answers(cell: Ready, pool: Any, test: Any) -> tuple[np.ndarray, float]:
     )
     model = cell.network(cell.protocol.network)
     networks = Networks(
-        model, experiment.seed, experiment.students or cell.protocol.students, experiment.epochs, experiment.flip
+        model, experiment.seed, experiment.students or cell.protocol.students, experiment.epochs, experiment.mirrored
     )
     params, transform = students_of(made, cell.prepared.train, cell.protocol, networks)
     tested = np.asarray(stacked_logits(model, params, to_space(test, transform).images)).argmax(axis=-1)

@@ -50,7 +50,9 @@ def test_settings_of_a_method_and_of_its_size():
 
 @pytest.mark.parametrize("name", ["mnist", "tfds:mnist", "tfds:mnist:3.0.1", "tfds:svhn_cropped"])
 def test_images_that_a_mirror_changes_are_not_flipped(name):
-    assert not Experiment(dataset=name).flip and Experiment(dataset=name.replace("n", "k", 1)).flip
+    other = name.replace("n", "k", 1)
+    assert not Experiment(dataset=name).mirrored and Experiment(dataset=other).mirrored
+    assert not Experiment(dataset=other, flip=False).mirrored
 
 
 def test_a_seed_has_its_own_noise_unless_one_draw_is_asked_for():

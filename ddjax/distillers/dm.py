@@ -7,6 +7,7 @@ without clamping. With `factor=2, start="mix"` this is IDC's mosaic without DANC
 
 import dataclasses
 
+from ddjax.augment import DiffAug
 from ddjax.distillers import dance
 from ddjax.distillers.dance.config import DanceConfig, Encoder, FirstImages, Optimiser
 from ddjax.ranges import Count, Natural, NonNegative
@@ -14,7 +15,11 @@ from ddjax.ranges import Count, Natural, NonNegative
 
 @dataclasses.dataclass(frozen=True)
 class DmConfig(DanceConfig):
-    """The fields of DANCE; the defaults are those published for DM with up to 50 images per class."""
+    """The fields of DANCE; the defaults are those published for DM with up to 50 images per class.
+
+    Attributes:
+      flip: whether `augment` may flip images. Switch it off where a flipped image has another meaning.
+    """
 
     steps: Natural = 20_000
     factor: Natural = 1
@@ -24,9 +29,20 @@ class DmConfig(DanceConfig):
     encoder: Encoder = "random"
     calibrations: Natural = 0
     augment: str = "color_crop_cutout_flip_scale_rotate"
+    flip: bool = True
     one_operation: bool = True
     unit_box: bool = False
     start: FirstImages = "random"
+
+    def augmentation(self) -> DiffAug:
+        """The augmentation strategy."""
+        strategy = super().augmentation()
+        if self.flip:
+            return strategy
+        always, choices = (
+            tuple(name for name in names if name != "flip") for names in (strategy.always, strategy.choices)
+        )
+        return dataclasses.replace(strategy, always=always, choices=choices)
 
 
 METHOD = dance.METHOD._replace(config=DmConfig)

@@ -77,6 +77,8 @@ class Experiment:
         width: of a network that has one; by default 32 for a ConvNet on images of up to 16 pixels, else as published.
         depth: of a network that has one; by default that of a ConvNet depends on the image size.
         students: networks trained per score; by default the protocol's number, and one for training on all images.
+        flip: whether training may use mirror images. Turn it off if a flipped image has another meaning, such as a letter.
+            The data sets digits, mnist and svhn_cropped are never flipped.
         holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
         epochs: of students or of the baseline; replaces the published number.
         precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
@@ -106,6 +108,7 @@ class Experiment:
     depth: Count | None = None
     students: Count | None = None
     epochs: Count | None = None
+    flip: bool = True
     holdout: PartialShare = 0.1
     precision: str | None = None
     options: tuple[str, ...] = ()
@@ -129,9 +132,9 @@ class Experiment:
         return Experiment(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Experiment)} | filled)
 
     @property
-    def flip(self) -> bool:
-        """Whether training may flip images."""
-        return flips(self.dataset)
+    def mirrored(self) -> bool:
+        """Whether training uses mirror images."""
+        return self.flip and flips(self.dataset)
 
     def without(self, names: Collection[str]) -> "Experiment":
         """The same with the defaults of these fields."""
@@ -203,7 +206,7 @@ def method_config(kind: type, experiment: Experiment) -> Any:
     for name in ("ipc", "steps"):
         if name in options and name in chosen:
             raise ValueError(f"option {name}={options[name]} stands beside {name}={chosen[name]}: leave the option out")
-    if "flip" in fields and not experiment.flip:
+    if "flip" in fields and not experiment.mirrored:
         chosen["flip"] = False
     check_fields(kind, chosen | options)
     return start(**(chosen | options))

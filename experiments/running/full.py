@@ -57,7 +57,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
             experiment.seed,
             inner.protocol.students,
             epochs,
-            experiment.flip,
+            experiment.mirrored,
             lambda stage, *progress: report(*progress),
             shared.checkpoints([cell], "correcting"),
         )

@@ -49,7 +49,7 @@ def needs(cell: Ready, shared: Shared) -> Needs:
     settings = {name: getattr(config, name) for name in named}
     if (name := RATES.get(parsed.rule)) and name not in settings:
         settings[name] = min(float(cell.prepared.noise["used_effective_rate"]), MOST[name])
-    if parsed.rule == "ill" and experiment.flip:
+    if parsed.rule == "ill" and experiment.mirrored:
         settings.setdefault("strong", "dance_eval")
     data, by_row = None, False
     if parsed.weights:

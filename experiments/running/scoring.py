@@ -113,7 +113,7 @@ def score_students(
             train=[cell.prepared.train for cell in cells],
             audit=[cell.prepared.audit for cell in cells],
             epochs=experiment.epochs,
-            flip=experiment.flip,
+            flip=experiment.mirrored,
             options=RunOptions(report, kept),
         )
     trials = len(protocol.rates)
@@ -166,7 +166,7 @@ def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) ->
         students=experiment.students,
         model=cell.network(cell.protocol.network),
         epochs=experiment.epochs,
-        flip=experiment.flip,
+        flip=experiment.mirrored,
         options=RunOptions(checkpoints=shared.checkpoints([cell], "ranking")),
     )
     scores = {name: getattr(result, name) for name in ("hlr", "ior", "lrs", "ars")}

@@ -193,7 +193,7 @@ def make_ready(experiment: Experiment, shared: Shared) -> Ready:
 def full_recipe(ready: Ready) -> Recipe:
     """The baseline's recipe with the experiment's epochs, and without flips where they change the meaning."""
     experiment = ready.experiment
-    return protocols.adapted(ready.baseline.recipe, flip=experiment.flip, epochs=experiment.epochs)
+    return protocols.adapted(ready.baseline.recipe, flip=experiment.mirrored, epochs=experiment.epochs)
 
 
 def preprocessed(ready: Ready, shared: Shared) -> Prepared:

@@ -32,7 +32,7 @@ def cleaned(cell: Ready, shared: Shared) -> cleaning.Cleaned:
         return cleaning.kept(train, ~pruned(cell, shared))
     assert name is not None
     model, kept = cell.network(cell.baseline.network), shared.checkpoints([cell], "cleaning")
-    networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.flip, checkpoints=kept)
+    networks = Networks(model, experiment.seed, NETWORKS, flip=experiment.mirrored, checkpoints=kept)
     key = networks_key(cell, model)
 
     def made() -> cleaning.Cleaned:

@@ -120,7 +120,7 @@ def _on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) ->
 
 def _students(cell: Experiment, shape: Shape, m: int, machine: Machine) -> Work:
     protocol = protocols.named(cell.protocol)
-    recipe = protocols.adapted(protocol.recipe(m), flip=cell.flip, epochs=cell.epochs)
+    recipe = protocols.adapted(protocol.recipe(m), flip=cell.mirrored, epochs=cell.epochs)
     model, count = network(cell, protocol.network, shape.image, shape.classes), cell.students or protocol.students
     work = training(recipe, model, shape, m, protocol.checks * shape.test + shape.train, count, machine)
     if protocol.rates:

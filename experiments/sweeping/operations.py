@@ -72,5 +72,5 @@ def copies(method: str, config: Any, image_shape: tuple[int, ...]) -> int:
 
 
 def _trained(cell: Experiment, recipe: Recipe, name: str, shape: Shape, n: int) -> float:
-    recipe = protocols.adapted(recipe, flip=cell.flip, epochs=cell.epochs)
+    recipe = protocols.adapted(recipe, flip=cell.mirrored, epochs=cell.epochs)
     return training(recipe, network(cell, name, shape.image, shape.classes), shape, n, 0, 1, ANY).flop

@@ -51,9 +51,9 @@ def before(cell: Experiment, wrapper: str, shape: Shape, machine: Machine) -> Co
     if wrapper == PRUNE:
         return _folds(cell, recipe, model, shape, machine)
     look, count, seen = WRAPPERS[wrapper].look, NETWORKS, shape.train
-    young = young_recipe(None, cell.flip)
+    young = young_recipe(None, cell.mirrored)
     if look is predict_plain:
-        young, seen = short_recipe(shape.train, None), shape.train * (1 + cell.flip)
+        young, seen = short_recipe(shape.train, None), shape.train * (1 + cell.mirrored)
     elif look is diverted:
         count = ROUNDS
     work = training(young, model, shape, shape.train, seen, count, machine)
@@ -63,7 +63,7 @@ def before(cell: Experiment, wrapper: str, shape: Shape, machine: Machine) -> Co
 
 def _baseline(cell: Experiment, shape: Shape) -> tuple[Recipe, Model]:
     baseline = chosen_baseline(cell)
-    recipe = protocols.adapted(baseline.recipe, flip=cell.flip, epochs=cell.epochs)
+    recipe = protocols.adapted(baseline.recipe, flip=cell.mirrored, epochs=cell.epochs)
     return recipe, network(cell, baseline.network, shape.image, shape.classes)
 
 
