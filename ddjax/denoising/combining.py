@@ -26,7 +26,6 @@ from ddjax.types import TrainSet
 _SUM = re.compile(r"\+(?![^()]*\))")  # a plus sign outside of parentheses
 _PART = re.compile(r"(?P<name>[^*@+()]+(@([^*@+()]+|\([^()]+\)))?)(\*(?P<count>[1-9][0-9]*))?")
 _SEEDS = 1000  # between the seeds of the members of an ensemble
-
 _AFTER = 100  # between the seeds of a teacher and of what it teaches
 
 Learner = Callable[[Request, Float[np.ndarray, "n k"]], Float[np.ndarray, "s n k"]]

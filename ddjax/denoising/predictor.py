@@ -114,7 +114,7 @@ class Request:
     choose: Callable[[str], "Predictor"]
     report: Report | None = None
     early: Callable[[Predictions], None] | None = None
-    known: dict[str, "Predictions"] = dataclasses.field(default_factory=dict)
+    known: dict[str, Predictions] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Checkpoints | None:
