@@ -225,8 +225,11 @@ def check_names(
             raise ValueError(f"method={method!r} makes predictions; leave it out beside pred_probs")
     elif kind not in (takes := choose_predictor(method).takes):
         known = [name for name, other in PREDICTORS.items() if kind in other.takes]
+        judged = (
+            f"judges {' and '.join(takes)}, not {kind}" if takes else "has parts that judge different kinds of data"
+        )
         raise ValueError(
-            f"method={method!r} judges {' and '.join(takes)}, not {kind}; for {kind} use {', '.join(known)}"
+            f"method={method!r} {judged}; for {kind} use {', '.join(known)}"
             + (", or a distiller" if kind == IMAGES else "")
         )
     sizes(network or protocols.named(protocol).network, width, depth)
