@@ -83,7 +83,7 @@ def ensemble(parts: Sequence[Part], predictors: Sequence[Predictor]) -> Predicto
         for part in parts:
             several: list[Predictions] = []
             for number in range(part.count):
-                several.append(request.predict(part.name, seed=request.plan.seed + _SEEDS * number))
+                several.append(request.predict(part.name, seed=(request.plan.seed + _SEEDS * number) % 2**32))
                 if number == 1 and np.array_equal(several[0].members, several[1].members):
                     raise ValueError(
                         f"{part.name}*{part.count}: {part.name} predicts the same with every seed here; "
@@ -139,7 +139,7 @@ def corrected(name: str, teacher: str, first: Predictor) -> Predictor:
         predicted = request.predict(teacher)
         start = time.monotonic()
         truth = judge(predicted.members, labels).truth
-        plan = dataclasses.replace(request.plan, method=name, seed=request.plan.seed + _AFTER)
+        plan = dataclasses.replace(request.plan, method=name, seed=(request.plan.seed + _AFTER) % 2**32)
         members = learn(dataclasses.replace(request, plan=plan), truth)
         return Predictions(members, seconds={**predicted.seconds, "corrected": time.monotonic() - start})
 
