@@ -197,11 +197,11 @@ def denoise(
     return judged(Request(data, plan, Stages(keep), {"data": digest}, choose_predictor, report, tell).predict(method))
 
 
-def _only(**doors: Any) -> str:
+def _only(**inputs: Any) -> str:
     """The name of the one argument that is given."""
-    given = [name for name, value in doors.items() if value is not None]
+    given = [name for name, value in inputs.items() if value is not None]
     if len(given) != 1:
-        raise ValueError(f"denoise takes one of {', '.join(doors)}; got {' and '.join(given) or 'none of them'}")
+        raise ValueError(f"denoise takes one of {', '.join(inputs)}; got {' and '.join(given) or 'none of them'}")
     return given[0]
 
 

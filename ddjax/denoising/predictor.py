@@ -22,7 +22,7 @@ from ddjax.storage.checkpoints import Checkpoints
 from ddjax.storage.rows import fingerprint
 from ddjax.types import TrainSet
 
-IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the doors of `denoise`
+IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the inputs of `denoise`
 _SCORE, _SECONDS = "score.", "seconds."
 
 
