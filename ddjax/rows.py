@@ -190,7 +190,7 @@ def as_stored(images: Any) -> np.ndarray:
     return np.asarray(images.pixels if isinstance(images, Rows) else images)
 
 
-def in_blocks(images: Any, size: int = 4096) -> Iterator[Array]:
+def blocks(images: Any, size: int = 4096) -> Iterator[Array]:
     """All images in order, in blocks: an array as one, images stored as bytes by `size`."""
     if not isinstance(images, Images):
         yield images

@@ -13,7 +13,7 @@ from ddjax import noise
 from ddjax.data.digits import digits as digits_of_sklearn
 from ddjax.noise import human, taxonomy
 from ddjax.noise.labels import confusion
-from ddjax.noise.spec import HUMAN, RATELESS
+from ddjax.noise.spec import RATELESS, reads
 from ddjax.ranges import Seed, Share, checked
 from experiments.display.cli import check_file, main
 
@@ -64,7 +64,7 @@ def inspect(
         seed=seed,
         sampler=sampler,
         order=order,
-        labels_file=str(labels) if labels and kind in HUMAN else None,
+        labels_file=str(labels) if labels and "labels_file" in reads(kind) else None,
         matrix_file=str(matrix) if matrix else None,
     )
     if rate and kind.partition(":")[0] == "pmd":

@@ -1,6 +1,7 @@
 """Labels judged by features and by predictions: tables of scikit-learn with some labels flipped."""
 
 import csv
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -159,6 +160,15 @@ def test_the_command_reads_files(wine, tmp_path, capsys):
     assert "tastes of" in page and "bottle" in page and "<img" not in page.partition("<main>")[2]
 
 
-def test_a_method_says_what_it_can_judge():
-    with pytest.raises(ValueError, match=r"method='dance' judges images, not features; for features use .*prototypes"):
-        ddjax.denoise(features=np.zeros((4, 2)), labels=[0, 1, 0, 1], method="dance")
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("dance", "judges images, not features"),
+        ("prototypes+plain", "has parts that judge different kinds of data"),
+        ("plain@prototypes", "has parts that judge different kinds of data"),
+    ],
+)
+def test_a_method_says_what_it_can_judge(method, words):
+    message = re.escape(f"method={method!r} {words}; for features use auto, ridge, knn, simifeat, prototypes")
+    with pytest.raises(ValueError, match=message):
+        ddjax.denoise(features=np.zeros((4, 2)), labels=[0, 1, 0, 1], method=method)

@@ -77,7 +77,7 @@ def test_learning_pays_on_unseen_images():
     state, log = distill(case.distiller, case.feed, case.distiller.init(jax.random.key(0), noise), steps=60)
     after = accuracy(case, rbf, case.distiller.extract(state))
     assert before < 0.8 and after > 0.95, (before, after)
-    assert log["loss"][-1] < log["loss"][0] / 2 and log["batch_acc"][-1] > log["batch_acc"][0]
+    assert log["loss"][-1] < log["loss"][0] / 2 and log["accuracy"][-1] > log["accuracy"][0]
 
 
 def test_labels_stay_unless_they_are_learned():

@@ -7,6 +7,7 @@ import pytest
 from mesh_problem import CONFIGS
 
 from ddjax import targeting, testing
+from ddjax.denoising.diversion import recalled
 from ddjax.distillers import DISTILLERS
 from ddjax.kernels import gram, ridge_predict
 from ddjax.kernels.infinite import convnet_kernel, mlp_kernel
@@ -85,11 +86,18 @@ def test_kernels_of_infinite_networks_do_not_take_less(make, shape):
     assert {precision for _, precision in products(program)} == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
 
 
-def test_kernels_and_solves_do_not_take_less():
-    x = jax.random.normal(jax.random.key(0), (6, 20))
-    labels = jax.random.normal(jax.random.key(1), (6, 3))
+def by_ridge(x, scores):
+    return ridge_predict(gram(x, x), gram(x, x), scores, 0.1)
+
+
+def by_anchors(x, scores):
+    return recalled(x, scores, jnp.arange(6) % 3, jnp.arange(6) < 4)
+
+
+@pytest.mark.parametrize("function", [by_ridge, by_anchors])
+def test_kernels_and_solves_do_not_take_less(function):
     with policy("bfloat16"):
-        program = jax.make_jaxpr(lambda x: ridge_predict(gram(x, x), gram(x, x), labels, 0.1))(x)
+        program = jax.make_jaxpr(function)(jnp.ones((6, 20)), jnp.ones((6, 3)))
     found = {precision for _, precision in products(program)}
     assert found == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
 

@@ -109,6 +109,19 @@ def test_names_are_sums_of_parts():
             choose_predictor(name)
 
 
+def test_seeds_of_members_stay_seeds(monkeypatch):
+    features, labels = np.random.default_rng(0).standard_normal((30, 4)).astype("f"), np.arange(30) % 2
+    seeds = []
+
+    def predict(request):
+        seeds.append(request.plan.seed)
+        return Predictions(np.random.default_rng(request.plan.seed).standard_normal((1, 30, 2)))
+
+    monkeypatch.setitem(globals(), "OWN", Predictor(predict, ("features",), ("seed",)))
+    ddjax.denoise(features=features, labels=labels, method=f"{__name__}:OWN*2", seed=2**32 - 1)
+    assert seeds == [2**32 - 1, 999]
+
+
 def test_what_a_predictor_of_a_fork_predicts_is_checked(monkeypatch):
     features, labels = np.random.default_rng(0).standard_normal((30, 4)).astype("f"), np.arange(30) % 2
     name = f"{__name__}:OWN"

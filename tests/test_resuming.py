@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import adder
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ddjax import testing
+from ddjax.execution.distill import distill
 from ddjax.execution.options import RunOptions
 from ddjax.experts import trajectories
 from ddjax.experts.fleet import train_experts
@@ -46,6 +48,21 @@ def keys():
 def same(found, whole):
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_distiller_whose_metric_has_a_new_name(tmp_path):
+    def run(distiller, steps):
+        kept = RunOptions(checkpoints=Checkpoints(tmp_path / "run", {}, seconds=0.0))
+        return distill(distiller, adder.feed(), adder.state(), steps=steps, chunk=2, options=kept)
+
+    def renamed(state, batch):
+        state, metrics = adder.step(state, batch)
+        return state, {"total": metrics["sum"]}
+
+    before = run(adder.ADDER, 2)[1]["sum"]
+    log = run(adder.ADDER._replace(step=renamed), 4)[1]
+    np.testing.assert_array_equal(log["sum"], [*before, np.nan, np.nan])
+    assert np.isnan(log["total"][:2]).all() and np.isfinite(log["total"][2:]).all()
 
 
 @pytest.mark.slow

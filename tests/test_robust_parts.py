@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ddjax.models import build
 from ddjax.robust import dynamics
+from ddjax.robust.rule import sharpened
 from ddjax.robust.rules import cpc, echo, mixup, nested, pls, storm
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
@@ -79,8 +80,8 @@ def test_mixup_is_linear_in_the_labels_and_leaves_filling_rows_out():
 
 def test_pseudo_labels():
     p = jax.nn.softmax(normal(3, 7, 3))
-    np.testing.assert_allclose(pls.sharpened(p, 1.0), p, rtol=1e-6)
-    np.testing.assert_allclose(pls.sharpened(p, 2.0).sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(sharpened(p, 1.0), p, rtol=1e-6)
+    np.testing.assert_allclose(sharpened(p, 2.0).sum(axis=1), 1, rtol=1e-6)
     losses = jnp.concatenate([jnp.full(30, 9.0), jnp.linspace(0, 0.1, 10), jnp.linspace(2, 2.1, 10)])
     flagged = jnp.arange(50) >= 30
     weigh = jax.jit(pls.pseudo_weights, static_argnums=2)

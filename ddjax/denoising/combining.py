@@ -26,7 +26,6 @@ from ddjax.types import TrainSet
 _SUM = re.compile(r"\+(?![^()]*\))")  # a plus sign outside of parentheses
 _PART = re.compile(r"(?P<name>[^*@+()]+(@([^*@+()]+|\([^()]+\)))?)(\*(?P<count>[1-9][0-9]*))?")
 _SEEDS = 1000  # between the seeds of the members of an ensemble
-
 _AFTER = 100  # between the seeds of a teacher and of what it teaches
 
 Learner = Callable[[Request, Float[np.ndarray, "n k"]], Float[np.ndarray, "s n k"]]
@@ -84,7 +83,7 @@ def ensemble(parts: Sequence[Part], predictors: Sequence[Predictor]) -> Predicto
         for part in parts:
             several: list[Predictions] = []
             for number in range(part.count):
-                several.append(request.predict(part.name, seed=request.plan.seed + _SEEDS * number))
+                several.append(request.predict(part.name, seed=(request.plan.seed + _SEEDS * number) % 2**32))
                 if number == 1 and np.array_equal(several[0].members, several[1].members):
                     raise ValueError(
                         f"{part.name}*{part.count}: {part.name} predicts the same with every seed here; "
@@ -140,7 +139,7 @@ def corrected(name: str, teacher: str, first: Predictor) -> Predictor:
         predicted = request.predict(teacher)
         start = time.monotonic()
         truth = judge(predicted.members, labels).truth
-        plan = dataclasses.replace(request.plan, method=name, seed=request.plan.seed + _AFTER)
+        plan = dataclasses.replace(request.plan, method=name, seed=(request.plan.seed + _AFTER) % 2**32)
         members = learn(dataclasses.replace(request, plan=plan), truth)
         return Predictions(members, seconds={**predicted.seconds, "corrected": time.monotonic() - start})
 

@@ -197,11 +197,11 @@ def denoise(
     return judged(Request(data, plan, Stages(keep), {"data": digest}, choose_predictor, report, tell).predict(method))
 
 
-def _only(**doors: Any) -> str:
+def _only(**inputs: Any) -> str:
     """The name of the one argument that is given."""
-    given = [name for name, value in doors.items() if value is not None]
+    given = [name for name, value in inputs.items() if value is not None]
     if len(given) != 1:
-        raise ValueError(f"denoise takes one of {', '.join(doors)}; got {' and '.join(given) or 'none of them'}")
+        raise ValueError(f"denoise takes one of {', '.join(inputs)}; got {' and '.join(given) or 'none of them'}")
     return given[0]
 
 
@@ -225,8 +225,11 @@ def check_names(
             raise ValueError(f"method={method!r} makes predictions; leave it out beside pred_probs")
     elif kind not in (takes := choose_predictor(method).takes):
         known = [name for name, other in PREDICTORS.items() if kind in other.takes]
+        judged = (
+            f"judges {' and '.join(takes)}, not {kind}" if takes else "has parts that judge different kinds of data"
+        )
         raise ValueError(
-            f"method={method!r} judges {' and '.join(takes)}, not {kind}; for {kind} use {', '.join(known)}"
+            f"method={method!r} {judged}; for {kind} use {', '.join(known)}"
             + (", or a distiller" if kind == IMAGES else "")
         )
     sizes(network or protocols.named(protocol).network, width, depth)

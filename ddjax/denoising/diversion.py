@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax import trees
 from ddjax.denoising.networks import Networks, young_recipe
+from ddjax.kernels import matmul_highest
 from ddjax.preprocess import one_hot
 from ddjax.robust import make_rule
 from ddjax.robust.mixture import clean_probability
@@ -66,16 +67,16 @@ def recalled(
     k = logits.shape[1]
     member = one_hot(labels, k) * trust[:, None]
     counts = jnp.maximum(member.sum(axis=0), 1)
-    anchors = (member.T @ features) / counts[:, None]
+    anchors = matmul_highest(member.T, features) / counts[:, None]
     apart = (features - anchors[labels]) * trust[:, None]
-    spread = apart.T @ apart / jnp.maximum(trust.sum(), 1)
+    spread = matmul_highest(apart.T, apart) / jnp.maximum(trust.sum(), 1)
     ridge = _RIDGE * jnp.trace(spread) / len(spread) + jnp.finfo(spread.dtype).tiny
     factor = jax.scipy.linalg.cho_factor(spread + ridge * jnp.eye(len(spread)))
     white = jax.scipy.linalg.cho_solve(factor, anchors.T)  # [d k]
     # |x - a|^2 in the metric, without the term of x alone
-    near = jnp.argmin(jnp.sum(anchors.T * white, axis=0)[None] - 2 * features @ white, axis=1)
+    near = jnp.argmin(jnp.sum(anchors.T * white, axis=0)[None] - matmul_highest(2 * features, white), axis=1)
     lengths = jnp.maximum(jnp.linalg.norm(anchors, axis=1), 1e-12)
-    like = jnp.argmax(features @ anchors.T / lengths[None], axis=1)
+    like = jnp.argmax(matmul_highest(features, anchors.T) / lengths[None], axis=1)
     said = jnp.argmax(logits, axis=1)
     sure = ~trust & (near == like) & (like == said) & (member.sum(axis=0)[said] > 0)
     return sure, jnp.where(sure, said, labels).astype(labels.dtype)

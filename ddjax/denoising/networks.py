@@ -1,6 +1,6 @@
 """Networks that judge training images: students of distilled images, and networks that are trained briefly.
 
-Each function returns logits [s n k]: of s networks, for every training image.
+The functions `predict_...` return logits [s n k]: of s networks, for every training image.
 """
 
 import dataclasses

@@ -22,7 +22,7 @@ from ddjax.storage.checkpoints import Checkpoints
 from ddjax.storage.rows import fingerprint
 from ddjax.types import TrainSet
 
-IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the doors of `denoise`
+IMAGES, FEATURES, PREDICTIONS = "images", "features", "pred_probs"  # the inputs of `denoise`
 _SCORE, _SECONDS = "score.", "seconds."
 
 
@@ -114,7 +114,7 @@ class Request:
     choose: Callable[[str], "Predictor"]
     report: Report | None = None
     early: Callable[[Predictions], None] | None = None
-    known: dict[str, "Predictions"] = dataclasses.field(default_factory=dict)
+    known: dict[str, Predictions] = dataclasses.field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Checkpoints | None:

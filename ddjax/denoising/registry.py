@@ -62,7 +62,6 @@ def distillation(name: str, method: Method) -> Predictor:
 
 PREDICTORS: Mapping[str, Predictor] = {"auto": AUTO, **TRAINED, **IN_FEATURE_SPACE, "prototypes": prototypes.PREDICTOR}
 
-
 # "full" distils nothing: its students would train on the labels that they judge
 _REDUCING: Mapping[str, Method] = {name: method for name, method in DISTILLERS.items() if name != "full"}
 

@@ -71,7 +71,7 @@ class DenoiseReport:
         return ranks
 
     def order(self) -> Int[np.ndarray, "n"]:
-        """Rows, the most suspicious first; where probabilities end at 1 the loss of the given label goes on."""
+        """The rows, the most suspicious first. The loss of the given label decides between equal scores."""
         return np.lexsort((-self.scores["loss"], -self.suspicion))
 
     @property
@@ -155,7 +155,7 @@ class DenoiseReport:
             f"estimated share of wrong labels: {100 * self.noise_rate:.1f} %",
             f"flagged: {count} ({100 * count / n:.1f} %)"
             + (f", of which {100 * self.expected_precision:.0f} % are expected to be wrong" if count else ""),
-            *self._reserved(),
+            *self._unflagged(),
             f"time: {', '.join(f'{stage} {seconds:.1f} s' for stage, seconds in self.seconds.items())}",
         ]
         if count:
@@ -177,8 +177,8 @@ class DenoiseReport:
             )
         return "\n".join(lines)
 
-    def _reserved(self) -> list[str]:
-        """A line for the case that most of the labels that are estimated to be wrong are not flagged."""
+    def _unflagged(self) -> list[str]:
+        """A line that says so if most of the labels that are estimated to be wrong are not flagged."""
         count, asked = round(self.noise_rate * len(self.given)), self.settings.get("precision")
         if asked is None or self.method == "cleanlab" or count <= 2 * int(self.flagged.sum()):
             return []  # cleanlab's flags depend on no precision

@@ -78,6 +78,9 @@ def trained(
       data: the rule's data.
       count: number of networks.
 
+    Returns:
+      The networks, and their recipe.
+
     Raises:
       Diverged: a network diverged.
     """
@@ -93,9 +96,16 @@ def _in_folds(request: Request, recipe: Recipe, rule: Rule = PLAIN) -> Predictio
     train, plan = preprocessed(request.data), request.plan
     how = networks(request, 1, recipe.epochs)
     options = how.begin("folds", plan.folds * recipe.epochs)
-    key, more = jax.random.key(plan.seed), {"folds": plan.folds, "seed": plan.seed}
-    examples = examples_of(train)
-    probabilities = held_out_probabilities(how.model, recipe, examples, key, **more, rule=rule, options=options)
+    probabilities = held_out_probabilities(
+        how.model,
+        recipe,
+        examples_of(train),
+        jax.random.key(plan.seed),
+        folds=plan.folds,
+        seed=plan.seed,
+        rule=rule,
+        options=options,
+    )
     return Predictions(_logs(probabilities)[None])
 
 

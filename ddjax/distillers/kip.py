@@ -113,7 +113,7 @@ def kernel_distiller(draw: Draw, config: KernelConfig) -> Distiller:
         predicted = predict(kernel, config, support, batch.images)
         error = 0.5 * jnp.mean((predicted - centered(batch.labels, support.num_classes)) ** 2)
         accuracy = jnp.mean(jnp.argmax(predicted, axis=1) == batch.labels)
-        return error, {"loss": error, "batch_acc": accuracy}
+        return error, {"loss": error, "accuracy": accuracy}
 
     def init(key: PRNGKey, start: DistilledSet) -> KipState:
         distilled = jax.tree.map(jnp.copy, start)  # the loop donates the state, and the caller keeps the start

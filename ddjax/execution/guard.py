@@ -114,7 +114,7 @@ def guarded(distiller: Distiller, patience: int = PATIENCE) -> Distiller:
     """The distiller with `Guarded` states.
 
     A rejected update changes only the random keys and the `step` of the state, so that the next step draws other
-    numbers. After `patience` rejected updates in a row the state changes no more.
+    numbers. After `patience` rejected updates in a row no update is accepted.
 
     Args:
       distiller: its states have a `step`, see `counter`.

@@ -96,8 +96,12 @@ def _newest(log: Log, held: Guarded) -> dict[str, float]:
 
 
 def joined(parts: list[Log]) -> Log:
-    """The logs of consecutive steps as one log."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    """The logs of consecutive steps as one log. A metric is NaN where a part, of an older version, does not have it."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    lacking = [np.full(part[SKIPPED].shape, np.nan, np.float32) for part in parts]
+    return {
+        name: np.concatenate([part.get(name, nan) for part, nan in zip(parts, lacking, strict=True)]) for name in names
+    }
 
 
 class Pace:

@@ -64,10 +64,10 @@ def blocked(kernel: Kernel, x: Array, y: Array, block: int) -> Float[Array, "n m
     """
     if block < 1:
         raise ValueError(f"a block must have at least 1 row; got block={block}")
-    return in_blocks(lambda part: kernel(part, y), x, block)
+    return map_rows(lambda part: kernel(part, y), x, block)
 
 
-def in_blocks(function: Callable[[Array], Any], rows: Array, block: int) -> Any:
+def map_rows(function: Callable[[Array], Any], rows: Array, block: int) -> Any:
     """Apply `function` to `block` rows at a time, or to all rows if `block` is 0.
 
     A backward pass computes the blocks again. Copies of the last row fill the last block.

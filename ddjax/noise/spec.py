@@ -1,4 +1,4 @@
-"""One specification for all kinds of label noise, and one function that applies it and records the result."""
+"""One specification for all kinds of label noise, and how each kind draws labels."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,12 +8,11 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int32
 
 from ddjax import names, ranges
 from ddjax.noise import human, instance, transition
 from ddjax.noise.corrupt import corrupt
-from ddjax.noise.labels import as_ids, as_labels, checksum
+from ddjax.noise.labels import as_labels
 from ddjax.noise.orders import md5_order
 from ddjax.ranges import Seed, Share
 
@@ -49,18 +48,11 @@ class NoiseSpec:
         names.choose(KINDS, self.kind, "noise kind")
         if self.rate and self.kind in RATELESS:
             raise ValueError(f"noise kind {self.kind!r} has its own rate; leave rate at 0 instead of {self.rate}")
-        if (self.kind == "custom") != (self.matrix_file is not None):
+        if ("matrix_file" in reads(self.kind)) != (self.matrix_file is not None):
             raise ValueError(f"noise kind 'custom' alone needs matrix_file; got {self.kind!r} and {self.matrix_file!r}")
-        if self.labels_file is not None and self.kind in KINDS.keys() - HUMAN:  # an annotator of a fork may read it
+        if self.labels_file is not None and "labels_file" not in reads(self.kind):
             told = f"labels_file={self.labels_file!r} holds human labels, which noise kind {self.kind!r} does not read"
             raise ValueError(f"{told}: name a kind that does, such as 'worst', or leave the file out")
-
-
-class Noisy(NamedTuple):
-    """Given labels in the order of the clean labels, and a record of the noise as JSON."""
-
-    labels: Int32[np.ndarray, "n"]
-    record: dict[str, Any]
 
 
 class Truth(NamedTuple):
@@ -81,93 +73,22 @@ class Annotator(NamedTuple):
     draw: Callable[[NoiseSpec, Truth], Any]  # -> given labels [n], in the order of `Truth`
 
 
-def apply(
-    spec: NoiseSpec,
-    labels: Any,
-    ids: Any,
-    num_classes: int,
-    dataset: str | None = None,
-    *,
-    images: Any = None,
-    probabilities: Any = None,
-    others: Mapping[str, Any] | None = None,
-) -> Noisy:
-    """Draw given labels for clean labels.
+def draw(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
+    """The given labels in ascending id, and facts for the record of the noise."""
+    return KINDS.get(spec.kind, _from_fork)(spec, truth)
 
-    "numpy_legacy" draws by ascending id (or by `spec.order`), regardless of the order of the arguments. Pass the
-    complete canonical set, and take subsets of the result. Only a long-tailed subset is chosen before, by clean label.
 
-    Args:
-      spec: the noise.
-      labels: clean labels [n] or [n, 1]; coarse labels for noisy100_coarse.
-      ids: canonical indices [n].
-      num_classes: k.
-      dataset: its name, for kinds that are defined per data set.
-      images: [n h w c] for part_dependent; uint8 is divided by 255, and floats are unchanged.
-      probabilities: predictions [n k] of a teacher, for pmd.
-      others: label vectors [n] that come with the data set, by name. A human kind without a `labels_file` takes its
-        labels from here, under its name or the published key.
-
-    Returns:
-      The given labels, and a record of the noise.
-
-    Raises:
-      ValueError: an argument is missing, or does not fit the kind.
-
-    Example:
-      >>> noisy = apply(NoiseSpec("symmetric", rate=0.5), np.arange(100) % 4, np.arange(100), 4)
-      >>> noisy.record["kind"], noisy.record["n"]
-      ('symmetric', 100)
-    """
-    clean = as_labels(labels, num_classes)
-    ids = as_ids(ids, len(clean))
-    ascending = np.argsort(ids, kind="stable")
-    sorted_already = np.array_equal(ascending, np.arange(len(ids)))
-
-    def sort(array: Any, what: str) -> Any:
-        array = None if array is None else np.asarray(array)
-        if array is not None and array.shape[:1] != clean.shape:
-            raise ValueError(f"{what} must have an entry for each of {len(clean)} labels; got {names.briefly(array)}")
-        return array if array is None or sorted_already else array[ascending]
-
-    others = {name: sort(vector, f"others[{name!r}]") for name, vector in (others or {}).items()}
-    images, probabilities = sort(images, "images"), sort(probabilities, "probabilities")
-    truth = Truth(clean[ascending], ids[ascending], num_classes, dataset, images, probabilities, others)
-    drawn, facts = KINDS.get(spec.kind, _from_fork)(spec, truth)
-    given = np.empty_like(clean)
-    given[ascending] = drawn
-    flips = int(np.sum(given != clean))
-    return Noisy(
-        given,
-        {
-            "kind": spec.kind,
-            "rate": float(spec.rate),
-            "effective_rate": flips / max(len(clean), 1),
-            "n": len(clean),
-            "flips": flips,
-            "checksum": checksum(drawn, num_classes),  # by ascending id
-            "checksum_in_order": checksum(drawn[_order(spec, truth)], num_classes),  # in the order of drawing
-            "sampler": None,
-            "seed": None,
-            "order": spec.order,
-            "clean_counts": np.bincount(clean, minlength=num_classes).tolist(),
-            "given_counts": np.bincount(given, minlength=num_classes).tolist(),
-            **facts,
-        },
-    )
+def drawing_order(spec: NoiseSpec, truth: Truth) -> Any:
+    """The rows in the order in which their labels are drawn."""
+    return md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
 
 
 def _unchanged(spec: NoiseSpec, truth: Truth) -> tuple[Any, dict]:
     return truth.labels, {}
 
 
-def _order(spec: NoiseSpec, truth: Truth) -> Any:
-    """The rows in the order of drawing."""
-    return md5_order(truth.ids.tolist()) if spec.order == "tfds" else slice(None)
-
-
 def _from_matrix(spec: NoiseSpec, truth: Truth, matrix: np.ndarray) -> tuple[Any, dict]:
-    order, drawn = _order(spec, truth), np.empty_like(truth.labels)
+    order, drawn = drawing_order(spec, truth), np.empty_like(truth.labels)
     drawn[order] = corrupt(truth.labels[order], matrix, sampler=spec.sampler, seed=spec.seed, ids=truth.ids[order])
     return drawn, {"sampler": spec.sampler, "seed": spec.seed}
 
@@ -248,3 +169,16 @@ KINDS: dict[str, Callable[..., tuple[Any, dict]]] = {
 }
 HUMAN = frozenset(name for name, draw in KINDS.items() if getattr(draw, "func", None) is _human)
 RATELESS = HUMAN | {"clean", "custom"}
+FILES = ("labels_file", "matrix_file")  # the fields of `NoiseSpec` that name a file
+
+
+def reads(kind: str) -> frozenset[str]:
+    """Those of `FILES` that a kind of noise reads. An annotator of a fork may read a file of labels.
+
+    Example:
+      >>> [*reads("custom")], [*reads("worst")], [*reads("symmetric")]
+      (['matrix_file'], ['labels_file'], [])
+    """
+    if kind == "custom":
+        return frozenset({"matrix_file"})
+    return frozenset({"labels_file"}) if kind in HUMAN or kind not in KINDS else frozenset()

@@ -24,6 +24,11 @@ def fitted(values: Float[Array, "n"], member: Float[Array, "n"], ordered: Float[
 
     The start is the 10 % and 90 % quantiles; if these are equal, the smallest and largest value, because two equal
     components stay equal.
+
+    Args:
+      values: all values.
+      member: 1 for the values that count, else 0.
+      ordered: the members in order, then infinity.
     """
     total = jnp.maximum(jnp.sum(member), 1)
     centre = jnp.sum(member * values) / total

@@ -1,4 +1,4 @@
-"""Parts that robust rules share: losses, tables with a row per image, and findings."""
+"""Parts that robust rules share: losses, pseudo-labels, tables with a row per image, and findings."""
 
 from collections.abc import Callable
 
@@ -49,6 +49,12 @@ def from_uniform(logits: Float[Array, "b k"], present: Float[Array, "b"]) -> Flo
     """KL(uniform || the batch's mean probability)."""
     probabilities = jnp.sum(jax.nn.softmax(logits) * present[:, None], axis=0) / jnp.sum(present)
     return -jnp.mean(jnp.log(probabilities)) - jnp.log(logits.shape[-1])
+
+
+def sharpened(probabilities: Float[Array, "n k"], power: float) -> Float[Array, "n k"]:
+    """Probabilities raised to a power and normalised."""
+    raised = probabilities**power
+    return raised / jnp.sum(raised, axis=-1, keepdims=True)
 
 
 def write(table: Array, batch: Batch, values: Array) -> Array:

@@ -9,6 +9,7 @@ from ddjax.names import check_known, choose
 from ddjax.ranges import Count, checked
 from ddjax.robust.rules import (
     cpc,
+    distillation,
     dividemix,
     echo,
     elr,
@@ -18,12 +19,11 @@ from ddjax.robust.rules import (
     mixup,
     nested,
     pls,
+    small_loss,
     storm,
     transition,
     weighted,
 )
-from ddjax.robust.rules import distillation as distilling
-from ddjax.robust.rules import small_loss as selection
 from ddjax.training.rule import Rule
 
 
@@ -65,8 +65,8 @@ RULES: dict[str, Published] = {
     "active_passive": Published(losses.active_passive, 120, source="arXiv:2006.13554"),
     "forward": Published(transition.forward_correction, 120, data="T [k k]", source="arXiv:1609.03683"),
     "backward": Published(transition.backward_correction, 120, data="T [k k]", source="arXiv:1609.03683"),
-    "small_loss": Published(selection.small_loss, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
-    "coteaching": Published(selection.coteaching, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
+    "small_loss": Published(small_loss.small_loss, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
+    "coteaching": Published(small_loss.coteaching, 200, {"ramp": 10.0}, ("ramp",), source="arXiv:1804.06872"),
     "nested_dropout": Published(nested.nested_dropout, 350, {"spread": 10.0}, source="arXiv:2206.13140"),
     "nested_coteaching": Published(
         nested.coteaching_of_masked, 100, {"forget": 0.2}, data="widths [2]", source="arXiv:2206.13140"
@@ -78,7 +78,7 @@ RULES: dict[str, Published] = {
     ),
     "elr": Published(elr.elr, 150, {"momentum": 0.7, "strength": 3.0}, source="arXiv:2007.00151"),
     "ill": Published(ill.imprecise, 300, {"scale": 1.0}, source="arXiv:2305.12715"),
-    "kd": Published(distilling.distillation, 100, {"temperature": 4.0}, data="teacher", source="arXiv:2403.07854"),
+    "kd": Published(distillation.distillation, 100, {"temperature": 4.0}, data="teacher", source="arXiv:2403.07854"),
     "storm": Published(storm.storm, 100, {"warmup": 10.0}, ("warmup",), source="arXiv:2412.12955"),
     "pls": Published(pls.pls, 200, {"warmup": 30.0}, ("warmup",), source="arXiv:2407.05528"),
     "lsa": Published(

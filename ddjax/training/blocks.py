@@ -25,7 +25,7 @@ class Course(NamedTuple):
     at: list[int]
 
 
-def in_blocks(
+def run_epochs(
     run: Callable[[Any, Array], tuple[Any, tuple[Array, Metrics]]],
     states: Any,
     epochs: int,

@@ -17,7 +17,7 @@ from ddjax.ranges import Count, checked
 from ddjax.rows import by_rows
 from ddjax.storage.compiled import keep_compiled
 from ddjax.training.batches import Examples
-from ddjax.training.blocks import decides, in_blocks
+from ddjax.training.blocks import decides, run_epochs
 from ddjax.training.checking import check
 from ddjax.training.hosted import Hosted
 from ddjax.training.members import Watch, members_own, settled
@@ -115,7 +115,7 @@ def fit(
             return hosted.block(states, watch, epochs, shared, every, final)
         return run(states, examples, watch, epochs, shared)
 
-    states, course = in_blocks(
+    states, course = run_epochs(
         block,
         start(keys, rates, data, params, with_proxies(examples)),
         recipe.epochs,

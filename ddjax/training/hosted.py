@@ -166,7 +166,7 @@ class Hosted:
     def block(
         self, states: TrainState, watch: Watch, epochs: Array, shared: Array, every: int, final: bool
     ) -> tuple[TrainState, tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Several epochs, with the accuracies after those in which they are due; see `blocks.in_blocks`."""
+        """Several epochs, with the accuracies after those in which they are due; see `blocks.run_epochs`."""
         total, losses, seen = self.trainer.recipe.epochs, [], []
         for epoch in (int(each) for each in epochs if each < total):
             states, loss = self.epoch(states, epoch, shared)

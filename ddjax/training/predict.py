@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ddjax import trees
-from ddjax.rows import HostRows, Images, in_blocks
+from ddjax.rows import HostRows, Images, blocks
 from ddjax.types import Metrics, Model, Params
 
 BATCH = 500  # images in one pass
@@ -78,7 +78,7 @@ def by_blocks(function: Callable[..., Any], images: Any) -> Any:
     """
     if not isinstance(images, HostRows):
         return function(images)
-    parts = [jax.device_get(function(block)) for block in in_blocks(images, 8 * BATCH)]
+    parts = [jax.device_get(function(block)) for block in blocks(images, 8 * BATCH)]
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 

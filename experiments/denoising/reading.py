@@ -15,8 +15,7 @@ from ddjax.denoising import tables
 from ddjax.denoising.inputs import class_numbers
 from ddjax.denoising.vectors import by_class
 from ddjax.names import few
-from ddjax.noise import NoiseSpec
-from ddjax.noise.spec import apply
+from ddjax.noise import NoiseSpec, apply
 from ddjax.storage.arrays import npz_headers, read_npz
 from ddjax.storage.files import array_digest, expanded
 from experiments.denoising import embedding, huggingface

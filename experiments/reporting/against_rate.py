@@ -36,7 +36,7 @@ def against_rate(study: Study) -> list[str]:
 
 
 def _whole_set(cells: Sequence[Cell], data: str, noise: str, compared: str | None) -> list[Line]:
-    """Return lines of training on everything: the last epoch of each baseline, and the picked one of the compared."""
+    """Return lines of training on all images: the last epoch of each baseline, and the picked one of the compared."""
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.method == "full" and cell.setting.data == data and cell.setting.noise in (noise, "clean"):

@@ -1,4 +1,4 @@
-"""C8: operations of distilling once and training one network, compared with training one on everything."""
+"""C8: operations of distilling once and training one network, compared with training one on all images."""
 
 import dataclasses
 from collections import Counter

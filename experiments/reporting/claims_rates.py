@@ -1,4 +1,4 @@
-"""Claims on when distilled sets beat training on everything: C1 to C6 and P2."""
+"""Claims on when distilled sets beat training on all images: C1 to C6 and P2."""
 
 from collections import defaultdict
 from collections.abc import Callable

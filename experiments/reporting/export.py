@@ -17,7 +17,7 @@ GAP = 0.03  # a clean accuracy this far below the published one counts as a fail
 
 def runs(study: Study) -> list[dict[str, Any]]:
     """Return one record per run, with the mean of its baseline and the published value; accuracies are fractions."""
-    return [record for one in _everything(study) for record in _runs(one)]
+    return [record for one in _compared(study) for record in _runs(one)]
 
 
 def _runs(one: Compared) -> Iterator[dict[str, Any]]:
@@ -49,7 +49,7 @@ def _run(one: Compared, row: dict[str, Any], against: dict[str, Estimate | None]
 
 def summary(study: Study) -> list[dict[str, Any]]:
     """Return one record per cell: means, standard errors, differences from the baseline and from published values."""
-    return [_cell(one) for one in _everything(study)]
+    return [_cell(one) for one in _compared(study)]
 
 
 def _cell(one: Compared) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def mean(estimate: Estimate | None) -> float | None:
     return estimate.mean if estimate else None
 
 
-def _everything(study: Study) -> list[Compared]:
+def _compared(study: Study) -> list[Compared]:
     beside_full = {id(one.cell): one for one in study.compared}
     return [beside_full.get(id(cell), Compared(cell, None, {})) for cell in ordered(study.cells)]
 

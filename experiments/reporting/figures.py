@@ -46,7 +46,7 @@ def all_figures(study: Study) -> list[Figure]:
 
 
 def phenomenon(study: Study) -> Figure:
-    """Return the first figure: for each kind of noise, training on everything and on each smaller set."""
+    """Return the first figure: for each kind of noise, training on all images and on each smaller set."""
     grouped: dict[Setting, list[Cell]] = defaultdict(list)
     for cell in study.cells:
         grouped[cell.setting].append(cell)

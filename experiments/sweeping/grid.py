@@ -9,7 +9,7 @@ from typing import Any
 
 from ddjax import ranges
 from ddjax.names import few
-from ddjax.noise.spec import HUMAN, KINDS
+from ddjax.noise.spec import FILES, reads
 from ddjax.ranges import Count, Seed, Share
 from experiments.running.config import BASELINE_OF, Experiment, baseline_of, drawn, known_settings, read_toml
 from experiments.running.methods import parse, sized
@@ -20,11 +20,6 @@ AXES = {"dataset": "datasets", "noise": "noises", "rate": "noises", "method": "m
 AXES |= {"protocol": "protocols"}
 # baseline -> its first protocol, which names its runs whichever of its protocols a grid has
 _FIRST = {baseline: protocol for protocol, baseline in reversed(BASELINE_OF.items())}
-# setting with a file -> whether a kind of noise reads it; other cells of a grid are without it
-_READ_BY = {
-    "labels_file": lambda kind: kind in HUMAN or kind not in KINDS,  # an annotator of a fork may read it
-    "matrix_file": lambda kind: kind == "custom",
-}
 _OF_NOISE = {"noises": 0, "rates": 1}  # what narrows a grid -> its place in a pair of `Grid.noises`
 
 
@@ -86,7 +81,7 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
             for kind, rate in grid.noises:
                 # a seed has its own draw of the noise
                 settings = {"noise_seed": seed, **given} if drawn(kind, rate) else given
-                settings = {**settings, **{name: None for name, reads in _READ_BY.items() if not reads(kind)}}
+                settings = {**settings, **dict.fromkeys(set(FILES) - reads(kind))}  # files that the noise does not read
                 # innermost, because protocols share a distilled set
                 for protocol in protocols:
                     cell = Experiment(
@@ -168,8 +163,8 @@ def from_file(path: pathlib.Path) -> Grid:
         for method in own:
             parse(method)  # reports a name that is misspelt
         grid = Grid(**axes, everywhere=everywhere, of_method=own)
-        for name, reads in _READ_BY.items():
-            if everywhere.get(name) and not any(reads(kind) for kind, _ in grid.noises):
+        for name in FILES:
+            if everywhere.get(name) and not any(name in reads(kind) for kind, _ in grid.noises):
                 kinds = few([kind for kind, _ in grid.noises])
                 raise ValueError(f"no noise of the grid ({kinds}) reads {name}: add one that does, or leave {name} out")
         return grid

@@ -24,7 +24,7 @@ class Operations(NamedTuple):
     """Floating-point operations of a cell."""
 
     distil: float  # of the distillation alone; 0 where nothing is distilled
-    train: float  # of one network's training, on the distilled set or on everything
+    train: float  # of one network's training, on the distilled set or on all images
     shared: dict[str, float]  # experts or a pool, in full, by a name that is the same for all cells that use them
 
 

@@ -17,6 +17,7 @@ from ddjax import models, names, testing
 from ddjax.models.registry import _built
 from ddjax.noise import Annotator, apply
 from experiments import one
+from experiments.noise import inspect
 from experiments.running.methods import parse
 from experiments.running.shared import pieces
 from experiments.sweeping.grid import cells, from_file
@@ -55,6 +56,13 @@ def test_an_annotator_that_errs_is_named(monkeypatch, labels, words):
     monkeypatch.setattr("my_fork.noise.faint", Annotator(lambda spec, truth: labels))
     with pytest.raises(ValueError, match=f"my_fork.noise:faint.*{words}"):
         apply(ddjax.NoiseSpec("my_fork.noise:faint", 0.2), LABELS, np.arange(400), 10)
+
+
+def test_an_annotator_reads_the_labels_file_of_the_command(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("my_fork.noise.faint", Annotator(lambda spec, truth: (np.load(spec.labels_file) + 1) % 10))
+    np.save(tmp_path / "labels.npy", LABELS)
+    inspect("cifar10", "my_fork.noise:faint", labels=tmp_path / "labels.npy")
+    assert "realised rate   1.00000 (400 labels changed)" in capsys.readouterr().out
 
 
 def test_a_data_set_by_its_function():

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from ddjax.distilled import decode
 from ddjax.distillers.dance.config import DanceConfig
 from ddjax.distillers.shared.start import check_class_sizes, uniform_by_id
-from ddjax.rows import in_blocks
+from ddjax.rows import blocks
 from ddjax.trees import record
 from ddjax.types import PRNGKey, TrainSet
 
@@ -31,7 +31,7 @@ class Box:
 
 def box_of(images: Any) -> Box:
     """The lowest and the highest value of each channel."""
-    lows, highs = zip(*(_ends(part) for part in in_blocks(images)), strict=True)
+    lows, highs = zip(*(_ends(part) for part in blocks(images)), strict=True)
     low, high = functools.reduce(jnp.minimum, lows), functools.reduce(jnp.maximum, highs)
     return Box(low=low, high=jnp.where(high > low, high, low + 1))
 

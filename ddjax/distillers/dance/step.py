@@ -137,6 +137,17 @@ def at_once(pixels: int) -> int:
     return max(1, (CACHED_PIXELS if target() == "cpu" else PARALLEL_PIXELS) // pixels)
 
 
+def classes_at_once(config: DanceConfig, count: int, image_shape: tuple[int, ...]) -> int:
+    """The number of classes, with `count` images [h w c] each, that are computed together."""
+    return config.class_chunk or at_once(count * image_shape[0] * image_shape[1])
+
+
+def count_shown(config: DanceConfig, image_shape: tuple[int, ...]) -> int:
+    """The number of images in which a network sees one class; see `shown`."""
+    factor = config.factor_for(image_shape)
+    return min(config.cap, len(decode.sources(config.ipc, factor, config.formation, config.cap)))
+
+
 def side_by_side(function: Callable[[Any], Any], chunk: int, parts: Any) -> Any:
     """Apply `function` to each part, `chunk` parts at a time."""
     count = len(jax.tree.leaves(parts)[0])
@@ -192,8 +203,6 @@ def advance(
         moving = drift(moving, after, rate, momentum)
         return moving, Report(inner, total / max(1, config.calibrations), outside)
 
-    pixels = images.shape[2] * images.shape[3]
-    factor = config.factor_for(images.shape[2:])
-    seen = min(config.cap, len(decode.sources(config.ipc, factor, config.formation, config.cap)))
-    targets = side_by_side(real, config.class_chunk or at_once(images.shape[1] * pixels), (labels, images, present))
-    return side_by_side(one, config.class_chunk or at_once(seen * pixels), (labels, moving, targets))
+    shape = images.shape[2:]
+    targets = side_by_side(real, classes_at_once(config, images.shape[1], shape), (labels, images, present))
+    return side_by_side(one, classes_at_once(config, count_shown(config, shape), shape), (labels, moving, targets))

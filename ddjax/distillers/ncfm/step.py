@@ -13,7 +13,17 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from ddjax.distillers.dance.feed import ClassBatch
-from ddjax.distillers.dance.step import Views, at_once, augmented, clamped, drifts, shown, side_by_side, view_key
+from ddjax.distillers.dance.step import (
+    Views,
+    augmented,
+    clamped,
+    classes_at_once,
+    count_shown,
+    drifts,
+    shown,
+    side_by_side,
+    view_key,
+)
 from ddjax.distillers.ncfm.config import NcfmConfig
 from ddjax.distillers.ncfm.matching import characteristic, distance
 from ddjax.models.layers import unit
@@ -128,9 +138,8 @@ def advance(
         moving = coast(config, moving, after, done, rate)
         return moving, Report(value, total / max(1, config.calibrations), outside), pull
 
-    pixels = batch.images.shape[2] * batch.images.shape[3]
-    seen = moving.images.shape[1] * config.factor_for(batch.images.shape[2:]) ** 2
-    parts = (labels, batch.images, batch.present)
-    reals = side_by_side(real, config.class_chunk or at_once(batch.images.shape[1] * pixels), parts)
-    moving, report, pull = side_by_side(one, config.class_chunk or at_once(seen * pixels), (labels, moving, reals))
+    shape, parts = batch.images.shape[2:], (labels, batch.images, batch.present)
+    reals = side_by_side(real, classes_at_once(config, batch.images.shape[1], shape), parts)
+    chunk = classes_at_once(config, count_shown(config, shape), shape)
+    moving, report, pull = side_by_side(one, chunk, (labels, moving, reals))
     return moving, report, pull[0].mean(axis=0) if pull else jnp.zeros_like(points)

@@ -11,7 +11,7 @@ from ddjax.distillers.rcig.inner import InnerProblem
 from ddjax.distillers.rcig.outer import Scored, Support, expand, outer_loss, predict
 from ddjax.distillers.rcig.tangent import Frozen, Tangent, outputs
 from ddjax.kernels import gram, solve
-from ddjax.kernels.gram import in_blocks
+from ddjax.kernels.gram import map_rows
 from ddjax.kernels.ridge import Factor
 from ddjax.types import Images
 
@@ -38,8 +38,8 @@ def of_images(config: RcigConfig, frozen: Frozen, batch: RealBatch, t: Tangent, 
         return outputs(frozen, images, t)
 
     if rows is None:
-        return in_blocks(run, batch.images, config.forward_block)
-    constants = in_blocks(run, batch.images, config.forward_block)
+        return map_rows(run, batch.images, config.forward_block)
+    constants = map_rows(run, batch.images, config.forward_block)
     return some_rows(frozen, batch.images, rows, constants, t)
 
 

@@ -56,7 +56,12 @@ def rate_init(value: Float[Array, ""] | float) -> Rate:
 
 
 def adapt(rate: Rate, outcome: Int[Array, ""], step: Int[Array, ""]) -> Rate:
-    """Count a curve. At every 50th step but the first, change the rate for the next step and clear the counts."""
+    """Count a curve. At every 50th step but the first, change the rate for the next step and clear the counts.
+
+    A rejected update (`ddjax.execution.guard`) restores the rate and its counts, so its curve is not counted and does
+    not lower the rate. If it is that of a 50th step, the counts go on to the next one. Published code has no rejection:
+    it gives a curve that is not finite the class 0, which does not lower the rate either.
+    """
     fallen, risen, seen = rate.fallen + (outcome == 1), rate.risen + (outcome == -1), rate.seen + 1
     due = (step > 0) & (step % WINDOW == 0)
     # shares are compared as integers in hundredths, so that equality with 0.29 and 0.7 counts

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ddjax.kernels.gram import in_blocks, split
+from ddjax.kernels.gram import map_rows, split
 from ddjax.models import merge_stats, split_stats
 from ddjax.models.convolution.conv import product
 from ddjax.types import Images, Model, Params
@@ -137,7 +137,7 @@ def linearise(frozen: Frozen, images: Images, *, block: int = 0, with_kernel: bo
 
 def _in_blocks(frozen: Frozen, images: Images, block: int, with_kernel: bool) -> TangentMap:
     def forward(t: Tangent, rows: Array | None = None) -> Array:
-        return in_blocks(lambda x: outputs(frozen, x, t)[1], images if rows is None else images[rows], block)
+        return map_rows(lambda x: outputs(frozen, x, t)[1], images if rows is None else images[rows], block)
 
     def transpose(r: Array, rows: Array | None = None) -> Tangent:
         if rows is not None:
@@ -149,4 +149,4 @@ def _in_blocks(frozen: Frozen, images: Images, block: int, with_kernel: bool) ->
         parts = (split(images, block, "edge"), split(r, block, "constant"))
         return jax.lax.scan(add, origin(frozen, with_kernel), parts)[0]
 
-    return TangentMap(in_blocks(lambda x: frozen.features(frozen.body, x), images, block), forward, transpose)
+    return TangentMap(map_rows(lambda x: frozen.features(frozen.body, x), images, block), forward, transpose)

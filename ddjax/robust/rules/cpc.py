@@ -15,8 +15,7 @@ from ddjax.models.convolution.conv import product
 from ddjax.models.layers import unit
 from ddjax.ranges import NonNegative, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import mean_loss, write
-from ddjax.robust.rules.pls import sharpened
+from ddjax.robust.rule import mean_loss, sharpened, write
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables, weighted_mean
 from ddjax.types import PRNGKey

@@ -17,8 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ddjax.augment.cutmix import partners
 from ddjax.ranges import NonNegative, Positive, Share, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import from_uniform, mean_loss
-from ddjax.robust.rules.pls import sharpened
+from ddjax.robust.rule import from_uniform, mean_loss, sharpened
 from ddjax.training.losses import cross_entropy
 from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Rule, Stats, Tables
 from ddjax.types import PRNGKey

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ddjax.ranges import NonNegative, Positive, Share, checked
 from ddjax.robust.mixture import clean_probability
-from ddjax.robust.rule import from_uniform, mean_loss
+from ddjax.robust.rule import from_uniform, mean_loss, sharpened
 from ddjax.robust.rules.mixup import mix
 from ddjax.robust.separator import separate
 from ddjax.training.losses import cross_entropy
@@ -20,12 +20,6 @@ from ddjax.training.rule import Batch, Extra, Findings, Given, Loss, Outputs, Ru
 from ddjax.types import PRNGKey
 
 _PER_CLASS = 2  # a mixture on flagged labels needs at least this many per class
-
-
-def sharpened(probabilities: Float[Array, "n k"], power: float) -> Float[Array, "n k"]:
-    """Probabilities raised to a power and normalised."""
-    raised = probabilities**power
-    return raised / jnp.sum(raised, axis=-1, keepdims=True)
 
 
 def pseudo_weights(losses: Float[Array, "n"], flagged: Bool[Array, "n"], num_classes: int) -> Float[Array, "n"]:

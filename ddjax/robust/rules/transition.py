@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ddjax.ranges import PositiveShare, checked
 from ddjax.robust.rule import predictions
 from ddjax.training.rule import Batch, Extra, Given, Loss, Outputs, Rule, Tables, weighted_mean
 from ddjax.types import PRNGKey
@@ -30,7 +31,8 @@ def backward_loss(
     return -jnp.sum(inverse[labels] * jnp.maximum(jax.nn.log_softmax(logits), _FLOOR), axis=-1)
 
 
-def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0) -> Float[np.ndarray, "k k"]:
+@checked
+def estimate_transition(probabilities: Float[Any, "n k"], quantile: PositiveShare = 1.0) -> Float[np.ndarray, "k k"]:
     """T from anchor images: row i is the prediction for the image whose probability of class i is at `quantile`.
 
     Args:
@@ -38,14 +40,15 @@ def estimate_transition(probabilities: Float[Any, "n k"], quantile: float = 1.0)
         estimate is close to the identity.
       quantile: published as 0.97 for ten classes and 1 (the largest) for a hundred.
 
+    Raises:
+      ValueError: `quantile` is out of range.
+
     Example:
       >>> import numpy as np
       >>> from ddjax.robust.rules.transition import estimate_transition
       >>> estimate_transition(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])).tolist()
       [[0.9, 0.1], [0.2, 0.8]]
     """
-    if not 0 < quantile <= 1:
-        raise ValueError(f"quantile must be above 0 and at most 1 (the most certain image); got {quantile}")
     probabilities = np.asarray(probabilities, np.float64)
     place = int(np.ceil(quantile * (len(probabilities) - 1)))
     anchors = np.argsort(probabilities, axis=0, kind="stable")[place]
