@@ -126,7 +126,7 @@ def without_effect(experiment: Experiment) -> list[str]:
     from experiments.running.methods import parse
 
     parsed = parse(experiment.method)
-    judged = parsed.on_all or parsed.wrapper or experiment.protocol == "dd-ranking"  # trained on all images as well
+    judged = parsed.on_all or parsed.wrapper or experiment.protocol == "dd-ranking"  # trained on the whole set as well
     read = {
         "steps": any(field.name == "steps" for field in dataclasses.fields(parsed.method.config)),
         "ipc": parsed.sized,

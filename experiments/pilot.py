@@ -30,7 +30,7 @@ def pilot(
 ) -> int:
     """Run each method of a grid on a seed of its own, clean and with symmetric noise 0.4, and draw its curve.
 
-    A distilled set is scored after 0, 1/8, 1/4, 1/2, 1 and 2 times the steps of the grid, and training on all images
+    A distilled set is scored after 0, 1/8, 1/4, 1/2, 1 and 2 times the steps of the grid, and training on the whole set
     after each epoch. Both noises run as one program where the method can. Methods without steps, such as random, are
     left out. The curves are added to curves.jsonl, and curves.svg is drawn from all of them. The table says whether
     full training memorised the labels (at least 95 % of the given ones), and whether the set of the grid's steps is

@@ -17,7 +17,7 @@
 # # Reproduce figure 2: symmetric noise against the size of the set
 #
 # For each noise rate, the figure shows the accuracy of networks trained on a distilled set against the size of the set
-# (solid), and of networks trained on all images with their wrong labels (dashed). Where a solid line is above its
+# (solid), and of networks trained on the whole set with their wrong labels (dashed). Where a solid line is above its
 # dashed line, distillation reduces the effect of the noise.
 
 # %%

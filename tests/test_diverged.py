@@ -41,7 +41,7 @@ def toy(ready):
 def test_networks_that_diverge_have_no_score(ready, tmp_path):
     train, test, model = toy(ready)
     baseline = dataclasses.replace(BASELINES["B-PLAIN"], recipe=EXPLODING)
-    with pytest.raises(Diverged, match=r"2 of 2 networks trained on all images diverged \(numbers 0, 1\)"):
+    with pytest.raises(Diverged, match=r"2 of 2 networks trained on the whole set diverged \(numbers 0, 1\)"):
         train_full(baseline, train, test, model=model, students=2, holdout=0.0)
     with pytest.raises(Diverged, match=r"expert 0 diverged: its loss is .*Use a smaller rate"):
         trajectories(model, EXPLODING, train, experts=1, folder=tmp_path)
@@ -66,7 +66,7 @@ def test_a_training_set_whose_networks_diverge_leaves_the_others_unchanged(ready
         return train_full(baseline, trains, test, model=model, holdout=0.25, students=2)
 
     good, lost, same = scores([train, wild, train])
-    assert isinstance(lost, Diverged) and str(lost).startswith("2 of 2 networks trained on all images diverged")
+    assert isinstance(lost, Diverged) and str(lost).startswith("2 of 2 networks trained on the whole set diverged")
     alone, *_ = scores([train] * 3)  # as many sets, so that the program is the same
     assert good.at == same.at == alone.at
 

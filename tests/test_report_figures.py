@@ -33,9 +33,9 @@ def test_figures_show_the_numbers_of_the_rows():
     assert numbers(gain, "toy")[0] == pytest.approx([-10.0, 0.0, 10.0, 20.0, 30.0])
     first = phenomenon(Study.of(study_rows())).panels
     assert ">digits, clean<" in first[0]
-    assert "all, last epoch: 64.0 %" in first[1] and "all, picked on hold-out: 83.2 %" in first[1]
+    assert "whole set, last epoch: 64.0 %" in first[1] and "whole set, picked epoch: 83.2 %" in first[1]
     bar = next(p for p in drawn["labels"].panels if ">digits, symmetric 0.4<" in p)
-    assert "all, last epoch: corrected 60 %, other 35 %, memorised 5 %" in bar
+    assert "whole set, last epoch: corrected 60 %, other 35 %, memorised 5 %" in bar
 
 
 def test_baselines_and_rates_of_one_panel_can_be_told_apart():
@@ -43,7 +43,7 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
     plain, other = row(0.6, "full", **where), row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"}
     drawn = {figure.key: figure for figure in all_figures(Study.of([plain, other, row(0.5, **where)]))}
     (bar,) = drawn["labels"].panels
-    assert "all, last epoch: " in bar and "all augmented, last epoch: " in bar
+    assert "whole set, last epoch: " in bar and "augmented, last epoch: " in bar
     assert drawn["rates"].caption.endswith(" Augmented: B-DANCE. Not augmented: B-PLAIN.")
     rates = [row(0.5, rate=rate, **extras(60)) for rate in (0.05, 0.1, 0.2)]
     (panel,) = all_figures(Study.of(rates))[0].panels
@@ -53,10 +53,10 @@ def test_baselines_and_rates_of_one_panel_can_be_told_apart():
 @pytest.mark.parametrize(
     ("recipes", "names"),
     [
-        (["B-DANCE"], ["all"]),
-        (["B-PLAIN", "B-DANCE"], ["all", "all augmented"]),
-        (["B-PLAIN", "B-COSINE", "B-DANCE"], ["all B-PLAIN", "all B-COSINE", "all augmented"]),
-        (["B-PLAIN", "fork:LONG"], ["all B-PLAIN", "all fork:LONG"]),
+        (["B-DANCE"], ["whole set"]),
+        (["B-PLAIN", "B-DANCE"], ["whole set", "augmented"]),
+        (["B-PLAIN", "B-COSINE", "B-DANCE"], ["whole set B-PLAIN", "whole set B-COSINE", "augmented"]),
+        (["B-PLAIN", "fork:LONG"], ["whole set B-PLAIN", "whole set fork:LONG"]),
     ],
 )
 def test_training_on_everything_is_named_by_what_tells_its_recipes_apart(recipes, names):
@@ -73,9 +73,9 @@ def test_accuracy_by_rate_has_a_line_for_each_recipe_of_the_whole_set():
         rows.append(row(0.7, "full", **where, baseline="B-DANCE") | {"protocol": "B-DANCE"})
     drawn = {figure.key: figure for figure in all_figures(Study.of(rows))}
     accuracy, advantage = drawn["rates"].panels
-    assert numbers(accuracy, "all, last epoch")[0] == pytest.approx([40.0, 20.0])
-    assert numbers(accuracy, "all, picked epoch")[0] == pytest.approx([65.0, 65.0])
-    assert numbers(accuracy, "all augmented")[0] == pytest.approx([70.0, 70.0])
+    assert numbers(accuracy, "whole set, last")[0] == pytest.approx([40.0, 20.0])
+    assert numbers(accuracy, "whole set, picked")[0] == pytest.approx([65.0, 65.0])
+    assert numbers(accuracy, "augmented")[0] == pytest.approx([70.0, 70.0])
     assert accuracy.count("stroke-dasharray") == 2
     assert numbers(advantage, "toy")[0] == pytest.approx([-10.0, -10.0])
 

@@ -155,7 +155,7 @@ def log_predictions(fitted: Fit, images: Any, flip: bool) -> Float[np.ndarray, "
 
 
 def plain_recipe(epochs: int | None, flip: bool) -> Recipe:
-    """The recipe of plain training on all images."""
+    """The recipe of plain training on the whole set."""
     return adapted(BASELINES["B-PLAIN"].recipe, flip=flip, epochs=epochs)
 
 

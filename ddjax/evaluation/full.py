@@ -139,7 +139,7 @@ def train_full(
         every=1,
         options=options.part("all"),
     )
-    errors = diverged(fitted.params, fitted.loss, "networks trained on all images", len(trains))
+    errors = diverged(fitted.params, fitted.loss, "networks trained on the whole set", len(trains))
     agreements: dict[int, Float[np.ndarray, "s epochs"]] = {}
     if holdout and not all(errors):
         for seed in dict.fromkeys(seeds):  # sets of one seed hold out the same rows

@@ -36,7 +36,7 @@ def against_rate(study: Study) -> list[str]:
 
 
 def _whole_set(cells: Sequence[Cell], data: str, noise: str, compared: str | None) -> list[Line]:
-    """Return lines of training on all images: the last epoch of each baseline, and the picked one of the compared."""
+    """Return lines of the whole set: the last epoch of each baseline, and the picked one of the compared."""
     groups: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.method == "full" and cell.setting.data == data and cell.setting.noise in (noise, "clean"):
@@ -48,9 +48,9 @@ def _whole_set(cells: Sequence[Cell], data: str, noise: str, compared: str | Non
         if series != compared:
             lines.append(Line(name, 0, last, dash="1 4"))
             continue
-        lines.append(Line(f"{name}, last epoch", 0, last))
+        lines.append(Line(f"{name}, last", 0, last))
         if picked := [point(c.setting.rate, estimate) for c in mine if (estimate := c.of("picked_acc"))]:
-            lines.append(Line(f"{name}, picked epoch", 0, picked, dash="6 4"))
+            lines.append(Line(f"{name}, picked", 0, picked, dash="6 4"))
     return lines
 
 

@@ -97,7 +97,7 @@ class Cell:
 
     @property
     def learns(self) -> bool:
-        """Return whether the method is a distiller: neither training on all images nor a selection."""
+        """Return whether the method is a distiller: neither training on the whole set nor a selection."""
         return last_part(self.method) not in (*SELECTIONS, "full") and "moments" not in self.rows[0]
 
     @property
@@ -107,7 +107,7 @@ class Cell:
 
 
 class Compared(NamedTuple):
-    """A cell and its baseline of training on all images, with the differences of accuracy by epoch of the baseline."""
+    """A cell, its baseline on the whole set, and the differences of accuracy by epoch of the baseline."""
 
     cell: Cell
     baseline: Cell | None
@@ -126,11 +126,11 @@ def augmented(cell: Cell) -> bool | None:
 
 
 def whole_name(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Return the name of training on all images: "all", with what tells its recipe from others for the same labels."""
+    """Return "whole set", with what tells its recipe from others for the same labels."""
     recipes = [augmented(one) for one in cells if one.method == "full" and one.setting == cell.setting]
     if len(recipes) > 1 and (None in recipes or recipes.count(augmented(cell)) > 1):
-        return f"all {cell.series.removeprefix('full (').removesuffix(')')}"
-    return "all augmented" if len(recipes) > 1 and augmented(cell) else "all"
+        return f"whole set {cell.series.removeprefix('full (').removesuffix(')')}"
+    return "augmented" if len(recipes) > 1 and augmented(cell) else "whole set"
 
 
 def variant(config: dict[str, Any]) -> str:
@@ -159,7 +159,7 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
     The default precision is that of the machine, and a sweep may continue on another one. So seeds that differ in
     precision are in one cell, unless a seed was run in several.
 
-    Rows of a cell with one seed and one noise draw are one run, of which the last row counts: training on all images
+    Rows of a cell with one seed and one noise draw are one run, of which the last row counts: training on the whole set
     with another `ipc` gives equal numbers, for example.
     """
     mixed: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
@@ -196,7 +196,7 @@ def gather(rows: Iterable[dict[str, Any]]) -> list[Cell]:
 
 
 def ordered(cells: Iterable[Cell]) -> list[Cell]:
-    """Return cells by data, noise and rate; training on all images first, then distillers, then selections."""
+    """Return cells by data, noise and rate; training on the whole set first, then distillers, then selections."""
     kinds = {"clean": 0, "symmetric": 1, "asymmetric": 2}
     return sorted(
         cells,
@@ -208,7 +208,7 @@ def ordered(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def compare(cells: list[Cell]) -> list[Compared]:
-    """Return each cell other than training on all images with its baseline on the same labels."""
+    """Return each cell other than training on the whole set with its baseline on the same labels."""
     full = defaultdict(list)
     for cell in cells:
         if cell.method == "full":

@@ -95,7 +95,7 @@ class Verdict(NamedTuple):
 
 
 class Study(NamedTuple):
-    """All cells, all comparisons with training on all images, and cells with a membership attack.
+    """All cells, all comparisons with training on the whole set, and cells with a membership attack.
 
     Shadow models are trained on half of the images, so their cells are not compared with other cells.
     """

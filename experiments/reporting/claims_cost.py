@@ -1,4 +1,4 @@
-"""C8: operations of distilling once and training one network, compared with training one on all images."""
+"""C8: operations of distilling once and training one network, compared with training one on the whole set."""
 
 import dataclasses
 from collections import Counter
@@ -67,7 +67,7 @@ def _in_words(ours: Operations, theirs: Operations, users: Counter) -> str:
     )
     return (
         f"operations: distilling {ours.distil:.2g}{shared}, training on the result {ours.train:.2g}; training on "
-        f"everything {theirs.train:.2g}"
+        f"the whole set {theirs.train:.2g}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Claims on when distilled sets beat training on all images: C1 to C6 and P2."""
+"""Claims on when distilled sets beat training on the whole set: C1 to C6 and P2."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -136,7 +136,7 @@ def human_labels(study: Study, moment: str) -> list[Finding]:
             seen_on.add(side)
     for side, kinds in ((1, "worst or noisy100"), (-1, "aggre")):
         if findings and side not in seen_on:
-            findings.append(Finding(f"labels {kinds}", missing=f"a distiller and the full set on {kinds}"))
+            findings.append(Finding(f"labels {kinds}", missing=f"a distiller and the whole set on {kinds}"))
     return findings
 
 
@@ -186,7 +186,7 @@ def early_stopping(study: Study, moment: str) -> list[Finding]:
         gain = some([one.gains["last"].estimate().above() for one in members])
         if stopped is None:
             findings.append(
-                Finding(scope, missing="the column picked_acc (a holdout) of the full set", applies=gain <= LEVEL)
+                Finding(scope, missing="the column picked_acc (a holdout) of the whole set", applies=gain <= LEVEL)
             )
             continue
         effect = stopped.estimate()

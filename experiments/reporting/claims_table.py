@@ -10,18 +10,18 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "C1",
         "Small sets beat all images at high noise",
-        "Above a critical rate of symmetric noise, a small distilled set beats training on everything.",
+        "Above a critical rate of symmetric noise, a small distilled set beats training on the whole set.",
         "At 10 and 50 images per class, the advantage is above zero at the largest measured rate up to 0.6 and at "
         "every larger rate of the grid. It fails if one advantage at 0.6 or 0.8 is below zero.",
-        "a distiller and the full set with symmetric noise, three seeds each",
+        "a distiller and the whole set with symmetric noise, three seeds each",
         rates.beyond_a_critical_rate,
     ),
     Claim(
         "C2",
         "The advantage grows with noise",
-        "The advantage over training on everything grows with the rate of symmetric noise.",
+        "The advantage over training on the whole set grows with the rate of symmetric noise.",
         "The slope of the least-squares line through the advantages over the rates is above zero.",
-        "a distiller and the full set at two symmetric rates",
+        "a distiller and the whole set at two symmetric rates",
         rates.grows_with_rate,
     ),
     Claim(
@@ -30,13 +30,13 @@ CLAIMS: tuple[Claim, ...] = (
         "Distilled sets reproduce asymmetric noise, so their advantage is smaller than with symmetric noise.",
         "Models of distilled sets predict the target class of the noise for its source class at most 2 points less "
         "often than full models. At equal nominal rates, the advantage is larger with symmetric noise.",
-        "a distiller and the full set with symmetric and with asymmetric noise",
+        "a distiller and the whole set with symmetric and with asymmetric noise",
         rates.structure_is_absorbed,
     ),
     Claim(
         "C4",
         "No gain on CIFAR-100 with asymmetric noise",
-        "On CIFAR-100 with asymmetric noise at high rates, distilled sets are worse than training on everything.",
+        "On CIFAR-100 with asymmetric noise at high rates, distilled sets are worse than training on the whole set.",
         "At every measured rate above 0.4 the advantage is below zero.",
         "cifar100 with asymmetric noise at 0.6 or 0.8",
         rates.limited_on_cifar100,
@@ -52,9 +52,9 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "C6",
         "A tenth of the images is enough",
-        "A distilled set of at most a tenth of the images beats training on everything.",
+        "A distilled set of at most a tenth of the images beats training on the whole set.",
         "At symmetric rate 0.6, at least one set of at most a tenth of the images has an advantage above zero.",
-        "a distiller and the full set at symmetric 0.6",
+        "a distiller and the whole set at symmetric 0.6",
         rates.few_samples,
     ),
     Claim(
@@ -62,17 +62,17 @@ CLAIMS: tuple[Claim, ...] = (
         "Rare classes lose recall",
         "Distillation reduces the recall of rare classes more than that of frequent classes.",
         "On a long tail, the tail third of the classes loses more recall to distillation than the head third.",
-        "a distiller and the full set on a long tail (imbalance)",
+        "a distiller and the whole set on a long tail (imbalance)",
         other.rare_classes_lose,
         against_baseline=False,
     ),
     Claim(
         "C8",
         "Less computation",
-        "Distilling once and training one network costs less than training one network on everything.",
-        "The counted floating-point operations, with the full cost of experts and pools, are at most half of those "
-        "of training on everything. It fails if they are twice as many with the cost of pools divided by their users.",
-        "a distiller and the full set",
+        "Distilling once and training one network costs less than training one network on the whole set.",
+        "The counted floating-point operations, with the full cost of experts and pools, are at most half of those of "
+        "training on the whole set. It fails if they are twice as many with the cost of pools divided by their users.",
+        "a distiller and the whole set",
         cost.less_work,
         against_baseline=False,
         unit="times",

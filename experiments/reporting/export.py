@@ -94,7 +94,7 @@ def _compared(study: Study) -> list[Compared]:
 
 def write(folder: pathlib.Path, name: str, records: list[dict[str, Any]], formats: Sequence[str]) -> None:
     """Write the records as `folder/name.FORMAT`, and remove the files of other formats, which are of earlier rows."""
-    frame = pandas.DataFrame(records).astype({"ipc": "Int64"})  # the full set has no size: pandas would make floats
+    frame = pandas.DataFrame(records).astype({"ipc": "Int64"})  # the whole set has no size: pandas would make floats
     for kind, made in FORMATS.items():
         path = folder / f"{name}.{kind}"
         if kind not in formats:

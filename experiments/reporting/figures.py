@@ -46,7 +46,7 @@ def all_figures(study: Study) -> list[Figure]:
 
 
 def phenomenon(study: Study) -> Figure:
-    """Return the first figure: for each kind of noise, training on all images and on each smaller set."""
+    """Return the first figure: for each kind of noise, training on the whole set and on each smaller set."""
     grouped: dict[Setting, list[Cell]] = defaultdict(list)
     for cell in study.cells:
         grouped[cell.setting].append(cell)
@@ -55,7 +55,7 @@ def phenomenon(study: Study) -> Figure:
     rows = {setting: _beside_full(shown[setting]) for setting in _selected(shown)}
     everything = [dot for values in rows.values() for dot in values]
     panels = [_panel(setting, shown[setting], rows[setting], everything) for setting in rows]
-    return Figure("phenomenon", "Training on all images and on small sets", _FIRST + _recipes(study.cells), panels)
+    return Figure("phenomenon", "Training on the whole set and on small sets", _FIRST + _recipes(study.cells), panels)
 
 
 def _recipes(cells: list[Cell]) -> str:
@@ -83,8 +83,8 @@ def _beside_full(cells: list[Cell]) -> list[Dot]:
         if cell.method == "full":
             name = whole_name(cell, cells)
             values.append(_dot(f"{name}, last epoch", cell.of("last_acc"), 0))
-            if picked := cell.of("picked_acc"):  # a longer name leaves less room
-                values.append(_dot(f"{name}, picked{' on hold-out' if name == 'all' else ''}", picked, 3))
+            if picked := cell.of("picked_acc"):
+                values.append(_dot(f"{name}, picked epoch", picked, 3))
     rest = sorted((c for c in cells if c.method != "full"), key=lambda c: (not c.learns, c.series, c.ipc))
     return values + [_dot(c.name, c.of("last_acc"), 2 if c.learns else 1) for c in rest]
 
@@ -102,7 +102,7 @@ def _dot(name: str, estimate: Estimate, colour: int) -> Dot:
 
 
 def against_size(study: Study, kinds: Sequence[str]) -> list[str]:
-    """Return a panel per data set and method: accuracy over images per class, a line per rate, full set dashed."""
+    """Return a panel per data set and method: accuracy over images per class, a line per rate, whole set dashed."""
     panels: dict[tuple[str, str], dict[tuple[str, float], list[Compared]]] = defaultdict(lambda: defaultdict(list))
     present = {c.cell.setting.data for c in study.compared if c.cell.setting.noise in kinds}
     for one in study.compared:
@@ -173,19 +173,19 @@ def by_class_size(cells: Sequence[Cell]) -> list[str]:
 
 
 _FIRST = (
-    "Mean over seeds, with standard errors. “All” is the same network trained on all images with their given labels, "
+    "Mean over seeds, with standard errors. “Whole set” is the same network trained on all images and given labels, "
     "at the last epoch (circle, dashed) and at the epoch picked on a hold-out with equally noisy labels (diamond). "
     "Triangles are distilled sets, squares are selected real images. No result is selected on test data. A distilled "
     "set that beats only the last epoch shows no more than early stopping."
 )
 _SIZES = (
     "Solid: accuracy by images per class, with a colour and a marker for each rate. Error bars are standard errors "
-    "over seeds. Dashed, same colour: training on everything at that rate, last epoch. Rings: published values of the "
-    "method."
+    "over seeds. Dashed, same colour: training on the whole set at that rate, last epoch. Rings: published values of "
+    "the method."
 )
 _RATES = (
-    "Black: training on everything. Solid: its last epoch. Dashed: the epoch picked on a noisy hold-out. Dotted: the "
-    "last epoch of other recipes."
+    "Black: training on the whole set. Solid: its last epoch. Dashed: the epoch picked on a noisy hold-out. Dotted: "
+    "the last epoch of other recipes."
 )
 _WRONG = (
     "Predictions for training images with a wrong label: the clean class (corrected), the given class (memorised), or "

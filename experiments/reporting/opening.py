@@ -27,12 +27,12 @@ INTERVAL = 0.05  # 1 - the confidence of intervals
 
 
 def headline(study: Study) -> str:
-    """Compare the best distilled set with training on all images, at the setting with the most distilled sets.
+    """Compare the best distilled set with training on the whole set, at the setting with the most distilled sets.
 
     The intervals hold simultaneously for all distilled sets of the setting (Bonferroni).
 
     Returns:
-      A few sentences; empty without a distilled set and training on all images at one noisy setting.
+      A few sentences; empty without a distilled set and training on the whole set at one noisy setting.
     """
     setting, candidates = _main(study)
     if not candidates:

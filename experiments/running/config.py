@@ -38,7 +38,7 @@ SPACE_OF = {
 
 
 def baseline_of(protocol: str) -> str:
-    """The training on all images that belongs to a protocol; that of `common` for a protocol of a fork."""
+    """The training on the whole set that belongs to a protocol; that of `common` for a protocol of a fork."""
     return BASELINE_OF.get(protocol, BASELINE_OF["common"])
 
 
@@ -76,10 +76,10 @@ class Experiment:
         network: replaces the protocol's architecture, by name or module:ATTRIBUTE.
         width: of a network that has one; by default 32 for a ConvNet on images of up to 16 pixels, else as published.
         depth: of a network that has one; by default that of a ConvNet depends on the image size.
-        students: networks trained per score; by default the protocol's number, and one for training on all images.
-        flip: whether training may use mirror images. Turn it off if a flipped image has another meaning, such as a letter.
+        students: networks trained per score; by default the protocol's number, and one for training on the whole set.
+        flip: whether training may use mirror images; off for images with another meaning in a mirror, such as letters.
             The data sets digits, mnist and svhn_cropped are never flipped.
-        holdout: for training on all images: share of them on whose given labels the picked epoch is chosen; 0: none.
+        holdout: for training on the whole set: share of them on whose given labels the picked epoch is chosen; 0: none.
         epochs: of students or of the baseline; replaces the published number.
         precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
             a CPU, tensorfloat32 on a GPU and bfloat16 on a TPU. A row names it.

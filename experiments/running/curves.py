@@ -1,4 +1,4 @@
-"""Accuracy of a distilled set against steps, and of training on all images against epochs."""
+"""Accuracy of a distilled set against steps, and of training on the whole set against epochs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def curves(cells: list[Experiment], at: Sequence[float], shared: Shared, view: V
     """The curve of each cell; cells differ only in labels and seeds.
 
     A distilled set is taken after shares `at` of the cell's steps, in one run: no method depends on the number of steps
-    still to come. Each is scored by fresh students. Training on all images is scored after each of its epochs.
+    still to come. Each is scored by fresh students. Training on the whole set is scored after each of its epochs.
 
     Args:
       cells: of one method and configuration.

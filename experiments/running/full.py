@@ -1,4 +1,4 @@
-"""Training on all images: plainly, by a robust rule, or on labels corrected by students of distilled images."""
+"""Training on the whole set: plainly, by a robust rule, or on labels corrected by students of distilled images."""
 
 import dataclasses
 import time
@@ -48,7 +48,7 @@ def _relabelled(cell: Ready, shared: Shared, view: View) -> tuple[FullScores, Pa
     inner = make_ready(dataclasses.replace(experiment, method=cell.parsed.relabel), shared)
     made = intact(distill_cells([inner], shared, view)[0])
     train, epochs = cell.prepared.train, experiment.epochs
-    if epochs is not None:  # these are epochs of training on all images; those of students are scaled alike
+    if epochs is not None:  # these are epochs of training on the whole set; those of students are scaled alike
         share = epochs / cell.baseline.recipe.epochs
         epochs = max(1, round(share * inner.protocol.recipe(len(made.distilled.images)).epochs))
     with view.task("students that correct the labels") as report:

@@ -1,12 +1,12 @@
-"""The parts of a method's name: a distiller, training on all images by some rule, or cleaning before or after.
+"""The parts of a method's name: a distiller, training on the whole set by some rule, or cleaning before or after.
 
 | name | what it does |
 |---|---|
 | full, random, rcig, module:METHOD | a distiller of the library, or one of a fork |
-| elr, coteaching, robust:elr, ... | training on all images by a rule of ddjax.robust |
-| module:RULE | training on all images by a rule of a fork, a `Published` |
+| elr, coteaching, robust:elr, ... | training on the whole set by a rule of ddjax.robust |
+| module:RULE | training on the whole set by a rule of a fork, a `Published` |
 | forward_known, backward_known | by the rule forward or backward with the true transition matrix: an upper bound |
-| cleanlab | training on all images that cleanlab does not prune |
+| cleanlab | training on the whole set that cleanlab does not prune |
 | rcig+relabel | distil, let students correct the labels, train on all images |
 | prune+rcig | drop what cleanlab prunes, distil the rest |
 | small_loss_prune+rcig, relabel+rcig, ... | distil what a wrapper of `ddjax.denoising.cleaning` makes of the data |
@@ -38,8 +38,8 @@ _ALONE = "weighted"  # needs weights, so it is only used by `cleanlab` and the c
 class Parsed(NamedTuple):
     """A parsed name. Without a rule networks are trained plainly."""
 
-    method: Method  # the distiller; for training on all images that of the whole set
-    on_all: bool  # networks are trained on all images; there are no students
+    method: Method  # the distiller; for training on the whole set that of the whole set
+    on_all: bool  # networks are trained on the whole set; there are no students
     sized: bool  # the method has a number of images per class
     rule: str | None = None  # of ddjax.robust
     known: bool = False  # the rule uses the true transition matrix

@@ -1,4 +1,4 @@
-"""Scores of cells that differ only in labels, rate or seed: of students, or of training on all images."""
+"""Scores of cells that differ only in labels, rate or seed: of students, or of training on the whole set."""
 
 import dataclasses
 from typing import Any
@@ -144,7 +144,7 @@ def columns(scores: Scores, distilled: DistilledSet) -> Part:
 def ranking(cell: Ready, distilled: DistilledSet, shared: Shared, view: View) -> tuple[Scores, Part]:
     """DD-Ranking: the set compared with a random set of equal size and with training on all noisy images."""
     experiment, prepared = cell.experiment, cell.prepared
-    # training on all images does not depend on the method
+    # training on the whole set does not depend on the method
     common = dataclasses.replace(experiment, method="full", ipc=10, steps=None, options=(), holdout=0.0)
     everything = cell._replace(experiment=common, parsed=parse("full"))
     key = (common, cell.transform.fingerprint)

@@ -104,7 +104,7 @@ class Ready(NamedTuple):
 
     @property
     def method(self) -> Method:
-        """The distiller; for training on all images that of the whole set."""
+        """The distiller; for training on the whole set that of the whole set."""
         return self.parsed.method
 
     def network(self, name: str) -> Model:
@@ -124,7 +124,7 @@ class Pieces(NamedTuple):
 
 
 def chosen_baseline(experiment: Experiment) -> Baseline:
-    """The training on all images that an experiment names, or that of its protocol."""
+    """The training on the whole set that an experiment names, or that of its protocol."""
     return choose(BASELINES, experiment.baseline or baseline_of(experiment.protocol), "baseline", Baseline)
 
 

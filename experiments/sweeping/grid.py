@@ -100,7 +100,7 @@ def _cells(grid: Grid) -> Iterator[Experiment]:
 def narrowed(grids: Sequence[Grid], **axes: tuple) -> tuple[Grid, ...]:
     """Restrict grids to values of their axes; `noises` are kinds and `rates` their rates. An empty axis keeps all.
 
-    Methods without images per class, such as training on all images, stay at every `ipc`.
+    Methods without images per class, such as training on the whole set, stay at every `ipc`.
 
     Raises:
       ValueError: no grid has a value, or an axis of all grids is empty.

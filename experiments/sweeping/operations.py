@@ -50,7 +50,7 @@ class Distillation(NamedTuple):
 
 
 def distillation(cell: Experiment, shape: Shape, machine: Machine) -> Distillation | None:
-    """Of a cell on a machine; None for a method without a formula, and for training on all images."""
+    """Of a cell on a machine; None for a method without a formula, and for training on the whole set."""
     parsed, protocol = parse(cell.method), protocols.named(cell.protocol)
     name = last_part(cell.method)
     if parsed.on_all or name not in FORMULAS:

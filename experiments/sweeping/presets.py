@@ -84,7 +84,7 @@ def by_value(parts: dict[str, Grid]) -> tuple[Grid, ...]:
 
 
 def on_network(network: str, width: int) -> tuple[Grid, Grid]:
-    """Sets distilled with the ConvNet of the study, and training on all images, both scored on another network."""
+    """Sets distilled with the ConvNet of the study, and training on the whole set, both scored on another network."""
     parts = photographs((0, 1), (CLEAN, SYMMETRIC[1]), network=network, width=width)
     own = {
         method: {

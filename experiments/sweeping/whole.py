@@ -1,4 +1,4 @@
-"""Work of training on all images: plainly, by a robust rule, or after networks that judge the labels."""
+"""Work of training on the whole set: plainly, by a robust rule, or after networks that judge the labels."""
 
 from ddjax.denoising.cleaning import WRAPPERS
 from ddjax.denoising.diversion import ROUNDS, diverted
@@ -21,7 +21,7 @@ STEP_AND_BACK = 3  # a loss of the network after its step is differentiated thro
 
 
 def on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> tuple[Work, tuple[Common, ...]] | None:
-    """Training on all images, and again without the hold-out; None for rules that train in stages."""
+    """Training on the whole set, and again without the hold-out; None for rules that train in stages."""
     if parsed.rule in NESTED:
         return None
     recipe, model = _baseline(cell, shape)

@@ -1,4 +1,4 @@
-"""Knowledge distillation on a pruned set: a teacher trained on all images guides a student that sees some of them."""
+"""Knowledge distillation on a pruned set: a teacher of the whole set guides a student that sees a part of it."""
 
 import functools
 from typing import Any
