@@ -12,6 +12,8 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from processes import Fake
@@ -89,6 +91,9 @@ def quick(seed):
     return Experiment(method="random", ipc=1, seed=seed, rate=0.4, **small)
 
 
+RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
+
+
 @pytest.fixture
 def instant(monkeypatch):
     """Cells that are done at once."""
@@ -117,6 +122,32 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys, i
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("timeouts", [1, 9])
+def test_a_slurm_job_that_always_fails_runs_once_and_as_often_as_there_are_retries(tmp_path, monkeypatch, timeouts):
+    runs = []
+
+    class Executor:
+        """Jobs that run out of time so many times, each time that they are submitted, and then die."""
+
+        def __init__(self, slurm_max_num_timeout, **_):
+            self.most = slurm_max_num_timeout
+            self.update_parameters, self.batch = dict, contextlib.nullcontext
+
+        def submit(self, job):
+            runs.extend([job] * (min(timeouts, self.most) + 1))
+            handle = mock.Mock()
+            handle.exception.return_value = RuntimeError("is gone")
+            handle.submission.return_value._timeout_countdown = max(self.most - timeouts, -1)
+            return handle
+
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
+    monkeypatch.setattr(on_slurm, "environment", dict)
+    store = Store(tmp_path)
+    more = RUN | {"landed": list}
+    assert execute([[quick(0)]], store, Where(executor="slurm", retries=2), **more) == [quick(0)]
+    assert len(runs) == 3 and "3 times; the last time: RuntimeError: is gone" in store.row(quick(0))["reason"]
 
 
 def test_a_job_does_only_what_is_missing(tmp_path, instant):
@@ -184,9 +215,6 @@ def test_options_of_another_executor_are_refused(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         sweep(out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
-
-
-RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
 
 
 def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):

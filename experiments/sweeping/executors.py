@@ -82,7 +82,7 @@ def execute(
         if where.executor == "ray":
             start = on_ray(where.address, where.resources)
         else:
-            start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
+            start = on_slurm(store.root / "slurm", where.resources, where.slurm)
     failed = run_jobs(parts, store, retries=where.retries, start=start, view=view, landed=landed)
     store.tidy()
     return failed

@@ -46,10 +46,17 @@ class Resources:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Groups of cells that one process runs, one group after the other."""
+    """Groups of cells that one process runs, one group after the other.
+
+    Attributes:
+      groups: of cells.
+      store: receives their rows.
+      retries: how often it may run again after its process died or ran out of time.
+    """
 
     groups: tuple[tuple[Experiment, ...], ...]
     store: Store
+    retries: int = 0
 
     @property
     def cells(self) -> list[Experiment]:
@@ -83,7 +90,7 @@ def shared_of(store: Store) -> Shared:
 
 
 class Ended(NamedTuple):
-    """A finished job: the reason if its process died, else what it returned."""
+    """A finished job, with the retries that it has left: the reason if its process died, else what it returned."""
 
     job: Job
     lost: str | None = None
@@ -131,22 +138,24 @@ def run_jobs(
 ) -> list[Experiment]:
     """Run one job per bundle of groups; rerun a job whose process died, up to `retries` times.
 
-    `start` runs jobs. It yields each job when it ends, and sometimes None, so that progress is updated.
+    `start` runs jobs. It yields each job when it ends, and sometimes None, so that progress is updated. A job that it
+    ran several times has fewer retries left.
     `landed` is called when cells have a row.
 
     Returns:
       The cells that failed here. The row of a cell that has none after its processes died gives that as the reason.
     """
     store = dataclasses.replace(store, root=store.root.absolute())
-    waiting = [Job(tuple(map(tuple, bundle)), store) for bundle in parts]
+    waiting = [Job(tuple(map(tuple, bundle)), store, retries) for bundle in parts]
     cells = [cell for job in waiting for cell in job.cells]
     left, failed, before = dict.fromkeys(cells), set[str](), {cell: store.row(cell) for cell in cells}
+    given_up: list[Ended] = []
     with view.task("cells") as report:
-        for attempt in range(retries + 1):
+        while waiting:
             lost: list[Ended] = []
             for ended in start(waiting):
                 failed |= set(ended.failed if ended is not None else ())
-                over = ended is not None and (ended.lost is None or attempt == retries)
+                over = ended is not None and (ended.lost is None or not ended.job.retries)
                 new = ended.job.cells if over else [cell for cell in left if store.done(cell)]
                 new = [cell for cell in new if cell in left]
                 for cell in new:
@@ -155,15 +164,18 @@ def run_jobs(
                     report(len(cells) - len(left), len(cells), standing(new, store, len(failed)))
                     landed()
                 lost += [ended] if ended is not None and ended.lost else []
-            waiting = [ended.job for ended in lost]
-            if not waiting:
-                break
-            print(f"the processes of {len(waiting)} jobs died: {lost[0].lost}", file=sys.stderr)
-    for ended in lost:
+            if lost:
+                print(f"the processes of {len(lost)} jobs died: {lost[0].lost}", file=sys.stderr)
+            given_up += [ended for ended in lost if not ended.job.retries]
+            waiting = [
+                dataclasses.replace(ended.job, retries=ended.job.retries - 1) for ended in lost if ended.job.retries
+            ]
+    for ended in given_up:
         for cell in ended.job.cells:
             with store.claimed([cell]) as mine:
                 if mine and store.row(cell) == before[cell]:  # else it failed by itself, and its row says why
-                    reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
+                    words = f"its process died or ran out of time {retries + 1} times; the last time: {ended.lost}"
+                    reason = RuntimeError(words)
                     store.write([failure(cell, reason, 0.0) | {"command": store.command}])
                 failed |= {fingerprint(cell) for cell in mine}
     if elsewhere := sum(not store.done(cell) and fingerprint(cell) not in failed for cell in cells):

@@ -1,5 +1,6 @@
 """Jobs through submitit: Slurm arrays, or processes on this machine for a test."""
 
+import dataclasses
 import math
 import os
 import pathlib
@@ -13,13 +14,13 @@ POLL = 1.0  # seconds
 
 
 def on_slurm(
-    folder: pathlib.Path, resources: Iterable[str], retries: int, options: Iterable[str]
+    folder: pathlib.Path, resources: Iterable[str], options: Iterable[str]
 ) -> Callable[[list[Job]], Iterator[Ended]]:
     """A function that runs jobs by sbatch, one array per set of resources; scripts and logs are in `folder`.
 
     `options` are NAME=VALUE for sbatch (partition, account, constraint, array_parallelism, ...); `cluster=local` runs
-    the same jobs as processes of this machine. A job that runs out of time or is preempted is queued again, up to
-    `retries` times, and goes on with what is missing.
+    the same jobs as processes of this machine. Slurm queues a job again that runs out of time, which takes one of its
+    retries, or that is preempted. It goes on with what is missing.
     """
     try:
         import submitit
@@ -31,11 +32,11 @@ def on_slurm(
 
     def start(jobs: list[Job]) -> Iterator[Ended]:
         os.environ.update(environment())  # sbatch passes it on
-        by_need: dict[Resources, list[Job]] = defaultdict(list)
+        by_need: dict[tuple[Resources, int], list[Job]] = defaultdict(list)
         for job in jobs:
-            by_need[resources_of(job.cells[0].method, asked)].append(job)
+            by_need[resources_of(job.cells[0].method, asked), job.retries].append(job)
         running = {}
-        for need, mine in by_need.items():
+        for (need, retries), mine in by_need.items():
             executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=retries)
             executor.update_parameters(**parameters(need, settings, cluster))
             with executor.batch():
@@ -44,8 +45,12 @@ def on_slurm(
         while running:
             for handle in [handle for handle in running if handle.done()]:
                 job, error = running.pop(handle), handle.exception()
-                lost = error is not None
-                yield Ended(job, f"{type(error).__name__}: {error}") if lost else Ended(job, failed=handle.result())
+                if error is None:
+                    yield Ended(job, failed=handle.result())
+                else:
+                    # submitit counts down each time that the job runs out of time, to -1 after the last one
+                    left = max(0, min(job.retries, handle.submission()._timeout_countdown))
+                    yield Ended(dataclasses.replace(job, retries=left), f"{type(error).__name__}: {error}")
             if running:
                 time.sleep(POLL)
 
