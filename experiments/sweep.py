@@ -117,6 +117,7 @@ def sweep(
     check_folder("--out", out)
     check_folder("--tensorboard", tensorboard)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
+    executors.check_workers(where, fleet, tensorboard is not None)
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
     name, whole = asked(preset, config, "demo")

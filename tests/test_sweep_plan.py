@@ -16,13 +16,11 @@ from ddjax.robust import make_rule
 from ddjax.storage.rows import fingerprint, hardware
 from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
-from experiments.display.progress import View
 from experiments.reporting.inference import seeds_needed
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.cost import cost, members_that_fit, shape_of
-from experiments.sweeping.executors import Where, execute
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.operations import copies
@@ -171,9 +169,8 @@ def test_seeds_are_planned_for_an_effect(tmp_path, capsys):
 
 
 def test_messages_about_fleets_name_a_flag_as_it_is_typed(tmp_path):
-    cell, store = Experiment(rate=0.4).settled(), Store(tmp_path)
     with pytest.raises(ValueError) as error:
-        execute([[cell]], store, Where(workers=2), fleet=True, machine=None, view=View(quiet=True), landed=None)
+        sweep(workers=2, fleet=True, out=tmp_path)
     flag = re.search(r"--\S*fleet(?: \w+)?", str(error.value))[0].split()
     assert flag == ["--fleet", "True"]
     words = [*flag, "--dry-run", "--machine", "cpu2", "--most", "0", "--out", str(tmp_path)]
