@@ -12,8 +12,6 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from types import SimpleNamespace
-from unittest import mock
 
 import pytest
 from processes import Fake
@@ -23,7 +21,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import Outcome
 from experiments.sweep import sweep
-from experiments.sweeping import on_processes, on_slurm
+from experiments.sweeping import on_processes
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
 from experiments.sweeping.store import Store
@@ -67,16 +65,6 @@ def test_resources_are_read_in_words():
         resources_of("rcig", ("rcgi:gpus=1",))
 
 
-def test_parameters_of_slurm_jobs():
-    asked = on_slurm.parameters(Resources(cpus=4, gpus=1, memory=32, hours=2), {"partition": "a", "nice": "5"}, "slurm")
-    assert asked["timeout_min"] == 120 and asked["gpus_per_node"] == 1 and asked["mem_gb"] == 32
-    assert (asked["slurm_partition"], asked["slurm_nice"]) == ("a", 5)
-    for name in ("cpus", "gpus"):
-        with pytest.raises(ValueError, match=rf"integer number of {name}; got {name}=0\.5"):
-            on_slurm.parameters(Resources(**{name: 0.5}), {}, "slurm")
-    assert on_slurm.parameters(Resources(hours=0.001), {}, "slurm")["timeout_min"] == 1  # 0 is no limit
-
-
 def test_a_worker_is_told_where_caches_are_and_how_precise_products_are(cache):
     import jax
 
@@ -89,9 +77,6 @@ def test_a_worker_is_told_where_caches_are_and_how_precise_products_are(cache):
 def quick(seed):
     small = {"width": 4, "epochs": 2, "students": 1, "limit": 150}
     return Experiment(method="random", ipc=1, seed=seed, rate=0.4, **small)
-
-
-RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
 
 
 @pytest.fixture
@@ -122,32 +107,6 @@ def test_a_lost_job_is_run_again_and_written_down_in_the_end(tmp_path, capsys, i
     assert tries == [0, 1, 0, 1] and failed == [quick(0)] and "cells: 2/2" in stream.getvalue()
     assert store.row(quick(1))["status"] == "done" and "killed by the scheduler" in store.row(quick(0))["reason"]
     assert "processes of 1 jobs died" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("timeouts", [1, 9])
-def test_a_slurm_job_that_always_fails_runs_once_and_as_often_as_there_are_retries(tmp_path, monkeypatch, timeouts):
-    runs = []
-
-    class Executor:
-        """Jobs that run out of time so many times, each time that they are submitted, and then die."""
-
-        def __init__(self, slurm_max_num_timeout, **_):
-            self.most = slurm_max_num_timeout
-            self.update_parameters, self.batch = dict, contextlib.nullcontext
-
-        def submit(self, job):
-            runs.extend([job] * (min(timeouts, self.most) + 1))
-            handle = mock.Mock()
-            handle.exception.return_value = RuntimeError("is gone")
-            handle.submission.return_value._timeout_countdown = max(self.most - timeouts, -1)
-            return handle
-
-    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
-    monkeypatch.setattr(on_slurm, "environment", dict)
-    store = Store(tmp_path)
-    more = RUN | {"landed": list}
-    assert execute([[quick(0)]], store, Where(executor="slurm", retries=2), **more) == [quick(0)]
-    assert len(runs) == 3 and "3 times; the last time: RuntimeError: is gone" in store.row(quick(0))["reason"]
 
 
 def test_a_job_does_only_what_is_missing(tmp_path, instant):
@@ -217,6 +176,9 @@ def test_options_that_do_not_work_together_are_refused_before_any_work(tmp_path,
     with pytest.raises(ValueError, match=words):
         sweep(out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None}
 
 
 def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):
