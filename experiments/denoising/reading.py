@@ -190,6 +190,10 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
             f"--image-column and --label-column choose in a folder of the package datasets, which {settings.data} is "
             "not: leave them out"
         )
+    if settings.image_size and place.suffix == ".npz" and place.is_file():
+        raise ValueError(
+            f"--image-size {settings.image_size} resizes image files, and {place} is an array: leave it out"
+        )
     fewest = least(settings, options)
     with view.reading(settings.data) as report:
         try:
