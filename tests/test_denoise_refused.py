@@ -1,9 +1,10 @@
-"""Flags of the denoiser that nothing reads are refused, and no others."""
+"""What the denoiser refuses before any work: flags that nothing reads, and images that cannot be compared."""
 
 import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddjax.denoising import prototypes, registry
 from ddjax.denoising.keeping import Stages
@@ -109,3 +110,21 @@ def test_an_array_of_images_is_not_resized(tmp_path):
     settings = Settings(data=str(tmp_path / "a.npz"), method="ridge", image_size=8)
     with pytest.raises(ValueError, match=r"--image-size 8 resizes image files, and .*a\.npz is an array: leave it out"):
         read(settings, {}, 0.0, View(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["cat/1"], r"all images of .*in \(there are 1\) have the class cat: add images of a second class"),
+        (["cat/1", "cat/2", "dog/1!"], r"no image of .*in has the classes dog: add images that can be read, or leave"),
+    ],
+)
+def test_a_folder_with_one_readable_class_is_refused_with_a_way_out(tmp_path, files, words):
+    for name in files:
+        place = tmp_path / "in" / f"{name.strip('!')}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(place)
+        if name.endswith("!"):
+            place.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=words):
+        read(Settings(data=str(tmp_path / "in"), method="ridge"), {}, 0.0, View(quiet=True))
