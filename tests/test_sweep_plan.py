@@ -196,7 +196,9 @@ def test_robust_rules_and_wrappers_are_planned_by_their_passes():
     plain, two = of("ce").work.flop, of("dividemix").work.flop
     watched = 30 * 20_000
     assert two / plain == pytest.approx(2 * (8 * 300_000 + watched + 300_000) / (3 * 300_000 + watched), rel=0.01)
-    assert of("nested_dropout").work is None
+    assert of("nested_dropout").work.flop == pytest.approx(plain * (3 * 270_000 + watched) / (3 * 300_000 + watched))
+    pair = 23 * (3 * 9_000 + 20_000) + 7 * (3 * 10_000 + 20_000)  # 7 of the 30 epochs are the second stage
+    assert of("nested_coteaching").work.flop == pytest.approx(2 * plain * pair / (3 * 300_000 + watched))
     assert of("herding+relabel").work.flop > of("herding").work.flop + 0.99 * of("full").work.flop
     shared = {name: {part.key for part in of(name).common} for name in ("relabel+herding", "soft_label+herding")}
     assert shared["relabel+herding"] == shared["soft_label+herding"] != set()
