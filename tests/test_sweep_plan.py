@@ -58,6 +58,19 @@ def test_predicted_steps_are_within_twice_the_measured_ones(method, ipc, options
     assert 0.5 < step / seconds < 2
 
 
+def test_a_step_of_frepo_is_counted_by_its_images():
+    def flop(batch, pool_steps):
+        options = (f"batch={batch}", f"pool_steps={pool_steps}")
+        return cost(Experiment(dataset="cifar10", method="frepo", ipc=10, steps=1000, options=options), CPU).work.flop
+
+    model = DISTILLERS["frepo"].model(DISTILLERS["frepo"].config(), (32, 32, 3), 10)
+    one, alone = forward_flop(model, (32, 32, 3)), flop(256, 0)
+    assert flop(256, 2) - alone == pytest.approx(1000 * 2 * 100 * 3 * one)
+    features = 4 * 4 * 512  # after three blocks, whose channels double
+    assert flop(512, 0) - alone == pytest.approx(1000 * 256 * (one + 6 * 100 * features))
+    assert cost(Experiment(method="kip"), CPU).work is None
+
+
 def test_students_see_each_cell_of_an_automatic_mosaic():
     config = DISTILLERS["dance"].config()
     assert copies("dance", config, (32, 32, 3)) == 4 and copies("dance", config, (8, 8, 1)) == 1
