@@ -40,6 +40,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     from experiments.denoising.decisions import decided
     from experiments.denoising.reading import output_of, read
     from experiments.denoising.stages import what_was_read
+    from experiments.denoising.unread import refuse_unread
     from experiments.display.progress import View
 
     check(settings)
@@ -48,6 +49,7 @@ def denoise(settings: Annotated[Settings, tyro.conf.arg(name="")]) -> int:
     task = read(settings, options, rate, view)
     for line in what_was_read(task):
         view.say(line)
+    refuse_unread(settings, task)
     exports.check(task, settings)
     out = output_of(settings, task.name)
     reports = running.judged(settings, task, options)

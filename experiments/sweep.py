@@ -75,8 +75,7 @@ def sweep(
       address: address of a Ray cluster, such as auto or HOST:6379; by default Ray starts on this machine.
       resources: resources of a task or job, as NAME=NUMBER or METHOD:NAME=NUMBER; names are cpus, gpus, tpus, memory
         (GB) and hours.
-      retries: how often to rerun a task or job whose process died, and how often Slurm queues a job again that is out
-        of time.
+      retries: how often to rerun a task or job whose process died, or a Slurm job that is out of time.
       slurm: sbatch options as NAME=VALUE, such as partition, account, array_parallelism; cluster=local runs the jobs on
         this machine.
       tensorboard: directory for TensorBoard logs of the cells that run in this process.
@@ -118,6 +117,7 @@ def sweep(
     check_folder("--out", out)
     check_folder("--tensorboard", tensorboard)
     where = executors.Where(executor, workers, address, resources, retries, slurm)
+    executors.check_workers(where, fleet, tensorboard is not None)
     if machine is not None:
         choose(machines.MACHINES, machine, "machine")
     name, whole = asked(preset, config, "demo")

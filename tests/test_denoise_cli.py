@@ -22,7 +22,7 @@ from experiments.display import cli
 
 NAMES = ["zero", 'one "<b>', *map(str, range(2, 10))]
 QUICK = {"method": "herding", "flip": False, "width": 8, "students": 2, "epochs": 80, "quiet": True}
-QUICK |= {"protocol": "quick", "plain_epochs": 30, "ipc": 8, "options": ("features=pixels",)}
+QUICK |= {"protocol": "quick", "ipc": 8, "options": ("features=pixels",)}
 
 
 def run(data, out, **fields):
@@ -150,7 +150,7 @@ def test_detectors_are_compared_where_the_truth_is_known(tmp_path, capsys, monke
     pytest.importorskip("cleanlab")
     monkeypatch.setattr(sys, "argv", ["denoise", "digits"])
     fields = {"noise": "symmetric", "rate": 0.3, "limit": 300, "compare": True, "folds": 2, "quiet": False}
-    assert run("digits", tmp_path, **fields) == 0
+    assert run("digits", tmp_path, plain_epochs=30, **fields) == 0
     printed = capsys.readouterr().out
     for word in ("herding", "cleanlab", "small_loss", "AUROC", "corrected", "  confidence_weighted_entropy"):
         assert word in printed
@@ -169,7 +169,7 @@ def test_mistakes_are_said(monkeypatch):
     with pytest.raises(ValueError, match="--noise"):
         run("digits", None, compare=True)
     with pytest.raises(ValueError, match="--method cleanlab has no options"):
-        run("digits", None, method="cleanlab")
+        command.denoise(command.Settings(data="digits", method="cleanlab", options=("features=pixels",)))
     with monkeypatch.context() as without, pytest.raises(ValueError, match="method 'cleanlab' needs cleanlab"):
         without.setattr("importlib.util.find_spec", lambda name: None)
         run("digits", None, compare=True, noise="symmetric")

@@ -21,7 +21,7 @@ from experiments.display.progress import View
 from experiments.running.config import Experiment
 from experiments.running.run import Outcome
 from experiments.sweep import sweep
-from experiments.sweeping import on_processes, on_slurm
+from experiments.sweeping import on_processes
 from experiments.sweeping.executors import Where, execute, usual_workers
 from experiments.sweeping.jobs import Ended, Job, Resources, environment, resources_of, run_jobs
 from experiments.sweeping.store import Store
@@ -63,16 +63,6 @@ def test_resources_are_read_in_words():
         resources_of("rcig", ("gpus=many",))
     with pytest.raises(ValueError, match="Did you mean 'rcig'"):
         resources_of("rcig", ("rcgi:gpus=1",))
-
-
-def test_parameters_of_slurm_jobs():
-    asked = on_slurm.parameters(Resources(cpus=4, gpus=1, memory=32, hours=2), {"partition": "a", "nice": "5"}, "slurm")
-    assert asked["timeout_min"] == 120 and asked["gpus_per_node"] == 1 and asked["mem_gb"] == 32
-    assert (asked["slurm_partition"], asked["slurm_nice"]) == ("a", 5)
-    for name in ("cpus", "gpus"):
-        with pytest.raises(ValueError, match=rf"integer number of {name}; got {name}=0\.5"):
-            on_slurm.parameters(Resources(**{name: 0.5}), {}, "slurm")
-    assert on_slurm.parameters(Resources(hours=0.001), {}, "slurm")["timeout_min"] == 1  # 0 is no limit
 
 
 def test_a_worker_is_told_where_caches_are_and_how_precise_products_are(cache):
@@ -178,9 +168,11 @@ def test_workers_are_for_small_images(monkeypatch):
         ({"resources": ("gpus=1",)}, "--resources is only for --executor ray or slurm"),
         ({"executor": "slurm", "slurm": ("partition",)}, "--slurm takes NAME=VALUE; got 'partition'"),
         ({"executor": "slurm", "machine": "h20"}, "unknown machine 'h20'"),
+        ({"workers": 2, "fleet": True}, "--workers 2 does not work with --fleet True"),
+        ({"workers": 2, "tensorboard": pathlib.Path("board")}, "--workers 2 does not work with .*--tensorboard"),
     ],
 )
-def test_options_of_another_executor_are_refused(tmp_path, options, words):
+def test_options_that_do_not_work_together_are_refused_before_any_work(tmp_path, options, words):
     with pytest.raises(ValueError, match=words):
         sweep(out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
@@ -191,8 +183,6 @@ RUN = {"fleet": False, "machine": None, "view": View(quiet=True), "landed": None
 
 def test_a_finished_sweep_accepts_its_number_of_workers(tmp_path):
     assert execute([[]], Store(tmp_path), Where(workers=2), **RUN) == []
-    with pytest.raises(ValueError, match="--workers 2 does not work with --fleet True"):
-        execute([[quick(0)]], Store(tmp_path), Where(workers=2), **RUN | {"fleet": True})
 
 
 def ran(tmp_path, command):

@@ -16,13 +16,11 @@ from ddjax.robust import make_rule
 from ddjax.storage.rows import fingerprint, hardware
 from ddjax.timing import in_time
 from ddjax.training.arithmetic import forward_flop
-from experiments.display.progress import View
 from experiments.reporting.inference import seeds_needed
 from experiments.running.config import Experiment
 from experiments.sweep import sweep
 from experiments.sweeping import planning
 from experiments.sweeping.cost import cost, members_that_fit, shape_of
-from experiments.sweeping.executors import Where, execute
 from experiments.sweeping.grid import Grid, cells
 from experiments.sweeping.machines import MACHINES
 from experiments.sweeping.operations import copies
@@ -58,6 +56,19 @@ def test_predicted_steps_are_within_twice_the_measured_ones(method, ipc, options
     more, less = work(1100), work(100)
     step = ((more.flop - less.flop) / rate + (more.passes - less.passes) * CPU.pass_s) / 1000
     assert 0.5 < step / seconds < 2
+
+
+def test_a_step_of_frepo_is_counted_by_its_images():
+    def flop(batch, pool_steps):
+        options = (f"batch={batch}", f"pool_steps={pool_steps}")
+        return cost(Experiment(dataset="cifar10", method="frepo", ipc=10, steps=1000, options=options), CPU).work.flop
+
+    model = DISTILLERS["frepo"].model(DISTILLERS["frepo"].config(), (32, 32, 3), 10)
+    one, alone = forward_flop(model, (32, 32, 3)), flop(256, 0)
+    assert flop(256, 2) - alone == pytest.approx(1000 * 2 * 100 * 3 * one)
+    features = 4 * 4 * 512  # after three blocks, whose channels double
+    assert flop(512, 0) - alone == pytest.approx(1000 * 256 * (one + 6 * 100 * features))
+    assert cost(Experiment(method="kip"), CPU).work is None
 
 
 def test_students_see_each_cell_of_an_automatic_mosaic():
@@ -171,9 +182,8 @@ def test_seeds_are_planned_for_an_effect(tmp_path, capsys):
 
 
 def test_messages_about_fleets_name_a_flag_as_it_is_typed(tmp_path):
-    cell, store = Experiment(rate=0.4).settled(), Store(tmp_path)
     with pytest.raises(ValueError) as error:
-        execute([[cell]], store, Where(workers=2), fleet=True, machine=None, view=View(quiet=True), landed=None)
+        sweep(workers=2, fleet=True, out=tmp_path)
     flag = re.search(r"--\S*fleet(?: \w+)?", str(error.value))[0].split()
     assert flag == ["--fleet", "True"]
     words = [*flag, "--dry-run", "--machine", "cpu2", "--most", "0", "--out", str(tmp_path)]
@@ -199,7 +209,9 @@ def test_robust_rules_and_wrappers_are_planned_by_their_passes():
     plain, two = of("ce").work.flop, of("dividemix").work.flop
     watched = 30 * 20_000
     assert two / plain == pytest.approx(2 * (8 * 300_000 + watched + 300_000) / (3 * 300_000 + watched), rel=0.01)
-    assert of("nested_dropout").work is None
+    assert of("nested_dropout").work.flop == pytest.approx(plain * (3 * 270_000 + watched) / (3 * 300_000 + watched))
+    pair = 23 * (3 * 9_000 + 20_000) + 7 * (3 * 10_000 + 20_000)  # 7 of the 30 epochs are the second stage
+    assert of("nested_coteaching").work.flop == pytest.approx(2 * plain * pair / (3 * 300_000 + watched))
     assert of("herding+relabel").work.flop > of("herding").work.flop + 0.99 * of("full").work.flop
     shared = {name: {part.key for part in of(name).common} for name in ("relabel+herding", "soft_label+herding")}
     assert shared["relabel+herding"] == shared["soft_label+herding"] != set()

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ddjax.denoising import prototypes
@@ -16,6 +17,8 @@ from ddjax.timing import in_time
 from ddjax.types import TrainSet
 
 log = logging.getLogger("ddjax.denoising")
+# the choice that takes longest; what it reads of a plan includes what the others read
+LARGEST_CHOICE: Mapping[str, str] = {IMAGES: "plain*3+ridge", FEATURES: "prototypes+ridge"}
 LARGEST = 4096  # side of a matrix whose eigenvectors `ridge` computes in less than a minute
 
 
@@ -33,7 +36,7 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
         if min(data.features.shape) > LARGEST:
             return Choice(("prototypes",), "features need no network")
         why = "features need no network, and ridge regression errs elsewhere than prototypes"
-        return Choice(("prototypes", "prototypes+ridge"), why)
+        return Choice(("prototypes", LARGEST_CHOICE[FEATURES]), why)
     if n < FEW:
         return Choice(
             ("ridge", "ridge*3"),
@@ -41,7 +44,7 @@ def chosen(data: TrainSet | FeatureSet) -> Choice:
             "features of a pretrained network, with features=, would find more",
         )
     return Choice(
-        ("ridge", "plain*3+ridge"),
+        ("ridge", LARGEST_CHOICE[IMAGES]),
         f"{n} images teach networks, which err elsewhere than the ridge regression that is used with them",
     )
 

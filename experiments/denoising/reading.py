@@ -91,16 +91,21 @@ def read(settings: Settings, options: dict[str, Any], rate: float, view: Any) ->
     _check_output(settings, dataset.name)
     if twice := [name for name, count in collections.Counter(dataset.class_names).items() if count > 1]:
         raise ValueError(f"several classes of {settings.data} are called {few(twice)}: give each a name of its own")
+    if dataset.num_classes < 2:
+        raise ValueError(
+            f"all images of {settings.data} (there are {len(dataset.labels)}) have the class "
+            f"{few(dataset.class_names)}: add images of a second class"
+        )
     noise = NoiseSpec(kind=settings.noise, rate=rate, seed=settings.noise_seed)
     made = prepare(dataset, noise, limit=settings.limit, imbalance=settings.imbalance)
     empty = np.flatnonzero(np.bincount(made.train.labels, minlength=dataset.num_classes) == 0)
     if len(empty) and not settings.pred_probs:
         names = few([dataset.class_names[c] for c in empty])
-        if not np.isin(empty, dataset.labels).all():  # of a data set of the package datasets
-            raise ValueError(
-                f"no image of {settings.data} has the classes {names}: add a column of class names as text, in which "
-                "they do not occur, and choose it by --label-column"
-            )
+        if not np.isin(empty, dataset.labels).all():
+            remedy = "add images that can be read, or leave these classes out"
+            if huggingface.is_dataset(expanded(settings.data)):
+                remedy = "add a column of class names as text, without these classes, and choose it by --label-column"
+            raise ValueError(f"no image of {settings.data} has the classes {names}: {remedy}")
         if settings.limit:
             raise ValueError(
                 f"--limit {settings.limit} leaves no image of the classes {names}: raise it, or leave it out"
@@ -188,6 +193,10 @@ def _dataset(settings: Settings, options: dict[str, Any], view: Any) -> Dataset:
         raise ValueError(
             f"--image-column and --label-column choose in a folder of the package datasets, which {settings.data} is "
             "not: leave them out"
+        )
+    if settings.image_size and place.suffix == ".npz" and place.is_file():
+        raise ValueError(
+            f"--image-size {settings.image_size} resizes image files, and {place} is an array: leave it out"
         )
     fewest = least(settings, options)
     with view.reading(settings.data) as report:

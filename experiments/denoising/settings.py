@@ -175,6 +175,7 @@ def check(settings: Settings) -> None:
     from experiments.denoising import decisions
     from experiments.denoising.embedding import check_name
     from experiments.denoising.exports import EXPORTS
+    from experiments.denoising.unread import refuse_unread
 
     evidence = [name for name in ("features", "pred_probs", "embed") if getattr(settings, name) is not None]
     if len(evidence) > 1:
@@ -218,3 +219,4 @@ def check(settings: Settings) -> None:
         check_name(settings.embed)
     names = ("protocol", "network", "width", "depth", "score")
     check_names(method=settings.judge, kind=settings.kind, **{name: getattr(settings, name) for name in names})
+    refuse_unread(settings)

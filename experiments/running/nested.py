@@ -27,6 +27,11 @@ SLOWER = 0.01  # the second stage's rate over the first's, as published
 _choose = jax.jit(choose_width, static_argnames="model")  # calls of the same shapes share one program
 
 
+def second_epochs(recipe: Recipe) -> int:
+    """Epochs of the second stage, which are taken from those of the recipe."""
+    return max(1, round(SECOND * recipe.epochs))
+
+
 def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray | None], Callable[..., Any]]:
     """The trainer of nested dropout for `train_full`.
 
@@ -41,7 +46,7 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
     def train(
         model: Model, recipe: Recipe, examples: Examples, keys: Any, *, options: RunOptions = DEFAULTS, **more: Any
     ) -> Any:
-        last = 0 if forget is None else max(1, round(SECOND * recipe.epochs))
+        last = 0 if forget is None else second_epochs(recipe)
         if recipe.epochs <= last:
             raise ValueError(f"nested_coteaching has two stages and needs two epochs or more; got {recipe.epochs}")
         first = adapted(recipe, epochs=recipe.epochs - last)
@@ -84,8 +89,13 @@ def nested_trainer(spread: float, forget: float | None) -> Callable[[np.ndarray 
     return lambda rows: train
 
 
+def held_count(n: int) -> int:
+    """Number of images, of n, on which the first stage does not train: they choose the width."""
+    return max(1, round(HELD_OUT * n))
+
+
 def _split(n: int) -> tuple[np.ndarray, np.ndarray]:
-    rows, count = np.random.default_rng(0).permutation(n), max(1, round(HELD_OUT * n))
+    rows, count = np.random.default_rng(0).permutation(n), held_count(n)
     return np.sort(rows[count:]), np.sort(rows[:count])
 
 

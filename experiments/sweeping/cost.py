@@ -107,9 +107,7 @@ def members_that_fit(cell: Experiment, room: float) -> int:
 
 
 def _on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> Cost:
-    if (known := on_all(cell, parsed, shape, machine)) is None:
-        return Cost(None, ROW_BYTES, 0.0)
-    work, common = known
+    work, common = on_all(cell, parsed, shape, machine)
     if parsed.relabel:  # a set is distilled first, and its students correct the labels
         first = cost(dataclasses.replace(cell, method=parsed.relabel), machine)
         if first.work is None:

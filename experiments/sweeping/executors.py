@@ -48,6 +48,20 @@ class Where:
                 )
 
 
+def in_fleets(fleet: bool | None) -> bool:
+    """Whether cells that run here form fleets: by default on accelerators."""
+    return target() != "cpu" if fleet is None else fleet
+
+
+def check_workers(where: Where, fleet: bool | None, tensorboard: bool) -> None:
+    """Raise a ValueError for several processes beside a fleet, TensorBoard or an accelerator, which need one."""
+    if (where.workers or 1) > 1 and (tensorboard or in_fleets(fleet)):
+        raise ValueError(
+            f"--workers {where.workers} does not work with --fleet True, --tensorboard or an accelerator: "
+            "use --workers 1"
+        )
+
+
 def execute(
     rounds: list[list[Experiment]],
     store: Store,
@@ -65,13 +79,8 @@ def execute(
     left = [[cell for cell in part if not store.done(cell)] for part in rounds]
     missing = [cell for part in left for cell in part]
     if where.executor == "here":
-        together = target() != "cpu" if fleet is None else fleet
-        alone = together or view.board is not None
-        workers = where.workers or (1 if alone else usual_workers(missing))
-        if workers > 1 and alone:
-            raise ValueError(
-                f"--workers {workers} does not work with --fleet True, --tensorboard or an accelerator: use --workers 1"
-            )
+        together = in_fleets(fleet)
+        workers = where.workers or (1 if together or view.board is not None else usual_workers(missing))
         if workers == 1 or not missing:
             return run_missing(rounds, store, together, view, landed)
         parts = bundles(groups(missing, False))
@@ -82,7 +91,7 @@ def execute(
         if where.executor == "ray":
             start = on_ray(where.address, where.resources)
         else:
-            start = on_slurm(store.root / "slurm", where.resources, where.retries, where.slurm)
+            start = on_slurm(store.root / "slurm", where.resources, where.slurm)
     failed = run_jobs(parts, store, retries=where.retries, start=start, view=view, landed=landed)
     store.tidy()
     return failed

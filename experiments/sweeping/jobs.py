@@ -163,8 +163,8 @@ def run_jobs(
         for cell in ended.job.cells:
             with store.claimed([cell]) as mine:
                 if mine and store.row(cell) == before[cell]:  # else it failed by itself, and its row says why
-                    reason = RuntimeError(f"its process died {retries + 1} times; the last time: {ended.lost}")
-                    store.write([failure(cell, reason, 0.0) | {"command": store.command}])
+                    words = f"its process died or ran out of time {retries + 1} times; the last time: {ended.lost}"
+                    store.write([failure(cell, RuntimeError(words), 0.0) | {"command": store.command}])
                 failed |= {fingerprint(cell) for cell in mine}
     if elsewhere := sum(not store.done(cell) and fingerprint(cell) not in failed for cell in cells):
         print(

@@ -13,13 +13,13 @@ POLL = 1.0  # seconds
 
 
 def on_slurm(
-    folder: pathlib.Path, resources: Iterable[str], retries: int, options: Iterable[str]
+    folder: pathlib.Path, resources: Iterable[str], options: Iterable[str]
 ) -> Callable[[list[Job]], Iterator[Ended]]:
     """A function that runs jobs by sbatch, one array per set of resources; scripts and logs are in `folder`.
 
     `options` are NAME=VALUE for sbatch (partition, account, constraint, array_parallelism, ...); `cluster=local` runs
-    the same jobs as processes of this machine. A job that runs out of time or is preempted is queued again, up to
-    `retries` times, and goes on with what is missing.
+    the same jobs as processes of this machine. Slurm queues a preempted job again, which goes on with what is missing.
+    A job that runs out of time is lost, like one that dies: `run_jobs` decides whether it runs again.
     """
     try:
         import submitit
@@ -36,7 +36,7 @@ def on_slurm(
             by_need[resources_of(job.cells[0].method, asked)].append(job)
         running = {}
         for need, mine in by_need.items():
-            executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=retries)
+            executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=0)
             executor.update_parameters(**parameters(need, settings, cluster))
             with executor.batch():
                 made = [executor.submit(job) for job in mine]

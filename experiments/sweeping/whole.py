@@ -1,5 +1,7 @@
 """Work of training on the whole set: plainly, by a robust rule, or after networks that judge the labels."""
 
+from typing import NamedTuple
+
 from ddjax.denoising.cleaning import WRAPPERS
 from ddjax.denoising.diversion import ROUNDS, diverted
 from ddjax.denoising.networks import predict_plain, short_recipe, young_recipe
@@ -11,6 +13,7 @@ from ddjax.training.rule import PLAIN, Rule
 from ddjax.types import Model
 from experiments.running.config import Experiment
 from experiments.running.methods import PRUNE, Parsed
+from experiments.running.nested import held_count, second_epochs
 from experiments.running.rules import FOLDS, NESTED, asks_folds
 from experiments.running.shared import chosen_baseline, network
 from experiments.running.wrapping import NETWORKS
@@ -20,23 +23,47 @@ from experiments.sweeping.work import GRADIENT, Common, Shape, Work, labels_of, 
 STEP_AND_BACK = 3  # a loss of the network after its step is differentiated through that step
 
 
-def on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> tuple[Work, tuple[Common, ...]] | None:
-    """Training on the whole set, and again without the hold-out; None for rules that train in stages."""
-    if parsed.rule in NESTED:
-        return None
+class Stage(NamedTuple):
+    """A training of all the networks of a student."""
+
+    rule: Rule
+    recipe: Recipe
+    images: int
+    nets: int
+
+
+def on_all(cell: Experiment, parsed: Parsed, shape: Shape, machine: Machine) -> tuple[Work, tuple[Common, ...]]:
+    """Training on the whole set, and again without the hold-out."""
     recipe, model = _baseline(cell, shape)
-    rule = make_rule(parsed.rule, recipe.epochs) if parsed.rule else PLAIN
-    each, per_epoch = passes_of(rule)
-    members = (cell.students or 1) * rule.nets
 
     def trained(n: int, watched: int) -> Work:
-        return training(recipe, model, shape, n, recipe.epochs * (watched + per_epoch * n), members, machine, each)
+        work = Work()
+        for stage in stages(parsed.rule, recipe, n):
+            each, per_epoch = passes_of(stage.rule)
+            members, seen = (cell.students or 1) * stage.nets, watched + per_epoch * stage.images
+            more = stage.recipe.epochs * seen, members, machine, each
+            work = work.then(training(stage.recipe, model, shape, stage.images, *more))
+        return work
 
     work = trained(shape.train, shape.train + shape.test)
     if cell.holdout:
         out = holdout_size(shape.train, cell.holdout)
         work = work.then(trained(shape.train - out, out))
     return work, (_folds(cell, recipe, model, shape, machine),) if asks_folds(parsed) else ()
+
+
+def stages(rule: str | None, recipe: Recipe, n: int) -> list[Stage]:
+    """The trainings by a rule on n images; the choice of a width, which takes less than an epoch, is left out."""
+    if rule not in NESTED:
+        made = make_rule(rule, recipe.epochs) if rule else PLAIN
+        return [Stage(made, recipe, n, made.nets)]
+    last = second_epochs(recipe) if rule == "nested_coteaching" else 0
+    first, kept = protocols.adapted(recipe, epochs=max(1, recipe.epochs - last)), n - held_count(n)
+    ordered = make_rule("nested_dropout", first.epochs)
+    if not last:
+        return [Stage(ordered, first, kept, 1)]
+    pair = make_rule(rule, last)
+    return [Stage(ordered, first, kept, pair.nets), Stage(pair, protocols.adapted(recipe, epochs=last), n, pair.nets)]
 
 
 def passes_of(rule: Rule) -> tuple[float, int]:
