@@ -89,7 +89,7 @@ RULES: dict[str, Published] = {
         300,
         {"warmup": 10.0, "detached": 150.0},
         ("warmup", "detached"),
-        source="our reconstruction from the abstract of arXiv:2212.10766",
+        source="as reconstructed from the abstract of arXiv:2212.10766",
     ),
     "echo_select": Published(echo.echo_select, 240, {"until": 70.0}, ("until",), source="arXiv:2405.12969"),
 }

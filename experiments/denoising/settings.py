@@ -202,8 +202,9 @@ def check(settings: Settings) -> None:
     if settings.noise == "custom":
         words = "--noise custom reads a matrix from a file, for which this command has no flag"
         raise ValueError(f"{words}: name a function that returns the matrix as module:ATTRIBUTE")
-    if settings.noise == "clean" and settings.rate:
-        raise ValueError(f"--rate {settings.rate} needs --noise: name a kind of noise, or leave --rate out")
+    for flag, value in {"--rate": settings.rate, "--noise-seed": settings.noise_seed}.items():
+        if settings.noise == "clean" and value:
+            raise ValueError(f"{flag} {value} needs --noise: name a kind of noise, or leave {flag} out")
     NoiseSpec(kind=settings.noise, rate=settings.rate or 0.0)  # its name, before data are read
     if settings.compare and settings.noise == "clean":
         raise ValueError("--compare needs true labels: add errors to them with --noise, or leave --compare out")
