@@ -33,6 +33,15 @@ def test_a_step_is_one_of_momentum_sgd_on_mean_features():
         assert min(float(jnp.abs(after.moving.images[label] - x).max()) for x in candidates) < 1e-5
 
 
+@pytest.mark.parametrize("one_operation", [True, False])
+def test_flips_can_be_left_out(one_operation):
+    with_flips = dm.DmConfig(one_operation=one_operation).augmentation()
+    without = dm.DmConfig(one_operation=one_operation, flip=False).augmentation()
+    names = (*with_flips.always, *with_flips.choices)
+    assert (*without.always, *without.choices) == tuple(name for name in names if name != "flip") != names
+    assert without(jax.random.key(0), jnp.ones((2, 8, 8, 3))).shape == (2, 8, 8, 3)
+
+
 @pytest.mark.slow
 def test_idc_is_the_mosaic_without_the_two_views():
     config = dm.DmConfig(ipc=1, factor=2, start="mix", **TINY)
