@@ -113,8 +113,7 @@ def features(model: Model, shape: Shape) -> int:
 def frepo(cell: Experiment, config: Any, model: Model, shape: Shape, machine: Machine) -> tuple[Work, tuple]:
     """FRePo: features of real images, a gradient in the learned ones, and training steps of the visited network.
 
-    A learned image costs 2 F, forward and backward, because no gradient in the weights is taken. In the rows of the
-    benchmark `imagenet`, the measured time over this prediction is between those ratios of RCIG and of NCFM.
+    A learned image costs 2 F, forward and backward, because no gradient in the weights is taken.
     """
     m, real = config.ipc * shape.classes, min(config.batch, shape.train)
     trained = config.pool_steps * min(m, config.pool_rows)
