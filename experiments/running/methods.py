@@ -6,7 +6,7 @@
 | elr, coteaching, robust:elr, ... | training on the whole set by a rule of ddjax.robust |
 | module:RULE | training on the whole set by a rule of a fork, a `Published` |
 | forward_known, backward_known | by the rule forward or backward with the true transition matrix: an upper bound |
-| cleanlab | training on the whole set that cleanlab does not prune |
+| cleanlab | training on the images that cleanlab does not prune |
 | rcig+relabel | distil, let students correct the labels, train on all images |
 | prune+rcig | drop what cleanlab prunes, distil the rest |
 | small_loss_prune+rcig, relabel+rcig, ... | distil what a wrapper of `ddjax.denoising.cleaning` makes of the data |
@@ -38,7 +38,7 @@ _ALONE = "weighted"  # needs weights, so it is only used by `cleanlab` and the c
 class Parsed(NamedTuple):
     """A parsed name. Without a rule networks are trained plainly."""
 
-    method: Method  # the distiller; for training on the whole set that of the whole set
+    method: Method  # the distiller; for training on the whole set, the one that keeps all images
     on_all: bool  # networks are trained on the whole set; there are no students
     sized: bool  # the method has a number of images per class
     rule: str | None = None  # of ddjax.robust

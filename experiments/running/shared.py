@@ -104,7 +104,7 @@ class Ready(NamedTuple):
 
     @property
     def method(self) -> Method:
-        """The distiller; for training on the whole set that of the whole set."""
+        """The distiller; for training on the whole set, the one that keeps all images."""
         return self.parsed.method
 
     def network(self, name: str) -> Model:
