@@ -79,7 +79,7 @@ class Experiment:
         students: networks trained per score; by default the protocol's number, and one for training on the whole set.
         flip: whether training may use mirror images; off for images with another meaning in a mirror, such as letters.
             The data sets digits, mnist and svhn_cropped are never flipped.
-        holdout: share of the whole set that no network trains on, and whose given labels pick an epoch; 0: none.
+        holdout: share of the whole set left out of a second training, whose given labels pick an epoch; 0: none.
         epochs: of students or of the baseline; replaces the published number.
         precision: of the products of networks: float32, tensorfloat32, bfloat16_3x or bfloat16; by default float32 on
             a CPU, tensorfloat32 on a GPU and bfloat16 on a TPU. A row names it.
