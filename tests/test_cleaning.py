@@ -122,6 +122,17 @@ def test_networks_of_another_program_are_not_shared(monkeypatch):
     assert len(seen) == 2 and seen[0] == seen[1]
 
 
+def test_networks_with_and_without_flips_are_not_shared(monkeypatch):
+    shared, seen = Shared(), []
+    asking = cleaning.Wrapper(lambda train, networks: seen.append(networks.flip), lambda *_: None)
+    monkeypatch.setitem(WRAPPERS, "tad_reconstructed", asking)
+    monkeypatch.setattr("experiments.running.config.NO_FLIP", ())
+    for flip in (True, False, True):
+        cell = Experiment(method="tad_reconstructed+herding", limit=100, width=4, flip=flip).settled()
+        wrapping.cleaned(make_ready(cell, shared), shared)
+    assert seen == [True, False]
+
+
 def test_wrappers_share_networks_and_give_what_they_give_alone(monkeypatch):
     shared, trained, logits = Shared(), [], np.random.default_rng(0).standard_normal((1, 100, 10))
 

@@ -215,7 +215,7 @@ def networks_key(ready: Ready, model: Model) -> tuple[Hashable, ...]:
     """
     own, noise = ready.experiment, ready.prepared.noise["checksum"]
     data = (own.dataset, own.limit, own.imbalance, ready.transform.fingerprint, noise)
-    return (*data, own.seed, own.precision, program(model, ready.dataset.image_shape) or model)
+    return (*data, own.seed, own.mirrored, own.precision, program(model, ready.dataset.image_shape) or model)
 
 
 def soft_labels(experiment: Experiment, dataset: Dataset) -> np.ndarray:

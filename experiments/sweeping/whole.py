@@ -84,7 +84,7 @@ def before(cell: Experiment, wrapper: str, shape: Shape, machine: Machine) -> Co
     elif look is diverted:
         count = ROUNDS
     work = training(young, model, shape, shape.train, seen, count, machine)
-    key = ("networks", look.__name__, *labels_of(cell), cell.precision, cell.seed, model.spec)
+    key = ("networks", look.__name__, *labels_of(cell), cell.mirrored, cell.precision, cell.seed, model.spec)
     return Common("networks before", key, work, 0)
 
 
